@@ -1,0 +1,271 @@
+package guard
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// Guard is the handle of one guarded package. Its methods may be called from several goroutines.
+type Guard struct {
+	folder string
+	st     state
+	cmd    *exec.Cmd // nil when adopted: then it is nobody's child here
+	reap   sync.Once
+}
+
+const (
+	startTimeout = 20 * time.Second
+	killTimeout  = 15 * time.Second
+	adoptTimeout = 5 * time.Second
+	pollEvery    = 20 * time.Millisecond
+)
+
+// Start runs a package under a new guard process and returns once it runs. A package that could not be started is a
+// *StartError, and its folder has an exit file; after any other error nothing runs and there may be none.
+func Start(ctx context.Context, spec Spec) (*Guard, error) {
+	if spec.Executable == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("guard: own executable: %w", err)
+		}
+		spec.Executable = exe
+	}
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("guard: spec: %w", err)
+	}
+	log, err := os.OpenFile(filepath.Join(spec.Folder, logFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("guard: log file: %w", err)
+	}
+	defer log.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("guard: %w", err)
+	}
+	defer r.Close()
+	cmd := exec.Command(spec.Executable, Verb, spec.Folder)
+	cmd.Stdout, cmd.Stderr = w, log
+	cmd.SysProcAttr = detached()
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	w.Close()
+	if err != nil {
+		return nil, fmt.Errorf("guard: start %s: %w", spec.Executable, err)
+	}
+	g := &Guard{folder: spec.Folder, cmd: cmd}
+	abandon := func(err error) (*Guard, error) {
+		cmd.Process.Kill()
+		g.collect()
+		if _, serr := Sweep(spec.Folder); serr != nil {
+			err = errors.Join(err, serr)
+		}
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+	defer stop()
+	if _, err := stdin.Write(data); err != nil {
+		return abandon(fmt.Errorf("guard: hand over the spec: %w", err))
+	}
+	stdin.Close()
+	line, err := bufio.NewReader(r).ReadBytes('\n')
+	if err != nil {
+		return abandon(fmt.Errorf("%w: it ended or hung at its start (%w), see %s", ErrNoAnswer, errors.Join(err, ctx.Err()), logFile))
+	}
+	var a answer
+	if err := json.Unmarshal(bytes.TrimSpace(line), &a); err != nil {
+		return abandon(fmt.Errorf("%w: %w", ErrNoAnswer, err))
+	}
+	switch {
+	case a.Exit != nil:
+		g.collect()
+		return nil, &StartError{Exit: *a.Exit}
+	case a.Error != "":
+		g.collect()
+		return nil, errors.New(a.Error)
+	}
+	if g.st, err = readState(spec.Folder); err != nil {
+		return abandon(err)
+	}
+	return g, nil
+}
+
+// Adopt finds the guard of a task folder that an earlier worker process left. When there is none any more, what may be
+// left of the tree is killed first; then the error is ErrGone and ReadExit says how the package ended.
+func Adopt(folder string) (*Guard, error) {
+	deadline := time.Now().Add(adoptTimeout)
+	for {
+		gone, err := Sweep(folder)
+		if err != nil {
+			return nil, err
+		}
+		if gone {
+			return nil, fmt.Errorf("%w: %s", ErrGone, folder)
+		}
+		// A guard holds the folder. It may be so new that it has not written its state yet.
+		st, err := readState(folder)
+		if err == nil {
+			if _, err = ask(st, request{Op: opStatus}); err == nil {
+				return &Guard{folder: folder, st: st}, nil
+			}
+		}
+		if time.Now().After(deadline) {
+			g := &Guard{folder: folder, st: st}
+			if kerr := g.Kill(); kerr != nil {
+				return nil, errors.Join(err, kerr)
+			}
+			return nil, fmt.Errorf("%w: it did not answer and was killed: %s", ErrGone, folder)
+		}
+		time.Sleep(pollEvery)
+	}
+}
+
+// Sweep makes sure that nothing is left of a package whose guard is dead: it kills what is still alive of its tree,
+// removes its secret files, and writes an exit file if there is none. It reports false, and does nothing, while a
+// living guard holds the folder.
+func Sweep(folder string) (gone bool, err error) {
+	if _, err := ReadExit(folder); err == nil {
+		return true, nil
+	} else if !errors.Is(err, ErrNoExit) {
+		// An exit file that cannot be read: written by nobody who promises anything. It is made anew below.
+		os.Remove(filepath.Join(folder, exitFile))
+	}
+	lock := flock.New(filepath.Join(folder, lockFile), flock.SetPermissions(0o600))
+	held, err := lock.TryLock()
+	if err != nil {
+		return false, fmt.Errorf("guard: lock of %s: %w", folder, err)
+	}
+	if !held {
+		return false, nil
+	}
+	defer lock.Close()
+	if _, err := ReadExit(folder); err == nil {
+		return true, nil
+	}
+	detail := "its guard process never started it"
+	st, err := readState(folder)
+	if err == nil {
+		detail = "its guard process died and the package with it"
+		if err := killLeft(st, killTimeout); err != nil {
+			return false, fmt.Errorf("%w: %s: %w", ErrNotGone, folder, err)
+		}
+		removeAll(st.Remove)
+		os.Remove(st.Socket)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		detail = "its guard process died and left no readable state"
+	}
+	return true, writeExit(folder, Exit{Reason: Lost, Code: -1, Detail: detail, Ended: time.Now()})
+}
+
+// Folder is the task folder.
+func (g *Guard) Folder() string { return g.folder }
+
+// PID is the package's own process id: process group and session too, where there are such.
+func (g *Guard) PID() int { return g.st.Package }
+
+// Extend moves the deadline. A lease that ends before the present one changes nothing. ErrNoAnswer when the guard is
+// gone or hangs.
+func (g *Guard) Extend(l Lease) error {
+	_, err := ask(g.st, request{Op: opExtend, Lease: l})
+	return err
+}
+
+// Left asks the guard how much of the lease is left.
+func (g *Guard) Left() (time.Duration, error) {
+	a, err := ask(g.st, request{Op: opStatus})
+	return time.Duration(a.Left), err
+}
+
+// Stop asks the package politely to end and has it killed after the grace. It does not wait.
+func (g *Guard) Stop() error {
+	_, err := ask(g.st, request{Op: opStop})
+	return err
+}
+
+// Kill ends the package's whole tree at once and returns when nothing of it is left, or ErrNotGone after 15 s.
+func (g *Guard) Kill() error {
+	defer g.collectIfGone()
+	deadline := time.Now().Add(killTimeout)
+	if _, err := ask(g.st, request{Op: opKill}); err == nil {
+		for time.Now().Before(deadline) {
+			if gone, err := Sweep(g.folder); gone || err != nil {
+				return err
+			}
+			time.Sleep(pollEvery)
+		}
+	}
+	// It does not listen: the guard itself is ended, which ends the package's process, and the rest is swept.
+	killGuard(g.st)
+	for deadline = time.Now().Add(killTimeout); time.Now().Before(deadline); time.Sleep(pollEvery) {
+		if gone, err := Sweep(g.folder); gone || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %s", ErrNotGone, g.folder)
+}
+
+// Wait returns how the package ended, once nothing of it is left. A cancelled context ends only the waiting.
+func (g *Guard) Wait(ctx context.Context) (Exit, error) {
+	for {
+		if err := g.await(ctx); err != nil {
+			return Exit{}, err
+		}
+		// The guard said that it ended, or the connection broke: the folder tells which.
+		if gone, err := Sweep(g.folder); err != nil {
+			return Exit{}, err
+		} else if gone {
+			g.collectIfGone()
+			return ReadExit(g.folder)
+		}
+		select {
+		case <-ctx.Done():
+			return Exit{}, ctx.Err()
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+func (g *Guard) await(ctx context.Context) error {
+	conn, err := dial(g.st, request{Op: opWait})
+	if err != nil {
+		return ctx.Err()
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	io.Copy(io.Discard, conn)
+	return ctx.Err()
+}
+
+// Output is ReadOutput of this package's folder.
+func (g *Guard) Output(from int64) ([]Line, int64, error) { return ReadOutput(g.folder, from) }
+
+// collect waits for the child process, so that it does not stay as a zombie.
+func (g *Guard) collect() {
+	if g.cmd != nil {
+		g.reap.Do(func() { g.cmd.Wait() })
+	}
+}
+
+func (g *Guard) collectIfGone() {
+	if _, err := ReadExit(g.folder); err == nil {
+		g.collect()
+	}
+}

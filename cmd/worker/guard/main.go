@@ -1,0 +1,290 @@
+package guard
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// IsGuard reports whether the command line (as in os.Args) is that of a guard process. A program that may become one
+// calls it before anything else.
+func IsGuard(args []string) bool { return len(args) == 3 && args[1] == Verb }
+
+// The exit codes of a guard process.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// Main is the guard process. Its arguments are those of the process (os.Args): the verb and the task folder. The Spec
+// comes as JSON over standard input; one line of JSON over standard output tells the worker how the start went. It
+// returns, with the exit code of the process, when the package is gone.
+func Main(args []string) int {
+	if !IsGuard(args) {
+		fmt.Fprintln(os.Stderr, "usage: <binary> guard <task folder> (started by the worker, not by hand)")
+		return exitUsage
+	}
+	runtime.GOMAXPROCS(2)
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	ready := func(a answer) {
+		json.NewEncoder(os.Stdout).Encode(a)
+		// The worker reads to the end: from here on it and the guard live apart.
+		os.Stdout.Close()
+	}
+	if err := run(args[2], os.Stdin, ready, log); err != nil {
+		log.Error("guard", "err", err)
+		return exitError
+	}
+	return exitOK
+}
+
+func run(folder string, stdin io.Reader, ready func(answer), log *slog.Logger) error {
+	refuse := func(err error) error { ready(answer{Error: err.Error()}); return err }
+	var spec Spec
+	// A worker that dies while it writes leaves half a spec: nothing is started from it.
+	if err := json.NewDecoder(stdin).Decode(&spec); err != nil {
+		return refuse(fmt.Errorf("guard: spec: %w", err))
+	}
+	spec.fill()
+	spec.Folder = folder
+	lock := flock.New(filepath.Join(folder, lockFile), flock.SetPermissions(0o600))
+	if held, err := lock.TryLock(); err != nil || !held {
+		return refuse(fmt.Errorf("guard: %s is guarded already (%v)", folder, err))
+	}
+	defer lock.Close()
+	// Whoever found this folder without a guard has declared it lost, under the lock; it must stay so.
+	if _, err := ReadExit(folder); !errors.Is(err, ErrNoExit) {
+		return refuse(fmt.Errorf("guard: %s has ended already", folder))
+	}
+	if left := spec.Lease.Left(Now()); left <= spec.KillBefore {
+		return refuse(fmt.Errorf("guard: only %v of the lease are left, killing would start at %v", left, spec.KillBefore))
+	}
+	g := &keeper{spec: spec, log: log, lease: spec.Lease, ops: make(chan string), ended: make(chan struct{}), clock: Now}
+	return g.run(ready)
+}
+
+// keeper is the state of a guard process.
+type keeper struct {
+	spec  Spec
+	log   *slog.Logger
+	clock func() Instant
+	ops   chan string
+	ended chan struct{} // closed when exit is set and written
+
+	mu    sync.Mutex
+	lease Lease
+	exit  Exit
+	pid   int
+
+	waiters sync.WaitGroup
+}
+
+func (k *keeper) run(ready func(answer)) error {
+	refuse := func(err error) error { ready(answer{Error: err.Error()}); return err }
+	// From before the start on: a signal between start and loop must not kill the guard and leave the tree.
+	sigs := make(chan os.Signal, 4)
+	signal.Notify(sigs, os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGHUP)
+
+	listener, socket, unlisten, err := listen(k.spec.Folder)
+	if err != nil {
+		return refuse(err)
+	}
+	defer unlisten()
+	defer listener.Close()
+	out, err := newOutput(k.spec.Folder, k.spec.MaxOutput, time.Now)
+	if err != nil {
+		return refuse(err)
+	}
+	t, err := newTree(k.log)
+	if err != nil {
+		return refuse(err)
+	}
+	defer t.close()
+	st := state{
+		PID: os.Getpid(), Start: startTime(os.Getpid()), Boot: bootID(),
+		Socket: socket, Secret: newSecret(), Cgroup: t.cgroupPath(), Remove: k.spec.Remove,
+	}
+	// Before the start: should this process be killed right after it, the next worker must find the cgroup.
+	if err := writeJSON(k.spec.Folder, stateFile, st); err != nil {
+		return refuse(err)
+	}
+	began := time.Now()
+	drained, err := k.start(t, out)
+	if err != nil {
+		k.finish(out, Exit{
+			Reason: StartFailed, Code: -1, Detail: err.Error(), Ended: time.Now(),
+			NotFound: errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.ENOEXEC),
+		})
+		ready(answer{Exit: &k.exit})
+		return nil
+	}
+	st.Package, st.PkgStart = t.pid(), startTime(t.pid())
+	k.pid = t.pid()
+	if err := writeJSON(k.spec.Folder, stateFile, st); err != nil {
+		k.log.Error("state file", "err", err)
+	}
+	go k.serve(listener, st.Secret)
+	ready(answer{Running: true, Package: st.Package})
+
+	exit := k.watch(t, sigs)
+	exit.Started = began
+	select {
+	case <-drained:
+	case <-time.After(2 * time.Second):
+		// All of the tree is gone, so someone outside it holds the other end; it may keep it.
+	}
+	k.finish(out, exit)
+	return nil
+}
+
+func (k *keeper) start(t *tree, out *output) (<-chan struct{}, error) {
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, outR.Close(), outW.Close())
+	}
+	err = t.start(k.spec, outW, errW)
+	outW.Close()
+	errW.Close()
+	if err != nil {
+		outR.Close()
+		errR.Close()
+		return nil, err
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		done := make(chan struct{})
+		go func() { out.pump(Stderr, errR); close(done) }()
+		out.pump(Stdout, outR)
+		<-done
+	}()
+	return drained, nil
+}
+
+// watch returns once no process of the tree is left.
+func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
+	var reason Reason
+	var graceEnd Instant
+	var grace time.Duration
+	polite := func(why Reason, d time.Duration) {
+		k.log.Info("ending the package", "reason", why, "grace", d)
+		reason, grace, graceEnd = why, d, k.clock()
+		t.terminate()
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := k.clock()
+		left := k.left(now) - k.spec.KillBefore
+		switch {
+		case reason != "" && graceEnd.Since(now) >= grace, left <= -k.spec.KillBefore/2:
+			if reason == "" {
+				reason = Deadline
+			}
+			t.kill()
+			return k.ending(t, reason)
+		case left <= 0 && reason != Deadline:
+			// Half of the margin is for the polite way, the other half for the kernel to carry out the kill.
+			polite(Deadline, min(k.spec.KillBefore/2, k.spec.Grace))
+			continue
+		}
+		// Timers follow a clock that may stand still or be overtaken by another, so none is trusted for long.
+		wait := time.Second
+		if left > 0 {
+			wait = min(wait, left)
+		} else {
+			wait = min(wait, left+k.spec.KillBefore/2)
+		}
+		if reason != "" {
+			wait = min(wait, grace-graceEnd.Since(now))
+		}
+		timer.Reset(max(wait, time.Millisecond))
+		select {
+		case <-timer.C:
+		case <-t.exited():
+			k.linger(t)
+			t.kill()
+			if reason == "" {
+				reason = Exited
+			}
+			return k.ending(t, reason)
+		case op := <-k.ops:
+			if op == opKill {
+				t.kill()
+				if reason == "" {
+					reason = Killed
+				}
+				return k.ending(t, reason)
+			}
+			if reason == "" {
+				polite(Stopped, k.spec.Grace)
+			}
+		case s := <-sigs:
+			k.log.Info("signal", "signal", s.String())
+			if reason == "" {
+				polite(Stopped, k.spec.Grace)
+			}
+		}
+	}
+}
+
+// linger lets what the package left behind end by itself, within bounds: the far end of a pipe often ends a moment
+// after the shell that made it.
+func (k *keeper) linger(t *tree) {
+	for began := k.clock(); t.alive(); time.Sleep(10 * time.Millisecond) {
+		now := k.clock()
+		if began.Since(now) >= k.spec.Linger || k.left(now) <= k.spec.KillBefore {
+			return
+		}
+	}
+}
+
+func (k *keeper) ending(t *tree, reason Reason) Exit {
+	code, sig := t.result()
+	return Exit{Reason: reason, Code: code, Signal: sig, Ended: time.Now()}
+}
+
+func (k *keeper) left(now Instant) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lease.Left(now)
+}
+
+func (k *keeper) finish(out *output, e Exit) {
+	removeAll(k.spec.Remove)
+	if err := out.close(); err != nil {
+		k.log.Error("output file", "err", err)
+	}
+	k.mu.Lock()
+	k.exit = e
+	k.mu.Unlock()
+	if err := writeExit(k.spec.Folder, e); err != nil {
+		// Without it the next reader finds the folder without a guard and calls it lost, which is then true.
+		k.log.Error("exit file", "err", err)
+	}
+	close(k.ended)
+	k.answerWaiters()
+}
+
+func removeAll(paths []string) {
+	for _, p := range paths {
+		os.Remove(p)
+	}
+}

@@ -1,0 +1,163 @@
+package guard
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Line is one line that a package wrote.
+type Line struct {
+	Time   time.Time
+	Stream Stream
+	Text   string
+}
+
+// Stream is where a line came from.
+type Stream byte
+
+// The streams of a Line. A notice is the guard's own word about what it left out.
+const (
+	Stdout Stream = 'O'
+	Stderr Stream = 'E'
+	Notice Stream = 'N'
+)
+
+const (
+	timeLayout  = "2006-01-02T15:04:05.0000000Z"
+	maxLine     = 8 << 10 // a longer line is cut into lines
+	maxTail     = 64 << 10
+	linePrefix  = len(timeLayout) + 3
+	readAtMost  = 1 << 20
+	noticeRoom  = 256
+	tailPercent = 8 // the last eighth of the room, at most maxTail, is for the end of the output
+)
+
+// output is the writing side: lines of both streams in the order of their arrival, the first ones up to the limit and,
+// beyond it, the last ones. A package's last lines say why it failed; they must not be what a limit cuts off.
+type output struct {
+	mu      sync.Mutex
+	file    *os.File
+	w       *bufio.Writer
+	room    int64 // bytes left for the head
+	tailMax int64
+	tail    []string
+	tailLen int64
+	full    bool
+	dropped int64 // lines
+	now     func() time.Time
+}
+
+func newOutput(folder string, limit int64, now func() time.Time) (*output, error) {
+	f, err := os.OpenFile(filepath.Join(folder, OutputFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("guard: output file: %w", err)
+	}
+	tail := min(limit/tailPercent, maxTail)
+	return &output{file: f, w: bufio.NewWriter(f), room: max(limit-tail-noticeRoom, 0), tailMax: tail, now: now}, nil
+}
+
+// pump copies one stream until its end.
+func (o *output) pump(s Stream, r io.Reader) {
+	br := bufio.NewReaderSize(r, maxLine)
+	for {
+		// ReadSlice gives a full buffer for a longer line: the cut.
+		chunk, err := br.ReadSlice('\n')
+		if len(chunk) > 0 {
+			o.line(s, chunk, br.Buffered() == 0)
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return
+		}
+	}
+}
+
+func (o *output) line(s Stream, raw []byte, flush bool) {
+	text := strings.ToValidUTF8(string(bytes.TrimRight(raw, "\r\n")), "\uFFFD")
+	text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	rec := o.now().UTC().Format(timeLayout) + " " + string(rune(s)) + " " + text + "\n"
+	if !o.full && int64(len(rec)) <= o.room {
+		o.room -= int64(len(rec))
+		o.w.WriteString(rec)
+		if flush {
+			o.w.Flush()
+		}
+		return
+	}
+	if !o.full {
+		o.full = true
+		o.w.Flush()
+	}
+	o.tail = append(o.tail, rec)
+	o.tailLen += int64(len(rec))
+	for len(o.tail) > 0 && o.tailLen > o.tailMax {
+		o.tailLen -= int64(len(o.tail[0]))
+		o.tail[0] = ""
+		o.tail = o.tail[1:]
+		o.dropped++
+	}
+}
+
+// close writes what was held back and syncs the file: the exit file that follows must not outlive the output.
+func (o *output) close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.dropped > 0 {
+		fmt.Fprintf(o.w, "%s %c %d lines were left out here: the output is larger than its limit\n",
+			o.now().UTC().Format(timeLayout), Notice, o.dropped)
+	}
+	for _, rec := range o.tail {
+		o.w.WriteString(rec)
+	}
+	return errors.Join(o.w.Flush(), o.file.Sync(), o.file.Close())
+}
+
+// ReadOutput reads the complete lines of a task folder's output from byte offset from, at most about 1 MiB of them, and
+// returns the offset at which the next call goes on. No lines and the same offset: there is nothing new yet.
+func ReadOutput(folder string, from int64) ([]Line, int64, error) {
+	f, err := os.Open(filepath.Join(folder, OutputFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, from, nil
+	}
+	if err != nil {
+		return nil, from, fmt.Errorf("guard: output file: %w", err)
+	}
+	defer f.Close()
+	buf, err := io.ReadAll(io.NewSectionReader(f, from, readAtMost))
+	if err != nil {
+		return nil, from, fmt.Errorf("guard: output file: %w", err)
+	}
+	var lines []Line
+	for {
+		end := bytes.IndexByte(buf, '\n')
+		if end < 0 {
+			return lines, from, nil
+		}
+		if l, ok := parseLine(string(buf[:end])); ok {
+			lines = append(lines, l)
+		}
+		buf = buf[end+1:]
+		from += int64(end) + 1
+	}
+}
+
+func parseLine(rec string) (Line, bool) {
+	if len(rec) < linePrefix || rec[linePrefix-1] != ' ' {
+		return Line{}, false
+	}
+	t, err := time.Parse(timeLayout, rec[:len(timeLayout)])
+	if err != nil {
+		return Line{}, false
+	}
+	return Line{Time: t, Stream: Stream(rec[linePrefix-2]), Text: rec[linePrefix:]}, true
+}

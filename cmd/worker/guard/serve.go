@@ -1,0 +1,106 @@
+package guard
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"time"
+)
+
+const (
+	opStatus = "status"
+	opExtend = "extend"
+	opStop   = "stop"
+	opKill   = "kill"
+	opWait   = "wait"
+)
+
+// serve answers the worker until the listener is closed. It may still run when the process ends: there is nothing in it
+// that needs an end of its own, except the waiters, for whom answerWaiters stays.
+func (k *keeper) serve(l net.Listener, secret string) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go k.handle(conn, secret)
+	}
+}
+
+func (k *keeper) handle(conn net.Conn, secret string) {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(answerTimeout))
+	line, err := bufio.NewReader(io.LimitReader(conn, maxRequestSize)).ReadBytes('\n')
+	if err != nil {
+		return
+	}
+	var req request
+	if json.Unmarshal(line, &req) != nil || !sameSecret(req.Secret, secret) {
+		k.reply(conn, answer{Error: "wrong secret"})
+		return
+	}
+	switch req.Op {
+	case opStatus:
+	case opExtend:
+		k.extend(req.Lease)
+	case opStop, opKill:
+		select {
+		case k.ops <- req.Op:
+		case <-k.ended:
+		case <-time.After(answerTimeout / 2): // it is being killed already
+		}
+	case opWait:
+		k.waiters.Add(1)
+		defer k.waiters.Done()
+		conn.SetDeadline(time.Time{})
+		gone := make(chan struct{})
+		go func() { conn.Read(make([]byte, 1)); close(gone) }()
+		select {
+		case <-k.ended:
+		case <-gone:
+			return
+		}
+		conn.SetDeadline(time.Now().Add(answerTimeout))
+	default:
+		k.reply(conn, answer{Error: "unknown operation " + req.Op})
+		return
+	}
+	k.reply(conn, k.status())
+}
+
+func (k *keeper) reply(conn net.Conn, a answer) { json.NewEncoder(conn).Encode(a) }
+
+func (k *keeper) status() answer {
+	a := answer{Left: int64(k.left(k.clock())), Package: k.pid, Running: true}
+	select {
+	case <-k.ended:
+		k.mu.Lock()
+		e := k.exit
+		k.mu.Unlock()
+		a.Running, a.Exit = false, &e
+	default:
+	}
+	return a
+}
+
+// extend takes a lease that ends later than the present one. An older one that arrives late changes nothing: a renewal
+// never takes time away.
+func (k *keeper) extend(l Lease) {
+	now := k.clock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.Left(now) > k.lease.Left(now) {
+		k.lease = l
+	}
+}
+
+// answerWaiters gives those who wait for the end a moment to hear of it.
+func (k *keeper) answerWaiters() {
+	done := make(chan struct{})
+	go func() { k.waiters.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(answerTimeout):
+	}
+}
