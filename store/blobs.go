@@ -1,0 +1,368 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+const (
+	incomingName   = "incoming"
+	quarantineName = "quarantine"
+	// keepQuarantined is how many damaged files are kept for whoever wants to know why.
+	keepQuarantined = 16
+	copyChunk       = 128 << 10
+)
+
+// Blobs are files named by the SHA-256 of their content, in lower-case hex: blobs/ab/abcd….
+//
+// A blob's touch time says when it was last written or confirmed here, and guards it from deletion.
+// It is the file's modification time, so that it survives a restart, made durable like
+// everything else; and it is kept in memory too, with Go's monotonic clock, so that within one process a jump
+// of the wall clock does not make a fresh blob look old.
+type Blobs struct {
+	path   string
+	gate   *gate
+	logger *slog.Logger
+
+	// stripes serialise, per digest, everything that gives a blob its name, touches it or takes it away.
+	stripes [64]sync.Mutex
+
+	mu      sync.Mutex
+	touched map[string]time.Time
+	damaged map[string]struct{} // damaged, and could not be set aside
+}
+
+func openBlobs(path string, g *gate, logger *slog.Logger) (*Blobs, error) {
+	b := &Blobs{path: path, gate: g, logger: logger, touched: map[string]time.Time{}, damaged: map[string]struct{}{}}
+	for _, name := range []string{incomingName, quarantineName} {
+		if err := makeDir(filepath.Join(path, name)); err != nil {
+			return nil, fmt.Errorf("blobs: %w", err)
+		}
+	}
+	removeLeftovers(filepath.Join(path, incomingName), func(string) bool { return true })
+	return b, nil
+}
+
+// Put stores what r gives under digest, after it has verified that they belong together
+// (ErrDigest); an empty digest is computed. A limit above 0 bounds the size in bytes (ErrTooLarge).
+// It returns the size once the blob is durable. A blob that is here already is touched, and r
+// is read to its end without being looked at.
+func (b *Blobs) Put(ctx context.Context, digest string, r io.Reader, limit int64) (size int64, err error) {
+	if digest != "" {
+		if err := checkDigest(digest); err != nil {
+			return 0, err
+		}
+		if ok, err := b.Touch(digest); err != nil {
+			return 0, err
+		} else if ok {
+			return b.putAgain(ctx, digest, r, limit)
+		}
+	}
+	_, size, err = b.receive(ctx, digest, r, limit)
+	return size, err
+}
+
+// Create stores what r gives and returns its digest and size; see Put.
+func (b *Blobs) Create(ctx context.Context, r io.Reader, limit int64) (digest string, size int64, err error) {
+	return b.receive(ctx, "", r, limit)
+}
+
+// putAgain reads a sender to its end, since many do not look at an answer before they have sent
+// everything. Whether that succeeds does not matter: the blob is here.
+func (b *Blobs) putAgain(ctx context.Context, digest string, r io.Reader, limit int64) (int64, error) {
+	if _, err := b.copy(ctx, io.Discard, r, limit); err != nil && ctx.Err() != nil {
+		return 0, fmt.Errorf("blob %s: %w", digest, err)
+	}
+	size, _, err := b.Stat(digest)
+	return size, err
+}
+
+func (b *Blobs) receive(ctx context.Context, want string, r io.Reader, limit int64) (digest string, size int64, err error) {
+	if err := b.gate.check(); err != nil {
+		return "", 0, fmt.Errorf("blob: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Join(b.path, incomingName), "")
+	if err != nil {
+		return "", 0, onDisk(b.path, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	hash := sha256.New()
+	size, err = b.copy(ctx, io.MultiWriter(diskWriter{f}, hash), r, limit)
+	if err != nil {
+		return "", 0, fmt.Errorf("blob %s: %w", want, err)
+	}
+	digest = hex.EncodeToString(hash.Sum(nil))
+	if want != "" && digest != want {
+		return "", 0, fmt.Errorf("%w: content of %d bytes has SHA-256 %s, want %s", ErrDigest, size, digest, want)
+	}
+	if err := b.gate.check(); err != nil {
+		return "", 0, fmt.Errorf("blob %s: %w", digest, err)
+	}
+	if err := f.Sync(); err != nil {
+		return "", 0, onDisk(f.Name(), err)
+	}
+	if err := f.Close(); err != nil {
+		return "", 0, onDisk(f.Name(), err)
+	}
+	if err := b.name(digest, f.Name()); err != nil {
+		return "", 0, err
+	}
+	return digest, size, nil
+}
+
+// name gives a complete file its place, durably.
+func (b *Blobs) name(digest, temp string) error {
+	defer b.hold(digest)()
+	if err := b.gate.check(); err != nil {
+		return fmt.Errorf("blob %s: %w", digest, err)
+	}
+	path := b.file(digest)
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return onDisk(path, err)
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return onDisk(path, err)
+	}
+	b.mu.Lock()
+	delete(b.damaged, digest)
+	b.touched[digest] = time.Now()
+	b.mu.Unlock()
+	if err := b.gate.check(); err != nil {
+		return fmt.Errorf("blob %s: %w", digest, err)
+	}
+	return nil
+}
+
+// copy moves bytes from the network to the disk in pieces, so that a cancelled context, a
+// freeze and the limit are noticed in the middle of a large file.
+func (b *Blobs) copy(ctx context.Context, w io.Writer, r io.Reader, limit int64) (size int64, err error) {
+	buf := make([]byte, copyChunk)
+	for {
+		if err := ctx.Err(); err != nil {
+			return size, err
+		}
+		if err := b.gate.check(); err != nil {
+			return size, err
+		}
+		n, err := r.Read(buf)
+		if size += int64(n); limit > 0 && size > limit {
+			return size, fmt.Errorf("%w: more than the limit of %d bytes", ErrTooLarge, limit)
+		}
+		if _, werr := w.Write(buf[:n]); werr != nil {
+			return size, werr
+		}
+		if err == io.EOF {
+			return size, nil
+		}
+		if err != nil {
+			return size, fmt.Errorf("after %d bytes: %w", size, err)
+		}
+	}
+}
+
+// diskWriter marks errors as ours, so that they are told from the sender's.
+type diskWriter struct{ f *os.File }
+
+func (w diskWriter) Write(p []byte) (int, error) {
+	n, err := w.f.Write(p)
+	return n, onDisk(w.f.Name(), err)
+}
+
+// Has says whether the blob is here, as far as is known undamaged.
+func (b *Blobs) Has(digest string) bool {
+	_, _, err := b.Stat(digest)
+	return err == nil
+}
+
+// Stat returns size and touch time; ErrNotFound when the blob is not here.
+func (b *Blobs) Stat(digest string) (size int64, touched time.Time, err error) {
+	if err := checkDigest(digest); err != nil {
+		return 0, time.Time{}, err
+	}
+	st, err := b.stat(digest)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	return st.Size(), b.touchTime(digest, st), nil
+}
+
+func (b *Blobs) stat(digest string) (fs.FileInfo, error) {
+	if b.isDamaged(digest) {
+		return nil, fmt.Errorf("%w: %s (its file is damaged)", ErrNotFound, digest)
+	}
+	st, err := os.Stat(b.file(digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, digest)
+	}
+	return st, err
+}
+
+func (b *Blobs) touchTime(digest string, st fs.FileInfo) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t, ok := b.touched[digest]; ok {
+		return t
+	}
+	return st.ModTime()
+}
+
+// Touch marks the blob as confirmed now, and says whether it is here. The mark is durable when it
+// returns: a majority counts on it.
+func (b *Blobs) Touch(digest string) (bool, error) {
+	if err := checkDigest(digest); err != nil {
+		return false, err
+	}
+	defer b.hold(digest)()
+	if err := b.gate.check(); err != nil {
+		return false, fmt.Errorf("blob %s: %w", digest, err)
+	}
+	if b.isDamaged(digest) {
+		return false, nil
+	}
+	now := time.Now()
+	err := touchFile(b.file(digest), now)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, onDisk(b.file(digest), err)
+	}
+	b.mu.Lock()
+	b.touched[digest] = now
+	b.mu.Unlock()
+	if err := b.gate.check(); err != nil {
+		return false, fmt.Errorf("blob %s: %w", digest, err)
+	}
+	return true, nil
+}
+
+func touchFile(path string, now time.Time) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	err = os.Chtimes(path, now, now)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// Delete removes the blob unless it was touched at untouchedSince or later; it says whether the blob was
+// here and is gone. A time that comes from time.Now keeps its monotonic clock through Add: do not strip it.
+func (b *Blobs) Delete(digest string, untouchedSince time.Time) (bool, error) {
+	if err := checkDigest(digest); err != nil {
+		return false, err
+	}
+	defer b.hold(digest)()
+	if err := b.gate.check(); err != nil {
+		return false, fmt.Errorf("blob %s: %w", digest, err)
+	}
+	path := b.file(digest)
+	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("blob %s: %w", digest, err)
+	}
+	if !b.touchTime(digest, st).Before(untouchedSince) {
+		return false, nil
+	}
+	if err := os.Remove(path); err != nil {
+		return false, fmt.Errorf("blob %s: %w", digest, err)
+	}
+	b.mu.Lock()
+	delete(b.touched, digest)
+	delete(b.damaged, digest)
+	b.mu.Unlock()
+	return true, nil
+}
+
+// Walk calls f for each blob, in order of digest, until it returns an error, which Walk
+// returns. F may delete. Blobs that come or go meanwhile may or may not be seen.
+func (b *Blobs) Walk(f func(digest string, size int64, touched time.Time) error) error {
+	dirs, err := os.ReadDir(b.path)
+	if err != nil {
+		return fmt.Errorf("blobs: %w", err)
+	}
+	for _, dir := range dirs {
+		if !dir.IsDir() || len(dir.Name()) != 2 {
+			continue
+		}
+		files, err := os.ReadDir(filepath.Join(b.path, dir.Name()))
+		if err != nil {
+			return fmt.Errorf("blobs: %w", err)
+		}
+		for _, file := range files {
+			digest := file.Name()
+			if checkDigest(digest) != nil || digest[:2] != dir.Name() {
+				continue
+			}
+			size, touched, err := b.Stat(digest)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := f(digest, size, touched); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Blobs) file(digest string) string { return filepath.Join(b.path, digest[:2], digest) }
+
+// hold takes the lock of a digest; call what it returns to let go.
+func (b *Blobs) hold(digest string) (release func()) {
+	var n int
+	for _, c := range []byte(digest[:2]) {
+		n = n*16 + int(c)
+	}
+	m := &b.stripes[n%len(b.stripes)]
+	m.Lock()
+	return m.Unlock
+}
+
+func (b *Blobs) isDamaged(digest string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, bad := b.damaged[digest]
+	return bad
+}
+
+func checkDigest(digest string) error {
+	ok := len(digest) == 2*sha256.Size
+	for i := 0; ok && i < len(digest); i++ {
+		c := digest[i]
+		ok = '0' <= c && c <= '9' || 'a' <= c && c <= 'f'
+	}
+	if !ok {
+		return fmt.Errorf("%w: %.80q is not a SHA-256 in lower-case hex", ErrDigest, digest)
+	}
+	return nil
+}

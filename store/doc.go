@@ -1,0 +1,44 @@
+// Package store is everything that one node keeps on its disk.
+//
+// A data directory holds
+//
+//	lock              held by the process that uses the directory; names its pid
+//	node.json         format version and node identity, made once
+//	raft.db           the Raft log and Raft's own small values (term, vote)
+//	snapshots/        snapshots of the state machine
+//	documents/        small JSON documents, such as bootstrap promises
+//	blobs/            files named by their SHA-256
+//
+// Promises, for every file: what a call has returned without an error for
+// survives the death of the process and the loss of power; what was being
+// written at that moment is either wholly there or not there at all; and what is
+// read back is what was written, or the read fails with [ErrCorrupt].
+// Nothing damaged is ever repaired in place: the other masters hold the same
+// data, so a damaged node is wiped and joins again as a new one, while a repair
+// that guesses could put a wrong history back into the cluster.
+//
+// How each file keeps that promise:
+//
+//   - node.json and documents are written to a temporary file, fsynced, renamed
+//     and made durable by an fsync of the directory. They carry a checksum.
+//   - node.json is made last of all. So a directory with an identity but without a
+//     log has lost its log, and is refused: a node that forgot its vote must not
+//     come back under its old name.
+//   - raft.db is a bbolt file: new pages are fsynced before the meta page that
+//     refers to them. Each log entry carries a checksum, checked when the directory is
+//     opened and when the entry is read from disk. After a failed fsync nobody knows
+//     what the disk holds, so the log takes no further write until it is opened anew.
+//   - Log entries are deleted in steps, from the end that keeps what remains free of
+//     holes, so that a crash between two steps leaves a log that Raft can use.
+//   - Snapshots are the Raft library's own file format, with its checksum; left-overs of
+//     snapshots that were never finished are removed when the directory is opened.
+//   - Blobs are verified while they are written, before they get their name, and again
+//     whenever they are read. A damaged one is set aside in blobs/quarantine, so that
+//     it counts as missing and is fetched again from another node.
+//
+// On Windows a directory cannot be fsynced; NTFS journals its own metadata, and
+// the calls that would do it do nothing there.
+//
+// The package knows nothing of Raft's rules, of what the blobs mean or of when they may
+// be deleted; it starts no goroutine.
+package store

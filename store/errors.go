@@ -1,0 +1,81 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+)
+
+// The errors of this package; what it returns wraps one of them where one fits,
+// and its text names the path and what to do.
+var (
+	// ErrLocked: another process uses the data directory.
+	ErrLocked = errors.New("data directory is in use")
+	// ErrNewerFormat: a newer program wrote the data directory.
+	ErrNewerFormat = errors.New("data directory has a newer format")
+	// ErrCorrupt: what is on the disk is not what was written.
+	ErrCorrupt = errors.New("damaged data on disk")
+	// ErrNotFound: no blob has that digest here.
+	ErrNotFound = errors.New("blob not found")
+	// ErrDigest: content and digest differ, or a digest is not one.
+	ErrDigest = errors.New("wrong digest")
+	// ErrNoSpace: the file system is full or the quota used up.
+	ErrNoSpace = errors.New("no space left on disk")
+	// ErrTooLarge: content goes beyond the limit of the call.
+	ErrTooLarge = errors.New("content too large")
+	// ErrFrozen: the directory was frozen by a test.
+	ErrFrozen = errors.New("store is frozen")
+	// ErrClosed: the directory was closed.
+	ErrClosed = errors.New("store is closed")
+)
+
+const rejoin = "it is not repaired in place: stop this node, move its data directory away " +
+	"and start it with an empty one, so that it joins again as a new node"
+
+// corrupt describes damage that only wiping the node cures.
+func corrupt(path, what string) error {
+	return fmt.Errorf("%w: %s: %s; %s", ErrCorrupt, path, what, rejoin)
+}
+
+// onDisk puts the path into an error of a write, and turns a full disk, in all
+// the shapes it comes in, into ErrNoSpace.
+func onDisk(path string, err error) error {
+	if err == nil || errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	// bbolt flattens some of its errors to text.
+	if !isNoSpace(err) && !strings.Contains(err.Error(), textNoSpace) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	free := "unknown"
+	if n, ferr := freeBytes(filepath.Dir(path)); ferr == nil {
+		free = fmt.Sprint(n)
+	}
+	return fmt.Errorf("%w: %s: %s bytes free; make room, nothing already stored was lost: %w", ErrNoSpace, path, free, err)
+}
+
+// gate is asked before every write; once shut it stays shut.
+type gate struct{ state atomic.Int32 }
+
+const (
+	gateOpen int32 = iota
+	gateFrozen
+	gateClosed
+)
+
+func (g *gate) check() error {
+	switch g.state.Load() {
+	case gateFrozen:
+		return ErrFrozen
+	case gateClosed:
+		return ErrClosed
+	}
+	return nil
+}
+
+func (g *gate) freeze() { g.state.CompareAndSwap(gateOpen, gateFrozen) }
+
+// close says whether the gate had been frozen; a frozen gate goes on saying so.
+func (g *gate) close() (frozen bool) { return !g.state.CompareAndSwap(gateOpen, gateClosed) }

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	lockName = "lock"
+	// ownerOffset leaves the first byte free: on Windows it is the locked range, which
+	// nobody else can read, and the pid is there to be read by others.
+	ownerOffset = 1
+	ownerSize   = 24
+)
+
+// lock is the right to use a data directory. The operating system lets go of it
+// when the process dies, however it dies; the pid in the file is only for people.
+type lock struct {
+	file *flock.Flock
+	path string
+}
+
+func takeLock(dir string) (*lock, error) {
+	l := &lock{path: filepath.Join(dir, lockName)}
+	l.file = flock.New(l.path, flock.SetPermissions(0o600))
+	ok, err := l.file.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock of data directory %s: %w", dir, onDisk(l.path, err))
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: %s is held by %s; stop it first, or give this one a directory of its own",
+			ErrLocked, dir, l.owner())
+	}
+	if err := l.write(strconv.Itoa(os.Getpid())); err != nil {
+		return nil, errors.Join(onDisk(l.path, err), l.file.Unlock())
+	}
+	return l, nil
+}
+
+// owner describes the process that holds the lock, as far as it can be known.
+func (l *lock) owner() string {
+	f, err := os.Open(l.path)
+	if err != nil {
+		return "another process"
+	}
+	defer f.Close()
+	buf := make([]byte, ownerSize)
+	n, err := f.ReadAt(buf, ownerOffset)
+	if err != nil && err != io.EOF {
+		return "another process"
+	}
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(buf[:n])))
+	switch {
+	case err != nil || pid <= 0:
+		return "another process"
+	case pid == os.Getpid():
+		return fmt.Sprintf("this process (pid %d)", pid)
+	}
+	return fmt.Sprintf("process %d", pid)
+}
+
+// write replaces the owner record. Always the same length, because a file with a locked
+// range must not be truncated on Windows.
+func (l *lock) write(owner string) error {
+	f, err := os.OpenFile(l.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	record := fmt.Appendf(nil, "%-*s\n", ownerSize-1, owner)
+	_, err = f.WriteAt(record, ownerOffset)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// release gives the directory free. The file stays: removing it would let two
+// processes lock two files of one name.
+func (l *lock) release(clear bool) error {
+	if clear {
+		// The record of a process that is gone misleads nobody but people.
+		_ = l.write("")
+	}
+	if err := l.file.Unlock(); err != nil {
+		return fmt.Errorf("unlock %s: %w", l.path, err)
+	}
+	return nil
+}

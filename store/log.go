@@ -1,0 +1,248 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// deleteStep is how many indexes one transaction deletes. The database has one writer: a deletion
+// of thousands of big entries in one piece would hold up what Raft wants to append.
+const deleteStep = 256
+
+// Log is Raft's log and stable store: a bbolt file with the newest entries in memory.
+type Log struct {
+	path  string
+	gate  *gate
+	disk  *disk
+	inner LogStore // disk, or what a test has put in front of it
+	began *pending
+
+	// write is held around each change of entries, on disk and then in memory, so
+	// that the memory never has an entry that the disk has deleted meanwhile.
+	write sync.Mutex
+
+	recent sync.RWMutex // guards cache and sizes
+	cache  cache
+	sizes  ledger
+	bytes  atomic.Uint64
+}
+
+var _ LogStore = (*Log)(nil)
+
+// openLog opens the log file. Mustexist says that this directory has had a log before.
+func openLog(path string, mustExist bool, g *gate, opt Options) (*Log, error) {
+	disk, indexes, err := openDisk(path, mustExist, g)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{path: path, gate: g, disk: disk, inner: disk, began: newPending()}
+	l.cache.limit = max(opt.LogCacheBytes, 0)
+	if err := l.fill(indexes); err != nil {
+		disk.Close()
+		return nil, err
+	}
+	if opt.WrapLog != nil {
+		l.inner = opt.WrapLog(disk)
+	}
+	return l, nil
+}
+
+// fill reads every entry once: their sizes are needed, their checksums are verified, and the newest are
+// what Raft asks for first.
+func (l *Log) fill(indexes []uint64) error {
+	for _, index := range indexes {
+		entry := new(raft.Log)
+		if err := l.disk.GetLog(index, entry); err != nil {
+			return err
+		}
+		l.noteStored([]*raft.Log{entry})
+	}
+	return nil
+}
+
+// Writing is how long the oldest write of ours that is in progress has been running; 0 when none
+// is. It takes no lock that a write holds.
+func (l *Log) Writing() time.Duration { return l.began.oldest() }
+
+// Bytes is the size of the entries held: their data and a little for each.
+func (l *Log) Bytes() uint64 { return l.bytes.Load() }
+
+// FileBytes is the size of the database file, free pages included; 0 when it cannot be read.
+func (l *Log) FileBytes() int64 {
+	st, err := os.Stat(l.path)
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
+// FirstIndex is the index of the oldest entry; 0 without entries.
+func (l *Log) FirstIndex() (uint64, error) { return l.inner.FirstIndex() }
+
+// LastIndex is the index of the newest entry; 0 without entries.
+func (l *Log) LastIndex() (uint64, error) { return l.inner.LastIndex() }
+
+// GetLog reads the entry at index into entry; raft.ErrLogNotFound when there is none.
+func (l *Log) GetLog(index uint64, entry *raft.Log) error {
+	l.recent.RLock()
+	hit, ok := l.cache.get(index)
+	l.recent.RUnlock()
+	if ok {
+		*entry = hit
+		return nil
+	}
+	return l.inner.GetLog(index, entry)
+}
+
+// StoreLog appends one entry.
+func (l *Log) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }
+
+// StoreLogs appends entries, all or none. Their data must not be changed afterwards.
+func (l *Log) StoreLogs(entries []*raft.Log) error {
+	return l.do(func() error {
+		l.write.Lock()
+		defer l.write.Unlock()
+		// Whatever comes of this write, the disk decides what stands at these indexes.
+		l.forgetRecent(entries)
+		if err := l.inner.StoreLogs(entries); err != nil {
+			return err
+		}
+		l.noteStored(entries)
+		return nil
+	})
+}
+
+// DeleteRange deletes the entries from low to high, both included, in steps.
+// A failure may leave it half done, never with a hole in what remains.
+func (l *Log) DeleteRange(low, high uint64) error {
+	if low > high {
+		return nil
+	}
+	first, err := l.inner.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := l.inner.LastIndex()
+	if err != nil || first == 0 {
+		return err
+	}
+	switch {
+	case low <= first:
+		return l.deleteOldest(first, min(high, last))
+	case high >= last:
+		return l.deleteNewest(low, last)
+	}
+	return l.deleteStep(low, high)
+}
+
+func (l *Log) deleteOldest(low, high uint64) error {
+	for low <= high {
+		to := high
+		if high-low >= deleteStep {
+			to = low + deleteStep - 1
+		}
+		if err := l.deleteStep(low, to); err != nil {
+			return err
+		}
+		// The log may have gaps after a snapshot was installed; they are jumped over.
+		next, err := l.inner.FirstIndex()
+		if err != nil || next == 0 || to == high {
+			return err
+		}
+		low = max(to+1, next)
+	}
+	return nil
+}
+
+// deleteNewest works from the end downwards: the other way a crash between two steps would
+// leave old entries behind a hole.
+func (l *Log) deleteNewest(low, high uint64) error {
+	for low <= high {
+		from := low
+		if high-low >= deleteStep {
+			from = high - deleteStep + 1
+		}
+		if err := l.deleteStep(from, high); err != nil {
+			return err
+		}
+		last, err := l.inner.LastIndex()
+		if err != nil || last == 0 || from == low {
+			return err
+		}
+		high = min(from-1, last)
+	}
+	return nil
+}
+
+func (l *Log) deleteStep(low, high uint64) error {
+	return l.do(func() error {
+		l.write.Lock()
+		defer l.write.Unlock()
+		l.recent.Lock()
+		l.cache.remove(low, high)
+		l.recent.Unlock()
+		if err := l.inner.DeleteRange(low, high); err != nil {
+			return err
+		}
+		l.recent.Lock()
+		defer l.recent.Unlock()
+		l.sizes.remove(low, high)
+		l.bytes.Store(l.sizes.bytes)
+		return nil
+	})
+}
+
+func (l *Log) forgetRecent(entries []*raft.Log) {
+	l.recent.Lock()
+	defer l.recent.Unlock()
+	for _, e := range entries {
+		l.cache.remove(e.Index, e.Index)
+	}
+}
+
+func (l *Log) noteStored(entries []*raft.Log) {
+	l.recent.Lock()
+	defer l.recent.Unlock()
+	for _, e := range entries {
+		l.sizes.add(e)
+	}
+	l.cache.add(entries)
+	l.bytes.Store(l.sizes.bytes)
+}
+
+// Set keeps a small value of Raft's.
+func (l *Log) Set(key, value []byte) error {
+	return l.do(func() error { return l.inner.Set(key, value) })
+}
+
+// Get reads what Set kept. The error for a missing key reads "not found", which Raft looks for.
+func (l *Log) Get(key []byte) ([]byte, error) { return l.inner.Get(key) }
+
+// SetUint64 keeps a number.
+func (l *Log) SetUint64(key []byte, value uint64) error {
+	return l.do(func() error { return l.inner.SetUint64(key, value) })
+}
+
+// GetUint64 reads what SetUint64 kept; a missing key is an error that reads "not found".
+func (l *Log) GetUint64(key []byte) (uint64, error) { return l.inner.GetUint64(key) }
+
+// do runs one write: seen by the watchdog, refused when the directory is frozen or
+// closed, and without a success to report when that happened meanwhile.
+func (l *Log) do(write func() error) error {
+	defer l.began.begin()()
+	if err := l.gate.check(); err != nil {
+		return fmt.Errorf("raft log: %w", err)
+	}
+	err := write()
+	if gerr := l.gate.check(); gerr != nil {
+		return fmt.Errorf("raft log: %w", gerr)
+	}
+	return err
+}
+
+func (l *Log) close() error { return l.disk.Close() }

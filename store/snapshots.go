@@ -1,0 +1,94 @@
+package store
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/raft"
+)
+
+// The library marks a snapshot in the making so.
+const snapshotTemp = ".tmp"
+
+// snapshots is the library's file store with what it leaves out: it never removes
+// snapshots that were not finished, and it falls back to an older one without asking whether
+// the log still follows it.
+type snapshots struct {
+	*raft.FileSnapshotStore
+	path string
+	log  *Log
+	gate *gate
+}
+
+func openSnapshots(dir string, log *Log, g *gate, opt Options) (*snapshots, error) {
+	path := filepath.Join(dir, snapshotsName)
+	removeLeftovers(path, func(name string) bool { return strings.HasSuffix(name, snapshotTemp) })
+	store, err := raft.NewFileSnapshotStoreWithLogger(dir, opt.RetainSnapshots, newHclog(opt.Logger))
+	if err != nil {
+		return nil, fmt.Errorf("snapshots: %w", onDisk(path, err))
+	}
+	return &snapshots{FileSnapshotStore: store, path: path, log: log, gate: g}, nil
+}
+
+// Create begins a snapshot.
+func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	if err := s.gate.check(); err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", onDisk(s.path, err))
+	}
+	// The library makes both files now and later syncs their content, and the directory
+	// above; their names in between are left to us.
+	dir := filepath.Join(s.path, sink.ID()+snapshotTemp)
+	if err := syncDir(dir); err != nil {
+		_ = sink.Cancel()
+		return nil, fmt.Errorf("snapshot: %w", onDisk(dir, err))
+	}
+	return &sinkGate{SnapshotSink: sink, path: dir, gate: s.gate}, nil
+}
+
+// Open opens a snapshot whose checksum is right and which the log continues.
+func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	meta, content, err := s.FileSnapshotStore.Open(id)
+	if err != nil {
+		return nil, nil, corrupt(filepath.Join(s.path, id), err.Error())
+	}
+	first, err := s.log.FirstIndex()
+	if err == nil && first > meta.Index+1 {
+		err = corrupt(filepath.Join(s.path, id), fmt.Sprintf(
+			"this older snapshot ends at entry %d and the log begins at %d", meta.Index, first))
+	}
+	if err != nil {
+		content.Close()
+		return nil, nil, err
+	}
+	return meta, content, nil
+}
+
+// sinkGate stops a snapshot in the making when the directory is frozen.
+type sinkGate struct {
+	raft.SnapshotSink
+	path string
+	gate *gate
+}
+
+func (s *sinkGate) Write(p []byte) (int, error) {
+	if err := s.gate.check(); err != nil {
+		return 0, fmt.Errorf("snapshot: %w", err)
+	}
+	n, err := s.SnapshotSink.Write(p)
+	return n, onDisk(s.path, err)
+}
+
+func (s *sinkGate) Close() error {
+	if err := s.gate.check(); err != nil {
+		_ = s.SnapshotSink.Cancel() // closes the file; what it removes, the next Open would
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return onDisk(s.path, s.SnapshotSink.Close())
+}
