@@ -1,0 +1,217 @@
+package ispac
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Read reads a project file of the given size: manifest and Project.params for
+// their facts, every other part for its checksum.
+//
+// Sensitive values are decrypted with opt.Password. Values that cannot be read
+// (no password, or saved under a Windows user's key) count as not set and are
+// named in Project.Warnings. ErrWrongPassword, ErrPasswordRequired (a project
+// that is encrypted as a whole) and ErrUserKey say what a password must do.
+func Read(r io.ReaderAt, size int64, opt Options) (*Project, error) {
+	a, err := openArchive(r, size, opt)
+	if err != nil {
+		return nil, err
+	}
+	rd := &reader{project: &Project{}}
+	if opt.Password != "" {
+		if rd.key, err = newProjectKey(opt.Password); err != nil {
+			return nil, badPart(manifestPart, "decryption is not available: "+err.Error())
+		}
+	}
+	if err := rd.readManifest(a); err != nil {
+		return nil, err
+	}
+	if err := rd.readParams(a); err != nil {
+		return nil, err
+	}
+	if err := rd.readContentTypes(a); err != nil {
+		return nil, err
+	}
+	if err := rd.matchParts(a); err != nil {
+		return nil, err
+	}
+	rd.dropDoubles()
+	if err := rd.project.check(); err != nil {
+		return nil, err
+	}
+	for _, p := range a.parts {
+		if reservedPart(p.name) { // parsed, so inflated and checked, above
+			continue
+		}
+		if err := a.verify(p); err != nil {
+			return nil, err
+		}
+	}
+	rd.warn()
+	return rd.project, nil
+}
+
+// reader is one run of Read.
+type reader struct {
+	project  *Project
+	key      *projectKey
+	own      []Parameter // the project's connection-manager parameters
+	metadata map[string]Package
+
+	needPassword, needUser, odd []string // what could not be read, for warnings
+	other                       []string // further warnings
+}
+
+func (rd *reader) open(a *archive, p part, root string) (element, error) {
+	data, err := a.read(p)
+	if err != nil {
+		return element{}, err
+	}
+	e, err := openDocument(p.name, data, rd.key)
+	if err != nil {
+		return element{}, err
+	}
+	if e.name() != root {
+		return element{}, e.doc.bad("the root element is %s in namespace %s; %s in %s is expected",
+			clip(e.start.Name.Local), clip(e.start.Name.Space), clip(root), clip(ssisSpace))
+	}
+	return e, nil
+}
+
+func (rd *reader) readParams(a *archive) error {
+	p, ok := a.find(paramsPart)
+	if !ok {
+		rd.other = append(rd.other, paramsPart+" is missing: the project has no parameters")
+		rd.project.Parameters = rd.own
+		return nil
+	}
+	root, err := rd.open(a, p, "Parameters")
+	if err != nil {
+		return err
+	}
+	declared, err := rd.parameters(root, "project parameter")
+	if err != nil {
+		return err
+	}
+	rd.project.Parameters = append(declared, rd.own...)
+	return root.doc.end()
+}
+
+// readContentTypes reads the part for soundness only: the names of packages and
+// connection managers come from the manifest, whatever types are given here.
+func (rd *reader) readContentTypes(a *archive) error {
+	p, ok := a.find(contentTypesPart)
+	if !ok {
+		rd.other = append(rd.other, contentTypesPart+" is missing: Windows tools will not open the file")
+		return nil
+	}
+	data, err := a.read(p)
+	if err != nil {
+		return err
+	}
+	root, err := openDocument(p.name, data, nil)
+	if err != nil {
+		return err
+	}
+	for root.doc.depth > 0 {
+		if _, err := root.doc.next(); err != nil {
+			return err
+		}
+	}
+	return root.doc.end()
+}
+
+// matchParts holds the manifest's lists against the zip directory.
+func (rd *reader) matchParts(a *archive) error {
+	listed := map[string]bool{}
+	list := func(name, kind string) error {
+		if err := checkPartName(name); err != nil {
+			return badPart(manifestPart, fmt.Sprintf("the %s %s: %v", kind, clip(name), err))
+		}
+		if listed[fold(name)] {
+			return badPart(manifestPart, fmt.Sprintf("the %s %s is listed twice", kind, clip(name)))
+		}
+		listed[fold(name)] = true
+		if _, ok := a.find(name); !ok {
+			return badPart(name, fmt.Sprintf("the manifest lists this %s, but the file does not have it", kind))
+		}
+		return nil
+	}
+	for i := range rd.project.Packages {
+		p := &rd.project.Packages[i]
+		if err := list(p.Name, "package"); err != nil {
+			return err
+		}
+		meta, ok := rd.metadata[fold(p.Name)]
+		if !ok {
+			rd.other = append(rd.other, fmt.Sprintf("the manifest has no metadata of package %s: its parameters are not known", clip(p.Name)))
+			p.ProtectionLevel = rd.project.ProtectionLevel
+			continue
+		}
+		meta.Name, meta.EntryPoint = p.Name, p.EntryPoint
+		*p = meta
+	}
+	for key, meta := range rd.metadata {
+		if !listed[key] {
+			rd.other = append(rd.other, fmt.Sprintf("the manifest has metadata of %s, which it does not list as a package", clip(meta.Name)))
+		}
+	}
+	slices.Sort(rd.other) // the map has no order
+	for _, name := range rd.project.ConnectionManagers {
+		if err := list(name, "connection manager"); err != nil {
+			return err
+		}
+	}
+	for _, p := range a.parts {
+		switch {
+		case listed[fold(p.name)], reservedPart(p.name):
+		case hasExt(p.name, packageExt), hasExt(p.name, connectionExt):
+			return badPart(p.name, "the manifest does not list it")
+		default:
+			rd.project.Files = append(rd.project.Files, p.name)
+		}
+	}
+	return nil
+}
+
+// dropDoubles removes generated parameters that repeat an earlier one exactly:
+// the catalog could not tell them apart, and nobody can rename them.
+func (rd *reader) dropDoubles() {
+	drop := func(params []Parameter, where string) []Parameter {
+		seen := make(map[string]bool, len(params))
+		return slices.DeleteFunc(params, func(p Parameter) bool {
+			twice := p.Generated() && seen[p.Name]
+			seen[p.Name] = true
+			if twice {
+				rd.other = append(rd.other, fmt.Sprintf("%s has the parameter %s twice; the first counts", where, clip(p.Name)))
+			}
+			return twice
+		})
+	}
+	rd.project.Parameters = drop(rd.project.Parameters, "the project")
+	for i := range rd.project.Packages {
+		p := &rd.project.Packages[i]
+		p.Parameters = drop(p.Parameters, "package "+clip(p.Name))
+	}
+}
+
+func (rd *reader) warn() {
+	add := func(what string, names []string) {
+		const most = 10
+		if len(names) == 0 {
+			return
+		}
+		text := strings.Join(names[:min(len(names), most)], ", ")
+		if more := len(names) - most; more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+		rd.project.Warnings = append(rd.project.Warnings, what+": "+text)
+	}
+	add("the project password was not given, so these sensitive values are not set", rd.needPassword)
+	add("these values are encrypted for the Windows user who saved the project, so they are not set", rd.needUser)
+	add("these generated parameters have no type or value that the catalog knows, and are left out or not set", rd.odd)
+	const most = 100
+	rd.project.Warnings = append(rd.project.Warnings, rd.other[:min(len(rd.other), most)]...)
+}
