@@ -1,0 +1,69 @@
+package wire
+
+import "encoding/json"
+
+// CallAnswer is what a procedure call returns. Values are encoded as their SQL types say.
+type CallAnswer struct {
+	ReturnValue int64                      `json:"return_value"`
+	Output      map[string]json.RawMessage `json:"output"`
+	ResultSets  []ResultSet                `json:"result_sets"`
+}
+
+// ResultSet is rows with the order of their columns.
+type ResultSet struct {
+	Columns []string          `json:"columns"`
+	Rows    []json.RawMessage `json:"rows"`
+}
+
+// ViewAnswer is one page of a view. Each row is an object whose keys stand in the order of the view's columns.
+type ViewAnswer struct {
+	Index         uint64            `json:"index"`
+	Rows          []json.RawMessage `json:"rows"`
+	NextPageToken string            `json:"next_page_token,omitempty"`
+}
+
+// Views lists the catalog's views.
+type Views struct {
+	Views []View `json:"views"`
+}
+
+// View describes one view.
+type View struct {
+	Name    string   `json:"name"`
+	Doc     string   `json:"doc"`
+	Roles   []string `json:"roles"` // any of them may read it; none: every user
+	Columns []Column `json:"columns"`
+	Key     []string `json:"key"` // the order of its rows when the query names none
+}
+
+// Column describes one column of a view.
+type Column struct {
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Nullable bool   `json:"nullable"`
+	Doc      string `json:"doc,omitempty"`
+}
+
+// Procedures lists the catalog's procedures.
+type Procedures struct {
+	Procedures []Procedure `json:"procedures"`
+}
+
+// Procedure describes one procedure.
+type Procedure struct {
+	Name       string               `json:"name"`
+	Doc        string               `json:"doc"`
+	Roles      []string             `json:"roles"`
+	Parameters []ProcedureParameter `json:"parameters"`
+}
+
+// ProcedureParameter describes one parameter of a procedure; Default is null when there is none or it is NULL.
+type ProcedureParameter struct {
+	Name      string          `json:"name"`
+	Type      string          `json:"type"`
+	Required  bool            `json:"required"`
+	Default   json.RawMessage `json:"default"`
+	Output    bool            `json:"output"`
+	Sensitive bool            `json:"sensitive"`
+	Doc       string          `json:"doc,omitempty"`
+}

@@ -1,0 +1,86 @@
+package wire
+
+import "time"
+
+// Leader is who leads, as the answering master believes.
+type Leader struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Address string    `json:"address"` // https://host:port
+	Term    uint64    `json:"term"`
+	Since   time.Time `json:"since"` // when the answering master first heard of this leader in this term
+}
+
+// Peers are the addresses ("host:port") of the voters.
+type Peers []string
+
+// Roles of a Member.
+const (
+	RoleVoter    = "voter"
+	RoleNonvoter = "nonvoter"
+)
+
+// ClusterStatus is the cluster as its leader sees it.
+type ClusterStatus struct {
+	ClusterID        string              `json:"cluster_id"`
+	Index            uint64              `json:"index"`
+	Term             uint64              `json:"term"`
+	Level            int                 `json:"level"`             // feature level of the state
+	FailureTolerance int                 `json:"failure_tolerance"` // healthy voters that may still fail
+	Members          []Member            `json:"members"`
+	Warnings         []string            `json:"warnings"`
+	Settings         []SettingDifference `json:"settings"` // settings that differ between masters; the leader's count
+}
+
+// Member is one master.
+type Member struct {
+	ID                  string     `json:"id"`
+	Name                string     `json:"name"`
+	Address             string     `json:"address"`
+	Role                string     `json:"role"`
+	Leader              bool       `json:"leader"`
+	Health              string     `json:"health"` // "healthy", or what is wrong
+	LagEntries          uint64     `json:"lag_entries"`
+	LastContactMs       int64      `json:"last_contact_ms"` // -1 when the leader has not heard from it
+	Version             string     `json:"version"`
+	Level               int        `json:"level"`
+	CertificateNotAfter *time.Time `json:"certificate_not_after"`
+	DiskFreeBytes       int64      `json:"disk_free_bytes"` // -1 when unknown
+	MissingBlobs        int        `json:"missing_blobs"`
+}
+
+// SettingDifference is one setting whose value differs between masters; Values is by master name.
+type SettingDifference struct {
+	Name   string            `json:"name"`
+	Values map[string]string `json:"values"`
+}
+
+// Transfer asks for a new leader; an empty To leaves the choice to the leader.
+type Transfer struct {
+	To string `json:"to"` // id or name
+}
+
+// StateHash is the hash of one node's state after the entry Index.
+type StateHash struct {
+	Index uint64 `json:"index"`
+	Hash  string `json:"hash"`
+}
+
+// Ready is the answer of /readyz?verbose.
+type Ready struct {
+	Ready  bool    `json:"ready"`
+	Checks []Check `json:"checks"`
+}
+
+// Check is one named condition of readiness.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Blob is the answer to a stored blob.
+type Blob struct {
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+}

@@ -1,0 +1,46 @@
+package wire
+
+// Problem is an error as RFC 9457 writes it, with a stable Code for programs and a Detail for people.
+type Problem struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Instance  string `json:"instance,omitempty"`
+	Code      string `json:"code"`
+	RequestID string `json:"request_id"`
+
+	// Leader is a hint of code "not_leader".
+	Leader *Leader `json:"leader,omitempty"`
+	// NextSeq (of the first item with a gap) and Accepted (of all items) belong to code "gap".
+	NextSeq  *int64     `json:"next_seq,omitempty"`
+	Accepted []Accepted `json:"accepted,omitempty"`
+	// Index is where the node stands, with code "index_passed".
+	Index uint64 `json:"index,omitempty"`
+}
+
+// Codes that doors decide on. The catalog's rejections have codes of their own.
+const (
+	CodeCertificateRequired = "certificate_required"
+	CodeUnknownCluster      = "unknown_cluster"
+	CodeForbidden           = "forbidden"
+	CodeNotFound            = "not_found"
+	CodeMethodNotAllowed    = "method_not_allowed"
+	CodeInvalidJSON         = "invalid_json"
+	CodeUnknownField        = "unknown_field"
+	CodeTrailingData        = "trailing_data"
+	CodeTooDeep             = "too_deep"
+	CodeBodyTooLarge        = "body_too_large"
+	CodeInvalidArgument     = "invalid_argument"
+	CodeNotLeader           = "not_leader"
+	CodeNoLeader            = "no_leader"
+	CodeUnknownOutcome      = "unknown_outcome"
+	CodeStopping            = "stopping"
+	CodeTimeout             = "timeout"
+	CodeBusy                = "busy"
+	CodeKeyReused           = "key_reused"
+	CodeIndexPassed         = "index_passed"
+	CodeGap                 = "gap"
+	CodeFenced              = "fenced"
+	CodeInternal            = "internal_error"
+)
