@@ -43,6 +43,11 @@ func Start(ctx context.Context, spec Spec) (*Guard, error) {
 		}
 		spec.Executable = exe
 	}
+	folder, err := filepath.Abs(spec.Folder)
+	if err != nil {
+		return nil, fmt.Errorf("guard: task folder: %w", err)
+	}
+	spec.Folder = folder
 	data, err := json.Marshal(spec)
 	if err != nil {
 		return nil, fmt.Errorf("guard: spec: %w", err)

@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// answerTimeout bounds every answer that comes at once. Only tests change it.
+var answerTimeout = 5 * time.Second
+
 // request is one line of JSON over the socket, answered by one line. Every request carries the folder's secret: the
 // socket's mode protects it on most systems, not on all.
 type request struct {
@@ -32,7 +35,6 @@ type answer struct {
 
 const (
 	maxSocketPath  = 90 // macOS holds 103 bytes, Linux 107; some is left for the temporary names of others
-	answerTimeout  = 5 * time.Second
 	maxRequestSize = 4 << 10
 )
 

@@ -1,0 +1,95 @@
+package guard
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// cgroup is a control group (v2) for one package. It makes the kill atomic, and it is the one thing by which a dead
+// guard's descendants can be found wherever they went. Where none may be made the tree does without.
+type cgroup struct {
+	dir string
+	fd  int
+}
+
+func newCgroup(log *slog.Logger) *cgroup {
+	parent := ownCgroup()
+	if parent == "" {
+		return &cgroup{fd: -1}
+	}
+	dir := filepath.Join(parent, "scaleout-"+newSecret()[:12])
+	err := os.Mkdir(dir, 0o755)
+	if err == nil {
+		// Without this file the kernel is older than the kill of a whole group.
+		_, err = os.Stat(filepath.Join(dir, "cgroup.kill"))
+	}
+	fd := -1
+	if err == nil {
+		fd, err = unix.Open(dir, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		os.Remove(dir)
+		log.Info("no cgroup for the package", "err", err)
+		return &cgroup{fd: -1}
+	}
+	return &cgroup{dir: dir, fd: fd}
+}
+
+// ownCgroup is the directory of this process's own group, "" where there is no v2 hierarchy.
+func ownCgroup() string {
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	var mount string
+	for line := range strings.Lines(string(mounts)) {
+		left, right, ok := strings.Cut(line, " - ")
+		if f := strings.Fields(left); ok && strings.HasPrefix(right, "cgroup2 ") && len(f) > 4 {
+			mount = f[4]
+		}
+	}
+	groups, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(groups)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok && mount != "" {
+			return filepath.Join(mount, path)
+		}
+	}
+	return ""
+}
+
+// into makes a process start inside the group: moved later, it could have forked before.
+func (c *cgroup) into(attr *unix.SysProcAttr) bool {
+	if c.fd < 0 {
+		return false
+	}
+	attr.UseCgroupFD, attr.CgroupFD = true, c.fd
+	return true
+}
+
+func (c *cgroup) path() string { return c.dir }
+func (c *cgroup) kill()        { killCgroup(c.dir) }
+
+func (c *cgroup) close() {
+	if c.fd >= 0 {
+		unix.Close(c.fd)
+		c.fd = -1
+	}
+	removeCgroup(c.dir)
+	c.dir = ""
+}
+
+func killCgroup(dir string) {
+	if dir != "" {
+		os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+	}
+}
+
+// removeCgroup reports whether the group is gone; one with a living process in it cannot be removed.
+func removeCgroup(dir string) bool {
+	if dir == "" {
+		return true
+	}
+	err := os.Remove(dir)
+	return err == nil || os.IsNotExist(err)
+}

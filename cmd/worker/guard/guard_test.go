@@ -1,0 +1,534 @@
+//go:build unix
+
+package guard
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+const parentEnv = "GUARD_TEST_PARENT"
+
+func TestMain(m *testing.M) {
+	if IsGuard(os.Args) {
+		os.Exit(Main(os.Args))
+	}
+	if folder := os.Getenv(parentEnv); folder != "" {
+		os.Exit(parent(folder))
+	}
+	answerTimeout = time.Second
+	goleak.VerifyTestMain(m)
+}
+
+// parent is a worker process as the tests need it: it starts one guard and then does nothing.
+func parent(folder string) int {
+	var spec Spec
+	if err := json.Unmarshal([]byte(os.Getenv(parentEnv+"_SPEC")), &spec); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	spec.Folder, spec.Lease.From = folder, Now()
+	g, err := Start(context.Background(), spec)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("pid", g.PID())
+	select {}
+}
+
+func startParent(t *testing.T, spec Spec) *exec.Cmd {
+	t.Helper()
+	data, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), parentEnv+"="+spec.Folder, parentEnv+"_SPEC="+string(data))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "pid ") {
+		t.Fatalf("parent said %q, %v", line, err)
+	}
+	return cmd
+}
+
+func script(t *testing.T, text string) Spec {
+	t.Helper()
+	spec := Spec{
+		Folder: t.TempDir(), Command: "/bin/sh", Args: []string{"-c", text},
+		Env: []string{"PATH=" + os.Getenv("PATH")}, Lease: Lease{From: Now(), For: time.Minute},
+		KillBefore: 400 * time.Millisecond, Grace: 300 * time.Millisecond, Linger: 200 * time.Millisecond,
+	}
+	spec.Dir = spec.Folder
+	t.Cleanup(func() {
+		if st, err := readState(spec.Folder); err == nil {
+			killGuard(st)
+			killLeft(st, 5*time.Second)
+		}
+	})
+	return spec
+}
+
+func start(t *testing.T, spec Spec) *Guard {
+	t.Helper()
+	g, err := Start(t.Context(), spec)
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(spec.Folder, logFile))
+		t.Fatalf("%v\n%s", err, log)
+	}
+	return g
+}
+
+func wait(t *testing.T, g *Guard) Exit {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	e, err := g.Wait(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(15 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("never: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func readPID(t *testing.T, spec Spec, name string) int {
+	t.Helper()
+	var pid int
+	until(t, name+" is written", func() bool {
+		data, _ := os.ReadFile(filepath.Join(spec.Folder, name))
+		if !strings.HasSuffix(string(data), "\n") {
+			return false
+		}
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(data)))
+		return pid > 0
+	})
+	return pid
+}
+
+func dead(pid int) bool {
+	table, err := listProcs()
+	if err != nil {
+		return false
+	}
+	for _, p := range table {
+		if p.pid == pid && !p.zombie {
+			return false
+		}
+	}
+	return true
+}
+
+func text(t *testing.T, folder string) []string {
+	t.Helper()
+	var all []string
+	for from := int64(0); ; {
+		lines, next, err := ReadOutput(folder, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next == from {
+			return all
+		}
+		for _, l := range lines {
+			all = append(all, string(rune(l.Stream))+" "+l.Text)
+		}
+		from = next
+	}
+}
+
+func TestExitAndOutput(t *testing.T) {
+	spec := script(t, `echo one; echo two >&2; sleep 0.05; printf 'three\r\nlast'; exit 3`)
+	secret := filepath.Join(spec.Folder, "secret")
+	if err := os.WriteFile(secret, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec.Remove = []string{secret}
+	began := time.Now()
+	g := start(t, spec)
+	e := wait(t, g)
+	if e.Reason != Exited || e.Code != 3 || e.Signal != "" {
+		t.Fatalf("exit %+v", e)
+	}
+	if e.Started.Before(began) || e.Ended.Before(e.Started) {
+		t.Errorf("times %v %v", e.Started, e.Ended)
+	}
+	got := strings.Join(text(t, spec.Folder), "|")
+	if got != "O one|E two|O three|O last" && got != "E two|O one|O three|O last" {
+		t.Errorf("output %q", got)
+	}
+	if _, err := os.Stat(secret); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("secret file is still there: %v", err)
+	}
+	if _, err := os.Stat(g.st.Socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("socket is still there: %v", err)
+	}
+	if _, err := Adopt(spec.Folder); !errors.Is(err, ErrGone) {
+		t.Errorf("adopt after the end: %v", err)
+	}
+	if again, err := g.Wait(t.Context()); err != nil || again.Code != 3 {
+		t.Errorf("second wait: %+v, %v", again, err)
+	}
+}
+
+func TestModesAndSecret(t *testing.T) {
+	spec := script(t, `sleep 60`)
+	g := start(t, spec)
+	for _, name := range []string{stateFile, socketFile, OutputFile, logFile, lockFile} {
+		info, err := os.Stat(filepath.Join(spec.Folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+	forged := g.st
+	forged.Secret = "00"
+	if _, err := ask(forged, request{Op: opKill}); err == nil || dead(g.PID()) {
+		t.Errorf("a request with a wrong secret was obeyed: %v", err)
+	}
+	if _, err := ask(g.st, request{Op: "dance"}); err == nil {
+		t.Error("an unknown operation was accepted")
+	}
+	if err := g.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if e := wait(t, g); e.Reason != Killed || e.Signal != "SIGKILL" || e.Code != -1 {
+		t.Errorf("exit %+v", e)
+	}
+}
+
+func TestLongFolderHasShortSocket(t *testing.T) {
+	spec := script(t, `exit 0`)
+	spec.Folder = filepath.Join(spec.Folder, strings.Repeat("long/", 40))
+	if err := os.MkdirAll(spec.Folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, spec)
+	if len(g.st.Socket) > maxSocketPath {
+		t.Errorf("socket path %q", g.st.Socket)
+	}
+	wait(t, g)
+	if _, err := os.Stat(filepath.Dir(g.st.Socket)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket's directory is still there: %v", err)
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	spec := script(t, ``)
+	spec.Command = filepath.Join(spec.Folder, "nothing-here")
+	_, err := Start(t.Context(), spec)
+	var failed *StartError
+	if !errors.Is(err, ErrStart) || !errors.As(err, &failed) || !failed.Exit.NotFound {
+		t.Fatalf("got %v", err)
+	}
+	if e, err := ReadExit(spec.Folder); err != nil || e.Reason != StartFailed {
+		t.Fatalf("exit file %+v, %v", e, err)
+	}
+	spec = script(t, `exit 0`)
+	spec.Lease.For = 100 * time.Millisecond
+	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "lease") {
+		t.Fatalf("started with a lease that is over: %v", err)
+	}
+	spec = script(t, `exit 0`)
+	spec.Executable = "/bin/false"
+	if _, err := Start(t.Context(), spec); !errors.Is(err, ErrNoAnswer) {
+		t.Fatalf("a guard that says nothing: %v", err)
+	}
+}
+
+func TestOnlyOnce(t *testing.T) {
+	spec := script(t, `sleep 60`)
+	g := start(t, spec)
+	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "guarded already") {
+		t.Fatalf("second guard: %v", err)
+	}
+	if err := g.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "ended already") {
+		t.Fatalf("a guard for an ended attempt: %v", err)
+	}
+}
+
+func TestDeadlineKillsGrandchildren(t *testing.T) {
+	// The child ignores the polite signal; the grandchild leaves the session and its parent.
+	spec := script(t, `trap "" TERM
+		(setsid sh -c 'trap "" TERM; echo $$ > grand; while :; do sleep 1; done' &)
+		while :; do sleep 1; done`)
+	spec.Lease = Lease{From: Now(), For: 1500 * time.Millisecond}
+	g := start(t, spec)
+	grand := readPID(t, spec, "grand")
+	e := wait(t, g)
+	if left := spec.Lease.Left(Now()); left < 0 {
+		t.Errorf("it ended %v after the deadline", -left)
+	}
+	if e.Reason != Deadline || e.Signal != "SIGKILL" {
+		t.Errorf("exit %+v", e)
+	}
+	if !dead(grand) || !dead(g.PID()) {
+		t.Error("a process outlived the exit file")
+	}
+}
+
+func TestExtend(t *testing.T) {
+	spec := script(t, `while [ ! -e go ]; do sleep 0.02; done; exit 0`)
+	spec.Lease = Lease{From: Now(), For: time.Second}
+	g := start(t, spec)
+	if err := g.Extend(Lease{From: Now(), For: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Extend(spec.Lease); err != nil { // late and shorter
+		t.Fatal(err)
+	}
+	if left, err := g.Left(); err != nil || left < 50*time.Second {
+		t.Fatalf("left %v, %v", left, err)
+	}
+	until(t, "the first deadline has passed", func() bool { return spec.Lease.Left(Now()) < 0 })
+	if dead(g.PID()) {
+		t.Fatal("it was killed at the first deadline")
+	}
+	if err := os.WriteFile(filepath.Join(spec.Folder, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := wait(t, g); e.Reason != Exited || e.Code != 0 {
+		t.Errorf("exit %+v", e)
+	}
+	if err := g.Extend(Lease{From: Now(), For: time.Minute}); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("extend after the end: %v", err)
+	}
+}
+
+func TestStop(t *testing.T) {
+	t.Run("polite", func(t *testing.T) {
+		spec := script(t, `trap 'echo bye; exit 7' TERM; echo $$ > ready; while :; do sleep 0.02; done`)
+		spec.Grace = 10 * time.Second
+		g := start(t, spec)
+		readPID(t, spec, "ready")
+		if err := g.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if e := wait(t, g); e.Reason != Stopped || e.Code != 7 {
+			t.Errorf("exit %+v", e)
+		}
+		if got := text(t, spec.Folder); len(got) == 0 || got[0] != "O bye" {
+			t.Errorf("output %q", got)
+		}
+	})
+	t.Run("with a grandchild that will not go", func(t *testing.T) {
+		spec := script(t, `(trap "" TERM; sh -c 'echo $$ > grand; while :; do sleep 1; done') & wait`)
+		g := start(t, spec)
+		grand := readPID(t, spec, "grand")
+		if err := g.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if e := wait(t, g); e.Reason != Stopped {
+			t.Errorf("exit %+v", e)
+		}
+		if !dead(grand) {
+			t.Error("the grandchild lives")
+		}
+	})
+	t.Run("stopped package", func(t *testing.T) {
+		spec := script(t, `echo $$ > ready; kill -STOP $$; sleep 60`)
+		g := start(t, spec)
+		readPID(t, spec, "ready")
+		if err := g.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if e := wait(t, g); e.Reason != Stopped || e.Signal != "SIGTERM" {
+			t.Errorf("exit %+v", e)
+		}
+	})
+}
+
+func TestLeftBehind(t *testing.T) {
+	// The package ends; its daemon is not allowed to run on under nobody's name.
+	spec := script(t, `setsid sh -c 'echo $$ > grand; sleep 60' & while [ ! -s grand ]; do sleep 0.01; done; exit 0`)
+	g := start(t, spec)
+	if e := wait(t, g); e.Reason != Exited || e.Code != 0 {
+		t.Errorf("exit %+v", e)
+	}
+	if !dead(readPID(t, spec, "grand")) {
+		t.Error("the daemon lives")
+	}
+}
+
+func TestWorkerKilled(t *testing.T) {
+	spec := script(t, `echo before; while [ ! -e go ]; do sleep 0.02; done; echo after; exit 5`)
+	spec.Lease.For = 30 * time.Second
+	cmd := startParent(t, spec)
+	cmd.Process.Kill()
+	cmd.Wait()
+	g, err := Adopt(spec.Folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Extend(Lease{From: Now(), For: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(spec.Folder, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := wait(t, g); e.Reason != Exited || e.Code != 5 {
+		t.Errorf("exit %+v", e)
+	}
+	if got := text(t, spec.Folder); len(got) != 2 {
+		t.Errorf("output %q", got)
+	}
+}
+
+func TestWorkerStopped(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+		t.Run(sig.String(), func(t *testing.T) {
+			spec := script(t, `echo $$ > ready; sleep 60`)
+			spec.Lease.For = 1500 * time.Millisecond
+			began := Now()
+			cmd := startParent(t, spec)
+			pid := readPID(t, spec, "ready")
+			cmd.Process.Signal(sig)
+			until(t, "the guard has ended the package", func() bool { _, err := ReadExit(spec.Folder); return err == nil })
+			if !dead(pid) {
+				t.Error("the package lives")
+			}
+			if e, _ := ReadExit(spec.Folder); e.Reason != Deadline {
+				t.Errorf("exit %+v", e)
+			}
+			if took := began.Since(Now()); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+func TestGuardKilled(t *testing.T) {
+	spec := script(t, `setsid sh -c 'echo $$ > far; sleep 60' & sh -c 'echo $$ > near; sleep 60' & wait`)
+	secret := filepath.Join(spec.Folder, "secret")
+	os.WriteFile(secret, nil, 0o600)
+	spec.Remove = []string{secret}
+	g := start(t, spec)
+	near, far := readPID(t, spec, "near"), readPID(t, spec, "far")
+	syscall.Kill(g.st.PID, syscall.SIGKILL)
+	if runtime.GOOS == "linux" {
+		until(t, "the package dies with its guard", func() bool { return dead(g.PID()) })
+	}
+	g.collect()
+	if _, err := Adopt(spec.Folder); !errors.Is(err, ErrGone) {
+		t.Fatalf("adopt: %v", err)
+	}
+	if !dead(g.PID()) || !dead(near) {
+		t.Error("the process group lives")
+	}
+	if g.st.Cgroup != "" && !dead(far) {
+		t.Error("the cgroup lives")
+	}
+	syscall.Kill(far, syscall.SIGKILL)
+	if e := wait(t, g); e.Reason != Lost {
+		t.Errorf("exit %+v", e)
+	}
+	if _, err := os.Stat(secret); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("secret file is still there: %v", err)
+	}
+}
+
+func TestSweepWithoutCgroup(t *testing.T) {
+	// What a guard without a cgroup leaves is found by session and group; a number given away is not touched.
+	cmd := exec.Command("/bin/sh", "-c", `sleep 60 & sleep 60`)
+	cmd.SysProcAttr = detached()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	until(t, "two in the group", func() bool {
+		left, _ := leftOf(state{Package: pid, PkgStart: startTime(pid)})
+		return len(left) >= 2
+	})
+	if left, err := leftOf(state{Package: pid, PkgStart: startTime(pid) + 1}); err != nil || len(left) != 0 {
+		t.Fatalf("found processes of another: %v %v", left, err)
+	}
+	folder := t.TempDir()
+	st := state{PID: 1 << 30, Boot: bootID(), Package: pid, PkgStart: startTime(pid)}
+	if err := writeJSON(folder, stateFile, st); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Process.Kill()
+	cmd.Wait() // only the child in its group is left
+	if gone, err := Sweep(folder); !gone || err != nil {
+		t.Fatalf("sweep: %v, %v", gone, err)
+	}
+	if left, _ := leftOf(st); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	if e, err := ReadExit(folder); err != nil || e.Reason != Lost {
+		t.Errorf("exit %+v, %v", e, err)
+	}
+}
+
+func TestFolderWithoutGuardIsLost(t *testing.T) {
+	spec := script(t, `exit 0`)
+	if _, err := Adopt(spec.Folder); !errors.Is(err, ErrGone) {
+		t.Fatal(err)
+	}
+	// The guard that comes late must not start what was declared lost.
+	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "ended already") {
+		t.Fatalf("started: %v", err)
+	}
+}
+
+func TestHalfASpecStartsNothing(t *testing.T) {
+	var got answer
+	err := run(t.TempDir(), strings.NewReader(`{"command":"/bin/sh","lease":{"for":60`), func(a answer) { got = a }, nil)
+	if err == nil || got.Error == "" {
+		t.Fatalf("%v, %+v", err, got)
+	}
+}
+
+func TestHungGuardIsKilled(t *testing.T) {
+	spec := script(t, `sleep 60`)
+	g := start(t, spec)
+	syscall.Kill(g.st.PID, syscall.SIGSTOP)
+	if err := g.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if !dead(g.PID()) {
+		t.Error("the package lives")
+	}
+	if e := wait(t, g); e.Reason != Lost {
+		t.Errorf("exit %+v", e)
+	}
+}
