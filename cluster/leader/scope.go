@@ -1,0 +1,177 @@
+package leader
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Scope is one generation of leadership, or one attempt to establish it.
+type Scope struct {
+	// Generation counts from 1 in each Run.
+	Generation uint64
+
+	ctx context.Context
+	log *slog.Logger
+
+	mu      sync.Mutex
+	running map[string]int
+	wg      sync.WaitGroup
+}
+
+func newScope(ctx context.Context, number uint64, log *slog.Logger) *Scope {
+	return &Scope{Generation: number, ctx: ctx, log: log, running: make(map[string]int)}
+}
+
+// Go runs f until the generation ends; the generation has not ended before f returned. It may be called from Establish
+// and from anything that Go runs.
+func (s *Scope) Go(name string, f func(ctx context.Context)) {
+	s.mu.Lock()
+	s.running[name]++
+	s.mu.Unlock()
+	s.wg.Go(func() {
+		defer func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.running[name]--; s.running[name] == 0 {
+				delete(s.running, name)
+			}
+		}()
+		f(s.ctx)
+	})
+}
+
+// wait returns when everything that Go started has ended, and names what takes long: a duty that does not end keeps
+// this node from ever leading again.
+func (s *Scope) wait() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.wg.Wait()
+	}()
+	slow := time.NewTicker(10 * time.Second)
+	defer slow.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-slow.C:
+			s.mu.Lock()
+			names := slices.Sorted(maps.Keys(s.running))
+			s.mu.Unlock()
+			s.log.Warn("leadership ended, still waiting for its duties", "generation", s.Generation, "duties", names)
+		}
+	}
+}
+
+// generation runs one Scope after the other until one is established, then its duties.
+type generation struct {
+	scope  *Scope // the generation's identity for Ready and Unready
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu    sync.Mutex
+	ended bool
+}
+
+func begin(parent context.Context, r Runner, number uint64) *generation {
+	ctx, cancel := context.WithCancel(parent)
+	g := &generation{scope: newScope(ctx, number, r.Logger), cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(g.done)
+		g.run(ctx, r)
+	}()
+	return g
+}
+
+// end revokes: not ready, cancel, wait for all, drop memory. A nil generation has ended already.
+func (g *generation) end(r Runner) {
+	if g == nil {
+		return
+	}
+	started := time.Now()
+	g.mu.Lock()
+	g.ended = true
+	if r.Unready != nil {
+		r.Unready(g.scope)
+	}
+	g.mu.Unlock()
+	g.cancel()
+	<-g.done
+	r.Logger.Info("leadership ended", "generation", g.scope.Generation, "took", time.Since(started))
+}
+
+func (g *generation) run(ctx context.Context, r Runner) {
+	pause := r.Retry
+	for ctx.Err() == nil {
+		attempt, cancel := context.WithCancel(ctx)
+		s := g.scope
+		s.ctx = attempt
+		err := r.Establish(attempt, s)
+		if err == nil && g.ready(r) {
+			for _, d := range r.Duties {
+				s.Go(d.Name, func(ctx context.Context) { supervise(ctx, r, d) })
+			}
+			<-ctx.Done()
+		}
+		cancel()
+		s.wait()
+		if r.Drop != nil {
+			r.Drop()
+		}
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		r.Logger.Error("leadership could not be established", "generation", s.Generation, "err", err)
+		if r.Abandon != nil {
+			r.Abandon(ctx, err)
+		}
+		pause = sleep(ctx, pause, 30*r.Retry)
+	}
+}
+
+// ready publishes the generation unless it has ended meanwhile: the lock keeps Ready from coming after Unready.
+func (g *generation) ready(r Runner) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return false
+	}
+	if r.Ready != nil {
+		r.Ready(g.scope)
+	}
+	return true
+}
+
+func supervise(ctx context.Context, r Runner, d Duty) {
+	pause := r.Retry
+	for {
+		started := time.Now()
+		err := d.Run(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if time.Since(started) > 30*r.Retry {
+			pause = r.Retry
+		}
+		r.Logger.Error("a duty of the leader failed and will run again", "duty", d.Name, "err", err, "after", pause)
+		pause = sleep(ctx, pause, 30*r.Retry)
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// sleep waits for d or the end of ctx and returns the next, longer pause.
+func sleep(ctx context.Context, d, limit time.Duration) time.Duration {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return min(2*d, limit)
+}
