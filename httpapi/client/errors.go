@@ -1,0 +1,116 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"scaleout/httpapi/wire"
+)
+
+// Errors that a caller can tell apart with errors.Is.
+var (
+	// ErrUnreachable means that no master could be talked to.
+	ErrUnreachable = errors.New("client: no master is reachable")
+	// ErrNoLeader means that masters answer but have no leader.
+	ErrNoLeader = errors.New("client: the cluster has no leader")
+	// ErrUnknownOutcome means that the call may or may not have been applied, and that it is not safe to repeat.
+	ErrUnknownOutcome = errors.New("client: the outcome of the call is unknown")
+	// ErrCorrupt means that a blob's content does not match its digest.
+	ErrCorrupt = errors.New("client: content does not match its digest")
+)
+
+// Error is a master's answer that says no.
+type Error struct {
+	Status     int
+	Code       string // stable; "" when the answer was no problem document
+	Detail     string
+	RequestID  string
+	RetryAfter time.Duration // 0 when the master gave none
+	Master     string        // who answered
+	Problem    wire.Problem  // the whole document
+}
+
+func (e *Error) Error() string {
+	if e.Code == "" {
+		return fmt.Sprintf("%s answered %d %s", e.Master, e.Status, e.Detail)
+	}
+	if e.Detail == "" {
+		return e.Code
+	}
+	return e.Code + ": " + e.Detail
+}
+
+// Is lets errors.Is see ErrNoLeader and ErrUnknownOutcome in an answer.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case ErrNoLeader:
+		return e.Code == wire.CodeNoLeader || e.Code == wire.CodeNotLeader
+	case ErrUnknownOutcome:
+		return e.Code == wire.CodeUnknownOutcome
+	}
+	return false
+}
+
+// Code is the code of the *Error in err, or "".
+func Code(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// maxProblem bounds an error's body.
+const maxProblem = 1 << 20
+
+func problemOf(master string, resp *http.Response) *Error {
+	e := &Error{Status: resp.StatusCode, Master: master, RequestID: resp.Header.Get(wire.HeaderRequestID)}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if kind == wire.ContentProblem && json.Unmarshal(b, &e.Problem) == nil {
+		e.Code, e.Detail = e.Problem.Code, e.Problem.Detail
+		if e.Problem.RequestID != "" {
+			e.RequestID = e.Problem.RequestID
+		}
+		return e
+	}
+	e.Detail = strings.TrimSpace(string(b[:min(len(b), 200)]))
+	return e
+}
+
+// What a failed attempt means for the next one.
+type fate int
+
+const (
+	final      fate = iota // the answer stands
+	notApplied             // certainly nothing happened: try again
+	unknown                // it may have happened
+)
+
+func fateOf(e *Error) fate {
+	switch e.Code {
+	case wire.CodeNotLeader, wire.CodeNoLeader, wire.CodeStopping, wire.CodeBusy:
+		return notApplied
+	case wire.CodeUnknownOutcome, wire.CodeTimeout:
+		return unknown
+	case "":
+		// Something between us and the master answered: a load balancer without a back end.
+		switch e.Status {
+		case http.StatusServiceUnavailable:
+			return notApplied
+		case http.StatusBadGateway, http.StatusGatewayTimeout:
+			return unknown
+		}
+	}
+	return final
+}

@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"scaleout/httpapi/wire"
+)
+
+// do tries the masters until one answers, a refusal stands, or patience ends.
+func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
+	pause := &backoff.ExponentialBackOff{InitialInterval: c.cfg.Backoff, MaxInterval: c.cfg.MaxBackoff, Multiplier: 2, RandomizationFactor: 0.5}
+	patience := c.cfg.Patience
+	if r.patience > 0 {
+		patience = min(patience, r.patience)
+	}
+	alive := time.Now() // since when it has been failing
+	for {
+		masters := c.round()
+		failed := make([]error, 0, len(masters))
+		for i := 0; i < len(masters); i++ {
+			m := masters[i]
+			a, err := c.attempt(ctx, m, r)
+			if err == nil {
+				c.remember(m)
+				return a, nil
+			}
+			if ended := ctx.Err(); ended != nil {
+				return nil, gaveUp(context.Cause(ctx), append(failed, named(m, err)))
+			}
+			next, done := judge(err, r.again)
+			if done != nil {
+				return nil, done
+			}
+			var f *failure
+			if errors.As(err, &f) && f.worked {
+				// The master worked on the call until now, perhaps for hours: only now does it begin to fail.
+				alive = time.Now()
+				pause.Reset()
+			}
+			c.log.LogAttrs(ctx, slog.LevelDebug, "call failed, trying another master", slog.String("master", m), slog.String("path", r.path), slog.Any("error", err))
+			failed = append(failed, named(m, err))
+			if at := slices.Index(masters, next); at > i+1 {
+				masters[i+1], masters[at] = masters[at], masters[i+1]
+			}
+		}
+		wait := pause.NextBackOff()
+		if r.once || time.Since(alive)+wait > patience {
+			return nil, exhausted(failed)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil, gaveUp(context.Cause(ctx), failed)
+		case <-t.C:
+		}
+	}
+}
+
+// judge tells whether an attempt's error stands (done), else which master to prefer next, if that is known.
+func judge(err error, again bool) (next string, done error) {
+	var e *Error
+	var f *failure
+	switch {
+	case errors.As(err, &e):
+		switch fateOf(e) {
+		case final:
+			return "", e
+		case unknown:
+			if !again {
+				return "", e
+			}
+		}
+		if e.Code == wire.CodeNotLeader && e.Problem.Leader != nil {
+			next = e.Problem.Leader.Address
+		}
+		return next, nil
+	case errors.As(err, &f):
+		if f.sent && !again {
+			return "", fmt.Errorf("%w: %w", ErrUnknownOutcome, f.err)
+		}
+		return "", nil
+	}
+	return "", err
+}
+
+type masterError struct {
+	master string
+	err    error
+}
+
+func (e *masterError) Error() string { return e.master + ": " + e.err.Error() }
+func (e *masterError) Unwrap() error { return e.err }
+
+func named(master string, err error) error { return &masterError{master, err} }
+
+// exhausted is the error of a call that no master answered: a master's own words where one spoke.
+func exhausted(failed []error) error {
+	var e *Error
+	for _, err := range slices.Backward(failed) {
+		if errors.As(err, &e) {
+			return e
+		}
+	}
+	return fmt.Errorf("%w: %s", ErrUnreachable, list(failed))
+}
+
+// gaveUp is the error of a call whose context ended while masters failed.
+func gaveUp(cause error, failed []error) error {
+	var e *Error
+	if errors.As(errors.Join(failed...), &e) {
+		return fmt.Errorf("%w; %w", cause, e)
+	}
+	return fmt.Errorf("%w; %s", cause, list(failed))
+}
+
+func list(failed []error) string {
+	texts := make([]string, len(failed))
+	for i, err := range failed {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
