@@ -1,0 +1,199 @@
+package spool
+
+import (
+	"fmt"
+	"path/filepath"
+	"sort"
+	"strings"
+	"unicode/utf8"
+)
+
+// AppendMessages stores messages behind the attempt's earlier ones, together with mark: how far their source has been
+// read. Beyond the limits messages are dropped, once with a notice; the mark still advances.
+func (s *Spool) AppendMessages(k Key, msgs []Message, mark int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j, err := s.journal(k)
+	if err != nil {
+		return err
+	}
+	if j.closed {
+		return fmt.Errorf("%w: %v", ErrClosed, k)
+	}
+	var keep []Message
+	var bytes int64
+	full := j.full
+	for _, m := range msgs {
+		if full {
+			break
+		}
+		m.Text = cut(m.Text)
+		bytes += int64(len(m.Text)) + recordOverhead
+		if j.count()+len(keep) >= s.limits.Messages || j.size+bytes > s.limits.Bytes || s.total+bytes > s.limits.Total {
+			full = true
+			m.Text = "From here on the output is not recorded: the limit for one attempt's messages is reached. " +
+				"The whole output is in the worker's task folder."
+		}
+		keep = append(keep, m)
+	}
+	return s.write(k, j, record{Messages: keep, Mark: mark, Full: full})
+}
+
+// Close stores the attempt's last messages, of which there is room for a few whatever the limits say, and takes no
+// more. Once all is accepted the attempt is forgotten. Closing twice changes nothing.
+func (s *Spool) Close(k Key, msgs []Message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j, err := s.journal(k)
+	if err != nil {
+		return err
+	}
+	if j.closed {
+		return nil
+	}
+	msgs = append([]Message(nil), msgs[max(0, len(msgs)-s.limits.Closing):]...)
+	for i := range msgs {
+		msgs[i].Text = cut(msgs[i].Text)
+	}
+	if err := s.write(k, j, record{Messages: msgs, Mark: j.mark, Full: j.full, Closed: true}); err != nil {
+		return err
+	}
+	return s.forgetIfDone(k, j)
+}
+
+// Mark is how far the source of an attempt's messages has been read, and whether the limit cut messages off.
+func (s *Spool) Mark(k Key) (mark int64, full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j := s.logs[k]; j != nil {
+		return j.mark, j.full
+	}
+	return 0, false
+}
+
+// Pending are the messages that no master has taken yet, oldest attempts first, at most about maxBytes of text.
+func (s *Spool) Pending(maxBytes int) ([]Batch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := make([]Key, 0, len(s.logs))
+	for k, j := range s.logs {
+		if j.next < j.end() {
+			keys = append(keys, k)
+		}
+	}
+	sort.Slice(keys, func(a, b int) bool { return less(keys[a], keys[b]) })
+	var all []Batch
+	for i, k := range keys {
+		// An equal share for each: one that talks much must not make the others wait.
+		msgs, err := s.logs[k].read(maxBytes / (len(keys) - i))
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range msgs {
+			maxBytes -= len(m.Text)
+		}
+		maxBytes = max(maxBytes, 0)
+		all = append(all, Batch{Key: k, First: s.logs[k].next, Messages: msgs})
+	}
+	return all, nil
+}
+
+// Accepted says that the cluster has all messages of the attempt before number next, as it answered. When that is less
+// than what it had acknowledged before, its catalog was set back: what is still here is numbered anew from there.
+func (s *Spool) Accepted(k Key, next int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.logs[k]
+	if j == nil || next < 1 {
+		return nil
+	}
+	switch {
+	case next > j.end():
+		// More than was ever sent from here: the numbers of what comes must follow on.
+		if err := s.write(k, j, record{Mark: j.mark, Full: j.full, Closed: j.closed, Skip: next - j.end()}); err != nil {
+			return err
+		}
+		j.next = j.end()
+	case next < j.next:
+		if err := s.write(k, j, record{Mark: j.mark, Full: j.full, Closed: j.closed, Skip: next - j.next}); err != nil {
+			return err
+		}
+		j.next = next
+	default:
+		j.next = next
+	}
+	return s.forgetIfDone(k, j)
+}
+
+// Drop forgets an attempt's messages: the cluster does not know the attempt any more.
+func (s *Spool) Drop(k Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.logs[k]
+	if j == nil {
+		return nil
+	}
+	j.next, j.closed = j.end(), true
+	return s.forgetIfDone(k, j)
+}
+
+// Idle reports whether nothing waits for a master, and if not, how many reports and attempts with messages do.
+func (s *Spool) Idle() (idle bool, reports, attempts int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range s.logs {
+		if j.next < j.end() {
+			attempts++
+		}
+	}
+	return len(s.reports)+attempts == 0, len(s.reports), attempts
+}
+
+func (s *Spool) journal(k Key) (*journal, error) {
+	if j := s.logs[k]; j != nil {
+		return j, nil
+	}
+	j, err := openJournal(filepath.Join(s.dir, k.String()+messageSuffix))
+	if err != nil {
+		return nil, err
+	}
+	if err := syncDir(s.dir); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	s.logs[k] = j
+	return j, nil
+}
+
+func (s *Spool) write(k Key, j *journal, r record) error {
+	before := j.size
+	err := j.append(r)
+	s.total += j.size - before
+	if err != nil {
+		return fmt.Errorf("spool: messages of attempt %v: %w", k, err)
+	}
+	return nil
+}
+
+func (s *Spool) forgetIfDone(k Key, j *journal) error {
+	if !j.closed || j.next < j.end() {
+		return nil
+	}
+	j.file.Close()
+	delete(s.logs, k)
+	s.total -= j.size
+	return remove(j.path)
+}
+
+// cut bounds a text and makes it valid: a message that the cluster refuses would stop all that follow it.
+func cut(text string) string {
+	if len(text) > MaxText {
+		end := MaxText - len(cutNotice)
+		for end > 0 && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text = text[:end] + cutNotice
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+const cutNotice = " … (cut)"

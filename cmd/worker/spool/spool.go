@@ -1,0 +1,250 @@
+package spool
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Key names one attempt.
+type Key struct {
+	TaskID  int64 `json:"task_id"`
+	Attempt int   `json:"attempt"`
+}
+
+func (k Key) String() string { return fmt.Sprintf("%d-%d", k.TaskID, k.Attempt) }
+
+func parseKey(s string) (Key, bool) {
+	var k Key
+	n, err := fmt.Sscanf(s, "%d-%d", &k.TaskID, &k.Attempt)
+	return k, err == nil && n == 2 && k.String() == s
+}
+
+// Report is the final word on one attempt.
+type Report struct {
+	Key
+	Outcome  string `json:"outcome"`
+	ExitCode int    `json:"exit_code"`
+	Message  string `json:"message,omitempty"`
+}
+
+// Message is one message of an attempt.
+type Message struct {
+	Time       time.Time `json:"time"`
+	Type       int       `json:"type"`
+	SourceType int       `json:"source_type"`
+	Text       string    `json:"text"`
+}
+
+// Batch is a run of messages of one attempt; First numbers the first of them.
+type Batch struct {
+	Key
+	First    int64
+	Messages []Message
+}
+
+// Limits bound the messages. A zero field takes its default.
+type Limits struct {
+	Messages int   // of one attempt; 10,000
+	Bytes    int64 // of one attempt's records; 8 MiB
+	Total    int64 // of all records; 512 MiB
+	Closing  int   // further messages that Close may add; 64
+}
+
+func (l *Limits) fill() {
+	if l.Messages <= 0 {
+		l.Messages = 10_000
+	}
+	if l.Bytes <= 0 {
+		l.Bytes = 8 << 20
+	}
+	if l.Total <= 0 {
+		l.Total = 512 << 20
+	}
+	if l.Closing <= 0 {
+		l.Closing = 64
+	}
+}
+
+// MaxText is the longest text of a message or report, in bytes; a longer one is cut.
+const MaxText = 32 << 10
+
+// ErrClosed is returned for messages of an attempt that has been closed.
+var ErrClosed = errors.New("spool: the attempt's messages are closed")
+
+const (
+	reportSuffix  = ".report"
+	messageSuffix = ".messages"
+)
+
+// Spool is one worker's spool.
+type Spool struct {
+	dir    string
+	limits Limits
+
+	mu      sync.Mutex
+	reports map[Key]Report
+	order   []Key // of reports, oldest first
+	logs    map[Key]*journal
+	total   int64
+}
+
+// Open reads a spool's directory, making it when it is not there. One process at a time may have it open.
+func Open(dir string, limits Limits) (*Spool, error) {
+	limits.fill()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	s := &Spool{dir: dir, limits: limits, reports: map[Key]Report{}, logs: map[Key]*journal{}}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	for _, e := range entries {
+		if err := s.load(e.Name()); err != nil {
+			return nil, errors.Join(err, s.Shut())
+		}
+	}
+	sort.Slice(s.order, func(i, j int) bool { return less(s.order[i], s.order[j]) })
+	return s, nil
+}
+
+func less(a, b Key) bool {
+	return a.TaskID < b.TaskID || a.TaskID == b.TaskID && a.Attempt < b.Attempt
+}
+
+func (s *Spool) load(name string) error {
+	path := filepath.Join(s.dir, name)
+	if stem, ok := strings.CutSuffix(name, reportSuffix); ok {
+		k, ok := parseKey(stem)
+		if !ok {
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		var r Report
+		if err := json.Unmarshal(data, &r); err != nil || r.Key != k {
+			return fmt.Errorf("spool: %s is not a report of attempt %v (%v); remove it to go on", path, k, err)
+		}
+		s.reports[k] = r
+		s.order = append(s.order, k)
+	}
+	if stem, ok := strings.CutSuffix(name, messageSuffix); ok {
+		k, ok := parseKey(stem)
+		if !ok {
+			return nil
+		}
+		j, err := openJournal(path)
+		if err != nil {
+			return err
+		}
+		s.logs[k] = j
+		s.total += j.size
+	}
+	return nil
+}
+
+// Shut closes the files. The spool is of no use afterwards.
+func (s *Spool) Shut() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, j := range s.logs {
+		errs = append(errs, j.file.Close())
+	}
+	s.logs = map[Key]*journal{}
+	return errors.Join(errs...)
+}
+
+// AddReport stores a final report. A second one for the same attempt changes nothing: the first word counts.
+func (s *Spool) AddReport(r Report) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.reports[r.Key]; ok {
+		return nil
+	}
+	r.Message = cut(r.Message)
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("spool: report: %w", err)
+	}
+	if err := writeFile(s.dir, r.Key.String()+reportSuffix, data); err != nil {
+		return err
+	}
+	s.reports[r.Key] = r
+	s.order = append(s.order, r.Key)
+	return nil
+}
+
+// Reports are the reports that no master has taken yet, oldest first.
+func (s *Spool) Reports() []Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Report, 0, len(s.order))
+	for _, k := range s.order {
+		all = append(all, s.reports[k])
+	}
+	return all
+}
+
+// Settled forgets the report of an attempt: the cluster has it, or will never take it.
+func (s *Spool) Settled(k Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.reports[k]; !ok {
+		return nil
+	}
+	if err := remove(filepath.Join(s.dir, k.String()+reportSuffix)); err != nil {
+		return err
+	}
+	delete(s.reports, k)
+	for i, o := range s.order {
+		if o == k {
+			s.order = append(s.order[:i], s.order[i+1:]...)
+			break
+		}
+	}
+	return nil
+}
+
+// writeFile replaces dir/name as a whole, and is durable when it returns.
+func writeFile(dir, name string, data []byte) error {
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("spool: write %s: %w", name, err)
+	}
+	return nil
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
+}
