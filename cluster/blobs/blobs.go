@@ -1,0 +1,315 @@
+package blobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// ErrNotFound says that no reachable master has the blob.
+var ErrNotFound = errors.New("blob not found on any reachable master")
+
+// ErrNoMajority says that too few voters have stored a blob.
+var ErrNoMajority = errors.New("blob not stored by a majority of the voters")
+
+// confirmed is how long a confirmation of a blob's holders is good.
+const confirmed = 10 * time.Minute
+
+// Blob is an open blob. Reading it to its end verifies it.
+type Blob interface {
+	io.ReadCloser
+	io.ReaderAt
+	Size() int64
+}
+
+// Disk is this node's blob files.
+type Disk interface {
+	Put(ctx context.Context, digest string, r io.Reader, limit int64) (int64, error)
+	Create(ctx context.Context, r io.Reader, limit int64) (digest string, size int64, err error)
+	Open(digest string) (Blob, error) // ErrNotFound's counterpart of the disk, or a damaged file, is any error
+	Has(digest string) bool
+	Touch(digest string) (bool, error)
+	Delete(digest string, untouchedSince time.Time) (bool, error)
+	Walk(visit func(digest string, size int64, touched time.Time) error) error
+	Verify(ctx context.Context, digest string) error
+}
+
+// Peers speaks to other masters by node id.
+type Peers interface {
+	// Push sends a blob; nil means that it is on the peer's disk, fsynced.
+	Push(ctx context.Context, node, digest string, size int64, open func() (io.ReadCloser, error)) error
+	// Missing asks which of the digests the peer lacks; those that it has count as confirmed there.
+	Missing(ctx context.Context, node string, digests []string) ([]string, error)
+	// Fetch streams a blob from the peer.
+	Fetch(ctx context.Context, node, digest string) (io.ReadCloser, error)
+}
+
+// Membership is the latest configuration of the cluster.
+type Membership interface {
+	Self() string
+	// Configuration returns its index, the ids of the voters and those of all other servers.
+	Configuration() (index uint64, voters, others []string)
+}
+
+// Names is what the catalog's rows name on this node.
+type Names interface {
+	Named(digest string) bool
+	Digests() iter.Seq[string]
+}
+
+// Config is what a Keeper needs.
+type Config struct {
+	Disk       Disk
+	Peers      Peers
+	Membership Membership
+	Names      Names
+	MaxBytes   int64 // a larger blob is refused
+	Logger     *slog.Logger
+	// Keep is how long a blob that nothing names stays; 0 means 24 h.
+	Keep time.Duration
+}
+
+// Keeper is one node's part in keeping blobs.
+type Keeper struct {
+	cfg Config
+	log *slog.Logger
+
+	background sync.WaitGroup
+
+	mu        sync.Mutex
+	fresh     map[string]confirmation
+	missing   int
+	nextScrub chan struct{}
+	barrier   bool      // this node has caught up since its start
+	keepUntil time.Time // nothing is deleted before
+	unnamed   map[string]time.Time
+	fetching  map[string]chan struct{}
+	base      context.Context // of Run: pushes that outlive their call end with it
+}
+
+type confirmation struct {
+	index uint64
+	at    time.Time
+}
+
+// New makes a Keeper.
+func New(cfg Config) *Keeper {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Keep == 0 {
+		cfg.Keep = 24 * time.Hour
+	}
+	return &Keeper{
+		cfg: cfg, log: cfg.Logger.With("component", "blobs"),
+		fresh: map[string]confirmation{}, nextScrub: make(chan struct{}, 1),
+		unnamed: map[string]time.Time{}, fetching: map[string]chan struct{}{},
+		base: context.Background(),
+	}
+}
+
+// Store writes a blob to a majority of the voters and returns its digest and size. A blob larger than limit (or than
+// Config.MaxBytes) is refused by the disk.
+func (k *Keeper) Store(ctx context.Context, r io.Reader, limit int64) (string, int64, error) {
+	if k.cfg.MaxBytes > 0 && (limit <= 0 || limit > k.cfg.MaxBytes) {
+		limit = k.cfg.MaxBytes
+	}
+	digest, size, err := k.cfg.Disk.Create(ctx, r, limit)
+	if err != nil {
+		return "", 0, err
+	}
+	return digest, size, k.Ensure(ctx, digest)
+}
+
+// Put is Store for a blob whose digest the sender names.
+func (k *Keeper) Put(ctx context.Context, digest string, r io.Reader) (int64, error) {
+	size, err := k.cfg.Disk.Put(ctx, digest, r, k.cfg.MaxBytes)
+	if err != nil {
+		return 0, err
+	}
+	return size, k.Ensure(ctx, digest)
+}
+
+// Ensure returns once a majority of the voters of the latest configuration holds the blob. What was confirmed within
+// the last ten minutes under the same configuration is not asked again.
+func (k *Keeper) Ensure(ctx context.Context, digest string) error {
+	index, voters, others := k.cfg.Membership.Configuration()
+	k.mu.Lock()
+	c, ok := k.fresh[digest]
+	k.mu.Unlock()
+	if ok && c.index == index && time.Since(c.at) < confirmed {
+		return nil
+	}
+	if !k.cfg.Disk.Has(digest) {
+		b, err := k.Open(ctx, digest)
+		if err != nil {
+			return err
+		}
+		b.Close()
+	}
+	if err := k.spread(ctx, digest, voters, others); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	for d, old := range k.fresh { // the map holds ten minutes of deployments
+		if time.Since(old.at) >= confirmed {
+			delete(k.fresh, d)
+		}
+	}
+	k.fresh[digest] = confirmation{index, time.Now()}
+	k.mu.Unlock()
+	return nil
+}
+
+// spread pushes to every other server at once and returns with the majority; the rest goes on in the background.
+func (k *Keeper) spread(ctx context.Context, digest string, voters, others []string) error {
+	self := k.cfg.Membership.Self()
+	if _, err := k.cfg.Disk.Touch(digest); err != nil {
+		return err
+	}
+	type answer struct {
+		node string
+		err  error
+	}
+	answers := make(chan answer, len(voters))
+	have, asked := 0, 0
+	push := func(node string, report bool) {
+		k.background.Add(1)
+		go func() {
+			defer k.background.Done()
+			err := k.push(node, digest)
+			if err != nil {
+				k.log.Warn("blob not pushed; the scrub of that master fetches it", "blob", digest, "peer", node, "err", err)
+			}
+			if report {
+				answers <- answer{node, err}
+			}
+		}()
+	}
+	for _, node := range voters {
+		if node == self {
+			have++
+			continue
+		}
+		asked++
+		push(node, true)
+	}
+	for _, node := range others {
+		if node != self {
+			push(node, false)
+		}
+	}
+	need := len(voters)/2 + 1
+	var errs []error
+	for have < need && asked > 0 {
+		select {
+		case a := <-answers:
+			asked--
+			if a.err != nil {
+				errs = append(errs, fmt.Errorf("master %s: %w", a.node, a.err))
+			} else {
+				have++
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if have < need {
+		return fmt.Errorf("%w: %d of %d have it, %d are needed: %w", ErrNoMajority, have, len(voters), need, errors.Join(errs...))
+	}
+	return nil
+}
+
+// pushTime bounds one push, so that a silent peer does not hold a goroutine for ever.
+const pushTime = 2 * time.Minute
+
+func (k *Keeper) push(node, digest string) error {
+	k.mu.Lock()
+	base := k.base
+	k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(base, pushTime)
+	defer cancel()
+	missing, err := k.cfg.Peers.Missing(ctx, node, []string{digest})
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	b, err := k.cfg.Disk.Open(digest)
+	if err != nil {
+		return err
+	}
+	size := b.Size()
+	b.Close()
+	return k.cfg.Peers.Push(ctx, node, digest, size, func() (io.ReadCloser, error) { return k.cfg.Disk.Open(digest) })
+}
+
+// Open opens a blob; one that this node lacks is fetched from a holder and kept. Calls for the same blob share the
+// fetch.
+func (k *Keeper) Open(ctx context.Context, digest string) (Blob, error) {
+	for {
+		if k.cfg.Disk.Has(digest) {
+			if b, err := k.cfg.Disk.Open(digest); err == nil {
+				return b, nil
+			}
+		}
+		k.mu.Lock()
+		running, ok := k.fetching[digest]
+		if !ok {
+			running = make(chan struct{})
+			k.fetching[digest] = running
+		}
+		k.mu.Unlock()
+		if ok {
+			select {
+			case <-running:
+				if !k.cfg.Disk.Has(digest) {
+					return nil, fmt.Errorf("%w: %s", ErrNotFound, digest)
+				}
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		err := k.fetch(ctx, digest)
+		k.mu.Lock()
+		delete(k.fetching, digest)
+		k.mu.Unlock()
+		close(running)
+		if err != nil {
+			return nil, err
+		}
+		return k.cfg.Disk.Open(digest)
+	}
+}
+
+func (k *Keeper) fetch(ctx context.Context, digest string) error {
+	_, voters, others := k.cfg.Membership.Configuration()
+	errs := []error{fmt.Errorf("%w: %s", ErrNotFound, digest)}
+	for _, node := range append(voters, others...) {
+		if node == k.cfg.Membership.Self() {
+			continue
+		}
+		err := func() error {
+			r, err := k.cfg.Peers.Fetch(ctx, node, digest)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			_, err = k.cfg.Disk.Put(ctx, digest, r, 0)
+			return err
+		}()
+		if err == nil {
+			k.log.Info("blob fetched", "blob", digest, "peer", node)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		errs = append(errs, fmt.Errorf("master %s: %w", node, err))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,142 @@
+package blobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// maxAsked bounds the digests of one Missing request.
+const maxAsked = 1000
+
+// path is where Handler is mounted on the peer port.
+const path = "/peer/blobs/"
+
+// HTTP is Peers over the masters' own connections: a node id is the host of the URL.
+type HTTP struct{ Client *http.Client }
+
+var _ Peers = HTTP{}
+
+type list struct {
+	Digests []string `json:"digests"`
+}
+
+// Push implements Peers.
+func (h HTTP) Push(ctx context.Context, node, digest string, size int64, open func() (io.ReadCloser, error)) error {
+	body, err := open()
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "https://"+node+path+digest, body)
+	if err != nil {
+		return err
+	}
+	req.ContentLength = size
+	req.GetBody = open
+	resp, err := h.Client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return status(resp)
+}
+
+// Missing implements Peers.
+func (h HTTP) Missing(ctx context.Context, node string, digests []string) ([]string, error) {
+	raw, err := json.Marshal(list{digests})
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+node+path+"missing", bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := h.Client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if err := status(resp); err != nil {
+		return nil, err
+	}
+	var out list
+	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&out)
+	return out.Digests, err
+}
+
+// Fetch implements Peers.
+func (h HTTP) Fetch(ctx context.Context, node, digest string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+node+path+digest, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := h.Client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := status(resp); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+func status(resp *http.Response) error {
+	if resp.StatusCode/100 == 2 {
+		return nil
+	}
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
+	return fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(text))
+}
+
+// Handler answers the other masters: PUT and GET of a blob, and POST missing. It serves what lies on this disk only, so
+// that a fetch never goes round in circles.
+func (k *Keeper) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT "+path+"{digest}", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := k.cfg.Disk.Put(r.Context(), r.PathValue("digest"), r.Body, k.cfg.MaxBytes); err != nil {
+			k.log.Warn("blob of a peer not stored", "blob", r.PathValue("digest"), "err", err)
+			http.Error(w, err.Error(), http.StatusInsufficientStorage)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("GET "+path+"{digest}", func(w http.ResponseWriter, r *http.Request) {
+		b, err := k.cfg.Disk.Open(r.PathValue("digest"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusNotFound)
+			return
+		}
+		defer b.Close()
+		w.Header().Set("Content-Length", strconv.FormatInt(b.Size(), 10))
+		if _, err := io.Copy(w, b); err != nil && r.Context().Err() == nil {
+			k.log.Warn("blob not sent", "blob", r.PathValue("digest"), "err", err)
+			panic(http.ErrAbortHandler) // the reader must see a broken transfer, not a short blob
+		}
+	})
+	mux.HandleFunc("POST "+path+"missing", func(w http.ResponseWriter, r *http.Request) {
+		var ask list
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&ask); err != nil || len(ask.Digests) > maxAsked {
+			http.Error(w, fmt.Sprintf("want at most %d digests: %v", maxAsked, err), http.StatusBadRequest)
+			return
+		}
+		var lack []string
+		for _, digest := range ask.Digests {
+			// The question is a confirmation: what is here now will not be collected before the row that names it.
+			if ok, err := k.cfg.Disk.Touch(strings.ToLower(digest)); err != nil || !ok {
+				lack = append(lack, digest)
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(list{lack}); err != nil {
+			k.log.Debug("answer not sent", "err", err)
+		}
+	})
+	return mux
+}

@@ -1,0 +1,235 @@
+package blobs
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Run scrubs and collects until ctx ends, then waits for what still runs. caughtUp is closed once this node has
+// passed a barrier since its start; nothing is deleted before.
+func (k *Keeper) Run(ctx context.Context, caughtUp <-chan struct{}) error {
+	k.mu.Lock()
+	k.base = ctx
+	k.mu.Unlock()
+	defer k.background.Wait()
+	select {
+	case <-caughtUp:
+	case <-ctx.Done():
+		return nil
+	}
+	k.mu.Lock()
+	k.barrier = true
+	k.mu.Unlock()
+	const day = 24 * time.Hour
+	timer := time.NewTimer(day)
+	defer timer.Stop()
+	var verified time.Time
+	for {
+		verify := time.Since(verified) >= day
+		k.Scrub(ctx, verify)
+		if verify {
+			verified = time.Now()
+			k.Collect()
+		}
+		// What a dead holder kept back is tried again soon; else once a day.
+		wait := day
+		if k.Missing() > 0 {
+			wait = 10 * time.Second
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-k.nextScrub:
+		}
+	}
+}
+
+// Restored tells that the state came from a snapshot: rows may name blobs that this node lacks, and blobs that no row
+// names may be wanted by a row that the snapshot is about to be followed by.
+func (k *Keeper) Restored() {
+	k.mu.Lock()
+	k.keepUntil = time.Now().Add(k.cfg.Keep)
+	k.mu.Unlock()
+	select {
+	case k.nextScrub <- struct{}{}:
+	default:
+	}
+}
+
+// Scrub fetches what a row names and this node lacks, and with verify reads every named blob once: a damaged file is
+// set aside by the disk and fetched again.
+func (k *Keeper) Scrub(ctx context.Context, verify bool) {
+	missing := 0
+	for digest := range k.cfg.Names.Digests() {
+		if ctx.Err() != nil {
+			return
+		}
+		if k.cfg.Disk.Has(digest) {
+			if !verify {
+				continue
+			}
+			err := k.cfg.Disk.Verify(ctx, digest)
+			if err == nil || ctx.Err() != nil {
+				continue
+			}
+			k.log.Error("blob damaged on disk; fetching it again", "blob", digest, "err", err)
+		}
+		b, err := k.Open(ctx, digest)
+		if err != nil {
+			missing++
+			k.log.Warn("blob missing here", "blob", digest, "err", err)
+			continue
+		}
+		b.Close()
+	}
+	k.mu.Lock()
+	k.missing = missing
+	k.mu.Unlock()
+}
+
+// Missing is how many named blobs the last scrub could not find.
+func (k *Keeper) Missing() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.missing
+}
+
+// Lacking returns which named blobs this node does not hold now.
+func (k *Keeper) Lacking() []string {
+	var out []string
+	for digest := range k.cfg.Names.Digests() {
+		if !k.cfg.Disk.Has(digest) {
+			out = append(out, digest)
+		}
+	}
+	return out
+}
+
+// Collect deletes local blobs that no row has named for Config.Keep, by this node's own observation, and that were not
+// written or confirmed in that time.
+func (k *Keeper) Collect() (deleted int) {
+	k.mu.Lock()
+	allowed := k.barrier && time.Now().After(k.keepUntil)
+	k.mu.Unlock()
+	if !allowed {
+		return 0
+	}
+	now := time.Now()
+	seen := map[string]time.Time{}
+	var old []string
+	err := k.cfg.Disk.Walk(func(digest string, _ int64, _ time.Time) error {
+		if k.cfg.Names.Named(digest) {
+			return nil
+		}
+		since, ok := k.unnamed[digest]
+		if !ok {
+			since = now
+		}
+		seen[digest] = since
+		if now.Sub(since) >= k.cfg.Keep {
+			old = append(old, digest)
+		}
+		return nil
+	})
+	if err != nil {
+		k.log.Warn("blobs not listed", "err", err)
+		return 0
+	}
+	k.unnamed = seen
+	for _, digest := range old {
+		ok, err := k.cfg.Disk.Delete(digest, now.Add(-k.cfg.Keep))
+		if err != nil {
+			k.log.Warn("blob not deleted", "blob", digest, "err", err)
+		} else if ok {
+			deleted++
+			delete(k.unnamed, digest)
+			k.log.Info("blob deleted: nothing names it", "blob", digest)
+		}
+	}
+	return deleted
+}
+
+// Holds checks that a node holds every blob that is named now; it pushes what the node lacks. A non-voter is promoted
+// only after it returned nil.
+func (k *Keeper) Holds(ctx context.Context, node string) error {
+	var batch []string
+	check := func() error {
+		missing, err := k.cfg.Peers.Missing(ctx, node, batch)
+		if err != nil {
+			return err
+		}
+		batch = batch[:0]
+		for _, digest := range missing {
+			b, err := k.Open(ctx, digest) // this node may have to fetch it itself first
+			if err != nil {
+				return err
+			}
+			b.Close()
+			if err := k.push(node, digest); err != nil {
+				return fmt.Errorf("push blob %s: %w", digest, err)
+			}
+		}
+		return nil
+	}
+	for digest := range k.cfg.Names.Digests() {
+		if batch = append(batch, digest); len(batch) == maxAsked {
+			if err := check(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(batch) > 0 {
+		return check()
+	}
+	return nil
+}
+
+// Without returns the named blobs that fewer than a majority of the voters that remain without the node would hold.
+// A master that does not answer counts as holding nothing.
+func (k *Keeper) Without(ctx context.Context, node string) ([]string, error) {
+	_, voters, _ := k.cfg.Membership.Configuration()
+	var all []string
+	for digest := range k.cfg.Names.Digests() {
+		all = append(all, digest)
+	}
+	holders := map[string]int{}
+	remaining := 0
+	for _, v := range voters {
+		if v == node {
+			continue
+		}
+		remaining++
+		missing := map[string]bool{}
+		if v == k.cfg.Membership.Self() {
+			for _, digest := range all {
+				missing[digest] = !k.cfg.Disk.Has(digest)
+			}
+		} else {
+			for at := 0; at < len(all); at += maxAsked {
+				part := all[at:min(at+maxAsked, len(all))]
+				lacks, err := k.cfg.Peers.Missing(ctx, v, part)
+				if err != nil {
+					lacks = part
+				}
+				for _, digest := range lacks {
+					missing[digest] = true
+				}
+			}
+		}
+		for _, digest := range all {
+			if !missing[digest] {
+				holders[digest]++
+			}
+		}
+	}
+	var lost []string
+	for _, digest := range all {
+		if holders[digest] < remaining/2+1 {
+			lost = append(lost, digest)
+		}
+	}
+	return lost, nil
+}

@@ -1,0 +1,197 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+)
+
+// ErrNotLeading is returned while this node keeps no queue: it does not lead, or not yet.
+var ErrNotLeading = errors.New("this master does not lead")
+
+// State is the replicated state.
+type State interface{ View() *catalog.Reader }
+
+// Node proposes commands and proves leadership.
+type Node interface {
+	Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error)
+	// Read returns nil once leadership is proved for a moment after the call.
+	Read(ctx context.Context) error
+	// Proved is the newest moment for which leadership is proved.
+	Proved() time.Time
+}
+
+// Config is what a Dispatcher needs. Unapplied tells whether an error of Propose means that the command was certainly
+// not applied; every other error is an unknown outcome.
+type Config struct {
+	State      State
+	Node       Node
+	Unapplied  func(error) bool
+	Election   time.Duration // election time-out of the masters, for the check of a worker's lease
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Dispatcher is the queue and the leases of this node while it leads.
+type Dispatcher struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	wake    chan struct{} // capacity 1: the next due moment may have changed
+
+	mu    sync.Mutex
+	board *board // nil while not leading
+}
+
+// New makes a Dispatcher that does not lead.
+func New(cfg Config) *Dispatcher {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With("component", "dispatch"), wake: make(chan struct{}, 1)}
+	d.metrics = newMetrics(cfg.Registerer)
+	return d
+}
+
+// Establish rebuilds the queue and gives every lease its full term. Call it behind a barrier of the new leadership.
+func (d *Dispatcher) Establish() {
+	view := d.cfg.State.View()
+	b := newBoard(time.Now())
+	for w := range view.Workers() {
+		b.worker(w.ID).row = w
+	}
+	for e := range view.Live() {
+		b.place(e, b.now)
+	}
+	d.mu.Lock()
+	d.board = b
+	d.mu.Unlock()
+	d.log.Info("queue rebuilt", "pending", len(b.tasks), "leases", len(b.leases), "workers", len(b.workers))
+}
+
+// Drop forgets the queue and ends every held poll with ErrNotLeading.
+func (d *Dispatcher) Drop() {
+	d.mu.Lock()
+	b := d.board
+	d.board = nil
+	if b != nil {
+		for _, w := range b.workers {
+			if w.poll != nil {
+				w.poll.end(endLost)
+				w.poll = nil
+			}
+		}
+		for _, l := range b.leases {
+			l.settle()
+		}
+	}
+	d.mu.Unlock()
+}
+
+// Touch re-reads executions and workers that a command has changed. The state machine calls it after each entry; a
+// node that does not lead ignores it.
+func (d *Dispatcher) Touch(executions []int64, workers []string) {
+	if len(executions) == 0 && len(workers) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.board == nil {
+		return
+	}
+	view := d.cfg.State.View()
+	now := time.Now()
+	d.refresh(view, executions, workers, now)
+}
+
+// refresh brings the board up to the view and hands out what became ready. The caller holds the lock.
+func (d *Dispatcher) refresh(view *catalog.Reader, executions []int64, workers []string, now time.Time) {
+	b := d.board
+	for _, id := range workers {
+		if row, ok := view.Worker(id); ok {
+			b.worker(id).row = row
+		} else if w := b.workers[id]; w != nil {
+			if w.poll != nil {
+				w.poll.end(endChanged)
+				w.poll = nil
+			}
+			delete(b.workers, id)
+		}
+		if w := b.workers[id]; w != nil && w.poll != nil {
+			w.poll.end(endChanged) // enabled or disabled: the worker is told at once
+			w.poll = nil
+		}
+	}
+	for _, id := range executions {
+		e, ok := view.Execution(id)
+		if !ok {
+			b.remove(id)
+			continue
+		}
+		for _, worker := range b.place(e, now) {
+			// A stop, or a grant that this poll does not know, must not wait for the poll's own end.
+			if w := b.workers[worker]; w != nil && w.poll != nil {
+				w.poll.end(endChanged)
+				w.poll = nil
+			}
+		}
+	}
+	b.assign(now)
+	d.alarm()
+}
+
+// alarm tells Run and the expiry loop that the next due moment may have changed.
+func (d *Dispatcher) alarm() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run hands out tasks whose retry wait has passed. It returns when ctx ends.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		next := time.Hour
+		d.mu.Lock()
+		if d.board != nil {
+			now := time.Now()
+			if due, ok := d.board.promote(now); ok {
+				next = max(time.Millisecond, due.Sub(now))
+			}
+			d.board.assign(now)
+		}
+		d.mu.Unlock()
+		timer.Reset(next)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// Contacts are the last contacts of workers that were heard from since the given moment, for the heartbeat.
+func (d *Dispatcher) Contacts(since time.Time) []command.WorkerBeat {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.board == nil {
+		return nil
+	}
+	var beats []command.WorkerBeat
+	for _, w := range d.board.sorted() {
+		if w.contact.After(since) {
+			beats = append(beats, command.WorkerBeat{ID: w.id, LastOnline: command.At(w.contact)})
+		}
+	}
+	return beats
+}

@@ -1,0 +1,179 @@
+package dispatch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+)
+
+// Reason codes of a pending execution, and "silent" for a running one that the leader has not heard of.
+const (
+	NoWorkerEnabled        = "no_worker_enabled"
+	NoWorkerOnline         = "no_worker_online"
+	NoWorkerCanRun         = "no_worker_can_run"
+	WorkersBusy            = "workers_busy"
+	SelectedWorkersOffline = "selected_workers_offline"
+	SelectedWorkersBusy    = "selected_workers_busy"
+	RetryWait              = "retry_wait"
+	Starting               = "starting"
+	Silent                 = "silent"
+)
+
+var _ catalog.Live = (*Dispatcher)(nil)
+
+// Reason tells why a pending execution has not been granted, or since when a running one is silent.
+func (d *Dispatcher) Reason(id int64) (code, sentence string, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.board == nil {
+		return "", "", false
+	}
+	now := time.Now()
+	if t := d.board.tasks[id]; t != nil {
+		code, sentence = d.board.reason(t, now)
+		return code, sentence, true
+	}
+	for _, l := range d.board.leases {
+		if l.ref.TaskID == id {
+			return d.board.silence(l, now)
+		}
+	}
+	return "", "", false
+}
+
+// reason goes from what no worker can mend to what the next poll will.
+func (b *board) reason(t *task, now time.Time) (code, sentence string) {
+	if t.waiting {
+		return RetryWait, fmt.Sprintf("attempt %d starts in %v", t.attempt, t.due.Sub(now).Round(time.Second))
+	}
+	if t.reserved {
+		return Starting, "a worker is taking it"
+	}
+	var selected, enabled, online, able, free []*worker
+	for _, w := range b.sorted() {
+		if w.row == nil || !t.class.selected(w.id) {
+			continue
+		}
+		selected = append(selected, w)
+		if !w.row.Enabled {
+			continue
+		}
+		enabled = append(enabled, w)
+		if !w.online(now) {
+			continue
+		}
+		online = append(online, w)
+		if !t.class.runs(w.row) {
+			continue
+		}
+		able = append(able, w)
+		if w.free() > 0 {
+			free = append(free, w)
+		}
+	}
+	chosen := !t.class.any
+	switch {
+	case len(enabled) == 0 && chosen:
+		return NoWorkerEnabled, "none of the selected workers is enabled: " + names(selected)
+	case len(enabled) == 0:
+		return NoWorkerEnabled, "no worker is enabled; enable one of: " + names(selected)
+	case len(online) == 0 && chosen:
+		return SelectedWorkersOffline, "the selected workers are not online: " + names(enabled)
+	case len(online) == 0:
+		return NoWorkerOnline, "no enabled worker is online: " + names(enabled)
+	case len(able) == 0:
+		what := t.class.extension
+		if t.class.bits == 32 {
+			what = "32-bit " + what
+		}
+		return NoWorkerCanRun, fmt.Sprintf("no worker that is online can run %s packages: %s", what, names(online))
+	case len(free) > 0:
+		return Starting, "waiting for the next call of " + names(free)
+	case chosen:
+		return SelectedWorkersBusy, "the selected workers run as much as they may: " + load(able)
+	default:
+		return WorkersBusy, "all workers run as much as they may: " + load(able)
+	}
+}
+
+func (b *board) silence(l *lease, now time.Time) (code, sentence string, ok bool) {
+	w := b.workers[l.worker]
+	if w == nil || w.row == nil {
+		return "", "", false
+	}
+	// Three missed heartbeats: one may be held, one on its way.
+	if now.Sub(l.renewed) < 3*time.Duration(w.row.TaskHeartbeatMs)*time.Millisecond {
+		return "", "", false
+	}
+	return Silent, fmt.Sprintf("worker %s is silent since %s, attempt %d is lost at %s",
+		w.name(), l.renewed.UTC().Format(time.RFC3339), l.ref.Attempt, l.deadline.UTC().Format(time.RFC3339)), true
+}
+
+func (w *worker) name() string {
+	if w.row != nil && w.row.DisplayName != "" {
+		return w.row.DisplayName
+	}
+	if w.row != nil && w.row.MachineName != "" {
+		return w.row.MachineName
+	}
+	return w.id
+}
+
+// names lists workers for people, a few of many.
+func names(ws []*worker) string {
+	if len(ws) == 0 {
+		return "none is registered"
+	}
+	return list(ws, (*worker).name)
+}
+
+func load(ws []*worker) string {
+	return list(ws, func(w *worker) string {
+		return fmt.Sprintf("%s (%d of %d)", w.name(), w.held+w.promised, min(w.slots, w.row.MaxTaskCount))
+	})
+}
+
+func list(ws []*worker, text func(*worker) string) string {
+	const most = 5
+	var out []string
+	for _, w := range ws[:min(len(ws), most)] {
+		out = append(out, text(w))
+	}
+	slices.Sort(out)
+	if more := len(ws) - most; more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(out, ", ")
+}
+
+// LastContact is when this leader last heard from the worker.
+func (d *Dispatcher) LastContact(id string) (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.board == nil {
+		return time.Time{}, false
+	}
+	w := d.board.workers[id]
+	if w == nil || w.contact.IsZero() {
+		return time.Time{}, false
+	}
+	return w.contact, true
+}
+
+// LeaseUntil is when the attempt is declared lost if nothing renews its lease.
+func (d *Dispatcher) LeaseUntil(ref command.AttemptRef) (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.board == nil {
+		return time.Time{}, false
+	}
+	l := d.board.leases[ref]
+	if l == nil {
+		return time.Time{}, false
+	}
+	return l.deadline, true
+}

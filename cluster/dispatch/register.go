@@ -1,0 +1,137 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+)
+
+// Registration is the answer to a worker that registers.
+type Registration struct {
+	Enabled bool
+	Adopted []Adopted
+	Settled []command.AttemptRef
+	Fenced  []command.AttemptRef
+}
+
+// Adopted is an attempt that goes on under the worker's new instance; its lease counts from the sending of the call.
+type Adopted struct {
+	command.AttemptRef
+	GiveUpAfter time.Duration
+}
+
+// Register records a worker's process. It refuses a lease that this cluster's own timings could not keep, and an
+// AgentId that another machine is using. received is when the call arrived.
+func (d *Dispatcher) Register(ctx context.Context, cmd *command.RegisterWorker, received time.Time) (Registration, error) {
+	if err := d.checkLease(cmd); err != nil {
+		return Registration{}, err
+	}
+	if err := d.checkMachine(ctx, cmd); err != nil {
+		return Registration{}, err
+	}
+	env, err := command.Wrap(cmd)
+	if err != nil {
+		return Registration{}, err
+	}
+	env.Caller = command.Caller{Kind: "worker", Name: cmd.CertName}
+	result, _, err := d.cfg.Node.Propose(ctx, env)
+	if err != nil {
+		return Registration{}, err
+	}
+	if result.Rejection != nil {
+		return Registration{}, result.Rejection
+	}
+	if len(result.Items) != len(cmd.Ended)+len(cmd.Running) {
+		return Registration{}, fmt.Errorf("the state machine answered %d items to %d", len(result.Items), len(cmd.Ended)+len(cmd.Running))
+	}
+	var reg Registration
+	for i, r := range cmd.Ended {
+		if result.Items[i].Code == "" {
+			reg.Settled = append(reg.Settled, r.AttemptRef)
+		} else {
+			reg.Fenced = append(reg.Fenced, r.AttemptRef)
+		}
+	}
+	view := d.cfg.State.View()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.board == nil {
+		return Registration{}, ErrNotLeading
+	}
+	ids := make([]int64, 0, len(cmd.Ended)+len(cmd.Running))
+	for _, r := range cmd.Ended {
+		ids = append(ids, r.TaskID)
+	}
+	for i, ref := range cmd.Running {
+		ids = append(ids, ref.TaskID)
+		e, ok := view.Execution(ref.TaskID)
+		if result.Items[len(cmd.Ended)+i].Code != "" || !ok || len(e.Attempts) == 0 {
+			reg.Fenced = append(reg.Fenced, ref)
+			continue
+		}
+		a := e.Attempts[len(e.Attempts)-1]
+		reg.Adopted = append(reg.Adopted, Adopted{ref, time.Duration(a.GiveUpAfterMs) * time.Millisecond})
+	}
+	w := d.board.worker(cmd.ID)
+	w.contact = received
+	d.refresh(view, ids, []string{cmd.ID}, time.Now())
+	for _, a := range reg.Adopted {
+		if l := d.board.leases[a.AttemptRef]; l != nil && l.expiring == nil {
+			l.renew(received)
+		}
+	}
+	if row, ok := view.Worker(cmd.ID); ok {
+		reg.Enabled = row.Enabled
+	}
+	return reg, nil
+}
+
+// checkLease holds the worker's lease against the masters' timings: two held polls, a transfer, two elections and the
+// guard's five seconds must fit into it.
+func (d *Dispatcher) checkLease(cmd *command.RegisterWorker) error {
+	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+	lease, tolerance := ms(cmd.LeaseMs), ms(cmd.ToleranceMs)
+	h := min(ms(cmd.TaskHeartbeatMs), lease/6)
+	least := 2*h + 2*time.Second + 2*d.cfg.Election + 5*time.Second
+	if lease > least && lease <= tolerance && h > 0 {
+		return nil
+	}
+	return &command.Rejection{Code: "lease_too_short", Detail: fmt.Sprintf(
+		"LeaseInterval %v must be more than %v (2 × %v heartbeat + 2s + 2 × %v election time-out + 5s) and at most HeartbeatErrorTolerance %v",
+		lease, least, h, d.cfg.Election, tolerance)}
+}
+
+// checkMachine refuses a second machine with the same AgentId while the first one's leases run or it is online; later
+// it notes in the command that the first one's time is over.
+func (d *Dispatcher) checkMachine(ctx context.Context, cmd *command.RegisterWorker) error {
+	if err := d.cfg.Node.Read(ctx); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.board == nil {
+		return ErrNotLeading
+	}
+	row, ok := d.cfg.State.View().Worker(cmd.ID)
+	if !ok || row.CertName != cmd.CertName || row.MachineID == cmd.MachineID {
+		return nil // new, the same machine, or refused by the state itself
+	}
+	now := time.Now()
+	w := d.board.worker(cmd.ID)
+	w.row = row
+	if w.held > 0 || w.online(now) {
+		return inUse(row, cmd)
+	}
+	cmd.TakeOver = row.MachineID
+	return nil
+}
+
+func inUse(row *catalog.Worker, cmd *command.RegisterWorker) error {
+	return &command.Rejection{Code: "agent_id_in_use", Detail: fmt.Sprintf(
+		"AgentId %s is in use by machine %s (%s) until its leases have run out; this is machine %s (%s). "+
+			"A copied data directory needs an AgentId of its own: delete agent.json in the copy",
+		cmd.ID, row.MachineName, row.MachineID, cmd.MachineName, cmd.MachineID)}
+}

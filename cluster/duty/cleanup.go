@@ -1,0 +1,102 @@
+package duty
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+)
+
+// keepTasks is how long an ended task stays in the tasks view.
+const keepTasks = 60 * time.Minute
+
+// cleanupBatch bounds the rows that one command removes.
+const cleanupBatch = 256
+
+// Cleanup removes, every Interval (CleanupCompletedJobsIntervalInMs) and in bounded batches: detail of ended tasks,
+// operations past RETENTION_WINDOW, project versions past MAX_PROJECT_VERSIONS; then it merges small message segments.
+// Blobs that no row names any more are each node's own to delete.
+type Cleanup struct {
+	Interval time.Duration
+	Proposer Proposer
+	State    interface{ View() *catalog.Reader }
+	// Now is the earlier of the leader's clock and its stamp: a wrong clock must not delete what is young.
+	Now    func() time.Time
+	Merge  func(ctx context.Context) error
+	Logger *slog.Logger
+}
+
+// Run cleans until ctx ends.
+func (c *Cleanup) Run(ctx context.Context) error {
+	every(ctx, c.Interval, func() {
+		started := time.Now()
+		removed, err := c.round(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			c.Logger.Warn("cleanup not finished; the next round goes on", "removed", removed, "err", err)
+		case removed > 0:
+			c.Logger.Info("cleanup done", "removed", removed, "duration_s", time.Since(started).Seconds())
+		}
+	})
+	return nil
+}
+
+func (c *Cleanup) round(ctx context.Context) (removed int64, err error) {
+	cmd, err := c.plan()
+	if err != nil {
+		return 0, err
+	}
+	for {
+		result, err := propose(ctx, c.Proposer, "cleanup", cmd)
+		if err != nil {
+			return removed, err
+		}
+		removed += result.Value
+		if result.Value < cleanupBatch {
+			break
+		}
+	}
+	if c.Merge == nil {
+		return removed, nil
+	}
+	return removed, c.Merge(ctx)
+}
+
+// plan turns the catalog's properties into cut-offs.
+func (c *Cleanup) plan() (*command.Cleanup, error) {
+	view := c.State.View()
+	now := c.Now()
+	cmd := &command.Cleanup{EndedTasks: command.At(now.Add(-keepTasks)), Limit: cleanupBatch}
+	if enabled(view, "OPERATION_CLEANUP_ENABLED") {
+		days, err := number(view, "RETENTION_WINDOW")
+		if err != nil {
+			return nil, err
+		}
+		if days >= 1 { // -1 keeps for ever
+			cmd.Operations = command.At(now.AddDate(0, 0, -days))
+		}
+	}
+	if enabled(view, "VERSION_CLEANUP_ENABLED") {
+		n, err := number(view, "MAX_PROJECT_VERSIONS")
+		if err != nil {
+			return nil, err
+		}
+		cmd.MaxVersions = n
+	}
+	return cmd, nil
+}
+
+func enabled(view *catalog.Reader, property string) bool {
+	v, ok := view.Property(property)
+	return ok && strings.EqualFold(v, "true")
+}
+
+func number(view *catalog.Reader, property string) (int, error) {
+	v, _ := view.Property(property)
+	return strconv.Atoi(v)
+}

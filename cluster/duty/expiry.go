@@ -1,0 +1,76 @@
+package duty
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// late is how far behind its time a wake-up may be before the loop no longer trusts that renewals were heard.
+const late = time.Second
+
+// Leases are the leader's lease clocks.
+type Leases interface {
+	NextDeadline() (time.Time, bool)
+	// Sweep declares lost what is due, under a proof of leadership.
+	Sweep(ctx context.Context) error
+	// ExtendAll gives every lease its full term again.
+	ExtendAll()
+}
+
+// Expiry declares attempts lost whose terms have passed: every Interval (DealWithExpiredTasksIntervalInMs) and at the
+// next deadline, whichever comes first. A loop that woke late, or a leader without a fresh proof, has been deaf: then
+// every lease gets its full term again.
+type Expiry struct {
+	Interval time.Duration
+	Leases   Leases
+	Proved   func() time.Time // newest moment for which leadership is proved
+	Logger   *slog.Logger
+}
+
+// Run expires until ctx ends.
+func (e *Expiry) Run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	swept := time.Now()
+	for {
+		// A lease granted after this moment may end before the one that is next now, hence the bound of a second.
+		wait := min(late, e.Interval)
+		if at, ok := e.Leases.NextDeadline(); ok {
+			wait = max(0, min(wait, time.Until(at)))
+		}
+		planned := time.Now().Add(wait)
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		now := time.Now()
+		if now.Sub(planned) > late {
+			e.Logger.Warn("expiry woke late; every lease gets its full term again", "late_s", now.Sub(planned).Seconds())
+			e.Leases.ExtendAll()
+			continue
+		}
+		at, ok := e.Leases.NextDeadline()
+		due := ok && !at.After(now)
+		if !due && now.Sub(swept) < e.Interval {
+			continue
+		}
+		swept = now
+		if age := now.Sub(e.Proved()); due && age > late {
+			e.Logger.Warn("no fresh proof of leadership; every lease gets its full term again", "age_s", age.Seconds())
+			e.Leases.ExtendAll()
+			continue
+		}
+		if err := e.Leases.Sweep(ctx); err != nil && ctx.Err() == nil {
+			e.Logger.Warn("expiry not done; trying again", "err", err)
+			timer.Reset(late)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-timer.C:
+			}
+		}
+	}
+}
