@@ -99,7 +99,7 @@ func (s *Spool) Pending(maxBytes int) ([]Batch, error) {
 }
 
 // Accepted says that the cluster has all messages of the attempt before number next, as it answered. When that is less
-// than what it had acknowledged before, its catalog was set back: what is still here is numbered anew from there.
+// than it had said before, its catalog was set back, and what is still here is offered again from there.
 func (s *Spool) Accepted(k Key, next int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,21 +107,19 @@ func (s *Spool) Accepted(k Key, next int64) error {
 	if j == nil || next < 1 {
 		return nil
 	}
-	switch {
-	case next > j.end():
+	var skip int64
+	if first := j.shift + 1; next < first {
+		skip = next - first
+	} else if next > j.end() {
 		// More than was ever sent from here: the numbers of what comes must follow on.
-		if err := s.write(k, j, record{Mark: j.mark, Full: j.full, Closed: j.closed, Skip: next - j.end()}); err != nil {
-			return err
-		}
-		j.next = j.end()
-	case next < j.next:
-		if err := s.write(k, j, record{Mark: j.mark, Full: j.full, Closed: j.closed, Skip: next - j.next}); err != nil {
-			return err
-		}
-		j.next = next
-	default:
-		j.next = next
+		skip = next - j.end()
 	}
+	if skip != 0 {
+		if err := s.write(k, j, record{Mark: j.mark, Full: j.full, Closed: j.closed, Skip: skip}); err != nil {
+			return err
+		}
+	}
+	j.next = next
 	return s.forgetIfDone(k, j)
 }
 
