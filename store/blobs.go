@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -62,10 +63,10 @@ func (b *Blobs) Put(ctx context.Context, digest string, r io.Reader, limit int64
 		if err := checkDigest(digest); err != nil {
 			return 0, err
 		}
-		if ok, err := b.Touch(digest); err != nil {
+		if size, ok, err := b.touch(digest); err != nil {
 			return 0, err
 		} else if ok {
-			return b.putAgain(ctx, digest, r, limit)
+			return size, b.drain(ctx, digest, r, limit)
 		}
 	}
 	_, size, err = b.receive(ctx, digest, r, limit)
@@ -77,14 +78,13 @@ func (b *Blobs) Create(ctx context.Context, r io.Reader, limit int64) (digest st
 	return b.receive(ctx, "", r, limit)
 }
 
-// putAgain reads a sender to its end, since many do not look at an answer before they have sent
+// drain reads a sender to its end, since many do not look at an answer before they have sent
 // everything. Whether that succeeds does not matter: the blob is here.
-func (b *Blobs) putAgain(ctx context.Context, digest string, r io.Reader, limit int64) (int64, error) {
+func (b *Blobs) drain(ctx context.Context, digest string, r io.Reader, limit int64) error {
 	if _, err := b.copy(ctx, io.Discard, r, limit); err != nil && ctx.Err() != nil {
-		return 0, fmt.Errorf("blob %s: %w", digest, err)
+		return fmt.Errorf("blob %s: %w", digest, err)
 	}
-	size, _, err := b.Stat(digest)
-	return size, err
+	return nil
 }
 
 func (b *Blobs) receive(ctx context.Context, want string, r io.Reader, limit int64) (digest string, size int64, err error) {
@@ -135,7 +135,7 @@ func (b *Blobs) name(digest, temp string) error {
 	if err := makeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := b.place(temp, path, digest); err != nil {
 		return onDisk(path, err)
 	}
 	if err := syncDir(filepath.Dir(path)); err != nil {
@@ -149,6 +149,24 @@ func (b *Blobs) name(digest, temp string) error {
 		return fmt.Errorf("blob %s: %w", digest, err)
 	}
 	return nil
+}
+
+// place renames even over a blob that came meanwhile: this copy has just been verified. Windows
+// refuses that while somebody reads the other one, which then is as good.
+func (b *Blobs) place(temp, path, digest string) error {
+	err := os.Rename(temp, path)
+	if err == nil {
+		return nil
+	}
+	there, serr := os.Stat(path)
+	ours, terr := os.Stat(temp)
+	if serr != nil || terr != nil || there.Size() != ours.Size() || b.isDamaged(digest) {
+		return err
+	}
+	if _, err := touchFile(path, time.Now()); err != nil {
+		return err
+	}
+	return os.Remove(temp)
 }
 
 // copy moves bytes from the network to the disk in pieces, so that a cancelled context, a
@@ -230,47 +248,56 @@ func (b *Blobs) Touch(digest string) (bool, error) {
 	if err := checkDigest(digest); err != nil {
 		return false, err
 	}
+	_, ok, err := b.touch(digest)
+	return ok, err
+}
+
+func (b *Blobs) touch(digest string) (size int64, ok bool, err error) {
 	defer b.hold(digest)()
 	if err := b.gate.check(); err != nil {
-		return false, fmt.Errorf("blob %s: %w", digest, err)
+		return 0, false, fmt.Errorf("blob %s: %w", digest, err)
 	}
 	if b.isDamaged(digest) {
-		return false, nil
+		return 0, false, nil
 	}
 	now := time.Now()
-	err := touchFile(b.file(digest), now)
+	size, err = touchFile(b.file(digest), now)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return false, onDisk(b.file(digest), err)
+		return 0, false, onDisk(b.file(digest), err)
 	}
 	b.mu.Lock()
 	b.touched[digest] = now
 	b.mu.Unlock()
 	if err := b.gate.check(); err != nil {
-		return false, fmt.Errorf("blob %s: %w", digest, err)
+		return 0, false, fmt.Errorf("blob %s: %w", digest, err)
 	}
-	return true, nil
+	return size, true, nil
 }
 
-func touchFile(path string, now time.Time) error {
+func touchFile(path string, now time.Time) (size int64, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	err = os.Chtimes(path, now, now)
+	st, err := f.Stat()
+	if err == nil {
+		size = st.Size()
+		err = os.Chtimes(path, now, now)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	return err
+	return size, err
 }
 
 // Delete removes the blob unless it was touched at untouchedSince or later; it says whether the blob was
-// here and is gone. A time that comes from time.Now keeps its monotonic clock through Add: do not strip it.
+// here and is gone. After a loss of power it may be back. A time that comes from time.Now keeps its monotonic clock through Add: do not strip it.
 func (b *Blobs) Delete(digest string, untouchedSince time.Time) (bool, error) {
 	if err := checkDigest(digest); err != nil {
 		return false, err
@@ -339,11 +366,8 @@ func (b *Blobs) file(digest string) string { return filepath.Join(b.path, digest
 
 // hold takes the lock of a digest; call what it returns to let go.
 func (b *Blobs) hold(digest string) (release func()) {
-	var n int
-	for _, c := range []byte(digest[:2]) {
-		n = n*16 + int(c)
-	}
-	m := &b.stripes[n%len(b.stripes)]
+	n, _ := strconv.ParseUint(digest[:2], 16, 8) // checked before
+	m := &b.stripes[n%uint64(len(b.stripes))]
 	m.Lock()
 	return m.Unlock
 }

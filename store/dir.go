@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -113,7 +114,10 @@ func (d *Dir) open(opt Options) (err error) {
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}
-	removeLeftovers(d.path, isTemp)
+	removeLeftovers(d.path, func(name string) bool {
+		// Only our own: others keep keys and certificates here.
+		return strings.HasPrefix(name, nodeName+tempMark) || strings.HasPrefix(name, logName+tempMark)
+	})
 	removeLeftovers(filepath.Join(d.path, documentsName), isTemp)
 
 	if d.log, err = openLog(filepath.Join(d.path, logName), known, &d.gate, opt); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,32 +36,53 @@ type disk struct {
 	failed atomic.Pointer[error]
 }
 
-// openDisk opens or makes the log file and returns the indexes of its entries in order.
-func openDisk(path string, mustExist bool, g *gate) (*disk, []uint64, error) {
+// openDisk opens or makes the log file. It hands each entry to found, in order, before anything
+// is written: opening the database for writing commits a transaction, and a damaged file
+// is left as it is, for whoever wants to know what happened to it.
+func openDisk(path string, mustExist bool, g *gate, found func(*raft.Log)) (*disk, error) {
 	_, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && mustExist:
-		return nil, nil, corrupt(path, "missing; a node without its log has forgotten its vote")
+		return nil, corrupt(path, "missing; a node without its log has forgotten its vote")
 	case errors.Is(err, fs.ErrNotExist):
 		if err := makeBolt(path); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	case err != nil:
-		return nil, nil, fmt.Errorf("raft log: %w", err)
+		return nil, fmt.Errorf("raft log: %w", err)
 	}
 	indexes, err := examine(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	d := &disk{path: path, gate: g}
-	err = guarded(path, func() (err error) {
-		d.BoltStore, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions()})
-		return boltError(path, err)
-	})
-	if err != nil {
-		return nil, nil, err
+	if err := guarded(path, func() error { return d.readAll(indexes, found) }); err != nil {
+		return nil, err
 	}
-	return d, indexes, nil
+	return d, guarded(path, func() error { return d.open(boltOptions()) })
+}
+
+func (d *disk) open(opt *bbolt.Options) error {
+	b, err := raftboltdb.New(raftboltdb.Options{Path: d.path, BoltOptions: opt})
+	d.BoltStore = b
+	return boltError(d.path, err)
+}
+
+func (d *disk) readAll(indexes []uint64, found func(*raft.Log)) (err error) {
+	opt := boltOptions()
+	opt.ReadOnly = true
+	if err := d.open(opt); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	for _, index := range indexes {
+		e := new(raft.Log)
+		if err := d.GetLog(index, e); err != nil {
+			return err
+		}
+		found(e)
+	}
+	return nil
 }
 
 // makeBolt makes an empty log file under another name first: a file that a loss of power left
@@ -86,63 +108,58 @@ func makeBolt(path string) error {
 	return onDisk(path, err)
 }
 
-// examine walks the whole file before anything writes to it, because opened for writing the
-// library looks at the pages in a goroutine of its own, where a damaged one ends the process.
-func examine(path string) (indexes []uint64, err error) {
-	err = guarded(path, func() error {
-		opt := boltOptions()
-		opt.ReadOnly = true
-		db, err := bbolt.Open(path, 0o600, opt)
-		if err != nil {
-			return boltError(path, err)
-		}
-		defer db.Close()
-		tx, err := db.Begin(false)
-		if err != nil {
-			return boltError(path, err)
-		}
-		defer tx.Rollback()
-		indexes, err = walk(tx)
-		if err != nil {
-			return corrupt(path, err.Error())
-		}
-		return nil
-	})
-	return indexes, err
+// examine walks the whole file before anything maps or writes it, and returns the indexes of the
+// entries.
+func examine(path string) ([]uint64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("raft log: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("raft log: %w", err)
+	}
+	indexes, err := examinePages(f, st.Size())
+	if err != nil {
+		return nil, corrupt(path, err.Error())
+	}
+	return indexes, nil
 }
 
-func walk(tx *bbolt.Tx) (indexes []uint64, err error) {
-	logs, conf := tx.Bucket([]byte("logs")), tx.Bucket([]byte("conf"))
-	if logs == nil || conf == nil {
-		return nil, errors.New("not a Raft log: a bucket is missing")
+func examinePages(f io.ReaderAt, size int64) (indexes []uint64, err error) {
+	p, err := openPages(f, size)
+	if err != nil {
+		return nil, err
 	}
-	// The sum makes every byte of every value be read, here, where a fault is caught.
-	var sum uint32
-	err = logs.ForEach(func(k, v []byte) error {
-		if len(k) != 8 {
-			return fmt.Errorf("a key of %d bytes, want 8", len(k))
+	buckets, err := p.buckets()
+	if err != nil {
+		return nil, err
+	}
+	logs, conf := buckets["logs"], buckets["conf"]
+	if logs == nil || conf == nil || len(buckets) != 2 {
+		return nil, fmt.Errorf("not a Raft log: it has %d buckets, want logs and conf", len(buckets))
+	}
+	err = p.bucket(logs, func(key, _ []byte) error {
+		if len(key) != 8 {
+			return fmt.Errorf("log: a key of %d bytes, want 8", len(key))
 		}
-		index := binary.BigEndian.Uint64(k)
-		if n := len(indexes); n > 0 && index <= indexes[n-1] {
-			return fmt.Errorf("entry %d after entry %d", index, indexes[n-1])
-		}
-		sum = crc32.Update(sum, castagnoli, v)
-		indexes = append(indexes, index)
+		indexes = append(indexes, binary.BigEndian.Uint64(key))
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range []string{"CurrentTerm", "LastVoteTerm"} {
-		if v := conf.Get([]byte(key)); v != nil && len(v) != 8 {
-			return nil, fmt.Errorf("%s has %d bytes, want 8", key, len(v))
+	return indexes, p.bucket(conf, func(key, value []byte) error {
+		if k := string(key); (k == "CurrentTerm" || k == "LastVoteTerm") && len(value) != 8 {
+			return fmt.Errorf("%s has %d bytes, want 8", k, len(value))
 		}
-	}
-	return indexes, nil
+		return nil
+	})
 }
 
-// guarded runs f, and turns a panic of the database library, or a fault on a page that the file
-// does not have, into an error.
+// guarded runs f, and turns a panic of the database library, or a fault on a page that the disk
+// does not give, into an error.
 func guarded(path string, f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -36,33 +36,17 @@ var _ LogStore = (*Log)(nil)
 
 // openLog opens the log file. Mustexist says that this directory has had a log before.
 func openLog(path string, mustExist bool, g *gate, opt Options) (*Log, error) {
-	disk, indexes, err := openDisk(path, mustExist, g)
+	l := &Log{path: path, gate: g, began: newPending()}
+	l.cache.limit = max(opt.LogCacheBytes, 0)
+	disk, err := openDisk(path, mustExist, g, func(e *raft.Log) { l.noteStored([]*raft.Log{e}) })
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{path: path, gate: g, disk: disk, inner: disk, began: newPending()}
-	l.cache.limit = max(opt.LogCacheBytes, 0)
-	if err := l.fill(indexes); err != nil {
-		disk.Close()
-		return nil, err
-	}
+	l.disk, l.inner = disk, disk
 	if opt.WrapLog != nil {
 		l.inner = opt.WrapLog(disk)
 	}
 	return l, nil
-}
-
-// fill reads every entry once: their sizes are needed, their checksums are verified, and the newest are
-// what Raft asks for first.
-func (l *Log) fill(indexes []uint64) error {
-	for _, index := range indexes {
-		entry := new(raft.Log)
-		if err := l.disk.GetLog(index, entry); err != nil {
-			return err
-		}
-		l.noteStored([]*raft.Log{entry})
-	}
-	return nil
 }
 
 // Writing is how long the oldest write of ours that is in progress has been running; 0 when none
@@ -87,7 +71,8 @@ func (l *Log) FirstIndex() (uint64, error) { return l.inner.FirstIndex() }
 // LastIndex is the index of the newest entry; 0 without entries.
 func (l *Log) LastIndex() (uint64, error) { return l.inner.LastIndex() }
 
-// GetLog reads the entry at index into entry; raft.ErrLogNotFound when there is none.
+// GetLog reads the entry at index into entry; raft.ErrLogNotFound when there is none. The entry's
+// data may be shared with the cache: it must not be changed.
 func (l *Log) GetLog(index uint64, entry *raft.Log) error {
 	l.recent.RLock()
 	hit, ok := l.cache.get(index)

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -40,16 +42,21 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	}
 	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
 	if err != nil {
+		// On a full disk the library leaves behind what it had begun, at each try.
+		begun := fmt.Sprintf("%d-%d-", term, index)
+		removeLeftovers(s.path, func(name string) bool {
+			return strings.HasPrefix(name, begun) && strings.HasSuffix(name, snapshotTemp)
+		})
 		return nil, fmt.Errorf("snapshot: %w", onDisk(s.path, err))
 	}
 	// The library makes both files now and later syncs their content, and the directory
 	// above; their names in between are left to us.
-	dir := filepath.Join(s.path, sink.ID()+snapshotTemp)
-	if err := syncDir(dir); err != nil {
-		_ = sink.Cancel()
-		return nil, fmt.Errorf("snapshot: %w", onDisk(dir, err))
+	made := &sinkGate{SnapshotSink: sink, path: filepath.Join(s.path, sink.ID()+snapshotTemp), gate: s.gate}
+	if err := syncDir(made.path); err != nil {
+		_ = made.Cancel()
+		return nil, fmt.Errorf("snapshot: %w", onDisk(made.path, err))
 	}
-	return &sinkGate{SnapshotSink: sink, path: dir, gate: s.gate}, nil
+	return made, nil
 }
 
 // Open opens a snapshot whose checksum is right and which the log continues.
@@ -85,10 +92,22 @@ func (s *sinkGate) Write(p []byte) (int, error) {
 	return n, onDisk(s.path, err)
 }
 
+// Cancel gives up the snapshot. When the disk was full the library gives up half-way and keeps what it
+// wrote; the file that it then leaves open frees its space when the garbage collector closes it.
+func (s *sinkGate) Cancel() error {
+	err := s.SnapshotSink.Cancel()
+	return onDisk(s.path, errors.Join(err, os.RemoveAll(s.path)))
+}
+
 func (s *sinkGate) Close() error {
 	if err := s.gate.check(); err != nil {
-		_ = s.SnapshotSink.Cancel() // closes the file; what it removes, the next Open would
+		_ = s.Cancel() // closes the file; what it removes, the next Open would
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	return onDisk(s.path, s.SnapshotSink.Close())
+	err := s.SnapshotSink.Close()
+	if err != nil {
+		// Gone already when it was the reaping of older ones that failed.
+		_ = os.RemoveAll(s.path)
+	}
+	return onDisk(s.path, err)
 }

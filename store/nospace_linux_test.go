@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"golang.org/x/sys/unix"
+)
+
+// tiny mounts a file system of a few megabytes.
+func tiny(t *testing.T, size string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to mount a small file system")
+	}
+	path := t.TempDir()
+	if err := unix.Mount("tiny", path, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("cannot mount a small file system: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(path, unix.MNT_DETACH) })
+	return path
+}
+
+// fillUp leaves no byte free and returns what gives the space back.
+func fillUp(t *testing.T, path string) (free func()) {
+	t.Helper()
+	name := filepath.Join(path, "ballast")
+	f, err := os.Create(name)
+	must(t, err)
+	defer f.Close()
+	for chunk := 1 << 16; chunk > 0; {
+		if _, err := f.Write(make([]byte, chunk)); err != nil {
+			chunk /= 2
+		}
+	}
+	return func() { must(t, os.Remove(name)) }
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func TestFullDisk(t *testing.T) {
+	root := tiny(t, "4m")
+	path := filepath.Join(root, "data")
+	d := open(t, path)
+	must(t, d.Log().StoreLogs(entries(1, 20, 1000)))
+	must(t, d.Log().SetUint64([]byte("CurrentTerm"), 3))
+	must(t, d.Save("doc", "kept"))
+	digest := put(t, d.Blobs(), "kept")
+
+	// Full in the middle of a stream: what had been written makes room again.
+	_, _, err := d.Blobs().Create(context.Background(), io.LimitReader(zeros{}, 64<<20), 0)
+	wantErr(t, err, ErrNoSpace, path, "bytes free")
+	if n, _ := d.Free(); n < 1<<20 {
+		t.Errorf("%d bytes free after the failed blob", n)
+	}
+	sink, err := d.Snapshots().Create(1, 20, 1, raft.Configuration{}, 1, nil)
+	must(t, err)
+	_, err = io.CopyN(sink, zeros{}, 64<<20)
+	wantErr(t, err, ErrNoSpace, snapshotsName)
+	sink.Cancel()
+	sink = nil
+	eventually(t, "the space of the failed snapshot is free", func() bool {
+		runtime.GC()
+		n, _ := d.Free()
+		return n > 1<<20
+	})
+
+	free := fillUp(t, root)
+	_, err = d.Blobs().Put(context.Background(), digestOf("new"), readerFunc(func(p []byte) (int, error) { return copy(p, "new"), io.EOF }), 0)
+	wantErr(t, err, ErrNoSpace, path)
+	wantErr(t, d.Save("doc", "lost"), ErrNoSpace, "doc.json")
+	var stored uint64
+	for i := uint64(21); err != nil && i < 4000; i++ {
+		if err = d.Log().StoreLog(entry(i, 20_000)); err != nil {
+			break
+		}
+		stored = i
+	}
+	wantErr(t, err, ErrNoSpace, logName, "bytes free")
+	_, err = d.Snapshots().Create(1, 20, 1, raft.Configuration{}, 1, nil)
+	if err == nil {
+		t.Error("a snapshot was begun")
+	}
+	for name := range files(t, filepath.Join(path, snapshotsName)) {
+		t.Errorf("left over in snapshots: %s", name)
+	}
+
+	check := func(d *Dir) {
+		t.Helper()
+		for i := uint64(1); i <= 20; i++ {
+			wantEntry(t, d.Log(), entry(i, 1000))
+		}
+		var doc string
+		if _, err := d.Load("doc", &doc); err != nil || doc != "kept" {
+			t.Errorf("document %q, %v", doc, err)
+		}
+		must(t, d.Blobs().Verify(context.Background(), digest))
+		if d.Blobs().Has(digestOf("new")) {
+			t.Error("the refused blob is here")
+		}
+	}
+	check(d)
+	// Starting on a full disk, as a service manager would.
+	closeDir(t, d)
+	if d2, err := Open(path, Options{Logger: quiet()}); err == nil {
+		check(d2)
+		closeDir(t, d2)
+	} else {
+		wantErr(t, err, ErrNoSpace, path)
+	}
+	free()
+	d = open(t, path)
+	check(d)
+	last, err := d.Log().LastIndex()
+	must(t, err)
+	if last < max(stored, 20) {
+		t.Errorf("log ends at %d, stored to %d", last, stored)
+	}
+	// The very same process goes on once there is room.
+	must(t, d.Log().StoreLog(entry(last+1, 20_000)))
+	must(t, d.Save("doc", "new"))
+}
+
+func TestFullDiskHealsInTheSameProcess(t *testing.T) {
+	root := tiny(t, "4m")
+	d := open(t, filepath.Join(root, "data"))
+	must(t, d.Log().StoreLogs(entries(1, 20, 1000)))
+	free := fillUp(t, root)
+	err := d.Log().StoreLogs(entries(21, 60, 50_000))
+	wantErr(t, err, ErrNoSpace)
+	wantRange(t, d.Log(), 1, 20)
+	free()
+	must(t, d.Log().StoreLogs(entries(21, 40, 5000)))
+	for i := uint64(21); i <= 40; i++ {
+		wantEntry(t, d.Log(), entry(i, 5000))
+	}
+}
+
+func TestCopyToAFullDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	d := open(t, path)
+	_, _, err := d.Blobs().Create(context.Background(), io.LimitReader(zeros{}, 2<<20), 0)
+	must(t, err)
+	closeDir(t, d)
+	root := tiny(t, "1m")
+	wantErr(t, CopyDir(path, filepath.Join(root, "copy")), ErrNoSpace, root)
+	if left := files(t, root); len(left) != 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+func TestFullDiskAtTheFirstOpen(t *testing.T) {
+	root := tiny(t, "1m")
+	free := fillUp(t, root)
+	path := filepath.Join(root, "data")
+	_, err := Open(path, Options{Logger: quiet()})
+	wantErr(t, err, ErrNoSpace, root)
+	free()
+	start := time.Now()
+	d := open(t, path)
+	if !d.New() || d.node.Created.Before(start.Add(-time.Minute)) {
+		t.Error("not a new node")
+	}
+}

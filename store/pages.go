@@ -1,0 +1,267 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+)
+
+// The part of bbolt's file format (version 2) that a reader needs. The database library maps the file
+// into memory and trusts its pages: a damaged one makes it read out of bounds, some of it in goroutines
+// where nothing can be caught, and the process dies with a stack trace. So pages are looked at
+// here first, by code that trusts none of them. Numbers are in the machine's own order.
+const (
+	pageHead  = 16 // id, kind, count, overflow
+	pageEntry = 16 // one entry of a branch or a leaf
+	metaSize  = 64
+	metaSum   = 56 // where the checksum stands in it
+	boltMagic = 0xED0CDAED
+
+	kindBranch   = 0x01
+	kindLeaf     = 0x02
+	kindFreelist = 0x10
+	bucketFlag   = 0x01
+
+	noFreelist  = math.MaxUint64
+	minPageSize = 1 << 10
+	maxPageSize = 1 << 24
+)
+
+var native = binary.NativeEndian
+
+// pages is a database file that is being examined. Each page may be reached once: what is reached twice
+// is damage, and would send a reader in circles.
+type pages struct {
+	file     io.ReaderAt
+	size     int64
+	pageSize int64
+	root     uint64
+	freelist uint64
+	count    uint64 // pages in use or once used
+	seen     map[uint64]bool
+}
+
+// openPages finds the newest valid meta page, as the library does.
+func openPages(file io.ReaderAt, size int64) (*pages, error) {
+	var newest *pages
+	var newestTx uint64
+	consider := func(at int64) int64 {
+		buf := make([]byte, pageHead+metaSize)
+		if _, err := file.ReadAt(buf, at); err != nil {
+			return 0
+		}
+		m := buf[pageHead:]
+		sum := fnv.New64a()
+		sum.Write(m[:metaSum])
+		pageSize := int64(native.Uint32(m[8:]))
+		if native.Uint32(m) != boltMagic || native.Uint32(m[4:]) != 2 || native.Uint64(m[metaSum:]) != sum.Sum64() ||
+			pageSize < minPageSize || pageSize > maxPageSize || pageSize&(pageSize-1) != 0 {
+			return 0
+		}
+		if tx := native.Uint64(m[48:]); newest == nil || tx > newestTx {
+			newestTx = tx
+			newest = &pages{file: file, size: size, pageSize: pageSize, root: native.Uint64(m[16:]),
+				freelist: native.Uint64(m[32:]), count: native.Uint64(m[40:]), seen: map[uint64]bool{0: true, 1: true}}
+		}
+		return pageSize
+	}
+	if pageSize := consider(0); pageSize > 0 {
+		consider(pageSize)
+	} else {
+		for at := int64(minPageSize); at <= maxPageSize && newest == nil; at *= 2 {
+			consider(at)
+		}
+	}
+	switch {
+	case newest == nil:
+		return nil, fmt.Errorf("not a database: none of its two meta pages is valid (%d bytes)", size)
+	case newest.count > uint64(size/newest.pageSize):
+		return nil, fmt.Errorf("cut off: %d bytes, want %d pages of %d", size, newest.count, newest.pageSize)
+	}
+	return newest, newest.checkFreelist()
+}
+
+// read returns a page with its overflow, after its head has been found sound.
+func (p *pages) read(id uint64) ([]byte, error) {
+	if id < 2 || id >= p.count {
+		return nil, fmt.Errorf("page %d of %d", id, p.count)
+	}
+	head := make([]byte, pageHead)
+	if _, err := p.file.ReadAt(head, int64(id)*p.pageSize); err != nil {
+		return nil, fmt.Errorf("page %d: %w", id, err)
+	}
+	if self := native.Uint64(head); self != id {
+		return nil, fmt.Errorf("page %d says that it is page %d", id, self)
+	}
+	overflow := uint64(native.Uint32(head[12:]))
+	if overflow >= p.count-id {
+		return nil, fmt.Errorf("page %d goes on for %d pages, beyond the end", id, overflow)
+	}
+	for i := id; i <= id+overflow; i++ {
+		if p.seen[i] {
+			return nil, fmt.Errorf("page %d is used twice", i)
+		}
+		p.seen[i] = true
+	}
+	page := make([]byte, int64(overflow+1)*p.pageSize)
+	if _, err := p.file.ReadAt(page, int64(id)*p.pageSize); err != nil {
+		return nil, fmt.Errorf("page %d: %w", id, err)
+	}
+	return page, nil
+}
+
+// checkFreelist: we write none, but a database that was never written to has the empty one that it
+// was made with.
+func (p *pages) checkFreelist() error {
+	if p.freelist == noFreelist {
+		return nil
+	}
+	page, err := p.read(p.freelist)
+	if err != nil {
+		return fmt.Errorf("list of free pages: %w", err)
+	}
+	if kind, n := native.Uint16(page[8:]), native.Uint16(page[10:]); kind != kindFreelist || n != 0 {
+		return fmt.Errorf("list of free pages: page %d has kind %#x and %d entries", p.freelist, kind, n)
+	}
+	return nil
+}
+
+// bound is the range that the keys of a page must be in, by the pages above it.
+type bound struct{ low, high []byte }
+
+// walk calls f for each entry below a page, in order of key.
+func (p *pages) walk(id uint64, in bound, f func(flags uint32, key, value []byte) error) error {
+	page, err := p.read(id)
+	if err != nil {
+		return err
+	}
+	switch kind := native.Uint16(page[8:]); kind {
+	case kindLeaf:
+		if err := walkLeaf(page, in, f); err != nil {
+			return fmt.Errorf("page %d: %w", id, err)
+		}
+		return nil
+	case kindBranch:
+		return p.walkBranch(id, page, in, f)
+	default:
+		return fmt.Errorf("page %d has kind %#x", id, kind)
+	}
+}
+
+func (p *pages) walkBranch(id uint64, page []byte, in bound, f func(flags uint32, key, value []byte) error) error {
+	n := int(native.Uint16(page[10:]))
+	if n == 0 {
+		return fmt.Errorf("page %d is an empty branch", id)
+	}
+	keys, below := make([][]byte, n), make([]uint64, n)
+	for i := range n {
+		at := pageHead + i*pageEntry
+		e, err := cut(page, at, pageEntry)
+		if err != nil {
+			return fmt.Errorf("page %d: entry %d: %w", id, i, err)
+		}
+		keys[i], err = cut(page, at+int(native.Uint32(e)), int(native.Uint32(e[4:])))
+		if err != nil {
+			return fmt.Errorf("page %d: entry %d: %w", id, i, err)
+		}
+		if err := inOrder(keys, i, in); err != nil {
+			return fmt.Errorf("page %d: %w", id, err)
+		}
+		below[i] = native.Uint64(e[8:])
+	}
+	for i := range n {
+		part := bound{keys[i], in.high}
+		if i+1 < n {
+			part.high = keys[i+1]
+		}
+		if err := p.walk(below[i], part, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func walkLeaf(page []byte, in bound, f func(flags uint32, key, value []byte) error) error {
+	if kind := native.Uint16(page[8:]); kind != kindLeaf {
+		return fmt.Errorf("kind %#x, want a leaf", kind)
+	}
+	n := int(native.Uint16(page[10:]))
+	keys := make([][]byte, n)
+	for i := range n {
+		at := pageHead + i*pageEntry
+		e, err := cut(page, at, pageEntry)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", i, err)
+		}
+		start, keySize := at+int(native.Uint32(e[4:])), int(native.Uint32(e[8:]))
+		if keys[i], err = cut(page, start, keySize); err != nil {
+			return fmt.Errorf("entry %d: %w", i, err)
+		}
+		if err := inOrder(keys, i, in); err != nil {
+			return err
+		}
+		value, err := cut(page, start+keySize, int(native.Uint32(e[12:])))
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", i, err)
+		}
+		if err := f(native.Uint32(e), keys[i], value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cut takes n bytes at a place that may be nonsense.
+func cut(page []byte, at, n int) ([]byte, error) {
+	if at < pageHead || n < 0 || at > len(page) || n > len(page)-at {
+		return nil, fmt.Errorf("%d bytes at %d do not fit into %d", n, at, len(page))
+	}
+	return page[at : at+n], nil
+}
+
+func inOrder(keys [][]byte, i int, in bound) error {
+	switch {
+	case len(keys[i]) == 0:
+		return fmt.Errorf("entry %d has no key", i)
+	case i > 0 && bytes.Compare(keys[i-1], keys[i]) >= 0,
+		in.low != nil && bytes.Compare(keys[i], in.low) < 0,
+		in.high != nil && bytes.Compare(keys[i], in.high) >= 0:
+		return fmt.Errorf("entry %d is out of order", i)
+	}
+	return nil
+}
+
+// buckets returns the values of the top-level entries, each of which must be a bucket.
+func (p *pages) buckets() (map[string][]byte, error) {
+	found := map[string][]byte{}
+	err := p.walk(p.root, bound{}, func(flags uint32, key, value []byte) error {
+		if flags != bucketFlag || len(value) < 16 {
+			return fmt.Errorf("%q is not a bucket", key)
+		}
+		found[string(key)] = value
+		return nil
+	})
+	return found, err
+}
+
+// bucket calls f for each entry of a bucket, which is either a tree of its own or, when small, a
+// leaf within the value that names it.
+func (p *pages) bucket(value []byte, f func(key, value []byte) error) error {
+	plain := func(flags uint32, key, value []byte) error {
+		if flags != 0 {
+			return fmt.Errorf("an entry with flags %#x", flags)
+		}
+		return f(key, value)
+	}
+	if root := native.Uint64(value); root != 0 {
+		return p.walk(root, bound{}, plain)
+	}
+	if len(value) < 16+pageHead {
+		return errors.New("a bucket without content")
+	}
+	return walkLeaf(value[16:], bound{}, plain)
+}
