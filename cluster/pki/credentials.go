@@ -157,8 +157,9 @@ func (c *Credentials) Run(ctx context.Context) error {
 
 type watcher struct {
 	c      *Credentials
-	taken  stamps // of the last set that was loaded or given up
-	failed stamps // of a set that failed once and may still be incomplete
+	taken  stamps // of the last set that was loaded
+	failed stamps // of the last set that could not be
+	told   bool   // that the failed set is unusable
 	warned time.Time
 }
 
@@ -167,15 +168,16 @@ func (w *watcher) look() {
 	if seen == w.taken {
 		return
 	}
+	// A set that failed is tried again each time: it may have been not valid yet.
 	err := w.c.Reload()
 	switch {
 	case err == nil:
 		w.taken = seen
-	case seen == w.failed:
-		w.taken = seen
+	case seen != w.failed:
+		w.failed, w.told = seen, false
+	case !w.told:
+		w.told = true
 		w.c.log.Warn("new certificate files cannot be used; the old ones stay in use", "err", err)
-	default:
-		w.failed = seen
 	}
 }
 

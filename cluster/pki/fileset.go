@@ -74,7 +74,10 @@ func loadSet(f Files, thumbprint string, now time.Time) (*fileSet, error) {
 	for _, root := range set.roots {
 		set.pool.AddCert(root)
 	}
-	return set, set.check(f, chain, thumbprint, now)
+	if err := set.check(f, chain, thumbprint, now); err != nil {
+		return nil, err
+	}
+	return set, nil
 }
 
 func (s *fileSet) check(f Files, chain []*x509.Certificate, thumbprint string, now time.Time) (err error) {

@@ -155,11 +155,36 @@ func (t *Transport) refused(remote string, err error) {
 		reason = "timeout"
 	}
 	t.metrics.refuse(reason)
-	if loud {
-		t.log.Warn("connection refused", "remote", remote, "reason", reason, "err", err)
-	} else {
+	if !loud {
 		t.log.Debug("connection refused", "remote", remote, "reason", reason, "err", err)
+		return
 	}
+	if silent, now := t.refusals.due(reason, time.Now()); now {
+		t.log.Warn("connection refused", "remote", remote, "reason", reason, "err", err, "more_since_last", silent)
+	}
+}
+
+// throttle lets one line per reason through every ten seconds: a master of
+// another cluster that was given our address tries for ever.
+type throttle struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+	kept map[string]int
+}
+
+func (t *throttle) due(reason string, now time.Time) (silent int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last == nil {
+		t.last, t.kept = map[string]time.Time{}, map[string]int{}
+	}
+	if last, seen := t.last[reason]; seen && now.Sub(last) < 10*time.Second {
+		t.kept[reason]++
+		return 0, false
+	}
+	silent = t.kept[reason]
+	t.last[reason], t.kept[reason] = now, 0
+	return silent, true
 }
 
 // peerRefusedError is a certificate that may not speak Raft or peer.

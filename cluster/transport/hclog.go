@@ -116,23 +116,29 @@ type lineWriter struct {
 func (w *lineWriter) Write(p []byte) (int, error) {
 	line, level := string(bytes.TrimRight(p, "\r\n")), w.level
 	if w.infer {
-		if rest, ok := strings.CutPrefix(line, "["); ok {
-			if tag, text, ok := strings.Cut(rest, "]"); ok {
-				if found := hclog.LevelFromString(strings.Replace(strings.ToLower(tag), "err", "error", boolInt(strings.EqualFold(tag, "err")))); found != hclog.NoLevel {
-					level, line = found, strings.TrimSpace(text)
-				}
-			}
+		if found, text, ok := tagged(line); ok {
+			level, line = found, text
 		}
 	}
 	w.log.Log(level, line)
 	return len(p), nil
 }
 
-func boolInt(b bool) int {
-	if b {
-		return 1
+// tagged splits "[WARN] text".
+func tagged(line string) (level hclog.Level, text string, ok bool) {
+	rest, ok := strings.CutPrefix(line, "[")
+	if !ok {
+		return 0, "", false
 	}
-	return 0
+	tag, text, ok := strings.Cut(rest, "]")
+	if !ok {
+		return 0, "", false
+	}
+	if strings.EqualFold(tag, "err") {
+		tag = "error"
+	}
+	level = hclog.LevelFromString(tag)
+	return level, strings.TrimSpace(text), level != hclog.NoLevel
 }
 
 func slogLevel(level hclog.Level) slog.Level {

@@ -131,15 +131,18 @@ func (r *registry) remove(l *link) {
 	}
 }
 
-// sever closes all links that match. Closing may block (it never does for TCP,
-// but links are whatever Dial returned), so it is done outside the lock.
-func (r *registry) sever(match func(*link) bool) {
-	r.mu.Lock()
-	found := r.matching(match)
-	r.mu.Unlock()
-	for _, l := range found {
+// sever closes all links of p. Closing may block (it does not for TCP, but links
+// are whatever Dial returned), so it is done outside the lock.
+func (r *registry) sever(p proto) {
+	for _, l := range r.all(p) {
 		l.sever()
 	}
+}
+
+func (r *registry) all(p proto) []*link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.matching(func(l *link) bool { return l.proto == p })
 }
 
 // refuse severs all links of p and lets no more be added.

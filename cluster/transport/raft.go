@@ -153,20 +153,21 @@ func (r *Raft) Connect(raft.ServerAddress, raft.Transport) {}
 // Disconnect implements raft.WithPeers: it closes the open connections to the
 // node at the address; they may be made again.
 func (r *Raft) Disconnect(peer raft.ServerAddress) {
-	r.t.links.sever(func(l *link) bool {
+	for _, l := range r.t.links.all(protoRaft) {
 		c := l.upper.Load()
-		if l.proto != protoRaft || c == nil {
-			return false
+		if c == nil {
+			continue
 		}
-		addr, ok := r.t.cfg.Resolve(c.peer)
-		return ok && raft.ServerAddress(addr) == peer
-	})
+		if addr, ok := r.t.cfg.Resolve(c.peer); ok && raft.ServerAddress(addr) == peer {
+			l.sever()
+		}
+	}
 }
 
 // DisconnectAll implements raft.WithPeers: it closes all open Raft connections,
 // which may be made again. CutRaft is for good.
 func (r *Raft) DisconnectAll() {
-	r.t.links.sever(func(l *link) bool { return l.proto == protoRaft })
+	r.t.links.sever(protoRaft)
 }
 
 // Close implements raft.WithClose: it cuts the transport, ends the library's

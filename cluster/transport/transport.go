@@ -132,6 +132,7 @@ type Transport struct {
 
 	http, peer, raftIn *queue
 	peers              *peerRoundTripper
+	refusals           throttle
 
 	raftOnce sync.Once
 	raft     *Raft
@@ -216,7 +217,7 @@ func (t *Transport) PeerClient() *http.Client {
 // ClosePeerConnections closes the open peer connections of both directions,
 // whatever they are doing. New ones may be made afterwards.
 func (t *Transport) ClosePeerConnections() {
-	t.links.sever(func(l *link) bool { return l.proto == protoPeer })
+	t.links.sever(protoPeer)
 	t.peers.closeIdle()
 }
 
