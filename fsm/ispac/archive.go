@@ -134,7 +134,7 @@ func (a *archive) checkSizes(fileSize int64) error {
 		total += plain
 		from, err := f.DataOffset()
 		if err != nil {
-			return badPart(p.name, fmt.Sprintf("its zip entry cannot be read (%v)", err))
+			return a.unreadable(p, err)
 		}
 		if from < 0 || from > fileSize-int64(packed) {
 			return badPart(p.name, "its data lies beyond the end of the file")
@@ -193,10 +193,10 @@ func (a *archive) verify(p part) error {
 func (a *archive) stream(p part, visit func(io.Reader) error) error {
 	rc, err := p.file.Open()
 	if err != nil {
-		return badPart(p.name, fmt.Sprintf("its zip entry cannot be read (%v)", err))
+		return a.unreadable(p, err)
 	}
 	defer func() { _ = rc.Close() }() // nothing is written, and Read has told all
-	pr := &partReader{r: rc, part: p, src: a.src}
+	pr := &partReader{r: rc, part: p, archive: a}
 	err = visit(pr)
 	if pr.err != nil {
 		return pr.err
@@ -214,13 +214,21 @@ func (a *archive) stream(p part, visit func(io.Reader) error) error {
 	return nil
 }
 
+// unreadable tells a damaged part from a reader that failed.
+func (a *archive) unreadable(p part, err error) error {
+	if broken := a.src.err; broken != nil {
+		return &PartError{Part: p.name, Detail: "reading: " + broken.Error(), Err: broken}
+	}
+	return badPart(p.name, fmt.Sprintf("its content is damaged (%v)", err))
+}
+
 type partReader struct {
-	r    io.Reader
-	part part
-	src  *budgetReader
-	n    int64
-	done bool
-	err  error
+	r       io.Reader
+	part    part
+	archive *archive
+	n       int64
+	done    bool
+	err     error
 }
 
 func (r *partReader) Read(b []byte) (int, error) {
@@ -233,14 +241,11 @@ func (r *partReader) Read(b []byte) (int, error) {
 	case err == io.EOF && r.n == r.part.size():
 		r.done = true
 		return n, io.EOF
-	case err != nil && r.src.err != nil:
-		r.err = &PartError{Part: r.part.name, Detail: "reading: " + r.src.err.Error(), Err: r.src.err}
-		return 0, r.err
 	case err != nil, r.n > r.part.size():
 		if err == nil || err == io.EOF || errors.Is(err, zip.ErrFormat) {
 			err = errors.New("its size is not the one that the zip directory gives")
 		}
-		r.err = badPart(r.part.name, fmt.Sprintf("its content is damaged (%v)", err))
+		r.err = r.archive.unreadable(r.part, err)
 		return 0, r.err
 	}
 	return n, nil
@@ -261,6 +266,9 @@ func (b *budgetReader) ReadAt(p []byte, off int64) (int, error) {
 			b.spent = true
 			return 0, ErrTooLarge
 		}
+	}
+	if off < 0 { // from a directory that lies; the reader is not to blame
+		return 0, io.ErrUnexpectedEOF
 	}
 	n, err := b.r.ReadAt(p, off)
 	if err != nil && err != io.EOF {

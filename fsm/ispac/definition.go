@@ -160,12 +160,13 @@ func ParseDefinition(text []byte) (*Definition, error) {
 // It checks that each package is there, and expands the patterns of Files over
 // what is not a package. newGUID gives the GUIDs of what has none.
 func (d *Definition) Project(newGUID func() string, files []string) (*Project, error) {
-	if !d.Version.Set {
-		d.Version = Version{Set: true, Major: 1}
+	version := d.Version
+	if !version.Set {
+		version = Version{Set: true, Major: 1}
 	}
 	p := &Project{
 		ID: d.ID, Name: d.Name, Description: d.Description,
-		VersionMajor: d.Version.Major, VersionMinor: d.Version.Minor, VersionBuild: d.Version.Build,
+		VersionMajor: version.Major, VersionMinor: version.Minor, VersionBuild: version.Build,
 		VersionComments: d.VersionComments, FormatVersion: 1,
 	}
 	var err error
@@ -187,7 +188,7 @@ func (d *Definition) Project(newGUID func() string, files []string) (*Project, e
 			return nil, badDefinition("the package %s has no extension; the extension says what runs it", clip(def.Name))
 		}
 		taken = append(taken, def.Name)
-		pkg, err := def.pack(d.Version, newGUID)
+		pkg, err := def.pack(version, newGUID)
 		if err != nil {
 			return nil, err
 		}

@@ -220,6 +220,14 @@ func (e element) text() (string, error) {
 	}
 }
 
+// label is what the element is called in messages.
+func (e element) label() string {
+	if name, ok := e.attr("Name"); ok {
+		return e.start.Name.Local + " " + clip(name)
+	}
+	return e.start.Name.Local
+}
+
 func (e element) sealed() bool {
 	_, ok := e.attr("IV")
 	return ok
@@ -242,12 +250,12 @@ func (e element) opened() (element, error) {
 func (e element) unseal() (element, error) {
 	if e.doc.key == nil {
 		return element{}, &PartError{Part: e.doc.part, Err: ErrPasswordRequired,
-			Detail: fmt.Sprintf("%s is encrypted with the project password, and none was given", e.start.Name.Local)}
+			Detail: fmt.Sprintf("%s is encrypted with the project password, and none was given", e.label())}
 	}
 	ivText, _ := e.attr("IV")
 	iv, err := base64.StdEncoding.DecodeString(ivText)
 	if err != nil || len(iv) != 8 {
-		return element{}, e.doc.bad("the IV of an encrypted %s is not 8 bytes in base64", e.start.Name.Local)
+		return element{}, e.doc.bad("the IV of the encrypted %s is not 8 bytes in base64", e.label())
 	}
 	text, err := e.text()
 	if err != nil {
@@ -255,7 +263,7 @@ func (e element) unseal() (element, error) {
 	}
 	sealed, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
 	if err != nil {
-		return element{}, e.doc.bad("an encrypted %s is not in base64", e.start.Name.Local)
+		return element{}, e.doc.bad("the encrypted %s is not in base64", e.label())
 	}
 	plain, err := e.doc.key.decrypt(iv, sealed)
 	if err == nil {
@@ -268,8 +276,8 @@ func (e element) unseal() (element, error) {
 	}
 	// Deliberately without the cause: it could show pieces of what was sealed.
 	if e.doc.key.verified {
-		return element{}, e.doc.bad("an encrypted %s is damaged: it does not decrypt to an element", e.start.Name.Local)
+		return element{}, e.doc.bad("the encrypted %s is damaged: it does not decrypt to such an element", e.label())
 	}
 	return element{}, &PartError{Part: e.doc.part, Err: ErrWrongPassword,
-		Detail: "the project password is wrong: " + e.start.Name.Local + " does not decrypt with it"}
+		Detail: "the project password is wrong: " + e.label() + " does not decrypt with it"}
 }

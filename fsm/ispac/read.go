@@ -212,6 +212,9 @@ func (rd *reader) warn() {
 	add("the project password was not given, so these sensitive values are not set", rd.needPassword)
 	add("these values are encrypted for the Windows user who saved the project, so they are not set", rd.needUser)
 	add("these generated parameters have no type or value that the catalog knows, and are left out or not set", rd.odd)
+	if rd.key != nil && !rd.key.verified {
+		rd.other = append(rd.other, "the project password was not checked: nothing in the manifest or in Project.params is encrypted with it")
+	}
 	const most = 100
 	rd.project.Warnings = append(rd.project.Warnings, rd.other[:min(len(rd.other), most)]...)
 }
