@@ -1,0 +1,82 @@
+package settings
+
+import (
+	"net"
+	"strings"
+)
+
+// Master is MasterSettings.config.
+type Master struct {
+	PortNumber                       int      `key:"PortNumber" default:"8391" min:"1" max:"65535" doc:"HTTPS port for workers, users and masters"`
+	SSLCertThumbprint                string   `key:"SSLCertThumbprint" doc:"SHA-1 or SHA-256 thumbprint that the certificate must have; empty: no check"`
+	InstanceName                     string   `key:"InstanceName,SqlServerName" default:"MSSQLSERVER" doc:"shown as server_name and CLUSTER_LOGDB_SERVER; nothing is contacted"`
+	SqlConnectionTimeoutInSecs       int      `key:"SqlConnectionTimeoutInSecs" default:"15" min:"0" doc:"accepted for old files, without effect"`
+	CleanupCompletedJobsIntervalInMs Millis   `key:"CleanupCompletedJobsIntervalInMs" default:"43200000" min:"1000" doc:"how often the leader cleans up"`
+	DealWithExpiredTasksIntervalInMs Millis   `key:"DealWithExpiredTasksIntervalInMs" default:"300000" min:"1000" doc:"how often the leader looks for lost tasks, besides each deadline"`
+	MasterHeartbeatIntervalInMs      Millis   `key:"MasterHeartbeatIntervalInMs" default:"30000" min:"1000" doc:"how often the leader writes who is online"`
+	NodeName                         string   `key:"NodeName" doc:"name of this master; empty: the certificate's"`
+	DataDirectory                    string   `key:"DataDirectory" doc:"where this master keeps its state"`
+	LogFolder                        string   `key:"LogFolder" doc:"folder of the service log"`
+	BindAddress                      string   `key:"BindAddress" doc:"address to listen on; empty: all"`
+	AdvertiseAddress                 string   `key:"AdvertiseAddress" doc:"host (or host:port) by which others reach this master; empty: the host name"`
+	RetryJoin                        []string `key:"RetryJoin" doc:"gossip addresses of other masters, host or host:port"`
+	BootstrapExpect                  int      `key:"BootstrapExpect" default:"0" min:"0" max:"9" doc:"how many new masters form a new cluster; 0: only join one"`
+	GossipPort                       int      `key:"GossipPort" default:"8392" min:"1" max:"65535" doc:"gossip port, TCP and UDP"`
+	GossipKeyFile                    string   `key:"GossipKeyFile" doc:"gossip.key of the certificate folder"`
+	KeyRingFile                      string   `key:"KeyRingFile" doc:"keyring.json of the certificate folder; imported at the first start"`
+	CACertFile                       string   `key:"CACertFile" doc:"ca.pem"`
+	CertFile                         string   `key:"CertFile" doc:"cert.pem"`
+	KeyFile                          string   `key:"KeyFile" doc:"key.pem"`
+	TimingProfile                    string   `key:"TimingProfile" default:"lan" one:"lan,fast,wan" doc:"Raft timings: lan, fast or wan"`
+	RetryDelayInMs                   Millis   `key:"RetryDelayInMs" default:"5000" min:"0" doc:"a retry waits this long times the attempt"`
+	MaxProjectBytes                  Size     `key:"MaxProjectBytes" default:"512MiB" min:"1024" doc:"largest project file"`
+	MetricsOpen                      bool     `key:"MetricsOpen" default:"false" doc:"/metrics without a certificate"`
+}
+
+// NewMaster is the settings of a master at their defaults; Load fills m.
+func NewMaster(m *Master) *Set {
+	s := newSet(m, "SCALEOUT_MASTER_")
+	s.check = func() []Problem {
+		var out []Problem
+		if m.PortNumber == m.GossipPort {
+			out = append(out, s.problem("GossipPort", "%d is the PortNumber too; they must differ", m.GossipPort))
+		}
+		for _, f := range []struct{ key, value string }{
+			{"DataDirectory", m.DataDirectory}, {"CACertFile", m.CACertFile}, {"CertFile", m.CertFile},
+			{"KeyFile", m.KeyFile}, {"GossipKeyFile", m.GossipKeyFile},
+		} {
+			if f.value == "" {
+				out = append(out, s.problem(f.key, "it must be set"))
+			}
+		}
+		if t := strings.NewReplacer(" ", "", ":", "").Replace(m.SSLCertThumbprint); t != "" && !thumbprint(t) {
+			out = append(out, s.problem("SSLCertThumbprint", "%q is neither a SHA-1 (40 hex digits) nor a SHA-256 (64) thumbprint", m.SSLCertThumbprint))
+		}
+		if m.BindAddress != "" && net.ParseIP(m.BindAddress) == nil {
+			out = append(out, s.problem("BindAddress", "%q is not an IP address", m.BindAddress))
+		}
+		if m.BootstrapExpect > 1 && len(m.RetryJoin) == 0 {
+			out = append(out, s.problem("RetryJoin", "a cluster of %d masters needs the address of at least one other", m.BootstrapExpect))
+		}
+		if m.BootstrapExpect == 0 && len(m.RetryJoin) == 0 {
+			out = append(out, s.problem("BootstrapExpect", "with 0 this master only joins a cluster, so RetryJoin must name one; set 1 for a cluster of one"))
+		}
+		if m.BootstrapExpect%2 == 0 && m.BootstrapExpect > 0 {
+			out = append(out, s.problem("BootstrapExpect", "%d masters tolerate no more failures than %d; use an odd number", m.BootstrapExpect, m.BootstrapExpect-1))
+		}
+		return out
+	}
+	return s
+}
+
+func thumbprint(t string) bool {
+	if len(t) != 40 && len(t) != 64 {
+		return false
+	}
+	for _, c := range t {
+		if !strings.ContainsRune("0123456789abcdefABCDEF", c) {
+			return false
+		}
+	}
+	return true
+}
