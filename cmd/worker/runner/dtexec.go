@@ -1,0 +1,137 @@
+package runner
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"scaleout/httpapi/wire"
+)
+
+// dtexecs lists where dtexec may be, the best first. On Windows the PATH is not asked: a 32-bit dtexec often comes
+// first there, and a package that was meant for 64 bits would run in the wrong one.
+func dtexecs(goos, programFiles string) [][]string {
+	if goos != "windows" {
+		if programFiles == "ProgramFiles" {
+			return [][]string{{"/opt/ssis/bin/dtexec"}}
+		}
+		return nil
+	}
+	root := os.Getenv(programFiles)
+	if root == "" {
+		return nil
+	}
+	return newestDtexec(filepath.Join(root, "Microsoft SQL Server"))
+}
+
+// newestDtexec finds the installed versions below a folder, the newest first.
+func newestDtexec(root string) [][]string {
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return nil
+	}
+	var versions []int
+	for _, e := range entries {
+		if v, err := strconv.Atoi(e.Name()); err == nil {
+			versions = append(versions, v)
+		}
+	}
+	slices.Sort(versions)
+	slices.Reverse(versions)
+	var lines [][]string
+	for _, v := range versions {
+		lines = append(lines, []string{filepath.Join(root, strconv.Itoa(v), "DTS", "Binn", "DTExec.exe")})
+	}
+	return lines
+}
+
+// dtexecOptions is the content of the command file: one option a line.
+func dtexecOptions(t Task) ([]byte, error) {
+	var b bytes.Buffer
+	var bad error
+	option := func(name string, args ...string) {
+		b.WriteString(name)
+		for i, a := range args {
+			if strings.ContainsAny(a, "\r\n\x00") {
+				what := "its argument"
+				if i > 0 {
+					what = "the value of " + args[0]
+				}
+				bad = fmt.Errorf("%w: %s: %s has a line break or a zero byte, which dtexec's command file cannot hold", ErrPackage, name, what)
+			}
+			b.WriteString([]string{" ", ";"}[min(i, 1)] + quote(a))
+		}
+		b.WriteByte('\n')
+	}
+	option("/Project", t.ProjectFile)
+	option("/Package", t.Grant.Package)
+	if t.Grant.ProjectPassword != "" {
+		option("/De", t.Grant.ProjectPassword)
+	}
+	for _, p := range t.Grant.Parameters {
+		if path := setPath(p); path != "" {
+			option("/Set", path, p.Value)
+		}
+	}
+	return b.Bytes(), bad
+}
+
+// setPath is where a parameter's value is set: the parameter itself, or the property of a connection that it stands for.
+func setPath(p wire.Parameter) string {
+	if rest, ok := strings.CutPrefix(p.Name, "CM."); ok {
+		// The connection's name may have dots, the property has none.
+		dot := strings.LastIndexByte(rest, '.')
+		if dot <= 0 {
+			return ""
+		}
+		return `\Package.Connections[` + rest[:dot] + `].Properties[` + rest[dot+1:] + `]`
+	}
+	switch p.ObjectType {
+	case projectParameter:
+		return `\Package.Variables[$Project::` + p.Name + `]`
+	case packageParameter:
+		return `\Package.Variables[$Package::` + p.Name + `]`
+	}
+	return ""
+}
+
+// quote makes one argument of a text. Quotes stand only where they are needed: a bare text is read alike by every
+// version. A quote inside is doubled.
+func quote(s string) string {
+	if s != "" && !strings.ContainsAny(s, " \t\";'") && s[0] != '/' && s[0] != '-' {
+		return s
+	}
+	return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
+}
+
+// exitMeaning is what dtexec's documentation says of its exit codes.
+var exitMeaning = map[int]string{
+	0: "the package ended successfully",
+	1: "the package failed",
+	3: "the package was canceled",
+	4: "dtexec could not find the package",
+	5: "dtexec could not load the package",
+	6: "dtexec found an error of syntax or meaning in its command line",
+}
+
+// Verdict is what an exit code means for the attempt: an outcome of package wire, and a sentence for people. Stopped
+// says that a stop was asked for before it ended.
+func Verdict(pkg string, code int, stopped bool) (outcome, message string) {
+	message = fmt.Sprintf("exit code %d", code)
+	if Extension(pkg) == Dtsx {
+		if m, ok := exitMeaning[code]; ok {
+			message += ": " + m
+		}
+	}
+	switch {
+	case code == 0:
+		return wire.OutcomeSucceeded, message
+	case stopped:
+		return wire.OutcomeCanceled, message
+	}
+	return wire.OutcomeFailed, message
+}
