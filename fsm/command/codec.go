@@ -1,0 +1,121 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Limits of what goes into the log. Everything in Raft is counted in entries, so that a large entry holds up
+// heartbeats and replication for as long as it takes to send.
+const (
+	SoftEntry    = 64 << 10  // bytes of commands at which a group commit closes
+	HardCommand  = 256 << 10 // bytes of one command's body
+	HardManifest = 1 << 20   // bytes of a packed manifest, which travels alone
+	// MaxEntry bounds what Encode writes and Decode reads: a manifest with the rest of its command, and slack.
+	MaxEntry = HardManifest + HardCommand + SoftEntry
+)
+
+// Errors of this package; callers compare with errors.Is.
+var (
+	// ErrUnknownKind: the entry was written by a newer version.
+	ErrUnknownKind = errors.New("unknown kind of command")
+	// ErrUndecodable: the bytes are no entry, command or manifest of this version.
+	ErrUndecodable = errors.New("undecodable")
+	// ErrTooLarge: the command or manifest exceeds its limit and must not be proposed.
+	ErrTooLarge = errors.New("too large for the log")
+)
+
+// encoding is deterministic (RFC 8949, core): equal values have equal bytes, which golden bytes and hashes rely on.
+var encoding = mode(cbor.CoreDetEncOptions().EncMode())
+
+// decoding refuses what this version would not have written itself. An unknown field stops the node: ignoring it would
+// let this node's state silently differ from that of nodes that know the field. Text that is not UTF-8 is accepted: no
+// proposer can then bring the cluster down with one badly encoded name.
+var decoding = mode(cbor.DecOptions{
+	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+	IndefLength:       cbor.IndefLengthForbidden,
+	TagsMd:            cbor.TagsForbidden,
+	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+	UTF8:              cbor.UTF8DecodeInvalid,
+	MaxNestedLevels:   16,
+	MaxArrayElements:  MaxEntry, // an element has at least one byte
+	MaxMapPairs:       1 << 16,
+}.DecMode())
+
+func mode[M any](m M, err error) M {
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return m
+}
+
+// Encode writes an entry. It fails with ErrTooLarge for one that Decode would refuse.
+func Encode(e Entry) ([]byte, error) {
+	b, err := encoding.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode entry: %w", err)
+	}
+	if len(b) > MaxEntry {
+		return nil, fmt.Errorf("entry of %d commands: %d bytes exceed %d: %w", len(e.Commands), len(b), MaxEntry, ErrTooLarge)
+	}
+	return b, nil
+}
+
+// Decode reads an entry. Errors wrap ErrUndecodable. The bodies of its commands are decoded by Envelope.Command.
+func Decode(b []byte) (Entry, error) {
+	var e Entry
+	if len(b) > MaxEntry {
+		return Entry{}, fmt.Errorf("entry: %d bytes exceed %d: %w", len(b), MaxEntry, ErrUndecodable)
+	}
+	if err := decoding.Unmarshal(b, &e); err != nil {
+		return Entry{}, fmt.Errorf("entry of %d bytes: %w: %w", len(b), ErrUndecodable, err)
+	}
+	return e, nil
+}
+
+// Wrap encodes a command; the leader stamps time, caller and key on the envelope. It fails with ErrTooLarge, naming
+// both sizes, and for a command whose kind is not in Specs.
+func Wrap(cmd Command) (Envelope, error) {
+	kind := cmd.Kind()
+	if _, ok := Specs[kind]; !ok {
+		return Envelope{}, fmt.Errorf("kind %d: %w", kind, ErrUnknownKind)
+	}
+	body, err := encoding.Marshal(cmd)
+	if err != nil {
+		return Envelope{}, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	limit := HardCommand
+	if kind == KindDeployProject {
+		limit += HardManifest
+	}
+	if len(body) > limit {
+		return Envelope{}, fmt.Errorf("%s: %d bytes exceed %d: %w", kind, len(body), limit, ErrTooLarge)
+	}
+	return Envelope{Kind: kind, Body: body}, nil
+}
+
+// Command decodes the envelope's command. Errors wrap ErrUnknownKind or ErrUndecodable.
+func (e Envelope) Command() (Command, error) {
+	spec, ok := Specs[e.Kind]
+	if !ok {
+		return nil, fmt.Errorf("kind %d: %w: it takes a newer version to apply it", e.Kind, ErrUnknownKind)
+	}
+	cmd := spec.New()
+	if err := decoding.Unmarshal(e.Body, cmd); err != nil {
+		return nil, fmt.Errorf("%s of %d bytes: %w: %w", e.Kind, len(e.Body), ErrUndecodable, err)
+	}
+	return cmd, nil
+}
+
+// Marshal writes a value of the log's or the state's vocabulary deterministically.
+func Marshal(v any) ([]byte, error) { return encoding.Marshal(v) }
+
+// Unmarshal reads what Marshal wrote, as strictly as Decode. Errors wrap ErrUndecodable.
+func Unmarshal(b []byte, v any) error {
+	if err := decoding.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrUndecodable, err)
+	}
+	return nil
+}
