@@ -33,6 +33,9 @@ const (
 	HeaderHop = InternalPrefix + "Hop"
 	// HeaderHopRequestID carries the request id across the hop.
 	HeaderHopRequestID = InternalPrefix + "Request-Id"
+	// HeaderElapsed is for how many milliseconds the forwarding master has had the call: a poll that is passed on a
+	// second time is held for the rest of its time only.
+	HeaderElapsed = InternalPrefix + "Elapsed-Ms"
 )
 
 // ContentProblem is the media type of an error.

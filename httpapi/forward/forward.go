@@ -1,0 +1,204 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/httpapi/wire"
+)
+
+// Errors of Serve. A call that ends with one of them has had no answer written.
+var (
+	// ErrNoLeader: nobody led for as long as a call is held.
+	ErrNoLeader = errors.New("no master leads")
+	// ErrNotLeader: the call came from another master and this one does not lead.
+	ErrNotLeader = errors.New("this master does not lead")
+	// ErrUnknownOutcome: the leader got the call and gave no answer, and the call must not be repeated.
+	ErrUnknownOutcome = errors.New("the outcome is unknown: the leader was lost while it worked on the call")
+	// ErrStopping: this master stops while the call is held for a leader.
+	ErrStopping = errors.New("this master is stopping")
+)
+
+// Place is where the leader is, as this node believes.
+type Place struct {
+	Leader wire.Leader // its Term is the term that this node is in
+	Known  bool        // whether there is a leader at all
+	Here   bool        // this node leads and is ready
+	// Contact is when this node last heard from the leader; now, on the leader itself.
+	Contact time.Time
+}
+
+// Fate is what an error means for a call.
+type Fate int
+
+// The fates of a call that failed.
+const (
+	Final      Fate = iota // the error is the answer
+	NotApplied             // certainly nothing happened
+	Unknown                // it may have happened
+)
+
+// Config is what a Forwarder needs.
+type Config struct {
+	// Self is this node's id, Name its name.
+	Self, Name string
+	// Where tells where the leader is now; Changed is closed at the next change of the leader, of the term, or of this
+	// node's readiness to lead.
+	Where   func() Place
+	Changed func() <-chan struct{}
+	// Stopping is closed when this node is about to stop.
+	Stopping <-chan struct{}
+	// Client authenticates this master to others, and others to this one. URL is the leader's base URL for it.
+	Client *http.Client
+	URL    func(wire.Leader) string
+	// Fate classifies the errors of Call.Local.
+	Fate func(error) Fate
+	// Hold is how long a call waits for a leader, less a jitter of a fifth: 10 s.
+	Hold time.Duration
+	// Quiet is how long the leader may show no sign of life in a call: 10 s. It shows one every 3 s.
+	Quiet      time.Duration
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Forwarder brings calls to the leader. It is safe for concurrent use and starts no goroutine that outlives a call.
+type Forwarder struct {
+	cfg   Config
+	log   *slog.Logger
+	tries *prometheus.CounterVec
+}
+
+// New checks the configuration and makes a Forwarder.
+func New(cfg Config) (*Forwarder, error) {
+	switch {
+	case cfg.Self == "" || cfg.Name == "":
+		return nil, errors.New("forward: Self and Name are required")
+	case cfg.Where == nil || cfg.Changed == nil || cfg.Client == nil || cfg.URL == nil || cfg.Fate == nil:
+		return nil, errors.New("forward: Where, Changed, Client, URL and Fate are required")
+	}
+	if cfg.Hold <= 0 {
+		cfg.Hold = 10 * time.Second
+	}
+	if cfg.Quiet <= 0 {
+		cfg.Quiet = 10 * time.Second
+	}
+	f := &Forwarder{cfg: cfg, log: cfg.Logger}
+	if f.log == nil {
+		f.log = slog.Default()
+	}
+	f.tries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scaleout_forward_attempts_total",
+		Help: "Calls passed on to the leader, by how that ended.",
+	}, []string{"result"})
+	if cfg.Registerer != nil {
+		if err := cfg.Registerer.Register(f.tries); err != nil {
+			return nil, fmt.Errorf("forward: %w", err)
+		}
+	}
+	return f, nil
+}
+
+// Call is one call on its way.
+type Call struct {
+	RequestID string
+	Caller    wire.Caller
+	// Arrived: another master passed the call on to this one.
+	Arrived bool
+	// Again: the call may be repeated when its outcome is unknown.
+	Again bool
+	// Body is the request's body. When Stream is set the body is read from the request instead, once: then a call is
+	// repeated only if nothing of it was read.
+	Body   []byte
+	Stream bool
+	// Received is when this master received the call.
+	Received time.Time
+	// Local handles the call on the leader. An error means that it wrote nothing.
+	Local func(http.ResponseWriter, *http.Request) error
+}
+
+// Serve handles the call here or passes it on to the leader. A nil error means that an answer was written. Before the
+// answer, w may get 102 Processing from another goroutine.
+func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) error {
+	hold := f.cfg.Hold - rand.N(f.cfg.Hold/5+1)
+	pause := 20 * time.Millisecond
+	var failing time.Time // since when the call has been failing
+	for {
+		changed := f.cfg.Changed() // before Where: a change in between is not missed
+		place := f.cfg.Where()
+		began := time.Now()
+		var err error
+		fate := NotApplied
+		switch {
+		case place.Here:
+			if err = call.Local(w, r); err == nil {
+				return nil
+			}
+			fate = f.cfg.Fate(err)
+		case call.Arrived:
+			return ErrNotLeader
+		case place.Known && place.Leader.ID != f.cfg.Self:
+			if fate, err = f.pass(w, r, call, place, changed); err == nil {
+				return nil
+			}
+		default:
+			err = ErrNoLeader
+			// Nobody leads: whoever waits for an answer shall know at once that somebody is there.
+			w.WriteHeader(http.StatusProcessing)
+		}
+		if fate == Final || call.Arrived || (fate == Unknown && !call.Again) {
+			return err
+		}
+		if r.Context().Err() != nil {
+			return context.Cause(r.Context())
+		}
+		if worked := time.Since(began) > 2*time.Second; failing.IsZero() || worked {
+			failing, pause = time.Now(), 20*time.Millisecond
+		}
+		left := hold - time.Since(failing)
+		if left <= 0 {
+			return f.exhausted(err)
+		}
+		t := time.NewTimer(min(left, pause/2+rand.N(pause)))
+		pause = min(2*pause, 500*time.Millisecond)
+		wake := changed
+		if !errors.Is(err, ErrNoLeader) {
+			wake = nil // the change that ended the attempt is past; a pause keeps a quarrel of leaders from becoming a loop
+		}
+		select {
+		case <-t.C:
+		case <-wake:
+		case <-f.cfg.Stopping:
+			t.Stop()
+			return ErrStopping
+		case <-r.Context().Done():
+			t.Stop()
+			return context.Cause(r.Context())
+		}
+		t.Stop()
+	}
+}
+
+// exhausted is the error after the hold: no leader could be reached, unless the last attempt knows better.
+func (f *Forwarder) exhausted(err error) error {
+	if errors.Is(err, ErrNoLeader) || errors.Is(err, ErrUnknownOutcome) {
+		return err
+	}
+	var gone *unreachable
+	if errors.As(err, &gone) {
+		return fmt.Errorf("%w: %w", ErrNoLeader, gone.err)
+	}
+	return err
+}
+
+// unreachable is a leader that could not be connected to, or that does not lead.
+type unreachable struct{ err error }
+
+func (u *unreachable) Error() string { return u.err.Error() }
+func (u *unreachable) Unwrap() error { return u.err }
