@@ -372,6 +372,14 @@ func (b *Blobs) hold(digest string) (release func()) {
 	return m.Unlock
 }
 
+// settle waits for what holds a lock of a digest.
+func (b *Blobs) settle() {
+	for i := range b.stripes {
+		b.stripes[i].Lock()
+		defer b.stripes[i].Unlock()
+	}
+}
+
 func (b *Blobs) isDamaged(digest string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,11 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // A process that is killed in the middle of its writes has lost nothing that it had been told is kept.
@@ -78,6 +81,13 @@ func TestKilledInTheMiddleOfWrites(t *testing.T) {
 				t.Errorf("left over: %s", name)
 			}
 		}
+		list, err := d.Snapshots().List()
+		must(t, err)
+		if acked.deleted > 0 {
+			_, content, err := d.Snapshots().Open(list[0].ID)
+			must(t, err)
+			content.Close()
+		}
 		closeDir(t, d)
 	}
 }
@@ -99,6 +109,11 @@ func writeUntilKilled(path string) {
 		fail(d.Log().StoreLogs(entries(from, next, 500)))
 		fmt.Println("log", next)
 		if n%10 == 9 && next > 100 {
+			sink, err := d.Snapshots().Create(1, next, 1, raft.Configuration{}, 1, nil)
+			fail(err)
+			_, err = io.WriteString(sink, "state")
+			fail(err)
+			fail(sink.Close())
 			fail(d.Log().DeleteRange(1, next-50))
 			fmt.Println("deleted", next-50)
 		}

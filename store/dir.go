@@ -238,6 +238,10 @@ func (d *Dir) Close() error { return d.close() }
 
 func (d *Dir) shut() error {
 	frozen := d.gate.close()
+	// Whoever passed the gate before is let out before another process is let in.
+	d.documents.Lock()
+	defer d.documents.Unlock()
+	d.blobs.settle()
 	err := d.log.close()
 	return errors.Join(err, d.lock.release(!frozen))
 }

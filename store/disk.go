@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 const openTimeout = 2 * time.Second
@@ -176,7 +177,7 @@ func boltError(path string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("%w: %s was not let go of within %v by the process that has it open", ErrLocked, path, openTimeout)
 	case errors.As(err, &pathErr), isNoSpace(err):
 		return onDisk(path, err)
@@ -186,7 +187,7 @@ func boltError(path string, err error) error {
 
 func (d *disk) GetLog(index uint64, entry *raft.Log) error {
 	if err := d.BoltStore.GetLog(index, entry); err != nil {
-		if errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+		if errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, berrors.ErrDatabaseNotOpen) {
 			return err
 		}
 		return corrupt(d.path, fmt.Sprintf("entry %d: %v", index, err))
@@ -232,7 +233,7 @@ func (d *disk) write(commit func() error) error {
 		return fmt.Errorf("%s takes no more writes until this process is started again: %w", d.path, *before)
 	}
 	err := commit()
-	if err == nil || errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if err == nil || errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return err
 	}
 	err = onDisk(d.path, err)

@@ -56,7 +56,13 @@ func (d *Dir) Save(name string, v any) error {
 	if err := d.gate.check(); err != nil {
 		return fmt.Errorf("document %q: %w", name, err)
 	}
-	return writeDocument(path, v)
+	if err := writeDocument(path, v); err != nil {
+		return err
+	}
+	if err := d.gate.check(); err != nil {
+		return fmt.Errorf("document %q: %w", name, err)
+	}
+	return nil
 }
 
 func (d *Dir) documentPath(name string) (string, error) {

@@ -65,6 +65,20 @@ func (l *Log) FileBytes() int64 {
 	return st.Size()
 }
 
+// endAfter is where the run of entries that begins right after index ends; index itself
+// when there are none. Whole is false when entries follow behind a hole.
+func (l *Log) endAfter(index uint64) (end uint64, whole bool) {
+	l.recent.RLock()
+	defer l.recent.RUnlock()
+	at, _ := l.sizes.find(index + 1)
+	rest := l.sizes.rows[at:]
+	if len(rest) == 0 {
+		return index, true
+	}
+	end = rest[len(rest)-1].index
+	return end, end-index == uint64(len(rest))
+}
+
 // FirstIndex is the index of the oldest entry; 0 without entries.
 func (l *Log) FirstIndex() (uint64, error) { return l.inner.FirstIndex() }
 

@@ -113,11 +113,60 @@ func TestDamagedNewestSnapshot(t *testing.T) {
 	wantErr(t, err, ErrCorrupt, list[0].ID, "new node")
 	// The older one is sound, and yet no start: the entries in between are gone.
 	_, _, err = d.Snapshots().Open(list[1].ID)
-	wantErr(t, err, ErrCorrupt, list[1].ID, "log begins at")
+	wantErr(t, err, ErrCorrupt, list[1].ID, "does not lead")
 	if r, err := startRaft(t, d, &counter{}); err == nil {
 		r.Shutdown()
 		t.Fatal("Raft started with a hole in its history")
 	}
+	// Not even without a log, when nothing but the newer snapshot tells what is missing.
+	must(t, d.Log().DeleteRange(1, 1000))
+	_, _, err = d.Snapshots().Open(list[1].ID)
+	wantErr(t, err, ErrCorrupt, list[1].ID, "does not lead")
+}
+
+func TestAnOlderSnapshotWillDo(t *testing.T) {
+	d := open(t, t.TempDir())
+	must(t, d.Log().StoreLogs(entries(1, 30, 10)))
+	var ids []string
+	for _, index := range []uint64{10, 20} {
+		sink, err := d.Snapshots().Create(1, index, 1, raft.Configuration{}, 1, nil)
+		must(t, err)
+		_, err = io.WriteString(sink, "state")
+		must(t, err)
+		must(t, sink.Close())
+		ids = append(ids, sink.ID())
+	}
+	must(t, d.Log().DeleteRange(1, 5))
+	flip(t, filepath.Join(d.Path(), snapshotsName, ids[1], "state.bin"), 2)
+	_, _, err := d.Snapshots().Open(ids[1])
+	wantErr(t, err, ErrCorrupt, ids[1])
+	if _, content, err := d.Snapshots().Open(ids[0]); err != nil {
+		t.Errorf("the log leads on from it: %v", err)
+	} else {
+		content.Close()
+	}
+	must(t, d.Log().DeleteRange(15, 15))
+	_, _, err = d.Snapshots().Open(ids[0])
+	wantErr(t, err, ErrCorrupt, ids[0])
+}
+
+func TestSnapshotThatCannotBeRead(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path)
+	sink, err := d.Snapshots().Create(1, 7, 1, raft.Configuration{}, 1, nil)
+	must(t, err)
+	must(t, sink.Close())
+	closeDir(t, d)
+	must(t, os.WriteFile(filepath.Join(path, snapshotsName, sink.ID(), "meta.json"), []byte("{"), 0o600))
+	_, err = Open(path, Options{Logger: quiet()})
+	wantErr(t, err, ErrCorrupt, "entry 7")
+	must(t, os.RemoveAll(filepath.Join(path, snapshotsName, sink.ID())))
+
+	d = open(t, path)
+	must(t, d.Log().StoreLogs(entries(8, 9, 1)))
+	closeDir(t, d)
+	_, err = Open(path, Options{Logger: quiet()})
+	wantErr(t, err, ErrCorrupt, "begins at entry 8")
 }
 
 func TestUnfinishedSnapshotsAreRemoved(t *testing.T) {

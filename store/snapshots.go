@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/raft"
@@ -31,7 +32,8 @@ func openSnapshots(dir string, log *Log, g *gate, opt Options) (*snapshots, erro
 	if err != nil {
 		return nil, fmt.Errorf("snapshots: %w", onDisk(path, err))
 	}
-	return &snapshots{FileSnapshotStore: store, path: path, log: log, gate: g}, nil
+	s := &snapshots{FileSnapshotStore: store, path: path, log: log, gate: g}
+	return s, s.check()
 }
 
 // Create begins a snapshot.
@@ -59,22 +61,64 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	return made, nil
 }
 
-// Open opens a snapshot whose checksum is right and which the log continues.
+// Open opens a snapshot whose checksum is right and from which the log goes on, without a hole, at least to
+// where the newest snapshot ends. Raft falls back to an older one when the newest is damaged; what this
+// node has once acknowledged must not be forgotten on the way.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	path := filepath.Join(s.path, id)
 	meta, content, err := s.FileSnapshotStore.Open(id)
 	if err != nil {
-		return nil, nil, corrupt(filepath.Join(s.path, id), err.Error())
+		return nil, nil, corrupt(path, err.Error())
 	}
-	first, err := s.log.FirstIndex()
-	if err == nil && first > meta.Index+1 {
-		err = corrupt(filepath.Join(s.path, id), fmt.Sprintf(
-			"this older snapshot ends at entry %d and the log begins at %d", meta.Index, first))
+	newest, err := s.newest()
+	if end, whole := s.log.endAfter(meta.Index); err == nil && (!whole || end < newest) {
+		err = corrupt(path, fmt.Sprintf(
+			"this snapshot ends at entry %d, a newer one at %d, and the log does not lead from one to the other", meta.Index, newest))
 	}
 	if err != nil {
 		content.Close()
 		return nil, nil, err
 	}
 	return meta, content, nil
+}
+
+// check refuses a directory whose log begins where no snapshot can lead to.
+func (s *snapshots) check() error {
+	list, err := s.List()
+	if err != nil || len(list) > 0 {
+		return err
+	}
+	newest, err := s.newest()
+	if err != nil {
+		return err
+	}
+	if newest > 0 {
+		return corrupt(s.path, fmt.Sprintf("a snapshot of entry %d is there and cannot be read", newest))
+	}
+	first, err := s.log.FirstIndex()
+	if err == nil && first > 1 {
+		err = corrupt(s.path, fmt.Sprintf("no snapshot, and the log begins at entry %d", first))
+	}
+	return err
+}
+
+// newest is the last entry that any finished snapshot holds, readable or not: the library names the
+// directory of each term-index-time.
+func (s *snapshots) newest() (index uint64, err error) {
+	entries, err := os.ReadDir(s.path)
+	if err != nil {
+		return 0, fmt.Errorf("snapshots: %w", err)
+	}
+	for _, e := range entries {
+		part := strings.Split(e.Name(), "-")
+		if !e.IsDir() || len(part) != 3 || strings.HasSuffix(e.Name(), snapshotTemp) {
+			continue
+		}
+		if n, err := strconv.ParseUint(part[1], 10, 64); err == nil {
+			index = max(index, n)
+		}
+	}
+	return index, nil
 }
 
 // sinkGate stops a snapshot in the making when the directory is frozen.
