@@ -41,7 +41,7 @@ type Definition struct {
 	Parameters         []ParameterDefinition `yaml:"parameters"`
 	Packages           []PackageDefinition   `yaml:"packages"`
 	ConnectionManagers []string              `yaml:"connection_managers"` // .conmgr files
-	Files              []string              `yaml:"files"`               // other files to take along: names and patterns as of path.Match
+	Files              []string              `yaml:"files"`               // other files to take along: names, or patterns of path.Match that find no hidden file unless they begin with a dot
 }
 
 // PackageDefinition is one package; in YAML its name alone is enough.
@@ -207,6 +207,9 @@ func (d *Definition) Project(newGUID func() string, files []string) (*Project, e
 			ok, err := path.Match(pattern, name)
 			if err != nil {
 				return nil, badDefinition("files: the pattern %s is not valid: a '[' without its ']', or a '\\' at the end", clip(pattern))
+			}
+			if strings.HasPrefix(name, ".") && !strings.HasPrefix(pattern, ".") {
+				ok = false // as in a shell: "*" must not take along .env
 			}
 			if ok = ok || pattern == name; !ok {
 				continue

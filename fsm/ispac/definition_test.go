@@ -43,7 +43,7 @@ func counter() func() string {
 	}
 }
 
-var folder = []string{"b.csv", "extract.sh", "lib.sh", "load.py", "notes.txt", "project.yaml", "a.csv", "db.conmgr"}
+var folder = []string{"b.csv", "extract.sh", "lib.sh", "load.py", "notes.txt", "project.yaml", "a.csv", ".hidden.csv", "db.conmgr"}
 
 func TestDefinition(t *testing.T) {
 	d, err := ParseDefinition([]byte(strings.Replace(sampleDefinition, "1_000", "1000", 1)))

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 )
 
 const (
@@ -212,13 +211,16 @@ func (e element) text() (string, error) {
 			return "", e.doc.bad("an element in %s, which holds text only", clip(e.start.Name.Local))
 		case xml.EndElement:
 			s := b.String()
-			if !e.keepsSpace() && strings.TrimFunc(s, unicode.IsSpace) == "" {
+			if !e.keepsSpace() && blank(s) {
 				return "", nil
 			}
 			return s, nil
 		}
 	}
 }
+
+// blank reports whether s is nothing but what XML calls white space.
+func blank(s string) bool { return strings.Trim(s, " \t\r\n") == "" }
 
 // label is what the element is called in messages.
 func (e element) label() string {

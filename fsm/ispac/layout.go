@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -13,11 +12,10 @@ import (
 // files, so that a file written here differs from one of Visual Studio's in
 // what it says only.
 type layout struct {
-	b     bytes.Buffer
-	part  string
-	depth int
-	open  []string
-	err   error // the first text that XML cannot carry
+	b    bytes.Buffer
+	part string
+	open []string
+	err  error // the first text that XML cannot carry
 
 	// split puts each attribute on a line of its own and ends an empty property
 	// at once: Project.params has that form, the manifest the other.
@@ -85,7 +83,7 @@ func (l *layout) property(name, value string) { l.propertyWith(name, value, fals
 
 func (l *layout) propertyWith(name, value string, sensitive bool) {
 	var attrs []string
-	if value != "" && strings.TrimFunc(value, unicode.IsSpace) == "" {
+	if value != "" && blank(value) {
 		attrs = append(attrs, "xml:space", "preserve") // else it would read as no text
 	}
 	attrs = append(attrs, "SSIS:Name", name)

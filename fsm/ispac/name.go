@@ -96,8 +96,8 @@ func checkPartName(name string) error {
 		return fmt.Errorf("the name means a folder")
 	case strings.ContainsAny(name, `/\`):
 		return fmt.Errorf("the name leads to another folder; parts lie flat in the root")
-	case strings.HasSuffix(name, "."), strings.HasSuffix(name, " "), strings.HasPrefix(name, " "):
-		return fmt.Errorf("the name begins or ends with a blank, or ends with a dot")
+	case strings.HasSuffix(name, "."), strings.HasSuffix(name, " "):
+		return fmt.Errorf("the name ends with a dot or a blank, which Windows drops")
 	}
 	for _, r := range name {
 		if unicode.IsControl(r) || strings.ContainsRune(`<>:"|?*`, r) {

@@ -151,8 +151,9 @@ func xmlText(s string) string {
 // zipWriter writes entries whose sizes stand before the data, as .NET does:
 // some readers of project files cannot do without.
 type zipWriter struct {
-	zip *zip.Writer
-	buf bytes.Buffer
+	zip     *zip.Writer
+	buf     bytes.Buffer
+	deflate *flate.Writer // kept from part to part: a new one takes most of a megabyte
 }
 
 func (z *zipWriter) add(part, entry string, body io.Reader) error {
@@ -160,23 +161,29 @@ func (z *zipWriter) add(part, entry string, body io.Reader) error {
 		return &PartError{Part: part, Detail: "writing: " + err.Error(), Err: err}
 	}
 	z.buf.Reset()
-	deflate, err := flate.NewWriter(&z.buf, flate.DefaultCompression)
-	if err != nil {
-		return fail(err)
+	if z.deflate == nil {
+		var err error
+		if z.deflate, err = flate.NewWriter(&z.buf, flate.DefaultCompression); err != nil {
+			return fail(err)
+		}
 	}
+	z.deflate.Reset(&z.buf)
 	sum := crc32.NewIEEE()
-	n, err := io.Copy(io.MultiWriter(deflate, sum), body)
+	n, err := io.Copy(io.MultiWriter(z.deflate, sum), body)
 	if err != nil {
 		return &PartError{Part: part, Detail: "reading: " + err.Error(), Err: err}
 	}
-	if err := deflate.Close(); err != nil {
+	if err := z.deflate.Close(); err != nil {
 		return fail(err)
 	}
-	w, err := z.zip.CreateRaw(&zip.FileHeader{
+	header := &zip.FileHeader{
 		Name: entry, Method: zip.Deflate, CRC32: sum.Sum32(),
 		CompressedSize64: uint64(z.buf.Len()), UncompressedSize64: uint64(n),
-		ModifiedDate: 1<<5 | 1, // 1980-01-01, the first day that a zip can name: a clock would make equal files differ
-	})
+	}
+	// The first day that a zip can name: a clock would make equal files differ.
+	//lint:ignore SA1019 CreateRaw writes this field and does not look at Modified.
+	header.ModifiedDate = 1<<5 | 1
+	w, err := z.zip.CreateRaw(header)
 	if err != nil {
 		return fail(err)
 	}
