@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -35,6 +36,14 @@ type Parameter struct {
 // user's certificate.
 type Permission struct{ Roles []string }
 
+// Allows reports whether the caller may: a user's certificate, and one of the roles where there are any.
+func (p Permission) Allows(c command.Caller) bool {
+	if len(p.Roles) == 0 {
+		return c.Kind == "user"
+	}
+	return c.Is(p.Roles...)
+}
+
 // Column is one column of a view or a result set.
 type Column struct {
 	Name     string // in the documented case
@@ -63,6 +72,11 @@ type View struct {
 	Source     Source
 	// Key names the columns that order the view when the query names none; together they are unique.
 	Key []string
+	// Rising names columns that never fall while the key rises: an order by them is an order by the key.
+	Rising []string
+	// Walks reports whether Rows, for this filter, yields in the order of the key, honours Descending and may begin at
+	// After: then a page costs what it shows. nil means never.
+	Walks func(q *Query) bool
 	// Rows yields the rows that may match the filter, typed as the columns say; the caller filters again. It uses an
 	// index where the filter allows one.
 	Rows func(ctx context.Context, q *Query) iter.Seq2[Row, error]
@@ -79,6 +93,7 @@ type Query struct {
 	Caller     command.Caller
 	Equal      map[string]any // column → typed value, nil for IS NULL
 	Descending bool           // by the view's key: lets a view walk its index backwards
+	After      Row            // nil, or a row of which only the key's columns are set: the walk may begin there
 	Server     string
 }
 
@@ -98,7 +113,14 @@ type MessageSource interface {
 	OpenSegment(ctx context.Context, digest string) (io.ReadCloser, error)
 }
 
-// BlobStore is what deploy_project needs of the cluster's blobs.
+// ErrNoBlob is wrapped by a BlobStore's error about a digest that nobody holds.
+var ErrNoBlob = errors.New("no such blob")
+
+// ErrTooLarge is wrapped by a BlobStore's error about a stream that is longer than its limit.
+var ErrTooLarge = errors.New("larger than its limit")
+
+// BlobStore is what deploy_project needs of the cluster's blobs. Its errors wrap ErrNoBlob and ErrTooLarge where they
+// apply.
 type BlobStore interface {
 	// Store writes a project file to a majority and returns its digest and size.
 	Store(ctx context.Context, r io.Reader, limit int64) (digest string, size int64, err error)

@@ -185,3 +185,16 @@ func ParseSQLType(s string) (SQLType, error) {
 	}
 	return 0, fmt.Errorf("SQL type %q is not known", s)
 }
+
+var statusWords = [...]string{
+	Created: "created", Running: "running", Canceled: "canceled", Failed: "failed", Pending: "pending",
+	EndedUnexpectedly: "ended unexpectedly", Succeeded: "succeeded", Stopping: "stopping", Completed: "completed",
+}
+
+// String is the product's word for the status.
+func (s Status) String() string {
+	if s < Created || int(s) >= len(statusWords) {
+		return "status " + strconv.Itoa(int(s))
+	}
+	return statusWords[s]
+}

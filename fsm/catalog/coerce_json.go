@@ -1,0 +1,145 @@
+package catalog
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"scaleout/fsm/command"
+)
+
+// instantLayout is RFC 3339 with the seven decimals of datetimeoffset(7).
+const instantLayout = "2006-01-02T15:04:05.0000000Z07:00"
+
+// AppendJSON appends v, a Go value of type t, as JSON: the inverse of Coerce. It fails only on a Go value that is not
+// of type t, which is a mistake in a view, not in data.
+func AppendJSON(dst []byte, t SQLType, v any) ([]byte, error) {
+	if v == nil {
+		return append(dst, "null"...), nil
+	}
+	switch v := v.(type) {
+	case int64:
+		if _, _, ok := t.Range(); ok {
+			return strconv.AppendInt(dst, v, 10), nil
+		}
+	case bool:
+		if t.kind() == kindBit || t.kind() == kindVariant {
+			return strconv.AppendBool(dst, v), nil
+		}
+	case string:
+		if t.IsText() || t.kind() == kindGUID || t.kind() == kindVariant {
+			return appendString(dst, v), nil
+		}
+	case command.Time:
+		if t.kind() == kindDateTimeOffset {
+			dst = append(dst, '"')
+			dst = v.Time().AppendFormat(dst, instantLayout)
+			return append(dst, '"'), nil
+		}
+	case json.Number:
+		if t.kind() == kindVariant {
+			return append(dst, v...), nil
+		}
+	case []byte:
+		if t.IsBinary() {
+			dst = append(dst, '"')
+			dst = base64.StdEncoding.AppendEncode(dst, v)
+			return append(dst, '"'), nil
+		}
+	case Blob:
+		if t == VarBinaryMax {
+			dst = append(dst, `{"blob":`...)
+			return append(appendString(dst, string(v)), '}'), nil
+		}
+	}
+	return dst, fmt.Errorf("a %T is no value of type %s", v, t)
+}
+
+// Encode is AppendJSON into a new slice.
+func Encode(t SQLType, v any) (json.RawMessage, error) { return AppendJSON(nil, t, v) }
+
+// Text is v, a Go value of type t, as ParseText takes it; "NULL" for nil.
+func Text(t SQLType, v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "NULL"
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case bool:
+		return strconv.FormatBool(v)
+	case string:
+		return v
+	case command.Time:
+		return v.Time().Format(instantLayout)
+	case json.Number:
+		return v.String()
+	case []byte:
+		return base64.StdEncoding.EncodeToString(v)
+	case Blob:
+		return string(v)
+	}
+	return fmt.Sprint(v)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends s as a JSON string. It exists because encoding/json cannot append and escapes for HTML.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= 0x20 && c < utf8.RuneSelf && c != '"' && c != '\\' && c != 0x7F {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if r != utf8.RuneError || size != 1 {
+				i += size
+				continue
+			}
+		}
+		dst = append(dst, s[start:i]...)
+		switch {
+		case c >= utf8.RuneSelf:
+			dst = append(dst, `\ufffd`...)
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c == '\r':
+			dst = append(dst, '\\', 'r')
+		case c == '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+		i++
+		start = i
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
+
+// AppendRow appends one row as a JSON object whose keys are the columns' names.
+func AppendRow(dst []byte, columns []Column, row Row) ([]byte, error) {
+	if len(row) != len(columns) {
+		return dst, fmt.Errorf("a row of %d values for %d columns", len(row), len(columns))
+	}
+	dst = append(dst, '{')
+	for i := range columns {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, columns[i].Name)
+		dst = append(dst, ':')
+		var err error
+		if dst, err = AppendJSON(dst, columns[i].Type, row[i]); err != nil {
+			return dst, fmt.Errorf("column %s: %w", columns[i].Name, err)
+		}
+	}
+	return append(dst, '}'), nil
+}

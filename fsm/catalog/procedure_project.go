@@ -1,0 +1,275 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"scaleout/fsm/command"
+	"scaleout/fsm/ispac"
+)
+
+func projectProcedures() []*Procedure {
+	folder := Parameter{Name: "folder_name", Type: NVarChar(128), Required: true, Doc: "the folder"}
+	project := Parameter{Name: "project_name", Type: NVarChar(128), Required: true, Doc: "the project"}
+	return []*Procedure{
+		{
+			Name: "create_folder", Permission: admin,
+			Doc: "Makes a folder; the return value is its id, too.",
+			Parameters: []Parameter{
+				{Name: "folder_name", Type: NVarChar(128), Required: true, Doc: "the new folder, unique in the catalog"},
+				{Name: "folder_id", Type: BigInt, Output: true, Doc: "the new folder's id"},
+			},
+			Plan: planCreateFolder,
+		},
+		{
+			Name: "delete_folder", Permission: admin, Parameters: []Parameter{folder},
+			Doc:  "Deletes an empty folder.",
+			Plan: planDeleteFolder,
+		},
+		{
+			Name: "deploy_project", Permission: admin,
+			Doc: "Makes a project of a project file, or a new version of it.",
+			Parameters: []Parameter{
+				folder,
+				{Name: "project_name", Type: NVarChar(128), Required: true, Doc: "the project; the name inside the file"},
+				{Name: "project_stream", Type: VarBinaryMax, Required: true, Doc: `the .ispac file: up to 8 MiB as base64, or {"blob":"<sha256>"} after an upload`},
+				{Name: "project_password", Type: NVarChar(256), Sensitive: true, Doc: "the password that the file's sensitive values are encrypted with"},
+				{Name: "operation_id", Type: BigInt, Output: true, Doc: "the operation; its messages hold the warnings"},
+			},
+			Plan: planDeployProject,
+		},
+		{
+			Name: "delete_project", Permission: admin, Parameters: []Parameter{folder, project},
+			Doc:  "Deletes a project; its executions stay, and its versions until cleanup.",
+			Plan: planDeleteProject,
+		},
+	}
+}
+
+func planCreateFolder(_ context.Context, call *Call) (Plan, error) {
+	name := call.Args.text("folder_name")
+	if err := checkName("folder_name", name); err != nil {
+		return Plan{}, err
+	}
+	if f, ok := call.View.Folder(name); ok {
+		return Plan{}, refusal(CodeFolderExists, "the folder %s exists (folder_id %d)", clip(f.Name), f.ID)
+	}
+	return Plan{
+		Command: &command.CreateFolder{Name: name},
+		Outputs: func(r command.Result) (map[string]any, int64) {
+			return map[string]any{"folder_id": r.Value}, r.Value
+		},
+	}, nil
+}
+
+func planDeleteFolder(_ context.Context, call *Call) (Plan, error) {
+	f, err := knownFolder(call)
+	if err != nil {
+		return Plan{}, err
+	}
+	for p := range call.View.ProjectsIn(f.ID) {
+		return Plan{}, refusal(CodeFolderNotEmpty, "the folder %s has projects (%s is one): delete them first", clip(f.Name), clip(p.Name))
+	}
+	return Plan{Command: &command.DeleteFolder{Name: f.Name}}, nil
+}
+
+func planDeleteProject(_ context.Context, call *Call) (Plan, error) {
+	folder, project, err := knownProject(call)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Plan{Command: &command.DeleteProject{Folder: folder.Name, Project: project.Name}}, nil
+}
+
+func knownFolder(call *Call) (*Folder, error) {
+	name := call.Args.text("folder_name")
+	f, ok := call.View.Folder(name)
+	if !ok {
+		return nil, refusal(CodeFolderNotFound, "there is no folder %s; the view folders lists them", clip(name))
+	}
+	return f, nil
+}
+
+func knownProject(call *Call) (*Folder, *Project, error) {
+	folder, err := knownFolder(call)
+	if err != nil {
+		return nil, nil, err
+	}
+	name := call.Args.text("project_name")
+	project, ok := call.View.Project(folder.Name, name)
+	if !ok {
+		return nil, nil, refusal(CodeProjectNotFound, "the folder %s has no project %s", clip(folder.Name), clip(name))
+	}
+	return folder, project, nil
+}
+
+// checkName holds the catalog's rules for the names of folders and projects.
+func checkName(parameter, name string) error {
+	bad := func(why string) error {
+		return refusal(CodeInvalidArgument, "%s: %s %s", parameter, clip(name), why)
+	}
+	switch {
+	case name == "":
+		return bad("is empty; a name has 1–128 characters")
+	case characters(name) > 128:
+		return bad("is longer than 128 characters")
+	case name[0] == '@':
+		return bad("begins with @")
+	case strings.TrimSpace(name) != name:
+		return bad("begins or ends with a blank")
+	}
+	for _, r := range name {
+		if r < 0x20 || r == 0x7F || strings.ContainsRune(`"<>|`, r) {
+			return bad(fmt.Sprintf(`contains the character %q; control characters and " < > | are not allowed`, r))
+		}
+	}
+	return nil
+}
+
+func planDeployProject(ctx context.Context, call *Call) (Plan, error) {
+	folder, err := knownFolder(call)
+	if err != nil {
+		return Plan{}, err
+	}
+	name := call.Args.text("project_name")
+	if err := checkName("project_name", name); err != nil {
+		return Plan{}, err
+	}
+	file, err := openStream(ctx, call)
+	if err != nil {
+		return Plan{}, err
+	}
+	defer file.Close()
+	password := call.Args.text("project_password")
+	read, err := ispac.Read(file, file.size, ispac.Options{Password: password})
+	if err != nil {
+		return Plan{}, projectRefusal(err)
+	}
+	if !strings.EqualFold(read.Name, name) {
+		return Plan{}, refusal(CodeNameMismatch, "project_name: the project file is of the project %s, not %s", clip(read.Name), clip(name))
+	}
+	if err := checkName("the name in the project file", read.Name); err != nil {
+		return Plan{}, err
+	}
+	deploy := &command.DeployProject{Folder: folder.Name, Project: read.Name, Blob: file.digest, Size: file.size, Warnings: read.Warnings}
+	manifest, err := manifestOf(read, deploySealer{call, file.digest})
+	if err != nil {
+		return Plan{}, err
+	}
+	deploy.Manifest, err = command.PackManifest(manifest)
+	switch {
+	case errors.Is(err, command.ErrTooLarge):
+		return Plan{}, refusal(CodeManifestTooLarge, "what the project declares does not fit into one command: %s; split the project (it has %d packages)",
+			err, len(manifest.Packages))
+	case err != nil:
+		return Plan{}, fmt.Errorf("pack the manifest: %w", err)
+	}
+	if err := sealPassword(call, deploy, read.ProtectionLevel, password); err != nil {
+		return Plan{}, err
+	}
+	// Last, so that a file which cannot be deployed costs no disk: the command must not name what a majority lacks.
+	if err := file.secure(ctx, call); err != nil {
+		return Plan{}, err
+	}
+	return Plan{Command: deploy, Outputs: outputID("operation_id")}, nil
+}
+
+// stream is the project file of a deploy, wherever its bytes are.
+type stream struct {
+	io.ReaderAt
+	size   int64
+	digest string
+	bytes  []byte    // nil: it is an uploaded blob
+	closer io.Closer // of the blob
+}
+
+func (s *stream) Close() {
+	if s.closer != nil {
+		_ = s.closer.Close() // it was only read
+	}
+}
+
+func openStream(ctx context.Context, call *Call) (*stream, error) {
+	switch v := call.Args["project_stream"].(type) {
+	case []byte:
+		sum := sha256.Sum256(v)
+		return &stream{ReaderAt: bytes.NewReader(v), size: int64(len(v)), digest: hex.EncodeToString(sum[:]), bytes: v}, nil
+	case Blob:
+		r, size, err := call.Blobs.Open(ctx, string(v))
+		if err != nil {
+			return nil, blobRefusal(string(v), err)
+		}
+		if most := call.Config.MaxProjectBytes; most > 0 && size > most {
+			_ = r.Close() // it was only read
+			return nil, refusal(CodeProjectTooLarge, "project_stream: %d bytes are more than MaxProjectBytes, %d", size, most)
+		}
+		return &stream{ReaderAt: r, size: size, digest: string(v), closer: r}, nil
+	}
+	return nil, refusal(CodeMissingParameter, "deploy_project needs the parameter project_stream")
+}
+
+// secure makes a majority hold the file.
+func (s *stream) secure(ctx context.Context, call *Call) error {
+	if s.bytes == nil {
+		if _, err := call.Blobs.Confirm(ctx, s.digest); err != nil {
+			return blobRefusal(s.digest, err)
+		}
+		return nil
+	}
+	digest, _, err := call.Blobs.Store(ctx, bytes.NewReader(s.bytes), int64(len(s.bytes)))
+	switch {
+	case err != nil:
+		return blobRefusal(s.digest, err)
+	case digest != s.digest:
+		return fmt.Errorf("the project file was stored as %s instead of %s", digest, s.digest)
+	}
+	return nil
+}
+
+func blobRefusal(digest string, err error) error {
+	switch {
+	case errors.Is(err, ErrNoBlob):
+		return refusal(CodeBlobNotFound, "no master holds the blob %s: upload it first with PUT /v1/blobs/%s", digest, digest)
+	case errors.Is(err, ErrTooLarge):
+		return refusal(CodeProjectTooLarge, "the project file is too large: %s", err)
+	}
+	return fmt.Errorf("project file %s: %w", digest, err)
+}
+
+func projectRefusal(err error) error {
+	for _, known := range []struct {
+		is   error
+		code string
+	}{
+		{ispac.ErrPasswordRequired, CodePasswordRequired}, {ispac.ErrWrongPassword, CodeWrongPassword},
+		{ispac.ErrUserKey, CodeUserKey}, {ispac.ErrTooLarge, CodeProjectTooLarge}, {ispac.ErrFormat, CodeInvalidProject},
+	} {
+		if errors.Is(err, known.is) {
+			return refusal(known.code, "project_stream: %s", err)
+		}
+	}
+	return fmt.Errorf("read the project file: %w", err)
+}
+
+// sealPassword keeps the password where packages need it to open their own secrets.
+func sealPassword(call *Call, deploy *command.DeployProject, level ispac.ProtectionLevel, password string) error {
+	if password == "" {
+		return nil
+	}
+	if level != ispac.EncryptSensitiveWithPassword && level != ispac.EncryptAllWithPassword {
+		deploy.Warnings = append(deploy.Warnings, fmt.Sprintf("project_password was given, but the project's protection level is %s: it is not kept.", level))
+		return nil
+	}
+	sealed, err := call.Seal([]byte(password), SealNamePassword(deploy.Blob))
+	if err != nil {
+		return fmt.Errorf("seal the project password: %w", err)
+	}
+	deploy.Password = sealed
+	return nil
+}

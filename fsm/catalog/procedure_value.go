@@ -1,0 +1,193 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"scaleout/fsm/command"
+	"scaleout/fsm/ispac"
+)
+
+// option is one server option of an execution (object type 50).
+type option struct {
+	name    string
+	typ     ispac.DataType
+	initial string // what holds while nobody sets it; "" none
+	check   func(text string) (string, error)
+	doc     string
+}
+
+const optionSynchronized = "SYNCHRONIZED"
+
+// serverOptions are the documented ones, in the order in which execution_parameter_values lists them.
+var serverOptions = []option{
+	{name: "CALLER_INFO", typ: ispac.String, check: atMost(4000), doc: "free text about who asked"},
+	{name: "CUSTOMIZED_LOGGING_LEVEL", typ: ispac.String, check: atMost(128), doc: "the level that LOGGING_LEVEL 100 names"},
+	{name: "DUMP_EVENT_CODE", typ: ispac.String, check: atMost(4000), doc: "event codes, separated by semicolons"},
+	{name: "DUMP_ON_ERROR", typ: ispac.Boolean, initial: "false", doc: "whether an error makes a dump"},
+	{name: "DUMP_ON_EVENT", typ: ispac.Boolean, initial: "false", doc: "whether the events of DUMP_EVENT_CODE make a dump"},
+	{name: "LOGGING_LEVEL", typ: ispac.Int32, initial: "1", check: loggingLevel, doc: "0 none, 1 basic, 2 performance, 3 verbose, 4 runtime lineage, 100 customized"},
+	{name: optionSynchronized, typ: ispac.Boolean, initial: "false", doc: "whether start_execution waits for the end"},
+}
+
+func atMost(n int) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if have := characters(text); have > n {
+			return "", fmt.Errorf("it has %d characters, at most %d fit", have, n)
+		}
+		return text, nil
+	}
+}
+
+func loggingLevel(text string) (string, error) {
+	switch text {
+	case "0", "1", "2", "3", "4", "100":
+		return text, nil
+	}
+	return "", errors.New("use 0 none, 1 basic, 2 performance, 3 verbose, 4 runtime lineage or 100 customized")
+}
+
+func optionNamed(name string) (*option, bool) {
+	for i := range serverOptions {
+		if strings.EqualFold(serverOptions[i].name, name) {
+			return &serverOptions[i], true
+		}
+	}
+	return nil, false
+}
+
+func planSetExecutionParameter(_ context.Context, call *Call) (Plan, error) {
+	e, err := unstarted(call)
+	if err != nil {
+		return Plan{}, err
+	}
+	objectType, name := int(call.Args.int("object_type")), call.Args.text("parameter_name")
+	set := &command.SetExecutionParameter{ExecutionID: e.ID, ObjectType: objectType}
+	if objectType == ObjectExecution {
+		set.Name, set.Value, err = optionValue(name, call.Args["parameter_value"])
+		return Plan{Command: set}, err
+	}
+	declared, err := declaredParameter(call.View, e, objectType, name)
+	if err != nil {
+		return Plan{}, err
+	}
+	set.Name = declared.Name
+	if set.Value, err = TypedValue(declared.Type, call.Args["parameter_value"]); err != nil {
+		if declared.Sensitive {
+			return Plan{}, refusal(CodeInvalidArgument, "parameter_value: the value is not a valid %s for the sensitive parameter %s", declared.Type, declared.Name)
+		}
+		return Plan{}, refusal(CodeInvalidArgument, "parameter_value of %s: %s", declared.Name, err)
+	}
+	if declared.Sensitive {
+		sealed, err := call.Seal([]byte(set.Value.Text), SealNameExecutionValue(e.ID, objectType, declared.Name))
+		if err != nil {
+			return Plan{}, fmt.Errorf("seal the value of %s: %w", declared.Name, err)
+		}
+		set.Value = command.Value{Type: set.Value.Type, Sealed: sealed}
+	}
+	return Plan{Command: set}, nil
+}
+
+func optionValue(name string, v any) (string, command.Value, error) {
+	opt, ok := optionNamed(name)
+	if !ok {
+		var names []string
+		for i := range serverOptions {
+			names = append(names, serverOptions[i].name)
+		}
+		return "", command.Value{}, refusal(CodeParameterNotFound, "there is no server option %s%s", clip(name), hint(name, names))
+	}
+	value, err := TypedValue(opt.typ.String(), v)
+	if err == nil && opt.check != nil {
+		value.Text, err = opt.check(value.Text)
+	}
+	if err != nil {
+		return "", command.Value{}, refusal(CodeInvalidArgument, "parameter_value of %s: %s", opt.name, err)
+	}
+	return opt.name, value, nil
+}
+
+// declaredParameter finds a parameter of the execution's project (object type 20) or package (30).
+func declaredParameter(view *Reader, e *Execution, objectType int, name string) (*command.Parameter, error) {
+	version, ok := view.Version(e.Version)
+	if !ok {
+		return nil, refusal(CodeRedeployed, "the version %d of the project %s is gone: create another execution", e.Version, clip(e.Project))
+	}
+	where, list := "project "+clip(e.Project), version.Manifest.Parameters
+	switch objectType {
+	case ObjectProject:
+	case ObjectPackage:
+		where, list = "package "+clip(e.Package), nil
+		if pkg, ok := packageNamed(version, e.Package); ok {
+			list = pkg.Parameters
+		}
+	default:
+		return nil, refusal(CodeInvalidArgument, "object_type: %d is none of %d (project), %d (package), %d (server option)",
+			objectType, ObjectProject, ObjectPackage, ObjectExecution)
+	}
+	var names []string
+	for i := range list {
+		if strings.EqualFold(list[i].Name, name) {
+			return &list[i], nil
+		}
+		if len(names) < 20 {
+			names = append(names, list[i].Name)
+		}
+	}
+	return nil, refusal(CodeParameterNotFound, "the %s has no parameter %s%s", where, clip(name), hint(name, names))
+}
+
+// TypedValue gives a sql_variant argument the declared type: texts are read as the type's text; numbers fit number
+// types, and 0 and 1 Boolean; true and false fit Boolean alone. The value's text is canonical. Errors quote the value.
+func TypedValue(typeName string, v any) (command.Value, error) {
+	t, err := ispac.ParseDataType(typeName)
+	if err != nil {
+		return command.Value{}, err
+	}
+	var text string
+	switch v := v.(type) {
+	case string:
+		text = v
+		if t != ispac.String {
+			text = strings.TrimSpace(v)
+		}
+	case json.Number:
+		if t == ispac.String || t == ispac.DateTime {
+			return command.Value{}, fmt.Errorf("the number %s is not a %s: quote it", clip(v.String()), t)
+		}
+		text = v.String()
+	case bool:
+		if t != ispac.Boolean {
+			return command.Value{}, fmt.Errorf("%t is not a %s", v, t)
+		}
+		text = fmt.Sprint(v)
+	default:
+		return command.Value{}, fmt.Errorf("a %s needs a value", t)
+	}
+	value, err := ispac.ParseValue(t, text)
+	if err != nil {
+		return command.Value{}, err
+	}
+	canonical, err := ispac.FormatValue(t, value)
+	if err != nil {
+		return command.Value{}, err
+	}
+	return command.Value{Type: t.String(), Text: canonical}, nil
+}
+
+// variant is a stored value as a sql_variant column shows it; a sensitive or missing one is NULL.
+func variant(v *command.Value) any {
+	if v == nil || v.Sealed != nil {
+		return nil
+	}
+	switch v.Type {
+	case "Boolean":
+		return v.Text == "true"
+	case "String", "DateTime":
+		return v.Text
+	}
+	return json.Number(v.Text)
+}

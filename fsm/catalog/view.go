@@ -1,0 +1,149 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+
+	"scaleout/fsm/command"
+)
+
+// Views returns every view, by name. The slice and what it points to must not be changed.
+func Views() []*View { return views().list }
+
+// ViewNamed returns the view of that name, in any case and without "catalog.".
+func ViewNamed(name string) (*View, bool) {
+	v, ok := views().byName[strings.ToLower(name)]
+	return v, ok
+}
+
+// FindView is ViewNamed with a refusal ("view_not_found") that helps.
+func FindView(name string) (*View, error) {
+	if v, ok := ViewNamed(name); ok {
+		return v, nil
+	}
+	names := make([]string, len(Views()))
+	for i, v := range Views() {
+		names[i] = v.Name
+	}
+	return nil, refusal(CodeViewNotFound, "there is no view %s%s", clip(name), hint(name, names))
+}
+
+type viewTable struct {
+	list   []*View
+	byName map[string]*View
+}
+
+var views = sync.OnceValue(func() viewTable {
+	t := viewTable{list: slices.Concat(clusterViews(), projectViews(), executionViews(), messageViews())}
+	slices.SortFunc(t.list, func(a, b *View) int { return strings.Compare(a.Name, b.Name) })
+	t.byName = make(map[string]*View, len(t.list))
+	for _, v := range t.list {
+		t.byName[strings.ToLower(v.Name)] = v
+	}
+	return t
+})
+
+// Authorize refuses ("permission_denied") a caller without the permission to read the view. Select does so too.
+func (v *View) Authorize(c command.Caller) error {
+	return authorize("read "+v.Name, v.Permission, c)
+}
+
+// Column returns the position of a column, in any case.
+func (v *View) Column(name string) (int, bool) {
+	for i := range v.Columns {
+		if strings.EqualFold(v.Columns[i].Name, name) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// The permissions of views. Whoever may run packages sees what there is to run; an execution is seen by its creator
+// and by those who read logs or monitor.
+var (
+	anyUser = Permission{}
+	readers = Permission{Roles: []string{command.RoleExecutor, command.RoleReader, command.RoleMonitor}}
+)
+
+// sees reports whether the caller may see the operation of another caller.
+func sees(c command.Caller, owner string) bool {
+	return owner == c.Name && c.Kind == "user" || c.Is(command.RoleReader, command.RoleMonitor)
+}
+
+// rowsOf makes a view's function of a sequence and a function that turns an element into a row.
+func rowsOf[T any](list func(q *Query) iter.Seq[T], row func(q *Query, v T) Row) func(context.Context, *Query) iter.Seq2[Row, error] {
+	return func(_ context.Context, q *Query) iter.Seq2[Row, error] {
+		return func(yield func(Row, error) bool) {
+			for v := range list(q) {
+				if !yield(row(q, v), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// one is a sequence of what a lookup found.
+func one[T any](v T, ok bool) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		if ok {
+			yield(v)
+		}
+	}
+}
+
+func empty[T any](func(T) bool) {}
+
+// always is Walks of a view whose Rows are in key order whatever the filter.
+func always(*Query) bool { return true }
+
+// sorted collects a short sequence and yields it in the order of its id, as the query walks it.
+func sorted[T any](seq iter.Seq[T], id func(T) int64, q *Query) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		list := slices.Collect(seq)
+		slices.SortFunc(list, func(a, b T) int {
+			if q.Descending {
+				a, b = b, a
+			}
+			return cmp.Compare(id(a), id(b))
+		})
+		for _, v := range list {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// equalInt is the filter's value of an integer column; ok is false without a filter or for IS NULL.
+func equalInt(q *Query, column string) (int64, bool) {
+	n, ok := q.Equal[column].(int64)
+	return n, ok
+}
+
+// Values of nullable columns.
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func timeOrNull(t command.Time) any {
+	if t == 0 {
+		return nil
+	}
+	return t
+}
+
+func guidOrNull(s string) any {
+	if g, ok := parseGUID(s); ok {
+		return g
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package catalog
+
+import (
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"scaleout/fsm/command"
+)
+
+func clusterViews() []*View {
+	return []*View{
+		{
+			Name: "master_properties", Permission: anyUser, Key: []string{"property_name"},
+			Doc: "The properties of the master that leads; master_nodes has a row for every master.",
+			Columns: []Column{
+				{Name: "property_name", Type: NVarChar(256), Doc: "name of the property"},
+				{Name: "property_value", Type: NVarCharMax, Nullable: true, Doc: "its value"},
+			},
+			Rows: rowsOf(masterProperties, func(_ *Query, p property) Row { return Row{p.name, p.value} }),
+		},
+		{
+			Name: "master_nodes", Permission: anyUser, Key: []string{"node_id"},
+			Doc: "One row for every master of the cluster.",
+			Columns: []Column{
+				{Name: "node_id", Type: NVarChar(64), Doc: "the node's id, made once in its data directory"},
+				{Name: "name", Type: NVarChar(256), Doc: "NodeName"},
+				{Name: "address", Type: NVarChar(256), Doc: "where it serves, https://host:port"},
+				{Name: "machine_name", Type: NVarChar(256), Nullable: true, Doc: "its machine"},
+				{Name: "machine_ip", Type: NVarChar(64), Nullable: true, Doc: "its machine's IP address"},
+				{Name: "port", Type: Int, Doc: "PortNumber"},
+				{Name: "ssl_cert_thumbprint", Type: NVarChar(128), Nullable: true, Doc: "thumbprint of its certificate"},
+				{Name: "version", Type: NVarChar(64), Nullable: true, Doc: "version of its binary"},
+				{Name: "feature_level", Type: Int, Doc: "highest feature level that its binary knows"},
+				{Name: "server_name", Type: NVarChar(128), Nullable: true, Doc: "InstanceName in its settings"},
+				{Name: "is_leader", Type: Bit, Doc: "whether it led at the last heartbeat"},
+				{Name: "last_online_time", Type: DateTimeOffset, Nullable: true, Doc: "when the leader last heard from it"},
+			},
+			Rows: rowsOf(
+				func(q *Query) iter.Seq[*command.MasterBeat] { return q.View.Masters() },
+				func(_ *Query, m *command.MasterBeat) Row {
+					return Row{m.ID, m.Name, m.Address, orNull(m.Machine), orNull(m.IP), int64(m.Port), orNull(m.Thumbprint),
+						orNull(m.Version), int64(m.Level), orNull(m.Instance), m.Leader, timeOrNull(m.LastOnline)}
+				}),
+		},
+		{
+			Name: "worker_agents", Permission: executor, Key: []string{"WorkerAgentId"}, Source: FromLive,
+			Doc: "The workers that have registered.",
+			Columns: []Column{
+				{Name: "WorkerAgentId", Type: UniqueIdentifier, Doc: "AgentId in the worker's settings"},
+				{Name: "IsEnabled", Type: Bit, Doc: "whether it may take tasks; a new worker may not"},
+				{Name: "DisplayName", Type: NVarChar(256), Nullable: true, Doc: "can be set"},
+				{Name: "Description", Type: NVarChar(256), Nullable: true, Doc: "can be set"},
+				{Name: "MachineName", Type: NVarChar(256), Nullable: true, Doc: "its machine"},
+				{Name: "Tags", Type: NVarCharMax, Nullable: true, Doc: "can be set; takes no part in placement"},
+				{Name: "UserAccount", Type: NVarChar(256), Nullable: true, Doc: "the account that its packages run under"},
+				{Name: "LastOnlineTime", Type: DateTimeOffset, Nullable: true, Doc: "when a master last heard from it"},
+			},
+			Rows: rowsOf(
+				func(q *Query) iter.Seq[*Worker] {
+					if id, ok := q.Equal["WorkerAgentId"].(string); ok {
+						return one(q.View.Worker(id))
+					}
+					return q.View.Workers()
+				},
+				func(q *Query, w *Worker) Row {
+					return Row{w.ID, w.Enabled, orNull(w.DisplayName), orNull(w.Description), orNull(w.MachineName),
+						orNull(w.Tags), orNull(w.UserAccount), timeOrNull(lastContact(q, w))}
+				}),
+		},
+		{
+			Name: "catalog_properties", Permission: admin, Key: []string{"property_name"},
+			Doc: "The catalog's own settings.",
+			Columns: []Column{
+				{Name: "property_name", Type: NVarChar(256), Doc: "name of the property"},
+				{Name: "property_value", Type: NVarChar(256), Nullable: true, Doc: "its value"},
+			},
+			Rows: rowsOf(catalogProperties, func(_ *Query, p property) Row { return Row{p.name, p.value} }),
+		},
+	}
+}
+
+// lastContact is what the leader remembers, if that is later than what the last heartbeat wrote.
+func lastContact(q *Query, w *Worker) command.Time {
+	last := w.LastOnline
+	if q.Live != nil {
+		if at, ok := q.Live.LastContact(w.ID); ok {
+			last = max(last, command.At(at))
+		}
+	}
+	return last
+}
+
+type property struct {
+	name  string
+	value any
+}
+
+// masterProperties are the leader's seven rows; before its first heartbeat their values are NULL.
+func masterProperties(q *Query) iter.Seq[property] {
+	var leader command.MasterBeat
+	for m := range q.View.Masters() {
+		if m.Leader {
+			leader = *m
+		}
+	}
+	var port, online any
+	if leader.Port != 0 {
+		port = strconv.Itoa(leader.Port)
+	}
+	if leader.LastOnline != 0 {
+		online = Text(DateTimeOffset, leader.LastOnline)
+	}
+	return slices.Values([]property{
+		{"CLUSTER_LOGDB_SERVER", orNull(leader.Instance)},
+		{"LAST_ONLINE_TIME", online},
+		{"MACHINE_IP", orNull(leader.IP)},
+		{"MACHINE_NAME", orNull(leader.Machine)},
+		{"MASTER_ADDRESS", orNull(leader.Address)},
+		{"MASTER_SERVICE_PORT", port},
+		{"SSLCERT_THUMBPRINT", orNull(leader.Thumbprint)},
+	})
+}
+
+// initialProperties are the catalog's settings as long as nobody changed them.
+var initialProperties = []property{
+	{"DEFAULT_EXECUTION_MODE", "1"},
+	{"ENCRYPTION_ALGORITHM", "AES_256"},
+	{"IS_SCALEOUT_ENABLED", "True"},
+	{"MAX_PROJECT_VERSIONS", "10"},
+	{"OPERATION_CLEANUP_ENABLED", "TRUE"},
+	{"RETENTION_WINDOW", "365"},
+	{"SCHEMA_BUILD", "14.0.3002.92"},
+	{"SCHEMA_VERSION", "5"},
+	{"SERVER_LOGGING_LEVEL", "1"},
+	{"SERVER_OPERATION_ENCRYPTION_LEVEL", "1"},
+	{"VALIDATION_TIMEOUT", "300"},
+	{"VERSION_CLEANUP_ENABLED", "TRUE"},
+}
+
+// catalogProperties are the initial ones overlaid with what the state holds.
+func catalogProperties(q *Query) iter.Seq[property] {
+	list := slices.Clone(initialProperties)
+	for name, value := range q.View.Properties() {
+		i := slices.IndexFunc(list, func(p property) bool { return strings.EqualFold(p.name, name) })
+		if i >= 0 {
+			list[i].value = value
+		} else {
+			list = append(list, property{name, value})
+		}
+	}
+	return slices.Values(list)
+}

@@ -1,0 +1,247 @@
+package catalog
+
+import (
+	"context"
+	"iter"
+
+	"scaleout/fsm/command"
+)
+
+func executionViews() []*View {
+	return []*View{executionsView(), operationsView(), valuesView(), tasksView()}
+}
+
+func executionsView() *View {
+	return &View{
+		Name: "executions", Permission: readers, Key: []string{"execution_id"}, Rising: []string{"created_time"},
+		Doc: "The executions of packages.",
+		Columns: []Column{
+			{Name: "execution_id", Type: BigInt, Doc: "the execution; also its operation's id"},
+			{Name: "folder_name", Type: Sysname, Doc: "the folder when it was created"},
+			{Name: "project_name", Type: Sysname, Doc: "the project when it was created"},
+			{Name: "package_name", Type: NVarChar(260), Doc: "the package that it begins with"},
+			{Name: "reference_id", Type: BigInt, Nullable: true, Doc: "its environment reference"},
+			{Name: "reference_type", Type: Char1, Nullable: true, Doc: "R: relative, A: absolute"},
+			{Name: "environment_folder_name", Type: NVarChar(128), Nullable: true, Doc: "of the environment reference"},
+			{Name: "environment_name", Type: NVarChar(128), Nullable: true, Doc: "of the environment reference"},
+			{Name: "project_lsn", Type: BigInt, Doc: "the project's version"},
+			{Name: "executed_as_sid", Type: VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+			{Name: "executed_as_name", Type: NVarChar(128), Doc: "who created it"},
+			{Name: "use32bitruntime", Type: Bit, Doc: "whether it needs a 32-bit runtime"},
+			{Name: "operation_type", Type: SmallInt, Doc: "200: an execution"},
+			{Name: "created_time", Type: DateTimeOffset, Doc: "when it was created"},
+			{Name: "object_type", Type: SmallInt, Doc: "20: a project"},
+			{Name: "object_id", Type: BigInt, Doc: "the project"},
+			{Name: "status", Type: Int, Doc: "1 created, 2 running, 3 canceled, 4 failed, 5 pending, 6 ended unexpectedly, 7 succeeded, 8 stopping, 9 completed"},
+			{Name: "start_time", Type: DateTimeOffset, Nullable: true, Doc: "when its first attempt was granted to a worker"},
+			{Name: "end_time", Type: DateTimeOffset, Nullable: true, Doc: "when it ended"},
+			{Name: "caller_sid", Type: VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+			{Name: "caller_name", Type: NVarChar(128), Doc: "who created it"},
+			{Name: "process_id", Type: Int, Nullable: true, Doc: "always NULL: the process is on the worker"},
+			{Name: "stopped_by_sid", Type: VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+			{Name: "stopped_by_name", Type: NVarChar(128), Nullable: true, Doc: "who stopped it"},
+			{Name: "dump_id", Type: UniqueIdentifier, Nullable: true, Doc: "always NULL: there are no dumps"},
+			{Name: "server_name", Type: NVarChar(128), Nullable: true, Doc: "InstanceName of the master that created it"},
+			{Name: "machine_name", Type: NVarChar(128), Nullable: true, Doc: "machine of its last attempt"},
+			{Name: "worker_agent_id", Type: UniqueIdentifier, Nullable: true, Doc: "worker of its last attempt"},
+			{Name: "total_physical_memory_kb", Type: BigInt, Nullable: true, Doc: "always NULL"},
+			{Name: "available_physical_memory_kb", Type: BigInt, Nullable: true, Doc: "always NULL"},
+			{Name: "total_page_file_kb", Type: BigInt, Nullable: true, Doc: "always NULL"},
+			{Name: "available_page_file_kb", Type: BigInt, Nullable: true, Doc: "always NULL"},
+			{Name: "cpu_count", Type: Int, Nullable: true, Doc: "always NULL"},
+			{Name: "executed_count", Type: Int, Doc: "how often it was granted to a worker"},
+		},
+		Walks: walksExecutions,
+		Rows: rowsOf(visibleExecutions, func(_ *Query, e *Execution) Row {
+			machine, worker := lastWorker(e)
+			var reference any
+			if e.ReferenceID != nil {
+				reference = *e.ReferenceID
+			}
+			return Row{e.ID, e.Folder, e.Project, e.Package, reference, nil, nil, nil, e.Version, nil, e.Caller, e.Use32Bit,
+				int64(OperationExecution), timeOrNull(e.Created), int64(ObjectProject), e.ProjectID, int64(e.Status),
+				timeOrNull(e.Started), timeOrNull(e.Ended), nil, e.Caller, nil, nil, orNull(e.StoppedBy), nil,
+				orNull(e.Server), machine, worker, nil, nil, nil, nil, nil, int64(executedCount(e))}
+		}),
+	}
+}
+
+// lastWorker is machine and worker of the last attempt; NULL before the first.
+func lastWorker(e *Execution) (machine, worker any) {
+	if len(e.Attempts) == 0 {
+		return nil, nil
+	}
+	last := &e.Attempts[len(e.Attempts)-1]
+	return orNull(last.Machine), guidOrNull(last.Worker)
+}
+
+// executedCount counts the grants that a worker made use of.
+func executedCount(e *Execution) int {
+	n := 0
+	for i := range e.Attempts {
+		if e.Attempts[i].Outcome != command.Returned {
+			n++
+		}
+	}
+	return n
+}
+
+// unsuccessful reports whether the state keeps a list of its own for the ended status.
+func unsuccessful(s Status) bool { return s == Canceled || s == Failed || s == EndedUnexpectedly }
+
+// walksExecutions is Walks of a view over executions: in the order of ids, unless the filter on status leads to a list
+// that has another one.
+func walksExecutions(q *Query) bool {
+	s, ok := equalInt(q, "status")
+	return !ok || !unsuccessful(Status(s))
+}
+
+// visibleExecutions are the executions that the filter may match and the caller may see.
+func visibleExecutions(q *Query) iter.Seq[*Execution] {
+	return func(yield func(*Execution) bool) {
+		for e := range someExecutions(q, "execution_id") {
+			if sees(q.Caller, e.Caller) && !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// someExecutions uses the best index for the filter; id is the name of the view's column that holds the execution.
+func someExecutions(q *Query, id string) iter.Seq[*Execution] {
+	if n, ok := equalInt(q, id); ok {
+		return one(q.View.Execution(n))
+	}
+	if n, ok := equalInt(q, "status"); ok {
+		switch s := Status(n); {
+		case unsuccessful(s):
+			return q.View.Unsuccessful(q.Descending)
+		case s == Created || s == Pending || s == Running || s == Stopping:
+			return sorted(q.View.InStatus(s), func(e *Execution) int64 { return e.ID }, q)
+		}
+	}
+	if project, ok := equalInt(q, "object_id"); ok {
+		return q.View.ExecutionsOf(project, q.Descending)
+	}
+	if q.After != nil {
+		if from, ok := q.After[0].(int64); ok {
+			return q.View.ExecutionsFrom(from, q.Descending)
+		}
+	}
+	return q.View.Executions(q.Descending)
+}
+
+func operationsView() *View {
+	return &View{
+		Name: "operations", Permission: readers, Key: []string{"operation_id"}, Rising: []string{"created_time"},
+		Doc: "What was done in the catalog: executions, deploys and changes of its settings.",
+		Columns: []Column{
+			{Name: "operation_id", Type: BigInt, Doc: "the operation"},
+			{Name: "operation_type", Type: SmallInt, Doc: "101 deploy_project, 200 execution, 1000 configure_catalog"},
+			{Name: "created_time", Type: DateTimeOffset, Doc: "when it was created"},
+			{Name: "object_type", Type: SmallInt, Nullable: true, Doc: "20: a project"},
+			{Name: "object_id", Type: BigInt, Nullable: true, Doc: "the project"},
+			{Name: "object_name", Type: NVarChar(260), Nullable: true, Doc: "its name; NULL for an execution"},
+			{Name: "status", Type: Int, Doc: "as in executions"},
+			{Name: "start_time", Type: DateTimeOffset, Nullable: true, Doc: "when it began"},
+			{Name: "end_time", Type: DateTimeOffset, Nullable: true, Doc: "when it ended"},
+			{Name: "caller_sid", Type: VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+			{Name: "caller_name", Type: NVarChar(128), Doc: "who asked for it"},
+			{Name: "process_id", Type: Int, Nullable: true, Doc: "always NULL"},
+			{Name: "stopped_by_sid", Type: VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+			{Name: "stopped_by_name", Type: NVarChar(128), Nullable: true, Doc: "who stopped it"},
+			{Name: "server_name", Type: NVarChar(128), Nullable: true, Doc: "InstanceName of the master that created it"},
+			{Name: "machine_name", Type: NVarChar(128), Nullable: true, Doc: "machine of the last attempt"},
+		},
+		Walks: walksExecutions,
+		Rows:  operationRows,
+	}
+}
+
+func operationRows(_ context.Context, q *Query) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for o := range visibleOperations(q) {
+			if !yield(o.row(), nil) {
+				return
+			}
+		}
+	}
+}
+
+// operation is an operation of either kind: one of its fields is set.
+type operation struct {
+	execution *Execution
+	other     *Operation
+}
+
+func (o operation) id() int64 {
+	if o.execution != nil {
+		return o.execution.ID
+	}
+	return o.other.ID
+}
+
+func (o operation) caller() string {
+	if o.execution != nil {
+		return o.execution.Caller
+	}
+	return o.other.Caller
+}
+
+func (o operation) notes() []Note {
+	if o.execution != nil {
+		return o.execution.Notes
+	}
+	return o.other.Notes
+}
+
+func (o operation) row() Row {
+	if e := o.execution; e != nil {
+		machine, _ := lastWorker(e)
+		return Row{e.ID, int64(OperationExecution), timeOrNull(e.Created), int64(ObjectProject), e.ProjectID, nil, int64(e.Status),
+			timeOrNull(e.Started), timeOrNull(e.Ended), nil, e.Caller, nil, nil, orNull(e.StoppedBy), orNull(e.Server), machine}
+	}
+	p := o.other
+	var objectType, objectID any
+	if p.ObjectType != 0 {
+		objectType, objectID = int64(p.ObjectType), p.ObjectID
+	}
+	return Row{p.ID, int64(p.Type), timeOrNull(p.Created), objectType, objectID, orNull(p.ObjectName), int64(p.Status),
+		timeOrNull(p.Created), timeOrNull(p.Ended), nil, p.Caller, nil, nil, nil, nil, nil}
+}
+
+// visibleOperations merges executions and other operations, which share one sequence of ids.
+func visibleOperations(q *Query) iter.Seq[operation] {
+	executions, others := someExecutions(q, "operation_id"), q.View.Operations(q.Descending)
+	if id, ok := equalInt(q, "operation_id"); ok {
+		others = one(q.View.Operation(id))
+	}
+	if kind, ok := equalInt(q, "operation_type"); ok && kind == OperationExecution {
+		others = empty[*Operation]
+	} else if ok {
+		executions = empty[*Execution]
+	}
+	return func(yield func(operation) bool) {
+		next, stop := iter.Pull(others)
+		defer stop()
+		other, more := next()
+		give := func(o operation) bool { return !sees(q.Caller, o.caller()) || yield(o) }
+		for e := range executions {
+			for more && (other.ID < e.ID) != q.Descending {
+				if !give(operation{other: other}) {
+					return
+				}
+				other, more = next()
+			}
+			if !give(operation{execution: e}) {
+				return
+			}
+		}
+		for more {
+			if !give(operation{other: other}) {
+				return
+			}
+			other, more = next()
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package catalog
+
+import (
+	"context"
+	"iter"
+
+	"scaleout/fsm/command"
+)
+
+func tasksView() *View {
+	return &View{
+		Name: "tasks", Permission: readers, Key: []string{"task_id", "attempt"}, Source: FromLive,
+		Doc: "The attempts of executions' tasks, with the reason why one waits. An ended task stays for at least 60 minutes.",
+		Columns: []Column{
+			{Name: "task_id", Type: BigInt, Doc: "the task; it has its execution's id"},
+			{Name: "execution_id", Type: BigInt, Doc: "the execution"},
+			{Name: "attempt", Type: Int, Doc: "numbered from 1; of a waiting task the next one"},
+			{Name: "status", Type: NVarChar(32), Doc: "pending, running, stopping, succeeded, failed, canceled, lost, returned"},
+			{Name: "worker_agent_id", Type: UniqueIdentifier, Nullable: true, Doc: "the worker that holds or held it"},
+			{Name: "machine", Type: NVarChar(256), Nullable: true, Doc: "that worker's machine"},
+			{Name: "granted", Type: DateTimeOffset, Nullable: true, Doc: "when the worker got it"},
+			{Name: "ended", Type: DateTimeOffset, Nullable: true, Doc: "when it ended"},
+			{Name: "outcome", Type: NVarChar(32), Nullable: true, Doc: "succeeded, failed, canceled, lost, returned"},
+			{Name: "exit_code", Type: Int, Nullable: true, Doc: "of the package's process"},
+			{Name: "message", Type: NVarCharMax, Nullable: true, Doc: "the worker's last word, or what is known of a lost one"},
+			{Name: "give_up_after_ms", Type: BigInt, Nullable: true, Doc: "how long the package may run on without a master"},
+			{Name: "lease_until", Type: DateTimeOffset, Nullable: true, Live: true, Doc: "when it is given up if its worker stays silent"},
+			{Name: "reason", Type: NVarChar(64), Nullable: true, Live: true, Doc: "why it waits: no_worker_enabled, no_worker_online, no_worker_can_run, workers_busy, selected_workers_offline, selected_workers_busy, retry_wait, starting"},
+			{Name: "reason_text", Type: NVarCharMax, Nullable: true, Live: true, Doc: "the reason as a sentence"},
+		},
+		Walks: always,
+		Rows:  taskRows,
+	}
+}
+
+func taskRows(_ context.Context, q *Query) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for e := range taskExecutions(q) {
+			if !sees(q.Caller, e.Caller) {
+				continue
+			}
+			n := len(e.Attempts)
+			if e.Status == Pending {
+				n++
+			}
+			for i := range n {
+				if q.Descending {
+					i = n - 1 - i
+				}
+				if !yield(taskRow(q, e, i), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// taskExecutions are the executions whose task still shows, in the order of their ids.
+func taskExecutions(q *Query) iter.Seq[*Execution] {
+	for _, column := range []string{"execution_id", "task_id"} {
+		if id, ok := equalInt(q, column); ok {
+			return one(q.View.Execution(id))
+		}
+	}
+	return sorted(q.View.Tasks(), func(e *Execution) int64 { return e.ID }, q)
+}
+
+// taskRow is the attempt at position i; one behind the last is the attempt that a pending task waits for.
+func taskRow(q *Query, e *Execution, i int) Row {
+	var reason, sentence any
+	if q.Live != nil && i >= len(e.Attempts)-1 {
+		if code, text, ok := q.Live.Reason(e.ID); ok && (i == len(e.Attempts) || e.Attempts[i].Held()) {
+			reason, sentence = orNull(code), orNull(text)
+		}
+	}
+	if i == len(e.Attempts) {
+		number := 1
+		if i > 0 {
+			number = e.Attempts[i-1].Number + 1
+		}
+		return Row{e.ID, e.ID, int64(number), "pending", nil, nil, nil, nil, nil, nil, nil, nil, nil, reason, sentence}
+	}
+	a := &e.Attempts[i]
+	row := Row{e.ID, e.ID, int64(a.Number), string(a.Outcome), guidOrNull(a.Worker), orNull(a.Machine), timeOrNull(a.Granted),
+		timeOrNull(a.Ended), orNull(string(a.Outcome)), nil, orNull(a.Message), a.GiveUpAfterMs, nil, reason, sentence}
+	switch {
+	case a.Held():
+		row[3] = "running"
+		if e.Status == Stopping {
+			row[3] = "stopping"
+		}
+		if q.Live != nil {
+			if until, ok := q.Live.LeaseUntil(command.AttemptRef{TaskID: e.ID, Attempt: a.Number}); ok {
+				row[12] = timeOrNull(command.At(until))
+			}
+		}
+	case a.Outcome == command.Succeeded || a.Outcome == command.Failed || a.Outcome == command.Canceled:
+		row[9] = int64(a.ExitCode)
+	}
+	return row
+}
