@@ -107,7 +107,7 @@ func (t *Transport) receiveMaster(server *tls.Conn, l *link, p proto, q *queue) 
 		return
 	}
 	_ = l.SetDeadline(time.Time{})
-	c := &conn{Conn: server, link: l, proto: p, peer: pre.From}
+	c := newConn(server, l, p, pre.From)
 	if p == protoRaft {
 		c.stall = t.cfg.RaftTimeout
 		if !t.Raft().adopt(c) {

@@ -19,8 +19,9 @@ type conn struct {
 	peer  string // node id of the other side
 
 	// busy is true within an exchange: from the first byte of a request to the
-	// first byte of its answer. With pipelined requests it may be false too early,
-	// which costs a repeated message, never a wrong one.
+	// first byte of its answer, and until the first exchange: whoever dialled is
+	// about to send. With pipelined requests it may be false too early, which costs
+	// a repeated message, never a wrong one.
 	busy atomic.Bool
 	// stall bounds silence within an inbound Raft message; 0 is no bound. Without
 	// it, a leader that freezes while it sends a snapshot would hold this node's
@@ -29,6 +30,12 @@ type conn struct {
 	// released is called once, when the user closes the connection.
 	released func()
 	closed   atomic.Bool
+}
+
+func newConn(tc *tls.Conn, l *link, p proto, peer string) *conn {
+	c := &conn{Conn: tc, link: l, proto: p, peer: peer}
+	c.busy.Store(true)
+	return c
 }
 
 func (c *conn) Read(p []byte) (int, error) {

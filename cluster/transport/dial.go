@@ -68,7 +68,7 @@ func (t *Transport) dialAddr(ctx context.Context, p proto, node, addr string) (*
 		return nil, err
 	}
 	_ = l.SetDeadline(time.Time{})
-	c := &conn{Conn: client, link: l, proto: p, peer: node}
+	c := newConn(client, l, p, node)
 	l.upper.Store(c)
 	return c, nil
 }

@@ -1,0 +1,278 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// voter is a real Raft node over a transport, with everything else in memory.
+type voter struct {
+	*node
+	raft *raft.Raft
+	away atomic.Bool // cut off from the network
+}
+
+type nothing struct{}
+
+func (nothing) Apply(*raft.Log) any                 { return nil }
+func (nothing) Snapshot() (raft.FSMSnapshot, error) { return nil, errors.New("none") }
+func (nothing) Restore(r io.ReadCloser) error       { return r.Close() }
+
+func startRaft(t *testing.T, ids ...string) (map[string]*voter, []raft.ServerID) {
+	t.Helper()
+	ca, b := newTestCA(t), &book{}
+	voters, servers := map[string]*voter{}, []raft.Server{}
+	var all []raft.ServerID
+	for _, id := range ids {
+		v := &voter{}
+		v.node = start(t, id, newSecurity(t, ca, testCluster, "master"), b, func(c *Config) {
+			c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if v.away.Load() {
+					return nil, errors.New("cut off")
+				}
+				return (&net.Dialer{}).DialContext(ctx, network, addr)
+			}
+			c.Listener = &cutListener{Listener: c.Listener, away: &v.away}
+		})
+		voters[id] = v
+		all = append(all, raft.ServerID(id))
+		// The addresses are wrong on purpose: nodes are found by id.
+		servers = append(servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress("wrong." + id + ":1")})
+	}
+	for _, id := range ids {
+		v := voters[id]
+		cfg := raft.DefaultConfig()
+		cfg.LocalID = raft.ServerID(id)
+		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout, cfg.CommitTimeout = 300*time.Millisecond, 300*time.Millisecond, 250*time.Millisecond, 5*time.Millisecond
+		cfg.Logger = HCLog(discard())
+		store := raft.NewInmemStore()
+		snaps := raft.NewInmemSnapshotStore()
+		tr := v.Raft()
+		if err := raft.BootstrapCluster(cfg, store, store, snaps, tr, raft.Configuration{Servers: servers}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := raft.NewRaft(cfg, nothing{}, store, store, snaps, tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.raft = r
+		t.Cleanup(func() {
+			v.CutRaft()
+			if err := r.Shutdown().Error(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return voters, all
+}
+
+// cutListener drops connections that come in while the node is away.
+type cutListener struct {
+	net.Listener
+	away *atomic.Bool
+}
+
+func (l *cutListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil || !l.away.Load() {
+			return c, err
+		}
+		_ = c.Close()
+	}
+}
+
+func (v *voter) leave() { v.away.Store(true); v.Raft().DisconnectAll() }
+
+func leaderOf(t *testing.T, voters map[string]*voter, except string) *voter {
+	t.Helper()
+	var leader *voter
+	eventually(t, "a leader", func() bool {
+		for id, v := range voters {
+			if id != except && v.raft.State() == raft.Leader && v.raft.VerifyLeader().Error() == nil {
+				leader = v
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+func apply(t *testing.T, v *voter) {
+	t.Helper()
+	if err := v.raft.Apply([]byte("x"), 5*time.Second).Error(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// proves waits for a proof for a moment.
+func proves(v *voter, all []raft.ServerID, moment time.Time, wait time.Duration) bool {
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	for {
+		answered := v.Raft().Answered()
+		if moment.Before(v.Raft().Proof(v.raft.CurrentTerm(), raft.ServerID(v.id), all)) {
+			return true
+		}
+		select {
+		case <-answered:
+		case <-timeout.C:
+			return false
+		}
+	}
+}
+
+func TestLeaderProvesAndLosesProof(t *testing.T) {
+	voters, all := startRaft(t, "a", "b", "c")
+	leader := leaderOf(t, voters, "")
+	apply(t, leader)
+	if !proves(leader, all, time.Now(), 10*time.Second) {
+		t.Fatal("the leader cannot prove the present")
+	}
+	for _, id := range all {
+		if string(id) == leader.id {
+			continue
+		}
+		if at, ok := leader.Raft().Contact(id); !ok || time.Since(at) > 5*time.Second {
+			t.Errorf("contact with %s: %v %v", id, at, ok)
+		}
+		if p := voters[string(id)].Raft().Proof(leader.raft.CurrentTerm(), id, all); !p.IsZero() {
+			t.Errorf("follower %s has a proof", id)
+		}
+	}
+	leader.CutRaft()
+	cut := time.Now()
+	next := leaderOf(t, voters, leader.id)
+	apply(t, next)
+	if proves(leader, all, cut, 0) {
+		t.Error("the old leader proves a moment after it was cut off")
+	}
+	if !proves(next, all, cut, 10*time.Second) {
+		t.Error("the new leader cannot prove")
+	}
+}
+
+// TestPreVoteIsUsed: without pre-vote, a node that was cut off returns with a
+// higher term and deposes the leader.
+func TestPreVoteIsUsed(t *testing.T) {
+	voters, _ := startRaft(t, "a", "b", "c")
+	leader := leaderOf(t, voters, "")
+	apply(t, leader)
+	var lost *voter
+	for _, v := range voters {
+		if v != leader {
+			lost = v
+		}
+	}
+	term := leader.raft.CurrentTerm()
+	lost.leave()
+	// Long enough for several campaigns.
+	eventually(t, "the lost node to campaign", func() bool { return lost.raft.State() == raft.Candidate })
+	<-time.After(1500 * time.Millisecond)
+	if got := lost.raft.CurrentTerm(); got != term {
+		t.Errorf("the lost node raised its term from %d to %d: it campaigned without pre-vote", term, got)
+	}
+	lost.away.Store(false)
+	eventually(t, "the lost node to follow again", func() bool {
+		_, id := lost.raft.LeaderWithID()
+		return lost.raft.State() == raft.Follower && string(id) == leader.id
+	})
+	if leader.raft.CurrentTerm() != term || leader.raft.State() != raft.Leader {
+		t.Error("the return of the lost node deposed the leader")
+	}
+}
+
+// TestRotation renews all certificates while Raft commits and masters call one
+// another: nothing fails, nobody is deposed, and soon only new ones are in use.
+func TestRotation(t *testing.T) {
+	voters, _ := startRaft(t, "a", "b", "c")
+	for _, v := range voters {
+		serve(t, v.Peer(), v.PeerHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			_, _ = w.Write(body)
+		})))
+	}
+	leader := leaderOf(t, voters, "")
+	apply(t, leader)
+	term := leader.raft.CurrentTerm()
+
+	stop, ended := make(chan struct{}), make(chan error, 7)
+	calls := atomic.Int64{}
+	loop := func(do func() error) {
+		for {
+			select {
+			case <-stop:
+				ended <- nil
+				return
+			default:
+			}
+			if err := do(); err != nil {
+				ended <- err
+				return
+			}
+			calls.Add(1)
+		}
+	}
+	started := 0
+	for _, from := range voters {
+		client := from.PeerClient()
+		for id := range voters {
+			if id == from.id {
+				continue
+			}
+			started++
+			go loop(func() error {
+				_, err := get(t, client, "https://"+id+"/")
+				return err
+			})
+		}
+	}
+	started++
+	go loop(func() error { return leader.raft.Apply([]byte("x"), 5*time.Second).Error() })
+	eventually(t, "some calls", func() bool { return calls.Load() > 100 })
+
+	var old []*link
+	for _, v := range voters {
+		old = append(old, append(v.links.all(protoRaft), v.links.all(protoPeer)...)...)
+	}
+	began := time.Now()
+	for id, v := range voters {
+		serial := v.sec.rotate(t)
+		for other, w := range voters {
+			if other != id {
+				eventually(t, "the new certificate to be seen", func() bool { return w.sec.hasSeen(serial) })
+			}
+		}
+	}
+	eventually(t, "old connections to end", func() bool {
+		for _, v := range voters {
+			open := append(v.links.all(protoRaft), v.links.all(protoPeer)...)
+			if slices.ContainsFunc(open, func(l *link) bool { return slices.Contains(old, l) }) {
+				return false
+			}
+		}
+		return true
+	})
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s until the new certificates were in use", took)
+	}
+	close(stop)
+	for range started {
+		if err := <-ended; err != nil {
+			t.Errorf("a call failed: %v", err)
+		}
+	}
+	if leader.raft.State() != raft.Leader || leader.raft.CurrentTerm() != term {
+		t.Errorf("the rotation cost the leadership (term %d, now %d)", term, leader.raft.CurrentTerm())
+	}
+}
