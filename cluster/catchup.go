@@ -1,0 +1,137 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"scaleout/cluster/gossip"
+	"scaleout/fsm/command"
+)
+
+// Barrier returns when this node's state holds everything that the cluster had committed when Barrier was called.
+func (n *Node) Barrier(ctx context.Context) error {
+	if !n.up() {
+		return ErrNotReady
+	}
+	index, err := n.leaderBarrier(ctx)
+	if errors.Is(err, ErrNotLeader) {
+		l, ok := n.Leader()
+		if !ok || l.ID == n.id {
+			return ErrNoLeader
+		}
+		var a barrierAnswer
+		if err := n.peers.call(ctx, l.ID, "/peer/barrier", nil, struct{}{}, &a); err != nil {
+			return fmt.Errorf("barrier: %w", err)
+		}
+		index, err = a.Index, nil
+	}
+	if err != nil {
+		return err
+	}
+	for n.machine.Index() < index {
+		if !pauseFor(ctx, 5*time.Millisecond) {
+			return fmt.Errorf("barrier: this master has applied %d of %d entries: %w", n.machine.Index(), index, context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// leaderBarrier commits a no-op and returns its index.
+func (n *Node) leaderBarrier(ctx context.Context) (uint64, error) {
+	r, err := n.readyReign()
+	if err != nil {
+		return 0, err
+	}
+	_, index, err := r.proposer.own(ctx, &command.Noop{})
+	return index, err
+}
+
+// catchUp does what a member owes itself whenever it hears of another leader: it takes up the key ring, tells its
+// address, and once after its start waits until its state is current.
+func (n *Node) catchUp(ctx context.Context) {
+	var served string // the leader with whom this is done
+	var alone time.Time
+	for ctx.Err() == nil {
+		changed := n.LeaderChanged()
+		l, known := n.Leader()
+		switch {
+		case !n.hasLog():
+		case !known:
+			if alone.IsZero() {
+				alone = time.Now()
+			}
+			if time.Since(alone) > 20*n.cfg.Timing.Election {
+				alone = time.Now()
+				n.askWhetherMember(ctx)
+			}
+		default:
+			alone = time.Time{}
+			n.markCaughtUp(ctx)
+			if l.ID != n.id && served != l.ID && n.greet(ctx, l) {
+				served = l.ID
+			}
+		}
+		t := time.NewTimer(max(n.cfg.Timing.Election, 500*time.Millisecond))
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+func (n *Node) markCaughtUp(ctx context.Context) {
+	select {
+	case <-n.caught:
+		return
+	default:
+	}
+	limit, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if n.Barrier(limit) == nil {
+		n.announce(func(m *gossip.Meta) { m.HasState = true })
+		close(n.caught)
+	}
+}
+
+// greet takes the leader's key ring and tells it where we are now; false: try again.
+func (n *Node) greet(ctx context.Context, l Leader) bool {
+	limit, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if n.cfg.KeyRing != nil {
+		var a keyRingAnswer
+		if err := n.peers.call(limit, l.ID, "/peer/keyring", nil, nil, &a); err != nil {
+			n.log.Debug("the leader's key ring could not be fetched yet", "err", err)
+			return false
+		}
+		if err := n.cfg.KeyRing.Merge(a.Ring); err != nil {
+			n.log.Error("the leader's key ring could not be taken up; secrets sealed with its keys cannot be opened here", "err", err)
+			return false
+		}
+	}
+	_, servers := n.configuration()
+	if self, ok := findServer(servers, n.id); ok && string(self.Address) != n.cfg.AdvertiseAddress {
+		if err := n.askToJoin(ctx, l.ID); err != nil {
+			n.log.Warn("this master's new address is not in the configuration yet", "address", n.cfg.AdvertiseAddress, "was", string(self.Address), "err", err)
+			return false
+		}
+	}
+	return true
+}
+
+// askWhetherMember finds out, after a while without a leader, whether the others have removed this node meanwhile: they
+// do not talk to it any more, so nothing else would tell.
+func (n *Node) askWhetherMember(ctx context.Context) {
+	for _, m := range withState(n.cfg.Gossip.Members(), n.id) {
+		err := n.askToJoin(ctx, m.ID)
+		if p, ok := refusal(err); ok && p.Code == codeRemoved && !n.removed.Swap(true) {
+			n.log.Error("this master was removed from its cluster while it was away", "err", p.Detail)
+		}
+		if err == nil {
+			return
+		}
+	}
+}

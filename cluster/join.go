@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// joinRequest is how a master asks to be taken in, or tells its new address.
+type joinRequest struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Address  string `json:"address"`
+	Cluster  string `json:"cluster"`
+	Version  string `json:"version"`
+	Level    int    `json:"level"`
+	HasState bool   `json:"has_state"`
+}
+
+func (n *Node) joinRequest() joinRequest {
+	return joinRequest{
+		ID: n.id, Name: n.cfg.Name, Address: n.cfg.AdvertiseAddress, Cluster: n.cfg.ClusterID,
+		Version: n.cfg.Version, Level: n.cfg.Level, HasState: n.hasLog(),
+	}
+}
+
+// askToJoin asks via, or the leader that via names, and returns when the answer is there.
+func (n *Node) askToJoin(ctx context.Context, via string) error {
+	for range 2 { // via may name the leader; that one must know
+		limit, cancel := context.WithTimeout(ctx, changeTimeout+2*time.Second)
+		err := n.peers.call(limit, via, "/peer/join", nil, n.joinRequest(), nil)
+		cancel()
+		p, refused := refusal(err)
+		if refused && p.Code == codeNotLeader && p.Leader != "" && p.Leader != via {
+			via = p.Leader
+			continue
+		}
+		return err
+	}
+	return ErrNoLeader
+}
+
+// takeIn is the leader's side of a join.
+func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
+	r, err := n.readyReign()
+	if err != nil {
+		return err
+	}
+	if err := n.mayJoin(j); err != nil {
+		return err
+	}
+	if err := r.prover.wait(ctx, time.Now()); err != nil {
+		return err
+	}
+	id, address := raft.ServerID(j.ID), raft.ServerAddress(j.Address)
+	_, servers := n.configuration()
+	if known, ok := findServer(servers, j.ID); ok {
+		if !j.HasState && known.Suffrage == raft.Voter {
+			return fmt.Errorf("%w: master %s (%s) is a member, but its log is empty: its data was lost. "+
+				"Empty its data directory completely, so that it gets a new id, and remove the old one: scaleout cluster remove %s", ErrRefused, j.Name, j.ID, j.ID)
+		}
+		if known.Address == address {
+			return nil
+		}
+		add := n.raft.AddNonvoter
+		if known.Suffrage == raft.Voter {
+			add = n.raft.AddVoter
+		}
+		if err := n.change(ctx, func() raft.IndexFuture { return add(id, address, 0, changeTimeout) }); err != nil {
+			return err
+		}
+		n.log.Info("a master has a new address", "node", j.Name, "id", j.ID, "address", j.Address, "was", string(known.Address))
+		return nil
+	}
+	if j.HasState {
+		return fmt.Errorf("%w: master %s (%s) has a log but is not a member: it was removed. Start it with an empty data directory to add it again", ErrRemoved, j.Name, j.ID)
+	}
+	// A machine that was set up anew comes back at its old address under a new id; the old member cannot come back.
+	for _, s := range servers {
+		if s.Address != address || s.ID == id {
+			continue
+		}
+		if string(s.ID) == n.id {
+			return fmt.Errorf("%w: %s is the address of this master, %s", ErrRefused, j.Address, n.cfg.Name)
+		}
+		if at, ok := n.wire.Contact(s.ID); ok && time.Since(at) < 4*n.cfg.Timing.Heartbeat {
+			return fmt.Errorf("%w: %s is the address of %s, which answers", ErrRefused, j.Address, n.nameOf(string(s.ID)))
+		}
+		if err := n.Remove(ctx, string(s.ID), false); err != nil {
+			return fmt.Errorf("replace the member at %s, whose data is gone: %w", j.Address, err)
+		}
+	}
+	if err := n.change(ctx, func() raft.IndexFuture { return n.raft.AddNonvoter(id, address, 0, changeTimeout) }); err != nil {
+		return err
+	}
+	n.log.Info("a new master joins; it becomes a voter when it has caught up", "node", j.Name, "id", j.ID, "address", j.Address)
+	return nil
+}
+
+// mayJoin checks what the request says of itself.
+func (n *Node) mayJoin(j joinRequest) error {
+	if j.ID == "" || j.Name == "" {
+		return errors.New("a join needs id and name")
+	}
+	if _, _, err := net.SplitHostPort(j.Address); err != nil {
+		return fmt.Errorf("join with address %q: want \"host:port\"", j.Address)
+	}
+	if j.Cluster != n.cfg.ClusterID {
+		return fmt.Errorf("%w: %s belongs to cluster %s, this is %s", ErrRefused, j.Name, j.Cluster, n.cfg.ClusterID)
+	}
+	if level := n.machine.View().Level(); j.Level < level {
+		return fmt.Errorf("%w: %s runs version %s, which knows levels up to %d; the cluster is at %d: install a newer version there",
+			ErrLevel, j.Name, j.Version, j.Level, level)
+	}
+	for _, m := range n.cfg.Gossip.Members() {
+		if m.Name == j.Name && m.ID != j.ID {
+			return fmt.Errorf("%w: the name %q is taken by the master at %s; give this one another NodeName", ErrRefused, j.Name, m.Address)
+		}
+	}
+	return nil
+}

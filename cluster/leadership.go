@@ -1,0 +1,178 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scaleout/cluster/leader"
+	"scaleout/fsm/command"
+)
+
+// reign is one generation of leadership: what callers need of it.
+type reign struct {
+	Term
+	term     uint64
+	proposer *proposer
+	prover   *prover
+	ready    atomic.Bool
+	scope    *leader.Scope
+}
+
+// establish makes this node a leader in deed: clocks compared, its own log applied to the end, the caller's memory
+// rebuilt. The order matters: without a barrier, what is rebuilt would lack entries of the leader before.
+func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
+	term := n.raft.CurrentTerm()
+	if n.raft.State() != raft.Leader {
+		return fmt.Errorf("%w any more", ErrNotLeader)
+	}
+	since := time.Now()
+	r := &reign{Term: Term{Number: term, Generation: s.Generation, Since: since}, term: term, scope: s}
+	r.prover = newProver(n.cfg.Timing.doubt())
+	r.prover.answered = n.wire.Answered
+	r.prover.verify = n.raft.VerifyLeader
+	r.prover.proof = func() time.Time {
+		_, servers := n.configuration()
+		if n.raft.CurrentTerm() != term {
+			return time.Time{}
+		}
+		return n.wire.Proof(term, raft.ServerID(n.id), voterIDs(servers))
+	}
+	r.proposer = &proposer{
+		id:       randomID(),
+		term:     term,
+		apply:    n.raft.Apply,
+		stamp:    n.clocks.stamp,
+		proved:   r.prover.note,
+		patience: 2 * time.Second,
+		log:      n.log,
+		metrics:  n.metrics,
+		futures:  &n.futures,
+		wake:     make(chan struct{}, 1),
+		flights:  make(map[uint64]*flight),
+		next:     1,
+		last:     since,
+	}
+	n.reign.Store(r)
+	s.Go("propose", r.proposer.run)
+	s.Go("prove", r.prover.run)
+
+	_, servers := n.configuration()
+	if ids := others(servers, n.id); len(ids) > 0 {
+		n.compareClocks(ctx, ids, len(voterIDs(servers))/2, n.cfg.Timing.Election)
+		n.clocks.warn(n.nameOf)
+	}
+	if _, _, err := r.proposer.own(ctx, &command.Noop{}); err != nil {
+		return fmt.Errorf("catch up with the log: %w", err)
+	}
+	if err := n.ensureInitialised(ctx, r); err != nil {
+		return err
+	}
+	if n.cfg.Establish != nil {
+		if err := n.cfg.Establish(ctx, r.Term); err != nil {
+			return err
+		}
+	}
+	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
+		return fmt.Errorf("%w any more", ErrNotLeader)
+	}
+	return nil
+}
+
+// ensureInitialised gives a new cluster its id and level; the first leader finds none.
+func (n *Node) ensureInitialised(ctx context.Context, r *reign) error {
+	switch id := n.machine.View().ClusterID(); id {
+	case n.cfg.ClusterID:
+		return nil
+	case "":
+		res, _, err := r.proposer.own(ctx, &command.InitCluster{ClusterID: n.cfg.ClusterID, Level: n.cfg.Level})
+		if err != nil {
+			return fmt.Errorf("initialise the cluster: %w", err)
+		}
+		if res.Rejection != nil {
+			return fmt.Errorf("initialise the cluster: %w", res.Rejection)
+		}
+		n.log.Info("a new cluster begins", "cluster", n.cfg.ClusterID, "level", n.cfg.Level)
+		return nil
+	default:
+		return fmt.Errorf("the state belongs to cluster %s, this master's certificate to cluster %s", id, n.cfg.ClusterID)
+	}
+}
+
+// own proposes a command of the node itself.
+func (p *proposer) own(ctx context.Context, c command.Command) (command.Result, uint64, error) {
+	env, err := command.Wrap(c)
+	if err != nil {
+		return command.Result{}, 0, err
+	}
+	env.Caller = command.Caller{Kind: "master"}
+	return p.propose(ctx, env)
+}
+
+func (n *Node) nowReady(*leader.Scope) {
+	if r := n.reign.Load(); r != nil {
+		r.ready.Store(true)
+		n.log.Info("this master leads", "term", r.term, "generation", r.Generation, "took", time.Since(r.Since).Round(time.Millisecond))
+		n.view.poke()
+	}
+}
+
+func (n *Node) unready(*leader.Scope) {
+	if r := n.reign.Load(); r != nil {
+		r.ready.Store(false)
+		n.log.Info("this master leads no more", "term", r.term, "generation", r.Generation)
+		n.view.poke()
+	}
+}
+
+// drop ends what remains of a generation or of a failed attempt at one.
+func (n *Node) drop() {
+	n.reign.Store(nil)
+	if n.cfg.Drop != nil {
+		n.cfg.Drop()
+	}
+	n.view.poke()
+}
+
+// abandon hands over a leadership that could not be established: half a leader is worse than none.
+func (n *Node) abandon(ctx context.Context, _ error) {
+	if n.raft.State() != raft.Leader {
+		return
+	}
+	if err := n.handOver(ctx, ""); err != nil && ctx.Err() == nil {
+		n.log.Warn("leadership could not be handed over; it will be tried again to establish it", "err", err)
+	}
+}
+
+// idleDuty writes a no-op each second without other commands, so that a stalled disk is seen before someone needs it.
+func (n *Node) idleDuty(ctx context.Context) error {
+	const every = time.Second
+	for {
+		r := n.reign.Load()
+		if r == nil {
+			return nil
+		}
+		pause := every - r.proposer.idle()
+		if pause <= 0 {
+			if _, _, err := r.proposer.own(ctx, &command.Noop{}); err != nil && !errors.Is(err, ErrBusy) && ctx.Err() == nil {
+				n.log.Debug("the idle no-op was not committed", "err", err)
+			}
+			pause = every
+		}
+		if !pauseFor(ctx, pause) {
+			return nil
+		}
+	}
+}
+
+func randomID() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:]) | 1
+}

@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"scaleout/fsm/command"
+)
+
+const levelEvery = 10 * time.Second
+
+// levelDuty raises the cluster's feature level when every member of the latest configuration has said twice, ten
+// seconds apart, that it knows it. One answer is not enough: a member may just be going back to its older version.
+func (n *Node) levelDuty(ctx context.Context) error {
+	var agreed int
+	var under uint64
+	for {
+		level, number := n.commonLevel(ctx)
+		switch have := n.machine.View().Level(); {
+		case level <= have:
+			agreed = 0
+		case level == agreed && number == under:
+			if err := n.raiseLevel(ctx, level); err != nil && ctx.Err() == nil {
+				n.log.Warn("the feature level could not be raised", "level", level, "err", err)
+			}
+			agreed = 0
+		default:
+			agreed, under = level, number
+		}
+		if !pauseFor(ctx, levelEvery) {
+			return nil
+		}
+	}
+}
+
+// commonLevel is what every member knows, 0 when one does not answer, and the configuration that was asked.
+func (n *Node) commonLevel(ctx context.Context) (level int, number uint64) {
+	number, servers := n.configuration()
+	level = n.cfg.Level
+	for _, a := range n.peers.statuses(ctx, others(servers, n.id), time.Second) {
+		if a.err != nil {
+			return 0, number
+		}
+		level = min(level, a.Level)
+	}
+	return level, number
+}
+
+func (n *Node) raiseLevel(ctx context.Context, level int) error {
+	r := n.reign.Load()
+	if r == nil {
+		return ErrNotLeader
+	}
+	res, _, err := r.proposer.own(ctx, &command.RaiseLevel{Level: level})
+	if err != nil {
+		return err
+	}
+	if res.Rejection != nil {
+		return fmt.Errorf("raise the level: %w", errors.New(res.Rejection.Error()))
+	}
+	n.log.Info("the cluster's feature level rises: versions that do not know it cannot join any more", "level", level)
+	return nil
+}

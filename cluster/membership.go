@@ -1,0 +1,209 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scaleout/cluster/gossip"
+)
+
+const changeTimeout = 10 * time.Second
+
+// Remove takes a master out of the configuration. It is refused when a majority of what remains would not answer or
+// when something would be lost; force overrides both, but never removes the last voter. Only the leader can; it hands
+// leadership over first when it is to remove itself, and then fails with ErrNotLeader: ask again.
+func (n *Node) Remove(ctx context.Context, id string, force bool) error {
+	if _, err := n.leading(); err != nil {
+		return err
+	}
+	_, servers := n.configuration()
+	s, ok := findServer(servers, id)
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrUnknownMember, id)
+	}
+	if s.Suffrage == raft.Voter {
+		if err := n.mayLose(servers, s, force); err != nil {
+			return err
+		}
+	}
+	if !force && n.cfg.RemoveCheck != nil {
+		if err := n.cfg.RemoveCheck(ctx, id); err != nil {
+			return fmt.Errorf("%w: without %s: %w", ErrRefused, n.nameOf(id), err)
+		}
+	}
+	if id == n.id {
+		if err := n.handOver(ctx, ""); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w any more: it handed leadership over to be removed by the next leader", ErrNotLeader)
+	}
+	name := n.nameOf(id)
+	if err := n.change(ctx, func() raft.IndexFuture {
+		return n.raft.RemoveServer(s.ID, 0, changeTimeout)
+	}); err != nil {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	n.log.Info("a master was removed from the cluster", "node", name, "id", id, "forced", force)
+	return nil
+}
+
+// mayLose refuses to leave behind a cluster that cannot decide.
+func (n *Node) mayLose(servers []raft.Server, gone raft.Server, force bool) error {
+	remain, reachable := 0, 0
+	for _, s := range servers {
+		if s.Suffrage != raft.Voter || s.ID == gone.ID {
+			continue
+		}
+		remain++
+		at, ok := n.wire.Contact(s.ID)
+		if string(s.ID) == n.id || ok && time.Since(at) < 10*n.cfg.Timing.Heartbeat {
+			reachable++
+		}
+	}
+	name := n.nameOf(string(gone.ID))
+	if remain == 0 {
+		return fmt.Errorf("%w: %s is the only voter; stop it instead", ErrRefused, name)
+	}
+	if need := remain/2 + 1; !force && reachable < need {
+		return fmt.Errorf("%w: without %s, %d of %d voters answer and %d are needed: the cluster would stop", ErrRefused, name, reachable, remain, need)
+	}
+	return nil
+}
+
+// Leave takes this node out of the cluster, for good: its data directory is of no use afterwards. Stopping is not
+// leaving. Refusals are those of Remove.
+func (n *Node) Leave(ctx context.Context, force bool) error {
+	if !n.up() {
+		return ErrNotReady
+	}
+	n.announce(func(m *gossip.Meta) { m.Stopping = true })
+	undo := func() { n.announce(func(m *gossip.Meta) { m.Stopping = n.stopping.Load() }) }
+	if _, err := n.leading(); err == nil {
+		err := n.Remove(ctx, n.id, force)
+		if !errors.Is(err, ErrNotLeader) {
+			undo()
+			return err
+		}
+	}
+	query := url.Values{"id": {n.id}}
+	if force {
+		query.Set("force", "1")
+	}
+	for {
+		changed := n.LeaderChanged()
+		l, known := n.Leader()
+		if known && l.ID != n.id {
+			err := n.peers.call(ctx, l.ID, "/peer/remove", query, struct{}{}, nil)
+			if err == nil {
+				n.removed.Store(true)
+				n.log.Info("this master has left the cluster")
+				return nil
+			}
+			if p, refused := refusal(err); refused && p.Code != codeNotLeader {
+				if p.Code == codeUnknown {
+					return nil // an earlier try got through
+				}
+				undo()
+				return fmt.Errorf("%w: %s", ErrRefused, p.Detail)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			undo()
+			return fmt.Errorf("leave: %w", context.Cause(ctx))
+		case <-changed:
+		case <-time.After(n.cfg.Timing.Election):
+		}
+	}
+}
+
+// change makes one change of the configuration and waits until it is committed.
+func (n *Node) change(ctx context.Context, f func() raft.IndexFuture) error {
+	n.membership.Lock()
+	defer n.membership.Unlock()
+	limit, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	// Handing the change to Raft blocks, too, while it settles an earlier one.
+	handed := make(chan raft.IndexFuture, 1)
+	n.futures.Go(func() { handed <- f() })
+	var err error
+	select {
+	case future := <-handed:
+		err = n.await(limit, future)
+	case <-limit.Done():
+		err = context.Cause(limit)
+	}
+	if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	}
+	return err
+}
+
+// promoteDuty makes voters of those that have caught up.
+func (n *Node) promoteDuty(ctx context.Context) error {
+	for {
+		_, servers := n.configuration()
+		for _, s := range servers {
+			if s.Suffrage != raft.Nonvoter {
+				continue
+			}
+			if err := n.promote(ctx, s); err != nil && ctx.Err() == nil {
+				n.log.Debug("a new master is not promoted yet", "node", n.nameOf(string(s.ID)), "err", err)
+			}
+		}
+		if !pauseFor(ctx, max(n.cfg.Timing.Election, 200*time.Millisecond)) {
+			return nil
+		}
+	}
+}
+
+// promote returns nil when s became a voter, else why not yet.
+func (n *Node) promote(ctx context.Context, s raft.Server) error {
+	id := string(s.ID)
+	if err := n.close(ctx, s.ID); err != nil {
+		return err
+	}
+	if n.cfg.PromoteCheck != nil {
+		if err := n.cfg.PromoteCheck(ctx, id); err != nil {
+			return err
+		}
+		// The check may have taken long.
+		if err := n.close(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	if err := n.change(ctx, func() raft.IndexFuture { return n.raft.AddVoter(s.ID, s.Address, 0, changeTimeout) }); err != nil {
+		return err
+	}
+	n.log.Info("a master became a voter", "node", n.nameOf(id), "id", id)
+	return nil
+}
+
+// close says why a node's log is not close to ours.
+func (n *Node) close(ctx context.Context, id raft.ServerID) error {
+	const near = 64
+	goal := n.raft.CommitIndex()
+	limit, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := n.peers.status(limit, string(id))
+	if err != nil {
+		return err
+	}
+	at, ok := n.wire.Contact(id)
+	switch level := n.machine.View().Level(); {
+	case !ok || time.Since(at) > 2*n.cfg.Timing.Heartbeat:
+		return errors.New("it does not answer Raft")
+	case s.Stopping:
+		return errors.New("it is stopping")
+	case s.Level < level:
+		return fmt.Errorf("it knows levels up to %d, the cluster is at %d", s.Level, level)
+	case s.LastIndex+near < goal || s.AppliedIndex+near < goal:
+		return fmt.Errorf("it has applied %d of %d entries", s.AppliedIndex, goal)
+	}
+	return nil
+}

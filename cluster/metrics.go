@@ -1,0 +1,122 @@
+package cluster
+
+import (
+	"errors"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of a node; with a nil registerer they count and nobody sees them.
+type metrics struct {
+	proposals     *prometheus.HistogramVec // by kind and outcome
+	commands      prometheus.Histogram     // per entry
+	bytes         prometheus.Histogram     // per entry
+	slowFollowers prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
+	m := &metrics{
+		proposals: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "scaleout_raft_propose_seconds", Help: "Time from proposing a command to its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}, []string{"kind", "outcome"}),
+		commands: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "scaleout_raft_entry_commands", Help: "Commands per log entry.", Buckets: prometheus.ExponentialBuckets(1, 2, 11),
+		}),
+		bytes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "scaleout_raft_entry_bytes", Help: "Size of log entries.", Buckets: prometheus.ExponentialBuckets(64, 4, 8),
+		}),
+		slowFollowers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "scaleout_raft_uncommitted_seconds", Help: "How long an entry has waited for other masters, when unusually long; else 0.",
+		}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			if !n.up() {
+				return 0
+			}
+			return f()
+		})
+	}
+	flag := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		m.proposals, m.commands, m.bytes, m.slowFollowers,
+		gauge("scaleout_raft_term", "Raft's term.", func() float64 { return float64(n.raft.CurrentTerm()) }),
+		gauge("scaleout_raft_is_leader", "1 on the master that leads and is ready.", func() float64 {
+			_, ready := n.IsLeader()
+			return flag(ready)
+		}),
+		gauge("scaleout_raft_has_leader", "1 where a leader is known.", func() float64 {
+			_, id := n.raft.LeaderWithID()
+			return flag(id != "")
+		}),
+		gauge("scaleout_raft_last_index", "Index of the newest entry in the log.", func() float64 { return float64(n.raft.LastIndex()) }),
+		gauge("scaleout_raft_commit_index", "Index of the newest committed entry.", func() float64 { return float64(n.raft.CommitIndex()) }),
+		gauge("scaleout_raft_applied_index", "Index of the newest entry in the state.", func() float64 { return float64(n.machine.Index()) }),
+		gauge("scaleout_raft_log_bytes", "Size of the log's entries.", func() float64 { return float64(n.cfg.Dir.Log().Bytes()) }),
+		gauge("scaleout_raft_write_seconds", "How long the write to the log in progress has been running.", func() float64 {
+			return n.cfg.Dir.Log().Writing().Seconds()
+		}),
+		gauge("scaleout_cluster_voters", "Voters in the configuration.", func() float64 {
+			_, ids := n.Voters()
+			return float64(len(ids))
+		}),
+		gauge("scaleout_cluster_failure_tolerance", "Voters that may fail before the cluster stops; known on the leader.", func() float64 {
+			return float64(n.FailureTolerance())
+		}),
+	} {
+		errs = append(errs, reg.Register(c))
+	}
+	return m, errors.Join(errs...)
+}
+
+func (m *metrics) proposed(kind string, err error, took time.Duration) {
+	outcome := "applied"
+	switch {
+	case errors.Is(err, ErrUnknownOutcome):
+		outcome = "unknown"
+	case err != nil:
+		outcome = "not_applied"
+	}
+	m.proposals.WithLabelValues(kind, outcome).Observe(took.Seconds())
+}
+
+func (m *metrics) entry(commands, size int) {
+	m.commands.Observe(float64(commands))
+	m.bytes.Observe(float64(size))
+}
+
+// FailureTolerance is how many of the voters that answer may fail before the cluster stops. Only the leader knows;
+// elsewhere it is what the configuration allows.
+func (n *Node) FailureTolerance() int {
+	if !n.up() {
+		return 0
+	}
+	_, servers := n.configuration()
+	voters := voterIDs(servers)
+	if len(voters) == 0 {
+		return 0
+	}
+	alive := len(voters)
+	if n.raft.State() == raft.Leader {
+		alive = 0
+		for _, id := range voters {
+			at, ok := n.wire.Contact(id)
+			if string(id) == n.id || ok && time.Since(at) < 4*n.cfg.Timing.Heartbeat {
+				alive++
+			}
+		}
+	}
+	return max(alive-(len(voters)/2+1), 0)
+}

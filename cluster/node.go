@@ -1,0 +1,269 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/cluster/gossip"
+	"scaleout/cluster/leader"
+	"scaleout/cluster/transport"
+	"scaleout/fsm/command"
+	"scaleout/store"
+)
+
+// Config of a Node. Dir, FSM, Transport, Gossip, Name, ClusterID and AdvertiseAddress are required.
+type Config struct {
+	// Dir is this node's open data directory; closing it is the caller's, after Run.
+	Dir *store.Dir
+	// FSM makes the state machine. Its hooks Applied and Failed are called after the node's own.
+	FSM MachineMaker
+	// Transport is this node's port; running it is the caller's, and must outlast Run.
+	Transport *transport.Transport
+	// Gossip is run by Run. Its announcement is kept up to date by the node.
+	Gossip *gossip.Gossip
+
+	Name             string // for people; unique in the cluster
+	ClusterID        string // of the certificates; the state must carry the same
+	AdvertiseAddress string // "host:port" at which other masters reach this one
+	// BootstrapExpect is how many empty masters form a new cluster together; 0 means that this one only joins.
+	BootstrapExpect int
+	Timing          Timing
+	Version         string
+	Level           int // the highest feature level that this program knows; 0 means command.Level
+
+	// Establish prepares what leads: the queue, the lease clocks. Commands can be proposed and nothing is ready yet.
+	Establish func(ctx context.Context, t Term) error
+	// Duties run while this node leads and is ready.
+	Duties []leader.Duty
+	// Drop forgets what Establish and Duties made, after all of them have ended.
+	Drop func()
+
+	// PromoteCheck returns nil when a non-voter may become a voter, as far as others than the log are concerned.
+	PromoteCheck func(ctx context.Context, id string) error
+	// RemoveCheck returns an error that says what would be lost without the node.
+	RemoveCheck func(ctx context.Context, id string) error
+	// KeyRing is handed to and taken from other masters; nil: none.
+	KeyRing KeyRing
+
+	// Exit ends the process, with ExitStalled or ExitStateMachine. Nil: Run returns an error instead.
+	Exit func(code int)
+	// Now is the wall clock; nil: time.Now.
+	Now        func() time.Time
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer // nil: no metrics
+}
+
+// KeyRing is the cluster's secrets for sealing, as masters hand them to each other over peer connections.
+type KeyRing interface {
+	// Marshal encodes the ring, secrets included.
+	Marshal() ([]byte, error)
+	// Merge takes up keys that this node lacks and keeps them on disk.
+	Merge(ring []byte) error
+}
+
+// Term is one generation of leadership.
+type Term struct {
+	Number     uint64 // Raft's term
+	Generation uint64 // counts this process's generations from 1; two may share a Raft term
+	Since      time.Time
+}
+
+// Node is one master's part in the cluster.
+type Node struct {
+	cfg      Config
+	id       string
+	log      *slog.Logger
+	machine  Machine
+	peers    *peerClient
+	clocks   *clocks
+	metrics  *metrics
+	config   configurations
+	view     *leaderView
+	boot     *bootstrap
+	stopping atomic.Bool
+	reign    atomic.Pointer[reign] // nil while this node does not lead
+
+	started chan struct{}
+	raft    *raft.Raft // set before started is closed
+	wire    *transport.Raft
+	caught  chan struct{}
+	fatal   chan error
+	removed atomic.Bool
+
+	membership sync.Mutex // one change at a time
+	handing    sync.Mutex // one transfer at a time
+	futures    sync.WaitGroup
+}
+
+// New checks cfg and makes a Node. It starts nothing.
+func New(cfg Config) (*Node, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	n := &Node{
+		cfg:     cfg,
+		id:      cfg.Dir.ID(),
+		log:     cfg.Logger,
+		clocks:  newClocks(cfg.Now, cfg.Logger),
+		started: make(chan struct{}),
+		caught:  make(chan struct{}),
+		fatal:   make(chan error, 1),
+	}
+	var err error
+	if n.metrics, err = newMetrics(cfg.Registerer, n); err != nil {
+		return nil, fmt.Errorf("cluster: metrics: %w", err)
+	}
+	if n.machine, err = cfg.FSM(n.applied, n.machineFailed); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	n.peers = &peerClient{http: cfg.Transport.PeerClient(), base: func(id string) string { return "https://" + id }}
+	n.view = newLeaderView()
+	if n.boot, err = loadBootstrap(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	return n, nil
+}
+
+func (c *Config) complete() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New(what))
+		}
+	}
+	need(c.Dir != nil, "Dir is required")
+	need(c.Transport != nil, "Transport is required")
+	need(c.Gossip != nil, "Gossip is required")
+	need(c.Name != "", "Name is required")
+	need(c.ClusterID != "", "ClusterID is required")
+	need(c.AdvertiseAddress != "", "AdvertiseAddress is required")
+	if c.BootstrapExpect < 0 || c.BootstrapExpect > 9 {
+		errs = append(errs, fmt.Errorf("BootstrapExpect %d: want 0 (join only) to 9; 3 is usual", c.BootstrapExpect))
+	}
+	if c.Timing == (Timing{}) {
+		c.Timing, _ = TimingProfile("lan")
+	}
+	if err := c.Timing.Check(); err != nil {
+		errs = append(errs, err)
+	}
+	if c.Level == 0 {
+		c.Level = command.Level
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return errors.Join(errs...)
+}
+
+// ID is this node's identity.
+func (n *Node) ID() string { return n.id }
+
+// Timing is how fast this cluster notices and decides.
+func (n *Node) Timing() Timing { return n.cfg.Timing }
+
+// Started is closed when Run has opened the log and everything answers.
+func (n *Node) Started() <-chan struct{} { return n.started }
+
+// CaughtUp is closed when this node's state has reached, once since its start, what the cluster had committed then.
+func (n *Node) CaughtUp() <-chan struct{} { return n.caught }
+
+// up says whether Run has started Raft.
+func (n *Node) up() bool {
+	select {
+	case <-n.started:
+		return true
+	default:
+		return false
+	}
+}
+
+// readyReign is the present generation, if it is ready.
+func (n *Node) readyReign() (*reign, error) {
+	r := n.reign.Load()
+	switch {
+	case r == nil && !n.up():
+		return nil, ErrNotReady
+	case r == nil:
+		return nil, ErrNotLeader
+	case !r.ready.Load() && n.raft.State() != raft.Leader:
+		return nil, ErrNotLeader
+	case !r.ready.Load():
+		return nil, fmt.Errorf("%w: it took over just now", ErrNotReady)
+	}
+	return r, nil
+}
+
+// applied is the state machine's hook, called from its goroutine after every entry.
+func (n *Node) applied(a Applied) {
+	if r := n.reign.Load(); r != nil {
+		r.proposer.applied(a)
+	}
+}
+
+// machineFailed is the state machine's hook for an entry that it can neither apply nor skip.
+func (n *Node) machineFailed(err error) {
+	n.log.Error("this master stops: an entry of the log cannot be applied. Nothing is lost; start a version that knows it",
+		"err", err, "version", n.cfg.Version, "level", n.cfg.Level)
+	n.die(fmt.Errorf("%w: %w", ErrStateMachine, err), ExitStateMachine)
+}
+
+// die ends the process, or Run where the process is not ours to end.
+func (n *Node) die(err error, code int) {
+	if r := n.reign.Load(); r != nil {
+		r.ready.Store(false)
+	}
+	select {
+	case n.fatal <- err:
+	default:
+	}
+	if n.cfg.Exit != nil {
+		// Not on the caller's goroutine: the state machine's may hold what others wait for.
+		go n.cfg.Exit(code)
+	}
+}
+
+// nameOf is a node's name where it is known, else its id.
+func (n *Node) nameOf(id string) string {
+	if id == n.id {
+		return n.cfg.Name
+	}
+	if m, ok := n.cfg.Gossip.Member(id); ok && m.Name != "" {
+		return m.Name
+	}
+	if m, ok := n.machine.View().Master(id); ok && m.Name != "" {
+		return m.Name
+	}
+	return id
+}
+
+// Address is where a master is reached now: what gossip heard last, else what the configuration says. It is what the
+// transport's Resolve should ask.
+func (n *Node) Address(id string) (string, bool) {
+	if a, ok := n.cfg.Gossip.Address(id); ok {
+		return a, true
+	}
+	if !n.up() {
+		return "", false
+	}
+	_, servers := n.configuration()
+	for _, s := range servers {
+		if string(s.ID) == id && s.Address != "" {
+			return string(s.Address), true
+		}
+	}
+	return "", false
+}
+
+var _ http.Handler = (*peerServer)(nil)

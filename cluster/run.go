@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scaleout/cluster/gossip"
+	"scaleout/cluster/leader"
+	"scaleout/cluster/transport"
+)
+
+const (
+	snapshotEntries = 8192
+	snapshotBytes   = 64 << 20
+	trailingEntries = 2 * snapshotEntries // a follower that was away for one snapshot still catches up from the log
+	trailingBytes   = 2 * snapshotBytes
+	shutdownLimit   = 15 * time.Second
+)
+
+func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(n.id)
+	c.HeartbeatTimeout = n.cfg.Timing.Heartbeat
+	c.ElectionTimeout = n.cfg.Timing.Election
+	c.LeaderLeaseTimeout = n.cfg.Timing.Lease
+	c.CommitTimeout = n.cfg.Timing.Commit
+	c.MaxAppendEntries = 64    // the library counts entries, and ours are big
+	c.BatchApplyCh = false     // it would break the bound on how long an entry waits for Raft
+	c.ShutdownOnRemove = false // a removed node says so and waits for its operator; a shut down one only looks broken
+	c.TrailingLogs = trailingEntries
+	c.SnapshotThreshold = snapshotEntries
+	c.SnapshotInterval = 20 * time.Second
+	c.NotifyCh = notify
+	c.Logger = transport.HCLog(n.log).Named("raft")
+	c.NoLegacyTelemetry = true
+	return c
+}
+
+// Run takes part in the cluster until ctx ends, and returns when everything that it started has ended: duties first,
+// then gossip, peer connections and Raft. It returns an error when the node cannot go on: the log cannot be opened, the
+// state machine failed, the disk stalls.
+//
+// Before cancelling ctx, a master that stops in good order calls StepDown and answers what it holds.
+func (n *Node) Run(ctx context.Context) error {
+	// Buffered: between the end of the last generation and Raft's own end nobody reads it.
+	notify := make(chan bool, 16)
+	n.wire = n.cfg.Transport.Raft()
+	had := !n.cfg.Dir.New()
+	var err error
+	n.raft, err = raft.NewRaft(n.raftConfig(notify), n.machine, n.cfg.Dir.Log(), n.cfg.Dir.Log(), n.cfg.Dir.Snapshots(), n.wire)
+	if err != nil {
+		return fmt.Errorf("cluster: open the log: %w", err)
+	}
+	if err := n.checkState(); err != nil {
+		return errors.Join(err, n.shutdown())
+	}
+	close(n.started)
+	n.announce(func(m *gossip.Meta) { m.HasState = had })
+
+	life, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var background, gossiping sync.WaitGroup
+	quiet, silence := context.WithCancel(context.WithoutCancel(ctx))
+	defer silence()
+	gossiping.Go(func() {
+		if err := n.cfg.Gossip.Run(quiet); err != nil {
+			end(err)
+		}
+	})
+	reigning := make(chan struct{})
+	go func() {
+		defer close(reigning)
+		_ = n.runner().Run(life, notify)
+	}()
+	for _, loop := range []func(context.Context){n.watchLeader, n.watchDisk, n.form, n.catchUp, n.watchLog} {
+		background.Go(func() { loop(life) })
+	}
+
+	select {
+	case <-life.Done():
+	case err := <-n.fatal:
+		end(err)
+	}
+	n.stopping.Store(true)
+	end(nil)
+	<-reigning
+	background.Wait()
+	silence()
+	gossiping.Wait()
+	n.cfg.Transport.ClosePeerConnections()
+	err = n.shutdown()
+	if cause := context.Cause(life); ctx.Err() == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+// shutdown ends Raft. A stalled disk or a failed state machine can hold it up for ever, so the wait is bounded.
+func (n *Node) shutdown() error {
+	done := make(chan error, 1)
+	go func() { done <- n.raft.Shutdown().Error() }()
+	select {
+	case err := <-done:
+		// Watchers of futures end with Raft, but for those that it never answers.
+		ended := make(chan struct{})
+		go func() { n.futures.Wait(); close(ended) }()
+		select {
+		case <-ended:
+		case <-time.After(time.Second):
+		}
+		return err
+	case <-time.After(shutdownLimit):
+		return fmt.Errorf("cluster: raft did not end within %v", shutdownLimit)
+	}
+}
+
+// checkState refuses a state that this program or this certificate does not fit.
+func (n *Node) checkState() error {
+	v := n.machine.View()
+	if have := v.Level(); have > n.cfg.Level {
+		return fmt.Errorf("cluster: %w: the state of this master is at level %d, this program (version %s) knows levels up to %d; start the newer version again",
+			ErrLevel, have, n.cfg.Version, n.cfg.Level)
+	}
+	if id := v.ClusterID(); id != "" && id != n.cfg.ClusterID {
+		return fmt.Errorf("cluster: the data directory belongs to cluster %s, the certificate to cluster %s; use the certificates of the first, or an empty directory",
+			id, n.cfg.ClusterID)
+	}
+	return nil
+}
+
+func (n *Node) announce(change func(*gossip.Meta)) {
+	if err := n.cfg.Gossip.Update(change); err != nil {
+		n.log.Warn("gossip could not be updated", "err", err)
+	}
+}
+
+// runner makes leadership a scope.
+func (n *Node) runner() leader.Runner {
+	own := []leader.Duty{
+		{Name: "clock", Run: n.clockDuty},
+		{Name: "idle", Run: n.idleDuty},
+		{Name: "promote", Run: n.promoteDuty},
+		{Name: "level", Run: n.levelDuty},
+	}
+	return leader.Runner{
+		Establish: n.establish,
+		Ready:     n.nowReady,
+		Unready:   n.unready,
+		Duties:    append(own, n.cfg.Duties...),
+		Drop:      n.drop,
+		Abandon:   n.abandon,
+		Logger:    n.log,
+	}
+}

@@ -1,0 +1,180 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scaleout/cluster/gossip"
+)
+
+// Transfer hands leadership to the voter id, or to the best one when id is empty. It returns nil when this node leads no
+// more. Only the leader can.
+func (n *Node) Transfer(ctx context.Context, id string) error {
+	if _, err := n.leading(); err != nil {
+		return err
+	}
+	return n.handOver(ctx, id)
+}
+
+// StepDown prepares to stop: nothing is handed to this node any more, and if it leads, it hands leadership over. It
+// returns nil when this node does not lead, or is the only voter and nobody could take over.
+func (n *Node) StepDown(ctx context.Context) error {
+	n.stopping.Store(true)
+	n.announce(func(m *gossip.Meta) { m.Stopping = true })
+	if !n.up() || n.raft.State() != raft.Leader {
+		return nil
+	}
+	if _, servers := n.configuration(); len(voterIDs(servers)) < 2 {
+		return nil
+	}
+	return n.handOver(ctx, "")
+}
+
+// candidate is a voter that could lead.
+type candidate struct {
+	server raft.Server
+	name   string
+	older  bool // it knows less than we do, though enough for the cluster's level
+	last   uint64
+}
+
+// handOver tries one voter after the other, once each. Raft gives up a try after an election time-out and refuses
+// writes meanwhile, so the order matters: the first should be the one that needs the least.
+func (n *Node) handOver(ctx context.Context, id string) error {
+	n.handing.Lock()
+	defer n.handing.Unlock()
+	list, err := n.candidates(ctx, id)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range list {
+		if n.raft.State() != raft.Leader {
+			return nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		started := time.Now()
+		err := n.handTo(ctx, c.server)
+		if err == nil {
+			n.log.Info("leadership handed over", "node", c.name, "id", string(c.server.ID), "took", time.Since(started).Round(time.Millisecond))
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
+	}
+	if n.raft.State() != raft.Leader {
+		return nil
+	}
+	return fmt.Errorf("%w: no master took over: %w", ErrRefused, errors.Join(append(errs, ctx.Err())...))
+}
+
+// candidates are the voters that may take over, the best first.
+func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error) {
+	_, servers := n.configuration()
+	if want == n.id {
+		return nil, fmt.Errorf("%w: %s leads already", ErrRefused, n.cfg.Name)
+	}
+	if want != "" {
+		s, ok := findServer(servers, want)
+		if !ok {
+			return nil, fmt.Errorf("%w: %q", ErrUnknownMember, want)
+		}
+		if s.Suffrage != raft.Voter {
+			return nil, fmt.Errorf("%w: %s is not a voter yet", ErrRefused, n.nameOf(want))
+		}
+		servers = []raft.Server{s}
+	}
+	var ids []string
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter && string(s.ID) != n.id {
+			ids = append(ids, string(s.ID))
+		}
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("%w: there is no other voter", ErrRefused)
+	}
+	level := n.machine.View().Level()
+	var list []candidate
+	var errs []error
+	for id, a := range n.peers.statuses(ctx, ids, max(n.cfg.Timing.Election, 500*time.Millisecond)) {
+		name := n.nameOf(id)
+		contact, heard := n.wire.Contact(raft.ServerID(id))
+		switch {
+		case a.err != nil:
+			errs = append(errs, fmt.Errorf("%s does not answer: %w", name, a.err))
+		case a.Stopping:
+			errs = append(errs, fmt.Errorf("%s is stopping too", name))
+		case a.Level < level:
+			errs = append(errs, fmt.Errorf("%s runs an older version (level %d)", name, a.Level))
+		case !heard || time.Since(contact) > 2*n.cfg.Timing.Heartbeat:
+			errs = append(errs, fmt.Errorf("%s has not answered Raft for a while", name))
+		default:
+			s, _ := findServer(servers, id)
+			list = append(list, candidate{server: s, name: name, older: a.Level < n.cfg.Level, last: a.LastIndex})
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%w: no master can take over: %w", ErrRefused, errors.Join(errs...))
+	}
+	slices.SortFunc(list, func(a, b candidate) int {
+		if a.older != b.older {
+			if a.older {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(cmp.Compare(b.last, a.last), cmp.Compare(a.server.ID, b.server.ID))
+	})
+	return list, nil
+}
+
+// handTo makes one attempt.
+func (n *Node) handTo(ctx context.Context, s raft.Server) error {
+	limit, cancel := context.WithTimeout(ctx, 3*n.cfg.Timing.Election)
+	defer cancel()
+	err := n.await(limit, n.raft.LeadershipTransferToServer(s.ID, s.Address))
+	// The future answers when the attempt is over; what counts is who leads.
+	for range 10 {
+		if n.raft.State() != raft.Leader {
+			return nil
+		}
+		if err != nil || !pauseFor(limit, n.cfg.Timing.Election/20) {
+			break
+		}
+	}
+	if err == nil {
+		err = errors.New("it did not take over in time")
+	}
+	return err
+}
+
+// await waits for a Raft future, but no longer than ctx: some are never answered, and then only their watcher waits on.
+func (n *Node) await(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	n.futures.Go(func() { done <- f.Error() })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// leading is the present generation, ready or not.
+func (n *Node) leading() (*reign, error) {
+	if !n.up() {
+		return nil, ErrNotReady
+	}
+	r := n.reign.Load()
+	if r == nil || n.raft.State() != raft.Leader {
+		return nil, ErrNotLeader
+	}
+	return r, nil
+}

@@ -1,0 +1,300 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Leader is who leads, as far as one node knows.
+type Leader struct {
+	ID      string
+	Name    string
+	Address string // "host:port"
+	Term    uint64
+	Since   time.Time // when this node learned it
+}
+
+// leaderView remembers who leads in which term and wakes those who wait for a change.
+type leaderView struct {
+	mu      sync.Mutex
+	id      string
+	address string
+	term    uint64
+	since   time.Time
+	changed chan struct{}
+	pokes   chan struct{}
+}
+
+func newLeaderView() *leaderView {
+	return &leaderView{changed: make(chan struct{}), pokes: make(chan struct{}, 1)}
+}
+
+// poke makes the watcher look again. It never blocks.
+func (v *leaderView) poke() {
+	select {
+	case v.pokes <- struct{}{}:
+	default:
+	}
+}
+
+// see takes what Raft says now; force wakes waiters although leader and term are the same.
+func (v *leaderView) see(id, address string, term uint64, force bool) (changed bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	same := v.id == id && v.term == term
+	if same && !force {
+		return false
+	}
+	if !same {
+		v.since = time.Now()
+	}
+	v.id, v.address, v.term = id, address, term
+	close(v.changed)
+	v.changed = make(chan struct{})
+	return !same
+}
+
+func (v *leaderView) wait() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.changed
+}
+
+// Leader is who leads, as far as this node knows: a belief. False: nobody is known to.
+func (n *Node) Leader() (Leader, bool) {
+	if !n.up() {
+		return Leader{}, false
+	}
+	address, id := n.raft.LeaderWithID()
+	if id == "" {
+		return Leader{}, false
+	}
+	l := Leader{ID: string(id), Name: n.nameOf(string(id)), Address: string(address), Term: n.raft.CurrentTerm()}
+	if string(id) == n.id {
+		l.Address = n.cfg.AdvertiseAddress
+	} else if a, ok := n.cfg.Gossip.Address(l.ID); ok {
+		l.Address = a
+	}
+	n.view.mu.Lock()
+	if n.view.id == l.ID && n.view.term == l.Term {
+		l.Since = n.view.since
+	} else {
+		l.Since = time.Now()
+	}
+	n.view.mu.Unlock()
+	return l, true
+}
+
+// LeaderChanged is closed when this node hears of another leader, of none, or of a higher term, and when it becomes or
+// ceases to be a ready leader itself.
+func (n *Node) LeaderChanged() <-chan struct{} { return n.view.wait() }
+
+// IsLeader is the Raft term in which this node leads, and whether it is ready to take calls; zero when it does not
+// lead. It is a belief: Read proves it.
+func (n *Node) IsLeader() (term uint64, ready bool) {
+	r := n.reign.Load()
+	if r == nil {
+		return 0, false
+	}
+	return r.term, r.ready.Load()
+}
+
+// State is what this node is at the moment.
+type State string
+
+// The states of a node.
+const (
+	StateStarting  State = "starting"
+	StateEmpty     State = "empty" // no cluster yet: it waits for others to form or to join one
+	StateFollower  State = "follower"
+	StateCandidate State = "candidate"
+	StateLeader    State = "leader"
+	StateNonvoter  State = "nonvoter"
+	StateRemoved   State = "removed"
+	StateStopping  State = "stopping"
+)
+
+// State is what this node is at the moment.
+func (n *Node) State() State {
+	switch {
+	case !n.up():
+		return StateStarting
+	case n.stopping.Load():
+		return StateStopping
+	case n.removed.Load():
+		return StateRemoved
+	}
+	_, servers := n.configuration()
+	self, member := findServer(servers, n.id)
+	switch {
+	case !member:
+		return StateEmpty
+	case self.Suffrage != raft.Voter:
+		return StateNonvoter
+	}
+	switch n.raft.State() {
+	case raft.Leader:
+		return StateLeader
+	case raft.Candidate:
+		return StateCandidate
+	case raft.Shutdown:
+		return StateStopping
+	}
+	return StateFollower
+}
+
+// Waiting says what an empty master waits for, in a sentence; "" when it is a member.
+func (n *Node) Waiting() string { return n.boot.sentence() }
+
+// watchLeader follows leader and term. Raft's observations are dropped when nobody takes them, so they only make it
+// look; a slow tick covers the rest.
+func (n *Node) watchLeader(ctx context.Context) {
+	seen := make(chan raft.Observation, 64)
+	observer := raft.NewObserver(seen, false, func(o *raft.Observation) bool {
+		switch o.Data.(type) {
+		case raft.LeaderObservation, raft.RaftState, raft.RequestVoteRequest:
+			return true
+		}
+		return false
+	})
+	n.raft.RegisterObserver(observer)
+	defer n.raft.DeregisterObserver(observer)
+	tick := time.NewTicker(n.cfg.Timing.Election / 4)
+	defer tick.Stop()
+	_, higher := n.wire.HigherTerm()
+	for {
+		force := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-seen:
+		case <-n.view.pokes:
+			force = true
+		case <-higher:
+			_, higher = n.wire.HigherTerm()
+		case <-tick.C:
+		}
+		heard, _ := n.wire.HigherTerm()
+		address, id := n.raft.LeaderWithID()
+		if n.view.see(string(id), string(address), max(n.raft.CurrentTerm(), heard), force) && id != "" {
+			n.log.Info("leader", "node", n.nameOf(string(id)), "id", string(id), "term", n.raft.CurrentTerm())
+		}
+		n.noteMembership()
+	}
+}
+
+// noteMembership notices that this node has been removed.
+func (n *Node) noteMembership() {
+	_, servers := n.configuration()
+	_, member := findServer(servers, n.id)
+	gone := len(servers) > 0 && !member && n.raft.State() != raft.Leader
+	if gone && !n.removed.Swap(true) {
+		n.log.Error("this master is not a member of its cluster any more; to bring the machine back, start it with an empty data directory")
+	} else if _, leader := n.raft.LeaderWithID(); member && leader != "" && n.removed.Swap(false) {
+		n.log.Info("this master is a member of its cluster again")
+	}
+}
+
+// Member is one master as seen from this one.
+type Member struct {
+	ID          string
+	Name        string
+	Address     string
+	Self        bool
+	Leader      bool
+	Role        string // "voter", "nonvoter"; "outside" for one that gossip knows and the configuration does not
+	Alive       bool   // gossip hears it, or it answered
+	Version     string
+	Level       int
+	State       State
+	Stopping    bool
+	LastIndex   uint64
+	Applied     uint64
+	Lag         uint64        // entries that this node has and it has not
+	LastContact time.Time     // leader only: when it last answered Raft
+	ClockOffset time.Duration // how far its clock is ahead of this node's
+	ClockKnown  bool
+	FreeBytes   uint64
+	Err         string // why it did not answer
+}
+
+// Members are all masters, by name. It asks each one, for half a second at most.
+func (n *Node) Members(ctx context.Context) []Member {
+	if !n.up() {
+		return nil
+	}
+	_, servers := n.configuration()
+	seen := make(map[string]*Member)
+	for _, s := range servers {
+		m := &Member{ID: string(s.ID), Address: string(s.Address), Role: "voter"}
+		if s.Suffrage != raft.Voter {
+			m.Role = "nonvoter"
+		}
+		seen[m.ID] = m
+	}
+	for _, g := range n.cfg.Gossip.Members() {
+		m := seen[g.ID]
+		if m == nil {
+			m = &Member{ID: g.ID, Role: "outside"}
+			seen[g.ID] = m
+		}
+		m.Name, m.Address, m.Version, m.Level, m.Stopping, m.Alive = g.Name, g.Address, g.Version, g.Level, g.Stopping, true
+	}
+	ids := make([]string, 0, len(seen))
+	for id := range seen {
+		if id != n.id {
+			ids = append(ids, id)
+		}
+	}
+	answers := n.peers.statuses(ctx, ids, 500*time.Millisecond)
+	own := n.status()
+	_, leader := n.raft.LeaderWithID()
+	leads := n.raft.State() == raft.Leader
+	list := make([]Member, 0, len(seen))
+	for id, m := range seen {
+		m.Self, m.Leader = id == n.id, id == string(leader)
+		s, err := own, error(nil)
+		if !m.Self {
+			a := answers[id]
+			s, err = a.Status, a.err
+			if offset, ok := n.clocks.offset(id); ok {
+				m.ClockOffset, m.ClockKnown = offset, true
+			}
+			if at, ok := n.wire.Contact(raft.ServerID(id)); ok && leads {
+				m.LastContact = at
+			}
+		}
+		if err != nil {
+			m.Err = err.Error()
+		} else {
+			m.Alive, m.Stopping = true, s.Stopping
+			m.Version, m.Level, m.State = s.Version, s.Level, State(s.State)
+			m.LastIndex, m.Applied, m.FreeBytes = s.LastIndex, s.AppliedIndex, s.FreeBytes
+			m.Name = s.Name
+			if own.LastIndex > s.LastIndex {
+				m.Lag = own.LastIndex - s.LastIndex
+			}
+		}
+		if m.Name == "" {
+			m.Name = n.nameOf(id)
+		}
+		list = append(list, *m)
+	}
+	slices.SortFunc(list, func(a, b Member) int {
+		if a.Name != b.Name {
+			if a.Name < b.Name {
+				return -1
+			}
+			return 1
+		}
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return list
+}

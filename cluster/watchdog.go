@@ -1,0 +1,109 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// watchDisk ends a leader whose disk stalls. While Raft stores an entry it does nothing else: it cannot transfer,
+// verify or shut down, and its heartbeats, which need no disk, keep the others from electing. So this runs outside
+// Raft, shares no lock with it, and cuts its connections.
+//
+// It also tells when the followers are the ones that do not take entries; that is no reason to end.
+func (n *Node) watchDisk(ctx context.Context) {
+	limit := n.cfg.Timing.stall()
+	tick := time.NewTicker(limit / 20)
+	defer tick.Stop()
+	var complained time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		writing := n.cfg.Dir.Log().Writing()
+		if n.raft.State() != raft.Leader {
+			continue
+		}
+		if writing >= limit {
+			n.giveUp(writing)
+			return
+		}
+		r := n.reign.Load()
+		if r == nil {
+			continue
+		}
+		if waits := r.proposer.oldest(); waits >= limit && writing < limit/2 {
+			n.metrics.slowFollowers.Set(waits.Seconds())
+			if time.Since(complained) > 30*time.Second {
+				complained = time.Now()
+				n.log.Warn("an entry is not being committed although this master's disk answers: too few other masters take entries",
+					"for", waits.Round(time.Millisecond), "term", r.term)
+			}
+		} else {
+			n.metrics.slowFollowers.Set(0)
+		}
+	}
+}
+
+// giveUp lets the others elect: not ready, cut, a line in the log if that is possible at all, exit.
+func (n *Node) giveUp(writing time.Duration) {
+	if r := n.reign.Load(); r != nil {
+		r.ready.Store(false)
+	}
+	n.cfg.Transport.CutRaft()
+	logged := make(chan struct{})
+	go func() {
+		defer close(logged)
+		n.log.Error("this master ends itself: a write to its disk does not end, and while it leads nobody else can",
+			"for", writing.Round(time.Millisecond), "limit", n.cfg.Timing.stall(), "path", n.cfg.Dir.Path())
+	}()
+	select {
+	case <-logged:
+	case <-time.After(200 * time.Millisecond): // the log may be on the same disk
+	}
+	n.die(fmt.Errorf("%w: a write has been running for %v", ErrStalled, writing.Round(time.Millisecond)), ExitStalled)
+}
+
+// watchLog takes a snapshot when the log has grown by so many bytes, whatever the number of entries: Raft itself counts
+// entries only, and ours are big.
+func (n *Node) watchLog(ctx context.Context) {
+	log := n.cfg.Dir.Log()
+	base := uint64(0)
+	for pauseFor(ctx, 5*time.Second) {
+		size := log.Bytes()
+		base = min(base, size) // old entries were deleted
+		if size-base < snapshotBytes {
+			continue
+		}
+		n.keepTrailing(size)
+		err := n.await(ctx, n.raft.Snapshot())
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && err != raft.ErrNothingNewToSnapshot:
+			n.log.Warn("a snapshot failed; it will be tried again", "err", err)
+			continue
+		}
+		base = log.Bytes()
+		n.log.Info("the log was snapshotted because of its size", "bytes", size, "left", base)
+	}
+}
+
+// keepTrailing makes Raft keep about so many bytes of entries behind a snapshot, for followers that lag a little.
+func (n *Node) keepTrailing(size uint64) {
+	first, err1 := n.cfg.Dir.Log().FirstIndex()
+	last, err2 := n.cfg.Dir.Log().LastIndex()
+	if err1 != nil || err2 != nil || last <= first {
+		return
+	}
+	average := max(size/(last-first+1), 1)
+	c := n.raft.ReloadableConfig()
+	c.TrailingLogs = min(max(trailingBytes/average, 256), trailingEntries)
+	if err := n.raft.ReloadConfig(c); err != nil {
+		n.log.Warn("the number of log entries kept could not be set", "err", err)
+	}
+}
