@@ -18,7 +18,7 @@ func clusterViews() []*View {
 				{Name: "property_name", Type: NVarChar(256), Doc: "name of the property"},
 				{Name: "property_value", Type: NVarCharMax, Nullable: true, Doc: "its value"},
 			},
-			Rows: rowsOf(masterProperties, func(_ *Query, p property) Row { return Row{p.name, p.value} }),
+			Rows: rowsOf(masterProperties, func(_ *Query, p setting) Row { return Row{p.name, p.value} }),
 		},
 		{
 			Name: "master_nodes", Permission: anyUser, Key: []string{"node_id"},
@@ -76,7 +76,7 @@ func clusterViews() []*View {
 				{Name: "property_name", Type: NVarChar(256), Doc: "name of the property"},
 				{Name: "property_value", Type: NVarChar(256), Nullable: true, Doc: "its value"},
 			},
-			Rows: rowsOf(catalogProperties, func(_ *Query, p property) Row { return Row{p.name, p.value} }),
+			Rows: rowsOf(catalogProperties, func(_ *Query, p setting) Row { return Row{p.name, p.value} }),
 		},
 	}
 }
@@ -92,13 +92,13 @@ func lastContact(q *Query, w *Worker) command.Time {
 	return last
 }
 
-type property struct {
+type setting struct {
 	name  string
 	value any
 }
 
 // masterProperties are the leader's seven rows; before its first heartbeat their values are NULL.
-func masterProperties(q *Query) iter.Seq[property] {
+func masterProperties(q *Query) iter.Seq[setting] {
 	var leader command.MasterBeat
 	for m := range q.View.Masters() {
 		if m.Leader {
@@ -112,7 +112,7 @@ func masterProperties(q *Query) iter.Seq[property] {
 	if leader.LastOnline != 0 {
 		online = Text(DateTimeOffset, leader.LastOnline)
 	}
-	return slices.Values([]property{
+	return slices.Values([]setting{
 		{"CLUSTER_LOGDB_SERVER", orNull(leader.Instance)},
 		{"LAST_ONLINE_TIME", online},
 		{"MACHINE_IP", orNull(leader.IP)},
@@ -124,7 +124,7 @@ func masterProperties(q *Query) iter.Seq[property] {
 }
 
 // initialProperties are the catalog's settings as long as nobody changed them.
-var initialProperties = []property{
+var initialProperties = []setting{
 	{"DEFAULT_EXECUTION_MODE", "1"},
 	{"ENCRYPTION_ALGORITHM", "AES_256"},
 	{"IS_SCALEOUT_ENABLED", "True"},
@@ -140,14 +140,14 @@ var initialProperties = []property{
 }
 
 // catalogProperties are the initial ones overlaid with what the state holds.
-func catalogProperties(q *Query) iter.Seq[property] {
+func catalogProperties(q *Query) iter.Seq[setting] {
 	list := slices.Clone(initialProperties)
 	for name, value := range q.View.Properties() {
-		i := slices.IndexFunc(list, func(p property) bool { return strings.EqualFold(p.name, name) })
+		i := slices.IndexFunc(list, func(p setting) bool { return strings.EqualFold(p.name, name) })
 		if i >= 0 {
 			list[i].value = value
 		} else {
-			list = append(list, property{name, value})
+			list = append(list, setting{name, value})
 		}
 	}
 	return slices.Values(list)
