@@ -164,19 +164,21 @@ func Sweep(folder string) (gone bool, err error) {
 	if _, err := ReadExit(folder); err == nil {
 		return true, nil
 	}
-	detail := "its guard process never started it"
+	// The guard writes its state before it starts anything: no state, nothing ran.
+	e := Exit{Reason: StartFailed, Code: -1, Detail: "its guard process never started it"}
 	st, err := readState(folder)
 	if err == nil {
-		detail = "its guard process died and the package with it"
+		e.Reason, e.Detail = Lost, "its guard process died and the package with it"
 		if err := killLeft(st, killTimeout); err != nil {
 			return false, fmt.Errorf("%w: %s: %w", ErrNotGone, folder, err)
 		}
 		removeAll(st.Remove)
 		os.Remove(st.Socket)
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		detail = "its guard process died and left no readable state"
+		e.Reason, e.Detail = Lost, "its guard process died and left no readable state"
 	}
-	return true, writeExit(folder, Exit{Reason: Lost, Code: -1, Detail: detail, Ended: time.Now()})
+	e.Ended = time.Now()
+	return true, writeExit(folder, e)
 }
 
 // Folder is the task folder.

@@ -504,6 +504,9 @@ func TestFolderWithoutGuardIsLost(t *testing.T) {
 	if _, err := Adopt(spec.Folder); !errors.Is(err, ErrGone) {
 		t.Fatal(err)
 	}
+	if e, err := ReadExit(spec.Folder); err != nil || e.Reason != StartFailed {
+		t.Fatalf("exit %+v, %v", e, err)
+	}
 	// The guard that comes late must not start what was declared lost.
 	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "ended already") {
 		t.Fatalf("started: %v", err)

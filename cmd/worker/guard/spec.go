@@ -28,7 +28,7 @@ const (
 	DefaultKillBefore     = 5 * time.Second
 	DefaultGrace          = 10 * time.Second
 	DefaultLinger         = time.Second
-	DefaultMaxOutputBytes = 64 << 20
+	DefaultMaxOutputBytes = 16 << 20
 )
 
 // Spec says what to run and within which bounds. It reaches the guard through a pipe: nothing of it is written to disk.
@@ -43,7 +43,7 @@ type Spec struct {
 	KillBefore time.Duration `json:"kill_before"`      // how long before the deadline killing starts; 0 is 5 s
 	Grace      time.Duration `json:"grace"`            // between a stop's polite signal and the kill; 0 is 10 s
 	Linger     time.Duration `json:"linger"`           // what children may take to end after the package's own process did; 0 is 1 s
-	MaxOutput  int64         `json:"max_output"`       // bytes of the output file; 0 is 64 MiB
+	MaxOutput  int64         `json:"max_output"`       // bytes of the output file; 0 is 16 MiB
 	Remove     []string      `json:"remove,omitempty"` // files with secrets, removed when the package has ended
 }
 
@@ -71,7 +71,7 @@ const (
 	Stopped     Reason = "stopped"      // after Stop
 	Killed      Reason = "killed"       // after Kill
 	Deadline    Reason = "deadline"     // its deadline came
-	StartFailed Reason = "start_failed" // it never ran; Detail says why
+	StartFailed Reason = "start_failed" // it never ran at all; Detail says why
 	Lost        Reason = "lost"         // its guard died before it could say; nothing of the tree is left
 )
 

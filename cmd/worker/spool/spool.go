@@ -165,7 +165,8 @@ func (s *Spool) Shut() error {
 	return errors.Join(errs...)
 }
 
-// AddReport stores a final report. A second one for the same attempt changes nothing: the first word counts.
+// AddReport stores a final report. A second one for the same attempt changes nothing: the first word counts. When the
+// disk refuses it, it is offered all the same as long as this process lives: a worker that cannot write should be heard.
 func (s *Spool) AddReport(r Report) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,12 +178,9 @@ func (s *Spool) AddReport(r Report) error {
 	if err != nil {
 		return fmt.Errorf("spool: report: %w", err)
 	}
-	if err := writeFile(s.dir, r.Key.String()+reportSuffix, data); err != nil {
-		return err
-	}
 	s.reports[r.Key] = r
 	s.order = append(s.order, r.Key)
-	return nil
+	return writeFile(s.dir, r.Key.String()+reportSuffix, data)
 }
 
 // Reports are the reports that no master has taken yet, oldest first.

@@ -1,0 +1,89 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+const agentFile = "agent.json"
+
+// agentID is the worker's id: the configured one, else the one of the data directory, made at the first start.
+func agentID(cfg Config) (string, error) {
+	if cfg.AgentID != "" {
+		return cfg.AgentID, nil
+	}
+	path := filepath.Join(cfg.DataDirectory, agentFile)
+	var doc struct {
+		AgentID string `json:"agent_id"`
+	}
+	data, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		doc.AgentID = strings.ToUpper(uuid.NewString())
+		return doc.AgentID, writeJSON(path, doc)
+	case err != nil:
+		return "", fmt.Errorf("worker: %w", err)
+	}
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return "", fmt.Errorf("worker: %s: %w", path, err)
+	}
+	id, err := uuid.Parse(doc.AgentID)
+	if err != nil {
+		return "", fmt.Errorf("worker: %s: agent_id %q is not a GUID", path, doc.AgentID)
+	}
+	return strings.ToUpper(id.String()), nil
+}
+
+// userAccount is the account that packages run under.
+func userAccount() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	for _, name := range []string{"USER", "USERNAME", "LOGNAME"} {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}
+
+func hostname() string {
+	if name, err := os.Hostname(); err == nil {
+		return name
+	}
+	return "unknown"
+}
+
+// writeJSON replaces a file as a whole, durably.
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("worker: write %s: %w", path, err)
+	}
+	return nil
+}
