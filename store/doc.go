@@ -28,10 +28,14 @@
 //     refers to them. Each log entry carries a checksum, checked when the directory is
 //     opened and when the entry is read from disk. After a failed fsync nobody knows
 //     what the disk holds, so the log takes no further write until it is opened anew.
+//     The whole file is examined before the database library maps it, since that library
+//     trusts its pages. One thing cannot be told apart: a meta page torn by a loss of power, which
+//     nobody was told about, and one damaged later; both times the one before it is used.
 //   - Log entries are deleted in steps, from the end that keeps what remains free of
 //     holes, so that a crash between two steps leaves a log that Raft can use.
 //   - Snapshots are the Raft library's own file format, with its checksum; left-overs of
-//     snapshots that were never finished are removed when the directory is opened.
+//     snapshots that were never finished are removed when the directory is opened. An older one
+//     stands in for a damaged one only when the log leads on from it without a hole.
 //   - Blobs are verified while they are written, before they get their name, and again
 //     whenever they are read. A damaged one is set aside in blobs/quarantine, so that
 //     it counts as missing and is fetched again from another node.

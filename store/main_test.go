@@ -138,6 +138,7 @@ type gated struct {
 	LogStore
 	hold  chan struct{} // nil or closed: writes pass
 	fail  error
+	late  error // instead of a success: written, and yet not known to be
 	calls chan string
 }
 
@@ -155,7 +156,7 @@ func (g *gated) StoreLogs(l []*raft.Log) error {
 	if err := g.pass("store"); err != nil {
 		return err
 	}
-	return g.LogStore.StoreLogs(l)
+	return errors.Join(g.LogStore.StoreLogs(l), g.late)
 }
 
 func (g *gated) DeleteRange(a, b uint64) error {
