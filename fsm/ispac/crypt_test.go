@@ -1,6 +1,7 @@
 package ispac
 
 import (
+	"crypto/cipher"
 	"strings"
 	"testing"
 )
@@ -177,7 +178,7 @@ func TestDamagedSecrets(t *testing.T) {
 		"IV no base64":   {edit(good, paramsPart, replace(`SSIS:IV="MTIz`, `SSIS:IV="????`)), ErrFormat, paramsPart},
 		"text no base64": {edit(good, paramsPart, replace(`SSIS:IV="MTIzNDU2Nzg=">`, `SSIS:IV="MTIzNDU2Nzg=">?`)), ErrFormat, paramsPart},
 		"text cut":       {edit(good, paramsPart, replace(`SSIS:IV="MTIzNDU2Nzg=">`, `SSIS:IV="MTIzNDU2Nzg=">AAAA`)), ErrFormat, paramsPart},
-		"other element":  {edit(good, paramsPart, sealedAs("Parameter", "2017")), ErrFormat, paramsPart},
+		"other element":  {edit(good, paramsPart, sealedAs("Parameter", "2017-05-30")), ErrFormat, paramsPart},
 		"no verifier":    {edit(good, manifestPart, noVerifier), nil, ""},
 		"verifier says other": {edit(edit(good, manifestPart, noVerifier), manifestPart, replace(`<SSIS:Property SSIS:Name="FormatVersion">`,
 			seal(t, "ssis123", "Property", `SSIS:Name="PasswordVerifier"`, "OTHER")+`<SSIS:Property SSIS:Name="FormatVersion">`)), ErrWrongPassword, manifestPart},
@@ -212,6 +213,13 @@ func TestKeyDerivation(t *testing.T) {
 	for _, c := range []struct{ iv, sealed []byte }{{nil, nil}, {make([]byte, 8), nil}, {make([]byte, 8), make([]byte, 7)}, {make([]byte, 7), make([]byte, 8)}, {make([]byte, 8), make([]byte, 64)}} {
 		if plain, err := key.decrypt(c.iv, c.sealed); err == nil {
 			t.Errorf("%d bytes under an IV of %d decrypt to %q", len(c.sealed), len(c.iv), plain)
+		}
+	}
+	for plain, good := range map[string]bool{"AAAAAA\x02\x02": true, "AAAAAA\x01\x02": false, "AAAAAAA\x00": false, "AAAAAAA\x09": false} {
+		sealed := []byte(plain)
+		cipher.NewCBCEncrypter(key.block, make([]byte, 8)).CryptBlocks(sealed, sealed)
+		if _, err := key.decrypt(make([]byte, 8), sealed); (err == nil) != good {
+			t.Errorf("padding of %q: %v", plain, err)
 		}
 	}
 }

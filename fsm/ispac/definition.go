@@ -225,7 +225,10 @@ func (d *Definition) Project(newGUID func() string, files []string) (*Project, e
 		}
 	}
 	slices.Sort(p.Files)
-	if err := p.check(); err != nil {
+	var pe *PartError
+	if err := p.check(); errors.As(err, &pe) && reservedPart(pe.Part) {
+		return nil, badDefinition("%s", pe.Detail) // what will stand in the manifest stands here now
+	} else if err != nil {
 		return nil, err
 	}
 	return p, nil

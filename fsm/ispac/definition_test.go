@@ -101,7 +101,8 @@ func TestDefinitionRefuses(t *testing.T) {
 		"version with letter": {strings.Replace(base, "1.2.3", "v1", 1), DefinitionFile, "line 4"},
 		"missing package":     {strings.Replace(base, "- extract.sh", "- gone.sh", 1), DefinitionFile, "gone.sh"},
 		"package without ext": {strings.Replace(base, "- extract.sh", "- run", 1), DefinitionFile, "extension"},
-		"package twice":       {strings.Replace(base, "- extract.sh", "- load.py", 1), manifestPart, "load.py"},
+		"package twice":       {strings.Replace(base, "- extract.sh", "- load.py", 1), DefinitionFile, "load.py"},
+		"unlisted dtsx":       {strings.Replace(base, "lib.sh", "x.dtsx", 1), "x.dtsx", "manifest"},
 		"missing connection":  {strings.Replace(base, "db.conmgr", "x.conmgr", 1), DefinitionFile, "x.conmgr"},
 		"missing file":        {strings.Replace(base, "lib.sh", "lub.sh", 1), DefinitionFile, "lub.sh"},
 		"pattern":             {strings.Replace(base, "lib.sh", "'[lib'", 1), DefinitionFile, "[lib"},
@@ -111,7 +112,7 @@ func TestDefinitionRefuses(t *testing.T) {
 		"default is a list":   {strings.Replace(base, "default: Staging", "default: [1]", 1), DefinitionFile, "single"},
 		"sensitive default":   {strings.Replace(base, "default: null", "default: hush", 1), DefinitionFile, "Token"},
 		"parameter's name":    {strings.Replace(base, "Environment", "Env-1", 1), DefinitionFile, "Env-1"},
-		"same variable":       {strings.Replace(base, "Environment", "loaddate", 1), paramsPart, "PROJECT_PARAM_LOADDATE"},
+		"same variable":       {strings.Replace(base, "Environment", "loaddate", 1), DefinitionFile, "PROJECT_PARAM_LOADDATE"},
 		"id":                  {base + "id: 17\n", DefinitionFile, "17"},
 		"too large":           {base + strings.Repeat("#", maxDefinition), DefinitionFile, "most"},
 	}
@@ -119,7 +120,7 @@ func TestDefinitionRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d, err := ParseDefinition([]byte(c.text))
 			if err == nil {
-				_, err = d.Project(counter(), append(slices.Clone(folder), "run"))
+				_, err = d.Project(counter(), append(slices.Clone(folder), "run", "x.dtsx"))
 			}
 			kind := ErrFormat
 			if name == "too large" {

