@@ -51,7 +51,25 @@ func openBlobs(path string, g *gate, logger *slog.Logger) (*Blobs, error) {
 		}
 	}
 	removeLeftovers(filepath.Join(path, incomingName), func(string) bool { return true })
-	return b, nil
+	return b, b.syncNames()
+}
+
+// syncNames makes durable what a killed process may have renamed and not yet fsynced, since from now
+// on it counts as here. Directories without news cost next to nothing.
+func (b *Blobs) syncNames() error {
+	dirs, err := os.ReadDir(b.path)
+	if err != nil {
+		return fmt.Errorf("blobs: %w", err)
+	}
+	for _, dir := range dirs {
+		if !dir.IsDir() {
+			continue
+		}
+		if err := syncDir(filepath.Join(b.path, dir.Name())); err != nil {
+			return fmt.Errorf("blobs: %w", err)
+		}
+	}
+	return onDisk(b.path, syncDir(b.path))
 }
 
 // Put stores what r gives under digest, after it has verified that they belong together

@@ -131,6 +131,13 @@ func (d *Dir) open(opt Options) (err error) {
 	if d.snapshots, err = openSnapshots(d.path, d.log, &d.gate, opt); err != nil {
 		return err
 	}
+	for _, name := range []string{"", documentsName, snapshotsName} {
+		// A process that was killed between a rename and the fsync after it left a name that can be
+		// seen now, and could still be lost. From here on what is seen is durable.
+		if err := syncDir(filepath.Join(d.path, name)); err != nil {
+			return fmt.Errorf("data directory: %w", onDisk(d.path, err))
+		}
+	}
 	if d.blobs, err = openBlobs(filepath.Join(d.path, blobsName), &d.gate, d.logger); err != nil {
 		return err
 	}
