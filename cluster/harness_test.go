@@ -1,0 +1,439 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"scaleout/cluster/gossip"
+	"scaleout/cluster/pki"
+	"scaleout/cluster/transport"
+	"scaleout/fsm/command"
+	"scaleout/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is some masters in one process, with real TLS, real disks and a network that can be cut.
+type world struct {
+	t      *testing.T
+	ca     *pki.Authority
+	key    []byte
+	timing Timing
+	logs   *logBuffer
+	joins  []string // gossip addresses of the first masters
+
+	mu      sync.Mutex
+	hosts   []*host
+	blocked map[[2]int]bool
+	conns   map[[2]int]map[net.Conn]bool
+}
+
+// host is one master.
+type host struct {
+	w       *world
+	i       int
+	name    string
+	path    string
+	options []func(*Config)
+	wrap    func(store.LogStore) store.LogStore
+	maker   func(*tally)
+	gport   int
+
+	dir       *store.Dir
+	transport *transport.Transport
+	gossip    *gossip.Gossip
+	node      *Node
+	tally     *tally
+	address   string
+	exits     chan int
+
+	stopNode func()
+	stopRest func()
+	done     chan error
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	ca, err := pki.Init(filepath.Join(dir, "ca"), time.Now())
+	must(t, err)
+	key, err := pki.LoadGossipKey(filepath.Join(dir, "ca", pki.FileGossipKey))
+	must(t, err)
+	timing, err := TimingProfile("fast")
+	must(t, err)
+	w := &world{t: t, ca: ca, key: key, timing: timing, logs: &logBuffer{}, blocked: map[[2]int]bool{}, conns: map[[2]int]map[net.Conn]bool{}}
+	t.Cleanup(func() {
+		for _, h := range w.hosts {
+			h.stop()
+		}
+		if t.Failed() {
+			t.Logf("logs:\n%s", w.logs.String())
+		}
+	})
+	return w
+}
+
+// add makes a master and does not start it.
+func (w *world) add(options ...func(*Config)) *host {
+	w.t.Helper()
+	h := &host{w: w, i: len(w.hosts), name: fmt.Sprintf("master-%d", len(w.hosts)+1), path: w.t.TempDir(), options: options, gport: freePort(w.t)}
+	w.mu.Lock()
+	w.hosts = append(w.hosts, h)
+	w.mu.Unlock()
+	w.joins = append(w.joins, net.JoinHostPort("127.0.0.1", strconv.Itoa(h.gport)))
+	issued, err := w.ca.Issue(pki.Request{Role: pki.RoleMaster, Name: h.name, Hosts: []string{"127.0.0.1", "localhost"}}, time.Now())
+	must(w.t, err)
+	must(w.t, issued.WriteFiles(filepath.Join(h.path, "certs")))
+	return h
+}
+
+// start starts n masters that expect n.
+func (w *world) start(n int, options ...func(*Config)) []*host {
+	w.t.Helper()
+	for range n {
+		w.add(append([]func(*Config){func(c *Config) { c.BootstrapExpect = n }}, options...)...)
+	}
+	for _, h := range w.hosts {
+		h.start()
+	}
+	return w.hosts
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// security is what the transport needs, from the node's certificate files.
+type security struct{ *pki.Credentials }
+
+func (s security) VerifyPeer(cs tls.ConnectionState) error {
+	id, err := s.Verify(cs.PeerCertificates, x509.ExtKeyUsageClientAuth)
+	if err == nil && id.Role != pki.RoleMaster {
+		err = pki.ErrNotMaster
+	}
+	return err
+}
+
+func (h *host) logger() *slog.Logger {
+	level := slog.LevelInfo
+	if os.Getenv("CLUSTER_TEST_DEBUG") != "" {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(h.w.logs, &slog.HandlerOptions{Level: level})).With("on", h.name)
+}
+
+func (h *host) start() {
+	t := h.w.t
+	t.Helper()
+	log := h.logger()
+	var err error
+	h.dir, err = store.Open(filepath.Join(h.path, "data"), store.Options{Logger: log, WrapLog: h.wrap})
+	must(t, err)
+	certs := filepath.Join(h.path, "certs")
+	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: pki.Files{
+		CA: filepath.Join(certs, pki.FileCA), Cert: filepath.Join(certs, pki.FileCert), Key: filepath.Join(certs, pki.FileKey),
+	}, Logger: log})
+	must(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	h.w.mu.Lock()
+	h.address = listener.Addr().String()
+	h.w.mu.Unlock()
+
+	var node *Node
+	h.transport, err = transport.New(transport.Config{
+		Listener: listener, Security: security{creds}, NodeID: h.dir.ID(), ClusterID: h.w.ca.ClusterID(), Advertise: h.address,
+		Resolve: func(id string) (string, bool) { return node.Address(id) }, Dial: h.dial, Logger: log, RaftTimeout: 2 * time.Second, Handshake: 2 * time.Second,
+	})
+	must(t, err)
+	cfg := Config{
+		Dir: h.dir, Transport: h.transport, Name: h.name, ClusterID: h.w.ca.ClusterID(), AdvertiseAddress: h.address,
+		Timing: h.w.timing, Version: "1.0.0", Logger: log,
+		FSM: func(applied func(Applied), failed func(error)) (Machine, error) {
+			h.tally = newTally(applied, failed)
+			if h.maker != nil {
+				h.maker(h.tally)
+			}
+			return h.tally, nil
+		},
+	}
+	for _, o := range h.options {
+		o(&cfg)
+	}
+	if cfg.Level == 0 {
+		cfg.Level = command.Level
+	}
+	h.gossip, err = gossip.New(gossip.Config{
+		Self: gossip.Meta{ID: h.dir.ID(), Name: cfg.Name, Address: h.address, Version: cfg.Version, Level: cfg.Level,
+			BootstrapExpect: cfg.BootstrapExpect, HasState: !h.dir.New()},
+		ClusterID: cfg.ClusterID, Key: h.w.key, BindAddress: "127.0.0.1", Port: h.gport, RetryJoin: h.w.joins,
+		RetryInterval: 100 * time.Millisecond, Fast: true, Logger: log,
+	})
+	must(t, err)
+	cfg.Gossip = h.gossip
+	exits := make(chan int, 4)
+	if cfg.Exit == nil {
+		cfg.Exit = func(code int) { exits <- code }
+	}
+	h.exits = exits
+	node, err = New(cfg)
+	must(t, err)
+	h.node = node
+
+	run, stop := context.WithCancel(context.Background())
+	rest, stopRest := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = h.transport.Run(rest) })
+	server := &http.Server{Handler: h.transport.PeerHandler(h.node.PeerHandler()), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	wg.Go(func() { _ = server.Serve(h.transport.Peer()) })
+	h.done = make(chan error, 1)
+	go func() { h.done <- node.Run(run) }()
+	h.stopNode = stop
+	h.stopRest = func() {
+		_ = server.Close()
+		stopRest()
+		wg.Wait()
+	}
+}
+
+// stop ends a master and returns what Run returned.
+func (h *host) stop() error {
+	if h.stopNode == nil {
+		return nil
+	}
+	h.stopNode()
+	err := <-h.done
+	h.stopRest()
+	h.stopNode = nil
+	if cerr := h.dir.Close(); cerr != nil && !errors.Is(cerr, store.ErrFrozen) {
+		h.w.t.Errorf("%s: close the data directory: %v", h.name, cerr)
+	}
+	return err
+}
+
+// kill is what a crash looks like from outside: nothing more is written or sent.
+func (h *host) kill() {
+	h.dir.Freeze()
+	h.transport.CutRaft()
+	h.transport.ClosePeerConnections()
+	_ = h.stop()
+}
+
+// dial is the host's network: it knows to whom a connection leads and can be cut.
+func (h *host) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	link := [2]int{h.i, h.w.hostAt(addr)}
+	h.w.mu.Lock()
+	blocked := h.w.blocked[link]
+	h.w.mu.Unlock()
+	if blocked {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	h.w.mu.Lock()
+	defer h.w.mu.Unlock()
+	if h.w.blocked[link] {
+		c.Close()
+		return nil, errors.New("cut")
+	}
+	if h.w.conns[link] == nil {
+		h.w.conns[link] = map[net.Conn]bool{}
+	}
+	h.w.conns[link][c] = true
+	return c, nil
+}
+
+func (w *world) hostAt(addr string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, h := range w.hosts {
+		if h.address == addr {
+			return i
+		}
+	}
+	return -1
+}
+
+// cut separates two masters, both ways.
+func (w *world) cut(i, j int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, link := range [][2]int{{i, j}, {j, i}} {
+		w.blocked[link] = true
+		for c := range w.conns[link] {
+			c.Close()
+		}
+		delete(w.conns, link)
+	}
+}
+
+// isolate separates a master from all others.
+func (w *world) isolate(h *host) {
+	for _, o := range w.hosts {
+		if o != h {
+			w.cut(h.i, o.i)
+		}
+	}
+}
+
+func (w *world) heal() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.blocked)
+}
+
+const patience = 20 * time.Second
+
+// until waits for a condition.
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			w.t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// leader waits until exactly one of the given masters (all that run, if none is given) is a ready leader.
+func (w *world) leader(among ...*host) *host {
+	w.t.Helper()
+	if len(among) == 0 {
+		among = w.hosts
+	}
+	var leader *host
+	w.until("a ready leader", func() bool {
+		leader = nil
+		for _, h := range among {
+			if h.stopNode == nil {
+				continue
+			}
+			if _, ready := h.node.IsLeader(); ready && h.node.State() == StateLeader {
+				leader = h
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
+
+// voters waits until every running master sees n voters.
+func (w *world) voters(n int) {
+	w.t.Helper()
+	w.until(fmt.Sprintf("%d voters everywhere", n), func() bool {
+		for _, h := range w.hosts {
+			if h.stopNode == nil {
+				continue
+			}
+			if _, ids := h.node.Voters(); len(ids) != n {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// agree waits until all running masters hold the same state.
+func (w *world) agree() {
+	w.t.Helper()
+	w.until("equal states", func() bool {
+		var first *host
+		for _, h := range w.hosts {
+			if h.stopNode == nil {
+				continue
+			}
+			if first == nil {
+				first = h
+			}
+			if h.tally.print() != first.tally.print() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (w *world) except(not ...*host) (list []*host) {
+	for _, h := range w.hosts {
+		keep := true
+		for _, n := range not {
+			keep = keep && h != n
+		}
+		if keep {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+// folder proposes a command on h.
+func (h *host) folder(ctx context.Context, name string) (command.Result, uint64, error) {
+	env, err := command.Wrap(&command.CreateFolder{Name: name})
+	if err != nil {
+		return command.Result{}, 0, err
+	}
+	env.Caller = command.Caller{Kind: "user", Name: "test"}
+	return h.node.Propose(ctx, env)
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logBuffer collects what all masters log.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+var _ io.Writer = (*logBuffer)(nil)
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logBuffer) has(s string) bool { return bytes.Contains([]byte(l.String()), []byte(s)) }
