@@ -122,7 +122,11 @@ func (c *Client) Call(ctx context.Context, procedure string, args map[string]any
 		if err != nil {
 			return Result{}, err
 		}
-		out.Sets = append(out.Sets, ResultSet{Columns: s.Columns, Rows: rows})
+		set := ResultSet{Rows: rows}
+		for _, c := range s.Columns {
+			set.Columns = append(set.Columns, c.Name)
+		}
+		out.Sets = append(out.Sets, set)
 	}
 	return out, nil
 }

@@ -71,7 +71,7 @@ func (c *Client) Ready(ctx context.Context) (wire.Ready, error) {
 	r := &request{method: http.MethodGet, path: "/readyz", query: url.Values{"verbose": {"1"}}, again: true, once: true}
 	a, err := c.do(ctx, r)
 	var e *Error
-	if errors.As(err, &e) && e.Status == http.StatusServiceUnavailable && e.Code == "" {
+	if errors.As(err, &e) && e.body != nil && json.Unmarshal(e.body, &got) == nil {
 		return got, nil
 	}
 	if err != nil {

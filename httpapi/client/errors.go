@@ -35,6 +35,8 @@ type Error struct {
 	RetryAfter time.Duration // 0 when the master gave none
 	Master     string        // who answered
 	Problem    wire.Problem  // the whole document
+
+	body []byte // of an answer that is no problem document
 }
 
 func (e *Error) Error() string {
@@ -84,6 +86,7 @@ func problemOf(master string, resp *http.Response) *Error {
 		}
 		return e
 	}
+	e.body = b
 	e.Detail = strings.TrimSpace(string(b[:min(len(b), 200)]))
 	return e
 }

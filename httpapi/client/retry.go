@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 		patience = min(patience, r.patience)
 	}
 	alive := time.Now() // since when it has been failing
+	doubt := false      // an attempt may have been applied
 	for {
 		masters := c.round()
 		failed := make([]error, 0, len(masters))
@@ -40,6 +42,7 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 				return nil, done
 			}
 			var f *failure
+			doubt = doubt || errors.Is(err, ErrUnknownOutcome) || errors.As(err, &f) && f.sent
 			if errors.As(err, &f) && f.worked {
 				// The master worked on the call until now, perhaps for hours: only now does it begin to fail.
 				alive = time.Now()
@@ -53,7 +56,11 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 		}
 		wait := pause.NextBackOff()
 		if r.once || time.Since(alive)+wait > patience {
-			return nil, exhausted(failed)
+			err := exhausted(failed)
+			if doubt && r.method != http.MethodGet && !errors.Is(err, ErrUnknownOutcome) {
+				err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+			}
+			return nil, err
 		}
 		t := time.NewTimer(wait)
 		select {

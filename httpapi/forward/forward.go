@@ -121,6 +121,8 @@ type Call struct {
 	Received time.Time
 	// Local handles the call on the leader. An error means that it wrote nothing.
 	Local func(http.ResponseWriter, *http.Request) error
+	// Stopped, when set, answers a call that the leader still holds when this node is about to stop.
+	Stopped func(http.ResponseWriter) error
 }
 
 // Serve handles the call here or passes it on to the leader. A nil error means that an answer was written. Before the
@@ -129,6 +131,14 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 	hold := f.cfg.Hold - rand.N(f.cfg.Hold/5+1)
 	pause := 20 * time.Millisecond
 	var failing time.Time // since when the call has been failing
+	stopping := f.cfg.Stopping
+	var doubt error // an earlier attempt may have been applied: no later failure makes that undone
+	lost := func(err error) error {
+		if doubt != nil && !errors.Is(err, ErrUnknownOutcome) {
+			return fmt.Errorf("%w; then: %w", doubt, err)
+		}
+		return err
+	}
 	for {
 		changed := f.cfg.Changed() // before Where: a change in between is not missed
 		place := f.cfg.Where()
@@ -155,6 +165,9 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 		if fate == Final || call.Arrived || (fate == Unknown && !call.Again) {
 			return err
 		}
+		if fate == Unknown {
+			doubt = err
+		}
 		if r.Context().Err() != nil {
 			return context.Cause(r.Context())
 		}
@@ -163,7 +176,10 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 		}
 		left := hold - time.Since(failing)
 		if left <= 0 {
-			return f.exhausted(err)
+			if stopping == nil && f.cfg.Stopping != nil {
+				err = fmt.Errorf("%w: %w", ErrStopping, err)
+			}
+			return lost(f.exhausted(err))
 		}
 		t := time.NewTimer(min(left, pause/2+rand.N(pause)))
 		pause = min(2*pause, 500*time.Millisecond)
@@ -174,9 +190,10 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 		select {
 		case <-t.C:
 		case <-wake:
-		case <-f.cfg.Stopping:
-			t.Stop()
-			return ErrStopping
+		case <-stopping:
+			// Leadership is being handed over: the successor is known in a moment, and a call that was here before the
+			// stop shall still reach it.
+			stopping, hold = nil, min(hold, time.Since(failing)+stopGrace)
 		case <-r.Context().Done():
 			t.Stop()
 			return context.Cause(r.Context())
@@ -187,7 +204,7 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 
 // exhausted is the error after the hold: no leader could be reached, unless the last attempt knows better.
 func (f *Forwarder) exhausted(err error) error {
-	if errors.Is(err, ErrNoLeader) || errors.Is(err, ErrUnknownOutcome) {
+	if errors.Is(err, ErrNoLeader) || errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrStopping) {
 		return err
 	}
 	var gone *unreachable
@@ -196,6 +213,9 @@ func (f *Forwarder) exhausted(err error) error {
 	}
 	return err
 }
+
+// stopGrace is how long a call goes on looking for a leader after this node began to stop.
+const stopGrace = time.Second
 
 // unreachable is a leader that could not be connected to, or that does not lead.
 type unreachable struct{ err error }

@@ -23,7 +23,8 @@ import (
 
 var (
 	errMoved  = errors.New("another master was elected while the leader worked on the call")
-	errSilent = errors.New("the leader shows no sign of life")
+	errStopped = errors.New("this master stops")
+	errSilent  = errors.New("the leader shows no sign of life")
 )
 
 // pass sends the call to the leader and writes its answer. An error means that nothing was written.
@@ -35,7 +36,7 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, call *Call, pla
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		f.watch(ctx, cancel, place, changed)
+		f.watch(ctx, cancel, call, place, changed)
 	}()
 	// The watcher ends with ctx; waiting for it keeps every goroutine inside the call.
 	defer func() { cancel(nil); <-watching }()
@@ -57,7 +58,12 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, call *Call, pla
 	}
 	resp, err := f.cfg.Client.Do(req)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		cause := context.Cause(ctx)
+		if errors.Is(cause, errStopped) {
+			f.tries.WithLabelValues("stopped").Inc()
+			return Final, call.Stopped(w)
+		}
+		if cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w (%w)", cause, err)
 		}
 		return f.failed(r, place, err, reached.Load(), body.touched())
@@ -136,10 +142,17 @@ func isProblem(resp *http.Response) bool {
 
 // watch cancels the call when this node hears of another leader or a higher term. Merely losing the leader out of
 // sight does not cancel: it may be back before anybody else is elected.
-func (f *Forwarder) watch(ctx context.Context, cancel context.CancelCauseFunc, sent Place, changed <-chan struct{}) {
+func (f *Forwarder) watch(ctx context.Context, cancel context.CancelCauseFunc, call *Call, sent Place, changed <-chan struct{}) {
+	var stopping <-chan struct{}
+	if call.Stopped != nil {
+		stopping = f.cfg.Stopping
+	}
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-stopping:
+			cancel(errStopped)
 			return
 		case <-changed:
 		}

@@ -11,8 +11,14 @@ type CallAnswer struct {
 
 // ResultSet is rows with the order of their columns.
 type ResultSet struct {
-	Columns []string          `json:"columns"`
+	Columns []ResultColumn    `json:"columns"`
 	Rows    []json.RawMessage `json:"rows"`
+}
+
+// ResultColumn is one column of a ResultSet.
+type ResultColumn struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
 }
 
 // ViewAnswer is one page of a view. Each row is an object whose keys stand in the order of the view's columns.

@@ -114,3 +114,29 @@ func explain(err error, size int) error {
 	}
 	return bad(CodeInvalidJSON, "%s", strings.TrimPrefix(err.Error(), "json: "))
 }
+
+// DuplicateKey is the first name that stands twice at the top level of an object, "" when there is none. encoding/json
+// would keep the last one.
+func DuplicateKey(b []byte) (string, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	if _, err := d.Token(); err != nil {
+		return "", explain(err, len(b))
+	}
+	seen := make(map[string]bool)
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return "", explain(err, len(b))
+		}
+		name, _ := t.(string)
+		if seen[name] {
+			return name, nil
+		}
+		seen[name] = true
+		var skip json.RawMessage
+		if err := d.Decode(&skip); err != nil {
+			return "", explain(err, len(b))
+		}
+	}
+	return "", nil
+}

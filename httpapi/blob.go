@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"scaleout/fsm/catalog"
+	"scaleout/httpapi/wire"
+)
+
+// transferTime is how long a transfer of a blob may stand still.
+const transferTime = 60 * time.Second
+
+// digest is the SHA-256 in the path, in lower case only: a blob has one name.
+func (r *request) digest() (string, error) {
+	s, err := r.name("sha256")
+	if err != nil {
+		return "", err
+	}
+	ok := len(s) == 64
+	for _, c := range []byte(s) {
+		ok = ok && (c >= '0' && c <= '9' || c >= 'a' && c <= 'f')
+	}
+	if !ok {
+		return "", &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("%.80q is no SHA-256; 64 digits 0-9 and a-f were expected", s)}
+	}
+	return s, nil
+}
+
+func (a *API) getBlob(w http.ResponseWriter, r *request) error {
+	digest, err := r.digest()
+	if err != nil {
+		return err
+	}
+	blob, size, err := a.cfg.Blobs.Open(r.Context(), digest)
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("ETag", strconv.Quote(digest))
+	h.Set("Cache-Control", "private, immutable, max-age=31536000")
+	http.ServeContent(w, r.Request, "", time.Time{}, io.NewSectionReader(blob, 0, size))
+	return nil
+}
+
+func (a *API) putBlob(w http.ResponseWriter, r *request) error {
+	digest, err := r.digest()
+	if err != nil {
+		return err
+	}
+	limit := a.cfg.Settings().MaxProjectBytes
+	if r.ContentLength > limit {
+		return tooLarge(limit)
+	}
+	size, err := a.cfg.Blobs.Put(r.Context(), digest, &upload{r: http.MaxBytesReader(w, r.Body, limit), rc: r.w.rc})
+	_ = r.w.rc.SetReadDeadline(time.Time{})
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return tooLarge(limit)
+	}
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, wire.Blob{SHA256: digest, Size: size})
+}
+
+func tooLarge(limit int64) error {
+	return fmt.Errorf("%w: the project file has more than the %d bytes of MaxProjectBytes", catalog.ErrTooLarge, limit)
+}
+
+// upload gives each piece of a body its own time: how long the whole takes depends on its size.
+type upload struct {
+	r  io.Reader
+	rc *http.ResponseController
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	_ = u.rc.SetReadDeadline(time.Now().Add(transferTime))
+	return u.r.Read(p)
+}

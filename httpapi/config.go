@@ -1,0 +1,188 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+	"scaleout/httpapi/forward"
+	"scaleout/httpapi/wire"
+)
+
+// Member is this node's place in the cluster, as it believes.
+type Member interface {
+	ID() string
+	Name() string
+	// Place is where the leader is. Its Leader.Address is "https://host:port".
+	Place() forward.Place
+	// Changed is closed at the next change of the leader, of the term, or of this node's readiness to lead.
+	Changed() <-chan struct{}
+	// Stopping is closed when this node is about to stop.
+	Stopping() <-chan struct{}
+}
+
+// Proposer is the way into the log. Its errors wrap ErrNotLeader, ErrNoLeader, ErrNotReady, ErrBusy, ErrCommandTooLarge,
+// ErrLevel, ErrStopping or ErrUnknownOutcome.
+type Proposer interface {
+	// Propose applies a command: a rejection is a Result. The index is that of the command's log entry.
+	Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error)
+	// Read returns nil once it is proved that this node led at a moment after the call.
+	Read(ctx context.Context) error
+	// Hold derives the context of a call that is held: it ends when leadership is lost or in doubt.
+	Hold(ctx context.Context) (context.Context, context.CancelFunc)
+}
+
+// State is this node's replicated state.
+type State interface {
+	View() *catalog.Reader
+	// Wait returns nil once the state holds an entry after index.
+	Wait(ctx context.Context, after uint64) error
+	// Hash is the state's index and hash. With index > 0 it waits until the state is exactly there; ErrIndexPassed when
+	// it is past it.
+	Hash(ctx context.Context, index uint64) (uint64, string, error)
+}
+
+// Workers is the leader's side of the workers. Its errors are those of Proposer or *command.Rejection.
+type Workers interface {
+	// Register records a worker's process. Received is when this master received the call.
+	Register(ctx context.Context, cmd *command.RegisterWorker, received time.Time) (Registration, error)
+	// Exchange answers one poll; it may hold it for p.Wait. It checks that p.CertName is the worker's.
+	Exchange(ctx context.Context, p command.Poll) (command.Answer, error)
+	// Messages returns once the messages are committed, one answer per item, in order.
+	Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]Accepted, error)
+}
+
+// Registration is the answer to a worker that registers.
+type Registration struct {
+	Enabled bool
+	Adopted []Adopted
+	Settled []command.AttemptRef
+	Fenced  []command.AttemptRef
+}
+
+// Adopted is a running attempt that goes on; GiveUpAfter counts from the sending of the call.
+type Adopted struct {
+	command.AttemptRef
+	GiveUpAfter time.Duration
+}
+
+// Accepted answers one item of messages. Code is "" or why the item was not taken: "gap", "fenced".
+type Accepted struct {
+	command.AttemptRef
+	NextSeq int64
+	Code    string
+	Detail  string
+}
+
+// Blobs is the cluster's blobs. Its errors wrap catalog.ErrNoBlob, catalog.ErrTooLarge, ErrDigest, ErrNoSpace or
+// ErrNoMajority where they apply.
+type Blobs interface {
+	catalog.BlobStore
+	// Put stores what r holds, of that digest, on a majority and returns its size. Nothing is kept when the content has
+	// another digest.
+	Put(ctx context.Context, digest string, r io.Reader) (int64, error)
+}
+
+// Cluster is the cluster as an operator sees it. Its errors wrap ErrUnknownMember or ErrRefused where they apply.
+type Cluster interface {
+	Status(ctx context.Context) (wire.ClusterStatus, error)
+	// Peers are the addresses of the voters, "host:port".
+	Peers() []string
+	// Masters are the addresses that workers shall use, "https://host:port".
+	Masters() []string
+	// Transfer hands leadership to a member by id or name; "" lets the leader choose.
+	Transfer(ctx context.Context, to string) error
+	// Remove takes a member by id or name out of the configuration; force does so even when blobs lose their majority.
+	Remove(ctx context.Context, member string, force bool) error
+}
+
+// Config is everything that an API needs. Unless marked optional, a field is required.
+type Config struct {
+	Member   Member
+	Proposer Proposer
+	State    State
+	Workers  Workers
+	Blobs    Blobs
+	Cluster  Cluster
+
+	// Identify tells whose certificate chain (leaf first, as the peer sent it) this is. Its errors wrap
+	// ErrCertificateRequired or ErrUnknownCluster where they apply, with the fingerprint in the latter's text; others
+	// mean a certificate that is not valid now.
+	Identify func(chain []*x509.Certificate) (command.Caller, error)
+	// Peer tells whether a request came over a connection that another master authenticated with its certificate, and
+	// that master's id. Only there are the forwarding headers believed.
+	Peer func(*http.Request) (node string, ok bool)
+	// PeerClient reaches other masters; PeerURL is a leader's base URL for it.
+	PeerClient *http.Client
+	PeerURL    func(wire.Leader) string
+
+	// Live is the leader's memory; optional.
+	Live catalog.Live
+	// Messages opens message segments; optional.
+	Messages catalog.MessageSource
+	// Seal and Open are the key ring.
+	Seal func(plaintext []byte, associated string) (*command.Sealed, error)
+	Open func(s *command.Sealed, associated string) ([]byte, error)
+	// KeySecret authenticates requests under their keys; all masters derive the same from the cluster's keys.
+	KeySecret []byte
+	// Settings are those that plans use.
+	Settings func() catalog.Config
+	// NewGUID makes an upper-case GUID; Now is the leader's clock as Propose stamps it.
+	NewGUID func() string
+	Now     func() command.Time
+
+	// Ready lists the conditions of readiness. The node is ready when all are OK.
+	Ready func(ctx context.Context) []wire.Check
+	// Version is shown in the OpenAPI document.
+	Version string
+	// MetricsOpen lets anybody read /metrics.
+	MetricsOpen bool
+	Gatherer    prometheus.Gatherer
+	Registerer  prometheus.Registerer // optional
+	Logger      *slog.Logger          // optional
+
+	// Hold is how long a call waits for a leader; optional, 10 s.
+	Hold time.Duration
+	// Timeout is how long a call may take on the leader once it got there, waiting calls excepted; optional, 30 s.
+	Timeout time.Duration
+	// Processing is after how long a caller without an answer is told that the call is being worked on; optional, 200 ms.
+	Processing time.Duration
+}
+
+func (c *Config) check() error {
+	for _, f := range []struct {
+		name    string
+		missing bool
+	}{
+		{"Member", c.Member == nil}, {"Proposer", c.Proposer == nil}, {"State", c.State == nil}, {"Workers", c.Workers == nil},
+		{"Blobs", c.Blobs == nil}, {"Cluster", c.Cluster == nil}, {"Identify", c.Identify == nil}, {"Peer", c.Peer == nil},
+		{"PeerClient", c.PeerClient == nil}, {"PeerURL", c.PeerURL == nil}, {"Seal", c.Seal == nil}, {"Open", c.Open == nil},
+		{"KeySecret", len(c.KeySecret) < 16}, {"Settings", c.Settings == nil}, {"NewGUID", c.NewGUID == nil}, {"Now", c.Now == nil},
+		{"Ready", c.Ready == nil}, {"Gatherer", c.Gatherer == nil},
+	} {
+		if f.missing {
+			return errors.New("httpapi: " + f.name + " is required")
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Hold <= 0 {
+		c.Hold = 10 * time.Second
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.Processing <= 0 {
+		c.Processing = 200 * time.Millisecond
+	}
+	return nil
+}

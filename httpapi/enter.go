@@ -1,0 +1,290 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"scaleout/httpapi/forward"
+	"scaleout/httpapi/wire"
+)
+
+// bodyTime is how long a caller may take to send a body that is read into memory.
+const bodyTime = 30 * time.Second
+
+// enter is what every request passes before its handler: identity, permission, bounds, the way to the leader, and the
+// way of errors back.
+func (a *API) enter(rt *route) http.Handler {
+	flight := a.metrics.flight.WithLabelValues(rt.name)
+	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+		after := a.cfg.Processing
+		if rt.quick {
+			after = time.Hour // answered from memory; a sign of life would only be noise
+		}
+		r := &request{Request: hr, route: rt, id: newID(), received: time.Now()}
+		r.w = newProgress(w, hr, after)
+		flight.Inc()
+		defer func() {
+			p := recover()
+			if p != nil && p != http.ErrAbortHandler {
+				a.log.LogAttrs(hr.Context(), slog.LevelError, "panic", slog.String("route", rt.name), slog.String("request_id", r.id),
+					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+				if !r.w.begun() {
+					a.fail(r, fmt.Errorf("panic: %v", p))
+					p = nil
+				} else {
+					p = http.ErrAbortHandler
+				}
+			}
+			status := r.w.finish()
+			flight.Dec()
+			if status == 0 {
+				status = http.StatusOK
+			}
+			a.metrics.duration.WithLabelValues(rt.name, strconv.Itoa(status)).Observe(time.Since(r.received).Seconds())
+			if p != nil {
+				panic(p)
+			}
+		}()
+		if err := a.serve(r); err != nil {
+			a.fail(r, err)
+		}
+	})
+}
+
+func (a *API) serve(r *request) error {
+	rt := r.route
+	err := a.identify(r)
+	r.w.Header().Set(wire.HeaderRequestID, r.id)
+	if err != nil && !rt.who.open {
+		a.refused(r, err)
+		return err
+	}
+	if err := rt.who.check(r.caller); err != nil {
+		return err
+	}
+	if ms, err := strconv.ParseInt(r.Header.Get(wire.HeaderElapsed), 10, 64); err == nil && ms > 0 {
+		r.elapsed = time.Duration(ms) * time.Millisecond
+	}
+	if err := r.read(); err != nil {
+		return err
+	}
+	place := a.cfg.Member.Place()
+	if place.Known && place.Leader.Name != "" {
+		r.w.Header().Set(wire.HeaderLeader, place.Leader.Name)
+	}
+	if rt.here != nil && rt.here(r.Request) {
+		return a.handle(r, r.w, r.Request)
+	}
+	if rt.keyed {
+		if err := ensureKey(r.Header); err != nil {
+			return err
+		}
+	}
+	call := &forward.Call{
+		RequestID: r.id, Arrived: r.hop != "", Again: rt.again, Body: r.body, Stream: rt.stream, Received: r.received.Add(-r.elapsed),
+		Caller: wire.Caller{Kind: r.caller.Kind, Name: r.caller.Name, Roles: r.caller.Roles},
+		Local: func(w http.ResponseWriter, hr *http.Request) error {
+			w.Header().Set(wire.HeaderLeader, a.cfg.Member.Name())
+			return a.handle(r, w, hr)
+		},
+	}
+	if rt.stopped != nil {
+		call.Stopped = func(w http.ResponseWriter) error { return rt.stopped(a, w, r) }
+	}
+	return a.forward.Serve(r.w, r.Request, call)
+}
+
+// handle runs the route's own work within its time.
+func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error {
+	if r.route.held {
+		w.WriteHeader(http.StatusProcessing)
+	}
+	if r.route.untimed {
+		return r.route.handle(a, w, r)
+	}
+	ctx, cancel := context.WithTimeoutCause(hr.Context(), a.cfg.Timeout, errTimeout)
+	defer cancel()
+	timed := *r
+	timed.Request = hr.WithContext(ctx)
+	err := r.route.handle(a, w, &timed)
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: no answer within %v: %w", errTimeout, a.cfg.Timeout, err)
+	}
+	return err
+}
+
+// read takes the body into memory, within the route's bound and time. It comes before anything else is done, so that a
+// caller who sends slowly holds nothing but its connection.
+func (r *request) read() error {
+	rt := r.route
+	if rt.limit == 0 || rt.stream {
+		return nil
+	}
+	if r.ContentLength > rt.limit {
+		return &wire.BadInput{Code: wire.CodeBodyTooLarge, Detail: fmt.Sprintf("the body has %d bytes; this route takes %d", r.ContentLength, rt.limit)}
+	}
+	_ = r.w.rc.SetReadDeadline(time.Now().Add(bodyTime))
+	var err error
+	if r.body, err = wire.ReadAll(r.Body, rt.limit); err != nil {
+		var bad *wire.BadInput
+		if errors.As(err, &bad) {
+			return err
+		}
+		return fmt.Errorf("%w: the body did not arrive: %w", context.Canceled, err)
+	}
+	_ = r.w.rc.SetReadDeadline(time.Time{})
+	return nil
+}
+
+// decode reads the body strictly. Check, when v has it, follows.
+func (r *request) decode(v any) error {
+	if err := wire.Unmarshal(r.body, v); err != nil {
+		return err
+	}
+	if c, ok := v.(interface{ Validate() error }); ok {
+		return c.Validate()
+	}
+	return nil
+}
+
+// name is a part of the path, unescaped.
+func (r *request) name(part string) (string, error) {
+	raw := mux.Vars(r.Request)[part]
+	s, err := url.PathUnescape(raw)
+	if err != nil {
+		return "", &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("%q in the path: %v", raw, err)}
+	}
+	return s, nil
+}
+
+// answer writes v as JSON.
+func answer(w http.ResponseWriter, status int, v any) error {
+	var buf bytes.Buffer
+	e := json.NewEncoder(&buf)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	return answerRaw(w, status, buf.Bytes())
+}
+
+func answerRaw(w http.ResponseWriter, status int, b []byte) error {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // a caller who is gone cannot be told
+	return nil
+}
+
+// fail turns an error into a problem document.
+func (a *API) fail(r *request, err error) {
+	k, detail := look(err)
+	level := slog.LevelDebug
+	if k.hide {
+		level = slog.LevelError
+	}
+	a.log.LogAttrs(r.Context(), level, "request failed", slog.String("route", r.route.name), slog.String("request_id", r.id),
+		slog.Int("status", k.status), slog.String("code", k.code), slog.String("caller", r.caller.Name), slog.Any("error", err))
+	if r.w.begun() {
+		panic(http.ErrAbortHandler) // the answer must look broken, not complete
+	}
+	p := wire.Problem{
+		Type: "about:blank", Title: title(k.status), Status: k.status, Detail: detail, Instance: r.URL.EscapedPath(), Code: k.code, RequestID: r.id,
+	}
+	var more interface{ extend(*wire.Problem) }
+	if errors.As(err, &more) {
+		more.extend(&p)
+	}
+	h := r.w.Header()
+	if k.code == wire.CodeNotLeader {
+		if place := a.cfg.Member.Place(); place.Known {
+			p.Leader = &place.Leader
+		}
+	}
+	if k.retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(k.retry))
+	}
+	if k.code == wire.CodeStopping {
+		h.Set("Connection", "close")
+	}
+	h.Set("Content-Type", wire.ContentProblem)
+	h.Set("Cache-Control", "no-store")
+	b, err := json.Marshal(p)
+	if err != nil { // a problem is strings and numbers
+		panic(err)
+	}
+	b = append(b, '\n')
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	r.w.WriteHeader(k.status)
+	_, _ = r.w.Write(b)
+}
+
+func title(status int) string {
+	if t := http.StatusText(status); t != "" {
+		return t
+	}
+	return "Client Closed Request"
+}
+
+// refused counts and logs a caller who is not of this cluster.
+func (a *API) refused(r *request, err error) {
+	k, _ := look(err)
+	a.metrics.refused.WithLabelValues(k.code).Inc()
+	level := slog.LevelWarn
+	if errors.Is(err, ErrCertificateRequired) {
+		level = slog.LevelInfo // browsers and scanners
+	}
+	a.log.LogAttrs(r.Context(), level, "caller refused", slog.String("code", k.code), slog.String("remote", r.RemoteAddr),
+		slog.String("request_id", r.id), slog.Any("error", err))
+}
+
+// ensureKey checks a call's request key and gives one to a call without: the call may then be repeated when its
+// leader is lost.
+func ensureKey(h http.Header) error {
+	given := h.Values(wire.HeaderKey)
+	if len(given) == 0 {
+		h.Set(wire.HeaderKey, newID())
+		h.Set(wire.HeaderKeyOrigin, wire.KeyOriginLibrary)
+		return nil
+	}
+	bad := func(format string, args ...any) error {
+		return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf(format, args...)}
+	}
+	if len(given) > 1 {
+		return bad("%s is given %d times; once was expected", wire.HeaderKey, len(given))
+	}
+	key := given[0]
+	if len(key) == 0 || len(key) > 128 {
+		return bad("%s has %d characters; 1 to 128 were expected", wire.HeaderKey, len(key))
+	}
+	for _, c := range []byte(key) {
+		if c <= ' ' || c > '~' {
+			return bad("%s holds a character that is not printable ASCII", wire.HeaderKey)
+		}
+	}
+	if o := h.Get(wire.HeaderKeyOrigin); o != "" && o != wire.KeyOriginLibrary {
+		return bad("%s is %q; %q or no such header was expected", wire.HeaderKeyOrigin, o, wire.KeyOriginLibrary)
+	}
+	return nil
+}
+
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}

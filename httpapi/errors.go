@@ -1,0 +1,190 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+	"scaleout/httpapi/forward"
+	"scaleout/httpapi/wire"
+)
+
+// What the interfaces of Config can fail with; they wrap these.
+var (
+	// ErrNotLeader: this node does not lead; nothing was applied.
+	ErrNotLeader = errors.New("this master does not lead")
+	// ErrNoLeader: nobody leads; nothing was applied.
+	ErrNoLeader = errors.New("no master leads")
+	// ErrNotReady: this node leads but is not ready yet; nothing was applied.
+	ErrNotReady = errors.New("this master is not ready yet")
+	// ErrBusy: too much waits already; nothing was applied.
+	ErrBusy = errors.New("this master has too many commands waiting")
+	// ErrCommandTooLarge: the command exceeds the limit of a log entry.
+	ErrCommandTooLarge = errors.New("the command is too large for the log")
+	// ErrLevel: the command is newer than the cluster's feature level.
+	ErrLevel = errors.New("the cluster's feature level is too low for this")
+	// ErrStopping: this node is about to stop; nothing was applied.
+	ErrStopping = errors.New("this master is stopping")
+	// ErrUnknownOutcome: the command may or may not have been applied, now or later.
+	ErrUnknownOutcome = errors.New("the outcome is unknown")
+	// ErrUnknownMember: no such master in the configuration.
+	ErrUnknownMember = errors.New("no such master in the cluster")
+	// ErrRefused: a change of membership or leadership that would do harm; the text says which.
+	ErrRefused = errors.New("refused")
+	// ErrIndexPassed: the state is past the index asked for.
+	ErrIndexPassed = errors.New("the state is past this index")
+	// ErrDigest: the content has another digest than the one named.
+	ErrDigest = errors.New("the content does not match its digest")
+	// ErrNoSpace: the disk is full.
+	ErrNoSpace = errors.New("no space left on a master's disk")
+	// ErrNoMajority: fewer than a majority of the masters could be reached.
+	ErrNoMajority = errors.New("no majority of the masters could store it")
+	// ErrCertificateRequired: no certificate was presented.
+	ErrCertificateRequired = errors.New("a client certificate of this cluster is required")
+	// ErrUnknownCluster: the certificate is not of this cluster.
+	ErrUnknownCluster = errors.New("the certificate is not of this cluster")
+)
+
+// Errors of the package's own making.
+var (
+	errInvalidCertificate = errors.New("the certificate is not valid")
+	errForbidden          = errors.New("not permitted")
+	errNotFound           = errors.New("there is nothing at this path")
+	errMethod             = errors.New("this path does not take this method")
+	errKeyReused          = errors.New("the request key was used for another request")
+	errTimeout            = errors.New("the call took too long")
+	errBadHop             = errors.New("malformed forwarding headers")
+)
+
+// kind is how an error looks from outside.
+type kind struct {
+	status int
+	code   string
+	retry  int  // Retry-After, in seconds; 0: none
+	hide   bool // the text is for the log alone
+}
+
+// kinds is the one table from errors to answers. The first match counts.
+var kinds = []struct {
+	err error
+	kind
+}{
+	// An unknown outcome comes first: whatever else is known, it must not look like "not applied".
+	{ErrUnknownOutcome, kind{503, wire.CodeUnknownOutcome, 1, false}},
+	{forward.ErrUnknownOutcome, kind{503, wire.CodeUnknownOutcome, 1, false}},
+	{ErrCertificateRequired, kind{401, wire.CodeCertificateRequired, 0, false}},
+	{ErrUnknownCluster, kind{403, wire.CodeUnknownCluster, 0, false}},
+	{errInvalidCertificate, kind{403, "certificate_invalid", 0, false}},
+	{errForbidden, kind{403, wire.CodeForbidden, 0, false}},
+	{errBadHop, kind{400, "bad_forward", 0, false}},
+	{errNotFound, kind{404, wire.CodeNotFound, 0, false}},
+	{errMethod, kind{405, wire.CodeMethodNotAllowed, 0, false}},
+	{errKeyReused, kind{422, wire.CodeKeyReused, 0, false}},
+	{ErrStopping, kind{503, wire.CodeStopping, 1, false}},
+	{forward.ErrStopping, kind{503, wire.CodeStopping, 1, false}},
+	{ErrNotLeader, kind{503, wire.CodeNotLeader, 1, false}},
+	{forward.ErrNotLeader, kind{503, wire.CodeNotLeader, 1, false}},
+	{ErrNotReady, kind{503, wire.CodeNotLeader, 1, false}},
+	{ErrNoLeader, kind{503, wire.CodeNoLeader, 1, false}},
+	{forward.ErrNoLeader, kind{503, wire.CodeNoLeader, 1, false}},
+	{ErrBusy, kind{503, wire.CodeBusy, 1, false}},
+	{ErrCommandTooLarge, kind{413, "command_too_large", 0, false}},
+	{command.ErrTooLarge, kind{413, "command_too_large", 0, false}},
+	{ErrLevel, kind{409, "feature_level", 0, false}},
+	{ErrUnknownMember, kind{404, "member_not_found", 0, false}},
+	{ErrRefused, kind{409, "refused", 0, false}},
+	{ErrIndexPassed, kind{409, wire.CodeIndexPassed, 0, false}},
+	{ErrDigest, kind{422, "digest_mismatch", 0, false}},
+	{ErrNoSpace, kind{507, "no_space", 0, false}},
+	{ErrNoMajority, kind{503, "no_majority", 5, false}},
+	{catalog.ErrNoBlob, kind{404, catalog.CodeBlobNotFound, 0, false}},
+	{catalog.ErrTooLarge, kind{413, catalog.CodeProjectTooLarge, 0, false}},
+	{errTimeout, kind{504, wire.CodeTimeout, 1, false}},
+	{context.DeadlineExceeded, kind{504, wire.CodeTimeout, 1, false}},
+	{context.Canceled, kind{499, "canceled", 0, false}}, // the caller is gone and will not read it
+}
+
+// codes are the refusals that the registry does not list: those of the log's own rules and of the workers.
+var codes = map[string]int{
+	"lease_too_short":       422,
+	"agent_id_in_use":       409,
+	"agent_id_taken":        403,
+	"worker_not_registered": 404,
+	"instance_replaced":     409,
+	"stale_sequence":        409,
+	"fenced":                409,
+	"gap":                   409,
+	"already_initialized":   409,
+	"key_reused":            422,
+	"too_many_keys":         429,
+}
+
+var classes = map[catalog.Class]int{
+	catalog.Invalid: 400, catalog.Denied: 403, catalog.NotFound: 404, catalog.Conflict: 409, catalog.TooLarge: 413,
+}
+
+var registered = func() map[string]int {
+	m := make(map[string]int)
+	for _, c := range catalog.Codes() {
+		m[c.Name] = classes[c.Class]
+	}
+	return m
+}()
+
+// statusOf is the status of a refusal's code. One that neither table knows does not fit the present state: the request
+// was well-formed, or it would not have come that far.
+func statusOf(code string) int {
+	if s, ok := codes[code]; ok {
+		return s
+	}
+	if s, ok := registered[code]; ok {
+		return s
+	}
+	if strings.HasSuffix(code, "_not_found") {
+		return http.StatusNotFound
+	}
+	return http.StatusConflict
+}
+
+// look turns an error into what a caller sees.
+func look(err error) (kind, string) {
+	var bad *wire.BadInput
+	if errors.As(err, &bad) {
+		if bad.Code == wire.CodeBodyTooLarge {
+			return kind{status: 413, code: bad.Code}, bad.Detail
+		}
+		return kind{status: 400, code: bad.Code}, bad.Detail
+	}
+	var no *command.Rejection
+	if errors.As(err, &no) {
+		k := kind{status: statusOf(no.Code), code: no.Code}
+		if k.status == http.StatusTooManyRequests {
+			k.retry = 60
+		}
+		return k, no.Detail
+	}
+	for i := range kinds {
+		if errors.Is(err, kinds[i].err) {
+			return kinds[i].kind, err.Error()
+		}
+	}
+	return kind{status: 500, code: wire.CodeInternal, hide: true}, "the master met an error of its own; its log has it under this request_id"
+}
+
+// fateOf tells the forwarder what an error of a handler means.
+func fateOf(err error) forward.Fate {
+	var no *command.Rejection
+	if errors.As(err, &no) {
+		return forward.Final
+	}
+	switch {
+	case errors.Is(err, ErrUnknownOutcome):
+		return forward.Unknown
+	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrNoLeader), errors.Is(err, ErrNotReady), errors.Is(err, ErrStopping):
+		return forward.NotApplied
+	}
+	return forward.Final
+}

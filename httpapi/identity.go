@@ -1,0 +1,159 @@
+package httpapi
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"scaleout/fsm/command"
+	"scaleout/httpapi/forward"
+	"scaleout/httpapi/wire"
+)
+
+// identities remembers for a moment whose certificate a connection has, so that a worker's polls do not each verify
+// the same chain; a certificate that stops being trusted is refused that much later.
+type identities struct {
+	identify func([]*x509.Certificate) (command.Caller, error)
+
+	mu    sync.Mutex
+	known map[*x509.Certificate]identity
+}
+
+type identity struct {
+	caller command.Caller
+	until  time.Time
+}
+
+const (
+	identityLife = 5 * time.Second
+	identityMost = 4096
+)
+
+func newIdentities(f func([]*x509.Certificate) (command.Caller, error)) *identities {
+	return &identities{identify: f, known: make(map[*x509.Certificate]identity)}
+}
+
+func (s *identities) of(chain []*x509.Certificate) (command.Caller, error) {
+	if len(chain) == 0 {
+		return command.Caller{}, ErrCertificateRequired
+	}
+	// One connection yields the same parsed leaf with every request.
+	now := time.Now()
+	s.mu.Lock()
+	got, ok := s.known[chain[0]]
+	s.mu.Unlock()
+	if ok && now.Before(got.until) {
+		return got.caller, nil
+	}
+	caller, err := s.identify(chain)
+	if err != nil {
+		if !errors.Is(err, ErrCertificateRequired) && !errors.Is(err, ErrUnknownCluster) {
+			err = fmt.Errorf("%w: %w", errInvalidCertificate, err)
+		}
+		return command.Caller{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.known) >= identityMost {
+		clear(s.known)
+	}
+	s.known[chain[0]] = identity{caller, now.Add(identityLife)}
+	return caller, nil
+}
+
+// identify finds out who sends a request: the holder of the connection's certificate or, over a connection that
+// another master authenticated, whoever that master says. On any other connection the forwarding headers are removed
+// before anything can read them.
+func (a *API) identify(r *request) error {
+	node, peer := a.cfg.Peer(r.Request)
+	if !peer {
+		forward.Strip(r.Header)
+		var chain []*x509.Certificate
+		if r.TLS != nil {
+			chain = r.TLS.PeerCertificates
+		}
+		var err error
+		r.caller, err = a.who.of(chain)
+		return err
+	}
+	r.hop = r.Header.Get(wire.HeaderHop)
+	if r.hop == "" {
+		// A master on its own behalf.
+		r.caller = command.Caller{Kind: "master", Name: node}
+		return nil
+	}
+	c, err := wire.DecodeCaller(r.Header.Get(wire.HeaderCaller))
+	if err != nil {
+		return fmt.Errorf("%w: from %s: %w", errBadHop, node, err)
+	}
+	r.caller = command.Caller{Kind: c.Kind, Name: c.Name, Roles: c.Roles}
+	if id := r.Header.Get(wire.HeaderHopRequestID); id != "" {
+		r.id = id
+	}
+	return nil
+}
+
+// access says who may use a route.
+type access struct {
+	open  bool     // no certificate needed
+	kinds []string // kinds of certificate; none: any
+	roles []string // for users: one of these roles; none: any user
+}
+
+var (
+	anybody        = access{open: true}
+	anyCertificate = access{}
+	users          = access{kinds: []string{"user"}}
+	workers        = access{kinds: []string{"worker"}}
+	blobReaders    = access{kinds: []string{"worker", "user", "master"}}
+	blobWriters    = access{kinds: []string{"user", "master"}}
+	monitors       = access{kinds: []string{"user"}, roles: []string{command.RoleMonitor}}
+	admins         = access{kinds: []string{"user"}, roles: []string{command.RoleAdmin}}
+)
+
+// check refuses a caller; an administrator has every role.
+func (w access) check(c command.Caller) error {
+	if w.open || len(w.kinds) == 0 {
+		return nil
+	}
+	for _, k := range w.kinds {
+		if k != c.Kind {
+			continue
+		}
+		if k != "user" || len(w.roles) == 0 || c.Is(w.roles...) {
+			return nil
+		}
+		return fmt.Errorf("%w: this takes the role %s; the certificate of %q has %s", errForbidden, list(w.roles, " or "), c.Name, list(c.Roles, ", "))
+	}
+	return fmt.Errorf("%w: this is for certificates of kind %s; that of %q is a %s's", errForbidden, list(w.kinds, " or "), c.Name, c.Kind)
+}
+
+func list(names []string, sep string) string {
+	out := ""
+	for i, n := range names {
+		if i > 0 {
+			out += sep
+		}
+		out += n
+	}
+	if out == "" {
+		return "none"
+	}
+	return out
+}
+
+// request is one request on its way through the API.
+type request struct {
+	*http.Request
+	route    *route
+	id       string
+	caller   command.Caller
+	hop      string // name of the master that forwarded it; "" for none
+	received time.Time
+	elapsed  time.Duration // for how long other masters had it before
+	body     []byte
+	w        *progress
+}

@@ -1,0 +1,135 @@
+package httpapi
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	signInterval  = 3 * time.Second  // between two signs of life; callers give up after 10 s without one
+	writeDeadline = 60 * time.Second // for a caller to take the next piece of an answer
+)
+
+// progress is a ResponseWriter that tells the caller, with 102 Processing, that a call without an answer is being
+// worked on. It has headers of its own until the answer begins: net/http writes its header map with every 1xx, from
+// whatever goroutine that happens in.
+type progress struct {
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	header http.Header
+	timer  *time.Timer
+	able   bool         // the caller speaks HTTP/1.1
+	held   *atomic.Bool // set while net/http may be writing 100 Continue itself
+
+	mu     sync.Mutex
+	status int // 0: no final status yet
+	bytes  int64
+	done   bool
+}
+
+func newProgress(w http.ResponseWriter, r *http.Request, after time.Duration) *progress {
+	p := &progress{w: w, rc: http.NewResponseController(w), header: make(http.Header), able: r.ProtoAtLeast(1, 1), held: new(atomic.Bool)}
+	if r.Header.Get("Expect") != "" && r.Body != nil {
+		p.held.Store(true)
+		r.Body = &awaited{r.Body, p.held}
+	}
+	p.timer = time.AfterFunc(after, p.tick)
+	return p
+}
+
+func (p *progress) tick() {
+	p.WriteHeader(http.StatusProcessing)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.done && p.status == 0 {
+		p.timer.Reset(signInterval)
+	}
+}
+
+// Header is the answer's header.
+func (p *progress) Header() http.Header { return p.header }
+
+// WriteHeader writes the final status once, or 102 any number of times before it, from any goroutine.
+func (p *progress) WriteHeader(code int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.done || p.status != 0:
+	case code == http.StatusProcessing:
+		if p.able && !p.held.Load() {
+			_ = p.rc.SetWriteDeadline(time.Now().Add(writeDeadline))
+			p.w.WriteHeader(code)
+		}
+	case code >= 200:
+		p.begin(code)
+	}
+}
+
+// begin starts the answer. The lock is held.
+func (p *progress) begin(code int) {
+	p.status = code
+	p.timer.Stop()
+	h := p.w.Header()
+	for k, v := range p.header {
+		h[k] = v
+	}
+	// From here on changes of the header are trailers or nothing, as with any ResponseWriter.
+	p.header = h
+	_ = p.rc.SetWriteDeadline(time.Now().Add(writeDeadline))
+	p.w.WriteHeader(code)
+}
+
+// Write writes a piece of the answer; each piece has its own time.
+func (p *progress) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	if p.done {
+		p.mu.Unlock()
+		return 0, http.ErrHandlerTimeout
+	}
+	if p.status == 0 {
+		p.begin(http.StatusOK)
+	}
+	p.mu.Unlock()
+	_ = p.rc.SetWriteDeadline(time.Now().Add(writeDeadline))
+	n, err := p.w.Write(b)
+	p.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach deadlines and flushing.
+func (p *progress) Unwrap() http.ResponseWriter { return p.w }
+
+// finish ends the signs of life before the handler returns, and gives the connection back without a deadline.
+func (p *progress) finish() (status int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done = true
+	p.timer.Stop()
+	_ = p.rc.SetWriteDeadline(time.Time{})
+	return p.status
+}
+
+func (p *progress) begun() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status != 0
+}
+
+// awaited notes that the first read has returned: by then net/http has written its 100 Continue.
+type awaited struct {
+	body interface {
+		Read([]byte) (int, error)
+		Close() error
+	}
+	held *atomic.Bool
+}
+
+func (a *awaited) Read(p []byte) (int, error) {
+	n, err := a.body.Read(p)
+	a.held.Store(false)
+	return n, err
+}
+
+func (a *awaited) Close() error { return a.body.Close() }

@@ -1,0 +1,146 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"sort"
+	"strings"
+
+	"scaleout/httpapi/wire"
+)
+
+// Bounds of bodies.
+const (
+	smallBody    = 16 << 10
+	workerBody   = 8 << 20
+	messagesBody = 16 << 20
+	callBody     = 12 << 20 // a project of 8 MiB in base64, and room for the other arguments
+)
+
+// route is everything about a route but its work.
+type route struct {
+	name   string // in metrics and as the OpenAPI operation
+	method string
+	path   string
+	who    access
+	// here tells whether the master asked answers; nil: the leader does.
+	here func(*http.Request) bool
+	// again: a call whose outcome is unknown may be repeated. keyed: it may, since every call gets a request key.
+	again bool
+	keyed bool
+	// held: the call waits by its nature, so a sign of life comes at once. quick: it never does.
+	held, quick bool
+	// untimed: the handler bounds its own time.
+	untimed bool
+	// limit is the most bytes of a body that is read into memory; 0: the route takes none. stream: the handler reads it.
+	limit  int64
+	stream bool
+	handle func(a *API, w http.ResponseWriter, r *request) error
+	// stopped answers a call that the leader still holds when the master asked is about to stop.
+	stopped func(a *API, w http.ResponseWriter, r *request) error
+
+	// For OpenAPI.
+	doc      string
+	query    []queryParameter
+	request  any // zero value of the body
+	response any // zero value of a 200; nil: no JSON
+	media    string
+	requests string // media type of a streamed request
+}
+
+type queryParameter struct{ name, doc, kind string }
+
+func always(*http.Request) bool { return true }
+
+func stale(r *http.Request) bool { return r.URL.Query().Get("consistency") == "stale" }
+
+// routes is the table. Procedures and views stand here once each: what there is of them comes from the registry.
+func (a *API) routes() []route {
+	metricsFor := anyCertificate
+	if a.cfg.MetricsOpen {
+		metricsFor = anybody
+	}
+	return []route{
+		{name: "list_views", method: "GET", path: "/v1/catalog/views", who: users, here: always, quick: true,
+			handle: (*API).listViews, doc: "Lists the catalog's views.", response: wire.Views{}},
+		{name: "view", method: "GET", path: "/v1/catalog/views/{view}", who: users, here: stale, again: true,
+			handle: (*API).view, doc: "Reads a view.", query: viewQuery, response: wire.ViewAnswer{}},
+		{name: "list_procedures", method: "GET", path: "/v1/catalog/procedures", who: users, here: always, quick: true,
+			handle: (*API).listProcedures, doc: "Lists the catalog's procedures.", response: wire.Procedures{}},
+		{name: "procedure", method: "POST", path: "/v1/catalog/procedures/{procedure}", who: users, again: true, keyed: true,
+			limit: callBody, untimed: true,
+			handle: (*API).procedure, doc: "Calls a procedure.", response: wire.CallAnswer{}},
+
+		{name: "register", method: "POST", path: "/v1/workers/register", who: workers, again: true, limit: workerBody,
+			handle: (*API).register, doc: "Registers a worker.", request: wire.Register{}, response: wire.RegisterAnswer{}},
+		{name: "exchange", method: "POST", path: "/v1/workers/{id}/exchange", who: workers, again: true, limit: workerBody, held: true, untimed: true,
+			handle: (*API).exchange, stopped: (*API).stoppedExchange, doc: "One poll of a worker: reports, renewals, grants.", request: wire.Exchange{}, response: wire.ExchangeAnswer{}},
+		{name: "messages", method: "POST", path: "/v1/workers/{id}/messages", who: workers, again: true, limit: messagesBody,
+			handle: (*API).messages, doc: "Takes messages of packages.", request: wire.Messages{}, response: wire.MessagesAnswer{}},
+
+		{name: "get_blob", method: "GET", path: "/v1/blobs/{sha256}", who: blobReaders, here: always, untimed: true,
+			handle: (*API).getBlob, doc: "Reads a blob, from another master when this one lacks it.", media: "application/octet-stream"},
+		{name: "put_blob", method: "PUT", path: "/v1/blobs/{sha256}", who: blobWriters, again: true, stream: true, untimed: true,
+			handle: (*API).putBlob, doc: "Stores a blob on a majority of the masters.", requests: "application/octet-stream", response: wire.Blob{}},
+
+		{name: "status_leader", method: "GET", path: "/v1/status/leader", who: anyCertificate, here: always, quick: true,
+			handle: (*API).statusLeader, doc: "Who leads, as this master believes; 503 no_leader when nobody does.", response: wire.Leader{}},
+		{name: "status_peers", method: "GET", path: "/v1/status/peers", who: anyCertificate, here: always, quick: true,
+			handle: (*API).statusPeers, doc: "The voters' addresses.", response: wire.Peers{}},
+
+		{name: "leader", method: "GET", path: "/leader", who: anybody, here: always, quick: true,
+			handle: (*API).isLeader, doc: "200 on the leader, 503 elsewhere: for load balancers.", media: "text/plain"},
+		{name: "livez", method: "GET", path: "/livez", who: anybody, here: always, quick: true,
+			handle: (*API).livez, doc: "200 while the process is up.", media: "text/plain"},
+		{name: "readyz", method: "GET", path: "/readyz", who: anybody, here: always,
+			handle: (*API).readyz, doc: "200 when this master can serve or forward and is caught up.", media: "text/plain",
+			query: []queryParameter{{"verbose", "answer with the named checks as JSON", "string"}}},
+		{name: "metrics", method: "GET", path: "/metrics", who: metricsFor, here: always,
+			handle: (*API).prometheus, doc: "Metrics for Prometheus.", media: "text/plain"},
+		{name: "openapi", method: "GET", path: "/v1/openapi.json", who: anyCertificate, here: always, quick: true,
+			handle: (*API).describeItself, doc: "This document.", media: "application/json"},
+
+		{name: "cluster", method: "GET", path: "/v1/cluster", who: monitors, again: true,
+			handle: (*API).cluster, doc: "Members, roles, lag, health, failure tolerance.", response: wire.ClusterStatus{}},
+		{name: "transfer_leadership", method: "POST", path: "/v1/cluster/transfer-leadership", who: admins, limit: smallBody,
+			handle: (*API).transfer, doc: "Hands leadership to another master.", request: wire.Transfer{}, response: wire.Leader{}},
+		{name: "remove_member", method: "DELETE", path: "/v1/cluster/members/{id}", who: admins, again: true,
+			handle: (*API).removeMember, doc: "Removes a master from the cluster.",
+			query: []queryParameter{{"force", "remove it even when blobs would lose their majority", "boolean"}}},
+		{name: "state_hash", method: "GET", path: "/v1/cluster/state-hash", who: monitors, here: always,
+			handle: (*API).stateHash, doc: "The hash of this master's state.", response: wire.StateHash{},
+			query: []queryParameter{{"index", "wait until the state is exactly here; 409 index_passed when it is past it", "integer"}}},
+	}
+}
+
+func notFound(_ *API, _ http.ResponseWriter, r *request) error {
+	return fmt.Errorf("%w: %s", errNotFound, r.URL.Path)
+}
+
+// methodNotAllowed names the methods that the path does take.
+func methodNotAllowed(routes []route) func(*API, http.ResponseWriter, *request) error {
+	return func(_ *API, w http.ResponseWriter, r *request) error {
+		var allowed []string
+		for i := range routes {
+			if samePath(routes[i].path, r.URL.EscapedPath()) {
+				allowed = append(allowed, methods(routes[i].method)...)
+			}
+		}
+		sort.Strings(allowed)
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return fmt.Errorf("%w: %s %s; it takes %s", errMethod, r.Method, r.URL.Path, strings.Join(allowed, ", "))
+	}
+}
+
+func samePath(pattern, path string) bool {
+	a, b := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] && !strings.HasPrefix(a[i], "{") {
+			return false
+		}
+	}
+	return true
+}

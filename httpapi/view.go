@@ -1,0 +1,149 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"scaleout/fsm/catalog"
+	"scaleout/httpapi/wire"
+)
+
+// Query parameters of views that are no columns.
+const (
+	queryOrder       = "order"
+	queryPageSize    = "page_size"
+	queryPageToken   = "page_token"
+	queryConsistency = "consistency"
+)
+
+var viewQuery = []queryParameter{
+	{queryOrder, "columns to order by, comma-separated, each with a leading - for descending; default: the view's key", "string"},
+	{queryPageSize, "1 to 1000, default 100", "integer"},
+	{queryPageToken, "next_page_token of the page before", "string"},
+	{queryConsistency, "linearizable (default), or stale: read from the master asked; " + wire.HeaderStale + " says how stale", "string"},
+}
+
+// view is the route of all views: the leader under a proof of leadership, or any master under consistency=stale.
+func (a *API) view(w http.ResponseWriter, r *request) error {
+	name, err := r.name("view")
+	if err != nil {
+		return err
+	}
+	v, err := catalog.FindView(name)
+	if err != nil {
+		return err
+	}
+	if err := v.Authorize(r.caller); err != nil {
+		return err
+	}
+	req := catalog.Request{Caller: r.caller, Messages: a.cfg.Messages, Server: a.cfg.Settings().Server, Filter: map[string]string{}}
+	local, err := readQuery(r, &req)
+	if err != nil {
+		return err
+	}
+	if local {
+		staleness := int64(-1) // no leader was ever heard
+		if place := a.cfg.Member.Place(); !place.Contact.IsZero() {
+			staleness = max(0, time.Since(place.Contact).Milliseconds())
+		}
+		w.Header().Set(wire.HeaderStale, strconv.FormatInt(staleness, 10))
+	} else {
+		if err := a.cfg.Proposer.Read(r.Context()); err != nil {
+			return err
+		}
+		req.Live = a.cfg.Live
+	}
+	req.Reader = a.cfg.State.View()
+	page, err := catalog.Select(r.Context(), v, req)
+	if err != nil {
+		return err
+	}
+	index := strconv.FormatUint(req.Reader.Index(), 10)
+	b := append([]byte(`{"index":`), index...)
+	b = append(b, `,"rows":`...)
+	if b, err = page.AppendRows(b); err != nil {
+		return err
+	}
+	if page.NextPageToken != "" {
+		b = append(b, `,"next_page_token":`...)
+		b = strconv.AppendQuote(b, page.NextPageToken)
+	}
+	w.Header().Set(wire.HeaderIndex, index)
+	return answerRaw(w, http.StatusOK, append(b, "}\n"...))
+}
+
+// readQuery takes what a query string says; whatever is no word of ours is a column, which Select checks.
+func readQuery(r *request, req *catalog.Request) (local bool, err error) {
+	for name, values := range r.URL.Query() {
+		if len(values) != 1 {
+			return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("%.64q is given %d times; once was expected", name, len(values))}
+		}
+		value := values[0]
+		switch name {
+		case queryOrder:
+			req.Order = value
+		case queryPageToken:
+			req.PageToken = value
+		case queryPageSize:
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 1 || n > catalog.MaxPageSize {
+				return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("page_size: %.64q; a number from 1 to %d was expected", value, catalog.MaxPageSize)}
+			}
+			req.PageSize = n
+		case queryConsistency:
+			switch value {
+			case "stale":
+				local = true
+			case "linearizable":
+			default:
+				return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("consistency: %.64q; linearizable or stale was expected", value)}
+			}
+		default:
+			req.Filter[name] = value
+		}
+	}
+	return local, nil
+}
+
+func (a *API) listViews(w http.ResponseWriter, _ *request) error {
+	out := wire.Views{Views: []wire.View{}}
+	for _, v := range catalog.Views() {
+		one := wire.View{Name: v.Name, Doc: v.Doc, Roles: filled(v.Permission.Roles), Columns: []wire.Column{}, Key: filled(v.Key)}
+		for _, c := range v.Columns {
+			one.Columns = append(one.Columns, wire.Column{Name: c.Name, Type: c.Type.String(), Nullable: c.Nullable, Doc: c.Doc})
+		}
+		out.Views = append(out.Views, one)
+	}
+	return answer(w, http.StatusOK, out)
+}
+
+func (a *API) listProcedures(w http.ResponseWriter, _ *request) error {
+	out := wire.Procedures{Procedures: []wire.Procedure{}}
+	for _, p := range catalog.Procedures() {
+		one := wire.Procedure{Name: p.Name, Doc: p.Doc, Roles: filled(p.Permission.Roles), Parameters: []wire.ProcedureParameter{}}
+		for i := range p.Parameters {
+			par := &p.Parameters[i]
+			def, err := catalog.Encode(par.Type, par.Default)
+			if err != nil {
+				return fmt.Errorf("default of %s.%s: %w", p.Name, par.Name, err)
+			}
+			one.Parameters = append(one.Parameters, wire.ProcedureParameter{
+				Name: par.Name, Type: par.Type.String(), Required: par.Required, Default: json.RawMessage(def),
+				Output: par.Output, Sensitive: par.Sensitive, Doc: par.Doc,
+			})
+		}
+		out.Procedures = append(out.Procedures, one)
+	}
+	return answer(w, http.StatusOK, out)
+}
+
+// filled turns nil into an empty list, which JSON writes as one.
+func filled[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
