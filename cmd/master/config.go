@@ -1,0 +1,95 @@
+package master
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/cluster"
+	"scaleout/cluster/pki"
+	"scaleout/store"
+)
+
+// Config is the settings of one master. Zero values mean the defaults of MasterSettings.config.
+type Config struct {
+	Name             string // NodeName; empty: the name in the certificate
+	DataDirectory    string
+	BindAddress      string // IP address; empty: all
+	Port             int    // PortNumber; 0 with Listener
+	GossipPort       int
+	AdvertiseAddress string // host or host:port; empty: the host name
+	RetryJoin        []string
+	BootstrapExpect  int
+	Files            pki.Files
+	GossipKeyFile    string
+	KeyRingFile      string // imported at the first start
+	Thumbprint       string // SSLCertThumbprint
+	InstanceName     string
+	Timing           string // lan, fast or wan
+
+	Heartbeat       time.Duration // MasterHeartbeatIntervalInMs
+	Expiry          time.Duration // DealWithExpiredTasksIntervalInMs
+	Cleanup         time.Duration // CleanupCompletedJobsIntervalInMs
+	RetryDelay      time.Duration // RetryDelayInMs
+	MaxProjectBytes int64
+	MetricsOpen     bool
+
+	Version string
+	Logger  *slog.Logger
+	// Exit ends the process: 75 when the disk stalls, 78 when the state machine met an entry that it does not know.
+	Exit func(code int)
+	// Registerer and Gatherer of /metrics; nil: a registry of this master's own.
+	Registry *prometheus.Registry
+
+	// What follows is for tests.
+
+	Listener net.Listener                                                      // in place of BindAddress and Port
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // to other masters
+	Store    store.Options                                                     // WrapLog
+	Now      func() time.Time                                                  // wall clock
+	Timings  *cluster.Timing                                                   // in place of Timing
+}
+
+// The defaults of MasterSettings.config.
+const (
+	DefaultPort            = 8391
+	DefaultGossipPort      = 8392
+	DefaultHeartbeat       = 30 * time.Second
+	DefaultExpiry          = 5 * time.Minute
+	DefaultCleanup         = 12 * time.Hour
+	DefaultRetryDelay      = 5 * time.Second
+	DefaultMaxProjectBytes = 512 << 20
+)
+
+func (c *Config) fill() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.Heartbeat, DefaultHeartbeat)
+	set(&c.Expiry, DefaultExpiry)
+	set(&c.Cleanup, DefaultCleanup)
+	set(&c.RetryDelay, DefaultRetryDelay)
+	if c.MaxProjectBytes == 0 {
+		c.MaxProjectBytes = DefaultMaxProjectBytes
+	}
+	if c.Port == 0 {
+		c.Port = DefaultPort
+	}
+	if c.GossipPort == 0 {
+		c.GossipPort = DefaultGossipPort
+	}
+	if c.InstanceName == "" {
+		c.InstanceName = "MSSQLSERVER"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+}

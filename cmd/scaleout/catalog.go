@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+)
+
+func (a *app) catalogCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "catalog", Short: "The SSISDB catalog as it is: every view and every procedure"}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "views", Short: "List the views", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				c, err := a.client()
+				if err != nil {
+					return err
+				}
+				views, err := c.Views(cmd.Context())
+				if err != nil {
+					return friendly(err)
+				}
+				if a.output == "json" {
+					return printJSON(cmd, views)
+				}
+				var body [][]any
+				for _, v := range views {
+					body = append(body, []any{v.Name, len(v.Columns), v.Doc})
+				}
+				a.table(cmd, []string{"name", "columns", "what"}, body)
+				return nil
+			},
+		},
+		&cobra.Command{
+			Use: "procedures", Short: "List the procedures with their parameters", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				c, err := a.client()
+				if err != nil {
+					return err
+				}
+				procedures, err := c.Procedures(cmd.Context())
+				if err != nil {
+					return friendly(err)
+				}
+				if a.output == "json" {
+					return printJSON(cmd, procedures)
+				}
+				var body [][]any
+				for _, p := range procedures {
+					body = append(body, []any{p.Name, parameters(p), p.Doc})
+				}
+				a.table(cmd, []string{"name", "parameters", "what"}, body)
+				return nil
+			},
+		},
+		a.catalogView(), a.catalogCall(),
+	)
+	return cmd
+}
+
+func parameters(p wire.Procedure) string {
+	var out []string
+	for _, x := range p.Parameters {
+		switch {
+		case x.Output:
+			out = append(out, x.Name+" OUTPUT")
+		case x.Required:
+			out = append(out, x.Name)
+		default:
+			out = append(out, "["+x.Name+"]")
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func (a *app) catalogView() *cobra.Command {
+	var order string
+	var limit int
+	var stale bool
+	cmd := &cobra.Command{
+		Use: "view VIEW [column=value]…", Short: "Read rows of a view", Args: cobra.MinimumNArgs(1),
+		Example: "  scaleout catalog view executions status=4 --order -execution_id --limit 20",
+		ValidArgsFunction: a.complete(func(ctx context.Context, c *client.Client) ([]string, error) {
+			views, err := c.Views(ctx)
+			var names []string
+			for _, v := range views {
+				names = append(names, v.Name)
+			}
+			return names, err
+		}),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := client.Query{Equal: map[string]any{}, Stale: stale, PageSize: min(max(limit, 1), 1000)}
+			for _, arg := range args[1:] {
+				name, value, ok := strings.Cut(arg, "=")
+				if !ok {
+					return usagef("%q: want column=value", arg)
+				}
+				q.Equal[name] = value
+				if value == "null" {
+					q.Equal[name] = nil
+				}
+			}
+			if order != "" {
+				q.Order = splitList(order)
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			var rows []client.Row
+			var columns []string
+			for len(rows) < limit {
+				page, err := c.View(cmd.Context(), args[0], q)
+				if err != nil {
+					return friendly(err)
+				}
+				columns = page.Columns
+				rows = append(rows, page.Rows...)
+				if q.PageToken = page.Next; page.Next == "" {
+					break
+				}
+			}
+			return a.rows(cmd, columns, rows[:min(len(rows), limit)])
+		},
+	}
+	cmd.Flags().StringVar(&order, "order", "", "columns, comma-separated, each with - in front for descending")
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many rows")
+	cmd.Flags().BoolVar(&stale, "stale", false, "read from the master asked, which may lag")
+	return cmd
+}
+
+func (a *app) catalogCall() *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use: "call PROC [name=value]…", Short: "Call a procedure", Args: cobra.MinimumNArgs(1),
+		Example: "  scaleout catalog call create_folder folder_name=ETL",
+		ValidArgsFunction: a.complete(func(ctx context.Context, c *client.Client) ([]string, error) {
+			procedures, err := c.Procedures(ctx)
+			var names []string
+			for _, p := range procedures {
+				names = append(names, p.Name)
+			}
+			return names, err
+		}),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			types, err := parameterTypes(cmd.Context(), c, args[0])
+			if err != nil {
+				return friendly(err)
+			}
+			values := map[string]any{}
+			for _, arg := range args[1:] {
+				name, value, ok := strings.Cut(arg, "=")
+				if !ok {
+					return usagef("%q: want name=value", arg)
+				}
+				values[name] = argument(types[strings.ToLower(strings.TrimPrefix(name, "@"))], value)
+			}
+			var opts []client.CallOption
+			if key != "" {
+				opts = append(opts, client.WithKey(key))
+			}
+			result, err := c.Call(cmd.Context(), args[0], values, opts...)
+			if err != nil {
+				return friendly(err)
+			}
+			if a.output == "json" {
+				return printJSON(cmd, map[string]any{
+					"return_value": result.ReturnValue, "output": result.Output, "result_sets": result.Sets,
+				})
+			}
+			pairs := []pair{{"return_value", result.ReturnValue}}
+			for name, v := range result.Output {
+				pairs = append(pairs, pair{name, v})
+			}
+			if err := a.object(cmd, pairs); err != nil {
+				return err
+			}
+			for _, set := range result.Sets {
+				if err := a.rows(cmd, set.Columns, set.Rows); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&key, "key", "", "request key: the same key gets the first answer again for 24 h")
+	return cmd
+}
+
+// parameterTypes are the SQL types of a procedure's parameters by lower-case name. An unknown procedure has none: the
+// master's own refusal is the better message.
+func parameterTypes(ctx context.Context, c *client.Client, name string) (map[string]string, error) {
+	procedures, err := c.Procedures(ctx)
+	if err != nil {
+		return nil, err
+	}
+	types := map[string]string{}
+	for _, p := range procedures {
+		if strings.EqualFold(p.Name, name) {
+			for _, x := range p.Parameters {
+				types[strings.ToLower(x.Name)] = x.Type
+			}
+		}
+	}
+	return types, nil
+}
+
+// argument turns text into the JSON that the parameter's type wants. What does not fit is sent as text, for the master
+// to name.
+func argument(sqlType, text string) any {
+	if strings.EqualFold(text, "null") {
+		return nil
+	}
+	switch {
+	case strings.HasSuffix(sqlType, "int"), sqlType == "bit", sqlType == "sql_variant":
+		var v any
+		dec := json.NewDecoder(strings.NewReader(text))
+		dec.UseNumber()
+		if err := dec.Decode(&v); err == nil && !dec.More() {
+			switch v.(type) {
+			case json.Number, bool:
+				return v
+			}
+		}
+	}
+	return text
+}
+
+// complete asks the masters for the words that may stand first; without a connection it offers none.
+func (a *app) complete(list func(context.Context, *client.Client) ([]string, error)) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		c, err := a.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		words, err := list(cmd.Context(), c)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+}

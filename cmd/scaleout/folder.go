@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/httpapi/client"
+)
+
+func (a *app) folderCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "folder", Short: "Folders of the catalog"}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "create NAME", Short: "Create a folder", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return a.call(cmd, "create_folder", map[string]any{"folder_name": args[0]})
+			},
+		},
+		&cobra.Command{
+			Use: "delete NAME", Short: "Delete an empty folder", Args: cobra.ExactArgs(1),
+			ValidArgsFunction: a.complete(folderNames),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return a.call(cmd, "delete_folder", map[string]any{"folder_name": args[0]})
+			},
+		},
+		&cobra.Command{
+			Use: "list", Short: "List folders", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return a.list(cmd, "folders", client.Query{}, "folder_id", "name", "description", "created_by_name", "created_time")
+			},
+		},
+	)
+	return cmd
+}
+
+func folderNames(ctx context.Context, c *client.Client) ([]string, error) {
+	return names(ctx, c, "folders", "name")
+}
+
+// names collects one column of a view, bounded for completion.
+func names(ctx context.Context, c *client.Client, view, column string) ([]string, error) {
+	page, err := c.View(ctx, view, client.Query{PageSize: 200})
+	var out []string
+	for _, r := range page.Rows {
+		out = append(out, r.Text(column))
+	}
+	return out, err
+}
+
+// list prints all rows of a view's query.
+func (a *app) list(cmd *cobra.Command, view string, q client.Query, columns ...string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	rows, err := collect(cmd.Context(), c, view, q, 10_000)
+	if err != nil {
+		return friendly(err)
+	}
+	return a.rows(cmd, columns, rows)
+}
+
+// collect reads at most so many rows.
+func collect(ctx context.Context, c *client.Client, view string, q client.Query, most int) ([]client.Row, error) {
+	var rows []client.Row
+	for r, err := range c.Rows(ctx, view, q) {
+		if err != nil {
+			return nil, err
+		}
+		if rows = append(rows, r); len(rows) == most {
+			break
+		}
+	}
+	return rows, nil
+}
+
+// call calls a procedure and prints its outputs.
+func (a *app) call(cmd *cobra.Command, procedure string, args map[string]any) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	result, err := c.Call(cmd.Context(), procedure, args)
+	if err != nil {
+		return friendly(err)
+	}
+	if a.output == "json" {
+		return printJSON(cmd, map[string]any{"return_value": result.ReturnValue, "output": result.Output})
+	}
+	for name, v := range result.Output {
+		if err := a.object(cmd, []pair{{name, v}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// code reports whether a master answered with the code.
+func code(err error, want string) bool {
+	var e *client.Error
+	return errors.As(err, &e) && e.Code == want
+}

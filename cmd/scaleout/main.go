@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/cmd/worker/guard"
+	"scaleout/httpapi/client"
+)
+
+// Set by the linker.
+var (
+	version = "dev"
+	commit  = "unknown"
+)
+
+// Exit codes, stable so that a SQL Agent or cron step can branch on them.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitFailed      = 3
+	exitCanceled    = 4
+	exitTimedOut    = 5
+	exitUnreachable = 6
+)
+
+func main() {
+	// The guard is the same binary and must not carry the command line's weight into each package.
+	if guard.IsGuard(os.Args[1:]) {
+		os.Exit(guard.Main(os.Args[2:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, newRoot())
+	stop()
+	os.Exit(code)
+}
+
+// run executes the command line and turns its error into an exit code.
+func run(ctx context.Context, root *cobra.Command) int {
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var e *statusError
+	if errors.As(err, &e) {
+		if e.err != nil {
+			fmt.Fprintln(root.ErrOrStderr(), "scaleout:", e.err)
+		}
+		return e.code
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(root.ErrOrStderr(), "scaleout: %v\nSee '%s --help'.\n", err, cmd.CommandPath())
+		return exitUsage
+	}
+	fmt.Fprintln(root.ErrOrStderr(), "scaleout:", err)
+	if errors.Is(err, client.ErrNoLeader) || errors.Is(err, client.ErrUnreachable) {
+		return exitUnreachable
+	}
+	return exitError
+}
+
+// statusError ends the process with a code of its own; err may be nil when everything has been said.
+type statusError struct {
+	code int
+	err  error
+}
+
+func (e *statusError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+func (e *statusError) Unwrap() error { return e.err }
+
+// usageError is a mistake on the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"scaleout/fsm/ispac"
+	"scaleout/httpapi/client"
+)
+
+func (a *app) projectCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "project", Short: "Projects: pack, deploy, list, delete"}
+	cmd.AddCommand(a.projectDeploy(), a.projectPack(),
+		&cobra.Command{
+			Use: "list", Short: "List projects", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return a.list(cmd, "projects", client.Query{}, "project_id", "folder_id", "name", "deployed_by_name", "last_deployed_time", "object_version_lsn")
+			},
+		},
+		&cobra.Command{
+			Use: "packages FOLDER/PROJECT", Short: "List a project's packages", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return a.ofProject(cmd, args[0], "packages", "project_id", "package_id", "name", "entry_point", "version_major", "version_minor", "version_build")
+			},
+		},
+		&cobra.Command{
+			Use: "parameters FOLDER/PROJECT", Short: "List a project's parameters", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return a.ofProject(cmd, args[0], "object_parameters", "project_id", "object_type", "object_name", "parameter_name", "data_type", "required", "sensitive", "design_default_value")
+			},
+		},
+		&cobra.Command{
+			Use: "versions FOLDER/PROJECT", Short: "List a project's versions", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return a.ofProject(cmd, args[0], "object_versions", "object_id", "object_version_lsn", "object_name", "created_by", "created_time")
+			},
+		},
+		&cobra.Command{
+			Use: "delete FOLDER/PROJECT", Short: "Delete a project", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				folder, project, ok := strings.Cut(args[0], "/")
+				if !ok {
+					return usagef("%q: want FOLDER/PROJECT", args[0])
+				}
+				return a.call(cmd, "delete_project", map[string]any{"folder_name": folder, "project_name": project})
+			},
+		},
+	)
+	return cmd
+}
+
+// ofProject prints a view's rows of one project.
+func (a *app) ofProject(cmd *cobra.Command, path, view, column string, columns ...string) error {
+	folder, project, ok := strings.Cut(path, "/")
+	if !ok {
+		return usagef("%q: want FOLDER/PROJECT", path)
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	id, err := projectID(cmd.Context(), c, folder, project)
+	if err != nil {
+		return friendly(err)
+	}
+	rows, err := collect(cmd.Context(), c, view, client.Query{Equal: map[string]any{column: id}}, 10_000)
+	if err != nil {
+		return friendly(err)
+	}
+	return a.rows(cmd, columns, rows)
+}
+
+func projectID(ctx context.Context, c *client.Client, folder, project string) (int64, error) {
+	page, err := c.View(ctx, "folders", client.Query{Equal: map[string]any{"name": folder}})
+	if err != nil {
+		return 0, err
+	}
+	if len(page.Rows) == 0 {
+		return 0, fmt.Errorf("there is no folder %q", folder)
+	}
+	folderID, _ := page.Rows[0].Int("folder_id")
+	page, err = c.View(ctx, "projects", client.Query{Equal: map[string]any{"folder_id": folderID, "name": project}})
+	if err != nil {
+		return 0, err
+	}
+	if len(page.Rows) == 0 {
+		return 0, fmt.Errorf("there is no project %q in folder %q", project, folder)
+	}
+	id, _ := page.Rows[0].Int("project_id")
+	return id, nil
+}
+
+func (a *app) projectDeploy() *cobra.Command {
+	var folder, name, password string
+	var create bool
+	cmd := &cobra.Command{
+		Use: "deploy FILE --folder F", Short: "Deploy an .ispac", Args: cobra.ExactArgs(1),
+		Example: "  scaleout project deploy Sales.ispac --folder ETL --create-folder\n  scaleout project deploy Secret.ispac --folder ETL --password-file -",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if folder == "" {
+				return usagef("--folder is missing")
+			}
+			secret, err := readPassword(cmd, password)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			id, err := deploy(cmd.Context(), c, args[0], folder, name, secret, create)
+			if err != nil {
+				return friendly(err)
+			}
+			if err := a.object(cmd, []pair{{"operation_id", id}}); err != nil {
+				return err
+			}
+			return warnings(cmd, c, id)
+		},
+	}
+	cmd.Flags().StringVar(&folder, "folder", "", "folder to deploy to")
+	cmd.Flags().StringVar(&name, "name", "", "project name; default: the name in the file")
+	cmd.Flags().BoolVar(&create, "create-folder", false, "create the folder if it is missing")
+	cmd.Flags().StringVar(&password, "password-file", "", "file with the project's password; - for standard input")
+	return cmd
+}
+
+// deploy uploads a project file and deploys it. It returns the operation's id.
+func deploy(ctx context.Context, c *client.Client, file, folder, name, password string, create bool) (int64, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if name == "" {
+		// Read here too: a broken file is named before anything is sent.
+		p, err := ispac.Read(f, info.Size(), ispac.Options{Password: password})
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", file, err)
+		}
+		name = p.Name
+	}
+	if create {
+		_, err := c.Call(ctx, "create_folder", map[string]any{"folder_name": folder})
+		if err != nil && !code(err, "folder_exists") {
+			return 0, err
+		}
+	}
+	blob, err := c.PutBlobFile(ctx, file)
+	if err != nil {
+		return 0, err
+	}
+	args := map[string]any{
+		"folder_name": folder, "project_name": name, "project_stream": map[string]string{"blob": blob.SHA256},
+	}
+	if password != "" {
+		args["project_password"] = password
+	}
+	result, err := c.Call(ctx, "deploy_project", args)
+	if err != nil {
+		return 0, err
+	}
+	id, _ := result.Int("operation_id")
+	return id, nil
+}
+
+// warnings prints what an operation's messages warn of.
+func warnings(cmd *cobra.Command, c *client.Client, operation int64) error {
+	for r, err := range c.Rows(cmd.Context(), "operation_messages", client.Query{Equal: map[string]any{"operation_id": operation, "message_type": 110}}) {
+		if err != nil {
+			return friendly(err)
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", r.Text("message"))
+	}
+	return nil
+}
+
+func readPassword(cmd *cobra.Command, file string) (string, error) {
+	var raw []byte
+	var err error
+	switch file {
+	case "":
+		return "", nil
+	case "-":
+		raw, err = io.ReadAll(io.LimitReader(cmd.InOrStdin(), 1<<16))
+	default:
+		raw, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return "", fmt.Errorf("password: %w", err)
+	}
+	secret := strings.TrimRight(string(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))), "\r\n")
+	if secret == "" {
+		return "", fmt.Errorf("the password file %s is empty", file)
+	}
+	return secret, nil
+}
+
+func (a *app) projectPack() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use: "pack DIR", Short: "Make an .ispac from a folder with project.yaml and packages of any extension", Args: cobra.ExactArgs(1),
+		Long: `Make an .ispac from a folder. DIR/project.yaml names the packages and their typed parameters:
+
+  name: Sales
+  description: Nightly load
+  parameters:
+    - {name: Server, type: String, value: db1}
+  packages:
+    - name: load.sh
+      parameters:
+        - {name: Day, type: DateTime, required: true}
+    - {name: step.py, entry_point: false}`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, raw, err := pack(os.DirFS(args[0]))
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if out == "" {
+				out = p.Name + ".ispac"
+			}
+			if err := os.WriteFile(out, raw, 0o644); err != nil {
+				return err
+			}
+			return a.object(cmd, []pair{{"file", out}, {"project", p.Name}, {"packages", len(p.Packages)}})
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "file to write; default: NAME.ispac")
+	return cmd
+}
+
+// definitionFile describes a folder that is packed.
+const definitionFile = "project.yaml"
+
+// pack makes a project file from a folder and reads it back.
+func pack(dir fs.FS) (*ispac.Project, []byte, error) {
+	text, err := fs.ReadFile(dir, definitionFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := ispac.ParseDefinition(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	var files []string
+	err = fs.WalkDir(dir, ".", func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() && path != definitionFile {
+			files = append(files, filepath.ToSlash(path))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := d.Project(func() string { return strings.ToUpper(uuid.NewString()) }, files)
+	if err != nil {
+		return nil, nil, err
+	}
+	var buf bytes.Buffer
+	if err := ispac.Write(&buf, p, func(part string) (io.ReadCloser, error) { return dir.Open(part) }); err != nil {
+		return nil, nil, err
+	}
+	if _, err := ispac.Read(bytes.NewReader(buf.Bytes()), int64(buf.Len()), ispac.Options{}); err != nil {
+		return nil, nil, fmt.Errorf("the packed project does not read back: %w", err)
+	}
+	return p, buf.Bytes(), nil
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/cluster/pki"
+	"scaleout/fsm/command"
+	"scaleout/httpapi/client"
+	"scaleout/store"
+)
+
+// app is what all verbs share: where the masters are, who the caller is and how to print.
+type app struct {
+	addr, cacert, cert, key string
+	output                  string
+	verbose                 bool
+}
+
+func newRoot() *cobra.Command {
+	a := &app{}
+	root := &cobra.Command{
+		Use:           "scaleout",
+		Short:         "A highly available SSIS Scale Out Master, its workers, and the command line for both",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Example: `  scaleout dev                                   three masters and three workers on this machine
+  scaleout project deploy Sales.ispac --folder ETL --create-folder
+  scaleout execution run ETL/Sales/Load.dtsx --param Day=2026-01-31 --wait
+  scaleout execution why 17`,
+	}
+	env := func(name, fallback string) string {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+		return fallback
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.addr, "addr", env("SCALEOUT_ADDR", "https://localhost:8391"), "masters, comma-separated; all are tried (SCALEOUT_ADDR)")
+	flags.StringVar(&a.cacert, "cacert", env("SCALEOUT_CACERT", ""), "ca.pem of the cluster (SCALEOUT_CACERT)")
+	flags.StringVar(&a.cert, "cert", env("SCALEOUT_CERT", ""), "your certificate (SCALEOUT_CERT)")
+	flags.StringVar(&a.key, "key", env("SCALEOUT_KEY", ""), "your private key (SCALEOUT_KEY)")
+	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say what is tried")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if a.output != "table" && a.output != "json" {
+			return usagef("--output %q: want table or json", a.output)
+		}
+		return nil
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddCommand(
+		a.folderCommand(), a.projectCommand(), a.executionCommand(), a.catalogCommand(), a.clusterCommand(),
+		a.workerCommand(), a.masterCommand(), caCommand(), a.configCommand(), a.versionCommand(),
+		a.devCommand(), a.demoCommand(),
+	)
+	exactArgs(root)
+	return root
+}
+
+// exactArgs makes every mistake in the number of arguments a usage error.
+func exactArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return &usageError{err}
+			}
+			return nil
+		}
+	}
+	if cmd.HasSubCommands() && cmd.RunE == nil && cmd.HasParent() {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown verb %q of %s", args[0], c.CommandPath())
+			}
+			return c.Help()
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		exactArgs(sub)
+	}
+}
+
+// logger writes to stderr: warnings, or everything with --verbose.
+func (a *app) logger() *slog.Logger {
+	level := slog.LevelWarn
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// client connects as the caller's certificate.
+func (a *app) client() (*client.Client, error) {
+	if a.cacert == "" || a.cert == "" || a.key == "" {
+		return nil, usagef("the cluster asks for a certificate: set --cacert, --cert and --key, or SCALEOUT_CACERT, SCALEOUT_CERT and SCALEOUT_KEY ('scaleout dev' writes a file 'env' that does)")
+	}
+	creds, err := pki.OpenCredentials(pki.CredentialsConfig{
+		Files: pki.Files{CA: a.cacert, Cert: a.cert, Key: a.key}, Logger: a.logger(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.clientWith(creds, splitList(a.addr))
+}
+
+// clientWith connects to masters with given credentials.
+func (a *app) clientWith(creds *pki.Credentials, masters []string) (*client.Client, error) {
+	for _, m := range masters {
+		if !strings.HasPrefix(m, "https://") {
+			return nil, usagef("--addr %q: want https://host:port", m)
+		}
+	}
+	transport := client.NewTransport(&tls.Config{MinVersion: tls.VersionTLS13})
+	transport.DialTLSContext = creds.DialTLS(nil, "http/1.1")
+	return client.New(client.Config{
+		Masters: masters, HTTPClient: httpClient(transport), UserAgent: "scaleout/" + version, Logger: a.logger(),
+	})
+}
+
+func splitList(text string) []string {
+	var out []string
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version, the feature level and the data format", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.object(cmd, []pair{
+				{"version", version}, {"commit", commit}, {"go", runtime.Version()},
+				{"os_arch", runtime.GOOS + "/" + runtime.GOARCH},
+				{"feature_level", command.Level}, {"data_format", store.Format},
+			})
+		},
+	}
+}
+
+// caller turns an answer that says no into words for people; other errors stay.
+func friendly(err error) error {
+	var e *client.Error
+	if errors.As(err, &e) && e.Detail != "" && !errors.Is(err, client.ErrNoLeader) {
+		return fmt.Errorf("%s (%s)", e.Detail, e.Code)
+	}
+	return err
+}

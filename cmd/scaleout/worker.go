@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/httpapi/client"
+)
+
+func (a *app) workerCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "worker", Short: "Workers: run one, list, enable, disable, remove"}
+	change := func(use, short, procedure string) *cobra.Command {
+		return &cobra.Command{
+			Use: use + " NAME|ID", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(workerNames),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				c, err := a.client()
+				if err != nil {
+					return err
+				}
+				id, err := workerID(cmd.Context(), c, args[0])
+				if err != nil {
+					return friendly(err)
+				}
+				_, err = c.Call(cmd.Context(), procedure, map[string]any{"WorkerAgentId": id})
+				return friendly(err)
+			},
+		}
+	}
+	cmd.AddCommand(a.workerStart(),
+		&cobra.Command{
+			Use: "list", Short: "List workers", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return a.list(cmd, "worker_agents", client.Query{}, "WorkerAgentId", "DisplayName", "MachineName", "IsEnabled", "LastOnlineTime")
+			},
+		},
+		&cobra.Command{
+			Use: "show NAME|ID", Short: "Show a worker and what it runs", Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(workerNames),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				c, err := a.client()
+				if err != nil {
+					return err
+				}
+				id, err := workerID(cmd.Context(), c, args[0])
+				if err != nil {
+					return friendly(err)
+				}
+				page, err := c.View(cmd.Context(), "worker_agents", client.Query{Equal: map[string]any{"WorkerAgentId": id}})
+				if err != nil || len(page.Rows) == 0 {
+					return friendly(err)
+				}
+				var pairs []pair
+				for _, column := range page.Columns {
+					pairs = append(pairs, pair{column, page.Rows[0][column]})
+				}
+				if err := a.object(cmd, pairs); err != nil || a.output == "json" {
+					return err
+				}
+				rows, err := collect(cmd.Context(), c, "tasks", client.Query{Equal: map[string]any{"worker_agent_id": id, "outcome": nil}}, 1000)
+				if err != nil {
+					return friendly(err)
+				}
+				fmt.Fprintln(cmd.OutOrStdout())
+				return a.rows(cmd, []string{"task_id", "attempt", "granted_time", "lease_until"}, rows)
+			},
+		},
+		change("enable", "Let a worker take tasks", "enable_worker_agent"),
+		change("disable", "Give a worker nothing new; what runs finishes", "disable_worker_agent"),
+		change("remove", "Forget a worker that holds no task", "delete_worker_agent"),
+	)
+	return cmd
+}
+
+func workerNames(ctx context.Context, c *client.Client) ([]string, error) {
+	return names(ctx, c, "worker_agents", "DisplayName")
+}
+
+// workerID finds a worker by id, display name or machine name.
+func workerID(ctx context.Context, c *client.Client, nameOrID string) (string, error) {
+	rows, err := collect(ctx, c, "worker_agents", client.Query{}, 10_000)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, r := range rows {
+		id := r.Text("WorkerAgentId")
+		if strings.EqualFold(id, strings.Trim(nameOrID, "{}")) {
+			return id, nil
+		}
+		if strings.EqualFold(r.Text("DisplayName"), nameOrID) || strings.EqualFold(r.Text("MachineName"), nameOrID) {
+			found = append(found, id)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("there is no worker %q; 'scaleout worker list' shows all", nameOrID)
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("%d workers are called %q: %s; use the id", len(found), nameOrID, strings.Join(found, ", "))
+}
