@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,7 +19,48 @@ import (
 type voter struct {
 	*node
 	raft *raft.Raft
-	away atomic.Bool // cut off from the network
+	net  *network
+}
+
+// network is where nodes dial; a node can be taken off it.
+type network struct {
+	mu    sync.Mutex
+	away  string // address
+	wires []wire
+}
+
+type wire struct {
+	net.Conn
+	from, to string
+}
+
+func (n *network) dial(from string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, proto, to string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, proto, to)
+		if err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.away == from || n.away == to {
+			_ = c.Close()
+			return nil, errors.New("cut off")
+		}
+		n.wires = append(n.wires, wire{c, from, to})
+		return c, nil
+	}
+}
+
+// takeOff cuts a node off; with no address, everybody is back.
+func (n *network) takeOff(addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.away = addr
+	for _, w := range n.wires {
+		if w.from == addr || w.to == addr {
+			_ = w.Close()
+		}
+	}
 }
 
 type nothing struct{}
@@ -29,19 +71,13 @@ func (nothing) Restore(r io.ReadCloser) error       { return r.Close() }
 
 func startRaft(t *testing.T, ids ...string) (map[string]*voter, []raft.ServerID) {
 	t.Helper()
-	ca, b := newTestCA(t), &book{}
+	ca, b, wires := newTestCA(t), &book{}, &network{}
 	voters, servers := map[string]*voter{}, []raft.Server{}
 	var all []raft.ServerID
 	for _, id := range ids {
-		v := &voter{}
+		v := &voter{net: wires}
 		v.node = start(t, id, newSecurity(t, ca, testCluster, "master"), b, func(c *Config) {
-			c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				if v.away.Load() {
-					return nil, errors.New("cut off")
-				}
-				return (&net.Dialer{}).DialContext(ctx, network, addr)
-			}
-			c.Listener = &cutListener{Listener: c.Listener, away: &v.away}
+			c.Dial = wires.dial(c.Listener.Addr().String())
 		})
 		voters[id] = v
 		all = append(all, raft.ServerID(id))
@@ -74,24 +110,6 @@ func startRaft(t *testing.T, ids ...string) (map[string]*voter, []raft.ServerID)
 	}
 	return voters, all
 }
-
-// cutListener drops connections that come in while the node is away.
-type cutListener struct {
-	net.Listener
-	away *atomic.Bool
-}
-
-func (l *cutListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil || !l.away.Load() {
-			return c, err
-		}
-		_ = c.Close()
-	}
-}
-
-func (v *voter) leave() { v.away.Store(true); v.Raft().DisconnectAll() }
 
 func leaderOf(t *testing.T, voters map[string]*voter, except string) *voter {
 	t.Helper()
@@ -175,14 +193,14 @@ func TestPreVoteIsUsed(t *testing.T) {
 		}
 	}
 	term := leader.raft.CurrentTerm()
-	lost.leave()
+	lost.net.takeOff(lost.addr)
 	// Long enough for several campaigns.
 	eventually(t, "the lost node to campaign", func() bool { return lost.raft.State() == raft.Candidate })
 	<-time.After(1500 * time.Millisecond)
 	if got := lost.raft.CurrentTerm(); got != term {
 		t.Errorf("the lost node raised its term from %d to %d: it campaigned without pre-vote", term, got)
 	}
-	lost.away.Store(false)
+	lost.net.takeOff("")
 	eventually(t, "the lost node to follow again", func() bool {
 		_, id := lost.raft.LeaderWithID()
 		return lost.raft.State() == raft.Follower && string(id) == leader.id
@@ -274,5 +292,82 @@ func TestRotation(t *testing.T) {
 	}
 	if leader.raft.State() != raft.Leader || leader.raft.CurrentTerm() != term {
 		t.Errorf("the rotation cost the leadership (term %d, now %d)", term, leader.raft.CurrentTerm())
+	}
+}
+
+// TestRotationOfOneSide: the connections of a node are renewed whoever dialled
+// them, while calls go on over them.
+func TestRotationOfOneSide(t *testing.T) {
+	for name, side := range map[string]string{"client": "a", "server": "b"} {
+		t.Run(name, func(t *testing.T) {
+			nodes, _ := masters(t, "a", "b")
+			serve(t, nodes["b"].Peer(), nodes["b"].PeerHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, "ok")
+			})))
+			client := nodes["a"].PeerClient()
+			call := func() {
+				t.Helper()
+				if _, err := get(t, client, "https://b/"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			call()
+			old := nodes["a"].links.all(protoPeer)[0]
+			call()
+			if now := nodes["a"].links.all(protoPeer); len(now) != 1 || now[0] != old {
+				t.Fatal("connections are not kept")
+			}
+			nodes[side].sec.rotate(t)
+			eventually(t, "the old connection to end", func() bool {
+				call()
+				return !slices.Contains(nodes["a"].links.all(protoPeer), old)
+			})
+			call()
+		})
+	}
+}
+
+// TestRetireBound: a call that does not end does not keep an old certificate in
+// use for ever.
+func TestRetireBound(t *testing.T) {
+	ca, b := newTestCA(t), &book{}
+	x := start(t, "a", newSecurity(t, ca, testCluster, "master"), b, func(c *Config) { c.Retire = 100 * time.Millisecond })
+	y := start(t, "b", newSecurity(t, ca, testCluster, "master"), b, nil)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	serve(t, y.Peer(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-release
+	}))
+	failed := make(chan error, 1)
+	go func() {
+		resp, err := x.PeerClient().Get("https://b/")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		failed <- err
+	}()
+	within(t, "call", arrived)
+	x.sec.rotate(t)
+	if err := within(t, "end of the call", failed); err == nil {
+		t.Error("the call succeeded")
+	}
+}
+
+// TestRotationSparesNewConnections: what has just been dialled is about to be used.
+func TestRotationSparesNewConnections(t *testing.T) {
+	nodes, _ := masters(t, "a", "b")
+	follow(t, nodes["b"])
+	c, err := nodes["a"].dial(t.Context(), protoRaft, "b", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	eventually(t, "the other end", func() bool { return openLinks(nodes["b"].Transport, protoRaft) == 1 })
+	nodes["a"].sec.rotate(t)
+	nodes["b"].sec.rotate(t)
+	<-time.After(6 * retireStep)
+	if a, b := openLinks(nodes["a"].Transport, protoRaft), openLinks(nodes["b"].Transport, protoRaft); a != 1 || b != 1 {
+		t.Errorf("the new connection was closed (open: %d, %d)", a, b)
 	}
 }

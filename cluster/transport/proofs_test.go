@@ -40,6 +40,7 @@ func TestProofCounting(t *testing.T) {
 		"answered in a higher term":    {[]answer{{"b", 2, 9, true, 3}}, 2, three, time.Time{}},
 		"overtaken answers":            {[]answer{ok("b", 2, 7), ok("b", 2, 5)}, 2, three, at(7)},
 		"self is no voter":             {[]answer{ok("b", 2, 7)}, 2, []raft.ServerID{"b", "c", "d"}, time.Time{}},
+		"self is no voter, the third":  {[]answer{ok("d", 2, 7)}, 2, []raft.ServerID{"b", "c", "d"}, time.Time{}},
 		"self is no voter, majority":   {[]answer{ok("b", 2, 7), ok("c", 2, 5)}, 2, []raft.ServerID{"b", "c", "d"}, at(5)},
 		"two voters need both":         {[]answer{ok("b", 2, 7)}, 2, []raft.ServerID{"a", "b"}, at(7)},
 		"two voters, none answered":    {nil, 2, []raft.ServerID{"a", "b"}, time.Time{}},

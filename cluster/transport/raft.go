@@ -27,9 +27,8 @@ type Raft struct {
 	proofs
 	terms
 
-	heartbeats tally
-	handlers   tally
-	close      sync.Once
+	handlers tally // inbound connections that the library reads
+	close    sync.Once
 }
 
 var (
@@ -127,19 +126,13 @@ func (r *Raft) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte { ret
 // DecodePeer implements raft.Transport.
 func (r *Raft) DecodePeer(b []byte) raft.ServerAddress { return raft.ServerAddress(b) }
 
-// SetHeartbeatHandler implements raft.Transport. Close waits for handlers that
-// run: the library would let one write to a log store that is closed already.
+// SetHeartbeatHandler implements raft.Transport.
 func (r *Raft) SetHeartbeatHandler(handle func(raft.RPC)) {
 	if handle == nil {
 		r.net.SetHeartbeatHandler(nil)
 		return
 	}
 	r.net.SetHeartbeatHandler(func(rpc raft.RPC) {
-		if !r.heartbeats.add() {
-			rpc.Respond(nil, raft.ErrTransportShutdown)
-			return
-		}
-		defer r.heartbeats.done()
 		if beat, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
 			r.raise(beat.Term)
 		}
@@ -171,21 +164,19 @@ func (r *Raft) DisconnectAll() {
 }
 
 // Close implements raft.WithClose: it cuts the transport, ends the library's
-// goroutines and waits, at most 5 s, for handlers that are at work, so that the
-// log store may be closed afterwards.
+// goroutines and waits, at most 5 s, for messages that are being handled. The
+// library itself would let a heartbeat write to a log store that its owner, after
+// the shutdown, has closed already.
 func (r *Raft) Close() error {
 	r.close.Do(func() {
 		r.t.CutRaft()
 		_ = r.net.Close()
 		deadline := time.NewTimer(closeWait)
 		defer deadline.Stop()
-		for _, idle := range []<-chan struct{}{r.heartbeats.end(), r.handlers.end()} {
-			select {
-			case <-idle:
-			case <-deadline.C:
-				r.t.log.Warn("raft messages are still being handled; closing anyway", "waited", closeWait.String())
-				return
-			}
+		select {
+		case <-r.handlers.end():
+		case <-deadline.C:
+			r.t.log.Warn("raft messages are still being handled; closing anyway", "waited", closeWait.String())
 		}
 	})
 	return nil
