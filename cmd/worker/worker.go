@@ -168,6 +168,7 @@ func (w *Worker) run(ctx context.Context) (err error) {
 	if err != nil {
 		end()
 	}
+	poke(w.mail)
 	loops.Wait()
 	return err
 }

@@ -1,0 +1,490 @@
+//go:build unix
+
+package worker
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"scaleout/cluster/pki"
+	"scaleout/cmd/worker/guard"
+	"scaleout/fsm/ispac"
+	"scaleout/httpapi/wire"
+)
+
+func TestMain(m *testing.M) {
+	if guard.IsGuard(os.Args) {
+		os.Exit(guard.Main(os.Args))
+	}
+	if os.Getenv(childEnv) != "" {
+		os.Exit(child())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// master is a master as a worker sees it, over real TLS: state is the truth, and what state gives to the worker is
+// delivered until the worker holds or reports it.
+type master struct {
+	t      testing.TB
+	server *httptest.Server
+	certs  string // the worker's credentials
+
+	mu        sync.Mutex
+	news      chan struct{}
+	tasks     []*mtask
+	blobs     map[string][]byte
+	fetched   int
+	messages  map[wire.AttemptRef][]wire.Message
+	registers []wire.Register
+	sequence  uint64
+	overtaken chan struct{} // ends the held poll
+	held      int
+	mostHeld  int
+	slots     int
+	lose      int  // this many answers with grants are lost after the grant
+	again     bool // grants are delivered although the worker holds them
+	down      bool
+	refuse    *wire.Problem
+	problems  []string
+}
+
+type mtask struct {
+	grant   wire.Grant
+	granted bool
+	stop    bool
+	fenced  bool
+	ended   *wire.Ended
+	reports int
+}
+
+func (k *mtask) ref() wire.AttemptRef {
+	return wire.AttemptRef{TaskID: k.grant.TaskID, Attempt: k.grant.Attempt}
+}
+
+var authority = sync.OnceValues(func() (*pki.Authority, error) {
+	dir, err := os.MkdirTemp("", "worker-test-ca-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	return pki.Init(dir, time.Now())
+})
+
+func newMaster(t testing.TB) *master {
+	t.Helper()
+	ca, err := authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, r := range []pki.Request{
+		{Role: pki.RoleMaster, Name: "master", Hosts: []string{"127.0.0.1"}}, {Role: pki.RoleWorker, Name: "worker"},
+	} {
+		issued, err := ca.Issue(r, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := issued.WriteFiles(filepath.Join(dir, r.Name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := &master{
+		t: t, news: make(chan struct{}), blobs: map[string][]byte{}, messages: map[wire.AttemptRef][]wire.Message{},
+		certs: filepath.Join(dir, "worker"),
+	}
+	creds := credentials(t, filepath.Join(dir, "master"))
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/workers/register", m.register)
+	mux.HandleFunc("POST /v1/workers/{id}/exchange", m.exchange)
+	mux.HandleFunc("POST /v1/workers/{id}/messages", m.mail)
+	mux.HandleFunc("GET /v1/blobs/{digest}", m.blob)
+	m.server = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if _, err := creds.Verify(r.TLS.PeerCertificates, x509.ExtKeyUsageClientAuth); err != nil {
+			m.problem(rw, wire.Problem{Status: 401, Code: wire.CodeCertificateRequired, Detail: err.Error()})
+			return
+		}
+		mux.ServeHTTP(rw, r)
+	}))
+	m.server.TLS = creds.ServerTLS("http/1.1")
+	m.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	m.server.StartTLS()
+	t.Cleanup(func() {
+		m.server.CloseClientConnections()
+		m.server.Close()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, p := range m.problems {
+			t.Error(p)
+		}
+	})
+	return m
+}
+
+func credentials(t testing.TB, dir string) *pki.Credentials {
+	t.Helper()
+	c, err := pki.OpenCredentials(pki.CredentialsConfig{Files: pki.Files{
+		CA: filepath.Join(dir, pki.FileCA), Cert: filepath.Join(dir, pki.FileCert), Key: filepath.Join(dir, pki.FileKey),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// change does something under the lock and lets everyone look again.
+func (m *master) change(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+	m.tell()
+}
+
+func (m *master) tell() {
+	close(m.news)
+	m.news = make(chan struct{})
+}
+
+// until waits for a condition, which is asked under the lock.
+func (m *master) until(what string, ok func() bool) {
+	m.t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		m.mu.Lock()
+		done, news := ok(), m.news
+		m.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-news:
+		case <-tick.C:
+		case <-deadline:
+			m.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func (m *master) problem(rw http.ResponseWriter, p wire.Problem) {
+	rw.Header().Set("Content-Type", wire.ContentProblem)
+	rw.WriteHeader(p.Status)
+	json.NewEncoder(rw).Encode(p)
+}
+
+func (m *master) read(rw http.ResponseWriter, r *http.Request, v interface{ Validate() error }) bool {
+	err := wire.Decode(r.Body, 8<<20, v)
+	if err == nil {
+		err = v.Validate()
+	}
+	m.mu.Lock()
+	down := m.down
+	if err != nil {
+		m.problems = append(m.problems, r.URL.Path+": "+err.Error())
+	}
+	m.mu.Unlock()
+	if err != nil {
+		m.problem(rw, wire.Problem{Status: 400, Code: wire.CodeInvalidArgument, Detail: err.Error()})
+	} else if down {
+		m.problem(rw, wire.Problem{Status: 503, Code: wire.CodeNoLeader, Detail: "down for the test"})
+	}
+	return err == nil && !down
+}
+
+func answer(rw http.ResponseWriter, v any) {
+	rw.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(rw).Encode(v)
+}
+
+func (m *master) find(r wire.AttemptRef) *mtask {
+	for _, k := range m.tasks {
+		if k.ref() == r {
+			return k
+		}
+	}
+	return nil
+}
+
+func (m *master) settle(list []wire.Ended) (settled, fenced []wire.AttemptRef) {
+	for _, e := range list {
+		ref := wire.AttemptRef{TaskID: e.TaskID, Attempt: e.Attempt}
+		k := m.find(ref)
+		if k == nil || k.fenced || !k.granted {
+			fenced = append(fenced, ref)
+			continue
+		}
+		k.reports++
+		if k.ended == nil {
+			k.ended = &e
+		}
+		settled = append(settled, ref)
+	}
+	return settled, fenced
+}
+
+func (m *master) register(rw http.ResponseWriter, r *http.Request) {
+	var req wire.Register
+	if !m.read(rw, r, &req) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.tell()
+	if m.refuse != nil {
+		m.problem(rw, *m.refuse)
+		return
+	}
+	m.registers = append(m.registers, req)
+	m.sequence = 0
+	a := wire.RegisterAnswer{Enabled: true, Masters: []string{m.server.URL}}
+	a.Settled, a.Fenced = m.settle(req.Ended)
+	for _, ref := range req.Running {
+		if k := m.find(ref); k != nil && k.granted && !k.fenced {
+			a.Adopted = append(a.Adopted, wire.Adopted{TaskID: ref.TaskID, Attempt: ref.Attempt, GiveUpAfterMs: k.grant.GiveUpAfterMs})
+		} else {
+			a.Fenced = append(a.Fenced, ref)
+		}
+	}
+	answer(rw, a)
+}
+
+func (m *master) exchange(rw http.ResponseWriter, r *http.Request) {
+	var req wire.Exchange
+	if !m.read(rw, r, &req) {
+		return
+	}
+	if req.WaitMs > 0 {
+		rw.WriteHeader(http.StatusProcessing)
+	}
+	until := time.After(time.Duration(req.WaitMs) * time.Millisecond)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if req.Sequence <= m.sequence {
+		m.problem(rw, wire.Problem{Status: 409, Code: "stale_sequence", Detail: "stale"})
+		return
+	}
+	m.sequence, m.slots = req.Sequence, req.Slots
+	if m.overtaken != nil {
+		close(m.overtaken)
+	}
+	over := make(chan struct{})
+	m.overtaken = over
+	m.held++
+	m.mostHeld = max(m.mostHeld, m.held)
+	defer func() { m.held-- }()
+	a := wire.ExchangeAnswer{Masters: []string{m.server.URL}, Enabled: true}
+	a.Settled, a.Fenced = m.settle(req.Ended)
+	if len(req.Ended) > 0 {
+		m.tell()
+	}
+	for {
+		m.fill(&a, req)
+		if len(a.Grants)+len(a.Stop)+len(a.Settled)+len(a.Fenced) > 0 {
+			break
+		}
+		news, end := m.news, false
+		m.mu.Unlock()
+		select {
+		case <-news:
+		case <-over:
+			end = true
+		case <-until:
+			end = true
+		case <-r.Context().Done():
+			end = true
+		}
+		m.mu.Lock()
+		if end {
+			break
+		}
+	}
+	for _, ref := range req.Running {
+		if k := m.find(ref); k != nil && k.granted && !k.fenced && k.ended == nil {
+			a.Renewed = append(a.Renewed, ref)
+		}
+	}
+	if len(a.Grants) > 0 && m.lose > 0 {
+		m.lose--
+		m.problem(rw, wire.Problem{Status: 500, Code: wire.CodeInternal, Detail: "the answer is lost"})
+		return
+	}
+	answer(rw, a)
+}
+
+// fill adds what the worker is to do: deliver again before anything new.
+func (m *master) fill(a *wire.ExchangeAnswer, req wire.Exchange) {
+	holds := len(req.Running)
+	for _, k := range m.tasks {
+		has := slices.Contains(req.Running, k.ref())
+		switch {
+		case k.ended != nil:
+		case has && k.fenced:
+			a.Fenced = append(a.Fenced, k.ref())
+		case has && k.stop:
+			a.Stop = append(a.Stop, k.ref())
+			k.stop = false
+		case has && m.again:
+			m.again = false
+			a.Grants = append(a.Grants, k.grant)
+		case k.granted && !has && !k.fenced:
+			a.Grants = append(a.Grants, k.grant)
+			holds++
+		case !k.granted && holds < req.Slots:
+			k.granted = true
+			a.Grants = append(a.Grants, k.grant)
+			holds++
+		}
+	}
+}
+
+func (m *master) mail(rw http.ResponseWriter, r *http.Request) {
+	var req wire.Messages
+	if !m.read(rw, r, &req) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.tell()
+	var a wire.MessagesAnswer
+	for _, item := range req.Items {
+		ref := wire.AttemptRef{TaskID: item.TaskID, Attempt: item.Attempt}
+		next := int64(len(m.messages[ref])) + 1
+		if item.FirstSeq > next {
+			m.problem(rw, wire.Problem{Status: 409, Code: wire.CodeGap, NextSeq: &next})
+			return
+		}
+		skip := min(next-item.FirstSeq, int64(len(item.Messages)))
+		m.messages[ref] = append(m.messages[ref], item.Messages[skip:]...)
+		a.Accepted = append(a.Accepted, wire.Accepted{TaskID: ref.TaskID, Attempt: ref.Attempt, NextSeq: int64(len(m.messages[ref])) + 1})
+	}
+	answer(rw, a)
+}
+
+func (m *master) blob(rw http.ResponseWriter, r *http.Request) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fetched++
+	data, ok := m.blobs[r.PathValue("digest")]
+	if !ok {
+		m.problem(rw, wire.Problem{Status: 404, Code: wire.CodeNotFound, Detail: "no such blob"})
+		return
+	}
+	rw.Write(data)
+}
+
+// deploy makes a project of scripts.
+func (m *master) deploy(parts map[string]string) string {
+	m.t.Helper()
+	p := &ispac.Project{Name: "P", ID: "8A3F2C1E-0000-4000-8000-000000000001", VersionMajor: 1, FormatVersion: 1}
+	for name := range parts {
+		p.Packages = append(p.Packages, ispac.Package{Name: name, EntryPoint: true, FormatVersion: 8})
+	}
+	var b bytes.Buffer
+	err := ispac.Write(&b, p, func(part string) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(parts[part])), nil
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	sum := sha256.Sum256(b.Bytes())
+	digest := hex.EncodeToString(sum[:])
+	m.change(func() { m.blobs[digest] = b.Bytes() })
+	return digest
+}
+
+// run adds a task of a one-package project.
+func (m *master) run(id int64, pkg, digest string, params ...wire.Parameter) *mtask {
+	k := &mtask{grant: wire.Grant{
+		TaskID: id, Attempt: 1, ExecutionID: id, Folder: "F", Project: "P", Package: pkg, ProjectBlob: digest,
+		Parameters: params, Options: []wire.Parameter{}, GiveUpAfterMs: 60_000,
+	}}
+	m.change(func() { m.tasks = append(m.tasks, k) })
+	return k
+}
+
+func (m *master) script(id int64, text string, params ...wire.Parameter) *mtask {
+	m.t.Helper()
+	return m.run(id, "p.sh", m.deploy(map[string]string{"p.sh": text}), params...)
+}
+
+func (m *master) texts(k *mtask) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []string
+	for _, msg := range m.messages[k.ref()] {
+		list = append(list, msg.Text)
+	}
+	return list
+}
+
+func (m *master) ended(k *mtask) wire.Ended {
+	m.t.Helper()
+	m.until("the attempt is reported", func() bool { return k.ended != nil })
+	return *k.ended
+}
+
+// worker is one that runs in this process.
+type running struct {
+	*Worker
+	t    testing.TB
+	stop context.CancelFunc
+	done chan error
+}
+
+func (m *master) config(dir string) Config {
+	return Config{
+		DataDirectory: dir, MaxTaskCount: 4, MachineID: "machine", BootID: "boot", Version: "test",
+		StopGrace: 300 * time.Millisecond, FlushTimeout: 5 * time.Second,
+	}
+}
+
+func (m *master) worker(cfg Config) *running {
+	m.t.Helper()
+	c, err := Connect(m.server.URL, credentials(m.t, m.certs), nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	cfg.Masters = c
+	w, err := New(cfg)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{Worker: w, t: m.t, stop: stop, done: make(chan error, 1)}
+	go func() { r.done <- w.Run(ctx); c.Close() }()
+	m.t.Cleanup(func() {
+		stop()
+		w.Kill()
+		<-r.done
+	})
+	return r
+}
+
+func (r *running) wait() error {
+	r.t.Helper()
+	select {
+	case err := <-r.done:
+		r.done <- err
+		return err
+	case <-time.After(20 * time.Second):
+		r.t.Fatal("Run does not return")
+		return nil
+	}
+}

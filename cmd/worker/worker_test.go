@@ -1,0 +1,549 @@
+//go:build unix
+
+package worker
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"scaleout/cluster/pki"
+	"scaleout/cmd/worker/guard"
+	"scaleout/cmd/worker/spool"
+	"scaleout/httpapi/wire"
+)
+
+func TestRunsAndReports(t *testing.T) {
+	m := newMaster(t)
+	w := m.worker(m.config(t.TempDir()))
+	ok := m.script(1, `echo "hello $PARAM_NAME"; echo oops >&2; cat "$SCALEOUT_PARAMETERS" > /dev/null; echo "$SCALEOUT_EXECUTION_ID $SCALEOUT_ATTEMPT $SCALEOUT_FOLDER $SCALEOUT_PROJECT $SCALEOUT_PACKAGE"`,
+		wire.Parameter{ObjectType: 30, Name: "name", Type: "String", Value: "world"})
+	bad := m.script(2, `exit 3`)
+	none := m.run(3, "p.nothing", m.deploy(map[string]string{"p.nothing": "x"}))
+	if e := m.ended(ok); e.Outcome != wire.OutcomeSucceeded || e.ExitCode != 0 {
+		t.Errorf("%+v", e)
+	}
+	if e := m.ended(bad); e.Outcome != wire.OutcomeFailed || e.ExitCode != 3 || e.Message != "exit code 3" {
+		t.Errorf("%+v", e)
+	}
+	if e := m.ended(none); e.Outcome != wire.OutcomeReturned || !strings.Contains(e.Message, ".nothing") {
+		t.Errorf("%+v", e)
+	}
+	m.until("messages", func() bool { return len(m.messages[ok.ref()]) == 3 && len(m.messages[bad.ref()]) == 1 })
+	got := strings.Join(m.texts(ok), "|")
+	if !strings.Contains(got, "hello world") || !strings.Contains(got, "1 1 F P p.sh") {
+		t.Errorf("messages %q", got)
+	}
+	m.mu.Lock()
+	for _, msg := range m.messages[ok.ref()] {
+		want := 70
+		if msg.Text == "oops" {
+			want = 120
+		}
+		if msg.Type != want || msg.SourceType != 20 || time.Since(msg.Time) > time.Minute {
+			t.Errorf("message %+v", msg)
+		}
+	}
+	reg := m.registers[0]
+	m.mu.Unlock()
+	if reg.AgentID != w.ID() || reg.MachineID != "machine" || reg.LeaseMs != 60_000 || reg.ErrorToleranceMs != 600_000 || reg.MaxTaskCount != 4 {
+		t.Errorf("registered as %+v", reg)
+	}
+	w.stop()
+	if err := w.wait(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(w.cfg.DataDirectory, "spool", "*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in the spool: %v %v", left, err)
+	}
+	if _, err := os.Stat(filepath.Join(w.cfg.TasksRootFolder, "1-1", "parameters.json")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the parameters are still there: %v", err)
+	}
+}
+
+func TestAgentIDIsKept(t *testing.T) {
+	m := newMaster(t)
+	dir := t.TempDir()
+	var ids []string
+	for range 2 {
+		w := m.worker(m.config(dir))
+		ids = append(ids, w.ID())
+		n := len(ids)
+		m.until("registered", func() bool { return len(m.registers) == n })
+		w.stop()
+		if err := w.wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ids[0] != ids[1] || ids[0] != strings.ToUpper(ids[0]) {
+		t.Errorf("ids %v", ids)
+	}
+	if m.registers[0].Instance == m.registers[1].Instance {
+		t.Error("two starts have one instance")
+	}
+}
+
+// counted is a script that notes each of its runs.
+func counted(t *testing.T, rest string) (script, file string) {
+	file = filepath.Join(t.TempDir(), "runs")
+	return fmt.Sprintf("echo $$ >> %s; %s", file, rest), file
+}
+
+func runs(t *testing.T, file string) int {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.Count(string(data), "\n")
+}
+
+func TestLostAnswerAndSecondDelivery(t *testing.T) {
+	m := newMaster(t)
+	m.change(func() { m.lose, m.again = 1, true })
+	text, file := counted(t, "sleep 0.3")
+	m.worker(m.config(t.TempDir()))
+	k := m.script(1, text)
+	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
+		t.Errorf("%+v", e)
+	}
+	if n := runs(t, file); n != 1 {
+		t.Errorf("it ran %d times", n)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lose != 0 || m.again {
+		t.Error("nothing was lost or delivered again")
+	}
+}
+
+func TestLateGrantIsLeft(t *testing.T) {
+	m := newMaster(t)
+	cfg := m.config(t.TempDir())
+	cfg.Masters, _ = Connect(m.server.URL, credentials(t, m.certs), nil)
+	w, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	g := wire.Grant{TaskID: 1, Attempt: 1, Package: "p.sh", GiveUpAfterMs: 600_000}
+	from := guard.Now()
+	from.Boot -= 31 * time.Second // the host slept: the monotonic clock says nothing of it
+	w.take(t.Context(), g, from)
+	if n := len(w.snapshot()); n != 0 {
+		t.Error("a grant with less than half its lease left was taken")
+	}
+}
+
+func TestStop(t *testing.T) {
+	m := newMaster(t)
+	m.worker(m.config(t.TempDir()))
+	dir := t.TempDir()
+	k := m.script(1, fmt.Sprintf(`(trap "" TERM; setsid sh -c 'trap "" TERM; echo $$ > %s/grand; while :; do sleep 1; done') & wait`, dir))
+	pid := filePID(t, filepath.Join(dir, "grand"))
+	m.change(func() { k.stop = true })
+	if e := m.ended(k); e.Outcome != wire.OutcomeCanceled {
+		t.Errorf("%+v", e)
+	}
+	if alive(pid) {
+		t.Error("the grandchild lives")
+	}
+	// Succeeded before the kill is succeeded.
+	k = m.script(2, fmt.Sprintf(`trap 'exit 0' TERM; echo $$ > %s/polite; while :; do sleep 0.01; done`, dir))
+	filePID(t, filepath.Join(dir, "polite"))
+	m.change(func() { k.stop = true })
+	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestFenced(t *testing.T) {
+	m := newMaster(t)
+	w := m.worker(m.config(t.TempDir()))
+	dir := t.TempDir()
+	k := m.script(1, fmt.Sprintf(`echo $$ > %s/pid; exec sleep 60`, dir))
+	pid := filePID(t, filepath.Join(dir, "pid"))
+	m.change(func() { k.fenced = true })
+	m.until("the attempt is let go of", func() bool { return len(w.snapshot()) == 0 })
+	if alive(pid) {
+		t.Error("the fenced package lives")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k.reports != 0 {
+		t.Error("a fenced attempt was reported")
+	}
+}
+
+func TestMastersAway(t *testing.T) {
+	m := newMaster(t)
+	w := m.worker(m.config(t.TempDir()))
+	gate := filepath.Join(t.TempDir(), "gate")
+	text, file := counted(t, fmt.Sprintf(`echo said; while [ ! -e %s ]; do sleep 0.01; done`, gate))
+	k := m.script(1, text)
+	m.until("it runs", func() bool { return runs(t, file) == 1 })
+	m.change(func() { m.down = true })
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.until("the report waits", func() bool { return len(w.spool.Reports()) == 1 })
+	m.change(func() { m.down = false })
+	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
+		t.Errorf("%+v", e)
+	}
+	m.until("messages", func() bool { return len(m.messages[k.ref()]) == 1 })
+}
+
+func TestEveryProjectOnce(t *testing.T) {
+	m := newMaster(t)
+	w := m.worker(m.config(t.TempDir()))
+	digest := m.deploy(map[string]string{"p.sh": "pwd; touch here 2>/dev/null; true"})
+	var ks []*mtask
+	for i := range int64(20) {
+		ks = append(ks, m.run(i+1, "p.sh", digest))
+	}
+	for _, k := range ks {
+		if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
+			t.Errorf("%+v", e)
+		}
+	}
+	m.mu.Lock()
+	fetched, most := m.fetched, m.mostHeld
+	m.mu.Unlock()
+	if fetched != 1 {
+		t.Errorf("downloaded %d times", fetched)
+	}
+	if most > 2 {
+		t.Errorf("%d exchanges at once", most)
+	}
+	w.stop()
+	if err := w.wait(); err != nil {
+		t.Fatal(err)
+	}
+	// A damaged file in the cache is not used.
+	path := filepath.Join(w.cfg.DataDirectory, "projects", digest, projectFile)
+	os.Chmod(path, 0o600)
+	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.worker(w.cfg)
+	if e := m.ended(m.run(100, "p.sh", digest)); e.Outcome != wire.OutcomeSucceeded {
+		t.Errorf("%+v", e)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fetched != 2 {
+		t.Errorf("downloaded %d times", m.fetched)
+	}
+}
+
+func TestBadProjects(t *testing.T) {
+	m := newMaster(t)
+	m.worker(m.config(t.TempDir()))
+	junk := strings.Repeat("ab", 32)
+	m.change(func() { m.blobs[junk] = []byte("not what the digest says") })
+	if e := m.ended(m.run(1, "p.sh", junk)); e.Outcome != wire.OutcomeReturned {
+		t.Errorf("wrong content: %+v", e)
+	}
+	if e := m.ended(m.run(2, "p.sh", "../../etc/passwd")); e.Outcome != wire.OutcomeFailed {
+		t.Errorf("no digest: %+v", e)
+	}
+	if e := m.ended(m.run(3, "q.sh", m.deploy(map[string]string{"p.sh": ""}))); e.Outcome != wire.OutcomeFailed || !strings.Contains(e.Message, "q.sh") {
+		t.Errorf("no such package: %+v", e)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	m := newMaster(t)
+	w := m.worker(m.config(t.TempDir()))
+	gate := filepath.Join(t.TempDir(), "gate")
+	text, file := counted(t, fmt.Sprintf(`while [ ! -e %s ]; do sleep 0.01; done`, gate))
+	k := m.script(1, text)
+	m.until("it runs", func() bool { return runs(t, file) == 1 })
+	w.stop()
+	m.until("the masters hear that nothing new is wanted", func() bool { return m.slots == 0 })
+	late := m.script(2, "exit 0")
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
+		t.Errorf("%+v", e)
+	}
+	if err := w.wait(); err != nil {
+		t.Fatal(err)
+	}
+	if late.granted {
+		t.Error("a draining worker took a task")
+	}
+}
+
+func TestKill(t *testing.T) {
+	m := newMaster(t)
+	w := m.worker(m.config(t.TempDir()))
+	dir := t.TempDir()
+	k := m.script(1, fmt.Sprintf(`trap "" TERM; echo $$ > %s/pid; while :; do sleep 1; done`, dir))
+	pid := filePID(t, filepath.Join(dir, "pid"))
+	w.stop()
+	w.Kill()
+	if err := w.wait(); err != nil {
+		t.Fatal(err)
+	}
+	if alive(pid) {
+		t.Error("the package lives")
+	}
+	if e := m.ended(k); e.Outcome != wire.OutcomeFailed || !strings.Contains(e.Message, "told to end") {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestDrainWithoutMasters(t *testing.T) {
+	m := newMaster(t)
+	cfg := m.config(t.TempDir())
+	cfg.FlushTimeout = 500 * time.Millisecond
+	w := m.worker(cfg)
+	text, file := counted(t, "exit 0")
+	gate := filepath.Join(t.TempDir(), "gate")
+	k := m.script(1, fmt.Sprintf("%s & while [ ! -e %s ]; do sleep 0.01; done", text[:strings.Index(text, ";")], gate))
+	m.until("it runs", func() bool { return runs(t, file) == 1 })
+	m.change(func() { m.down = true })
+	w.stop()
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.wait(); err != nil {
+		t.Fatal(err)
+	}
+	m.change(func() { m.down = false })
+	m.worker(cfg)
+	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
+		t.Errorf("%+v", e)
+	}
+	if n := runs(t, file); n != 1 {
+		t.Errorf("it ran %d times", n)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	m := newMaster(t)
+	m.change(func() {
+		m.refuse = &wire.Problem{Status: 422, Code: codeLeaseTooShort, Detail: "LeaseInterval 6s must be more than 12s"}
+	})
+	w := m.worker(m.config(t.TempDir()))
+	err := w.wait()
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "12s") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOneProcessPerDirectory(t *testing.T) {
+	m := newMaster(t)
+	w := m.worker(m.config(t.TempDir()))
+	if _, err := New(w.cfg); !errors.Is(err, ErrInUse) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRegistersAgain(t *testing.T) {
+	m := newMaster(t)
+	m.worker(m.config(t.TempDir()))
+	m.until("registered", func() bool { return len(m.registers) == 1 })
+	// What this machine can run is told again when it turns out to have changed.
+	m.ended(m.run(1, "p.nothing", m.deploy(map[string]string{"p.nothing": ""})))
+	m.until("registered again", func() bool { return len(m.registers) == 2 })
+}
+
+func TestConfig(t *testing.T) {
+	masters, err := Connect("https://127.0.0.1:1", credentials(t, newMaster(t).certs), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := Config{Masters: masters, DataDirectory: t.TempDir()}
+	for name, c := range map[string]func(*Config){
+		"DataDirectory":           func(c *Config) { c.DataDirectory = "" },
+		"AgentId":                 func(c *Config) { c.AgentID = "seven" },
+		"MaxTaskCount":            func(c *Config) { c.MaxTaskCount = -1 },
+		"LeaseInterval":           func(c *Config) { c.LeaseInterval = time.Second },
+		"HeartbeatErrorTolerance": func(c *Config) { c.ErrorTolerance = 10 * time.Second },
+		"no masters":              func(c *Config) { c.Masters = nil },
+	} {
+		cfg := good
+		c(&cfg)
+		if _, err := New(cfg); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	cfg := good
+	cfg.AgentID = "{6f1c3a9e-1111-4222-8333-444455556666}"
+	w, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if w.ID() != "6F1C3A9E-1111-4222-8333-444455556666" {
+		t.Errorf("id %s", w.ID())
+	}
+}
+
+// The worker as a process of its own.
+
+const childEnv = "WORKER_TEST_CHILD"
+
+func child() int {
+	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: pki.Files{
+		CA:   filepath.Join(os.Getenv("WORKER_TEST_CERTS"), pki.FileCA),
+		Cert: filepath.Join(os.Getenv("WORKER_TEST_CERTS"), pki.FileCert),
+		Key:  filepath.Join(os.Getenv("WORKER_TEST_CERTS"), pki.FileKey),
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	c, err := Connect(os.Getenv("WORKER_TEST_MASTER"), creds, nil)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	w, err := New(Config{Masters: c, DataDirectory: os.Getenv(childEnv), MachineID: "machine", BootID: "boot"})
+	if err == nil {
+		fmt.Println("up")
+		err = w.Run(context.Background())
+	}
+	fmt.Println(err)
+	return 1
+}
+
+func (m *master) child(dir string) *exec.Cmd {
+	m.t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+dir, "WORKER_TEST_CERTS="+m.certs, "WORKER_TEST_MASTER="+m.server.URL)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
+		m.t.Fatalf("the worker said %q, %v", line, err)
+	}
+	return cmd
+}
+
+func TestWorkerProcessKilled(t *testing.T) {
+	m := newMaster(t)
+	dir := t.TempDir()
+	gate := filepath.Join(t.TempDir(), "gate")
+	text, file := counted(t, fmt.Sprintf(`echo before; while [ ! -e %s ]; do sleep 0.01; done; echo after`, gate))
+	adopted := m.script(1, text)
+	quick, quickFile := counted(t, fmt.Sprintf(`while [ ! -e %s.first ]; do sleep 0.01; done; exit 4`, gate))
+	ended := m.script(2, quick)
+	cmd := m.child(dir)
+	m.until("both run", func() bool { return runs(t, file) == 1 && runs(t, quickFile) == 1 })
+	m.until("the first message", func() bool { return len(m.messages[adopted.ref()]) == 1 })
+	cmd.Process.Kill()
+	cmd.Wait()
+	// One ends while no worker is there.
+	if err := os.WriteFile(gate+".first", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.until("it has ended", func() bool {
+		_, err := guard.ReadExit(filepath.Join(dir, "Tasks", spool.Key{TaskID: 2, Attempt: 1}.String()))
+		return err == nil
+	})
+	m.worker(m.config(dir))
+	m.until("registered again", func() bool { return len(m.registers) == 2 })
+	m.mu.Lock()
+	reg := m.registers[1]
+	m.mu.Unlock()
+	if len(reg.Running) != 1 || reg.Running[0] != adopted.ref() || len(reg.Ended) != 1 || reg.Ended[0].TaskID != 2 {
+		t.Errorf("the second registration has %+v and %+v", reg.Running, reg.Ended)
+	}
+	if e := m.ended(ended); e.Outcome != wire.OutcomeFailed || e.ExitCode != 4 {
+		t.Errorf("%+v", e)
+	}
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := m.ended(adopted); e.Outcome != wire.OutcomeSucceeded {
+		t.Errorf("%+v", e)
+	}
+	if runs(t, file) != 1 || runs(t, quickFile) != 1 {
+		t.Errorf("runs: %d, %d", runs(t, file), runs(t, quickFile))
+	}
+	m.until("the last message", func() bool { return len(m.messages[adopted.ref()]) >= 2 })
+	if got := strings.Join(m.texts(adopted), "|"); got != "before|after" {
+		t.Errorf("messages %q", got)
+	}
+}
+
+func TestGuardsOfAnotherCatalog(t *testing.T) {
+	// The data directory stays, the cluster is a new one whose numbers begin again.
+	m := newMaster(t)
+	dir := t.TempDir()
+	w := m.worker(m.config(dir))
+	if e := m.ended(m.script(1, "exit 5")); e.ExitCode != 5 {
+		t.Fatalf("%+v", e)
+	}
+	w.stop()
+	if err := w.wait(); err != nil {
+		t.Fatal(err)
+	}
+	other := newMaster(t)
+	text, file := counted(t, "exit 0")
+	other.worker(other.config(dir))
+	if e := other.ended(other.script(1, text)); e.Outcome != wire.OutcomeSucceeded || runs(t, file) != 1 {
+		t.Errorf("%+v, %d runs", e, runs(t, file))
+	}
+}
+
+func TestLongOutputIsBoundedAndEndsWithItsEnd(t *testing.T) {
+	m := newMaster(t)
+	m.worker(m.config(t.TempDir()))
+	k := m.script(1, `i=0; while [ $i -lt 12000 ]; do echo "line $i"; i=$((i+1)); done; echo "the reason" >&2; exit 1`)
+	m.ended(k)
+	m.until("the last message", func() bool {
+		l := m.messages[k.ref()]
+		return len(l) > 0 && l[len(l)-1].Text == "exit code 1"
+	})
+	got := m.texts(k)
+	if len(got) > 10_100 || got[0] != "line 0" || got[9_000] != "line 9000" || got[len(got)-2] != "the reason" {
+		t.Errorf("%d messages, the last ones %q", len(got), got[len(got)-3:])
+	}
+}
+
+func filePID(t *testing.T, path string) int {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		data, _ := os.ReadFile(path)
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil && strings.HasSuffix(string(data), "\n") {
+			return pid
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s was never written", path)
+		}
+	}
+}
+
+// alive tells a zombie from a living process: in a container nobody may collect it.
+func alive(pid int) bool {
+	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+		return !strings.Contains(string(data), ") Z ")
+	}
+	return syscall.Kill(pid, 0) == nil
+}
