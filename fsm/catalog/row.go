@@ -91,6 +91,9 @@ type Worker struct {
 	Enabled    bool         `cbor:"42,keyasint"`
 	Registered command.Time `cbor:"43,keyasint"`
 	LastOnline command.Time `cbor:"44,keyasint"`
+	// NameSet and DescriptionSet: set_worker_agent_property gave the value, so registrations leave it alone.
+	NameSet        bool `cbor:"45,keyasint,omitempty"`
+	DescriptionSet bool `cbor:"46,keyasint,omitempty"`
 }
 
 // Execution is an execution, its operation and its task in one row.
@@ -159,6 +162,7 @@ type Note struct {
 	Type       int          `cbor:"2,keyasint"`
 	SourceType int          `cbor:"3,keyasint"`
 	Text       string       `cbor:"4,keyasint"`
+	ID         int64        `cbor:"5,keyasint"` // operation_message_id: notes and message runs share one number space
 }
 
 // Operation is a row of catalog.operations that is not an execution.
@@ -182,8 +186,8 @@ type MessageRun struct {
 	Attempt     int    `cbor:"3,keyasint"`
 	Segment     string `cbor:"4,keyasint"`
 	Part        int    `cbor:"5,keyasint"`
-	FirstID     int64  `cbor:"6,keyasint"` // operation_message_id of its first message
-	Count       int    `cbor:"7,keyasint"`
+	FirstID     int64  `cbor:"6,keyasint"`           // operation_message_id of its first message
+	Count       int    `cbor:"7,keyasint"`           // messages of the run, those of Skip not counted
 	Skip        int    `cbor:"8,keyasint,omitempty"` // messages at the start of the part that the state had already
 }
 
@@ -192,4 +196,6 @@ type Segment struct {
 	Digest string `cbor:"1,keyasint"`
 	Size   int64  `cbor:"2,keyasint"`
 	Runs   int    `cbor:"3,keyasint"` // runs that still name it; at 0 the row goes
+	Num    int64  `cbor:"4,keyasint"` // stands for the digest in runs
+	Refs   []byte `cbor:"5,keyasint"` // which run lies in which part: see segmentRefs
 }

@@ -1,0 +1,177 @@
+package catalog
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/hashicorp/go-memdb"
+
+	"scaleout/fsm/command"
+)
+
+// table is one kind of rows. A row's key orders it in its table and in a snapshot; the other indexes are unique too,
+// since each ends in the key: that keeps lookups to one walk of the tree.
+type table struct {
+	name    string
+	record  uint64 // the type of its records in a snapshot: never changes, never used again
+	empty   func() any
+	key     func(row any) []byte
+	indexes map[string]func(row any) []byte // nil: the row is not in the index
+}
+
+// The indexes.
+const (
+	byID      = "id"
+	byName    = "name"
+	byProject = "project"
+	byBlob    = "blob"
+	byStatus  = "status"
+	byHolder  = "holder"
+	byDigest  = "digest"
+)
+
+func of[T any](f func(*T) []byte) func(any) []byte {
+	return func(row any) []byte { return f(row.(*T)) }
+}
+
+func number[T any](f func(*T) int64) func(any) []byte {
+	return func(row any) []byte { return key(f(row.(*T))) }
+}
+
+func fresh[T any]() any { return new(T) }
+
+// Tables, in the order of their records in a snapshot and in the hash.
+var (
+	tableMeta       = &table{name: "meta", record: 1, empty: fresh[meta], key: of(func(*meta) []byte { return []byte{0} })}
+	tableProperties = &table{name: "properties", record: 2, empty: fresh[property],
+		key: of(func(p *property) []byte { return []byte(p.Name) })}
+	tableMasters = &table{name: "masters", record: 3, empty: fresh[command.MasterBeat],
+		key: of(func(m *command.MasterBeat) []byte { return []byte(m.ID) })}
+	tableWorkers = &table{name: "workers", record: 4, empty: fresh[Worker],
+		key: of(func(w *Worker) []byte { return []byte(fold(w.ID)) })}
+	tableFolders = &table{name: "folders", record: 5, empty: fresh[Folder],
+		key: number(func(f *Folder) int64 { return f.ID }),
+		indexes: map[string]func(any) []byte{
+			byName: of(func(f *Folder) []byte { return []byte(fold(f.Name)) })}}
+	tableProjects = &table{name: "projects", record: 6, empty: fresh[Project],
+		key: number(func(p *Project) int64 { return p.ID }),
+		indexes: map[string]func(any) []byte{
+			byName: of(func(p *Project) []byte { return append(key(p.FolderID), fold(p.Name)...) })}}
+	tableVersions = &table{name: "versions", record: 7, empty: fresh[Version],
+		key: number(func(v *Version) int64 { return v.LSN }),
+		indexes: map[string]func(any) []byte{
+			byProject: of(func(v *Version) []byte { return key(v.ProjectID, v.LSN) }),
+			byBlob:    of(func(v *Version) []byte { return append([]byte(v.Blob+"\x00"), key(v.LSN)...) })}}
+	tableOperations = &table{name: "operations", record: 8, empty: fresh[Operation],
+		key: number(func(o *Operation) int64 { return o.ID })}
+	tableLive = &table{name: "live", record: 9, empty: fresh[Execution],
+		key: number(func(e *Execution) int64 { return e.ID }),
+		indexes: map[string]func(any) []byte{
+			byStatus:  of(func(e *Execution) []byte { return key(int64(e.Status), e.ID) }),
+			byProject: of(func(e *Execution) []byte { return key(e.ProjectID, e.ID) }),
+			byHolder: of(func(e *Execution) []byte {
+				if a := e.current(); a != nil && a.Held() {
+					return holderKey(a.Worker, e.ID)
+				}
+				return nil
+			})}}
+	tableHistory = &table{name: "history", record: 10, empty: fresh[record],
+		key: number(func(r *record) int64 { return r.ID })}
+	tablePostings = &table{name: "postings", record: 11, empty: fresh[posting],
+		key: of(func(p *posting) []byte { return key(p.List, p.Of, p.Low) })}
+	tableSegments = &table{name: "segments", record: 12, empty: fresh[Segment],
+		key: number(func(s *Segment) int64 { return s.Num }),
+		indexes: map[string]func(any) []byte{
+			byDigest: of(func(s *Segment) []byte { return []byte(s.Digest) })}}
+	tableRuns = &table{name: "runs", record: 13, empty: fresh[runs],
+		key: of(func(r *runs) []byte { return key(r.OperationID, r.First) })}
+)
+
+// tables is every table; the index of a table in it is its place in counts.
+var tables = []*table{
+	tableMeta, tableProperties, tableMasters, tableWorkers, tableFolders, tableProjects, tableVersions, tableOperations,
+	tableLive, tableHistory, tablePostings, tableSegments, tableRuns,
+}
+
+// key writes numbers so that bytes order like them.
+func key(ns ...int64) []byte {
+	b := make([]byte, 0, 8*len(ns))
+	for _, n := range ns {
+		b = binary.BigEndian.AppendUint64(b, uint64(n)^1<<63)
+	}
+	return b
+}
+
+func holderKey(worker string, id int64) []byte {
+	return append([]byte(fold(worker)+"\x00"), key(id)...)
+}
+
+// fold gives names that differ only in case the same key, as SQL Server's usual collation does. It is not
+// strings.ToLower: two names that strings.EqualFold holds equal must never both exist.
+func fold(s string) string {
+	ascii := true
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			ascii = false
+			break
+		}
+	}
+	if ascii {
+		return strings.ToLower(s)
+	}
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		if 'A' <= least && least <= 'Z' {
+			least += 'a' - 'A'
+		}
+		return least
+	}, s)
+}
+
+// indexer makes an index of go-memdb from a key function; lookups pass finished keys.
+type indexer func(row any) []byte
+
+func (x indexer) FromObject(row any) (bool, []byte, error) {
+	k := x(row)
+	return k != nil, k, nil
+}
+
+func (x indexer) FromArgs(args ...any) ([]byte, error) {
+	if len(args) == 1 {
+		if k, ok := args[0].([]byte); ok {
+			return k, nil
+		}
+	}
+	return nil, errors.New("an index is looked up by one finished key")
+}
+
+func (x indexer) PrefixFromArgs(args ...any) ([]byte, error) { return x.FromArgs(args...) }
+
+// newDatabase makes an empty database. It is a snapshot of a primary one on purpose: a primary database tracks every
+// node that a transaction touches, for watches that nobody uses, and beyond 8,192 touched nodes of an index a commit
+// compares whole trees, which takes seconds at a million rows.
+func newDatabase() *memdb.MemDB {
+	schema := &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{}}
+	for _, t := range tables {
+		ts := &memdb.TableSchema{Name: t.name, Indexes: map[string]*memdb.IndexSchema{
+			byID: {Name: byID, Unique: true, Indexer: indexer(t.key)},
+		}}
+		for name, f := range t.indexes {
+			ts.Indexes[name] = &memdb.IndexSchema{Name: name, Unique: true, AllowMissing: true, Indexer: indexer(f)}
+		}
+		schema.Tables[t.name] = ts
+	}
+	db, err := memdb.NewMemDB(schema)
+	if err != nil {
+		panic(err) // the schema is constant
+	}
+	return db.Snapshot()
+}
+
+func tableIndex(t *table) int { return slices.Index(tables, t) }

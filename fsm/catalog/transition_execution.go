@@ -1,0 +1,198 @@
+package catalog
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"scaleout/fsm/command"
+)
+
+func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Result {
+	folder, project, missing := folderAndProject(r, c.Folder, c.Project)
+	if missing != nil {
+		return command.Result{Rejection: missing}
+	}
+	version, ok := r.Version(project.Version)
+	if !ok || project.Version != c.Version {
+		return reject(CodeVersionChanged, "the project %s is at version %d, not %d", clip(project.Name), project.Version, c.Version)
+	}
+	at := slices.IndexFunc(version.Manifest.Packages, func(p command.Package) bool { return fold(p.Name) == fold(c.Package) })
+	switch {
+	case at < 0:
+		return reject(CodePackageNotFound, "the project %s has no package %s", clip(project.Name), clip(c.Package))
+	case !version.Manifest.Packages[at].EntryPoint:
+		return reject(CodeNotEntryPoint, "%s is not an entry point of %s", clip(c.Package), clip(project.Name))
+	case c.ReferenceID != nil:
+		return reject(CodeReferenceNotFound, "the project %s has no environment reference %d", clip(project.Name), *c.ReferenceID)
+	}
+	e.Operation++
+	x := &Execution{
+		ID: e.Operation, Status: Created, Folder: folder.Name, Project: project.Name, Package: version.Manifest.Packages[at].Name,
+		ProjectID: project.ID, PackageID: version.PackageIDs[at], Version: version.LSN, Use32Bit: c.Use32Bit,
+		ServerMode: c.ServerMode, AnyWorker: c.AnyWorker || c.ServerMode, Server: c.Server,
+		Caller: e.caller.String(), Created: e.Time,
+	}
+	if c.ServerMode {
+		x.Notes = e.note(nil, MessageWarning, "runinscaleout 0 was given: there is no server mode, so any worker may run this execution.")
+	}
+	e.add(tableLive, x)
+	return command.Result{Value: x.ID}
+}
+
+// created finds an execution that has not been started.
+func created(r *Reader, id int64) (*Execution, *command.Rejection) {
+	x, ok := r.Execution(id)
+	switch {
+	case !ok:
+		return nil, refusal(CodeExecutionNotFound, "there is no execution %d", id)
+	case x.Status != Created:
+		return nil, refusal(CodeAlreadyStarted, "execution %d is %s: this is for executions in status %d (%s)", id, x.Status, Created, Created)
+	}
+	return x, nil
+}
+
+// mostOptions bounds the options that one execution carries. Which names there are is for the plan to say: were it for
+// the state, two versions of the program could disagree on a command.
+const mostOptions = 64
+
+func setExecutionParameter(r *Reader, e *edit, c *command.SetExecutionParameter) command.Result {
+	x, refused := created(r, c.ExecutionID)
+	if refused != nil {
+		return command.Result{Rejection: refused}
+	}
+	name := c.Name
+	switch c.ObjectType {
+	case ObjectExecution:
+		options := 0
+		for i := range x.Values {
+			if x.Values[i].ObjectType == ObjectExecution {
+				options++
+			}
+		}
+		if _, again := setValue(x, ObjectExecution, name); name == "" || options >= mostOptions && !again {
+			return reject(CodeInvalidArgument, "server option %s: an execution takes up to %d options with names", clip(name), mostOptions)
+		}
+	default:
+		declared, err := declaredParameter(r, x, c.ObjectType, c.Name)
+		if err != nil {
+			var why *command.Rejection
+			if !errors.As(err, &why) {
+				why = refusal(CodeInvalidArgument, "parameter %s", clip(c.Name))
+			}
+			return command.Result{Rejection: why}
+		}
+		switch {
+		case declared.Type != c.Value.Type:
+			return reject(CodeInvalidArgument, "the parameter %s is a %s, not a %s", clip(declared.Name), declared.Type, clip(c.Value.Type))
+		case declared.Sensitive != (c.Value.Sealed != nil):
+			return reject(CodeInvalidArgument, "the parameter %s is sensitive, or its value is sealed, but not both", clip(declared.Name))
+		}
+		name = declared.Name
+	}
+	x = new(*x)
+	x.Values = slices.Clone(x.Values)
+	set := SetValue{c.ObjectType, name, c.Value}
+	at, found := slices.BinarySearchFunc(x.Values, set, func(a, b SetValue) int {
+		if a.ObjectType != b.ObjectType {
+			return a.ObjectType - b.ObjectType
+		}
+		return strings.Compare(fold(a.Name), fold(b.Name))
+	})
+	if found {
+		x.Values[at] = set
+	} else {
+		x.Values = slices.Insert(x.Values, at, set)
+	}
+	e.replace(tableLive, x)
+	return command.Result{}
+}
+
+func addExecutionWorker(r *Reader, e *edit, c *command.AddExecutionWorker) command.Result {
+	x, refused := created(r, c.ExecutionID)
+	if refused != nil {
+		return command.Result{Rejection: refused}
+	}
+	w, ok := r.Worker(c.Worker)
+	switch {
+	case x.ServerMode:
+		return reject(CodeNotScaleOut, "execution %d was created with runinscaleout 0: it is not in Scale Out and takes no workers", x.ID)
+	case x.AnyWorker:
+		return reject(CodeAnyWorker, "execution %d may use any worker: create it with useanyworker 0 to choose workers", x.ID)
+	case !ok:
+		return reject(CodeWorkerNotFound, "no worker with the id %s has registered", clip(c.Worker))
+	}
+	at, found := slices.BinarySearch(x.Workers, w.ID)
+	if found {
+		return command.Result{}
+	}
+	x = new(*x)
+	x.Workers = slices.Insert(slices.Clone(x.Workers), at, w.ID)
+	e.replace(tableLive, x)
+	return command.Result{}
+}
+
+func startExecution(r *Reader, e *edit, c *command.StartExecution) command.Result {
+	x, refused := created(r, c.ExecutionID)
+	if refused != nil {
+		return command.Result{Rejection: refused}
+	}
+	if c.RetryCount < 0 || c.RetryCount > MaxRetryCount || c.RetryDelayMs < 0 {
+		return reject(CodeInvalidArgument, "retry_count %d is outside 0–%d, or the delay of %d ms is negative", c.RetryCount, MaxRetryCount, c.RetryDelayMs)
+	}
+	project, ok := r.ProjectByID(x.ProjectID)
+	version, there := r.Version(x.Version)
+	if !ok || !there || project.Version != x.Version {
+		return reject(CodeRedeployed, "the project %s was deployed again or deleted since execution %d was created: create another execution",
+			clip(x.Project), x.ID)
+	}
+	if missing := missingValues(version, x); len(missing) > 0 {
+		return reject(CodeValueRequired, "execution %d needs values for required parameters: %s", x.ID, strings.Join(missing, ", "))
+	}
+	if !x.AnyWorker && len(x.Workers) == 0 {
+		return reject(CodeNoWorkerSelected, "execution %d may use chosen workers only and none was added", x.ID)
+	}
+	x = new(*x)
+	x.Status, x.Queued, x.RetryCount, x.RetryDelayMs = Pending, e.Time, c.RetryCount, c.RetryDelayMs
+	e.replace(tableLive, x)
+	return command.Result{}
+}
+
+func stopOperation(r *Reader, e *edit, c *command.StopOperation) command.Result {
+	x, ok := r.Execution(c.OperationID)
+	if !ok {
+		if op, ok := r.Operation(c.OperationID); ok {
+			return reject(CodeAlreadyEnded, "operation %d has ended (%s): only executions can be stopped", op.ID, op.Status)
+		}
+		return reject(CodeOperationNotFound, "there is no operation %d", c.OperationID)
+	}
+	by := e.caller.String()
+	switch x.Status {
+	case Created, Pending:
+		x = new(*x)
+		x.Status, x.Ended, x.StoppedBy = Canceled, e.Time, by
+		e.put(r, x)
+	case Running:
+		x = new(*x)
+		x.Status, x.StoppedBy = Stopping, by
+		x.Notes = e.note(x.Notes, MessageInformation, "%s asked for a stop.", clip(by))
+		e.put(r, x)
+	case Stopping, Canceled:
+		return reject(CodeAlreadyStopped, "execution %d is %s: %s stopped it", x.ID, x.Status, clip(x.StoppedBy))
+	default:
+		return reject(CodeAlreadyEnded, "execution %d has ended: it is %s", x.ID, x.Status)
+	}
+	return command.Result{}
+}
+
+// put replaces a live execution's row. One that has ended becomes history at once: the row of a working execution costs
+// four index entries, and reports, late messages and views find the record as well.
+func (e *edit) put(r *Reader, x *Execution) {
+	if !x.Status.HasEnded() {
+		e.replace(tableLive, x)
+		return
+	}
+	e.remove(tableLive, x)
+	e.add(tableHistory, newRecord(x))
+	e.enlist(r, x)
+}

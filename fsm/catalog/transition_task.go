@@ -1,0 +1,175 @@
+package catalog
+
+import (
+	"slices"
+	"time"
+
+	"scaleout/fsm/command"
+)
+
+// exchange settles the reports, then grants: a report frees the slot that a grant of the same exchange takes.
+func exchange(s *State, caller command.Caller, c *command.Exchange) command.Result {
+	reports := items(s, caller, c.Ended, func(r *Reader, e *edit, rep command.Report) command.ItemResult {
+		return report(r, e, c.Worker, rep, func(a *Attempt) bool { return a.Instance == c.Instance })
+	})
+	grants := items(s, caller, c.Grants, func(r *Reader, e *edit, g command.GrantOrder) command.ItemResult {
+		return grant(r, e, c.Worker, c.Instance, g)
+	})
+	return command.Result{Items: append(reports, grants...)}
+}
+
+// report takes a worker's final word on an attempt: on the current one, from the process that holds it. The same word
+// again is fine, whichever process of the worker repeats it: the answer to the first may have been lost.
+func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*Attempt) bool) command.ItemResult {
+	switch rep.Outcome {
+	case command.Succeeded, command.Failed, command.Canceled, command.Returned:
+	default:
+		return refuse(CodeInvalidArgument, "%s is no outcome: use succeeded, failed, canceled or returned", clip(string(rep.Outcome)))
+	}
+	x, ok := r.Execution(rep.TaskID)
+	if !ok {
+		return refuse(CodeFenced, "there is no task %d", rep.TaskID)
+	}
+	a := x.attempt(rep.Attempt)
+	switch {
+	case a == nil || fold(a.Worker) != fold(worker):
+		return refuse(CodeFenced, "attempt %d of task %d was not given to this worker", rep.Attempt, rep.TaskID)
+	case a.Outcome == rep.Outcome && a.ExitCode == rep.ExitCode:
+		return command.ItemResult{}
+	case !a.Held():
+		return refuse(CodeFenced, "attempt %d of task %d has ended: %s", rep.Attempt, rep.TaskID, a.Outcome)
+	case !holds(a):
+		return refuse(CodeFenced, "attempt %d of task %d is held by another process of this worker", rep.Attempt, rep.TaskID)
+	}
+	x, a = x.settled(e, rep.Outcome)
+	a.ExitCode, a.Message = rep.ExitCode, rep.Message
+	switch rep.Outcome {
+	case command.Succeeded:
+		x.Status = Succeeded
+	case command.Returned:
+		x.Returned++
+		x.Notes = e.note(x.Notes, MessageWarning, "Worker %s (%s) handed attempt %d back: %s", a.Worker, clip(a.Machine), a.Number, clip(a.Message))
+		x.afterReturn(e)
+	default:
+		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) %s with exit code %d.",
+			a.Number, a.Worker, clip(a.Machine), rep.Outcome, a.ExitCode)
+		x.afterFailure(e, Failed)
+	}
+	e.put(r, x)
+	return command.ItemResult{}
+}
+
+// expire declares an attempt lost, if that process still holds it.
+func expire(r *Reader, e *edit, c command.Expiry) command.ItemResult {
+	x, ok := find[Execution](r, tableLive, byID, key(c.TaskID))
+	if !ok {
+		return refuse(CodeNotHeld, "task %d has ended or does not exist", c.TaskID)
+	}
+	a := x.current()
+	if a == nil || !a.Held() || a.Number != c.Attempt || fold(a.Worker) != fold(c.Worker) || a.Instance != c.Instance {
+		return refuse(CodeNotHeld, "attempt %d of task %d is not held by that process of worker %s", c.Attempt, c.TaskID, clip(c.Worker))
+	}
+	x, a = x.settled(e, Lost)
+	a.SilentSince = c.SilentSince
+	silent := ""
+	if c.SilentSince != 0 {
+		silent = ": silent since " + c.SilentSince.Time().Format(time.RFC3339)
+	}
+	x.Notes = e.note(x.Notes, MessageError, "Attempt %d was lost with worker %s (%s)%s.", a.Number, a.Worker, clip(a.Machine), silent)
+	x.afterFailure(e, EndedUnexpectedly)
+	e.put(r, x)
+	return command.ItemResult{}
+}
+
+// settled returns a copy whose current attempt has ended.
+func (x *Execution) settled(e *edit, outcome command.Outcome) (*Execution, *Attempt) {
+	x = new(*x)
+	x.Attempts = slices.Clone(x.Attempts)
+	a := x.current()
+	a.Outcome, a.Ended = outcome, e.Time
+	if outcome == command.Succeeded {
+		x.Ended = e.Time
+	}
+	return x, a
+}
+
+// Used is how many attempts count against the retries: those handed back do not.
+func (x *Execution) Used() int { return len(x.Attempts) - x.Returned }
+
+// afterFailure says what follows an attempt that did not succeed: the stop that was asked for, another attempt, or the
+// end in status end.
+func (x *Execution) afterFailure(e *edit, end Status) {
+	switch {
+	case x.Status == Stopping:
+		x.Status, x.Ended = Canceled, e.Time
+	case x.Used() <= x.RetryCount:
+		x.Status = Pending
+		x.NotBefore = e.Time.Add(time.Duration(x.RetryDelayMs) * time.Millisecond * time.Duration(x.Used()))
+	default:
+		x.Status, x.Ended = end, e.Time
+	}
+}
+
+// mostReturned bounds the handed-back attempts that an execution remembers; older ones are forgotten, numbers stay.
+const mostReturned = 32
+
+// afterReturn queues the task again. It waits as long as after a first failure: a worker that hands everything back
+// must not spin.
+func (x *Execution) afterReturn(e *edit) {
+	if x.Status == Stopping {
+		x.Status, x.Ended = Canceled, e.Time
+		return
+	}
+	x.Status = Pending
+	x.NotBefore = e.Time.Add(time.Duration(x.RetryDelayMs) * time.Millisecond)
+	if x.Returned > mostReturned {
+		oldest := slices.IndexFunc(x.Attempts, func(a Attempt) bool { return a.Outcome == command.Returned })
+		x.Attempts = slices.Delete(x.Attempts, oldest, oldest+1)
+		x.Returned--
+	}
+}
+
+// grant gives the next attempt to the worker: a compare-and-set on the attempt's number.
+func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) command.ItemResult {
+	x, ok := find[Execution](r, tableLive, byID, key(g.TaskID))
+	if !ok || x.Status != Pending {
+		return refuse(CodeNotPending, "task %d is not pending", g.TaskID)
+	}
+	next := 1
+	if a := x.current(); a != nil {
+		next = a.Number + 1
+	}
+	if g.Attempt != next {
+		return refuse(CodeNotPending, "the next attempt of task %d is %d, not %d", g.TaskID, next, g.Attempt)
+	}
+	w, ok := r.Worker(worker)
+	switch {
+	case !ok:
+		return refuse(CodeWorkerNotFound, "no worker with the id %s has registered", clip(worker))
+	case w.Instance != instance:
+		return refuse(CodeFenced, "worker %s has registered another process since", w.ID)
+	case !w.Enabled:
+		return refuse(CodeNotEligible, "worker %s is disabled", w.ID)
+	case !x.AnyWorker && !slices.Contains(x.Workers, w.ID):
+		return refuse(CodeNotEligible, "execution %d does not allow worker %s", x.ID, w.ID)
+	case g.GiveUpAfterMs <= 0:
+		return refuse(CodeInvalidArgument, "an attempt needs a time to give up after, not %d ms", g.GiveUpAfterMs)
+	}
+	held := 0
+	for range r.HeldBy(w.ID) {
+		held++
+	}
+	if held >= w.MaxTaskCount {
+		return refuse(CodeNotEligible, "worker %s holds %d tasks of at most %d", w.ID, held, w.MaxTaskCount)
+	}
+	x = new(*x)
+	x.Attempts = append(slices.Clone(x.Attempts), Attempt{
+		Number: next, Worker: w.ID, Instance: instance, Machine: w.MachineName, Granted: e.Time, GiveUpAfterMs: g.GiveUpAfterMs,
+	})
+	x.Status = Running
+	if x.Started == 0 {
+		x.Started = e.Time
+	}
+	e.replace(tableLive, x)
+	return command.ItemResult{}
+}

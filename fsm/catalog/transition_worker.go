@@ -1,0 +1,129 @@
+package catalog
+
+import (
+	"slices"
+	"strings"
+
+	"scaleout/fsm/command"
+)
+
+// registerWorker takes the worker's row, then its reports, then what it still runs. The rest of what the state gives to
+// the worker stays with the process that held it: only its term ends it.
+func registerWorker(s *State, caller command.Caller, c *command.RegisterWorker) command.Result {
+	old, known := s.working().Worker(c.ID)
+	samePlace := !known || old.MachineID == c.MachineID
+	result := decide(s, caller, c, register)
+	if result.Rejection != nil {
+		return result
+	}
+	ended := items(s, caller, c.Ended, func(r *Reader, e *edit, rep command.Report) command.ItemResult {
+		// A report tells what has happened: any process of the worker may bring it.
+		return report(r, e, c.ID, rep, func(*Attempt) bool { return true })
+	})
+	running := items(s, caller, c.Running, func(r *Reader, e *edit, ref command.AttemptRef) command.ItemResult {
+		if !samePlace {
+			return refuse(CodeFenced, "attempt %d of task %d runs on the machine that had this AgentId before", ref.Attempt, ref.TaskID)
+		}
+		return adopt(r, e, c, ref)
+	})
+	return command.Result{Items: append(ended, running...)}
+}
+
+func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
+	if c.ID == "" || c.CertName == "" || c.Instance == "" || c.MaxTaskCount < 1 || c.LeaseMs <= 0 || c.ToleranceMs < c.LeaseMs {
+		return reject(CodeInvalidArgument, "worker %s: AgentId, certificate name and instance must be given, MaxTaskCount (%d) be at least 1 "+
+			"and 0 < LeaseInterval (%d ms) <= HeartbeatErrorTolerance (%d ms)", clip(c.ID), c.MaxTaskCount, c.LeaseMs, c.ToleranceMs)
+	}
+	row := &Worker{RegisterWorker: *c, Registered: e.Time}
+	row.Running, row.Ended, row.TakeOver = nil, nil, "" // they are in the executions
+	old, known := r.Worker(c.ID)
+	if known {
+		if fold(old.CertName) != fold(c.CertName) {
+			return reject(CodeAgentIDTaken, "AgentId %s belongs to the certificate name %s, not to %s: a worker keeps its certificate's name, "+
+				"or registers with a new AgentId", old.ID, clip(old.CertName), clip(c.CertName))
+		}
+		if old.MachineID != c.MachineID && c.TakeOver != old.MachineID {
+			for x := range r.HeldBy(old.ID) {
+				return reject(CodeAgentIDInUse, "AgentId %s is used by machine %s (%s), which holds task %d: machine %s (%s) needs an AgentId of its own",
+					old.ID, clip(old.MachineName), clip(old.MachineID), x.ID, clip(c.MachineName), clip(c.MachineID))
+			}
+		}
+		row.ID, row.CertName = old.ID, old.CertName
+		row.Tags, row.Enabled, row.Registered = old.Tags, old.Enabled, old.Registered
+		row.LastOnline, row.NameSet, row.DescriptionSet = old.LastOnline, old.NameSet, old.DescriptionSet
+		if old.NameSet {
+			row.DisplayName = old.DisplayName
+		}
+		if old.DescriptionSet {
+			row.Description = old.Description
+		}
+	}
+	row.LastOnline = max(row.LastOnline, e.Time)
+	if known {
+		e.replace(tableWorkers, row)
+	} else {
+		e.add(tableWorkers, row)
+	}
+	return command.Result{}
+}
+
+// adopt moves a running attempt to the worker's new process.
+func adopt(r *Reader, e *edit, c *command.RegisterWorker, ref command.AttemptRef) command.ItemResult {
+	x, ok := find[Execution](r, tableLive, byID, key(ref.TaskID))
+	if !ok {
+		return refuse(CodeFenced, "task %d has ended or does not exist", ref.TaskID)
+	}
+	a := x.current()
+	if a == nil || a.Number != ref.Attempt || !a.Held() || fold(a.Worker) != fold(c.ID) {
+		return refuse(CodeFenced, "attempt %d of task %d is not held by this worker", ref.Attempt, ref.TaskID)
+	}
+	x = new(*x)
+	x.Attempts = slices.Clone(x.Attempts)
+	x.current().Instance = c.Instance
+	e.replace(tableLive, x)
+	return command.ItemResult{}
+}
+
+func enableWorker(r *Reader, e *edit, c *command.EnableWorker) command.Result {
+	w, ok := r.Worker(c.ID)
+	if !ok {
+		return reject(CodeWorkerNotFound, "no worker with the id %s has registered", clip(c.ID))
+	}
+	w = new(*w)
+	w.Enabled = c.Enabled
+	e.replace(tableWorkers, w)
+	return command.Result{}
+}
+
+func setWorkerProperty(r *Reader, e *edit, c *command.SetWorkerProperty) command.Result {
+	w, ok := r.Worker(c.ID)
+	if !ok {
+		return reject(CodeWorkerNotFound, "no worker with the id %s has registered", clip(c.ID))
+	}
+	w = new(*w)
+	switch {
+	case strings.EqualFold(c.Name, propertyDisplayName):
+		w.DisplayName, w.NameSet = c.Value, true
+	case strings.EqualFold(c.Name, propertyDescription):
+		w.Description, w.DescriptionSet = c.Value, true
+	case strings.EqualFold(c.Name, propertyTags):
+		w.Tags = c.Value
+	default:
+		return reject(CodeInvalidArgument, "%s cannot be set; a worker has %s, %s and %s",
+			clip(c.Name), propertyDisplayName, propertyDescription, propertyTags)
+	}
+	e.replace(tableWorkers, w)
+	return command.Result{}
+}
+
+func deleteWorker(r *Reader, e *edit, c *command.DeleteWorker) command.Result {
+	w, ok := r.Worker(c.ID)
+	if !ok {
+		return reject(CodeWorkerNotFound, "no worker with the id %s has registered", clip(c.ID))
+	}
+	for x := range r.HeldBy(w.ID) {
+		return reject(CodeWorkerBusy, "the worker %s holds the task of execution %d: disable it and wait, or stop the execution", w.ID, x.ID)
+	}
+	e.remove(tableWorkers, w)
+	return command.Result{}
+}
