@@ -35,6 +35,9 @@ type called struct {
 	index       uint64
 }
 
+// mostPlans is how often a call is planned when the project changes under it.
+const mostPlans = 5
+
 // call makes a procedure call on the leader. It is the only way from a door to a procedure: rules of request keys that
 // were written twice would differ some day.
 //
@@ -68,38 +71,46 @@ func (a *API) call(ctx context.Context, c *call) (called, error) {
 			return got, err
 		}
 	}
-	plan, err := p.Plan(timed, &catalog.Call{
-		Args: args, Caller: c.caller, Now: a.cfg.Now(), View: view, Blobs: a.cfg.Blobs, Seal: a.cfg.Seal, Open: a.cfg.Open,
-		NewGUID: a.cfg.NewGUID, Config: a.cfg.Settings(),
-	})
-	if err != nil {
-		if c.key != "" {
-			if got, ok, kept := a.kept(ctx, c, args, mac, a.cfg.State.View()); ok || kept != nil {
-				return got, kept
+	var plan catalog.Plan
+	var result command.Result
+	out := called{}
+	for try := 1; ; try++ {
+		plan, err = p.Plan(timed, &catalog.Call{
+			Args: args, Caller: c.caller, Now: a.cfg.Now(), View: view, Blobs: a.cfg.Blobs, Seal: a.cfg.Seal, Open: a.cfg.Open,
+			NewGUID: a.cfg.NewGUID, Config: a.cfg.Settings(),
+		})
+		if err != nil {
+			if c.key != "" {
+				if got, ok, kept := a.kept(ctx, c, args, mac, a.cfg.State.View()); ok || kept != nil {
+					return got, kept
+				}
 			}
+			return called{}, err
 		}
-		return called{}, err
-	}
-	out := called{sets: plan.Sets, index: view.Index()}
-	if plan.Command == nil {
-		return out, nil
-	}
-	env, err := command.Wrap(plan.Command)
-	if err != nil {
-		return called{}, err
-	}
-	env.Caller = c.caller
-	if c.key != "" {
-		env.Key = command.Key{Text: c.key, Chosen: c.chosen, Request: mac}
-	}
-	result, index, err := a.cfg.Proposer.Propose(timed, env)
-	if err != nil {
-		return called{}, err
+		out.sets, out.index = plan.Sets, view.Index()
+		if plan.Command == nil {
+			return out, nil
+		}
+		env, err := command.Wrap(plan.Command)
+		if err != nil {
+			return called{}, err
+		}
+		env.Caller = c.caller
+		if c.key != "" {
+			env.Key = command.Key{Text: c.key, Chosen: c.chosen, Request: mac}
+		}
+		if result, out.index, err = a.cfg.Proposer.Propose(timed, env); err != nil {
+			return called{}, err
+		}
+		// A project that was deployed again between plan and command: plan again. The state keeps no key for this.
+		if result.Rejection == nil || result.Rejection.Code != catalog.CodeVersionChanged || try == mostPlans {
+			break
+		}
+		view = a.cfg.State.View()
 	}
 	if result.Rejection != nil {
 		return called{}, result.Rejection
 	}
-	out.index = index
 	if plan.Outputs != nil {
 		out.outputs, out.returnValue = plan.Outputs(result)
 	}

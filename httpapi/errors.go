@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"scaleout/fsm/catalog"
@@ -128,7 +129,7 @@ var classes = map[catalog.Class]int{
 
 var registered = func() map[string]int {
 	m := make(map[string]int)
-	for _, c := range catalog.Codes() {
+	for _, c := range slices.Concat(catalog.Codes(), catalog.StateCodes()) {
 		m[c.Name] = classes[c.Class]
 	}
 	return m

@@ -234,4 +234,3 @@ func sqlSchema(t catalog.SQLType) *openapi3.Schema {
 	s.Title = t.String()
 	return s
 }
-

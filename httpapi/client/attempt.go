@@ -28,7 +28,7 @@ type request struct {
 	size int64
 	// again: an unknown outcome may be tried again.
 	again bool
-	// limited: the final status is due hold + exchangeGrace after the request was sent.
+	// limited: the final status is due hold and a grace after the request was sent.
 	limited bool
 	hold    time.Duration
 	// once: one round through the masters, no pauses.
@@ -72,7 +72,7 @@ func (f *failure) Unwrap() error { return f.err }
 func (c *Client) attempt(ctx context.Context, master string, r *request) (*answer, error) {
 	w := &watch{silence: c.cfg.Silence, quiet: c.cfg.Quiet}
 	if r.limited {
-		w.final = r.hold + exchangeGrace
+		w.final = r.hold + c.grace
 	}
 	ctx, w.cancel = context.WithCancelCause(ctx)
 	defer w.end()
@@ -247,6 +247,10 @@ func (w *watch) end() {
 }
 
 func (w *watch) failure(ctx context.Context, err error) *failure {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err // method and URL stand in the caller's own words
+	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w (%w)", cause, err)
 	}

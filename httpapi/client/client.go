@@ -54,6 +54,8 @@ type Client struct {
 	cfg  Config
 	http *http.Client
 	log  *slog.Logger
+	// grace is how long an exchange's final status may take beyond its own hold.
+	grace time.Duration
 
 	mu      sync.Mutex
 	masters []string
@@ -75,7 +77,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "scaleout-client"
 	}
-	c := &Client{cfg: cfg, http: cfg.HTTPClient, log: cfg.Logger}
+	c := &Client{cfg: cfg, http: cfg.HTTPClient, log: cfg.Logger, grace: exchangeGrace}
 	if c.log == nil {
 		c.log = slog.Default()
 	}
@@ -142,7 +144,7 @@ func (c *Client) At(master string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{cfg: c.cfg, http: c.http, log: c.log, masters: masters}, nil
+	return &Client{cfg: c.cfg, http: c.http, log: c.log, grace: c.grace, masters: masters}, nil
 }
 
 func clean(list []string) ([]string, error) {

@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	errMoved  = errors.New("another master was elected while the leader worked on the call")
+	errMoved   = errors.New("another master was elected while the leader worked on the call")
 	errStopped = errors.New("this master stops")
 	errSilent  = errors.New("the leader shows no sign of life")
 )

@@ -1,0 +1,403 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"scaleout/httpapi/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// master is a server whose behaviour a test writes.
+type master struct {
+	*httptest.Server
+	calls atomic.Int64
+}
+
+func serve(t *testing.T, h http.HandlerFunc) *master {
+	m := &master{}
+	release := make(chan struct{})
+	m.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.calls.Add(1)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		stop := context.AfterFunc(ctx, func() {})
+		defer stop()
+		go func() {
+			select {
+			case <-release:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		h(w, r.WithContext(ctx))
+	}))
+	t.Cleanup(func() { close(release); m.CloseClientConnections(); m.Close() })
+	return m
+}
+
+func problem(w http.ResponseWriter, status int, p wire.Problem) {
+	w.Header().Set("Content-Type", wire.ContentProblem)
+	p.Status = status
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(p)
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set(wire.HeaderIndex, "42")
+	json.NewEncoder(w).Encode(v)
+}
+
+func silent(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+}
+
+func quick(t *testing.T, addresses ...string) *Client {
+	pool := x509.NewCertPool()
+	probe := httptest.NewUnstartedServer(nil)
+	probe.StartTLS()
+	pool.AddCert(probe.Certificate())
+	probe.Close()
+	c, err := New(Config{
+		Masters: addresses, TLS: &tls.Config{RootCAs: pool}, Silence: 150 * time.Millisecond, Quiet: 400 * time.Millisecond,
+		Patience: 3 * time.Second, Backoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// dead is an address that refuses connections.
+func dead(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "https://" + l.Addr().String()
+}
+
+func TestNewRefusesBadMasters(t *testing.T) {
+	for _, list := range [][]string{nil, {""}, {"http://a:1"}, {"a:8391"}, {"https://a:1/x"}, {"https://u@a:1"}} {
+		if _, err := New(Config{Masters: list}); err == nil {
+			t.Errorf("%q was accepted", list)
+		}
+	}
+	c, err := New(Config{Masters: []string{"https://a:1/", "https://a:1", " https://b:2"}})
+	if err != nil || fmt.Sprint(c.Masters()) != "[https://a:1 https://b:2]" {
+		t.Fatal(c.Masters(), err)
+	}
+	if err := c.SetMasters(nil); err == nil || len(c.Masters()) != 2 {
+		t.Fatal("an empty list must change nothing")
+	}
+}
+
+func TestFailoverAndMemory(t *testing.T) {
+	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.CallAnswer{ReturnValue: 1}) })
+	mute := serve(t, silent)
+	c := quick(t, dead(t), mute.URL, good.URL)
+	began := time.Now()
+	if r, err := c.Call(t.Context(), "p", nil); err != nil || r.ReturnValue != 1 || r.Index != 42 {
+		t.Fatal(r, err)
+	}
+	if d := time.Since(began); d < 150*time.Millisecond {
+		t.Fatalf("the silent master was given %v only", d)
+	}
+	if _, err := c.Call(t.Context(), "p", nil); err != nil {
+		t.Fatal(err)
+	}
+	if mute.calls.Load() != 1 || good.calls.Load() != 2 {
+		t.Fatalf("the good master was not remembered: silent %d, good %d", mute.calls.Load(), good.calls.Load())
+	}
+}
+
+func TestProcessingKeepsTheCall(t *testing.T) {
+	var other atomic.Int64
+	slow := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		for range 4 {
+			w.WriteHeader(http.StatusProcessing)
+			select {
+			case <-time.After(150 * time.Millisecond):
+			case <-r.Context().Done():
+				return
+			}
+		}
+		reply(w, wire.CallAnswer{ReturnValue: 7})
+	})
+	o := serve(t, func(w http.ResponseWriter, r *http.Request) { other.Add(1) })
+	c := quick(t, slow.URL, o.URL)
+	if r, err := c.Call(t.Context(), "p", nil); err != nil || r.ReturnValue != 7 || other.Load() != 0 {
+		t.Fatal(r, err, other.Load())
+	}
+}
+
+func TestSilenceAfterProcessing(t *testing.T) {
+	frozen := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusProcessing)
+		<-r.Context().Done()
+	})
+	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.CallAnswer{}) })
+	if _, err := quick(t, frozen.URL, good.URL).Call(t.Context(), "p", nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRetriesKeepTheKey(t *testing.T) {
+	var mu sync.Mutex
+	var keys, origins []string
+	h := func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		keys, origins = append(keys, r.Header.Get(wire.HeaderKey)), append(origins, r.Header.Get(wire.HeaderKeyOrigin))
+		n := len(keys)
+		mu.Unlock()
+		switch n {
+		case 1:
+			problem(w, 503, wire.Problem{Code: wire.CodeUnknownOutcome})
+		case 2:
+			panic(http.ErrAbortHandler)
+		case 3:
+			problem(w, 503, wire.Problem{Code: wire.CodeNotLeader})
+		default:
+			reply(w, wire.CallAnswer{})
+		}
+	}
+	c := quick(t, serve(t, h).URL, serve(t, h).URL)
+	if _, err := c.Call(t.Context(), "p", map[string]any{"a": 1}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range keys {
+		if keys[i] != keys[0] || len(keys[i]) != 32 || origins[i] != wire.KeyOriginLibrary {
+			t.Fatalf("keys %v, origins %v", keys, origins)
+		}
+	}
+	if _, err := c.Call(t.Context(), "p", nil, WithKey("mine")); err != nil {
+		t.Fatal(err)
+	}
+	if last := len(keys) - 1; keys[last] != "mine" || origins[last] != "" {
+		t.Fatalf("keys %v, origins %v", keys, origins)
+	}
+}
+
+func TestUnknownOutcomeIsNotRepeatedWhereItMatters(t *testing.T) {
+	m := serve(t, silent)
+	o := serve(t, silent)
+	_, err := quick(t, m.URL, o.URL).Transfer(t.Context(), "b")
+	if !errors.Is(err, ErrUnknownOutcome) || m.calls.Load()+o.calls.Load() != 1 {
+		t.Fatal(err, m.calls.Load(), o.calls.Load())
+	}
+	// A refused connection and a structured refusal are certain: these are tried elsewhere.
+	no := serve(t, func(w http.ResponseWriter, r *http.Request) { problem(w, 503, wire.Problem{Code: wire.CodeStopping}) })
+	yes := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.Leader{ID: "x"}) })
+	if l, err := quick(t, dead(t), no.URL, yes.URL).Transfer(t.Context(), "b"); err != nil || l.ID != "x" {
+		t.Fatal(l, err)
+	}
+}
+
+func TestRefusalsStand(t *testing.T) {
+	m := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		problem(w, 429, wire.Problem{Code: "too_many_keys", Detail: "wait", RequestID: "r1"})
+	})
+	c := quick(t, m.URL)
+	_, err := c.Call(t.Context(), "p", nil)
+	var e *Error
+	if !errors.As(err, &e) || e.Status != 429 || e.Code != "too_many_keys" || e.RequestID != "r1" || e.RetryAfter != time.Minute || m.calls.Load() != 1 {
+		t.Fatalf("%#v %d", err, m.calls.Load())
+	}
+	if Code(err) != "too_many_keys" {
+		t.Fatal(Code(err))
+	}
+}
+
+func TestPatienceEnds(t *testing.T) {
+	m := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		problem(w, 503, wire.Problem{Code: wire.CodeNoLeader, Detail: "none"})
+	})
+	c := quick(t, m.URL)
+	c.cfg.Patience = 200 * time.Millisecond
+	if _, err := c.View(t.Context(), "v", Query{}); !errors.Is(err, ErrNoLeader) || m.calls.Load() < 3 {
+		t.Fatal(err, m.calls.Load())
+	}
+	if _, err := c.Leader(t.Context()); !errors.Is(err, ErrNoLeader) {
+		t.Fatal(err)
+	}
+	gone := quick(t, dead(t), dead(t))
+	gone.cfg.Patience = 100 * time.Millisecond
+	_, err := gone.View(t.Context(), "v", Query{})
+	if !errors.Is(err, ErrUnreachable) || strings.Count(err.Error(), "https://") != 2 {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := quick(t, dead(t)).View(ctx, "v", Query{}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
+		t.Fatal(err)
+	}
+}
+
+func TestExchangeHasAnEnd(t *testing.T) {
+	forever := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		for r.Context().Err() == nil {
+			w.WriteHeader(http.StatusProcessing)
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-r.Context().Done():
+			}
+		}
+	})
+	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.ExchangeAnswer{Enabled: true}) })
+	c := quick(t, forever.URL, good.URL)
+	c.grace = 300 * time.Millisecond
+	began := time.Now()
+	a, sent, err := c.Exchange(t.Context(), "w", wire.Exchange{Instance: "i", WaitMs: 100})
+	if err != nil || !a.Enabled {
+		t.Fatal(a, err)
+	}
+	if d := time.Since(began); d < 400*time.Millisecond || d > 2*time.Second {
+		t.Fatalf("moved on after %v", d)
+	}
+	if sent.Sub(began) < 400*time.Millisecond {
+		t.Fatal("sent must be the time of the attempt that was answered")
+	}
+}
+
+func TestGetBlobGoesOnAtAnotherMaster(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
+	sum := sha256.Sum256(content)
+	digest := hex.EncodeToString(sum[:])
+	half := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		w.Write(content[:len(content)/2])
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	full := serve(t, func(w http.ResponseWriter, r *http.Request) { w.Write(content) })
+	var got bytes.Buffer
+	if n, err := quick(t, half.URL, full.URL).GetBlob(t.Context(), digest, &got); err != nil || n != int64(len(content)) || !bytes.Equal(got.Bytes(), content) {
+		t.Fatal(n, err)
+	}
+	wrong := serve(t, func(w http.ResponseWriter, r *http.Request) { w.Write(content[1:]) })
+	if _, err := quick(t, wrong.URL).GetBlob(t.Context(), digest, io.Discard); !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	full.calls.Store(0)
+	if _, err := quick(t, full.URL).GetBlob(t.Context(), digest, failing{}); err == nil || err.Error() != "disk full" || full.calls.Load() != 1 {
+		t.Fatal(err, full.calls.Load())
+	}
+}
+
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestPutBlobSendsFromTheBeginningAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.ispac")
+	content := bytes.Repeat([]byte("x"), 300_000)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broken := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		io.CopyN(io.Discard, r.Body, 1000)
+		panic(http.ErrAbortHandler)
+	})
+	good := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		sum := sha256.Sum256(b)
+		if !strings.HasSuffix(r.URL.Path, hex.EncodeToString(sum[:])) {
+			problem(w, 422, wire.Problem{Code: "digest_mismatch"})
+			return
+		}
+		reply(w, wire.Blob{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(b))})
+	})
+	b, err := quick(t, broken.URL, good.URL).PutBlobFile(t.Context(), path)
+	if err != nil || b.Size != int64(len(content)) {
+		t.Fatal(b, err)
+	}
+}
+
+func TestViewPages(t *testing.T) {
+	m := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		if q.Get("status") != "7" || q.Get("project") != "null" || q.Get("order") != "-id" || q.Get("page_size") != "2" {
+			problem(w, 400, wire.Problem{Code: "invalid_argument", Detail: r.URL.RawQuery})
+			return
+		}
+		if q.Get("page_token") == "" {
+			io.WriteString(w, `{"index":9,"rows":[{"zeta":9007199254740993,"alpha":"x","n":null},{"zeta":2,"alpha":"y","n":1}],"next_page_token":"t"}`)
+		} else {
+			io.WriteString(w, `{"index":9,"rows":[{"zeta":3,"alpha":"z","n":1}]}`)
+		}
+	})
+	c := quick(t, m.URL)
+	q := Query{Equal: map[string]any{"status": 7, "project": nil}, Order: []string{"-id"}, PageSize: 2}
+	p, err := c.View(t.Context(), "v", q)
+	if err != nil || fmt.Sprint(p.Columns) != "[zeta alpha n]" || p.Next != "t" || p.Index != 9 {
+		t.Fatal(p, err)
+	}
+	if n, ok := p.Rows[0].Int("zeta"); !ok || n != 9007199254740993 {
+		t.Fatal(n, ok)
+	}
+	if _, ok := p.Rows[0].Int("n"); ok {
+		t.Fatal("NULL is no number")
+	}
+	var all []string
+	for row, err := range c.Rows(t.Context(), "v", q) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, row.Text("alpha"))
+	}
+	if fmt.Sprint(all) != "[x y z]" {
+		t.Fatal(all)
+	}
+	for _, err := range c.Rows(t.Context(), "v", Query{}) {
+		if Code(err) != "invalid_argument" {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestReadyTellsWhatIsMissing(t *testing.T) {
+	m := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(503)
+		reply(w, wire.Ready{Checks: []wire.Check{{Name: "leader", Detail: "none"}}})
+	})
+	r, err := quick(t, m.URL).Ready(t.Context())
+	if err != nil || r.Ready || len(r.Checks) != 1 {
+		t.Fatal(r, err)
+	}
+}
+
+func TestNoRedirects(t *testing.T) {
+	evil := serve(t, func(w http.ResponseWriter, r *http.Request) {})
+	m := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, evil.URL, http.StatusTemporaryRedirect)
+	})
+	if _, err := quick(t, m.URL).Call(t.Context(), "p", nil); err == nil || evil.calls.Load() != 0 {
+		t.Fatal(err, evil.calls.Load())
+	}
+}

@@ -1,0 +1,162 @@
+package wire
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestDecodeIsStrict(t *testing.T) {
+	for _, c := range []struct {
+		name, body, code, says string
+	}{
+		{"empty", ``, CodeInvalidJSON, "empty"},
+		{"list", `[]`, CodeInvalidJSON, `'['`},
+		{"null", `null`, CodeInvalidJSON, "object"},
+		{"cut off", `{"instance":"a`, CodeInvalidJSON, "before it is complete"},
+		{"unknown field", `{"instance":"a","sloots":1}`, CodeUnknownField, `"sloots"`},
+		{"unknown field inside", `{"instance":"a","running":[{"task":1}]}`, CodeUnknownField, `"task"`},
+		{"trailing", `{"instance":"a"} {}`, CodeTrailingData, "follows"},
+		{"trailing text", `{"instance":"a"}x`, CodeTrailingData, "follows"},
+		{"type", `{"instance":"a","slots":"many"}`, CodeInvalidArgument, "slots"},
+		{"fraction", `{"instance":"a","slots":1.5}`, CodeInvalidArgument, "slots"},
+		{"overflow", `{"instance":"a","sequence":-1}`, CodeInvalidArgument, "sequence"},
+		{"deep", `{"running":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, CodeTooDeep, "32"},
+		{"syntax", `{"instance":a}`, CodeInvalidJSON, "byte"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var e Exchange
+			err := Decode(strings.NewReader(c.body), 1000, &e)
+			var bad *BadInput
+			if !errors.As(err, &bad) || bad.Code != c.code || !strings.Contains(bad.Detail, c.says) {
+				t.Fatalf("got %v, want %s saying %s", err, c.code, c.says)
+			}
+		})
+	}
+	var bad *BadInput
+	body := `{"instance":"` + strings.Repeat("x", 100) + `"}`
+	if err := Decode(strings.NewReader(body), int64(len(body))-1, new(Exchange)); !errors.As(err, &bad) || bad.Code != CodeBodyTooLarge {
+		t.Fatalf("one byte too many: %v", err)
+	}
+	if err := Decode(strings.NewReader(body), int64(len(body)), new(Exchange)); err != nil {
+		t.Fatalf("exactly as large as allowed: %v", err)
+	}
+}
+
+func TestBracesInStringsDoNotNest(t *testing.T) {
+	var e Exchange
+	if err := Unmarshal([]byte(`{"instance":"`+strings.Repeat(`{[\"`, 50)+`"}`), &e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	good := func() Register {
+		return Register{
+			AgentID: "a", Instance: "i", MachineID: "m", BootID: "b", MaxTaskCount: 1, LeaseMs: 1, TaskHeartbeatMs: 1,
+			AgentHeartbeatMs: 1, ErrorToleranceMs: 1, Extensions: []string{".sh"}, Bitness: []int{64},
+		}
+	}
+	g := good()
+	if err := g.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*Register){
+		"agent_id":       func(r *Register) { r.AgentID = "" },
+		"boot_id":        func(r *Register) { r.BootID = "" },
+		"machine_name":   func(r *Register) { r.MachineName = strings.Repeat("x", MaxNameBytes+1) },
+		"lease_ms":       func(r *Register) { r.LeaseMs = 0 },
+		"max_task_count": func(r *Register) { r.MaxTaskCount = -1 },
+		"extensions":     func(r *Register) { r.Extensions = []string{"sh"} },
+		"bitness":        func(r *Register) { r.Bitness = []int{16} },
+		"running[1]":     func(r *Register) { r.Running = []AttemptRef{{1, 1}, {1, 1}} },
+		"ended[0]":       func(r *Register) { r.Ended = []Ended{{TaskID: 1, Attempt: 1, Outcome: "done"}} },
+		"ended[0]: task": func(r *Register) { r.Ended = []Ended{{Outcome: OutcomeFailed}} },
+		"ended[0]: attem": func(r *Register) {
+			r.Running, r.Ended = []AttemptRef{{1, 1}}, []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed}}
+		},
+	} {
+		r := good()
+		spoil(&r)
+		var bad *BadInput
+		if err := r.Validate(); !errors.As(err, &bad) || bad.Code != CodeInvalidArgument || !strings.HasPrefix(bad.Detail, name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for name, e := range map[string]Exchange{
+		"instance": {}, "wait_ms": {Instance: "i", WaitMs: -1}, "slots": {Instance: "i", Slots: -1},
+	} {
+		if err := e.Validate(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	m := Messages{Instance: "i", Items: []MessagesItem{{TaskID: 1, Attempt: 1, Messages: []Message{{Text: strings.Repeat("x", MaxTextBytes+1)}}}}}
+	if err := m.Validate(); err == nil || !strings.Contains(err.Error(), "items[0].messages[0]") {
+		t.Errorf("text: got %v", err)
+	}
+}
+
+func TestCallerHeader(t *testing.T) {
+	c := Caller{Kind: "user", Name: "Zoë\r\nX: y", Roles: []string{"ssis_admin"}}
+	s := EncodeCaller(c)
+	if strings.ContainsAny(s, "\r\n \t,;") {
+		t.Fatalf("%q is no header value", s)
+	}
+	if got, err := DecodeCaller(s); err != nil || !reflect.DeepEqual(got, c) {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	for _, bad := range []string{"", "!", EncodeCaller(Caller{Kind: "user"}), "e30"} {
+		if c, err := DecodeCaller(bad); err == nil {
+			t.Errorf("%q decoded to %v", bad, c)
+		}
+	}
+}
+
+func TestDuplicateKey(t *testing.T) {
+	if s, err := DuplicateKey([]byte(`{"a":{"b":1,"b":2},"c":[1]}`)); s != "" || err != nil {
+		t.Fatal(s, err)
+	}
+	if s, _ := DuplicateKey([]byte(`{"a":1,"b":2,"a":3}`)); s != "a" {
+		t.Fatal(s)
+	}
+}
+
+func TestGrantKeepsItsSecrets(t *testing.T) {
+	g := Grant{Package: "p.sh", ProjectPassword: "hush", Parameters: []Parameter{{Value: "hush"}}}
+	if strings.Contains(g.String(), "hush") {
+		t.Fatal(g.String())
+	}
+}
+
+func FuzzExchange(f *testing.F) {
+	f.Add([]byte(`{"instance":"a","sequence":1,"wait_ms":1000,"slots":2,"running":[{"task_id":1,"attempt":1}],"ended":[{"task_id":2,"attempt":1,"outcome":"failed","exit_code":3,"message":"m"}]}`))
+	f.Add([]byte(`{"instance":"a","running":[{"task_id":9223372036854775807,"attempt":1}]}`))
+	f.Add([]byte(`{"instance":1e999}`))
+	f.Add([]byte(`{}{}`))
+	f.Add([]byte(`null`))
+	f.Add([]byte(`{"a":[[[[[[`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var e Exchange
+		err := Unmarshal(b, &e)
+		if err == nil {
+			err = e.Validate()
+		}
+		var bad *BadInput
+		if err != nil && !errors.As(err, &bad) {
+			t.Fatalf("%T: %v", err, err)
+		}
+		if err != nil {
+			return
+		}
+		// What was accepted obeys the bounds that the leader relies on.
+		if e.Instance == "" || e.Slots < 0 || e.WaitMs < 0 || e.WaitMs > MaxWaitMs {
+			t.Fatalf("accepted %+v", e)
+		}
+		for _, r := range e.Running {
+			if r.TaskID <= 0 || r.Attempt <= 0 {
+				t.Fatalf("accepted %+v", r)
+			}
+		}
+	})
+}
