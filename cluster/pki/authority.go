@@ -132,6 +132,12 @@ func OpenAuthority(dir string) (*Authority, error) {
 	return a, nil
 }
 
+// String hides the private key.
+func (a *Authority) String() string { return "certificate authority in " + a.dir }
+
+// GoString hides the private key from %#v.
+func (a *Authority) GoString() string { return a.String() }
+
 // ClusterID is the id that every certificate of the cluster carries.
 func (a *Authority) ClusterID() string { return a.cluster.Cluster }
 

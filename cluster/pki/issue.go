@@ -54,6 +54,12 @@ type Issued struct {
 	ring                   *KeyRing
 }
 
+// String hides the private key.
+func (i *Issued) String() string { return "certificate of " + i.Identity.String() }
+
+// GoString hides the private key from %#v.
+func (i *Issued) GoString() string { return i.String() }
+
 // Issue signs a certificate with the newest CA: ECDSA P-256, for TLS 1.3.
 func (a *Authority) Issue(req Request, now time.Time) (*Issued, error) {
 	id := Identity{Cluster: a.cluster.Cluster, Role: req.Role, Name: req.Name, Roles: normalizeRoles(req.Roles)}

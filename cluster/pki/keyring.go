@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +49,9 @@ func (k *KeyRing) String() string { return fmt.Sprintf("key ring (%d keys)", k.L
 
 // GoString hides the keys from %#v.
 func (k *KeyRing) GoString() string { return k.String() }
+
+// LogValue hides the keys from handlers that would otherwise log the ring as JSON.
+func (k *KeyRing) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // NewKeyRing makes a ring with one random key.
 func NewKeyRing() *KeyRing { return newKeyRing(time.Now()) }

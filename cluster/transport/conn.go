@@ -11,7 +11,8 @@ import (
 )
 
 // conn is a connection between masters after TLS and preamble. It is not a
-// *tls.Conn on purpose: net/http closes those whose ALPN it does not know.
+// *tls.Conn on purpose: net/http closes those whose ALPN it does not know. From
+// the embedded one it has ConnectionState, by which net/http fills a request's TLS.
 type conn struct {
 	*tls.Conn
 	link  *link

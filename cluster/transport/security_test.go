@@ -60,6 +60,11 @@ func newTestCA(tb testing.TB) *authority {
 
 func (a *authority) issue(tb testing.TB, cluster, role string) tls.Certificate {
 	tb.Helper()
+	return a.issueFor(tb, cluster, role, net.IPv4(127, 0, 0, 1))
+}
+
+func (a *authority) issueFor(tb testing.TB, cluster, role string, ip net.IP) tls.Certificate {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		tb.Fatal(err)
@@ -69,7 +74,7 @@ func (a *authority) issue(tb testing.TB, cluster, role string) tls.Certificate {
 		Subject:      pkix.Name{Organization: []string{cluster}, OrganizationalUnit: []string{role}},
 		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{ip},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
 	if err != nil {

@@ -201,8 +201,9 @@ func (t *Transport) Run(ctx context.Context) error {
 // server to look at.
 func (t *Transport) HTTP() net.Listener { return t.http }
 
-// Peer yields connections of verified masters, for an HTTP/1.1 server. They are
-// not *tls.Conn, so a request's TLS field is nil; PeerID says who calls.
+// Peer yields connections of verified masters, for an HTTP/1.1 server. Requests
+// have their TLS field set; PeerID says which node calls. Wrap the server's
+// handler in PeerHandler.
 func (t *Transport) Peer() net.Listener { return t.peer }
 
 // PeerClient is an HTTP client whose URLs name nodes: "https://<node-id>/path".
@@ -223,8 +224,9 @@ func (t *Transport) ClosePeerConnections() {
 
 // CutRaft closes every open Raft connection, both directions, at once and for
 // good: from now on no Raft connection is dialled or accepted. It waits for
-// nothing, so that it can be used while the disk stalls, and also lets a
-// snapshot that is being received end.
+// nothing, so that it can be used while the disk stalls. Call it before waiting
+// for Raft's shutdown: Raft cannot end while it receives a snapshot, and without
+// the connection that ends.
 func (t *Transport) CutRaft() {
 	if t.raftCut.Swap(true) {
 		return

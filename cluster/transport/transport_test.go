@@ -144,7 +144,7 @@ func TestPeerCalls(t *testing.T) {
 	for id, n := range nodes {
 		serve(t, n.Peer(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			from, ok := PeerID(r)
-			if !ok {
+			if !ok || r.TLS == nil || r.TLS.PeerCertificates[0].Subject.OrganizationalUnit[0] != "master" {
 				http.Error(w, "who?", http.StatusForbidden)
 				return
 			}
@@ -348,5 +348,67 @@ func TestListenerFailureEndsRun(t *testing.T) {
 	_ = l.Close()
 	if err := tr.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("%v", err)
+	}
+}
+
+// trusting leaves the judgement of servers to VerifyPeer, as a Security that
+// follows reloads of its CAs must.
+type trusting struct{ *security }
+
+func (s trusting) ClientTLS(alpn ...string) *tls.Config {
+	c := s.security.ClientTLS(alpn...)
+	c.InsecureSkipVerify = true
+	return c
+}
+
+func TestDiallerChecksServer(t *testing.T) {
+	ca, b := newTestCA(t), &book{}
+	n := start(t, "a", newSecurity(t, ca, testCluster, "master"), b, func(c *Config) {
+		c.Security = trusting{c.Security.(*security)}
+	})
+	for name, tc := range map[string]struct {
+		cert tls.Certificate
+		alpn string
+		ok   bool
+	}{
+		"master":          {ca.issue(t, testCluster, "master"), ALPNPeer, true},
+		"worker":          {ca.issue(t, testCluster, "worker"), ALPNPeer, false},
+		"other cluster":   {ca.issue(t, "cluster-b", "master"), ALPNPeer, false},
+		"other CA":        {newTestCA(t).issue(t, testCluster, "master"), ALPNPeer, false},
+		"another address": {ca.issueFor(t, testCluster, "master", net.IPv4(10, 9, 8, 7)), ALPNPeer, false},
+		"no ALPN":         {ca.issue(t, testCluster, "master"), "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := &tls.Config{Certificates: []tls.Certificate{tc.cert}, ClientAuth: tls.RequestClientCert}
+			if tc.alpn != "" {
+				cfg.NextProtos = []string{tc.alpn}
+			}
+			l, err := tls.Listen("tcp", "127.0.0.1:0", cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				if _, err := readPreamble(c); err == nil {
+					_, _ = c.Write(marshalVerdict(verdictOK, ""))
+				}
+			}()
+			b.set("x", l.Addr().String())
+			c, err := n.dial(t.Context(), protoPeer, "x", "")
+			if tc.ok != (err == nil) {
+				t.Errorf("dial: %v", err)
+			}
+			if err == nil {
+				_ = c.Close()
+			}
+			_ = l.Close()
+			<-ended
+		})
 	}
 }
