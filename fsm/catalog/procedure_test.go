@@ -1,22 +1,12 @@
 package catalog
 
 import (
-	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
 
 	"scaleout/fsm/command"
 )
-
-func raw(t *testing.T, object string) Raw {
-	t.Helper()
-	var r Raw
-	if err := json.Unmarshal([]byte(object), &r); err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
 
 func TestBind(t *testing.T) {
 	const base = `"folder_name":"F","project_name":"P","package_name":"a.dtsx"`
@@ -113,7 +103,7 @@ func TestPermissionMatrix(t *testing.T) {
 	for _, p := range Procedures() {
 		check(p.Name, procedures[p.Name], p.Authorize)
 		check(p.Name+" (plan)", procedures[p.Name], func(c command.Caller) error {
-			_, err := p.Plan(t.Context(), &Call{Caller: c, Args: Args{}, View: new(Reader)})
+			_, err := p.Plan(t.Context(), &Call{Caller: c, Args: Args{}, View: NewState().Reader()})
 			if r, ok := err.(*command.Rejection); ok && r.Code == CodePermissionDenied {
 				return err
 			}

@@ -16,7 +16,7 @@ const (
 	MaxPageSize     = 1000
 	// MaxScan is the most rows that one query reads. A walk in key order that reaches it answers with what it has and
 	// a page token that goes on from there; another order is refused, with what would be right.
-	MaxScan = 200_000
+	MaxScan = 100_000
 )
 
 // Request is a query as a door received it, with what the door can give its view.

@@ -123,7 +123,7 @@ func rejected(t *testing.T, err error, code string) *command.Rejection {
 	if !ok || r.Code != code {
 		t.Fatalf("got %v, want the code %s", err, code)
 	}
-	if !slices.ContainsFunc(Codes(), func(c Code) bool { return c.Name == code && c.Class.String() != "unknown" && c.Doc != "" }) {
+	if !slices.ContainsFunc(append(Codes(), StateCodes()...), func(c Code) bool { return c.Name == code && c.Class.String() != "unknown" && c.Doc != "" }) {
 		t.Fatalf("the code %s is not described", code)
 	}
 	return r

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -101,17 +100,13 @@ func empty[T any](func(T) bool) {}
 // always is Walks of a view whose Rows are in key order whatever the filter.
 func always(*Query) bool { return true }
 
-// sorted collects a short sequence and yields it in the order of its id, as the query walks it.
-func sorted[T any](seq iter.Seq[T], id func(T) int64, q *Query) iter.Seq[T] {
+// walked yields a short sequence that is in the order of ids as the query walks it.
+func walked[T any](seq iter.Seq[T], q *Query) iter.Seq[T] {
+	if !q.Descending {
+		return seq
+	}
 	return func(yield func(T) bool) {
-		list := slices.Collect(seq)
-		slices.SortFunc(list, func(a, b T) int {
-			if q.Descending {
-				a, b = b, a
-			}
-			return cmp.Compare(id(a), id(b))
-		})
-		for _, v := range list {
+		for _, v := range slices.Backward(slices.Collect(seq)) {
 			if !yield(v) {
 				return
 			}

@@ -1,10 +1,10 @@
 package catalog
 
 import (
+	"context"
 	"iter"
 	"slices"
 	"strconv"
-	"strings"
 
 	"scaleout/fsm/command"
 )
@@ -76,7 +76,15 @@ func clusterViews() []*View {
 				{Name: "property_name", Type: NVarChar(256), Doc: "name of the property"},
 				{Name: "property_value", Type: NVarChar(256), Nullable: true, Doc: "its value"},
 			},
-			Rows: rowsOf(catalogProperties, func(_ *Query, p setting) Row { return Row{p.name, p.value} }),
+			Rows: func(_ context.Context, q *Query) iter.Seq2[Row, error] {
+				return func(yield func(Row, error) bool) {
+					for name, value := range q.View.Properties() {
+						if !yield(Row{name, value}, nil) {
+							return
+						}
+					}
+				}
+			},
 		},
 	}
 }
@@ -121,34 +129,4 @@ func masterProperties(q *Query) iter.Seq[setting] {
 		{"MASTER_SERVICE_PORT", port},
 		{"SSLCERT_THUMBPRINT", orNull(leader.Thumbprint)},
 	})
-}
-
-// initialProperties are the catalog's settings as long as nobody changed them.
-var initialProperties = []setting{
-	{"DEFAULT_EXECUTION_MODE", "1"},
-	{"ENCRYPTION_ALGORITHM", "AES_256"},
-	{"IS_SCALEOUT_ENABLED", "True"},
-	{"MAX_PROJECT_VERSIONS", "10"},
-	{"OPERATION_CLEANUP_ENABLED", "TRUE"},
-	{"RETENTION_WINDOW", "365"},
-	{"SCHEMA_BUILD", "14.0.3002.92"},
-	{"SCHEMA_VERSION", "5"},
-	{"SERVER_LOGGING_LEVEL", "1"},
-	{"SERVER_OPERATION_ENCRYPTION_LEVEL", "1"},
-	{"VALIDATION_TIMEOUT", "300"},
-	{"VERSION_CLEANUP_ENABLED", "TRUE"},
-}
-
-// catalogProperties are the initial ones overlaid with what the state holds.
-func catalogProperties(q *Query) iter.Seq[setting] {
-	list := slices.Clone(initialProperties)
-	for name, value := range q.View.Properties() {
-		i := slices.IndexFunc(list, func(p setting) bool { return strings.EqualFold(p.name, name) })
-		if i >= 0 {
-			list[i].value = value
-		} else {
-			list = append(list, setting{name, value})
-		}
-	}
-	return slices.Values(list)
 }

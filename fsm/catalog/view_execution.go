@@ -3,8 +3,6 @@ package catalog
 import (
 	"context"
 	"iter"
-
-	"scaleout/fsm/command"
 )
 
 func executionViews() []*View {
@@ -61,7 +59,7 @@ func executionsView() *View {
 			return Row{e.ID, e.Folder, e.Project, e.Package, reference, nil, nil, nil, e.Version, nil, e.Caller, e.Use32Bit,
 				int64(OperationExecution), timeOrNull(e.Created), int64(ObjectProject), e.ProjectID, int64(e.Status),
 				timeOrNull(e.Started), timeOrNull(e.Ended), nil, e.Caller, nil, nil, orNull(e.StoppedBy), nil,
-				orNull(e.Server), machine, worker, nil, nil, nil, nil, nil, int64(executedCount(e))}
+				orNull(e.Server), machine, worker, nil, nil, nil, nil, nil, int64(e.Used())}
 		}),
 	}
 }
@@ -73,17 +71,6 @@ func lastWorker(e *Execution) (machine, worker any) {
 	}
 	last := &e.Attempts[len(e.Attempts)-1]
 	return orNull(last.Machine), guidOrNull(last.Worker)
-}
-
-// executedCount counts the grants that a worker made use of.
-func executedCount(e *Execution) int {
-	n := 0
-	for i := range e.Attempts {
-		if e.Attempts[i].Outcome != command.Returned {
-			n++
-		}
-	}
-	return n
 }
 
 // unsuccessful reports whether the state keeps a list of its own for the ended status.
@@ -117,7 +104,7 @@ func someExecutions(q *Query, id string) iter.Seq[*Execution] {
 		case unsuccessful(s):
 			return q.View.Unsuccessful(q.Descending)
 		case s == Created || s == Pending || s == Running || s == Stopping:
-			return sorted(q.View.InStatus(s), func(e *Execution) int64 { return e.ID }, q)
+			return walked(q.View.InStatus(s), q)
 		}
 	}
 	if project, ok := equalInt(q, "object_id"); ok {

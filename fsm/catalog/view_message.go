@@ -48,7 +48,7 @@ func messageRows(ctx context.Context, q *Query) iter.Seq2[Row, error] {
 		open := segmentReader{source: q.Messages}
 		for o := range visibleOperations(&operations) {
 			for _, c := range chunksOf(q, o) {
-				if o.id() == afterOperation && c.passed(o.id(), q.Descending, afterMessage) {
+				if o.id() == afterOperation && c.passed(q.Descending, afterMessage) {
 					continue // spares opening a segment
 				}
 				messages, err := c.messages(ctx, &open)
@@ -61,7 +61,7 @@ func messageRows(ctx context.Context, q *Query) iter.Seq2[Row, error] {
 						i = len(messages) - 1 - i
 					}
 					m := &messages[i]
-					row := Row{c.id(o.id(), i), o.id(), timeOrNull(command.Time(m.Time)), int64(m.Type), int64(m.SourceType), m.Text, nil}
+					row := Row{c.firstID() + int64(i), o.id(), timeOrNull(command.Time(m.Time)), int64(m.Type), int64(m.SourceType), m.Text, nil}
 					if !yield(row, nil) {
 						return
 					}
@@ -73,18 +73,16 @@ func messageRows(ctx context.Context, q *Query) iter.Seq2[Row, error] {
 
 // chunk is consecutive messages of one operation: one of note and run is set.
 type chunk struct {
-	place int // of the note among the operation's
-	note  *Note
-	run   *MessageRun
+	note *Note
+	run  *MessageRun
 }
 
-// id is the operation_message_id of the chunk's message at place i. The state numbers the messages of attempts; a note
-// of the catalog has its operation and its place. Even and odd keep the two apart.
-func (c *chunk) id(operation int64, i int) int64 {
+// firstID is the operation_message_id of the chunk's first message; the others follow.
+func (c *chunk) firstID() int64 {
 	if c.run != nil {
-		return 2 * (c.run.FirstID + int64(i))
+		return c.run.FirstID
 	}
-	return 2*(operation<<20|int64(c.place)) + 1
+	return c.note.ID
 }
 
 func (c *chunk) count() int {
@@ -95,11 +93,11 @@ func (c *chunk) count() int {
 }
 
 // passed reports whether the walk has left every message of the chunk behind.
-func (c *chunk) passed(operation int64, descending bool, after int64) bool {
+func (c *chunk) passed(descending bool, after int64) bool {
 	if descending {
-		return c.id(operation, 0) >= after
+		return c.firstID() >= after
 	}
-	return c.id(operation, c.count()-1) <= after
+	return c.firstID()+int64(c.count())-1 <= after
 }
 
 // chunksOf lists an operation's messages in the order of the walk.
@@ -107,7 +105,7 @@ func chunksOf(q *Query, o operation) []chunk {
 	var list []chunk
 	notes := o.notes()
 	for i := range notes {
-		list = append(list, chunk{place: i, note: &notes[i]})
+		list = append(list, chunk{note: &notes[i]})
 	}
 	if o.execution != nil {
 		for run := range q.View.Runs(o.id()) {
@@ -118,7 +116,7 @@ func chunksOf(q *Query, o operation) []chunk {
 		if q.Descending {
 			a, b = b, a
 		}
-		return cmp.Compare(a.id(o.id(), 0), b.id(o.id(), 0))
+		return cmp.Compare(a.firstID(), b.firstID())
 	})
 	return list
 }

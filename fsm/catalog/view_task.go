@@ -59,10 +59,13 @@ func taskRows(_ context.Context, q *Query) iter.Seq2[Row, error] {
 func taskExecutions(q *Query) iter.Seq[*Execution] {
 	for _, column := range []string{"execution_id", "task_id"} {
 		if id, ok := equalInt(q, column); ok {
-			return one(q.View.Execution(id))
+			e, ok := q.View.Execution(id)
+			// Cleanup took the task, though not yet the execution.
+			ok = ok && !(e.Status.HasEnded() && e.Ended < q.View.meta.TasksBefore)
+			return one(e, ok)
 		}
 	}
-	return sorted(q.View.Tasks(), func(e *Execution) int64 { return e.ID }, q)
+	return walked(q.View.Tasks(), q)
 }
 
 // taskRow is the attempt at position i; one behind the last is the attempt that a pending task waits for.

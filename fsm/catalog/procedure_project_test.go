@@ -1,0 +1,192 @@
+package catalog
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"scaleout/fsm/command"
+	"scaleout/fsm/ispac"
+)
+
+// refuses calls a procedure that must be refused, in words, and change nothing.
+func (w *world) refuses(caller command.Caller, procedure, object, code, says string) {
+	w.t.Helper()
+	before := w.state.Index()
+	_, err := w.call(caller, procedure, object)
+	r, ok := err.(*command.Rejection)
+	if !ok || r.Code != code || !strings.Contains(r.Detail, says) {
+		w.t.Errorf("%s %s:\n have %v\n want %s with %q", procedure, object, err, code, says)
+		return
+	}
+	rejected(w.t.(*testing.T), err, code)
+	if w.state.Index() != before {
+		w.t.Errorf("%s %s was refused by the state, not by its plan", procedure, object)
+	}
+}
+
+func TestFolders(t *testing.T) {
+	w := newWorld(t)
+	a := w.ok(alice, "create_folder", `{"folder_name":"ETL"}`)
+	if a.returned == 0 || a.outputs["folder_id"] != a.returned {
+		t.Fatalf("create_folder answers %+v: its return value is the folder's id, too", a)
+	}
+	w.refuses(alice, "create_folder", `{"folder_name":"etl"}`, CodeFolderExists, `"ETL" exists`)
+	for name, says := range map[string]string{
+		"": "1–128", "@x": "begins with @", " x": "blank", "x ": "blank", `a"b`: "not allowed", "a<b": "not allowed", "a|b": "not allowed",
+		"a\tb": `contains the character '\t'`, "a\x00": "contains the character",
+	} {
+		object, _ := json.Marshal(map[string]string{"folder_name": name})
+		w.refuses(alice, "create_folder", string(object), CodeInvalidArgument, says)
+	}
+	w.refuses(alice, "delete_folder", `{"folder_name":"nope"}`, CodeFolderNotFound, `no folder "nope"`)
+	w.deploy(project("nightly"))
+	w.refuses(alice, "delete_folder", `{"folder_name":"ETL"}`, CodeFolderNotEmpty, `"nightly" is one`)
+	w.refuses(alice, "delete_project", `{"folder_name":"ETL","project_name":"x"}`, CodeProjectNotFound, `no project "x"`)
+	w.ok(alice, "delete_project", `{"folder_name":"etl","project_name":"NIGHTLY"}`)
+	w.ok(alice, "delete_folder", `{"folder_name":"etl"}`)
+	w.refuses(alice, "delete_folder", `{"folder_name":"ETL"}`, CodeFolderNotFound, "ETL")
+}
+
+func TestDeploy(t *testing.T) {
+	w := newWorld(t)
+	first := w.deploy(project("nightly"))
+	if first.outputs["operation_id"].(int64) == 0 {
+		t.Fatal("no operation")
+	}
+	cmd := first.command.(*command.DeployProject)
+	if _, ok := w.blobs[cmd.Blob]; !ok || cmd.Size != int64(len(w.blobs[cmd.Blob])) {
+		t.Fatal("the project file was not stored before its command")
+	}
+	if strings.Contains(string(cmd.Manifest), "s3cret") {
+		t.Fatal("a secret is in the log")
+	}
+	// By the blob that is there already.
+	second := w.ok(alice, "deploy_project", `{"folder_name":"etl","project_name":"Nightly","project_stream":{"blob":%q}}`, cmd.Blob)
+	if second.command.(*command.DeployProject).Project != "nightly" {
+		t.Fatal("the project has not the name in its file")
+	}
+	if n := len(w.query(alice, "object_versions", Request{})); n != 2 {
+		t.Fatalf("%d versions, want 2", n)
+	}
+}
+
+func TestDeployIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.ok(alice, "create_folder", `{"folder_name":"ETL"}`)
+	file := base64.StdEncoding.EncodeToString(pack(t, project("nightly")))
+	deploy := func(folder, name, stream string) string {
+		return fmt.Sprintf(`{"folder_name":%q,"project_name":%q,"project_stream":%s}`, folder, name, stream)
+	}
+	big, _, _ := w.Store(t.Context(), strings.NewReader(strings.Repeat("x", 1<<20+1)), 2<<20)
+	w.refuses(alice, "deploy_project", deploy("nope", "nightly", `"`+file+`"`), CodeFolderNotFound, "nope")
+	w.refuses(alice, "deploy_project", deploy("ETL", "daily", `"`+file+`"`), CodeNameMismatch, `of the project "nightly", not "daily"`)
+	w.refuses(alice, "deploy_project", deploy("ETL", "@x", `"`+file+`"`), CodeInvalidArgument, "begins with @")
+	w.refuses(alice, "deploy_project", deploy("ETL", "nightly", `"aGk="`), CodeInvalidProject, "project_stream: ")
+	w.refuses(alice, "deploy_project", deploy("ETL", "nightly", `""`), CodeInvalidProject, "project_stream: ")
+	w.refuses(alice, "deploy_project", deploy("ETL", "nightly", `{"blob":"`+strings.Repeat("0", 64)+`"}`), CodeBlobNotFound, "upload it first")
+	w.refuses(alice, "deploy_project", deploy("ETL", "nightly", `{"blob":"`+big+`"}`), CodeProjectTooLarge, "MaxProjectBytes, 1048576")
+	w.refuses(bob, "deploy_project", deploy("ETL", "nightly", `"`+file+`"`), CodePermissionDenied, "takes the role ssis_admin")
+	if len(w.blobs) != 1 {
+		t.Fatalf("%d blobs: a refused file was stored", len(w.blobs)-1)
+	}
+}
+
+func realFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "ispac", name+".ispac"))
+	if err != nil {
+		t.Skipf("the real project files are not here: %v", err)
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+func TestDeployRealFiles(t *testing.T) {
+	for name, packages := range map[string]int{"CustomLogging": 1, "Chapter05": 2, "AdventureWorksETL": 4, "ETL": 12, "SampleSSISProject": 2} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.ok(alice, "create_folder", `{"folder_name":"F"}`)
+			a := w.ok(alice, "deploy_project", `{"folder_name":"F","project_name":%q,"project_stream":%q}`, name, realFile(t, name))
+			if n := len(w.query(alice, "packages", Request{})); n != packages {
+				t.Errorf("%d packages, want %d", n, packages)
+			}
+			messages := w.query(alice, "operation_messages", Request{Filter: map[string]string{"operation_id": fmt.Sprint(a.outputs["operation_id"]), "message_type": "110"}})
+			// It alone has secrets that cannot be read without more; the others saved none.
+			if encrypted := name == "SampleSSISProject"; (len(messages) > 0) != encrypted {
+				t.Errorf("warnings: %v", messages)
+			}
+			if len(w.query(alice, "object_parameters", Request{Filter: map[string]string{"sensitive": "0"}})) == 0 {
+				t.Error("no parameters")
+			}
+		})
+	}
+}
+
+func TestProjectPassword(t *testing.T) {
+	w := newWorld(t)
+	w.ok(alice, "create_folder", `{"folder_name":"F"}`)
+	deploy := `{"folder_name":"F","project_name":"SampleSSISProject","project_stream":"` + realFile(t, "SampleSSISProject") + `","project_password":%q}`
+	w.refuses(alice, "deploy_project", fmt.Sprintf(deploy, "ssis124"), CodeWrongPassword, "password")
+	a := w.ok(alice, "deploy_project", deploy, "ssis123")
+	cmd := a.command.(*command.DeployProject)
+	if cmd.Password == nil {
+		t.Fatal("the password was not kept")
+	}
+	if plain, err := w.open(cmd.Password, SealNamePassword(cmd.Blob)); err != nil || string(plain) != "ssis123" {
+		t.Fatalf("the password opens as %q, %v", plain, err)
+	}
+	m, err := command.UnpackManifest(cmd.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(m.Parameters, func(p command.Parameter) bool { return p.Name == "SourceDBName" })
+	if i < 0 || m.Parameters[i].Default == nil || m.Parameters[i].Default.Sealed == nil || m.Parameters[i].Default.Text != "" {
+		t.Fatal("the encrypted parameter was not sealed")
+	}
+	plain, err := w.open(m.Parameters[i].Default.Sealed, SealNameDefault(cmd.Blob, "", "SourceDBName"))
+	if err != nil || len(plain) == 0 {
+		t.Fatalf("the encrypted parameter does not open: %v", err)
+	}
+	for _, where := range []string{SealNameDefault(cmd.Blob, "", "SourceDBServer"), SealNameDefault(cmd.Blob, "Package1.dtsx", "SourceDBName"), SealNamePassword(cmd.Blob)} {
+		if _, err := w.open(m.Parameters[i].Default.Sealed, where); err == nil {
+			t.Errorf("it opens as %s, too", where)
+		}
+	}
+}
+
+// A password that the file does not need is not kept, and said so.
+func TestNeedlessPassword(t *testing.T) {
+	w := newWorld(t)
+	w.ok(alice, "create_folder", `{"folder_name":"ETL"}`)
+	a := w.ok(alice, "deploy_project", `{"folder_name":"ETL","project_name":"nightly","project_password":"hush","project_stream":%q}`,
+		base64.StdEncoding.EncodeToString(pack(t, project("nightly"))))
+	cmd := a.command.(*command.DeployProject)
+	if cmd.Password != nil || !slices.ContainsFunc(cmd.Warnings, func(s string) bool { return strings.Contains(s, "ServerStorage") && !strings.Contains(s, "hush") }) {
+		t.Fatalf("password %v, warnings %q", cmd.Password, cmd.Warnings)
+	}
+}
+
+func TestManifestTooLarge(t *testing.T) {
+	w := newWorld(t)
+	w.ok(alice, "create_folder", `{"folder_name":"ETL"}`)
+	p := project("nightly")
+	// Random-looking text does not compress: 2 MB of it.
+	text, state := make([]byte, 8000), uint64(1)
+	for i := range 250 {
+		for j := range text {
+			state ^= state << 13
+			state ^= state >> 7
+			state ^= state << 17
+			text[j] = "abcdefghijklmnopqrstuvwxyz0123456789+-"[state%38]
+		}
+		p.Parameters = append(p.Parameters, ispac.Parameter{Name: fmt.Sprintf("P%d", i), Type: ispac.String, HasValue: true, Value: string(text)})
+	}
+	file, _, _ := w.Store(t.Context(), strings.NewReader(string(pack(t, p))), 64<<20)
+	w.config.MaxProjectBytes = 64 << 20
+	w.refuses(alice, "deploy_project", `{"folder_name":"ETL","project_name":"nightly","project_stream":{"blob":"`+file+`"}}`, CodeManifestTooLarge, "split the project (it has 2 packages)")
+}
