@@ -179,14 +179,13 @@ func (a *API) waitEnd(ctx context.Context, execution int64, waits func()) error 
 		if !ok || e.Status.HasEnded() {
 			return nil // what is gone has ended
 		}
-		if err := a.cfg.State.Wait(held, view.Index()); err != nil {
+		select {
+		case <-a.cfg.State.Changed(view.Index()):
+		case <-held.Done():
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if cause := context.Cause(held); cause != nil {
-				err = cause
-			}
-			return fmt.Errorf("%w: execution %d goes on; the same call with the same %s waits for it again: %w", ErrUnknownOutcome, execution, wire.HeaderKey, err)
+			return fmt.Errorf("%w: execution %d goes on; the same call with the same %s waits for it again: %w", ErrUnknownOutcome, execution, wire.HeaderKey, context.Cause(held))
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"scaleout/fsm"
 	"scaleout/httpapi/wire"
 )
 
@@ -139,15 +140,22 @@ func (a *API) stateHash(w http.ResponseWriter, r *request) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(r.Context(), hashWait, errTimeout)
 	defer cancel()
-	index, hash, err := a.cfg.State.Hash(ctx, want)
-	if errors.Is(err, ErrIndexPassed) {
-		return &passed{err, index}
+	var out wire.StateHash
+	var err error
+	if want == 0 {
+		out.Index, out.Hash, err = a.cfg.State.Hash(ctx)
+	} else {
+		out.Index = want
+		out.Hash, err = a.cfg.State.HashAt(ctx, want)
+	}
+	if errors.Is(err, fsm.ErrIndexPassed) {
+		return &passed{err, a.cfg.State.View().Index()}
 	}
 	if err != nil {
 		return err
 	}
-	w.Header().Set(wire.HeaderIndex, strconv.FormatUint(index, 10))
-	return answer(w, http.StatusOK, wire.StateHash{Index: index, Hash: hash})
+	w.Header().Set(wire.HeaderIndex, strconv.FormatUint(out.Index, 10))
+	return answer(w, http.StatusOK, out)
 }
 
 // passed says where the state stands instead.

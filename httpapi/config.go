@@ -40,14 +40,15 @@ type Proposer interface {
 	Hold(ctx context.Context) (context.Context, context.CancelFunc)
 }
 
-// State is this node's replicated state.
+// State is this node's replicated state; *fsm.FSM is one.
 type State interface {
 	View() *catalog.Reader
-	// Wait returns nil once the state holds an entry after index.
-	Wait(ctx context.Context, after uint64) error
-	// Hash is the state's index and hash. With index > 0 it waits until the state is exactly there; ErrIndexPassed when
-	// it is past it.
-	Hash(ctx context.Context, index uint64) (uint64, string, error)
+	// Changed is closed once the state holds an entry after index.
+	Changed(index uint64) <-chan struct{}
+	// Hash is the state's index and hash.
+	Hash(ctx context.Context) (index uint64, hash string, err error)
+	// HashAt waits until the state is exactly at index; fsm.ErrIndexPassed when it is past it.
+	HashAt(ctx context.Context, index uint64) (string, error)
 }
 
 // Workers is the leader's side of the workers. Its errors are those of Proposer or *command.Rejection.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"scaleout/fsm"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/httpapi/forward"
@@ -35,8 +36,6 @@ var (
 	ErrUnknownMember = errors.New("no such master in the cluster")
 	// ErrRefused: a change of membership or leadership that would do harm; the text says which.
 	ErrRefused = errors.New("refused")
-	// ErrIndexPassed: the state is past the index asked for.
-	ErrIndexPassed = errors.New("the state is past this index")
 	// ErrDigest: the content has another digest than the one named.
 	ErrDigest = errors.New("the content does not match its digest")
 	// ErrNoSpace: the disk is full.
@@ -97,7 +96,7 @@ var kinds = []struct {
 	{ErrLevel, kind{409, "feature_level", 0, false}},
 	{ErrUnknownMember, kind{404, "member_not_found", 0, false}},
 	{ErrRefused, kind{409, "refused", 0, false}},
-	{ErrIndexPassed, kind{409, wire.CodeIndexPassed, 0, false}},
+	{fsm.ErrIndexPassed, kind{409, wire.CodeIndexPassed, 0, false}},
 	{ErrDigest, kind{422, "digest_mismatch", 0, false}},
 	{ErrNoSpace, kind{507, "no_space", 0, false}},
 	{ErrNoMajority, kind{503, "no_majority", 5, false}},
