@@ -12,14 +12,14 @@ import (
 // cgroup is a control group (v2) for one package. It makes the kill atomic, and it is the one thing by which a dead
 // guard's descendants can be found wherever they went. Where none may be made the tree does without.
 type cgroup struct {
-	dir string
+	dir string // "" without one
 	fd  int
 }
 
 func newCgroup(log *slog.Logger) *cgroup {
 	parent := ownCgroup()
 	if parent == "" {
-		return &cgroup{fd: -1}
+		return &cgroup{}
 	}
 	dir := filepath.Join(parent, "scaleout-"+newSecret()[:12])
 	err := os.Mkdir(dir, 0o755)
@@ -34,7 +34,7 @@ func newCgroup(log *slog.Logger) *cgroup {
 	if err != nil {
 		os.Remove(dir)
 		log.Info("no cgroup for the package", "err", err)
-		return &cgroup{fd: -1}
+		return &cgroup{}
 	}
 	return &cgroup{dir: dir, fd: fd}
 }
@@ -60,7 +60,7 @@ func ownCgroup() string {
 
 // into makes a process start inside the group: moved later, it could have forked before.
 func (c *cgroup) into(attr *unix.SysProcAttr) bool {
-	if c.fd < 0 {
+	if c.dir == "" {
 		return false
 	}
 	attr.UseCgroupFD, attr.CgroupFD = true, c.fd
@@ -71,12 +71,11 @@ func (c *cgroup) path() string { return c.dir }
 func (c *cgroup) kill()        { killCgroup(c.dir) }
 
 func (c *cgroup) close() {
-	if c.fd >= 0 {
+	if c.dir != "" {
 		unix.Close(c.fd)
-		c.fd = -1
+		removeCgroup(c.dir)
+		c.dir = ""
 	}
-	removeCgroup(c.dir)
-	c.dir = ""
 }
 
 func killCgroup(dir string) {

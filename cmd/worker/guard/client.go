@@ -87,7 +87,7 @@ func Start(ctx context.Context, spec Spec) (*Guard, error) {
 	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
 	defer stop()
 	if _, err := stdin.Write(data); err != nil {
-		return abandon(fmt.Errorf("guard: hand over the spec: %w", err))
+		return abandon(fmt.Errorf("%w: it does not take its spec (%w), see %s", ErrNoAnswer, err, logFile))
 	}
 	stdin.Close()
 	line, err := bufio.NewReader(r).ReadBytes('\n')

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -287,16 +288,25 @@ func TestOnlyOnce(t *testing.T) {
 }
 
 func TestDeadlineKillsGrandchildren(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		t.Run(fmt.Sprintf("no cgroup %v", without), func(t *testing.T) { deadlineKills(t, without) })
+	}
+}
+
+func deadlineKills(t *testing.T, without bool) {
+	t.Parallel()
 	// The child ignores the polite signal; the grandchild leaves the session and its parent.
 	spec := script(t, `trap "" TERM
 		(setsid sh -c 'trap "" TERM; echo $$ > grand; while :; do sleep 1; done' &)
 		while :; do sleep 1; done`)
-	spec.Lease = Lease{From: Now(), For: 1500 * time.Millisecond}
+	spec.KillBefore, spec.NoCgroup = time.Second, without
+	spec.Lease = Lease{From: Now(), For: 2 * time.Second}
+	deadline := time.Now().Add(spec.Lease.For)
 	g := start(t, spec)
 	grand := readPID(t, spec, "grand")
 	e := wait(t, g)
-	if left := spec.Lease.Left(Now()); left < 0 {
-		t.Errorf("it ended %v after the deadline", -left)
+	if late := e.Ended.Sub(deadline); late > 0 {
+		t.Errorf("it ended %v after the deadline", late)
 	}
 	if e.Reason != Deadline || e.Signal != "SIGKILL" {
 		t.Errorf("exit %+v", e)
@@ -346,7 +356,7 @@ func TestStop(t *testing.T) {
 		if e := wait(t, g); e.Reason != Stopped || e.Code != 7 {
 			t.Errorf("exit %+v", e)
 		}
-		if got := text(t, spec.Folder); len(got) == 0 || got[0] != "O bye" {
+		if got := text(t, spec.Folder); !slices.Contains(got, "O bye") {
 			t.Errorf("output %q", got)
 		}
 	})
@@ -380,6 +390,7 @@ func TestStop(t *testing.T) {
 func TestLeftBehind(t *testing.T) {
 	// The package ends; its daemon is not allowed to run on under nobody's name.
 	spec := script(t, `setsid sh -c 'echo $$ > grand; sleep 60' & while [ ! -s grand ]; do sleep 0.01; done; exit 0`)
+	spec.NoCgroup = true
 	g := start(t, spec)
 	if e := wait(t, g); e.Reason != Exited || e.Code != 0 {
 		t.Errorf("exit %+v", e)

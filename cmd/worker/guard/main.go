@@ -108,7 +108,7 @@ func (k *keeper) run(ready func(answer)) error {
 	if err != nil {
 		return refuse(err)
 	}
-	t, err := newTree(k.log)
+	t, err := newTree(k.log, k.spec.NoCgroup)
 	if err != nil {
 		return refuse(err)
 	}

@@ -39,12 +39,13 @@ type Spec struct {
 	Args       []string      `json:"args"`
 	Env        []string      `json:"env"` // the whole environment
 	Dir        string        `json:"dir"`
-	Lease      Lease         `json:"lease"`            // the first deadline; required
-	KillBefore time.Duration `json:"kill_before"`      // how long before the deadline killing starts; 0 is 5 s
-	Grace      time.Duration `json:"grace"`            // between a stop's polite signal and the kill; 0 is 10 s
-	Linger     time.Duration `json:"linger"`           // what children may take to end after the package's own process did; 0 is 1 s
-	MaxOutput  int64         `json:"max_output"`       // bytes of the output file; 0 is 16 MiB
-	Remove     []string      `json:"remove,omitempty"` // files with secrets, removed when the package has ended
+	Lease      Lease         `json:"lease"`               // the first deadline; required
+	KillBefore time.Duration `json:"kill_before"`         // how long before the deadline killing starts; 0 is 5 s
+	Grace      time.Duration `json:"grace"`               // between a stop's polite signal and the kill; 0 is 10 s
+	Linger     time.Duration `json:"linger"`              // what children may take to end after the package's own process did; 0 is 1 s
+	MaxOutput  int64         `json:"max_output"`          // bytes of the output file; 0 is 16 MiB
+	NoCgroup   bool          `json:"no_cgroup,omitempty"` // do without a cgroup where one could be made
+	Remove     []string      `json:"remove,omitempty"`    // files with secrets, removed when the package has ended
 }
 
 func (s *Spec) fill() {

@@ -35,11 +35,15 @@ type proc struct {
 	zombie                   bool
 }
 
-func newTree(log *slog.Logger) (*tree, error) {
+func newTree(log *slog.Logger, noCgroup bool) (*tree, error) {
 	if err := becomeReaper(); err != nil {
 		log.Warn("orphans of the package cannot be collected here", "err", err)
 	}
-	t := &tree{log: log, group: newCgroup(log), done: make(chan struct{}), sigs: make(chan os.Signal, 1)}
+	group := &cgroup{}
+	if !noCgroup {
+		group = newCgroup(log)
+	}
+	t := &tree{log: log, group: group, done: make(chan struct{}), sigs: make(chan os.Signal, 1)}
 	signal.Notify(t.sigs, unix.SIGCHLD)
 	return t, nil
 }

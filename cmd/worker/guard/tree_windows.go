@@ -23,7 +23,7 @@ type tree struct {
 	code int
 }
 
-func newTree(log *slog.Logger) (*tree, error) {
+func newTree(log *slog.Logger, _ bool) (*tree, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("guard: job object: %w", err)
