@@ -27,6 +27,8 @@ type network struct {
 	mu    sync.Mutex
 	away  string // address
 	wires []wire
+
+	refused map[string]int // dials, by who dialled
 }
 
 type wire struct {
@@ -44,11 +46,18 @@ func (n *network) dial(from string) func(context.Context, string, string) (net.C
 		defer n.mu.Unlock()
 		if n.away == from || n.away == to {
 			_ = c.Close()
+			n.refused[from]++
 			return nil, errors.New("cut off")
 		}
 		n.wires = append(n.wires, wire{c, from, to})
 		return c, nil
 	}
+}
+
+func (n *network) refusedTo(addr string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.refused[addr]
 }
 
 // takeOff cuts a node off; with no address, everybody is back.
@@ -71,7 +80,7 @@ func (nothing) Restore(r io.ReadCloser) error       { return r.Close() }
 
 func startRaft(t *testing.T, ids ...string) (map[string]*voter, []raft.ServerID) {
 	t.Helper()
-	ca, b, wires := newTestCA(t), &book{}, &network{}
+	ca, b, wires := newTestCA(t), &book{}, &network{refused: map[string]int{}}
 	voters, servers := map[string]*voter{}, []raft.Server{}
 	var all []raft.ServerID
 	for _, id := range ids {
@@ -194,9 +203,10 @@ func TestPreVoteIsUsed(t *testing.T) {
 	}
 	term := leader.raft.CurrentTerm()
 	lost.net.takeOff(lost.addr)
-	// Long enough for several campaigns.
-	eventually(t, "the lost node to campaign", func() bool { return lost.raft.State() == raft.Candidate })
-	<-time.After(1500 * time.Millisecond)
+	// Each campaign asks both others: four of them are eight dials.
+	eventually(t, "the lost node to campaign", func() bool {
+		return lost.raft.State() == raft.Candidate && lost.net.refusedTo(lost.addr) >= 8
+	})
 	if got := lost.raft.CurrentTerm(); got != term {
 		t.Errorf("the lost node raised its term from %d to %d: it campaigned without pre-vote", term, got)
 	}
@@ -354,20 +364,26 @@ func TestRetireBound(t *testing.T) {
 	}
 }
 
-// TestRotationSparesNewConnections: what has just been dialled is about to be used.
+// TestRotationSparesNewConnections: what has just been dialled is about to be used,
+// so it is not taken for idle; only its age ends it.
 func TestRotationSparesNewConnections(t *testing.T) {
-	nodes, _ := masters(t, "a", "b")
-	follow(t, nodes["b"])
-	c, err := nodes["a"].dial(t.Context(), protoRaft, "b", "")
+	ca, b := newTestCA(t), &book{}
+	const retire = 6 * retireStep
+	change := func(c *Config) { c.Retire = retire }
+	x := start(t, "a", newSecurity(t, ca, testCluster, "master"), b, change)
+	y := start(t, "b", newSecurity(t, ca, testCluster, "master"), b, change)
+	follow(t, y)
+	c, err := x.dial(t.Context(), protoRaft, "b", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	eventually(t, "the other end", func() bool { return openLinks(nodes["b"].Transport, protoRaft) == 1 })
-	nodes["a"].sec.rotate(t)
-	nodes["b"].sec.rotate(t)
-	<-time.After(6 * retireStep)
-	if a, b := openLinks(nodes["a"].Transport, protoRaft), openLinks(nodes["b"].Transport, protoRaft); a != 1 || b != 1 {
-		t.Errorf("the new connection was closed (open: %d, %d)", a, b)
+	eventually(t, "the other end", func() bool { return openLinks(y.Transport, protoRaft) == 1 })
+	began := time.Now()
+	x.sec.rotate(t)
+	y.sec.rotate(t)
+	eventually(t, "its end", func() bool { return openLinks(y.Transport, protoRaft) == 0 })
+	if lived := time.Since(began); lived < retire {
+		t.Errorf("it was closed after %s", lived)
 	}
 }

@@ -234,8 +234,8 @@ func TestSnapshotDoesNotBlock(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsLive: the bound on silence within a message does not count
-// between messages.
+// TestIdleConnectionsLive: the bound on silence counts within a message, not
+// between two.
 func TestIdleConnectionsLive(t *testing.T) {
 	ca, b := newTestCA(t), &book{}
 	x := start(t, "a", newSecurity(t, ca, testCluster, "master"), b, nil)
@@ -249,10 +249,24 @@ func TestIdleConnectionsLive(t *testing.T) {
 		}
 	}
 	send()
-	conn := x.links.all(protoRaft)[0]
-	<-time.After(400 * time.Millisecond)
+	idle := x.links.all(protoRaft)[0]
+	// Two that fall silent within a message, one after the other, are the clock.
+	for range 2 {
+		c, err := x.dial(t.Context(), protoRaft, "b", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte{0}); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+			t.Fatalf("silence within a message is not bounded: %v", err)
+		}
+		_ = c.Close()
+	}
 	send()
-	if now := x.links.all(protoRaft); len(now) != 1 || now[0] != conn {
+	if now := x.links.all(protoRaft); len(now) != 1 || now[0] != idle {
 		t.Error("the idle connection was replaced")
 	}
 }
@@ -337,7 +351,7 @@ func TestCloseWaitsForHeartbeats(t *testing.T) {
 		<-release
 		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
 	})
-	beat := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{Addr: []byte("a")}, Term: 4, Leader: []byte("a")}
+	beat := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{Addr: []byte("a")}, Term: 4}
 	sent := make(chan error, 1)
 	go func() {
 		sent <- nodes["a"].Raft().AppendEntries("b", "", beat, &raft.AppendEntriesResponse{})
@@ -361,29 +375,55 @@ func TestCloseWaitsForHeartbeats(t *testing.T) {
 	within(t, "Close", closed)
 }
 
+// TestRotationSparesSnapshot: a connection that is busy keeps its certificate
+// until it is done, while idle ones beside it are renewed.
 func TestRotationSparesSnapshot(t *testing.T) {
 	nodes, _ := masters(t, "a", "b")
+	a := nodes["a"].Raft()
 	consumer := nodes["b"].Raft().Consumer()
 	want := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
 	got := make(chan []byte, 1)
 	go func() {
-		rpc := <-consumer
-		data, _ := io.ReadAll(rpc.Reader)
-		rpc.Respond(&raft.InstallSnapshotResponse{Success: true}, nil)
-		got <- data
-	}()
-	// The certificate changes in the middle: a busy connection is left alone.
-	data, feed := io.Pipe()
-	go func() {
-		_, _ = feed.Write(want[:len(want)/2])
-		nodes["a"].sec.rotate(t)
-		nodes["b"].sec.rotate(t)
-		<-time.After(4 * retireStep)
-		_, _ = feed.Write(want[len(want)/2:])
-		_ = feed.Close()
+		for rpc := range consumer {
+			if rpc.Reader == nil {
+				rpc.Respond(&raft.RequestVoteResponse{}, nil)
+				continue
+			}
+			data, _ := io.ReadAll(rpc.Reader)
+			rpc.Respond(&raft.InstallSnapshotResponse{Success: true}, nil)
+			got <- data
+			return
+		}
 	}()
 	var resp raft.InstallSnapshotResponse
-	if err := nodes["a"].Raft().InstallSnapshot("b", "", &raft.InstallSnapshotRequest{Size: int64(len(want))}, &resp, data); err != nil || !resp.Success {
+	data, feed := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		sent <- a.InstallSnapshot("b", "", &raft.InstallSnapshotRequest{Size: int64(len(want))}, &resp, data)
+	}()
+	half := len(want) / 2
+	if _, err := feed.Write(want[:half]); err != nil {
+		t.Fatal(err)
+	}
+	busy := nodes["a"].links.all(protoRaft)[0]
+	// An idle connection beside it, renewed in the same sweep.
+	idle, err := nodes["a"].dial(t.Context(), protoRaft, "b", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	idle.busy.Store(false)
+	nodes["a"].sec.rotate(t)
+	nodes["b"].sec.rotate(t)
+	eventually(t, "the idle connection to be renewed", func() bool { return idle.link.severed.Load() })
+	_ = idle.Close()
+	if busy.severed.Load() {
+		t.Error("the busy connection was closed")
+	}
+	if _, err := feed.Write(want[half:]); err != nil {
+		t.Fatal(err)
+	}
+	_ = feed.Close()
+	if err := within(t, "end of the sender", sent); err != nil || !resp.Success {
 		t.Fatal(resp, err)
 	}
 	if !bytes.Equal(within(t, "snapshot", got), want) {
