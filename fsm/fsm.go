@@ -19,6 +19,8 @@ import (
 
 // Errors of this package.
 var (
+	// ErrCannotApply: the log holds an entry that this version does not understand, most likely a newer version's.
+	ErrCannotApply = catalog.ErrCannotApply
 	// ErrTooNew: the log or the snapshot needs a newer version of the program.
 	ErrTooNew = errors.New("a newer version of this program is needed")
 	// ErrSnapshot: the bytes are not a whole, undamaged snapshot.
@@ -137,7 +139,7 @@ func (f *FSM) fail(err error) {
 func (f *FSM) apply(l *raft.Log) (done Applied, err error) {
 	entry, err := command.Decode(l.Data)
 	if err != nil {
-		return done, fmt.Errorf("%w to apply log entry %d: %w", ErrTooNew, l.Index, err)
+		return done, fmt.Errorf("%w: index %d: %w", ErrCannotApply, l.Index, err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,7 +154,7 @@ func (f *FSM) apply(l *raft.Log) (done Applied, err error) {
 	done = Applied{Index: l.Index, Term: l.Term, Proposer: entry.Proposer, First: entry.First, Results: make([]command.Result, len(entry.Commands))}
 	for i, env := range entry.Commands {
 		if done.Results[i], err = f.state.Apply(l.Index, env); err != nil {
-			return done, fmt.Errorf("%w: %w", ErrTooNew, err)
+			return done, err
 		}
 		f.metrics.count(env.Kind, done.Results[i])
 	}
