@@ -115,18 +115,16 @@ func (d *Dispatcher) Touch(executions []int64, workers []string) {
 func (d *Dispatcher) refresh(view *catalog.Reader, executions []int64, workers []string, now time.Time) {
 	b := d.board
 	for _, id := range workers {
-		if row, ok := view.Worker(id); ok {
-			b.worker(id).row = row
-		} else if w := b.workers[id]; w != nil {
-			if w.poll != nil {
-				w.poll.end(endChanged)
-				w.poll = nil
-			}
-			delete(b.workers, id)
-		}
-		if w := b.workers[id]; w != nil && w.poll != nil {
-			w.poll.end(endChanged) // enabled or disabled: the worker is told at once
+		row, ok := view.Worker(id)
+		w := b.worker(id)
+		// Enabled, disabled, deleted, registered anew: the worker is told at once. A heartbeat changes the row too.
+		if told := ok && w.row != nil && w.row.Enabled == row.Enabled && w.row.Instance == row.Instance; !told && w.poll != nil {
+			w.poll.end(endChanged)
 			w.poll = nil
+		}
+		w.row = row
+		if !ok {
+			delete(b.workers, id)
 		}
 	}
 	for _, id := range executions {

@@ -24,6 +24,7 @@ type State struct {
 	now     meta // as the commands so far have left it; written as a row at each commit
 	counts  [16]int
 	changes int
+	touched Touched // since Touched was last called
 
 	mu    sync.Mutex // guards shown
 	shown map[string]int
@@ -155,6 +156,7 @@ func (e *edit) remove(t *table, row any)  { e.rows = append(e.rows, change{t, ro
 func (s *State) write(e *edit) {
 	for _, c := range e.rows {
 		s.changes++
+		s.touched.note(c.row)
 		i := tableIndex(c.table)
 		if c.op == removed {
 			must(s.txn.Delete(c.table.name, c.row))
@@ -167,4 +169,26 @@ func (s *State) write(e *edit) {
 		}
 	}
 	s.now = e.meta
+}
+
+// Touched are the executions and workers whose rows have changed.
+type Touched struct {
+	Executions []int64
+	Workers    []string
+}
+
+func (t *Touched) note(row any) {
+	switch row := row.(type) {
+	case *Execution:
+		t.Executions = append(t.Executions, row.ID)
+	case *Worker:
+		t.Workers = append(t.Workers, row.ID)
+	}
+}
+
+// Touched returns what has changed since it was last called. A leader's queue follows the state by it.
+func (s *State) Touched() Touched {
+	t := s.touched
+	s.touched = Touched{}
+	return t
 }

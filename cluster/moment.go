@@ -1,0 +1,17 @@
+package cluster
+
+import "time"
+
+// Now is this node's clock held within five minutes of the masters' median, as commands are stamped with.
+func (n *Node) Now() time.Time { return n.clocks.stamp().Time() }
+
+// Contact is when this node last heard from a leader, and now on the leader itself; zero when never.
+func (n *Node) Contact() time.Time {
+	if !n.up() {
+		return time.Time{}
+	}
+	if term, _ := n.IsLeader(); term > 0 {
+		return time.Now()
+	}
+	return n.raft.LastContact()
+}

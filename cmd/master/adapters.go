@@ -1,0 +1,281 @@
+package master
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"scaleout/cluster"
+	"scaleout/cluster/blobs"
+	"scaleout/cluster/dispatch"
+	"scaleout/cluster/messages"
+	"scaleout/cluster/pki"
+	"scaleout/fsm"
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+	"scaleout/fsm/segment"
+	"scaleout/httpapi"
+	"scaleout/httpapi/forward"
+	"scaleout/httpapi/wire"
+	"scaleout/store"
+)
+
+// outer maps the errors of the inner rooms to those that httpapi declares.
+var outer = []struct{ inner, outer error }{
+	{cluster.ErrUnknownOutcome, httpapi.ErrUnknownOutcome},
+	{cluster.ErrNotLeader, httpapi.ErrNotLeader},
+	{cluster.ErrNoLeader, httpapi.ErrNoLeader},
+	{cluster.ErrNotReady, httpapi.ErrNotReady},
+	{cluster.ErrDoubt, httpapi.ErrNotLeader},
+	{cluster.ErrBusy, httpapi.ErrBusy},
+	{cluster.ErrTooLarge, httpapi.ErrCommandTooLarge},
+	{cluster.ErrLevel, httpapi.ErrLevel},
+	{cluster.ErrStopping, httpapi.ErrStopping},
+	{cluster.ErrUnknownMember, httpapi.ErrUnknownMember},
+	{cluster.ErrRefused, httpapi.ErrRefused},
+	{dispatch.ErrNotLeading, httpapi.ErrNotLeader},
+	{messages.ErrStopped, httpapi.ErrNotLeader},
+	{blobs.ErrNotFound, catalog.ErrNoBlob},
+	{blobs.ErrNoMajority, httpapi.ErrNoMajority},
+	{store.ErrTooLarge, catalog.ErrTooLarge},
+	{store.ErrDigest, httpapi.ErrDigest},
+	{store.ErrNoSpace, httpapi.ErrNoSpace},
+}
+
+func translate(err error) error {
+	for _, o := range outer {
+		if errors.Is(err, o.inner) {
+			return fmt.Errorf("%w: %w", o.outer, err)
+		}
+	}
+	return err
+}
+
+// unapplied tells which errors of a proposal mean that nothing happened.
+func unapplied(err error) bool {
+	for _, certain := range []error{
+		cluster.ErrNotLeader, cluster.ErrNoLeader, cluster.ErrNotReady, cluster.ErrBusy, cluster.ErrTooLarge,
+		cluster.ErrLevel, cluster.ErrStopping,
+	} {
+		if errors.Is(err, certain) {
+			return !errors.Is(err, cluster.ErrUnknownOutcome)
+		}
+	}
+	return false
+}
+
+// security is the certificates as the port needs them.
+type security struct{ *pki.Credentials }
+
+func (s security) VerifyPeer(state tls.ConnectionState) error {
+	usage := x509.ExtKeyUsageClientAuth
+	if len(state.PeerCertificates) > 0 && state.ServerName != "" {
+		usage = x509.ExtKeyUsageAny
+	}
+	id, err := s.Verify(state.PeerCertificates, usage)
+	if err != nil {
+		return err
+	}
+	if id.Role != pki.RoleMaster {
+		return fmt.Errorf("%w: it is %s", pki.ErrNotMaster, id)
+	}
+	return nil
+}
+
+// identify tells httpapi who a certificate's holder is.
+func (m *Master) identify(chain []*x509.Certificate) (command.Caller, error) {
+	id, err := m.creds.Verify(chain, x509.ExtKeyUsageClientAuth)
+	switch {
+	case errors.Is(err, pki.ErrNoCertificate):
+		return command.Caller{}, fmt.Errorf("%w: %w", httpapi.ErrCertificateRequired, err)
+	case errors.Is(err, pki.ErrUnknownCluster):
+		return command.Caller{}, fmt.Errorf("%w: %w", httpapi.ErrUnknownCluster, err)
+	case err != nil:
+		return command.Caller{}, err
+	}
+	return command.Caller{Kind: string(id.Role), Name: id.Name, Roles: id.Roles}, nil
+}
+
+// member is the node's place in the cluster.
+type member struct{ *Master }
+
+func (a member) Changed() <-chan struct{}  { return a.node.LeaderChanged() }
+func (a member) Stopping() <-chan struct{} { return a.stopping }
+func (a member) Place() forward.Place {
+	l, known := a.node.Leader()
+	term, ready := a.node.IsLeader()
+	p := forward.Place{Known: known, Here: ready && known && l.ID == a.ID()}
+	if known {
+		p.Leader = wire.Leader{ID: l.ID, Name: l.Name, Address: "https://" + l.Address, Term: max(l.Term, term), Since: l.Since}
+	}
+	p.Contact = a.node.Contact()
+	return p
+}
+
+// peerURL is a leader's base URL for the masters' own connections: its id is the host.
+func peerURL(l wire.Leader) string { return "https://" + l.ID }
+
+// proposer is the way into the log. A command that names a blob goes in only while a majority holds it.
+type proposer struct{ m *Master }
+
+func (a proposer) Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error) {
+	if digest := named(env); digest != "" {
+		if err := a.m.keeper.Ensure(ctx, digest); err != nil {
+			return command.Result{}, 0, translate(err)
+		}
+	}
+	result, index, err := a.m.node.Propose(ctx, env)
+	return result, index, translate(err)
+}
+func (a proposer) Read(ctx context.Context) error { return translate(a.m.node.Read(ctx)) }
+func (a proposer) Hold(ctx context.Context) (context.Context, context.CancelFunc) {
+	return a.m.node.Hold(ctx)
+}
+
+// named is the blob that a command is the first to name.
+func named(env command.Envelope) string {
+	switch env.Kind {
+	case command.KindDeployProject, command.KindAppendMessages, command.KindMergeSegments:
+	default:
+		return ""
+	}
+	cmd, err := env.Command()
+	if err != nil {
+		return ""
+	}
+	switch c := cmd.(type) {
+	case *command.DeployProject:
+		return c.Blob
+	case *command.AppendMessages:
+		return c.Segment
+	case *command.MergeSegments:
+		return c.Segment
+	}
+	return ""
+}
+
+// machine is the state machine as the node needs it.
+type machine struct{ *fsm.FSM }
+
+func (a machine) View() cluster.MachineState { return a.FSM.View() }
+
+// workers is the leader's side of the workers.
+type workers struct{ m *Master }
+
+func (a workers) Register(ctx context.Context, cmd *command.RegisterWorker, received time.Time) (httpapi.Registration, error) {
+	r, err := a.m.dispatch.Register(ctx, cmd, received)
+	out := httpapi.Registration{Enabled: r.Enabled, Settled: r.Settled, Fenced: r.Fenced}
+	for _, x := range r.Adopted {
+		out.Adopted = append(out.Adopted, httpapi.Adopted(x))
+	}
+	return out, translate(err)
+}
+
+func (a workers) Exchange(ctx context.Context, p command.Poll) (command.Answer, error) {
+	answer, err := a.m.dispatch.Exchange(ctx, p)
+	return answer, translate(err)
+}
+
+func (a workers) Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]httpapi.Accepted, error) {
+	in := make([]messages.Item, len(items))
+	for i, it := range items {
+		in[i] = messages.Item{
+			AttemptRef: command.AttemptRef{TaskID: it.TaskID, Attempt: it.Attempt}, FirstSeq: it.FirstSeq,
+			Messages: make([]segment.Message, len(it.Messages)),
+		}
+		for j, msg := range it.Messages {
+			in[i].Messages[j] = segment.Message{Time: msg.Time.UnixNano(), Type: msg.Type, SourceType: msg.SourceType, Text: msg.Text}
+		}
+	}
+	accepted, err := a.m.packer.Add(ctx, worker, in)
+	out := make([]httpapi.Accepted, len(accepted))
+	for i, x := range accepted {
+		out[i] = httpapi.Accepted(x)
+	}
+	return out, translate(err)
+}
+
+// disk is the data directory's blobs.
+type disk struct{ *store.Blobs }
+
+func (d disk) Open(digest string) (blobs.Blob, error) {
+	b, err := d.Blobs.Open(digest)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// membership is the latest configuration.
+type membership struct{ node *cluster.Node }
+
+func (a membership) Self() string { return a.node.ID() }
+func (a membership) Configuration() (uint64, []string, []string) {
+	index, voters := a.node.Voters()
+	is := make(map[string]bool, len(voters))
+	for _, id := range voters {
+		is[id] = true
+	}
+	var others []string
+	for _, id := range a.node.Servers() {
+		if !is[id] {
+			others = append(others, id)
+		}
+	}
+	return index, voters, others
+}
+
+// names is what the state names.
+type names struct{ *fsm.FSM }
+
+func (a names) Named(digest string) bool  { return a.View().Named(digest) }
+func (a names) Digests() iter.Seq[string] { return a.View().Blobs() }
+
+// segments are message segments among the blobs.
+type segments struct{ *blobs.Keeper }
+
+func (a segments) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
+	b, err := a.Keeper.Open(ctx, digest)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return b, nil
+}
+func (a segments) OpenSegment(ctx context.Context, digest string) (io.ReadCloser, error) {
+	return a.Open(ctx, digest)
+}
+
+// project is project files among the blobs.
+type project struct{ *blobs.Keeper }
+
+func (a project) Store(ctx context.Context, r io.Reader, limit int64) (string, int64, error) {
+	digest, size, err := a.Keeper.Store(ctx, r, limit)
+	return digest, size, translate(err)
+}
+func (a project) Put(ctx context.Context, digest string, r io.Reader) (int64, error) {
+	size, err := a.Keeper.Put(ctx, digest, r)
+	return size, translate(err)
+}
+func (a project) Confirm(ctx context.Context, digest string) (int64, error) {
+	if err := a.Keeper.Ensure(ctx, digest); err != nil {
+		return 0, translate(err)
+	}
+	b, err := a.Keeper.Open(ctx, digest)
+	if err != nil {
+		return 0, translate(err)
+	}
+	defer b.Close()
+	return b.Size(), nil
+}
+func (a project) Open(ctx context.Context, digest string) (catalog.ReaderAtCloser, int64, error) {
+	b, err := a.Keeper.Open(ctx, digest)
+	if err != nil {
+		return nil, 0, translate(err)
+	}
+	return b, b.Size(), nil
+}

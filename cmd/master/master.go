@@ -1,0 +1,340 @@
+package master
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"scaleout/cluster"
+	"scaleout/cluster/blobs"
+	"scaleout/cluster/dispatch"
+	"scaleout/cluster/gossip"
+	"scaleout/cluster/messages"
+	"scaleout/cluster/pki"
+	"scaleout/cluster/transport"
+	"scaleout/fsm"
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+	"scaleout/httpapi"
+	"scaleout/store"
+)
+
+// Master is one master, assembled.
+type Master struct {
+	cfg       Config
+	log       *slog.Logger
+	creds     *pki.Credentials
+	dir       *store.Dir
+	ring      *ring
+	transport *transport.Transport
+	fsm       *fsm.FSM
+	node      *cluster.Node
+	dispatch  *dispatch.Dispatcher
+	packer    *messages.Packer
+	keeper    *blobs.Keeper
+	api       *httpapi.API
+	advertise string
+
+	draining atomic.Bool   // not ready any more: about to hand over
+	stopping chan struct{} // closed when held calls must end
+}
+
+// New opens the certificates, the data directory and the port, and wires the rooms. What it opened is closed again
+// when it fails.
+func New(cfg Config) (_ *Master, err error) {
+	cfg.fill()
+	m := &Master{cfg: cfg, stopping: make(chan struct{})}
+	var opened []func() error
+	defer func() {
+		if err != nil {
+			for i := len(opened) - 1; i >= 0; i-- {
+				err = errors.Join(err, opened[i]())
+			}
+		}
+	}()
+	m.creds, err = pki.OpenCredentials(pki.CredentialsConfig{Files: cfg.Files, Thumbprint: cfg.Thumbprint, Logger: cfg.Logger})
+	if err != nil {
+		return nil, err
+	}
+	who := m.creds.Identity()
+	if who.Role != pki.RoleMaster {
+		return nil, fmt.Errorf("the certificate %s is %s; a master needs one of role master ('scaleout ca issue master NAME')", cfg.Files.Cert, who)
+	}
+	if m.cfg.Name == "" {
+		m.cfg.Name = who.Name
+	}
+	m.log = cfg.Logger.With("node", m.cfg.Name)
+	gossipKey, err := pki.LoadGossipKey(cfg.GossipKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Store.Logger = m.log
+	if m.dir, err = store.Open(cfg.DataDirectory, cfg.Store); err != nil {
+		return nil, err
+	}
+	opened = append(opened, m.dir.Close)
+	if m.ring, err = openRing(cfg.DataDirectory, cfg.KeyRingFile); err != nil {
+		return nil, err
+	}
+	listener := cfg.Listener
+	if listener == nil {
+		listener, err = net.Listen("tcp", net.JoinHostPort(cfg.BindAddress, strconv.Itoa(cfg.Port)))
+		if err != nil {
+			return nil, fmt.Errorf("PortNumber %d: %w", cfg.Port, err)
+		}
+	}
+	opened = append(opened, listener.Close)
+	if m.advertise, err = advertise(cfg.AdvertiseAddress, listener.Addr()); err != nil {
+		return nil, err
+	}
+	if err := m.assemble(listener, who.Cluster, gossipKey); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// advertise is the "host:port" that others dial: the setting, else the host's name, with the port that is listened on.
+func advertise(setting string, addr net.Addr) (string, error) {
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "", err
+	}
+	host := setting
+	if h, p, err := net.SplitHostPort(setting); err == nil {
+		host, port = h, p
+	}
+	if host == "" {
+		if host, err = os.Hostname(); err != nil {
+			return "", fmt.Errorf("AdvertiseAddress is empty and the host's name is unknown: %w", err)
+		}
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), port), nil
+}
+
+func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []byte) (err error) {
+	cfg := &m.cfg
+	timing, err := cluster.TimingProfile(cfg.Timing)
+	if err != nil {
+		return err
+	}
+	if cfg.Timings != nil {
+		timing = *cfg.Timings
+	}
+	if m.transport, err = transport.New(transport.Config{
+		Listener: listener, Security: security{m.creds}, NodeID: m.dir.ID(), ClusterID: clusterID, Advertise: m.advertise,
+		Resolve: func(id string) (string, bool) { return m.node.Address(id) }, Dial: cfg.Dial,
+		Logger: m.log, Registerer: cfg.Registry,
+	}); err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(m.advertise)
+	if err != nil {
+		return err
+	}
+	talk, err := gossip.New(gossip.Config{
+		Self: gossip.Meta{
+			ID: m.dir.ID(), Name: cfg.Name, Address: m.advertise, Version: cfg.Version, Level: command.Level,
+			BootstrapExpect: cfg.BootstrapExpect, HasState: !m.dir.New(),
+		},
+		ClusterID: clusterID, Key: gossipKey, BindAddress: cfg.BindAddress, Port: cfg.GossipPort, AdvertiseAddress: host,
+		RetryJoin: cfg.RetryJoin, Fast: cfg.Timing != "wan", Slow: cfg.Timing == "wan", Logger: m.log,
+	})
+	if err != nil {
+		return err
+	}
+	if m.node, err = cluster.New(cluster.Config{
+		Dir: m.dir, FSM: m.machine, Transport: m.transport, Gossip: talk, Name: cfg.Name, ClusterID: clusterID,
+		AdvertiseAddress: m.advertise, BootstrapExpect: cfg.BootstrapExpect, Timing: timing, Version: cfg.Version,
+		Establish:    func(context.Context, cluster.Term) error { m.dispatch.Establish(); return nil },
+		Duties:       m.duties(),
+		Drop:         func() { m.dispatch.Drop() },
+		PromoteCheck: func(ctx context.Context, id string) error { return m.keeper.Holds(ctx, id) },
+		RemoveCheck:  m.mayRemove,
+		KeyRing:      m.ring, Exit: cfg.Exit, Now: cfg.Now, Logger: m.log, Registerer: cfg.Registry,
+	}); err != nil {
+		return err
+	}
+	m.dispatch = dispatch.New(dispatch.Config{
+		State: m.fsm, Node: m.node, Unapplied: unapplied, Election: timing.Election, Logger: m.log, Registerer: cfg.Registry,
+	})
+	cfg.Registry.MustRegister(m.dispatch)
+	m.keeper = blobs.New(blobs.Config{
+		Disk: disk{m.dir.Blobs()}, Peers: blobs.HTTP{Client: m.transport.PeerClient()}, Membership: membership{m.node},
+		Names: names{m.fsm}, MaxBytes: cfg.MaxProjectBytes, Logger: m.log,
+	})
+	m.packer = messages.New(segments{m.keeper}, proposer{m}, m.log)
+	return m.routes(gossipKey)
+}
+
+// machine makes the state machine with the node's hooks and those of the rooms that follow the state.
+func (m *Master) machine(applied func(cluster.Applied), failed func(error)) (cluster.Machine, error) {
+	m.fsm = fsm.New(fsm.Config{
+		Level: command.Level, Logger: m.log, Registerer: m.cfg.Registry,
+		Applied: func(a fsm.Applied) {
+			// The queue first: whoever is answered next may ask it at once.
+			m.dispatch.Touch(a.Touched.Executions, a.Touched.Workers)
+			applied(cluster.Applied{Index: a.Index, Term: a.Term, Proposer: a.Proposer, First: a.First, Results: a.Results})
+		},
+		Failed:   failed,
+		Restored: func() { m.keeper.Restored() },
+	})
+	return machine{m.fsm}, nil
+}
+
+func (m *Master) routes(gossipKey []byte) error {
+	// Every master has the gossip key, so all derive the same secret; it is not the key itself that leaves this room.
+	secret, err := hkdf.Key(sha256.New, gossipKey, nil, "scaleout request keys", 32)
+	if err != nil {
+		return err
+	}
+	m.api, err = httpapi.New(httpapi.Config{
+		Member: member{m}, Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
+		Cluster: operator{m}, Identify: m.identify, Peer: transport.PeerID, PeerClient: m.transport.PeerClient(),
+		PeerURL: peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
+		KeySecret: secret,
+		Settings: func() catalog.Config {
+			return catalog.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes, Server: m.cfg.InstanceName}
+		},
+		NewGUID: func() string { return strings.ToUpper(uuid.NewString()) },
+		Now:     func() command.Time { return command.At(m.node.Now()) },
+		Ready:   m.ready, Version: m.cfg.Version, MetricsOpen: m.cfg.MetricsOpen,
+		Gatherer: m.cfg.Registry, Registerer: m.cfg.Registry, Logger: m.log,
+	})
+	return err
+}
+
+// ID is the node's identity, Name its name for people, Address its "host:port".
+func (m *Master) ID() string      { return m.dir.ID() }
+func (m *Master) Name() string    { return m.cfg.Name }
+func (m *Master) Address() string { return m.advertise }
+
+// stopTime bounds each stage of an orderly stop.
+const stopTime = 10 * time.Second
+
+// Run serves until ctx ends and then stops: not ready → hand leadership over → answer held calls → finish what is in
+// flight → leave the cluster's conversation → close the log, the data directory and its lock. It returns early, with
+// the reason, when a part cannot go on.
+func (m *Master) Run(ctx context.Context) error {
+	base := context.WithoutCancel(ctx)
+	life, fail := context.WithCancelCause(base)
+	defer fail(nil)
+	var port, parts sync.WaitGroup
+	portContext, closePort := context.WithCancel(base)
+	nodeContext, leave := context.WithCancel(base)
+	part := func(group *sync.WaitGroup, name string, run func() error) {
+		group.Go(func() {
+			if err := run(); err != nil {
+				fail(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	servers := m.servers()
+	part(&port, "port", func() error { return m.transport.Run(portContext) })
+	part(&port, "certificates", func() error { return m.creds.Run(portContext) })
+	part(&port, "http", func() error { return m.api.Run(portContext) })
+	for _, s := range servers {
+		part(&port, s.name, func() error {
+			if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) && portContext.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
+	part(&parts, "blobs", func() error { return m.keeper.Run(nodeContext, m.node.CaughtUp()) })
+	part(&parts, "cluster", func() error {
+		err := m.node.Run(nodeContext)
+		if err == nil && nodeContext.Err() == nil {
+			err = errors.New("the node ended by itself")
+		}
+		return err
+	})
+	m.log.Info("master started", "address", m.advertise, "id", m.ID(), "version", m.cfg.Version)
+
+	select {
+	case <-ctx.Done():
+		m.log.Info("master stops")
+	case <-life.Done():
+		m.log.Error("master cannot go on", "err", context.Cause(life))
+	}
+	m.draining.Store(true)
+	bounded(base, stopTime, func(ctx context.Context) {
+		if err := m.node.StepDown(ctx); err != nil {
+			m.log.Warn("leadership not handed over; the others elect", "err", err)
+		}
+	})
+	close(m.stopping)
+	bounded(base, stopTime, func(ctx context.Context) {
+		var group sync.WaitGroup
+		for _, s := range servers {
+			group.Go(func() {
+				if err := s.server.Shutdown(ctx); err != nil {
+					m.log.Warn("calls cut off at the stop", "door", s.name, "err", err)
+					s.server.Close()
+				}
+			})
+		}
+		group.Wait()
+	})
+	leave()
+	if m.fsm.Err() != nil {
+		m.fsm.Stop() // it stands still and would hold Raft for ever
+	}
+	parts.Wait()
+	closePort()
+	port.Wait()
+	err := context.Cause(life)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, m.closeDirectory())
+}
+
+// closeDirectory closes log and lock. A disk that hangs must not keep the process alive: its lock ends with it.
+func (m *Master) closeDirectory() error {
+	done := make(chan error, 1)
+	go func() { done <- m.dir.Close() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(stopTime):
+		return fmt.Errorf("data directory %s: a write does not end", m.cfg.DataDirectory)
+	}
+}
+
+func bounded(ctx context.Context, limit time.Duration, f func(context.Context)) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	f(ctx)
+}
+
+// door is one of the port's two listeners with its server.
+type door struct {
+	name     string
+	listener net.Listener
+	server   *http.Server
+}
+
+// servers are the two doors: users and workers, and the other masters, who may also ask what only masters may.
+func (m *Master) servers() []door {
+	public := httpapi.Server(m.api.Handler(), m.log)
+	inner := http.NewServeMux()
+	inner.Handle("/peer/blobs/", m.keeper.Handler())
+	inner.HandleFunc("GET "+hostPath, m.serveHost)
+	inner.Handle("/peer/", m.node.PeerHandler())
+	inner.Handle("/", m.api.Handler())
+	peer := httpapi.Server(m.transport.PeerHandler(inner), m.log)
+	return []door{{"https", m.transport.HTTP(), public}, {"peers", m.transport.Peer(), peer}}
+}
