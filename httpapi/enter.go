@@ -219,7 +219,7 @@ func (a *API) fail(r *request, err error) {
 	if k.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(k.retry))
 	}
-	if k.code == wire.CodeStopping {
+	if errors.Is(err, ErrStopping) || errors.Is(err, forward.ErrStopping) {
 		h.Set("Connection", "close")
 	}
 	h.Set("Content-Type", wire.ContentProblem)

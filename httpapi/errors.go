@@ -181,6 +181,8 @@ func fateOf(err error) forward.Fate {
 		return forward.Final
 	}
 	switch {
+	case errors.Is(err, ErrUnknownOutcome) && errors.Is(err, ErrStopping):
+		return forward.Final // whoever repeats it shall do so at a master that stays
 	case errors.Is(err, ErrUnknownOutcome):
 		return forward.Unknown
 	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrNoLeader), errors.Is(err, ErrNotReady), errors.Is(err, ErrStopping):
