@@ -381,3 +381,23 @@ func TestExpiryWarning(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyMastersServe: a certificate that may be a TLS server but is not a
+// master's is refused for its role.
+func TestOnlyMastersServe(t *testing.T) {
+	a, now := newAuthority(t), time.Now()
+	c := open(t, write(t, issue(t, a, Request{Role: RoleUser, Name: "u"}, now), t.TempDir()))
+	template, err := leafTemplate(Identity{Cluster: a.ClusterID(), Role: RoleWorker, Name: "w"}, []string{"localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(time.Hour)
+	template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+	worker, err := sign(template, a.signer, &a.key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.verifyServer([]*x509.Certificate{worker}, "localhost"); !errors.Is(err, ErrNotMaster) {
+		t.Error(err)
+	}
+}
