@@ -15,6 +15,8 @@ import (
 func TestPermissions(t *testing.T) {
 	w := newWorld(t, 1)
 	n := w.nodes[0]
+	refuse := func(string) error { return ErrRefused }
+	n.transfer.Store(&refuse)
 	callers := map[string]*command.Caller{
 		"none": nil, "user": &nobody, "executor": &runner, "monitor": &monitor, "admin": &root, "worker": &worker1,
 		"master":    {Kind: "master", Name: "master-9"},

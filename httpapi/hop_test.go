@@ -122,7 +122,7 @@ type tracedTB struct {
 
 func (t tracedTB) Context() context.Context { return t.ctx }
 
-// TestPollAcrossALeaderKill: a poll held at the leader through a follower goes on at the next leader, unchanged but for
+// TestPollAcrossALeaderChange: a poll held at the leader through a follower goes on at the next leader, unchanged but for
 // the time that it was held already.
 func TestPollAcrossALeaderChange(t *testing.T) {
 	w := newWorld(t, 3)
@@ -166,8 +166,8 @@ func TestPollAcrossALeaderChange(t *testing.T) {
 	}
 }
 
-// TestLostLeaderWithASilentConnection: the follower drops the call when it hears of another leader, though the old one
-// never answers.
+// TestUnknownOutcomeBehindAFollower: a call that may have been applied is repeated if it has a key, and then gets its
+// first answer.
 func TestUnknownOutcomeBehindAFollower(t *testing.T) {
 	w := newWorld(t, 3)
 	// The leader applies the call and dies before it answers.

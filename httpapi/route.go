@@ -30,6 +30,8 @@ type route struct {
 	keyed bool
 	// held: the call waits by its nature, so a sign of life comes at once. quick: it never does.
 	held, quick bool
+	// stays: the call is about a change of leader itself, and is not dropped when there is one.
+	stays bool
 	// untimed: the handler bounds its own time.
 	untimed bool
 	// limit is the most bytes of a body that is read into memory; 0: the route takes none. stream: the handler reads it.
@@ -102,7 +104,7 @@ func (a *API) routes() []route {
 
 		{name: "cluster", method: "GET", path: "/v1/cluster", who: monitors, again: true,
 			handle: (*API).cluster, doc: "Members, roles, lag, health, failure tolerance.", response: wire.ClusterStatus{}},
-		{name: "transfer_leadership", method: "POST", path: "/v1/cluster/transfer-leadership", who: admins, limit: smallBody,
+		{name: "transfer_leadership", method: "POST", path: "/v1/cluster/transfer-leadership", who: admins, limit: smallBody, stays: true,
 			handle: (*API).transfer, doc: "Hands leadership to another master.", request: wire.Transfer{}, response: wire.Leader{}},
 		{name: "remove_member", method: "DELETE", path: "/v1/cluster/members/{id}", who: admins, again: true,
 			handle: (*API).removeMember, doc: "Removes a master from the cluster.",

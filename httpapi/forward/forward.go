@@ -121,6 +121,8 @@ type Call struct {
 	Received time.Time
 	// Local handles the call on the leader. An error means that it wrote nothing.
 	Local func(http.ResponseWriter, *http.Request) error
+	// Stays: the call is about a change of leader itself, so that hearing of one does not end it.
+	Stays bool
 	// Stopped, when set, answers a call that the leader still holds when this node is about to stop.
 	Stopped func(http.ResponseWriter) error
 }

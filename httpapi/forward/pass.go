@@ -158,6 +158,9 @@ func (f *Forwarder) watch(ctx context.Context, cancel context.CancelCauseFunc, c
 		}
 		changed = f.cfg.Changed()
 		now := f.cfg.Where()
+		if call.Stays {
+			continue
+		}
 		if now.Leader.Term > sent.Leader.Term || (now.Known && now.Leader.ID != sent.Leader.ID) {
 			cancel(errMoved)
 			return

@@ -1,0 +1,253 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"scaleout/fsm"
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/forward"
+	"scaleout/httpapi/wire"
+)
+
+// TestEveryError sends each error of the table, and each refusal of the catalog, through a route and back.
+func TestEveryError(t *testing.T) {
+	w := newWorld(t, 1)
+	n := w.nodes[0]
+	type row struct {
+		err    error
+		status int
+		code   string
+	}
+	rows := []row{
+		{ErrUnknownOutcome, 503, "unknown_outcome"}, {forward.ErrUnknownOutcome, 503, "unknown_outcome"},
+		{fmt.Errorf("%w: %w", ErrStopping, ErrUnknownOutcome), 503, "unknown_outcome"},
+		{ErrCertificateRequired, 401, "certificate_required"}, {ErrUnknownCluster, 403, "unknown_cluster"},
+		{errInvalidCertificate, 403, "certificate_invalid"}, {errForbidden, 403, "forbidden"}, {errBadHop, 400, "bad_forward"},
+		{errNotFound, 404, "not_found"}, {errMethod, 405, "method_not_allowed"}, {errKeyReused, 422, "key_reused"},
+		{ErrStopping, 503, "stopping"}, {forward.ErrStopping, 503, "stopping"}, {ErrNotLeader, 503, "not_leader"},
+		{forward.ErrNotLeader, 503, "not_leader"}, {ErrNotReady, 503, "not_leader"}, {ErrNoLeader, 503, "no_leader"},
+		{forward.ErrNoLeader, 503, "no_leader"}, {ErrBusy, 503, "busy"}, {ErrCommandTooLarge, 413, "command_too_large"},
+		{command.ErrTooLarge, 413, "command_too_large"}, {ErrLevel, 409, "feature_level"}, {ErrUnknownMember, 404, "member_not_found"},
+		{ErrRefused, 409, "refused"}, {fsm.ErrIndexPassed, 409, "index_passed"}, {ErrDigest, 422, "digest_mismatch"},
+		{ErrNoSpace, 507, "no_space"}, {ErrNoMajority, 503, "no_majority"}, {catalog.ErrNoBlob, 404, "blob_not_found"},
+		{catalog.ErrTooLarge, 413, "project_too_large"}, {errTimeout, 504, "timeout"}, {context.DeadlineExceeded, 504, "timeout"},
+		{context.Canceled, 499, "canceled"},
+	}
+	for _, k := range kinds {
+		if !slices.ContainsFunc(rows, func(r row) bool { return errors.Is(r.err, k.err) }) {
+			t.Errorf("%v is in no row here", k.err)
+		}
+	}
+	rejections := map[string]int{"too_many_keys": 429, "key_reused": 422, "lease_too_short": 422, "agent_id_in_use": 409, "never_heard_of": 409, "thing_not_found": 404}
+	for _, c := range append(catalog.Codes(), catalog.StateCodes()...) {
+		if _, special := codes[c.Name]; !special {
+			rejections[c.Name] = classes[c.Class]
+		}
+	}
+	for code, status := range rejections {
+		rows = append(rows, row{&command.Rejection{Code: code, Detail: "x"}, status, code})
+	}
+	rows = append(rows, row{&wire.BadInput{Code: "invalid_json"}, 400, "invalid_json"}, row{&wire.BadInput{Code: "body_too_large"}, 413, "body_too_large"},
+		row{errors.New("secret of the inside"), 500, "internal_error"})
+	c := w.as(&root)
+	var current error
+	rt := &route{name: "test", who: users, here: always, handle: func(*API, http.ResponseWriter, *request) error { return fmt.Errorf("around: %w", current) }}
+	n.api.router.Handle("/test", n.api.enter(rt))
+	for _, r := range rows {
+		current = r.err
+		g := do(t, c, "GET", n.srv.URL+"/test", "")
+		if g.StatusCode != r.status || g.problem.Code != r.code || g.problem.Instance != "/test" {
+			t.Errorf("%v: %d %s", r.err, g.StatusCode, g.body)
+		}
+		if wait := g.Header.Get("Retry-After"); (wait != "") != (r.status == 503 || r.status == 504 || r.status == 429) {
+			t.Errorf("%v: Retry-After %q", r.err, wait)
+		}
+		if strings.Contains(g.body, "secret") {
+			t.Errorf("told outside: %s", g.body)
+		}
+	}
+}
+
+func TestPanicIsAnError(t *testing.T) {
+	w := newWorld(t, 1)
+	n := w.nodes[0]
+	n.api.router.Handle("/boom", n.api.enter(&route{name: "boom", who: anybody, here: always, handle: func(*API, http.ResponseWriter, *request) error { panic("secret") }}))
+	n.api.router.Handle("/late", n.api.enter(&route{name: "late", who: anybody, here: always, handle: func(_ *API, w http.ResponseWriter, _ *request) error {
+		w.Header().Set("Content-Length", "100")
+		w.Write([]byte("half"))
+		return errors.New("too late for a problem")
+	}}))
+	g := do(t, w.as(nil), "GET", n.srv.URL+"/boom", "")
+	if g.StatusCode != 500 || g.problem.Code != wire.CodeInternal || strings.Contains(g.body, "secret") {
+		t.Fatal(g.StatusCode, g.body)
+	}
+	if resp, err := w.as(nil).Get(n.srv.URL + "/late"); err == nil {
+		b := make([]byte, 200)
+		if _, err = resp.Body.Read(b); err == nil {
+			_, err = resp.Body.Read(b)
+		}
+		resp.Body.Close()
+		if err == nil {
+			t.Fatal("half an answer looked whole")
+		}
+	}
+	if g := do(t, w.as(nil), "GET", n.srv.URL+"/livez", ""); g.StatusCode != 200 {
+		t.Fatal(g.StatusCode)
+	}
+}
+
+func TestUnknownPathsAndMethods(t *testing.T) {
+	w := newWorld(t, 1)
+	url := w.nodes[0].srv.URL
+	if g := do(t, w.as(nil), "GET", url+"/v2", ""); g.StatusCode != 401 {
+		t.Error(g.StatusCode)
+	}
+	for _, path := range []string{"/", "/v1", "/v1/catalog/views/", "/v1//cluster", "/v1/catalog/../cluster"} {
+		if g := do(t, w.as(&root), "GET", url+path, ""); g.StatusCode != 404 {
+			t.Errorf("%s: %d %s", path, g.StatusCode, g.body)
+		}
+	}
+	g := do(t, w.as(&root), "POST", url+"/v1/cluster/members/x", "")
+	if g.StatusCode != 405 || g.Header.Get("Allow") != "DELETE" || g.problem.Code != wire.CodeMethodNotAllowed {
+		t.Error(g.StatusCode, g.Header.Get("Allow"), g.body)
+	}
+	if g := do(t, w.as(&root), "PATCH", url+"/v1/blobs/x", ""); g.Header.Get("Allow") != "GET, HEAD, PUT" {
+		t.Error(g.Header.Get("Allow"))
+	}
+}
+
+func TestHealth(t *testing.T) {
+	w := newWorld(t, 2)
+	c := w.as(nil)
+	for i, n := range w.nodes {
+		status := map[bool]int{true: 200, false: 503}
+		if g := do(t, c, "GET", n.srv.URL+"/leader", ""); g.StatusCode != status[i == 0] {
+			t.Error(i, g.StatusCode)
+		}
+		for _, ready := range []bool{true, false} {
+			n.ready.Store(ready)
+			if g := do(t, c, "GET", n.srv.URL+"/readyz", ""); g.StatusCode != status[ready] {
+				t.Error(i, ready, g.StatusCode)
+			}
+			r, err := w.client(nobody, i).Ready(t.Context())
+			if err != nil || r.Ready != ready || len(r.Checks) != 1 || r.Checks[0].Name != "caught_up" {
+				t.Error(r, err)
+			}
+		}
+		if g := do(t, c, "GET", n.srv.URL+"/livez", ""); g.StatusCode != 200 {
+			t.Error(i, g.StatusCode)
+		}
+	}
+}
+
+func TestClusterRoutes(t *testing.T) {
+	w := newWorld(t, 2)
+	admin, mon := w.client(root, 1), w.client(monitor, 1)
+	s, err := mon.Cluster(t.Context())
+	if err != nil || s.ClusterID != "c1" || s.Members == nil || s.Warnings == nil {
+		t.Fatal(s, err)
+	}
+	if err := admin.RemoveMember(t.Context(), "gone", false); client.Code(err) != "member_not_found" {
+		t.Error(err)
+	}
+	if err := admin.RemoveMember(t.Context(), "id-1", false); client.Code(err) != "refused" || !strings.Contains(err.Error(), "one master only") {
+		t.Error(err)
+	}
+	if err := admin.RemoveMember(t.Context(), "id-1", true); err != nil {
+		t.Error(err)
+	}
+	if g := do(t, w.as(&root), "DELETE", w.nodes[0].srv.URL+"/v1/cluster/members/x?force=perhaps", ""); g.StatusCode != 400 {
+		t.Error(g.StatusCode)
+	}
+	h, err := mon.StateHash(t.Context(), 0)
+	if err != nil || h.Index != 1 || len(h.Hash) < 32 {
+		t.Fatal(h, err)
+	}
+	waited := make(chan error, 1)
+	go func() {
+		h, err := mon.StateHash(context.Background(), 3)
+		if err == nil && h.Index != 3 {
+			err = fmt.Errorf("at %d", h.Index)
+		}
+		waited <- err
+	}()
+	w.apply(root, &command.CreateFolder{Name: "a"})
+	w.apply(root, &command.CreateFolder{Name: "b"})
+	if err := <-waited; err != nil {
+		t.Fatal(err)
+	}
+	w.apply(root, &command.CreateFolder{Name: "c"})
+	_, err = mon.StateHash(t.Context(), 3)
+	var e *client.Error
+	if !errors.As(err, &e) || e.Code != wire.CodeIndexPassed || e.Status != 409 || e.Problem.Index != 4 {
+		t.Fatal(err)
+	}
+	l, err := admin.Transfer(t.Context(), "")
+	if err != nil || l.Name != "master-2" {
+		t.Fatal(l, err)
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	w := newWorld(t, 1, func(c *Config) { c.Version = "1.2.3" })
+	b, err := w.client(nobody, 0).OpenAPI(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if doc.Info.Version != "1.2.3" {
+		t.Error(doc.Info.Version)
+	}
+	for _, p := range catalog.Procedures() {
+		item := doc.Paths.Value("/v1/catalog/procedures/" + p.Name)
+		if item == nil || item.Post == nil {
+			t.Errorf("procedure %s is missing", p.Name)
+		}
+	}
+	for _, v := range catalog.Views() {
+		item := doc.Paths.Value("/v1/catalog/views/" + v.Name)
+		if item == nil || item.Get == nil {
+			t.Errorf("view %s is missing", v.Name)
+			continue
+		}
+		rows := item.Get.Responses.Status(200).Value.Content.Get("application/json").Schema.Value.Properties["rows"]
+		if got := len(rows.Value.Items.Value.Properties); got != len(v.Columns) {
+			t.Errorf("view %s has %d columns there, %d here", v.Name, got, len(v.Columns))
+		}
+	}
+	for _, rt := range w.nodes[0].api.routes() {
+		if rt.name == "view" || rt.name == "procedure" {
+			continue
+		}
+		if item := doc.Paths.Value(rt.path); item == nil || item.GetOperation(rt.method) == nil {
+			t.Errorf("%s %s is missing", rt.method, rt.path)
+		}
+	}
+	create := doc.Paths.Value("/v1/catalog/procedures/create_execution").Post.RequestBody.Value.Content.Get("application/json").Schema.Value
+	if create.Properties["useanyworker"].Value.Default != true || !slices.Contains(create.Required, "package_name") || create.Properties["execution_id"] != nil {
+		t.Error("create_execution is described wrongly")
+	}
+}
+
+func TestNewNeedsItsParts(t *testing.T) {
+	_, err := New(Config{})
+	if err == nil || !strings.Contains(err.Error(), "Member") {
+		t.Fatal(err)
+	}
+}
