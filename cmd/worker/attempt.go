@@ -105,12 +105,28 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 	if errors.As(err, &failed) {
 		return failed.Exit, false
 	}
+	// Where the start was broken off, the package may have run for a moment; that it does not any more is made sure
+	// before a word of it is said.
+	for {
+		gone, serr := guard.Sweep(a.folder)
+		if gone {
+			break
+		}
+		w.log.Error("what was started cannot be ended", "task_id", a.key.TaskID, "attempt", a.key.Attempt, "err", serr)
+		w.wait(life, time.Second, nil)
+		if life.Err() != nil {
+			break
+		}
+	}
+	if exit, rerr := guard.ReadExit(a.folder); rerr == nil && exit.Reason != guard.StartFailed {
+		return exit, false
+	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	return guard.Exit{
 		Reason: guard.StartFailed, Code: -1, Detail: err.Error(), Ended: time.Now(),
-		NotFound: !errors.Is(err, runner.ErrPackage) && !errors.Is(err, errProject),
+		Elsewhere: !errors.Is(err, runner.ErrPackage) && !errors.Is(err, errProject),
 	}, false
 }
 
@@ -292,7 +308,7 @@ func (w *Worker) end(a *attempt, exit guard.Exit) {
 	log.Info("ended", "outcome", outcome, "exit_code", code, "detail", text, "fenced", want.fenced)
 	w.mu.Lock()
 	delete(w.attempts, a.key)
-	if exit.NotFound {
+	if exit.Elsewhere {
 		w.stale = true // what this machine can run may have changed
 	}
 	tidy := time.Since(w.pruned) > time.Minute
@@ -318,7 +334,7 @@ func (w *Worker) verdict(a *attempt, exit guard.Exit, stopped bool) (outcome str
 		switch {
 		case stopped:
 			return wire.OutcomeCanceled, exit.Code, "stopped before it began"
-		case exit.NotFound:
+		case exit.Elsewhere:
 			return wire.OutcomeReturned, exit.Code, "it was not started here: " + exit.Detail
 		}
 		return failed, exit.Code, "it could not be started: " + exit.Detail

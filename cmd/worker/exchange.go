@@ -77,7 +77,7 @@ func (w *Worker) exchangeLoop(life context.Context) error {
 			return life.Err()
 		}
 		troubled = true
-		w.log.Warn("no master answered well; packages run on under their guards", "err", err, "running", len(w.snapshot()))
+		w.log.Warn("no good answer from the masters; packages run on under their guards", "err", err, "running", len(w.snapshot()))
 		w.wait(life, pause/2+rand.N(pause), nil)
 		pause = min(2*pause, longestPause)
 	}
@@ -170,7 +170,8 @@ func (w *Worker) register(life context.Context) error {
 		return fmt.Errorf("register: %w", err)
 	}
 	from := sentAt(before, beforeTime, sent)
-	w.log.Info("registered", "worker", w.id, "enabled", a.Enabled, "adopted", len(a.Adopted), "os", runtime.GOOS, "extensions", extensions)
+	w.log.Info("registered", "worker", w.id, "adopted", len(a.Adopted), "os", runtime.GOOS, "extensions", extensions)
+	w.says(a.Enabled)
 	w.masters(a.Masters)
 	for _, ad := range a.Adopted {
 		ms := ad.GiveUpAfterMs
@@ -185,6 +186,7 @@ func (w *Worker) register(life context.Context) error {
 
 // act does what an exchange's answer says.
 func (w *Worker) act(life context.Context, a wire.ExchangeAnswer, from guard.Instant) {
+	w.says(a.Enabled)
 	w.masters(a.Masters)
 	w.settle(a.Settled, a.Fenced)
 	w.each(a.Renewed, func(at *attempt) {
@@ -196,6 +198,20 @@ func (w *Worker) act(life context.Context, a wire.ExchangeAnswer, from guard.Ins
 	w.each(a.Stop, func(at *attempt) { at.stop = true })
 	for _, g := range a.Grants {
 		w.take(life, g, from)
+	}
+}
+
+// says logs a change of being enabled: a worker that is not gets nothing, which looks like a fault.
+func (w *Worker) says(enabled bool) {
+	w.mu.Lock()
+	changed := w.enabled == nil || *w.enabled != enabled
+	w.enabled = &enabled
+	w.mu.Unlock()
+	switch {
+	case changed && enabled:
+		w.log.Info("this worker is enabled")
+	case changed:
+		w.log.Warn("this worker is disabled and gets no tasks; `scaleout worker enable " + w.id + "` enables it")
 	}
 }
 
@@ -263,7 +279,7 @@ func (w *Worker) take(life context.Context, g wire.Grant, from guard.Instant) {
 		return
 	}
 	if err := w.claim(a); err != nil {
-		w.end(a, guard.Exit{Reason: guard.StartFailed, Code: -1, NotFound: true, Detail: err.Error(), Ended: time.Now()})
+		w.end(a, guard.Exit{Reason: guard.StartFailed, Code: -1, Elsewhere: true, Detail: err.Error(), Ended: time.Now()})
 		return
 	}
 	w.launch(life, a)

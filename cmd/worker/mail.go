@@ -54,6 +54,11 @@ func (w *Worker) sendMail(life context.Context) (sent bool, err error) {
 	if err != nil || len(batches) == 0 {
 		return false, err
 	}
+	if w.alone {
+		// Any of them may be the one: by chance every one comes to the front.
+		i := rand.IntN(len(batches))
+		batches = batches[i : i+1]
+	}
 	req := wire.Messages{Instance: w.instance}
 	total := 0
 	for _, b := range batches {
@@ -72,6 +77,7 @@ func (w *Worker) sendMail(life context.Context) (sent bool, err error) {
 	var e *client.Error
 	switch {
 	case err == nil:
+		w.alone = false
 		return true, w.accepted(answer.Accepted)
 	case errors.As(err, &e) && e.Code == wire.CodeGap:
 		if len(e.Problem.Accepted) > 0 {
@@ -80,8 +86,30 @@ func (w *Worker) sendMail(life context.Context) (sent bool, err error) {
 		if e.Problem.NextSeq != nil && len(req.Items) == 1 {
 			return true, w.spool.Accepted(spool.Key{TaskID: req.Items[0].TaskID, Attempt: req.Items[0].Attempt}, *e.Problem.NextSeq)
 		}
+	case errors.As(err, &e) && e.Code == wire.CodeFenced:
+		return true, errors.Join(w.accepted(e.Problem.Accepted), w.unwanted(req.Items, e.Problem.Accepted))
 	}
 	return false, err
+}
+
+// unwanted forgets messages of attempts that were never this worker's, in this catalog: nobody will ever take them, and
+// they must not hold up the others. Which of several they are, the answer may not say: then each is sent alone.
+func (w *Worker) unwanted(items []wire.MessagesItem, accepted []wire.Accepted) error {
+	var errs []error
+	drop := func(taskID int64, attempt int) {
+		w.log.Warn("no master takes the messages of this attempt", "task_id", taskID, "attempt", attempt)
+		errs = append(errs, w.spool.Drop(spool.Key{TaskID: taskID, Attempt: attempt}))
+	}
+	for _, a := range accepted {
+		if a.NextSeq < 1 {
+			drop(a.TaskID, a.Attempt)
+		}
+	}
+	if len(errs) == 0 && len(items) == 1 {
+		drop(items[0].TaskID, items[0].Attempt)
+	}
+	w.alone = len(errs) == 0
+	return errors.Join(errs...)
 }
 
 func (w *Worker) accepted(list []wire.Accepted) error {

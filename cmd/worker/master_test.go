@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -196,7 +197,8 @@ func (m *master) read(rw http.ResponseWriter, r *http.Request, v interface{ Vali
 	}
 	m.mu.Lock()
 	down := m.down
-	if err != nil {
+	var bad *wire.BadInput
+	if errors.As(err, &bad) { // anything else is a call that was broken off
 		m.problems = append(m.problems, r.URL.Path+": "+err.Error())
 	}
 	m.mu.Unlock()
@@ -364,6 +366,14 @@ func (m *master) mail(rw http.ResponseWriter, r *http.Request) {
 	defer m.tell()
 	var a wire.MessagesAnswer
 	for _, item := range req.Items {
+		if item.TaskID >= 1000 {
+			p := wire.Problem{Status: 409, Code: wire.CodeFenced, Detail: "not this worker's", Accepted: a.Accepted}
+			if item.TaskID == 1000 { // one master says which, another does not
+				p.Accepted = append(p.Accepted, wire.Accepted{TaskID: item.TaskID, Attempt: item.Attempt})
+			}
+			m.problem(rw, p)
+			return
+		}
 		ref := wire.AttemptRef{TaskID: item.TaskID, Attempt: item.Attempt}
 		next := int64(len(m.messages[ref])) + 1
 		if item.FirstSeq > next {

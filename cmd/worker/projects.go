@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +41,7 @@ type project struct {
 
 	turn  chan struct{} // held while it is being made ready
 	ready bool          // under turn
+	noted bool          // under turn: that a package changed it
 	refs  int           // under projects.mu, like the rest
 	size  int64
 	used  time.Time
@@ -47,6 +50,7 @@ type project struct {
 const (
 	projectFile = "project.ispac"
 	partsDir    = "parts"
+	listFile    = "parts.json"
 	tmpPrefix   = "tmp-"
 )
 
@@ -134,15 +138,15 @@ func (p *projects) prepare(ctx context.Context, pr *project) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if pr.ready {
-		return nil
-	}
 	home := filepath.Dir(pr.File)
-	if sum, err := fileDigest(pr.File); err == nil && sum == pr.digest {
-		pr.ready = true
-		return nil
-	} else if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		p.log.Warn("a cached project is damaged and is downloaded again", "project_blob", pr.digest, "err", err)
+	if !pr.ready {
+		sum, err := fileDigest(pr.File)
+		if pr.ready = err == nil && sum == pr.digest; !pr.ready && !errors.Is(err, fs.ErrNotExist) {
+			p.log.Warn("a cached project is damaged and is downloaded again", "project_blob", pr.digest, "err", err)
+		}
+	}
+	if pr.ready {
+		return p.renew(pr)
 	}
 	if err := removeTree(home); err != nil {
 		return fmt.Errorf("worker: project cache: %w", err)
@@ -183,7 +187,45 @@ func (p *projects) download(ctx context.Context, digest, tmp string) error {
 	return unpack(f, size, filepath.Join(tmp, partsDir))
 }
 
-// unpack writes the parts of a project, read-only: packages that run at the same time share them.
+// renew unpacks the project again when something changed its parts. File modes do not bind an administrator's account,
+// and what one package did to the parts must not reach the next one.
+func (p *projects) renew(pr *project) error {
+	home := filepath.Dir(pr.File)
+	have, err := json.Marshal(listParts(pr.Dir))
+	want, rerr := os.ReadFile(filepath.Join(home, listFile))
+	if err == nil && rerr == nil && bytes.Equal(have, want) {
+		return nil
+	}
+	p.mu.Lock()
+	others := pr.refs - 1
+	p.mu.Unlock()
+	if others > 0 {
+		if pr.noted {
+			return nil
+		}
+		pr.noted = true
+		p.log.Error("a package changed the project that it runs from; others run from it, so it cannot be renewed now", "project_blob", pr.digest)
+		return nil
+	}
+	pr.noted = false
+	p.log.Warn("a package changed the project that it ran from; it is unpacked again", "project_blob", pr.digest)
+	f, err := os.Open(pr.File)
+	if err != nil {
+		return fmt.Errorf("worker: project cache: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil {
+		err = errors.Join(os.Chmod(home, 0o700), removeTree(pr.Dir))
+	}
+	if err != nil {
+		return fmt.Errorf("worker: project cache: %w", err)
+	}
+	return unpack(f, info.Size(), pr.Dir)
+}
+
+// unpack writes the parts of a project, read-only: packages that run at the same time share them. Beside them stands
+// what they were like.
 func unpack(f *os.File, size int64, dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("worker: project cache: %w", err)
@@ -200,10 +242,42 @@ func unpack(f *os.File, size int64, dir string) error {
 	if errors.As(err, &bad) {
 		return fmt.Errorf("%w: %w", errProject, err)
 	}
+	var list []byte
+	if err == nil {
+		list, err = json.Marshal(listParts(dir))
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(filepath.Dir(dir), listFile), list, 0o600)
+	}
+	if err == nil {
+		err = errors.Join(os.Chmod(f.Name(), 0o400), os.Chmod(dir, 0o500))
+	}
 	if err != nil {
 		return fmt.Errorf("worker: project cache: %w", err)
 	}
-	return errors.Join(os.Chmod(f.Name(), 0o400), os.Chmod(dir, 0o500))
+	return nil
+}
+
+// partInfo is what a part looks like from outside.
+type partInfo struct {
+	Name     string `json:"name"`
+	Size     int64  `json:"size"`
+	Modified int64  `json:"modified"`
+}
+
+func listParts(dir string) []partInfo {
+	list := []partInfo{}
+	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			name, _ := filepath.Rel(dir, path)
+			list = append(list, partInfo{name, info.Size(), info.ModTime().UnixNano()})
+		}
+		return nil
+	})
+	return list
 }
 
 // shrink removes projects that nothing uses, the longest unused first, until the rest is within the limit.

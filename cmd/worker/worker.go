@@ -41,11 +41,14 @@ type Worker struct {
 
 	tasks sync.WaitGroup // the attempts' goroutines
 
+	alone bool // of the mail loop: send one attempt's messages at a time
+
 	mu        sync.Mutex
 	attempts  map[spool.Key]*attempt
 	extension []string // as registered
 	stale     bool     // what was registered is not true any more
 	draining  bool
+	enabled   *bool     // as the masters said last
 	giveUp    time.Time // when a draining worker without attempts stops trying to report
 	pruned    time.Time
 }

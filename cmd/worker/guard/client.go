@@ -165,7 +165,7 @@ func Sweep(folder string) (gone bool, err error) {
 		return true, nil
 	}
 	// The guard writes its state before it starts anything: no state, nothing ran.
-	e := Exit{Reason: StartFailed, Code: -1, Detail: "its guard process never started it"}
+	e := Exit{Reason: StartFailed, Code: -1, Elsewhere: true, Detail: "its guard process never started it"}
 	st, err := readState(folder)
 	if err == nil {
 		e.Reason, e.Detail = Lost, "its guard process died and the package with it"

@@ -4,6 +4,7 @@ package guard
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -255,7 +256,7 @@ func TestStartFails(t *testing.T) {
 	spec.Command = filepath.Join(spec.Folder, "nothing-here")
 	_, err := Start(t.Context(), spec)
 	var failed *StartError
-	if !errors.Is(err, ErrStart) || !errors.As(err, &failed) || !failed.Exit.NotFound {
+	if !errors.Is(err, ErrStart) || !errors.As(err, &failed) || !failed.Exit.Elsewhere {
 		t.Fatalf("got %v", err)
 	}
 	if e, err := ReadExit(spec.Folder); err != nil || e.Reason != StartFailed {
@@ -521,6 +522,28 @@ func TestFolderWithoutGuardIsLost(t *testing.T) {
 	// The guard that comes late must not start what was declared lost.
 	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "ended already") {
 		t.Fatalf("started: %v", err)
+	}
+}
+
+func TestWorkerDiesWhileItStarts(t *testing.T) {
+	spec := script(t, `exit 6`)
+	data, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close() // nobody will read that it is ready
+	cmd := exec.Command(os.Args[0], Verb, spec.Folder)
+	cmd.Stdin, cmd.Stdout = bytes.NewReader(data), w
+	if err := cmd.Run(); err != nil {
+		t.Errorf("the guard: %v", err)
+	}
+	w.Close()
+	if e, err := ReadExit(spec.Folder); err != nil || e.Code != 6 {
+		t.Errorf("exit %+v, %v", e, err)
 	}
 }
 

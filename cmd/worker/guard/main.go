@@ -17,9 +17,11 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// IsGuard reports whether the command line (as in os.Args) is that of a guard process. A program that may become one
-// calls it before anything else.
-func IsGuard(args []string) bool { return len(args) == 3 && args[1] == Verb }
+// IsGuard reports whether the command line, with the program's name (os.Args) or without it, is that of a guard process.
+// A program that may become one calls it before anything else.
+func IsGuard(args []string) bool {
+	return len(args) == 3 && args[1] == Verb || len(args) == 2 && args[0] == Verb
+}
 
 // The exit codes of a guard process.
 const (
@@ -28,22 +30,24 @@ const (
 	exitUsage = 2
 )
 
-// Main is the guard process. Its arguments are those of the process (os.Args): the verb and the task folder. The Spec
-// comes as JSON over standard input; one line of JSON over standard output tells the worker how the start went. It
+// Main is the guard process. Its arguments are os.Args, or what follows the program's name or the verb: the last one is
+// the task folder. The Spec comes as JSON over standard input; one line of JSON over standard output tells the worker how the start went. It
 // returns, with the exit code of the process, when the package is gone.
 func Main(args []string) int {
-	if !IsGuard(args) {
+	if !IsGuard(args) && len(args) != 1 {
 		fmt.Fprintln(os.Stderr, "usage: <binary> guard <task folder> (started by the worker, not by hand)")
 		return exitUsage
 	}
 	runtime.GOMAXPROCS(2)
+	// A worker that dies just now leaves a pipe that nobody reads; Go would end this process at its first word into it.
+	signal.Ignore(syscall.SIGPIPE)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ready := func(a answer) {
 		json.NewEncoder(os.Stdout).Encode(a)
 		// The worker reads to the end: from here on it and the guard live apart.
 		os.Stdout.Close()
 	}
-	if err := run(args[2], os.Stdin, ready, log); err != nil {
+	if err := run(args[len(args)-1], os.Stdin, ready, log); err != nil {
 		log.Error("guard", "err", err)
 		return exitError
 	}
@@ -126,7 +130,7 @@ func (k *keeper) run(ready func(answer)) error {
 	if err != nil {
 		k.finish(out, Exit{
 			Reason: StartFailed, Code: -1, Detail: err.Error(), Ended: time.Now(),
-			NotFound: errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.ENOEXEC),
+			Elsewhere: errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.ENOEXEC),
 		})
 		ready(answer{Exit: &k.exit})
 		return nil

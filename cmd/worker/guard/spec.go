@@ -78,13 +78,13 @@ const (
 
 // Exit is how a package ended. When one exists, no process of the package is left.
 type Exit struct {
-	Reason   Reason    `json:"reason"`
-	Code     int       `json:"code"`             // exit code; -1 when a signal ended it, or unknown
-	Signal   string    `json:"signal,omitempty"` // the signal that ended it, if one did
-	NotFound bool      `json:"not_found,omitempty"`
-	Detail   string    `json:"detail,omitempty"`
-	Started  time.Time `json:"started,omitzero"`
-	Ended    time.Time `json:"ended"`
+	Reason    Reason    `json:"reason"`
+	Code      int       `json:"code"`                // exit code; -1 when a signal ended it, or unknown
+	Signal    string    `json:"signal,omitempty"`    // the signal that ended it, if one did
+	Elsewhere bool      `json:"elsewhere,omitempty"` // it never ran, for a reason that need not hold elsewhere or later
+	Detail    string    `json:"detail,omitempty"`
+	Started   time.Time `json:"started,omitzero"`
+	Ended     time.Time `json:"ended"`
 }
 
 // Errors of this package.

@@ -113,7 +113,7 @@ func (s *Set) Missing() []string {
 
 // Extensions are those that this machine can run now, sorted.
 func (s *Set) Extensions() []string {
-	var list []string
+	list := []string{}
 	for ext, p := range s.programs {
 		if _, ok := p.find(); !ok || ext == Dtsx32 && slices.Contains(list, Dtsx) {
 			continue
