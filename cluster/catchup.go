@@ -69,7 +69,7 @@ func (n *Node) catchUp(ctx context.Context) {
 		default:
 			alone = time.Time{}
 			n.markCaughtUp(ctx)
-			if l.ID != n.id && served != l.ID && n.greet(ctx, l) {
+			if served != l.ID && n.greet(ctx, l) {
 				served = l.ID
 			}
 		}
@@ -97,11 +97,11 @@ func (n *Node) markCaughtUp(ctx context.Context) {
 	}
 }
 
-// greet takes the leader's key ring and tells it where we are now; false: try again.
+// greet takes the leader's key ring, unless it is us, and has our address written down; false: try again.
 func (n *Node) greet(ctx context.Context, l Leader) bool {
 	limit, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if n.cfg.KeyRing != nil {
+	if n.cfg.KeyRing != nil && l.ID != n.id {
 		var a keyRingAnswer
 		if err := n.peers.call(limit, l.ID, "/peer/keyring", nil, nil, &a); err != nil {
 			n.log.Debug("the leader's key ring could not be fetched yet", "err", err)
@@ -114,7 +114,13 @@ func (n *Node) greet(ctx context.Context, l Leader) bool {
 	}
 	_, servers := n.configuration()
 	if self, ok := findServer(servers, n.id); ok && string(self.Address) != n.cfg.AdvertiseAddress {
-		if err := n.askToJoin(ctx, l.ID); err != nil {
+		err := error(nil)
+		if l.ID == n.id {
+			err = n.readdress(limit, self, n.cfg.AdvertiseAddress)
+		} else {
+			err = n.askToJoin(ctx, l.ID)
+		}
+		if err != nil {
 			n.log.Warn("this master's new address is not in the configuration yet", "address", n.cfg.AdvertiseAddress, "was", string(self.Address), "err", err)
 			return false
 		}

@@ -139,6 +139,10 @@ func abs(d time.Duration) time.Duration {
 	return max(d, -d)
 }
 
+// Now is this node's clock as it stamps commands: held within five minutes of the masters' median, as far as it knows
+// their clocks.
+func (n *Node) Now() time.Time { return n.clocks.stamp().Time() }
+
 // compareClocks asks the clocks of ids at once. It returns when all have answered, or enough have and the rest got a
 // little more time, or timeout has passed: a dead master must not hold up a new leader for long.
 func (n *Node) compareClocks(ctx context.Context, ids []string, enough int, timeout time.Duration) {

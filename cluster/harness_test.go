@@ -23,6 +23,7 @@ import (
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
+	"scaleout/fsm"
 	"scaleout/fsm/command"
 	"scaleout/store"
 )
@@ -52,14 +53,13 @@ type host struct {
 	path    string
 	options []func(*Config)
 	wrap    func(store.LogStore) store.LogStore
-	maker   func(*tally)
 	gport   int
 
 	dir       *store.Dir
 	transport *transport.Transport
 	gossip    *gossip.Gossip
 	node      *Node
-	tally     *tally
+	fsm       *fsm.FSM
 	address   string
 	exits     chan int
 
@@ -81,6 +81,9 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() {
 		for _, h := range w.hosts {
 			h.stop()
+		}
+		if path := os.Getenv("CLUSTER_TEST_LOG"); path != "" {
+			_ = os.WriteFile(path, []byte(w.logs.String()), 0o600)
 		}
 		if t.Failed() {
 			t.Logf("logs:\n%s", w.logs.String())
@@ -170,11 +173,10 @@ func (h *host) start() {
 		Dir: h.dir, Transport: h.transport, Name: h.name, ClusterID: h.w.ca.ClusterID(), AdvertiseAddress: h.address,
 		Timing: h.w.timing, Version: "1.0.0", Logger: log,
 		FSM: func(applied func(Applied), failed func(error)) (Machine, error) {
-			h.tally = newTally(applied, failed)
-			if h.maker != nil {
-				h.maker(h.tally)
-			}
-			return h.tally, nil
+			h.fsm = fsm.New(fsm.Config{Logger: log, Failed: failed, Applied: func(a fsm.Applied) {
+				applied(Applied{Index: a.Index, Term: a.Term, Proposer: a.Proposer, First: a.First, Results: a.Results})
+			}})
+			return catalogMachine{h.fsm}, nil
 		},
 	}
 	for _, o := range h.options {
@@ -214,6 +216,24 @@ func (h *host) start() {
 		stopRest()
 		wg.Wait()
 	}
+}
+
+// catalogMachine is the state machine as the node needs it.
+type catalogMachine struct{ *fsm.FSM }
+
+func (m catalogMachine) View() MachineState { return m.FSM.View() }
+
+// has says whether a folder is in the master's state.
+func (h *host) has(name string) bool {
+	_, ok := h.fsm.View().Folder(name)
+	return ok
+}
+
+// hash is the hash of the master's state.
+func (h *host) hash() string {
+	_, hash, err := h.fsm.Hash(h.w.t.Context())
+	must(h.w.t, err)
+	return hash
 }
 
 // stop ends a master and returns what Run returned.
@@ -364,19 +384,13 @@ func (w *world) voters(n int) {
 func (w *world) agree() {
 	w.t.Helper()
 	w.until("equal states", func() bool {
-		var first *host
+		hashes := map[string]bool{}
 		for _, h := range w.hosts {
-			if h.stopNode == nil {
-				continue
-			}
-			if first == nil {
-				first = h
-			}
-			if h.tally.print() != first.tally.print() {
-				return false
+			if h.stopNode != nil {
+				hashes[h.hash()] = true
 			}
 		}
-		return true
+		return len(hashes) == 1
 	})
 }
 
@@ -437,3 +451,11 @@ func (l *logBuffer) String() string {
 }
 
 func (l *logBuffer) has(s string) bool { return bytes.Contains([]byte(l.String()), []byte(s)) }
+
+func folderEnvelope(t *testing.T, name string) command.Envelope {
+	t.Helper()
+	env, err := command.Wrap(&command.CreateFolder{Name: name})
+	must(t, err)
+	env.Caller = command.Caller{Kind: "user", Name: "test"}
+	return env
+}

@@ -66,24 +66,34 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 		if known.Address == address {
 			return nil
 		}
-		add := n.raft.AddNonvoter
-		if known.Suffrage == raft.Voter {
-			add = n.raft.AddVoter
-		}
-		if err := n.change(ctx, func() raft.IndexFuture { return add(id, address, 0, changeTimeout) }); err != nil {
-			return err
-		}
-		n.log.Info("a master has a new address", "node", j.Name, "id", j.ID, "address", j.Address, "was", string(known.Address))
-		return nil
+		return n.readdress(ctx, known, j.Address)
 	}
 	if j.HasState {
 		return fmt.Errorf("%w: master %s (%s) has a log but is not a member: it was removed. Start it with an empty data directory to add it again", ErrRemoved, j.Name, j.ID)
 	}
-	// A machine that was set up anew comes back at its old address under a new id; the old member cannot come back.
+	if err := n.freeAddress(ctx, servers, j); err != nil {
+		return err
+	}
+	if err := n.change(ctx, func() raft.IndexFuture { return n.raft.AddNonvoter(id, address, 0, changeTimeout) }); err != nil {
+		return err
+	}
+	n.log.Info("a new master joins; it becomes a voter when it has caught up", "node", j.Name, "id", j.ID, "address", j.Address)
+	return nil
+}
+
+// freeAddress makes room at the address of a new master: Raft refuses two members at one.
+func (n *Node) freeAddress(ctx context.Context, servers []raft.Server, j joinRequest) error {
 	for _, s := range servers {
-		if s.Address != address || s.ID == id {
+		if string(s.Address) != j.Address {
 			continue
 		}
+		if now, ok := n.cfg.Gossip.Address(string(s.ID)); ok && now != j.Address {
+			if err := n.readdress(ctx, s, now); err != nil { // that one has moved
+				return err
+			}
+			continue
+		}
+		// A machine that was set up anew comes back under a new id; the old member cannot come back.
 		if string(s.ID) == n.id {
 			return fmt.Errorf("%w: %s is the address of this master, %s", ErrRefused, j.Address, n.cfg.Name)
 		}
@@ -94,10 +104,21 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 			return fmt.Errorf("replace the member at %s, whose data is gone: %w", j.Address, err)
 		}
 	}
-	if err := n.change(ctx, func() raft.IndexFuture { return n.raft.AddNonvoter(id, address, 0, changeTimeout) }); err != nil {
+	return nil
+}
+
+// readdress writes down where a member is now.
+func (n *Node) readdress(ctx context.Context, s raft.Server, address string) error {
+	add := n.raft.AddNonvoter
+	if s.Suffrage == raft.Voter {
+		add = n.raft.AddVoter
+	}
+	if err := n.change(ctx, func() raft.IndexFuture {
+		return add(s.ID, raft.ServerAddress(address), 0, changeTimeout)
+	}); err != nil {
 		return err
 	}
-	n.log.Info("a new master joins; it becomes a voter when it has caught up", "node", j.Name, "id", j.ID, "address", j.Address)
+	n.log.Info("a master has a new address", "node", n.nameOf(string(s.ID)), "id", string(s.ID), "address", address, "was", string(s.Address))
 	return nil
 }
 

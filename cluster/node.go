@@ -224,10 +224,7 @@ func (n *Node) die(err error, code int) {
 	if r := n.reign.Load(); r != nil {
 		r.ready.Store(false)
 	}
-	select {
-	case n.fatal <- err:
-	default:
-	}
+	n.stopWith(err)
 	if n.cfg.Exit != nil {
 		// Not on the caller's goroutine: the state machine's may hold what others wait for.
 		go n.cfg.Exit(code)

@@ -62,14 +62,14 @@ func (n *Node) Run(ctx context.Context) error {
 	close(n.started)
 	n.announce(func(m *gossip.Meta) { m.HasState = had })
 
-	life, end := context.WithCancelCause(ctx)
-	defer end(nil)
+	life, end := context.WithCancel(ctx)
+	defer end()
 	var background, gossiping sync.WaitGroup
 	quiet, silence := context.WithCancel(context.WithoutCancel(ctx))
 	defer silence()
 	gossiping.Go(func() {
 		if err := n.cfg.Gossip.Run(quiet); err != nil {
-			end(err)
+			n.stopWith(err)
 		}
 	})
 	reigning := make(chan struct{})
@@ -81,23 +81,27 @@ func (n *Node) Run(ctx context.Context) error {
 		background.Go(func() { loop(life) })
 	}
 
+	var fatal error
 	select {
 	case <-life.Done():
-	case err := <-n.fatal:
-		end(err)
+	case fatal = <-n.fatal:
 	}
 	n.stopping.Store(true)
-	end(nil)
+	end()
 	<-reigning
 	background.Wait()
 	silence()
 	gossiping.Wait()
 	n.cfg.Transport.ClosePeerConnections()
-	err = n.shutdown()
-	if cause := context.Cause(life); ctx.Err() == nil && cause != nil && !errors.Is(cause, context.Canceled) {
-		err = errors.Join(cause, err)
+	return errors.Join(fatal, n.shutdown())
+}
+
+// stopWith makes Run end with err.
+func (n *Node) stopWith(err error) {
+	select {
+	case n.fatal <- err:
+	default:
 	}
-	return err
 }
 
 // shutdown ends Raft. A stalled disk or a failed state machine can hold it up for ever, so the wait is bounded.

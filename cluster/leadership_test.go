@@ -1,0 +1,252 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scaleout/cluster/leader"
+)
+
+// What a deposed leader was asked to do is unknown, and no caller is left waiting.
+func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
+	w := newWorld(t)
+	w.start(3)
+	l := w.leader()
+	w.voters(3)
+	_, _, err := l.folder(within(t, 5*time.Second), "first")
+	must(t, err)
+	w.isolate(l)
+	held, cancel := l.node.Hold(t.Context())
+	defer cancel()
+	_, _, err = l.folder(within(t, 10*time.Second), "lost?")
+	if !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatalf("a command given to a leader that is cut off: %v", err)
+	}
+	if err := l.node.Read(within(t, 5*time.Second)); err == nil {
+		t.Fatal("a deposed leader let a read pass")
+	}
+	select {
+	case <-held.Done():
+	case <-time.After(5 * time.Second):
+		t.Fatal("a call held by a leader without a majority was not ended")
+	}
+	next := w.leader(w.except(l)...)
+	_, _, err = next.folder(within(t, 5*time.Second), "second")
+	must(t, err)
+	w.heal()
+	w.agree()
+}
+
+// The leader and a non-voter are no majority, although the library's own check counts the non-voter ▲.
+func TestALeaderAloneWithANonvoterProvesNothing(t *testing.T) {
+	no := func(c *Config) {
+		c.PromoteCheck = func(context.Context, string) error { return errors.New("never") }
+		c.Timing = Timing{Heartbeat: 2 * time.Second, Election: 2 * time.Second, Lease: time.Second, Commit: 5 * time.Millisecond}
+	}
+	w := newWorld(t)
+	w.start(3, no)
+	l := w.leader()
+	w.voters(3)
+	non := w.add(no)
+	non.start()
+	w.until("a non-voter follows", func() bool { return non.node.State() == StateNonvoter && non.node.machine.Index() > 0 })
+	must(t, l.node.Read(within(t, 5*time.Second)))
+	for _, h := range w.except(l, non) {
+		w.cut(l.i, h.i)
+	}
+	// Within the lease it still leads as far as the library knows, and the library would say so.
+	arrival := time.Now()
+	verified := l.node.raft.VerifyLeader()
+	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+	defer cancel()
+	if err := l.node.Read(ctx); err == nil {
+		t.Fatal("a read passed with the answer of a non-voter")
+	}
+	if l.node.Proved().After(arrival) {
+		t.Error("leadership is called proven")
+	}
+	if err := verified.Error(); err != nil {
+		t.Logf("the library did not fall for it this time: %v", err)
+	}
+}
+
+func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
+	var most, established, dropped atomic.Int32
+	w := newWorld(t)
+	w.start(3, func(c *Config) {
+		var live atomic.Int32 // on this master
+		c.Duties = []leader.Duty{{Name: "test", Run: func(ctx context.Context) error {
+			most.Store(max(most.Load(), live.Add(1)))
+			defer live.Add(-1)
+			<-ctx.Done()
+			return nil
+		}}}
+		c.Establish = func(context.Context, Term) error { established.Add(1); return nil }
+		c.Drop = func() { dropped.Add(1) }
+	})
+	w.leader()
+	w.voters(3)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	var applied, unknown, refused atomic.Int32
+	for i := range 4 {
+		wg.Go(func() {
+			for k := 0; !stop.Load(); k++ {
+				for _, h := range w.hosts {
+					if _, ready := h.node.IsLeader(); !ready {
+						continue
+					}
+					ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+					res, _, err := h.folder(ctx, fmt.Sprintf("%d-%d-%s", i, k, h.name))
+					cancel()
+					switch {
+					case err == nil && res.Rejection != nil:
+						t.Errorf("a name that was used once: %v: it was applied before", res.Rejection)
+					case err == nil:
+						applied.Add(1)
+					case errors.Is(err, ErrUnknownOutcome):
+						unknown.Add(1)
+					default:
+						refused.Add(1)
+					}
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	defer func() { stop.Store(true); wg.Wait() }()
+	move := func() {
+		l := w.leader()
+		// The target may just have failed its check of contact: try as an operator would.
+		w.until("leadership moves", func() bool {
+			err := l.node.Transfer(within(t, 5*time.Second), "")
+			return err == nil || errors.Is(err, ErrNotLeader)
+		})
+		w.until("the old one has ended", func() bool { term, _ := l.node.IsLeader(); return term == 0 || l.node.raft.State() == raft.Leader })
+		w.leader()
+	}
+	for range 5 {
+		move()
+	}
+	idle := func() { // connections come and go with load; they are no leak
+		for _, h := range w.hosts {
+			h.transport.ClosePeerConnections()
+		}
+	}
+	idle()
+	before := runtime.NumGoroutine()
+	for range 20 {
+		move()
+	}
+	stop.Store(true)
+	wg.Wait()
+	idle()
+	deadline := time.Now().Add(2 * time.Second)
+	const slack = 10 // Raft's connections; a leak would be at least one a transfer
+	for runtime.NumGoroutine() > before+slack && time.Now().Before(deadline) {
+		runtime.Gosched()
+	}
+	if after := runtime.NumGoroutine(); after > before+slack {
+		var b strings.Builder
+		_ = pprof.Lookup("goroutine").WriteTo(&b, 1)
+		t.Errorf("goroutines grew from %d to %d:\n%s", before, after, b.String())
+	}
+	if most.Load() > 1 {
+		t.Errorf("%d sets of duties at once", most.Load())
+	}
+	if e, d := established.Load(), dropped.Load(); e-d > 1 || e < 26 {
+		t.Errorf("%d generations established, %d dropped", e, d)
+	}
+	if applied.Load() == 0 {
+		t.Error("nothing was applied")
+	}
+	t.Logf("applied %d, refused %d, unknown %d", applied.Load(), refused.Load(), unknown.Load())
+	w.agree()
+}
+
+func TestStepDownHandsOverAndNothingIsLost(t *testing.T) {
+	w := newWorld(t)
+	w.start(3)
+	l := w.leader()
+	w.voters(3)
+	changed := w.except(l)[0].node.LeaderChanged()
+	must(t, l.node.StepDown(within(t, 5*time.Second)))
+	if l.node.raft.State() == raft.Leader {
+		t.Fatal("it still leads")
+	}
+	select {
+	case <-changed:
+	case <-time.After(5 * time.Second):
+		t.Error("the others were not told")
+	}
+	next := w.leader(w.except(l)...)
+	if err := next.node.Transfer(within(t, 5*time.Second), l.node.ID()); !errors.Is(err, ErrRefused) {
+		t.Errorf("leadership goes back to a master that is stopping: %v", err)
+	}
+	must(t, l.stop())
+	w.until("still three voters", func() bool { _, ids := next.node.Voters(); return len(ids) == 3 })
+	_, _, err := next.folder(within(t, 5*time.Second), "x")
+	must(t, err)
+	info, ok := next.node.Leader()
+	if !ok || info.ID != next.node.ID() || info.Name != next.name || info.Term == 0 || info.Address != next.address {
+		t.Errorf("leader %+v", info)
+	}
+}
+
+func TestAFailedEstablishHandsLeadershipOver(t *testing.T) {
+	var bad atomic.Value
+	bad.Store("")
+	w := newWorld(t)
+	for range 3 {
+		h := w.add(expect(3))
+		h.options = append(h.options, func(c *Config) {
+			c.Establish = func(context.Context, Term) error {
+				if bad.Load() == "" || bad.Load() == h.name {
+					bad.Store(h.name)
+					return errors.New("the queue cannot be rebuilt")
+				}
+				return nil
+			}
+		})
+		h.start()
+	}
+	l := w.leader()
+	if l.name == bad.Load() {
+		t.Errorf("%s leads although it cannot", l.name)
+	}
+	_, _, err := l.folder(within(t, 5*time.Second), "x")
+	must(t, err)
+}
+
+func TestRefusedCommands(t *testing.T) {
+	w := newWorld(t)
+	w.start(1)
+	l := w.leader()
+	ctx := within(t, 10*time.Second)
+	big := folderEnvelope(t, "big")
+	big.Body = make([]byte, 300<<10)
+	if _, _, err := l.node.Propose(ctx, big); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("300 KiB: %v", err)
+	}
+	odd := folderEnvelope(t, "odd")
+	odd.Kind = 9999
+	if _, _, err := l.node.Propose(ctx, odd); !errors.Is(err, ErrLevel) {
+		t.Errorf("an unknown kind: %v", err)
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	_, _, err := l.node.Propose(over, folderEnvelope(t, "gone"))
+	if err == nil {
+		t.Log("it was quicker than its caller's end")
+	}
+}

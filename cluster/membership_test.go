@@ -1,0 +1,222 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+func TestJoinIsPromotedWhenItHasCaughtUp(t *testing.T) {
+	var allow atomic.Bool
+	var asked atomic.Int32
+	check := func(c *Config) {
+		c.PromoteCheck = func(context.Context, string) error {
+			asked.Add(1)
+			if !allow.Load() {
+				return errors.New("a blob is missing there")
+			}
+			return nil
+		}
+	}
+	w := newWorld(t)
+	w.start(1, check)
+	l := w.leader()
+	for i := range 100 {
+		_, _, err := l.folder(within(t, 5*time.Second), fmt.Sprint(i))
+		must(t, err)
+	}
+	late := w.add(check)
+	late.start()
+	w.until("it is a member, no voter, and was considered", func() bool {
+		return late.node.State() == StateNonvoter && late.has("99") && asked.Load() > 2
+	})
+	if _, ids := l.node.Voters(); len(ids) != 1 {
+		t.Fatalf("voters %v", ids)
+	}
+	allow.Store(true)
+	w.voters(2)
+	w.agree()
+
+	// Leaving is asking the leader; what remains goes on.
+	must(t, late.node.Leave(within(t, 10*time.Second), false))
+	w.until("one voter", func() bool { _, ids := l.node.Voters(); return len(ids) == 1 })
+	if s := late.node.State(); s != StateRemoved {
+		t.Errorf("the one that left is %s", s)
+	}
+	_, _, err := l.folder(within(t, 5*time.Second), "after")
+	must(t, err)
+	if err := l.node.Leave(within(t, 5*time.Second), true); !errors.Is(err, ErrRefused) {
+		t.Errorf("the last voter leaves: %v", err)
+	}
+}
+
+func TestRemoveIsRefusedWhereItHurts(t *testing.T) {
+	lost := func(c *Config) {
+		c.RemoveCheck = func(_ context.Context, id string) error { return fmt.Errorf("blob 1234 would be lost with %s", id[:4]) }
+	}
+	w := newWorld(t)
+	w.start(3, lost)
+	l := w.leader()
+	f, g := w.except(l)[0], w.except(l)[1]
+	ctx := within(t, 30*time.Second)
+	if err := l.node.Remove(ctx, "nobody", false); !errors.Is(err, ErrUnknownMember) {
+		t.Errorf("an unknown one: %v", err)
+	}
+	if err := f.node.Remove(ctx, g.node.ID(), false); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("by a follower: %v", err)
+	}
+	if err := l.node.Remove(ctx, f.node.ID(), false); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "blob 1234") {
+		t.Errorf("with a blob: %v", err)
+	}
+	if err := f.node.Leave(ctx, false); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "blob 1234") {
+		t.Errorf("leave with a blob: %v", err)
+	}
+	if _, ids := l.node.Voters(); len(ids) != 3 {
+		t.Fatalf("voters %v", ids)
+	}
+	must(t, l.node.Remove(ctx, f.node.ID(), true))
+	w.until("it knows or gives up", func() bool { return f.node.State() != StateFollower || f.node.State() == StateRemoved })
+	must(t, f.stop())
+	f.start() // with its old directory: it must not come back by itself
+	w.until("it hears that it was removed", func() bool { return f.node.State() == StateRemoved })
+	must(t, f.stop())
+	// Two are left; without one of them nothing could be decided.
+	must(t, g.stop())
+	w.until("the leader notices", func() bool {
+		at, _ := l.node.wire.Contact(raft.ServerID(g.dir.ID()))
+		return time.Since(at) > 0
+	})
+	if _, ids := l.node.Voters(); len(ids) != 2 {
+		t.Fatalf("voters %v", ids)
+	}
+}
+
+func TestStoppingIsNotLeavingAndNewAddressesAreTold(t *testing.T) {
+	w := newWorld(t)
+	w.start(3)
+	l := w.leader()
+	_, _, err := l.folder(within(t, 5*time.Second), "before")
+	must(t, err)
+	w.agree()
+	old := map[string]string{}
+	for _, h := range w.hosts {
+		old[h.name] = h.address
+		must(t, h.stop())
+	}
+	for _, h := range w.hosts {
+		h.start() // each on a new port
+	}
+	l = w.leader()
+	w.voters(3)
+	if !l.has("before") {
+		t.Error("state was lost")
+	}
+	w.until("the configuration has the new addresses", func() bool {
+		for _, h := range w.hosts {
+			_, servers := h.node.configuration()
+			for _, o := range w.hosts {
+				if s, ok := findServer(servers, o.node.ID()); !ok || string(s.Address) != o.address || o.address == old[o.name] {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	_, _, err = l.folder(within(t, 5*time.Second), "after")
+	must(t, err)
+	w.agree()
+	if p := l.node.Peers(); len(p) != 3 {
+		t.Errorf("peers %v", p)
+	}
+	ms := l.node.Members(within(t, 5*time.Second))
+	if len(ms) != 3 {
+		t.Fatalf("members %+v", ms)
+	}
+	for _, m := range ms {
+		if !m.Alive || m.Role != "voter" || m.Err != "" || m.Leader != (m.ID == l.node.ID()) || m.Name == "" || m.Version != "1.0.0" {
+			t.Errorf("member %+v", m)
+		}
+	}
+}
+
+func TestAKnownIDWithAnEmptyLogIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.start(3)
+	l := w.leader()
+	w.voters(3)
+	victim := w.except(l)[0]
+	must(t, victim.stop())
+	id := victim.dir.ID()
+	err := l.node.takeIn(within(t, 5*time.Second), joinRequest{
+		ID: id, Name: victim.name, Address: "127.0.0.1:9", Cluster: w.ca.ClusterID(), Level: l.node.cfg.Level,
+	})
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "log is empty") {
+		t.Fatalf("%v", err)
+	}
+	// The cure: everything empty, so a new id; the old member goes by an operator's word.
+	must(t, os.RemoveAll(filepath.Join(victim.path, "data")))
+	must(t, l.node.Remove(within(t, 10*time.Second), id, false))
+	victim.start()
+	w.voters(3)
+	if victim.node.ID() == id {
+		t.Error("the same id again")
+	}
+	w.agree()
+}
+
+func TestANewMasterAtTheAddressOfALostOneReplacesIt(t *testing.T) {
+	w := newWorld(t)
+	w.start(3)
+	l := w.leader()
+	w.voters(3)
+	victim := w.except(l)[0]
+	old := victim.dir.ID()
+	address := victim.address
+	must(t, victim.stop())
+	j := joinRequest{ID: "11111111-2222-3333-4444-555555555555", Name: "replacement", Address: address, Cluster: w.ca.ClusterID(), Level: l.node.cfg.Level}
+	w.until("it is taken in", func() bool { return l.node.takeIn(within(t, 5*time.Second), j) == nil })
+	_, servers := l.node.configuration()
+	if _, ok := findServer(servers, old); ok {
+		t.Error("the lost one is still a member")
+	}
+	if s, ok := findServer(servers, j.ID); !ok || s.Suffrage != raft.Nonvoter {
+		t.Errorf("the new one is %+v", s)
+	}
+}
+
+func TestJoinsThatAreRefused(t *testing.T) {
+	w := newWorld(t)
+	w.start(1)
+	l := w.leader()
+	good := joinRequest{ID: "x", Name: "new", Address: "127.0.0.1:9", Cluster: w.ca.ClusterID(), Level: 1, Version: "0.9"}
+	for what, c := range map[string]struct {
+		spoil func(*joinRequest)
+		want  error
+		says  string
+	}{
+		"older":           {func(j *joinRequest) { j.Level = 0 }, ErrLevel, "the cluster is at 1"},
+		"another cluster": {func(j *joinRequest) { j.Cluster = "other" }, ErrRefused, "other"},
+		"name taken":      {func(j *joinRequest) { j.Name = "master-1" }, ErrRefused, "taken"},
+		"removed":         {func(j *joinRequest) { j.HasState = true }, ErrRemoved, "removed"},
+		"bad address":     {func(j *joinRequest) { j.Address = "nowhere" }, nil, "host:port"},
+		"our address":     {func(j *joinRequest) { j.Address = l.address }, ErrRefused, "address of this master"},
+	} {
+		j := good
+		c.spoil(&j)
+		err := l.node.takeIn(within(t, 5*time.Second), j)
+		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if ids := l.node.Servers(); len(ids) != 1 {
+		t.Errorf("members %v", ids)
+	}
+}

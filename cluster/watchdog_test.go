@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scaleout/fsm/command"
+	"scaleout/store"
+)
+
+// stall is a log store whose writes can be made to hang.
+type stall struct {
+	store.LogStore
+	mu   sync.Mutex
+	hang chan struct{}
+}
+
+func (s *stall) StoreLogs(l []*raft.Log) error {
+	s.mu.Lock()
+	hang := s.hang
+	s.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
+	return s.LogStore.StoreLogs(l)
+}
+
+func (s *stall) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+// begin makes writes hang until the returned function is called.
+func (s *stall) begin() (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hang := make(chan struct{})
+	s.hang = hang
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		s.hang = nil
+		s.mu.Unlock()
+		close(hang)
+	})
+}
+
+func stallable(h *host) *stall {
+	s := &stall{}
+	h.wrap = func(inner store.LogStore) store.LogStore { s.LogStore = inner; return s }
+	return s
+}
+
+// With a stalled disk the library's leader heartbeats for ever and commits nothing, and cannot be asked to stop ▲.
+func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
+	w := newWorld(t)
+	stalls := map[*host]*stall{}
+	for range 3 {
+		h := w.add(expect(3))
+		stalls[h] = stallable(h)
+		h.start()
+	}
+	l := w.leader()
+	w.voters(3)
+	_, _, err := l.folder(within(t, 5*time.Second), "before")
+	must(t, err)
+
+	begun := time.Now()
+	end := stalls[l].begin()
+	t.Cleanup(end)
+	held, cancel := l.node.Hold(t.Context())
+	defer cancel()
+	_, _, err = l.folder(within(t, 10*time.Second), "during") // the idle no-op would do as well
+	if !errors.Is(err, ErrUnknownOutcome) {
+		t.Errorf("a command on a stalled disk: %v", err)
+	}
+	select {
+	case code := <-l.exits:
+		if code != ExitStalled {
+			t.Errorf("exit %d", code)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the watchdog did not bite")
+	}
+	if took := time.Since(begun); took < w.timing.stall() {
+		t.Errorf("it gave up after %v, earlier than %v", took, w.timing.stall())
+	}
+	next := w.leader(w.except(l)...)
+	if took := time.Since(begun); took > w.timing.stall()+5*time.Second {
+		t.Errorf("%v passed until another led", took)
+	}
+	_, _, err = next.folder(within(t, 5*time.Second), "after")
+	must(t, err)
+	<-held.Done()
+	if _, ready := l.node.IsLeader(); ready {
+		t.Error("it still says that it is ready")
+	}
+	end() // so that the test can tear it down; a real process is gone
+	if err := l.stop(); !errors.Is(err, ErrStalled) {
+		t.Errorf("Run returned %v", err)
+	}
+	w.agree()
+}
+
+func TestAStalledFollowerStays(t *testing.T) {
+	w := newWorld(t)
+	stalls := map[*host]*stall{}
+	for range 3 {
+		h := w.add(expect(3))
+		stalls[h] = stallable(h)
+		h.start()
+	}
+	l := w.leader()
+	w.voters(3)
+	f := w.except(l)[0]
+	end := stalls[f].begin()
+	_, _, err := l.folder(within(t, 5*time.Second), "x")
+	must(t, err)
+	w.until("the follower's write has run longer than a leader's may", func() bool { return f.dir.Log().Writing() > w.timing.stall()+300*time.Millisecond })
+	select {
+	case code := <-f.exits:
+		t.Errorf("a follower exits with %d", code)
+	default:
+	}
+	end()
+	w.agree()
+}
+
+// An entry that cannot be applied must not be skipped, and the next one must not be applied.
+func TestAnEntryThatCannotBeAppliedEndsTheProcess(t *testing.T) {
+	w := newWorld(t)
+	w.start(1)
+	l := w.leader()
+	r := l.node.reign.Load()
+	bad := command.Envelope{Kind: command.KindCreateFolder, Body: []byte{0xff}}
+	go func() { _, _, _ = r.proposer.propose(context.Background(), bad) }()
+	select {
+	case code := <-l.exits:
+		if code != ExitStateMachine {
+			t.Errorf("exit %d", code)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the process lives")
+	}
+	if _, _, err := l.folder(within(t, time.Second), "next"); err == nil {
+		t.Error("a command after it was applied")
+	}
+	if !w.logs.has("an entry of the log cannot be applied") || !strings.Contains(w.logs.String(), "Nothing is lost") {
+		t.Error("no sentence for people")
+	}
+	l.fsm.Stop() // it stands still and would hold Raft for ever
+	if err := l.stop(); !errors.Is(err, ErrStateMachine) {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
+func TestTheLogIsSnapshottedWhenAsked(t *testing.T) {
+	w := newWorld(t)
+	w.start(1)
+	l := w.leader()
+	for _, name := range []string{"a", "b", "c"} {
+		_, _, err := l.folder(within(t, 5*time.Second), name)
+		must(t, err)
+	}
+	l.node.keepTrailing(l.dir.Log().Bytes())
+	must(t, l.node.await(within(t, 10*time.Second), l.node.raft.Snapshot()))
+	must(t, l.stop())
+	l.start()
+	w.leader()
+	if !l.has("a") || !l.has("c") || l.fsm.Restored() != 1 {
+		t.Errorf("after snapshot and restart: folders %v %v, %d snapshots restored", l.has("a"), l.has("c"), l.fsm.Restored())
+	}
+}
