@@ -192,7 +192,7 @@ func (a *app) catalogCall() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&key, "key", "", "request key: the same key gets the first answer again for 24 h")
+	cmd.Flags().StringVar(&key, "request-key", "", "the same key gets the first answer again for 24 h")
 	return cmd
 }
 

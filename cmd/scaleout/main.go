@@ -37,6 +37,8 @@ func main() {
 		os.Exit(guard.Main(os.Args[2:]))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks for an orderly end; the second gets what signals do by default.
+	context.AfterFunc(ctx, stop)
 	code := run(ctx, newRoot())
 	stop()
 	os.Exit(code)

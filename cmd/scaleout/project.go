@@ -218,7 +218,7 @@ func (a *app) projectPack() *cobra.Command {
   name: Sales
   description: Nightly load
   parameters:
-    - {name: Server, type: String, value: db1}
+    - {name: Server, type: String, default: db1}
   packages:
     - name: load.sh
       parameters:

@@ -39,30 +39,30 @@ func NewMaster(m *Master) *Set {
 	s.check = func() []Problem {
 		var out []Problem
 		if m.PortNumber == m.GossipPort {
-			out = append(out, s.problem("GossipPort", "%d is the PortNumber too; they must differ", m.GossipPort))
+			out = append(out, s.Problem("GossipPort", "%d is the PortNumber too; they must differ", m.GossipPort))
 		}
 		for _, f := range []struct{ key, value string }{
 			{"DataDirectory", m.DataDirectory}, {"CACertFile", m.CACertFile}, {"CertFile", m.CertFile},
 			{"KeyFile", m.KeyFile}, {"GossipKeyFile", m.GossipKeyFile},
 		} {
 			if f.value == "" {
-				out = append(out, s.problem(f.key, "it must be set"))
+				out = append(out, s.Problem(f.key, "it must be set"))
 			}
 		}
 		if t := strings.NewReplacer(" ", "", ":", "").Replace(m.SSLCertThumbprint); t != "" && !thumbprint(t) {
-			out = append(out, s.problem("SSLCertThumbprint", "%q is neither a SHA-1 (40 hex digits) nor a SHA-256 (64) thumbprint", m.SSLCertThumbprint))
+			out = append(out, s.Problem("SSLCertThumbprint", "%q is neither a SHA-1 (40 hex digits) nor a SHA-256 (64) thumbprint", m.SSLCertThumbprint))
 		}
 		if m.BindAddress != "" && net.ParseIP(m.BindAddress) == nil {
-			out = append(out, s.problem("BindAddress", "%q is not an IP address", m.BindAddress))
+			out = append(out, s.Problem("BindAddress", "%q is not an IP address", m.BindAddress))
 		}
 		if m.BootstrapExpect > 1 && len(m.RetryJoin) == 0 {
-			out = append(out, s.problem("RetryJoin", "a cluster of %d masters needs the address of at least one other", m.BootstrapExpect))
+			out = append(out, s.Problem("RetryJoin", "a cluster of %d masters needs the address of at least one other", m.BootstrapExpect))
 		}
 		if m.BootstrapExpect == 0 && len(m.RetryJoin) == 0 {
-			out = append(out, s.problem("BootstrapExpect", "with 0 this master only joins a cluster, so RetryJoin must name one; set 1 for a cluster of one"))
+			out = append(out, s.Problem("BootstrapExpect", "with 0 this master only joins a cluster, so RetryJoin must name one; set 1 for a cluster of one"))
 		}
 		if m.BootstrapExpect%2 == 0 && m.BootstrapExpect > 0 {
-			out = append(out, s.problem("BootstrapExpect", "%d masters tolerate no more failures than %d; use an odd number", m.BootstrapExpect, m.BootstrapExpect-1))
+			out = append(out, s.Problem("BootstrapExpect", "%d masters tolerate no more failures than %d; use an odd number", m.BootstrapExpect, m.BootstrapExpect-1))
 		}
 		return out
 	}

@@ -279,8 +279,8 @@ func (s *Set) Settings() []Setting {
 	return out
 }
 
-// problem names a setting by where it was set.
-func (s *Set) problem(key, format string, args ...any) Problem {
+// Problem is a problem of a setting, with the place where it was set. The key must be one of the set's.
+func (s *Set) Problem(key, format string, args ...any) Problem {
 	f := s.byKey[strings.ToLower(key)]
 	where := f.where
 	if where == "" {

@@ -46,28 +46,28 @@ func NewWorker(w *Worker) *Set {
 	s.check = func() []Problem {
 		var out []Problem
 		if len(w.MasterEndpoint) == 0 {
-			out = append(out, s.problem("MasterEndpoint", "it must name at least one master"))
+			out = append(out, s.Problem("MasterEndpoint", "it must name at least one master"))
 		}
 		for _, e := range w.MasterEndpoint {
 			u, err := url.Parse(e)
 			if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
-				out = append(out, s.problem("MasterEndpoint", "%q is not of the form https://host:port", e))
+				out = append(out, s.Problem("MasterEndpoint", "%q is not of the form https://host:port", e))
 			}
 		}
 		for _, f := range []struct{ key, value string }{
 			{"DataDirectory", w.DataDirectory}, {"CACertFile", w.CACertFile}, {"CertFile", w.CertFile}, {"KeyFile", w.KeyFile},
 		} {
 			if f.value == "" {
-				out = append(out, s.problem(f.key, "it must be set"))
+				out = append(out, s.Problem(f.key, "it must be set"))
 			}
 		}
 		for _, t := range w.MasterHttpsCertThumbprint {
 			if !thumbprint(strings.NewReplacer(" ", "", ":", "").Replace(t)) {
-				out = append(out, s.problem("MasterHttpsCertThumbprint", "%q is neither a SHA-1 nor a SHA-256 thumbprint", t))
+				out = append(out, s.Problem("MasterHttpsCertThumbprint", "%q is neither a SHA-1 nor a SHA-256 thumbprint", t))
 			}
 		}
 		if w.LeaseInterval > w.HeartbeatErrorTolerance {
-			out = append(out, s.problem("LeaseInterval", "%v is more than HeartbeatErrorTolerance %v",
+			out = append(out, s.Problem("LeaseInterval", "%v is more than HeartbeatErrorTolerance %v",
 				time.Duration(w.LeaseInterval), time.Duration(w.HeartbeatErrorTolerance)))
 		}
 		return out

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+)
+
+func (a *app) clusterCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "cluster", Short: "The masters: status, members, hand over, leave, remove"}
+	cmd.AddCommand(a.clusterStatus(), a.clusterMembers(), a.clusterLeave(), a.clusterRemove(), a.clusterTransfer())
+	return cmd
+}
+
+func (a *app) clusterStatus() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show who leads, how the masters are and what could fail", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return printJSON(cmd, s)
+			}
+			leader := "none"
+			voters := 0
+			for _, m := range s.Members {
+				if m.Leader {
+					leader = m.Name
+				}
+				if m.Role == wire.RoleVoter {
+					voters++
+				}
+			}
+			if err := a.object(cmd, []pair{
+				{"cluster", s.ClusterID}, {"leader", leader}, {"term", s.Term}, {"index", s.Index}, {"feature level", s.Level},
+				{"failure tolerance", tolerance(s.FailureTolerance, voters)},
+			}); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout())
+			a.members(cmd, s.Members)
+			for _, d := range s.Settings {
+				var values []string
+				for _, m := range s.Members {
+					if v, ok := d.Values[m.Name]; ok {
+						values = append(values, m.Name+" "+v)
+					}
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "\nsetting %s differs: %s (the leader's counts)", d.Name, strings.Join(values, ", "))
+			}
+			for _, w := range s.Warnings {
+				fmt.Fprintf(cmd.OutOrStdout(), "\nwarning: %s", w)
+			}
+			if len(s.Settings)+len(s.Warnings) > 0 {
+				fmt.Fprintln(cmd.OutOrStdout())
+			}
+			return nil
+		},
+	}
+}
+
+// tolerance says the number in words: a bare 0 is easily read past.
+func tolerance(n, voters int) string {
+	switch {
+	case n > 1:
+		return fmt.Sprintf("%d more masters may fail", n)
+	case n == 1:
+		return "1 more master may fail"
+	case voters == 1:
+		return "0: a cluster of one stops with its master"
+	}
+	return "0: if one more master fails, the cluster stops"
+}
+
+func (a *app) clusterMembers() *cobra.Command {
+	return &cobra.Command{
+		Use: "members", Short: "List the masters", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return printJSON(cmd, s.Members)
+			}
+			a.members(cmd, s.Members)
+			return nil
+		},
+	}
+}
+
+func (a *app) members(cmd *cobra.Command, members []wire.Member) {
+	body := make([][]any, len(members))
+	for i, m := range members {
+		role := m.Role
+		if m.Leader {
+			role = "leader"
+		}
+		contact := "never"
+		if m.LastContactMs >= 0 {
+			contact = rounded(time.Duration(m.LastContactMs) * time.Millisecond).String()
+		}
+		if m.Leader {
+			contact = ""
+		}
+		expires := ""
+		if m.CertificateNotAfter != nil {
+			expires = m.CertificateNotAfter.UTC().Format(time.DateOnly)
+		}
+		body[i] = []any{m.Name, role, m.Health, m.Address, m.LagEntries, contact, m.Version, expires, m.MissingBlobs, m.ID}
+	}
+	a.table(cmd, []string{"name", "role", "health", "address", "lag", "last contact", "version", "certificate until", "missing blobs", "id"}, body)
+}
+
+func (a *app) status(ctx context.Context) (wire.ClusterStatus, error) {
+	c, err := a.client()
+	if err != nil {
+		return wire.ClusterStatus{}, err
+	}
+	s, err := c.Cluster(ctx)
+	return s, friendly(err)
+}
+
+func (a *app) clusterLeave() *cobra.Command {
+	return &cobra.Command{
+		Use: "leave NAME|ID", Short: "Take a running master out of the cluster for good, before it is stopped", Args: cobra.ExactArgs(1),
+		Long: `Take a running master out of the cluster for good, before it is stopped. If it leads, it hands leadership over first.
+It is refused when data would be held by fewer than a majority of the masters that remain.
+
+Stopping a master is not leaving: a master that was stopped is still a member and comes back when it is started.`,
+		Example:           "  scaleout cluster leave master-3",
+		ValidArgsFunction: a.complete(memberNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.removeMember(cmd, args[0], false, func(m wire.Member) error {
+				if m.Health != "healthy" {
+					return fmt.Errorf("%s is not healthy (%s): 'scaleout cluster remove %s' removes a master that will not come back", m.Name, m.Health, m.Name)
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) clusterRemove() *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use: "remove NAME|ID", Short: "Remove a master that will not come back", Args: cobra.ExactArgs(1),
+		Example:           "  scaleout cluster remove master-3\n  scaleout cluster remove 6b1d… --force",
+		ValidArgsFunction: a.complete(memberNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.removeMember(cmd, args[0], force, nil)
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "even if blobs lose their majority or the cluster stops until more masters come back")
+	return cmd
+}
+
+func (a *app) removeMember(cmd *cobra.Command, name string, force bool, check func(wire.Member) error) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	m, err := member(cmd.Context(), c, name)
+	if err != nil {
+		return friendly(err)
+	}
+	if check != nil {
+		if err := check(m); err != nil {
+			return err
+		}
+	}
+	// A leader that is to go hands leadership over and sends the call on to its successor: the client tries again.
+	if err := c.RemoveMember(cmd.Context(), m.ID, force); err != nil {
+		return friendly(err)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s is no member any more; its data directory is of no use to this cluster.\n", m.Name)
+	return nil
+}
+
+func (a *app) clusterTransfer() *cobra.Command {
+	return &cobra.Command{
+		Use: "transfer-leadership [NAME|ID]", Short: "Hand leadership to another master", Args: cobra.MaximumNArgs(1),
+		Example:           "  scaleout cluster transfer-leadership\n  scaleout cluster transfer-leadership master-2",
+		ValidArgsFunction: a.complete(memberNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			to := ""
+			if len(args) == 1 {
+				m, err := member(cmd.Context(), c, args[0])
+				if err != nil {
+					return friendly(err)
+				}
+				to = m.ID
+			}
+			l, err := c.Transfer(cmd.Context(), to)
+			if err != nil {
+				return friendly(err)
+			}
+			return a.object(cmd, []pair{{"leader", l.Name}, {"address", l.Address}, {"term", l.Term}})
+		},
+	}
+}
+
+// member finds a master by name or id; the beginning of an id will do when only one begins so.
+func member(ctx context.Context, c *client.Client, nameOrID string) (wire.Member, error) {
+	s, err := c.Cluster(ctx)
+	if err != nil {
+		return wire.Member{}, err
+	}
+	var found, begin []wire.Member
+	var names []string
+	for _, m := range s.Members {
+		names = append(names, m.Name)
+		switch {
+		case strings.EqualFold(m.ID, nameOrID):
+			return m, nil
+		case strings.EqualFold(m.Name, nameOrID):
+			found = append(found, m)
+		case len(nameOrID) >= 6 && strings.HasPrefix(strings.ToLower(m.ID), strings.ToLower(nameOrID)):
+			begin = append(begin, m)
+		}
+	}
+	if len(found) == 0 {
+		found = begin
+	}
+	switch len(found) {
+	case 0:
+		return wire.Member{}, fmt.Errorf("there is no master %q; there are %s", nameOrID, strings.Join(names, ", "))
+	case 1:
+		return found[0], nil
+	}
+	return wire.Member{}, fmt.Errorf("%d masters are called %q; use the id", len(found), nameOrID)
+}
+
+func memberNames(ctx context.Context, c *client.Client) ([]string, error) {
+	s, err := c.Cluster(ctx)
+	var out []string
+	for _, m := range s.Members {
+		out = append(out, m.Name)
+	}
+	return out, err
+}

@@ -1,0 +1,400 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/httpapi/client"
+)
+
+func (a *app) executionCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "execution", Short: "Executions: run, start, stop, watch, explain"}
+	cmd.AddCommand(a.executionRun(), a.executionCreate(), a.executionStart(), a.executionStop(), a.executionWait(),
+		a.executionShow(), a.executionLogs(), a.executionWhy(), a.executionList())
+	return cmd
+}
+
+// orderFlags are the flags that say what is to be executed.
+func (o *order) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringArrayVar(&o.params, "param", nil, "NAME=VALUE of a package parameter; repeat")
+	flags.StringArrayVar(&o.projectParams, "project-param", nil, "NAME=VALUE of a project parameter; repeat")
+	flags.StringArrayVar(&o.options, "option", nil, "NAME=VALUE of a server option such as LOGGING_LEVEL; repeat")
+	flags.StringArrayVar(&o.workers, "worker", nil, "name or id of a worker that may run it; repeat; default: any")
+	flags.BoolVar(&o.use32, "use32bit", false, "run it in the 32-bit runtime")
+	flags.StringVar(&o.key, "request-key", "", "the same key and arguments get the same execution again for 24 h, however often this is repeated")
+}
+
+func (a *app) executionRun() *cobra.Command {
+	var o order
+	var retry int
+	var wait bool
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use: "run FOLDER/PROJECT/PACKAGE", Short: "Create an execution and start it", Args: cobra.ExactArgs(1),
+		Long: `Create an execution and start it.
+
+With --wait it shows progress, ends when the execution ends, and its exit code is the result:
+0 succeeded, 3 failed or ended unexpectedly, 4 canceled, 5 still going on after --timeout, 6 no leader or unreachable.
+So it can be a step of SQL Agent or cron.`,
+		Example: `  scaleout execution run ETL/Sales/Load.dtsx --param Day=2026-01-31 --wait
+  scaleout execution run ETL/Sales/load.sh --project-param Server=db1 --worker worker-1 --retry 2
+  scaleout execution run ETL/Sales/load.sh --request-key nightly-2026-01-31 --wait --timeout 2h`,
+		ValidArgsFunction: a.complete(packagePaths),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if timeout != 0 && !wait {
+				return usagef("--timeout bounds --wait, which is missing")
+			}
+			if timeout < 0 || retry < 0 {
+				return usagef("--timeout and --retry cannot be negative")
+			}
+			if err := o.parse(args[0]); err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			id, err := o.create(cmd.Context(), c)
+			if err != nil {
+				return friendly(err)
+			}
+			if err := o.start(cmd.Context(), c, id, retry); err != nil {
+				return friendly(err)
+			}
+			if !wait {
+				return a.object(cmd, []pair{{"execution_id", id}})
+			}
+			return a.await(cmd, c, id, timeout)
+		},
+	}
+	o.flags(cmd)
+	cmd.Flags().IntVar(&retry, "retry", 0, "how often a failed or lost attempt is followed by another, 0 to 100")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait for its end and exit with its result")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "with --wait: stop waiting after this time, such as 30m; the execution goes on")
+	return cmd
+}
+
+func (a *app) executionCreate() *cobra.Command {
+	var o order
+	cmd := &cobra.Command{
+		Use: "create FOLDER/PROJECT/PACKAGE", Short: "Create an execution without starting it", Args: cobra.ExactArgs(1),
+		Example:           "  scaleout execution create ETL/Sales/Load.dtsx --param Day=2026-01-31\n  scaleout execution start 17",
+		ValidArgsFunction: a.complete(packagePaths),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.parse(args[0]); err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			id, err := o.create(cmd.Context(), c)
+			if err != nil {
+				return friendly(err)
+			}
+			return a.object(cmd, []pair{{"execution_id", id}})
+		},
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func (a *app) executionStart() *cobra.Command {
+	var retry int
+	var wait bool
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use: "start ID", Short: "Start a created execution", Args: cobra.ExactArgs(1),
+		Example:           "  scaleout execution start 17 --retry 2 --wait",
+		ValidArgsFunction: a.complete(executionIDs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := executionID(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if err := (&order{}).start(cmd.Context(), c, id, retry); err != nil {
+				return friendly(err)
+			}
+			if !wait {
+				return nil
+			}
+			return a.await(cmd, c, id, timeout)
+		},
+	}
+	cmd.Flags().IntVar(&retry, "retry", 0, "how often a failed or lost attempt is followed by another, 0 to 100")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait for its end and exit with its result")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "with --wait: stop waiting after this time; the execution goes on")
+	return cmd
+}
+
+func (a *app) executionStop() *cobra.Command {
+	var wait bool
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use: "stop ID", Short: "Stop an execution", Args: cobra.ExactArgs(1),
+		Example:           "  scaleout execution stop 17 --wait",
+		ValidArgsFunction: a.complete(executionIDs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := executionID(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if _, err := c.Call(cmd.Context(), "stop_operation", map[string]any{"operation_id": id}); err != nil {
+				return friendly(err)
+			}
+			if !wait {
+				return nil
+			}
+			err = a.await(cmd, c, id, timeout)
+			var e *statusError
+			if errors.As(err, &e) && e.code == exitCanceled {
+				return nil // canceled is what was asked for
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it has ended")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "with --wait: stop waiting after this time")
+	return cmd
+}
+
+func (a *app) executionWait() *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use: "wait ID", Short: "Wait for an execution's end and exit with its result", Args: cobra.ExactArgs(1),
+		Example:           "  scaleout execution wait 17 --timeout 30m",
+		ValidArgsFunction: a.complete(executionIDs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := executionID(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return a.await(cmd, c, id, timeout)
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "stop waiting after this time; the execution goes on")
+	return cmd
+}
+
+func (a *app) executionShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show an execution, its parameters and its attempts", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: a.complete(executionIDs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := executionID(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			row, err := execution(cmd.Context(), c, id)
+			if err != nil {
+				return friendly(err)
+			}
+			equal := client.Query{Equal: map[string]any{"execution_id": id}, PageSize: 1000}
+			values, err := collect(cmd.Context(), c, "execution_parameter_values", equal, 1000)
+			if err != nil {
+				return friendly(err)
+			}
+			attempts, err := collect(cmd.Context(), c, "tasks", equal, 1000)
+			if err != nil {
+				return friendly(err)
+			}
+			if a.output == "json" {
+				return printJSON(cmd, map[string]any{"execution": row, "parameters": values, "attempts": attempts})
+			}
+			status, _ := row.Int("status")
+			if err := a.object(cmd, []pair{
+				{"execution_id", id}, {"package", packagePath(row)}, {"status", statusName(status)},
+				{"created", row["created_time"]}, {"created by", row["caller_name"]}, {"started", row["start_time"]},
+				{"ended", row["end_time"]}, {"took", took(row)}, {"stopped by", row["stopped_by_name"]},
+				{"machine", row["machine_name"]}, {"attempts", row["executed_count"]},
+			}); err != nil {
+				return err
+			}
+			values = slices.DeleteFunc(values, func(r client.Row) bool {
+				kind, _ := r.Int("object_type")
+				return kind == objectExecution && !r.Bool("runtime_override")
+			})
+			if len(values) > 0 {
+				fmt.Fprintln(cmd.OutOrStdout())
+				if err := a.rows(cmd, []string{"parameter_name", "parameter_data_type", "parameter_value", "sensitive", "required", "runtime_override"}, values); err != nil {
+					return err
+				}
+			}
+			if len(attempts) > 0 {
+				fmt.Fprintln(cmd.OutOrStdout())
+				return a.rows(cmd, []string{"attempt", "status", "machine", "granted", "ended", "exit_code", "reason", "message"}, attempts)
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) executionList() *cobra.Command {
+	var status, folder string
+	var limit int
+	cmd := &cobra.Command{
+		Use: "list", Short: "List executions, the newest first", Args: cobra.NoArgs,
+		Example: "  scaleout execution list --status failed --folder ETL --limit 20",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 {
+				return usagef("--limit %d: want 1 or more", limit)
+			}
+			q := client.Query{Equal: map[string]any{}, Order: []string{"-execution_id"}, PageSize: min(limit, 1000)}
+			if status != "" {
+				n, err := statusNumber(status)
+				if err != nil {
+					return err
+				}
+				q.Equal["status"] = n
+			}
+			if folder != "" {
+				q.Equal["folder_name"] = folder
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			rows, err := collect(cmd.Context(), c, "executions", q, limit)
+			if err != nil {
+				return friendly(err)
+			}
+			if a.output == "json" {
+				return a.rows(cmd, nil, rows)
+			}
+			body := make([][]any, len(rows))
+			for i, r := range rows {
+				n, _ := r.Int("status")
+				body[i] = []any{cell(r["execution_id"]), packagePath(r), statusName(n), cell(r["created_time"]), took(r),
+					cell(r["machine_name"]), cell(r["executed_count"])}
+			}
+			a.table(cmd, []string{"id", "package", "status", "created", "took", "machine", "attempts"}, body)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&status, "status", "", "name or number of a status: created, pending, running, stopping, succeeded, failed, canceled, …")
+	cmd.Flags().StringVar(&folder, "folder", "", "only those of this folder")
+	cmd.Flags().IntVar(&limit, "limit", 50, "at most so many")
+	return cmd
+}
+
+// execution reads one row of the view executions.
+func execution(ctx context.Context, c *client.Client, id int64) (client.Row, error) {
+	page, err := c.View(ctx, "executions", client.Query{Equal: map[string]any{"execution_id": id}})
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Rows) == 0 {
+		return nil, fmt.Errorf("there is no execution %d", id)
+	}
+	return page.Rows[0], nil
+}
+
+func executionID(text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id < 1 {
+		return 0, usagef("%q is not an execution's id; 'scaleout execution list' shows them", text)
+	}
+	return id, nil
+}
+
+func packagePath(r client.Row) string {
+	return r.Text("folder_name") + "/" + r.Text("project_name") + "/" + r.Text("package_name")
+}
+
+// took is how long an execution ran, until its end.
+func took(r client.Row) string {
+	start, ok := r.Time("start_time")
+	end, over := r.Time("end_time")
+	if !ok || !over {
+		return ""
+	}
+	return rounded(end.Sub(start)).String()
+}
+
+// rounded leaves three digits or so: more tell a person nothing.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond)
+	case d < time.Minute:
+		return d.Round(10 * time.Millisecond)
+	}
+	return d.Round(time.Second)
+}
+
+// statusNumber takes a status's number or its name; "ended_unexpectedly" and "unexpectedly" too.
+func statusNumber(text string) (int64, error) {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 && int(n) < len(statusNames) {
+		return n, nil
+	}
+	want := strings.ToLower(strings.NewReplacer("_", " ", "-", " ").Replace(text))
+	for n, name := range statusNames {
+		if n > 0 && (want == name || want == "unexpected" && n == 6) {
+			return int64(n), nil
+		}
+	}
+	return 0, usagef("--status %q: want one of %s", text, strings.Join(statusNames[1:], ", "))
+}
+
+// executionIDs are the newest executions, for completion.
+func executionIDs(ctx context.Context, c *client.Client) ([]string, error) {
+	page, err := c.View(ctx, "executions", client.Query{Order: []string{"-execution_id"}, PageSize: 50})
+	var out []string
+	for _, r := range page.Rows {
+		out = append(out, cell(r["execution_id"])+"\t"+packagePath(r))
+	}
+	return out, err
+}
+
+// packagePaths are FOLDER/PROJECT/PACKAGE of the entry points, for completion.
+func packagePaths(ctx context.Context, c *client.Client) ([]string, error) {
+	folders, err := collect(ctx, c, "folders", client.Query{}, 1000)
+	if err != nil {
+		return nil, err
+	}
+	projects, err := collect(ctx, c, "projects", client.Query{}, 1000)
+	if err != nil {
+		return nil, err
+	}
+	packages, err := collect(ctx, c, "packages", client.Query{Equal: map[string]any{"entry_point": true}}, 1000)
+	if err != nil {
+		return nil, err
+	}
+	key := func(r client.Row, column string) int64 { n, _ := r.Int(column); return n }
+	folderNames, projectNames := map[int64]string{}, map[int64]string{}
+	for _, f := range folders {
+		folderNames[key(f, "folder_id")] = f.Text("name")
+	}
+	for _, p := range projects {
+		projectNames[key(p, "project_id")] = folderNames[key(p, "folder_id")] + "/" + p.Text("name")
+	}
+	var out []string
+	for _, p := range packages {
+		out = append(out, projectNames[key(p, "project_id")]+"/"+p.Text("name"))
+	}
+	return out, nil
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"scaleout/httpapi/client"
+)
+
+// Object types of parameters.
+const (
+	objectProject   = 20
+	objectPackage   = 30
+	objectExecution = 50
+)
+
+// order is what somebody wants to be executed.
+type order struct {
+	folder, project, pkg           string
+	params, projectParams, options []string
+	workers                        []string
+	use32                          bool
+	key                            string
+
+	values []assignment
+}
+
+// assignment is a value for one parameter.
+type assignment struct {
+	objectType int
+	name, text string
+}
+
+// parse takes the command line apart before anything is asked of a master.
+func (o *order) parse(path string) error {
+	parts := strings.SplitN(path, "/", 3)
+	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
+		return usagef("%q: want FOLDER/PROJECT/PACKAGE, such as ETL/Sales/Load.dtsx", path)
+	}
+	o.folder, o.project, o.pkg = parts[0], parts[1], parts[2]
+	for _, list := range []struct {
+		objectType int
+		flag       string
+		given      []string
+	}{{objectPackage, "param", o.params}, {objectProject, "project-param", o.projectParams}, {objectExecution, "option", o.options}} {
+		for _, g := range list.given {
+			name, text, ok := strings.Cut(g, "=")
+			if !ok || name == "" {
+				return usagef("--%s %q: want NAME=VALUE", list.flag, g)
+			}
+			o.values = append(o.values, assignment{list.objectType, name, text})
+		}
+	}
+	return nil
+}
+
+// call is one step of an order. With a key of the caller's, each step has its own part of it, so that a repeated order
+// takes up where the first one ended.
+func (o *order) call(ctx context.Context, c *client.Client, step, procedure string, args map[string]any) (client.Result, error) {
+	var opts []client.CallOption
+	if o.key != "" {
+		opts = append(opts, client.WithKey(o.key+"/"+step))
+	}
+	return c.Call(ctx, procedure, args, opts...)
+}
+
+// create creates the execution with its parameters and workers. When a later step is refused the execution is canceled
+// again: half an order helps nobody.
+func (o *order) create(ctx context.Context, c *client.Client) (int64, error) {
+	types, err := o.types(ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	return o.createTyped(ctx, c, types)
+}
+
+// createTyped is create for a caller who knows the parameters' types.
+func (o *order) createTyped(ctx context.Context, c *client.Client, types map[string]string) (int64, error) {
+	var workers []string
+	for _, w := range o.workers {
+		id, err := workerID(ctx, c, w)
+		if err != nil {
+			return 0, err
+		}
+		workers = append(workers, id)
+	}
+	result, err := o.call(ctx, c, "create", "create_execution", map[string]any{
+		"folder_name": o.folder, "project_name": o.project, "package_name": o.pkg,
+		"use32bitruntime": o.use32, "runinscaleout": true, "useanyworker": len(workers) == 0,
+	})
+	if err != nil {
+		return 0, err
+	}
+	id, ok := result.Int("execution_id")
+	if !ok {
+		return 0, fmt.Errorf("create_execution returned no execution_id: %v", result.Output)
+	}
+	if err := o.fill(ctx, c, id, types, workers); err != nil {
+		if o.key == "" {
+			cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			_, _ = c.Call(cleanup, "stop_operation", map[string]any{"operation_id": id})
+		}
+		return 0, err
+	}
+	return id, nil
+}
+
+func (o *order) fill(ctx context.Context, c *client.Client, id int64, types map[string]string, workers []string) error {
+	for _, v := range o.values {
+		_, err := o.call(ctx, c, fmt.Sprintf("set/%d/%s", v.objectType, v.name), "set_execution_parameter_value", map[string]any{
+			"execution_id": id, "object_type": v.objectType, "parameter_name": v.name,
+			"parameter_value": parameterValue(types[v.key()], v.text),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, w := range workers {
+		if _, err := o.call(ctx, c, "worker/"+w, "add_execution_worker", map[string]any{"execution_id": id, "workeragent_id": w}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *order) start(ctx context.Context, c *client.Client, id int64, retry int) error {
+	_, err := o.call(ctx, c, "start", "start_execution", map[string]any{"execution_id": id, "retry_count": retry})
+	return err
+}
+
+func (v assignment) key() string { return fmt.Sprintf("%d/%s", v.objectType, strings.ToLower(v.name)) }
+
+// types are the declared data types of the parameters that get values. What is not declared is left to the masters to
+// refuse: their message is the better one.
+func (o *order) types(ctx context.Context, c *client.Client) (map[string]string, error) {
+	types := map[string]string{}
+	if len(o.values) == 0 {
+		return types, nil
+	}
+	id, err := projectID(ctx, c, o.folder, o.project)
+	if err != nil {
+		return nil, err
+	}
+	for r, err := range c.Rows(ctx, "object_parameters", client.Query{Equal: map[string]any{"project_id": id}, PageSize: 1000}) {
+		if err != nil {
+			return nil, err
+		}
+		kind, _ := r.Int("object_type")
+		if kind == objectProject || strings.EqualFold(r.Text("object_name"), o.pkg) {
+			types[assignment{int(kind), r.Text("parameter_name"), ""}.key()] = r.Text("data_type")
+		}
+	}
+	return types, nil
+}
+
+// parameterValue is text as JSON of the declared type: what is a number or a truth value there is one here. What does not
+// fit goes as text, for the masters to name. Server options declare none, so they are what they look like.
+func parameterValue(dataType, text string) any {
+	switch dataType {
+	case "String", "DateTime":
+		return text
+	case "Boolean":
+		switch strings.ToLower(text) {
+		case "true", "1":
+			return true
+		case "false", "0":
+			return false
+		}
+		return text
+	}
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err == nil && !dec.More() {
+		switch v := v.(type) {
+		case json.Number:
+			return v
+		case bool:
+			if dataType == "" {
+				return v
+			}
+		}
+	}
+	return text
+}

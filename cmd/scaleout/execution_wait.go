@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"scaleout/httpapi/client"
+)
+
+const (
+	firstPoll = 100 * time.Millisecond
+	lastPoll  = time.Second
+	// outage is how long waiting goes on while no master answers: an execution outlives its masters' absence, and the
+	// answer is worth waiting for.
+	outage = 2 * time.Minute
+)
+
+// await waits for an execution's end, shows how it goes, and returns its result as the command's.
+func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time.Duration) error {
+	ctx := cmd.Context()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	p := newProgress(cmd.ErrOrStderr(), id)
+	row, err := untilEnded(ctx, c, id, p)
+	p.end()
+	switch {
+	case err == nil:
+	case cmd.Context().Err() != nil:
+		return fmt.Errorf("interrupted; execution %d goes on: 'scaleout execution wait %d' waits again", id, id)
+	case ctx.Err() != nil:
+		return &statusError{exitTimedOut, fmt.Errorf("execution %d has not ended within %v and goes on: 'scaleout execution wait %d' waits again, 'scaleout execution why %d' explains", id, timeout, id, id)}
+	default:
+		return friendly(err)
+	}
+	status, _ := row.Int("status")
+	if err := a.object(cmd, []pair{
+		{"execution_id", id}, {"status", statusName(status)}, {"took", took(row)},
+		{"machine", row["machine_name"]}, {"attempts", row["executed_count"]},
+	}); err != nil {
+		return err
+	}
+	code := resultCode(status)
+	if code == exitFailed {
+		for _, m := range lastErrors(cmd.Context(), c, id, 5) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "  "+m.Text("message"))
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "'scaleout execution why %d' says more, 'scaleout execution logs %d' all.\n", id, id)
+	}
+	if code != exitOK {
+		return &statusError{code: code}
+	}
+	return nil
+}
+
+// resultCode is the exit code of an ended execution.
+func resultCode(status int64) int {
+	switch status {
+	case 7, 9:
+		return exitOK
+	case 3:
+		return exitCanceled
+	}
+	return exitFailed
+}
+
+// untilEnded polls the execution until it has ended, across changes of leader.
+func untilEnded(ctx context.Context, c *client.Client, id int64, p *progress) (client.Row, error) {
+	pause, lastAnswer, pendingSince := firstPoll, time.Now(), time.Time{}
+	for {
+		row, err := execution(ctx, c, id)
+		switch {
+		case err == nil:
+			lastAnswer = time.Now()
+			status, _ := row.Int("status")
+			if ended(status) {
+				p.show(row, "")
+				return row, nil
+			}
+			reason := ""
+			if status == 5 {
+				if pendingSince.IsZero() {
+					pendingSince = time.Now()
+				}
+				if time.Since(pendingSince) > time.Second {
+					reason = pendingReason(ctx, c, id)
+				}
+			}
+			p.show(row, reason)
+		case ctx.Err() != nil:
+			return nil, err
+		case errors.Is(err, client.ErrNoLeader) || errors.Is(err, client.ErrUnreachable):
+			if time.Since(lastAnswer) > outage {
+				return nil, err
+			}
+			p.say("no leader answers; trying on")
+		default:
+			return nil, err
+		}
+		if err := sleep(ctx, pause+rand.N(pause/2)); err != nil {
+			return nil, err
+		}
+		pause = min(pause*3/2, lastPoll)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// pendingReason is why the execution waits, "" when that is not known.
+func pendingReason(ctx context.Context, c *client.Client, id int64) string {
+	page, err := c.View(ctx, "tasks", client.Query{Equal: map[string]any{"execution_id": id, "status": "pending"}})
+	if err != nil || len(page.Rows) == 0 {
+		return ""
+	}
+	return page.Rows[0].Text("reason_text")
+}
+
+// progress tells how an execution goes: on a terminal one line that changes, elsewhere a line for each change.
+type progress struct {
+	w     io.Writer
+	id    int64
+	live  bool
+	since time.Time
+	last  string
+	turn  int
+}
+
+func newProgress(w io.Writer, id int64) *progress {
+	f, ok := w.(*os.File)
+	return &progress{w: w, id: id, live: ok && term.IsTerminal(int(f.Fd())), since: time.Now()}
+}
+
+func (p *progress) show(row client.Row, reason string) {
+	status, _ := row.Int("status")
+	text := statusName(status)
+	if machine := row.Text("machine_name"); machine != "" && (status == 2 || status == 8) {
+		text += " on " + machine
+	}
+	if n, _ := row.Int("executed_count"); n > 1 {
+		text += fmt.Sprintf(", attempt %d", n)
+	}
+	if reason != "" {
+		text += ": " + reason
+	}
+	p.say(text)
+}
+
+func (p *progress) say(text string) {
+	if p.live {
+		p.turn++
+		fmt.Fprintf(p.w, "\r\x1b[K%c execution %d %s  %s", `|/-\`[p.turn%4], p.id, text, time.Since(p.since).Round(time.Second))
+		return
+	}
+	if text != p.last {
+		p.last = text
+		fmt.Fprintf(p.w, "%s execution %d %s\n", time.Now().Format(time.TimeOnly), p.id, text)
+	}
+}
+
+// end clears the line.
+func (p *progress) end() {
+	if p.live {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}

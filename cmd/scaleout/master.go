@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/cluster/pki"
+	"scaleout/cmd/master"
+	"scaleout/cmd/scaleout/settings"
+)
+
+func (a *app) masterCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "master", Short: "A master: run one, show its log"}
+	cmd.AddCommand(a.masterStart(), a.masterLog())
+	return cmd
+}
+
+// masterPatience is how long a master without its dev process may take to stop in order.
+const masterPatience = 10 * time.Second
+
+func (a *app) masterStart() *cobra.Command {
+	var m settings.Master
+	var file string
+	set := settings.NewMaster(&m)
+	cmd := &cobra.Command{
+		Use: "start", Short: "Run a master", Args: cobra.NoArgs,
+		Long: `Run a master until SIGTERM or Ctrl-C; it then hands leadership over and stops in order. A second signal ends it at once.
+
+Each setting comes from its flag, else from the environment (SCALEOUT_MASTER_PORT_NUMBER), else from the file, else from
+its default. 'scaleout config check FILE' explains a file.
+
+Exit codes: 0 stopped, 1 error, 2 usage, 75 the disk stands still (start it again), 78 the log holds an entry that this
+version does not know (install a newer one).`,
+		Example: `  scaleout master start --config MasterSettings.config
+  scaleout master start --config MasterSettings.config --port-number 9391 --timing-profile wan`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := set.Load(file, os.LookupEnv); err != nil {
+				return settingsError(err)
+			}
+			name := masterName(m)
+			folder, err := serviceFolder(m.LogFolder, "Master")
+			if err != nil {
+				return err
+			}
+			log, closer, err := a.serviceLog(cmd.ErrOrStderr(), folder, name)
+			if err != nil {
+				return err
+			}
+			defer closer.Close()
+			ctx := cmd.Context()
+			if leashed() {
+				ctx = onLeash(ctx, cmd.InOrStdin(), func() { exitAfter(masterPatience, exitError) })
+			}
+			log.Info("scaleout master starts", "version", version, "node", name, "pid", os.Getpid(), "data", m.DataDirectory)
+			sayWithoutEffect(log, set)
+			cfg := masterConfig(m)
+			cfg.Logger = log
+			cfg.Exit = func(code int) {
+				closer.Close()
+				os.Exit(code)
+			}
+			if err := runMaster(ctx, cfg); err != nil {
+				log.Error("scaleout master ends", "err", err)
+				return err
+			}
+			log.Info("scaleout master has stopped")
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "settings file, such as MasterSettings.config")
+	set.Flags(cmd.Flags())
+	return cmd
+}
+
+func runMaster(ctx context.Context, cfg master.Config) error {
+	m, err := master.New(cfg)
+	if err != nil {
+		return err
+	}
+	return m.Run(ctx)
+}
+
+// masterConfig maps the settings file to a master's configuration.
+func masterConfig(m settings.Master) master.Config {
+	return master.Config{
+		Name: m.NodeName, DataDirectory: m.DataDirectory,
+		BindAddress: m.BindAddress, Port: m.PortNumber, GossipPort: m.GossipPort, AdvertiseAddress: m.AdvertiseAddress,
+		RetryJoin: m.RetryJoin, BootstrapExpect: m.BootstrapExpect,
+		Files:         pki.Files{CA: m.CACertFile, Cert: m.CertFile, Key: m.KeyFile},
+		GossipKeyFile: m.GossipKeyFile, KeyRingFile: m.KeyRingFile, Thumbprint: m.SSLCertThumbprint,
+		InstanceName: m.InstanceName, Timing: m.TimingProfile,
+		Heartbeat: time.Duration(m.MasterHeartbeatIntervalInMs), Expiry: time.Duration(m.DealWithExpiredTasksIntervalInMs),
+		Cleanup: time.Duration(m.CleanupCompletedJobsIntervalInMs), RetryDelay: time.Duration(m.RetryDelayInMs),
+		MaxProjectBytes: int64(m.MaxProjectBytes), MetricsOpen: m.MetricsOpen, Version: version,
+	}
+}
+
+// masterName is NodeName, else the certificate's name: a broken certificate must not keep its own error out of the log.
+func masterName(m settings.Master) string {
+	if m.NodeName != "" {
+		return m.NodeName
+	}
+	if name := certificateName(m.CertFile); name != "" {
+		return name
+	}
+	return "master"
+}
+
+// certificateName is the name in a certificate file, "" when it cannot be read.
+func certificateName(file string) string {
+	leaf, err := readCertificate(file)
+	if err != nil {
+		return ""
+	}
+	id, err := pki.IdentityOf(leaf)
+	if err != nil {
+		return ""
+	}
+	return id.Name
+}
+
+// readCertificate reads the first certificate of a PEM file, without judging it.
+func readCertificate(file string) (*x509.Certificate, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no PEM block", file)
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+// sayWithoutEffect says once which settings of old files do nothing here.
+func sayWithoutEffect(log *slog.Logger, set *settings.Set) {
+	for _, s := range set.Settings() {
+		if s.Origin != "default" && strings.HasPrefix(s.Doc, "accepted for old files") {
+			log.Info("a setting is accepted and has no effect", "setting", s.Key, "value", s.Value)
+		}
+	}
+}
+
+// settingsError puts each problem on a line of its own.
+func settingsError(err error) error {
+	var problems settings.Problems
+	if errors.As(err, &problems) && len(problems) > 1 {
+		return fmt.Errorf("%d problems in the settings:\n%w", len(problems), err)
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"gopkg.in/natefinch/lumberjack.v2"
+)
+
+// applicationData is the service account's folder for data of applications, as the system has it.
+func applicationData(goos string, getenv func(string) string) (string, error) {
+	// Under systemd the account may have no home at all.
+	if dirs := getenv("STATE_DIRECTORY"); dirs != "" && goos == "linux" {
+		first, _, _ := strings.Cut(dirs, ":")
+		return first, nil
+	}
+	home := func(below ...string) (string, error) {
+		h := getenv("HOME")
+		if h == "" {
+			return "", errors.New("HOME is not set: name the folders in the settings LogFolder and TasksRootFolder")
+		}
+		return filepath.Join(append([]string{h}, below...)...), nil
+	}
+	switch goos {
+	case "windows":
+		if dir := getenv("LOCALAPPDATA"); dir != "" {
+			return dir, nil
+		}
+		return "", errors.New("LOCALAPPDATA is not set: name the folders in the settings LogFolder and TasksRootFolder")
+	case "darwin":
+		return home("Library", "Application Support")
+	}
+	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	return home(".local", "share")
+}
+
+// serviceFolder is given, or the default folder for "Master", "Agent" or "Tasks".
+func serviceFolder(given, part string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	base, err := applicationData(runtime.GOOS, os.Getenv)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(base, "SSIS", "Cluster", part), nil
+}
+
+// fileName makes a node's name fit for a file.
+func fileName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || strings.ContainsRune(`/\:*?"<>|`, r) {
+			return '_'
+		}
+		return r
+	}, name)
+}
+
+// Rotation of a service log.
+const (
+	logMegabytes = 20
+	logBackups   = 5
+)
+
+// serviceLog opens <folder>/<name>.log, which holds what stderr holds. Close it last.
+func (a *app) serviceLog(stderr io.Writer, folder, name string) (*slog.Logger, io.Closer, error) {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		return nil, nil, fmt.Errorf("LogFolder: %w", err)
+	}
+	path := filepath.Join(folder, fileName(name)+".log")
+	// Opened here first: the log itself would swallow the error.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, nil, fmt.Errorf("service log: %w", err)
+	}
+	if runtime.GOOS != "windows" {
+		// An open file cannot be renamed on Windows, and rotation renames.
+		_ = debug.SetCrashOutput(f, debug.CrashOptions{})
+	}
+	if err := f.Close(); err != nil {
+		return nil, nil, fmt.Errorf("service log: %w", err)
+	}
+	file := &lumberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logBackups}
+	var w io.Writer = file
+	if !leashed() {
+		w = io.MultiWriter(stderr, file)
+	}
+	level := slog.LevelInfo
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), file, nil
+}
+
+// leashVariable marks a child of the dev process: its standard input is a leash, and its stderr is for what comes
+// before and after the service log.
+const leashVariable = "SCALEOUT_LEASH"
+
+func leashed() bool { return os.Getenv(leashVariable) != "" }
+
+// What the holder of a leash writes. Its end, however it comes, means that the holder is gone: all must go.
+const (
+	leashStop = "stop" // as a first SIGTERM
+	leashKill = "kill" // as a second
+)
+
+// onLeash returns a context that ends when the holder of the other end of in says stop or is gone; kill is called, once,
+// when it says kill or is gone. A pipe does this on every system and survives every way in which a holder can die.
+func onLeash(ctx context.Context, in io.Reader, kill func()) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		lines := bufio.NewScanner(in)
+		for lines.Scan() {
+			switch lines.Text() {
+			case leashStop:
+				cancel()
+			case leashKill:
+				cancel()
+				kill()
+				return
+			}
+		}
+		cancel()
+		kill()
+	}()
+	return ctx
+}
+
+// exitAfter ends the process when an orderly end takes too long.
+func exitAfter(d time.Duration, code int) { time.AfterFunc(d, func() { os.Exit(code) }) }

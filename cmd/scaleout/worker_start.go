@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/cluster/pki"
+	"scaleout/cmd/scaleout/settings"
+	"scaleout/cmd/worker"
+)
+
+// workerPatience is how long a worker without its dev process may take to kill its packages and leave.
+const workerPatience = 20 * time.Second
+
+func (a *app) workerStart() *cobra.Command {
+	var w settings.Worker
+	var file string
+	set := settings.NewWorker(&w)
+	cmd := &cobra.Command{
+		Use: "start", Short: "Run a worker", Args: cobra.NoArgs,
+		Long: `Run a worker. On SIGTERM or Ctrl-C it drains: what runs is finished and reported, nothing new is taken. A second signal
+kills what runs.
+
+Each setting comes from its flag, else from the environment (SCALEOUT_WORKER_MAX_TASK_COUNT), else from the file, else from
+its default. 'scaleout config check FILE' explains a file.`,
+		Example: `  scaleout worker start --config WorkerSettings.config
+  scaleout worker start --config WorkerSettings.config --max-task-count 4 --master-endpoint https://m1:8391,https://m2:8391`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := set.Load(file, os.LookupEnv); err != nil {
+				return settingsError(err)
+			}
+			return a.runWorker(cmd, w, set)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "settings file, such as WorkerSettings.config")
+	set.Flags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) runWorker(cmd *cobra.Command, s settings.Worker, set *settings.Set) error {
+	name := certificateName(s.CertFile)
+	if name == "" {
+		name = "worker"
+	}
+	folder, err := serviceFolder(s.LogFolder, "Agent")
+	if err != nil {
+		return err
+	}
+	log, closer, err := a.serviceLog(cmd.ErrOrStderr(), folder, name)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	log.Info("scaleout worker starts", "version", version, "name", name, "pid", os.Getpid(), "data", s.DataDirectory)
+	sayWithoutEffect(log, set)
+	err = func() error {
+		files := workerCredentials(s)
+		files.Logger = log
+		creds, err := pki.OpenCredentials(files)
+		if err != nil {
+			// The check is the same for both sides; only the setting's name differs.
+			return fmt.Errorf("%s", strings.ReplaceAll(err.Error(), "SSLCertThumbprint", "WorkerHttpsCertThumbprint"))
+		}
+		c, err := worker.Connect(strings.Join(s.MasterEndpoint, ","), creds, log)
+		if err != nil {
+			return err
+		}
+		cfg, err := workerConfig(s, name)
+		if err != nil {
+			return err
+		}
+		cfg.Masters, cfg.Logger = c, log
+		w, err := worker.New(cfg)
+		if err != nil {
+			return err
+		}
+		ctx, end := killable(cmd.Context(), cmd.InOrStdin(), w.Kill)
+		defer end()
+		return serve(ctx, w, creds)
+	}()
+	if err != nil {
+		log.Error("scaleout worker ends", "err", err)
+		return err
+	}
+	log.Info("scaleout worker has stopped")
+	return nil
+}
+
+// serve runs the worker, and watches its certificate files until the worker is done: draining needs them too.
+func serve(ctx context.Context, w *worker.Worker, creds *pki.Credentials) error {
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = creds.Run(watch) })
+	err := w.Run(ctx)
+	stop()
+	wg.Wait()
+	return err
+}
+
+// killable calls kill on the second signal after the one that ended ctx, or when the dev process says so or is gone.
+func killable(ctx context.Context, in io.Reader, kill func()) (context.Context, func()) {
+	if leashed() {
+		ctx = onLeash(ctx, in, func() {
+			exitAfter(workerPatience, exitError)
+			kill()
+		})
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-signals:
+				if n == 1 {
+					kill()
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+func workerCredentials(s settings.Worker) pki.CredentialsConfig {
+	return pki.CredentialsConfig{
+		Files:      pki.Files{CA: s.CACertFile, Cert: s.CertFile, Key: s.KeyFile},
+		Thumbprint: s.WorkerHttpsCertThumbprint, Pins: strings.Join(s.MasterHttpsCertThumbprint, ","),
+	}
+}
+
+// workerConfig maps the settings file to a worker's configuration; name is the certificate's.
+func workerConfig(s settings.Worker, name string) (worker.Config, error) {
+	tasks := s.TasksRootFolder
+	if tasks == "" {
+		root, err := serviceFolder("", "Tasks")
+		if err != nil {
+			return worker.Config{}, err
+		}
+		// Two workers of one account must not find each other's tasks: they would take them for their own.
+		tasks = filepath.Join(root, fileName(name))
+	}
+	return worker.Config{
+		DataDirectory: s.DataDirectory, AgentID: s.AgentId, DisplayName: s.DisplayName, Description: s.Description,
+		MaxTaskCount: s.MaxTaskCount, LeaseInterval: time.Duration(s.LeaseInterval), TaskHeartbeat: time.Duration(s.TaskHeartbeatInterval),
+		AgentHeartbeat: time.Duration(s.AgentHeartbeatInterval), ErrorTolerance: time.Duration(s.HeartbeatErrorTolerance),
+		TasksRootFolder: tasks, Runners: s.Runners, Version: version,
+	}, nil
+}
