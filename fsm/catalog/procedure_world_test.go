@@ -313,7 +313,7 @@ func (w *world) query(caller command.Caller, view string, r Request) []map[strin
 	}
 	r.Reader, r.Live, r.Messages, r.Caller, r.Server = w.state.Reader(), w.live, w, caller, w.config.Server
 	var all []map[string]any
-	for {
+	for range 1000 {
 		page, err := Select(context.Background(), v, r)
 		if err != nil {
 			w.t.Fatalf("%s: %v", view, err)
@@ -340,4 +340,6 @@ func (w *world) query(caller command.Caller, view string, r Request) []map[strin
 			return all
 		}
 	}
+	w.t.Fatalf("%s: the pages do not end", view)
+	return nil
 }

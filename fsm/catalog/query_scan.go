@@ -14,7 +14,8 @@ type scan struct {
 	equal []condition
 	after Row // sparse: only the order's columns are set; nil for the first page
 	size  int
-	read  int
+	seen  int // rows that the view yielded
+	read  int // those after the page before
 }
 
 type condition struct {
@@ -31,10 +32,10 @@ func (s *scan) matches(row Row) bool {
 	return true
 }
 
-// step counts a row that was read; it fails when the caller has gone.
+// step looks every so often whether the caller has gone.
 func (s *scan) step(ctx context.Context) error {
-	s.read++
-	if s.read%256 == 0 {
+	s.seen++
+	if s.seen%256 == 0 {
 		return ctx.Err()
 	}
 	return nil
@@ -44,7 +45,8 @@ func (s *scan) step(ctx context.Context) error {
 func (s *scan) walk(ctx context.Context) (rows []Row, last Row, err error) {
 	s.q.After = s.after
 	for row, err := range s.view.Rows(ctx, s.q) {
-		if err == nil {
+		hidden := err == errHidden
+		if err == nil || hidden {
 			err = s.step(ctx)
 		}
 		if err != nil {
@@ -53,7 +55,8 @@ func (s *scan) walk(ctx context.Context) (rows []Row, last Row, err error) {
 		if s.after != nil && s.order.compare(row, s.after) <= 0 {
 			continue
 		}
-		if s.matches(row) {
+		s.read++
+		if !hidden && s.matches(row) {
 			if len(rows) == s.size {
 				return rows, rows[len(rows)-1], nil
 			}
@@ -70,17 +73,18 @@ func (s *scan) walk(ctx context.Context) (rows []Row, last Row, err error) {
 func (s *scan) top(ctx context.Context) (rows []Row, last Row, err error) {
 	h := rowHeap{order: s.order}
 	for row, err := range s.view.Rows(ctx, s.q) {
-		if err == nil {
+		hidden := err == errHidden
+		if err == nil || hidden {
 			err = s.step(ctx)
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		if s.read > MaxScan {
+		if s.read++; s.read > MaxScan {
 			return nil, nil, refusal(CodeQueryTooBroad, "order: sorting %s by other columns than its key (%s) would read more than %d rows; filter more, or order by the key",
 				s.view.Name, s.view.Key[0], MaxScan)
 		}
-		if !s.matches(row) || s.after != nil && s.order.compare(row, s.after) <= 0 {
+		if hidden || !s.matches(row) || s.after != nil && s.order.compare(row, s.after) <= 0 {
 			continue
 		}
 		if len(h.rows) <= s.size {

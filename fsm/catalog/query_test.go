@@ -297,6 +297,42 @@ func TestScansAreBounded(t *testing.T) {
 	}
 }
 
+// What a caller may not see costs as much as what it sees, so it counts; and it is not shown.
+func TestHiddenRowsCount(t *testing.T) {
+	const n = MaxScan + 10
+	view := &View{
+		Name: "guarded", Key: []string{"id"}, Walks: always,
+		Columns: []Column{{Name: "id", Type: BigInt}, {Name: "text", Type: NVarChar(10)}},
+		Rows: func(_ context.Context, q *Query) iter.Seq2[Row, error] {
+			return func(yield func(Row, error) bool) {
+				from := int64(0)
+				if q.After != nil {
+					from = q.After[0].(int64)
+				}
+				for i := from; i < n; i++ {
+					row, err := Row{i, "seen"}, error(nil)
+					if i != 3 && i != n-1 {
+						row, err = Row{i}, errHidden
+					}
+					if !yield(row, err) {
+						return
+					}
+				}
+			}
+		},
+	}
+	r := Request{Caller: alice}
+	for _, want := range []int64{3, n - 1} {
+		page, err := Select(context.Background(), view, r)
+		if err != nil || len(page.Rows) != 1 || page.Rows[0][0] != want || (page.NextPageToken == "") != (want != 3) {
+			t.Fatalf("got %v, %q, %v; want row %d", page.Rows, page.NextPageToken, err, want)
+		}
+		r.PageToken = page.NextPageToken
+	}
+	_, err := Select(context.Background(), view, Request{Caller: alice, Order: "text"})
+	rejected(t, err, CodeQueryTooBroad)
+}
+
 func TestResultSetJSON(t *testing.T) {
 	set := ResultSet{Columns: []Column{{Name: "a", Type: BigInt}, {Name: `b"`, Type: SQLVariant, Nullable: true}},
 		Rows: []Row{{int64(math.MaxInt64), nil}, {int64(0), json.Number("1.5")}}}

@@ -2,7 +2,9 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -73,12 +75,21 @@ func sees(c command.Caller, owner string) bool {
 	return owner == c.Name && c.Kind == "user" || c.Is(command.RoleReader, command.RoleMonitor)
 }
 
+// errHidden stands beside a row that was read but is not shown, as its caller may not see it or nothing of it is left:
+// only the key's columns are set. So that what is not shown counts, too, and a walk can go on from there.
+var errHidden = errors.New("catalog: a row that is not shown")
+
 // rowsOf makes a view's function of a sequence and a function that turns an element into a row.
 func rowsOf[T any](list func(q *Query) iter.Seq[T], row func(q *Query, v T) Row) func(context.Context, *Query) iter.Seq2[Row, error] {
+	return visibleRowsOf(list, func(q *Query, v T) (Row, error) { return row(q, v), nil })
+}
+
+// visibleRowsOf is rowsOf for elements that may be hidden.
+func visibleRowsOf[T any](list func(q *Query) iter.Seq[T], row func(q *Query, v T) (Row, error)) func(context.Context, *Query) iter.Seq2[Row, error] {
 	return func(_ context.Context, q *Query) iter.Seq2[Row, error] {
 		return func(yield func(Row, error) bool) {
 			for v := range list(q) {
-				if !yield(row(q, v), nil) {
+				if !yield(row(q, v)) {
 					return
 				}
 			}
@@ -114,6 +125,14 @@ func walked[T any](seq iter.Seq[T], q *Query) iter.Seq[T] {
 	}
 }
 
+// lastPlace is a number behind all others in the direction of the walk, for the second column of a key.
+func lastPlace(q *Query) int64 {
+	if q.Descending {
+		return math.MinInt32
+	}
+	return math.MaxInt32
+}
+
 // equalInt is the filter's value of an integer column; ok is false without a filter or for IS NULL.
 func equalInt(q *Query, column string) (int64, bool) {
 	n, ok := q.Equal[column].(int64)
@@ -129,11 +148,13 @@ func orNull(s string) any {
 	return s
 }
 
+// timeOrNull is the instant in the seven decimals of its column: what a row shows must be what a filter and a page
+// token can say.
 func timeOrNull(t command.Time) any {
 	if t == 0 {
 		return nil
 	}
-	return t
+	return t - (t%100+100)%100
 }
 
 func guidOrNull(s string) any {

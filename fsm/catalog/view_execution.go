@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"context"
 	"iter"
 )
 
@@ -50,7 +49,10 @@ func executionsView() *View {
 			{Name: "executed_count", Type: Int, Doc: "how often it was granted to a worker"},
 		},
 		Walks: walksExecutions,
-		Rows: rowsOf(visibleExecutions, func(_ *Query, e *Execution) Row {
+		Rows: visibleRowsOf(func(q *Query) iter.Seq[*Execution] { return someExecutions(q, "execution_id") }, func(q *Query, e *Execution) (Row, error) {
+			if !sees(q.Caller, e.Caller) {
+				return Row{e.ID}, errHidden
+			}
 			machine, worker := lastWorker(e)
 			var reference any
 			if e.ReferenceID != nil {
@@ -59,7 +61,7 @@ func executionsView() *View {
 			return Row{e.ID, e.Folder, e.Project, e.Package, reference, nil, nil, nil, e.Version, nil, e.Caller, e.Use32Bit,
 				int64(OperationExecution), timeOrNull(e.Created), int64(ObjectProject), e.ProjectID, int64(e.Status),
 				timeOrNull(e.Started), timeOrNull(e.Ended), nil, e.Caller, nil, nil, orNull(e.StoppedBy), nil,
-				orNull(e.Server), machine, worker, nil, nil, nil, nil, nil, int64(e.Used())}
+				orNull(e.Server), machine, worker, nil, nil, nil, nil, nil, int64(e.Used())}, nil
 		}),
 	}
 }
@@ -81,17 +83,6 @@ func unsuccessful(s Status) bool { return s == Canceled || s == Failed || s == E
 func walksExecutions(q *Query) bool {
 	s, ok := equalInt(q, "status")
 	return !ok || !unsuccessful(Status(s))
-}
-
-// visibleExecutions are the executions that the filter may match and the caller may see.
-func visibleExecutions(q *Query) iter.Seq[*Execution] {
-	return func(yield func(*Execution) bool) {
-		for e := range someExecutions(q, "execution_id") {
-			if sees(q.Caller, e.Caller) && !yield(e) {
-				return
-			}
-		}
-	}
 }
 
 // someExecutions uses the best index for the filter; id is the name of the view's column that holds the execution.
@@ -141,17 +132,12 @@ func operationsView() *View {
 			{Name: "machine_name", Type: NVarChar(128), Nullable: true, Doc: "machine of the last attempt"},
 		},
 		Walks: walksExecutions,
-		Rows:  operationRows,
-	}
-}
-
-func operationRows(_ context.Context, q *Query) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		for o := range visibleOperations(q) {
-			if !yield(o.row(), nil) {
-				return
+		Rows: visibleRowsOf(someOperations, func(q *Query, o operation) (Row, error) {
+			if !sees(q.Caller, o.caller()) {
+				return Row{o.id()}, errHidden
 			}
-		}
+			return o.row(), nil
+		}),
 	}
 }
 
@@ -197,8 +183,8 @@ func (o operation) row() Row {
 		timeOrNull(p.Created), timeOrNull(p.Ended), nil, p.Caller, nil, nil, nil, nil, nil}
 }
 
-// visibleOperations merges executions and other operations, which share one sequence of ids.
-func visibleOperations(q *Query) iter.Seq[operation] {
+// someOperations merges executions and other operations, which share one sequence of ids.
+func someOperations(q *Query) iter.Seq[operation] {
 	executions, others := someExecutions(q, "operation_id"), q.View.Operations(q.Descending)
 	if id, ok := equalInt(q, "operation_id"); ok {
 		others = one(q.View.Operation(id))
@@ -212,20 +198,19 @@ func visibleOperations(q *Query) iter.Seq[operation] {
 		next, stop := iter.Pull(others)
 		defer stop()
 		other, more := next()
-		give := func(o operation) bool { return !sees(q.Caller, o.caller()) || yield(o) }
 		for e := range executions {
 			for more && (other.ID < e.ID) != q.Descending {
-				if !give(operation{other: other}) {
+				if !yield(operation{other: other}) {
 					return
 				}
 				other, more = next()
 			}
-			if !give(operation{execution: e}) {
+			if !yield(operation{execution: e}) {
 				return
 			}
 		}
 		for more {
-			if !give(operation{other: other}) {
+			if !yield(operation{other: other}) {
 				return
 			}
 			other, more = next()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 
 	"scaleout/fsm/command"
@@ -46,8 +47,15 @@ func messageRows(ctx context.Context, q *Query) iter.Seq2[Row, error] {
 			operations.After = Row{afterOperation}
 		}
 		open := segmentReader{source: q.Messages}
-		for o := range visibleOperations(&operations) {
-			for _, c := range chunksOf(q, o) {
+		for o := range someOperations(&operations) {
+			var chunks []chunk
+			if sees(q.Caller, o.caller()) {
+				chunks = chunksOf(q, o)
+			}
+			if len(chunks) == 0 && !yield(Row{lastMessage(q), o.id()}, errHidden) {
+				return
+			}
+			for _, c := range chunks {
 				if o.id() == afterOperation && c.passed(q.Descending, afterMessage) {
 					continue // spares opening a segment
 				}
@@ -98,6 +106,14 @@ func (c *chunk) passed(descending bool, after int64) bool {
 		return c.firstID() >= after
 	}
 	return c.firstID()+int64(c.count())-1 <= after
+}
+
+// lastMessage is an operation_message_id behind all others in the direction of the walk.
+func lastMessage(q *Query) int64 {
+	if q.Descending {
+		return 0
+	}
+	return math.MaxInt64
 }
 
 // chunksOf lists an operation's messages in the order of the walk.

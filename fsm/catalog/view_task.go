@@ -36,12 +36,15 @@ func tasksView() *View {
 func taskRows(_ context.Context, q *Query) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		for e := range taskExecutions(q) {
-			if !sees(q.Caller, e.Caller) {
-				continue
-			}
 			n := len(e.Attempts)
 			if e.Status == Pending {
 				n++
+			}
+			if n == 0 || !sees(q.Caller, e.Caller) {
+				if !yield(Row{e.ID, e.ID, lastPlace(q)}, errHidden) {
+					return
+				}
+				continue
 			}
 			for i := range n {
 				if q.Descending {

@@ -41,7 +41,17 @@ func valueRows(_ context.Context, q *Query) iter.Seq2[Row, error] {
 			last, _ := q.After[0].(int64)
 			executions.After = Row{last >> valueBits}
 		}
-		for e := range visibleExecutions(&executions) {
+		for e := range someExecutions(&executions, "execution_id") {
+			if !sees(q.Caller, e.Caller) {
+				last := e.ID << valueBits
+				if !q.Descending {
+					last |= 1<<valueBits - 1
+				}
+				if !yield(Row{last}, errHidden) {
+					return
+				}
+				continue
+			}
 			rows := executionValues(q.View, e)
 			if q.Descending {
 				slices.Reverse(rows)

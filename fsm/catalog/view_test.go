@@ -1,0 +1,435 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"scaleout/fsm/command"
+	"scaleout/fsm/segment"
+)
+
+// memory is what a leader remembers, fixed.
+type memory struct {
+	contact, until time.Time
+	reasons        map[int64]string
+}
+
+func (m memory) Reason(id int64) (string, string, bool) {
+	code, ok := m.reasons[id]
+	return code, "because " + code, ok
+}
+func (m memory) LastContact(string) (time.Time, bool)            { return m.contact, !m.contact.IsZero() }
+func (m memory) LeaseUntil(command.AttemptRef) (time.Time, bool) { return m.until, !m.until.IsZero() }
+
+func TestMasterViews(t *testing.T) {
+	w := newWorld(t)
+	for _, row := range w.query(someone, "master_properties", Request{}) {
+		if row["property_value"] != nil {
+			t.Errorf("before any heartbeat: %v", row)
+		}
+	}
+	at := command.At(time.Date(2024, 5, 1, 12, 0, 0, 123456700, time.UTC))
+	w.must(command.Caller{Kind: "master", Name: "m1"}, &command.Beat{Masters: []command.MasterBeat{
+		{ID: "n2", Name: "master-2", Address: "https://b:8391", Port: 8391, LastOnline: at},
+		{ID: "n1", Name: "master-1", Address: "https://a:8393", Machine: "a", IP: "10.0.0.1", Port: 8393, Thumbprint: "AB12", Version: "1.2", Level: 1, Instance: "PROD", Leader: true, LastOnline: at},
+	}})
+	var got []string
+	for _, row := range w.query(someone, "master_properties", Request{}) {
+		got = append(got, fmt.Sprint(row["property_name"], "=", row["property_value"]))
+	}
+	want := []string{"CLUSTER_LOGDB_SERVER=PROD", "LAST_ONLINE_TIME=2024-05-01T12:00:00.1234567Z", "MACHINE_IP=10.0.0.1", "MACHINE_NAME=a",
+		"MASTER_ADDRESS=https://a:8393", "MASTER_SERVICE_PORT=8393", "SSLCERT_THUMBPRINT=AB12"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	nodes := w.query(someone, "master_nodes", Request{Order: "-name"})
+	if len(nodes) != 2 || nodes[0]["node_id"] != "n2" || nodes[0]["is_leader"] != false || nodes[1]["is_leader"] != true || nodes[0]["machine_name"] != nil {
+		t.Errorf("nodes %v", nodes)
+	}
+	properties := map[any]any{}
+	for _, row := range w.query(alice, "catalog_properties", Request{}) {
+		properties[row["property_name"]] = row["property_value"]
+	}
+	for name, value := range map[string]string{"DEFAULT_EXECUTION_MODE": "1", "IS_SCALEOUT_ENABLED": "True", "RETENTION_WINDOW": "365", "MAX_PROJECT_VERSIONS": "10"} {
+		if properties[name] != value {
+			t.Errorf("%s is %v, want %s", name, properties[name], value)
+		}
+	}
+}
+
+func TestWorkerAgents(t *testing.T) {
+	w := newWorld(t)
+	w.register(workerOne, "m1")
+	w.register(workerTwo, "m2")
+	rows := w.query(bob, "worker_agents", Request{Filter: map[string]string{"workeragentid": strings.ToLower(workerOne)}})
+	if len(rows) != 1 || rows[0]["WorkerAgentId"] != workerOne || rows[0]["MachineName"] != "m1" || rows[0]["UserAccount"] != "svc" || rows[0]["Tags"] != nil {
+		t.Fatalf("got %v", rows)
+	}
+	stored := rows[0]["LastOnlineTime"]
+	later := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	w.live = memory{contact: later}
+	if rows = w.query(bob, "worker_agents", Request{Order: "-MachineName"}); rows[0]["MachineName"] != "m2" || rows[1]["LastOnlineTime"] != "2030-01-02T03:04:05.0000000Z" {
+		t.Fatalf("got %v, stored %v", rows, stored)
+	}
+	w.live = memory{contact: time.Unix(1, 0)}
+	if rows = w.query(bob, "worker_agents", Request{}); rows[0]["LastOnlineTime"] != stored {
+		t.Fatalf("the leader's older memory wins: %v", rows)
+	}
+}
+
+func TestProjectViews(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(project("nightly"))
+	w.deploy(project("weekly"))
+	w.deploy(project("nightly"))
+	folders := w.query(bob, "folders", Request{Filter: map[string]string{"name": "etl"}})
+	if len(folders) != 1 || folders[0]["name"] != "ETL" || folders[0]["created_by_name"] != "alice" || folders[0]["description"] != nil {
+		t.Fatalf("folders %v", folders)
+	}
+	projects := w.query(bob, "projects", Request{Filter: map[string]string{"folder_id": fmt.Sprint(folders[0]["folder_id"])}, Order: "name"})
+	if len(projects) != 2 || projects[0]["name"] != "nightly" || projects[0]["description"] != "nightly" || projects[0]["last_deployed_time"] == projects[0]["created_time"] {
+		t.Fatalf("projects %v", projects)
+	}
+	versions := w.query(bob, "object_versions", Request{Filter: map[string]string{"object_id": fmt.Sprint(projects[0]["project_id"])}})
+	if len(versions) != 2 || versions[1]["object_version_lsn"] != projects[0]["object_version_lsn"] || versions[0]["object_type"] != json.Number("20") {
+		t.Fatalf("versions %v", versions)
+	}
+	packages := w.query(bob, "packages", Request{Filter: map[string]string{"project_id": fmt.Sprint(projects[0]["project_id"])}})
+	if len(packages) != 2 || packages[0]["name"] != "Load.dtsx" || packages[0]["entry_point"] != true || packages[1]["entry_point"] != false ||
+		packages[0]["package_guid"] != "AAAAAAAA-0000-4000-8000-000000000002" || packages[0]["version_build"] != json.Number("3") {
+		t.Fatalf("packages %v", packages)
+	}
+	seen := map[any]bool{}
+	defaults := map[string]any{}
+	for _, row := range w.query(bob, "object_parameters", Request{}) {
+		if seen[row["parameter_id"]] {
+			t.Errorf("parameter_id %v stands twice", row["parameter_id"])
+		}
+		seen[row["parameter_id"]] = true
+		if row["project_id"] == projects[0]["project_id"] {
+			defaults[fmt.Sprint(row["object_type"], row["object_name"], ".", row["parameter_name"], " ", row["data_type"])] = row["design_default_value"]
+		}
+	}
+	want := map[string]any{
+		"20nightly.Server String": "db1", "20nightly.Secret String": nil, "20nightly.Batch Int32": json.Number("7"),
+		"20nightly.CM.db.ConnectionString String": "Data Source=.", "20nightly.CM.db.Password String": nil,
+		"30Load.dtsx.LoadDate DateTime": "1900-01-01T00:00:00", "30Load.dtsx.Ratio Decimal": json.Number("1.5"), "30Load.dtsx.Flag Boolean": true,
+		"30Load.dtsx.Level Byte": nil, "30Load.dtsx.Pin Int32": nil, "30Load.dtsx.Big UInt64": json.Number("18446744073709551615"),
+	}
+	if fmt.Sprint(defaults) != fmt.Sprint(want) {
+		t.Errorf("got\n %v, want\n %v", defaults, want)
+	}
+	some := w.query(bob, "object_parameters", Request{Filter: map[string]string{"design_default_value": "1.5", "project_id": "1"}})
+	if len(some) != 1 || some[0]["parameter_name"] != "Ratio" {
+		t.Errorf("filter on a sql_variant: %v", some)
+	}
+}
+
+func ids(rows []map[string]any, column string) string {
+	var list []string
+	for _, row := range rows {
+		list = append(list, fmt.Sprint(row[column]))
+	}
+	return strings.Join(list, " ")
+}
+
+func TestExecutionViews(t *testing.T) {
+	w := newWorld(t)
+	deployed := fmt.Sprint(w.deploy(project("nightly")).outputs["operation_id"]) // 1
+	w.register(workerOne, "m1")
+	created := w.create(bob, "") // 2
+	failed := w.started(carol)   // 3
+	w.grant(failed, 1, workerOne, "m1")
+	w.report(failed, 1, workerOne, "m1", command.Failed, 7)
+	done := w.started(bob) // 4
+	w.grant(done, 1, workerOne, "m1")
+	w.report(done, 1, workerOne, "m1", command.Succeeded, 0)
+	w.deploy(project("weekly"))                        // 5
+	running, pending := w.started(bob), w.started(bob) // 6 7
+	w.grant(running, 1, workerOne, "m1")
+	if deployed != "1" || created != 2 || pending != 7 {
+		t.Fatal("the ids are not what the test says")
+	}
+	query := func(caller command.Caller, view, order string, filter ...string) []map[string]any {
+		r := Request{Order: order, PageSize: 2, Filter: map[string]string{}}
+		for i := 0; i < len(filter); i += 2 {
+			r.Filter[filter[i]] = filter[i+1]
+		}
+		return w.query(caller, view, r)
+	}
+	for _, c := range []struct {
+		caller      command.Caller
+		view, order string
+		filter      []string
+		want        string
+	}{
+		{alice, "executions", "", nil, "2 3 4 6 7"},
+		{alice, "executions", "-execution_id", nil, "7 6 4 3 2"},
+		{alice, "executions", "created_time,-execution_id", nil, "2 3 4 6 7"},
+		{alice, "executions", "-created_time", nil, "7 6 4 3 2"},
+		{alice, "executions", "status,-execution_id", nil, "2 6 3 7 4"},
+		{alice, "executions", "", []string{"status", "4"}, "3"},
+		{alice, "executions", "-execution_id", []string{"status", "5"}, "7"},
+		{alice, "executions", "", []string{"status", "7"}, "4"},
+		{alice, "executions", "", []string{"execution_id", "4"}, "4"},
+		{alice, "executions", "", []string{"execution_id", "1"}, ""},
+		{alice, "executions", "-execution_id", []string{"object_id", "1"}, "7 6 4 3 2"},
+		{alice, "executions", "", []string{"object_id", "2"}, ""},
+		{alice, "executions", "-execution_id", []string{"folder_name", "etl", "project_name", "nightly"}, "7 6 4 3 2"},
+		{alice, "executions", "", []string{"worker_agent_id", workerOne}, "3 4 6"},
+		{alice, "executions", "", []string{"worker_agent_id", "null", "status", "5"}, "7"},
+		{bob, "executions", "", nil, "2 4 6 7"},
+		{carol, "executions", "", nil, "3"},
+		{carol, "executions", "", []string{"execution_id", "4"}, ""},
+		{rita, "executions", "", nil, "2 3 4 6 7"},
+		{alice, "operations", "", nil, "1 2 3 4 5 6 7"},
+		{alice, "operations", "-operation_id", nil, "7 6 5 4 3 2 1"},
+		{alice, "operations", "-created_time", []string{"operation_type", "101"}, "5 1"},
+		{alice, "operations", "", []string{"operation_type", "200"}, "2 3 4 6 7"},
+		{alice, "operations", "", []string{"operation_id", "5"}, "5"},
+		{alice, "operations", "", []string{"operation_id", "4"}, "4"},
+		{alice, "operations", "", []string{"status", "7"}, "1 4 5"},
+		{alice, "operations", "", []string{"status", "4"}, "3"},
+		{bob, "operations", "-operation_id", nil, "7 6 4 2"},
+		{alice, "tasks", "", nil, "3 4 6 7"},
+		{alice, "tasks", "-task_id", nil, "7 6 4 3"},
+		{alice, "tasks", "", []string{"status", "failed"}, "3"},
+		{alice, "tasks", "", []string{"execution_id", "6"}, "6"},
+		{carol, "tasks", "", nil, "3"},
+	} {
+		column := map[string]string{"executions": "execution_id", "operations": "operation_id", "tasks": "task_id"}[c.view]
+		if got := ids(query(c.caller, c.view, c.order, c.filter...), column); got != c.want {
+			t.Errorf("%s of %s by %q where %v: %s, want %s", c.view, c.caller, c.order, c.filter, got, c.want)
+		}
+	}
+	e := query(alice, "executions", "", "execution_id", "3")[0]
+	for column, want := range map[string]any{
+		"folder_name": "ETL", "project_name": "nightly", "package_name": "Load.dtsx", "executed_as_name": "carol", "operation_type": json.Number("200"),
+		"object_type": json.Number("20"), "status": json.Number("4"), "machine_name": "m1", "worker_agent_id": workerOne, "executed_count": json.Number("1"),
+		"reference_id": nil, "process_id": nil, "stopped_by_name": nil, "use32bitruntime": false,
+	} {
+		if e[column] != want {
+			t.Errorf("%s is %v, want %v", column, e[column], want)
+		}
+	}
+	if e["start_time"] == nil || e["end_time"] == nil || e["end_time"].(string) <= e["start_time"].(string) || e["start_time"].(string) <= e["created_time"].(string) {
+		t.Errorf("times %v, %v, %v", e["created_time"], e["start_time"], e["end_time"])
+	}
+	d := query(alice, "operations", "", "operation_id", "1")[0]
+	if d["object_name"] != "nightly" || d["caller_name"] != "alice" || d["status"] != json.Number("7") {
+		t.Errorf("deploy %v", d)
+	}
+}
+
+func TestTasksView(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(project("nightly"))
+	w.register(workerOne, "m1")
+	id := w.create(bob, "")
+	w.ok(bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
+	w.ok(bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
+	w.live = memory{reasons: map[int64]string{id: "workers_busy"}, until: time.Date(2024, 5, 1, 13, 0, 0, 0, time.UTC)}
+	see := func(order string) string {
+		var list []string
+		for _, r := range w.query(alice, "tasks", Request{Order: order}) {
+			list = append(list, fmt.Sprintf("%v %v %v %v %v lease=%v %v", r["attempt"], r["status"], r["machine"], r["outcome"], r["exit_code"], r["lease_until"] != nil, r["reason"]))
+		}
+		return strings.Join(list, "; ")
+	}
+	expect := func(order, want string) {
+		t.Helper()
+		if got := see(order); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+	expect("", "1 pending <nil> <nil> <nil> lease=false workers_busy")
+	w.grant(id, 1, workerOne, "m1")
+	expect("", "1 running m1 <nil> <nil> lease=true workers_busy")
+	w.report(id, 1, workerOne, "m1", command.Failed, 9)
+	expect("", "1 failed m1 failed 9 lease=false <nil>; 2 pending <nil> <nil> <nil> lease=false workers_busy")
+	expect("-task_id,-attempt", "2 pending <nil> <nil> <nil> lease=false workers_busy; 1 failed m1 failed 9 lease=false <nil>")
+	w.grant(id, 2, workerOne, "m1")
+	w.report(id, 2, workerOne, "m1", command.Returned, 0)
+	w.grant(id, 3, workerOne, "m1")
+	w.must(alice, &command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 3}, Worker: workerOne, Instance: "m1-1"}}})
+	w.grant(id, 4, workerOne, "m1")
+	w.ok(bob, "stop_operation", `{"operation_id":%d}`, id)
+	w.live = nil
+	expect("", "1 failed m1 failed 9 lease=false <nil>; 2 returned m1 returned <nil> lease=false <nil>; 3 lost m1 lost <nil> lease=false <nil>; 4 stopping m1 <nil> <nil> lease=false <nil>")
+	if n := w.query(alice, "executions", Request{})[0]["executed_count"]; n != json.Number("3") {
+		t.Errorf("executed_count %v: an attempt that was handed back does not count", n)
+	}
+	w.report(id, 4, workerOne, "m1", command.Canceled, 1)
+	// Cleanup takes the task; the execution stays.
+	w.must(alice, &command.Cleanup{EndedTasks: w.now.Add(time.Hour), Limit: 100})
+	if n := len(w.query(alice, "tasks", Request{Filter: map[string]string{"task_id": fmt.Sprint(id)}})); n != 0 {
+		t.Errorf("%d attempts after cleanup", n)
+	}
+	if n := len(w.query(alice, "executions", Request{Filter: map[string]string{"execution_id": fmt.Sprint(id)}})); n != 1 {
+		t.Error("cleanup of tasks took the execution")
+	}
+}
+
+func TestExecutionParameterValues(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(project("nightly"))
+	first, second := w.create(bob, ""), w.create(carol, "")
+	w.ok(bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"batch","parameter_value":3}`, first)
+	w.ok(bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":50,"parameter_name":"LOGGING_LEVEL","parameter_value":0}`, first)
+	var got []string
+	for _, r := range w.query(bob, "execution_parameter_values", Request{PageSize: 4, Filter: map[string]string{"execution_id": fmt.Sprint(first)}}) {
+		got = append(got, fmt.Sprint(r["object_type"], " ", r["parameter_name"], " ", r["parameter_data_type"], " ", r["parameter_value"],
+			flag(r, "sensitive"), flag(r, "required"), flag(r, "value_set"), flag(r, "runtime_override")))
+	}
+	want := []string{
+		"50 CALLER_INFO String <nil>", "50 CUSTOMIZED_LOGGING_LEVEL String <nil>", "50 DUMP_EVENT_CODE String <nil>",
+		"50 DUMP_ON_ERROR Boolean false value_set", "50 DUMP_ON_EVENT Boolean false value_set", "50 LOGGING_LEVEL Int32 0 value_set runtime_override",
+		"50 SYNCHRONIZED Boolean false value_set",
+		"20 Server String db1 value_set", "20 Secret String <nil> sensitive value_set", "20 Batch Int32 3 required value_set runtime_override",
+		"20 CM.db.ConnectionString String Data Source=. value_set", "20 CM.db.Password String <nil> sensitive",
+		"30 LoadDate DateTime 1900-01-01T00:00:00 value_set", "30 Ratio Decimal 1.5 value_set", "30 Flag Boolean true value_set", "30 Level Byte <nil>",
+		"30 Pin Int32 <nil> sensitive", "30 Big UInt64 18446744073709551615 value_set",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n %s\nwant\n %s", strings.Join(got, "\n "), strings.Join(want, "\n "))
+	}
+	n := len(want)
+	all := w.query(alice, "execution_parameter_values", Request{PageSize: 5, Order: "-execution_parameter_id"})
+	if len(all) != 2*n || all[0]["execution_id"] != json.Number(fmt.Sprint(second)) || all[n]["execution_id"] != json.Number(fmt.Sprint(first)) {
+		t.Errorf("%d values of two executions", len(all))
+	}
+	for i := 1; i < len(all); i++ {
+		a, _ := all[i-1]["execution_parameter_id"].(json.Number).Int64()
+		b, _ := all[i]["execution_parameter_id"].(json.Number).Int64()
+		if a <= b {
+			t.Fatalf("the ids %d and %d do not fall", a, b)
+		}
+	}
+	if batch := w.query(carol, "execution_parameter_values", Request{Filter: map[string]string{"parameter_name": "Batch"}}); len(batch) != 1 || batch[0]["value_set"] != false || batch[0]["parameter_value"] != nil {
+		t.Errorf("the design default of a required parameter counts as a value: %v", batch)
+	}
+}
+
+func flag(r map[string]any, name string) string {
+	if r[name] == true {
+		return " " + name
+	}
+	return ""
+}
+
+func TestOperationMessages(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(project("nightly"))
+	w.register(workerOne, "m1")
+	first, second := w.started(bob), w.started(carol)
+	w.grant(first, 1, workerOne, "m1")
+	w.grant(second, 1, workerOne, "m1")
+	lines := func(from, n int) []segment.Message {
+		var list []segment.Message
+		for i := range n {
+			list = append(list, segment.Message{Time: int64(w.now) + int64(i), Type: MessageInformation, SourceType: SourceExternalProcess, Text: fmt.Sprint("line ", from+i)})
+		}
+		return list
+	}
+	w.output(workerOne, segment.Part{TaskID: first, Attempt: 1, Messages: lines(0, 3)}, segment.Part{TaskID: second, Attempt: 1, Messages: lines(0, 2)})
+	w.output(workerOne, segment.Part{TaskID: first, Attempt: 1, FirstSeq: 1, Messages: lines(1, 4)}) // 1 and 2 are there already
+	w.report(first, 1, workerOne, "m1", command.Failed, 3)
+	read := func(caller command.Caller, order string, filter map[string]string) (texts []string) {
+		for _, r := range w.query(caller, "operation_messages", Request{PageSize: 2, Order: order, Filter: filter}) {
+			texts = append(texts, r["message"].(string))
+		}
+		return texts
+	}
+	of := map[string]string{"operation_id": fmt.Sprint(first)}
+	want := []string{"line 0", "line 1", "line 2", "line 3", "line 4", fmt.Sprintf("Attempt 1 on worker %s (\"m1\") failed with exit code 3.", workerOne)}
+	if got := read(bob, "", of); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	slices.Reverse(want)
+	if got := read(bob, "-operation_message_id", of); !slices.Equal(got, want) {
+		t.Errorf("backwards: %q", got)
+	}
+	if got := read(bob, "message_time", of); len(got) != 6 {
+		t.Errorf("by time: %q", got)
+	}
+	if got := read(bob, "", nil); len(got) != 6 {
+		t.Errorf("bob sees messages of others: %q", got)
+	}
+	if got := read(rita, "", nil); len(got) != 1+6+2 { // the deploy's note, too
+		t.Errorf("a log reader sees %q", got)
+	}
+	if got := read(rita, "-operation_id,-operation_message_id", map[string]string{"message_source_type": "20"}); strings.Join(got, " ") != "line 1 line 0 line 4 line 3 line 2 line 1 line 0" {
+		t.Errorf("all output backwards: %q", got)
+	}
+	if got := read(bob, "", map[string]string{"operation_id": fmt.Sprint(first), "message_type": "120"}); len(got) != 1 {
+		t.Errorf("errors: %q", got)
+	}
+	seen := map[any]bool{}
+	for _, r := range w.query(alice, "operation_messages", Request{}) {
+		if seen[r["operation_message_id"]] {
+			t.Errorf("operation_message_id %v stands twice", r["operation_message_id"])
+		}
+		seen[r["operation_message_id"]] = true
+	}
+}
+
+// A page opens the segments that it shows, no others; what cannot be read is an error, not a gap.
+func TestMessagesOpenFewSegments(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(project("nightly"))
+	w.register(workerOne, "m1")
+	id := w.started(bob)
+	w.grant(id, 1, workerOne, "m1")
+	for i := range 20 {
+		w.output(workerOne, segment.Part{TaskID: id, Attempt: 1, FirstSeq: int64(i), Messages: []segment.Message{{Text: fmt.Sprint("line ", i)}}})
+	}
+	opened := 0
+	v, _ := ViewNamed("operation_messages")
+	r := Request{Reader: w.state.Reader(), Caller: bob, PageSize: 5, Filter: map[string]string{"operation_id": fmt.Sprint(id)},
+		Messages: counting{w, &opened}}
+	var texts []string
+	for {
+		opened = 0
+		page, err := Select(context.Background(), v, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if opened > 6 {
+			t.Fatalf("a page of 5 messages opened %d segments", opened)
+		}
+		for _, row := range page.Rows {
+			texts = append(texts, row[5].(string))
+		}
+		if r.PageToken = page.NextPageToken; r.PageToken == "" {
+			break
+		}
+	}
+	if len(texts) != 20 || texts[19] != "line 19" {
+		t.Fatalf("got %q", texts)
+	}
+	clear(w.blobs)
+	r.PageToken = ""
+	if _, err := Select(context.Background(), v, r); err == nil || !strings.Contains(err.Error(), fmt.Sprint("messages of operation ", id)) {
+		t.Fatalf("a missing segment gives %v", err)
+	}
+	r.Messages = nil
+	if _, err := Select(context.Background(), v, r); err == nil {
+		t.Fatal("no reader of segments gives no error")
+	}
+}
+
+type counting struct {
+	MessageSource
+	opened *int
+}
+
+func (c counting) OpenSegment(ctx context.Context, digest string) (io.ReadCloser, error) {
+	*c.opened++
+	return c.MessageSource.OpenSegment(ctx, digest)
+}
