@@ -1,0 +1,173 @@
+package testcluster_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "scaleout/"
+
+// mayImport is the plan of the house: which rooms of this module a room may import. A pattern that ends in "/..." takes
+// the room and all rooms in it. What is not listed is forbidden.
+var mayImport = map[string][]string{
+	"fsm/command":           {},
+	"fsm/segment":           {},
+	"fsm/ispac":             {},
+	"store":                 {},
+	"httpapi/wire":          {},
+	"cluster/transport":     {},
+	"cluster/pki":           {},
+	"cluster/gossip":        {},
+	"cluster/leader":        {},
+	"cluster/blobs":         {},
+	"cmd/worker/guard":      {},
+	"cmd/worker/spool":      {},
+	"cmd/scaleout/settings": {},
+	"fsm/catalog":           {"fsm/command", "fsm/segment", "fsm/ispac"},
+	"fsm":                   {"fsm/catalog", "fsm/command"},
+	"cluster/duty":          {"fsm", "fsm/catalog", "fsm/command"},
+	"cluster/dispatch":      {"fsm", "fsm/catalog", "fsm/command"},
+	"cluster/messages":      {"fsm/command", "fsm/segment"},
+	"cluster":               {"cluster/...", "fsm", "fsm/catalog", "fsm/command", "store"},
+	"httpapi/client":        {"httpapi/wire"},
+	"httpapi/forward":       {"httpapi/wire"},
+	"httpapi":               {"fsm", "fsm/catalog", "fsm/command", "httpapi/wire", "httpapi/forward"},
+	"cmd/worker":            {"httpapi/client", "httpapi/wire", "cluster/transport", "cluster/pki", "fsm/ispac", "cmd/worker/..."},
+	"cmd/worker/runner":     {"httpapi/client", "httpapi/wire", "cluster/transport", "cluster/pki", "fsm/ispac", "cmd/worker/..."},
+	"cmd/master":            {"cluster/...", "fsm/...", "httpapi/...", "store"},
+	"cmd/scaleout":          {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/..."},
+	"testcluster":           {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/master/...", "cmd/worker/..."},
+}
+
+type pkg struct {
+	ImportPath string
+	Dir        string
+	Imports    []string
+	GoFiles    []string
+}
+
+// rooms lists the packages of the module for one operating system.
+func rooms(t *testing.T, goos string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Imports,GoFiles", module+"...")
+	cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestRoomsImportOnlyWhatThePlanAllows(t *testing.T) {
+	for _, goos := range []string{"linux", "windows", "darwin"} {
+		for _, p := range rooms(t, goos) {
+			room := strings.TrimPrefix(p.ImportPath, module)
+			if len(p.GoFiles) == 0 {
+				continue
+			}
+			allowed, planned := mayImport[room]
+			if !planned {
+				t.Errorf("%s is not in the plan of the house", room)
+				continue
+			}
+			for _, imp := range p.Imports {
+				inside, ok := strings.CutPrefix(imp, module)
+				if ok && !slices.ContainsFunc(allowed, func(a string) bool { return covers(a, inside) }) {
+					t.Errorf("%s imports %s (%s); the plan allows %v", room, inside, goos, allowed)
+				}
+			}
+		}
+	}
+}
+
+func covers(pattern, room string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return room == prefix || strings.HasPrefix(room, prefix+"/")
+	}
+	return pattern == room
+}
+
+// Nothing in the state machine may depend on where or when it runs: the same log must make the same state on every
+// node and in every year.
+func TestStateMachineIsPure(t *testing.T) {
+	banned := []string{"os", "net", "math/rand", "math/rand/v2", "crypto/rand", "os/exec", "net/http", "syscall", "runtime"}
+	clock := []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+	root := "../fsm"
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if slices.Contains(banned, name) || strings.HasPrefix(name, "net/") {
+				t.Errorf("%s imports %s", files.Position(spec.Pos()), name)
+			}
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clock, sel.Sel.Name) {
+				t.Errorf("%s reads the clock: time.%s", files.Position(sel.Pos()), sel.Sel.Name)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file that has grown beyond what a reader holds in mind is two files.
+func TestFilesStayReadable(t *testing.T) {
+	const most = 500
+	for _, p := range rooms(t, "linux") {
+		for _, name := range p.GoFiles {
+			path := filepath.Join(p.Dir, name)
+			if n := lines(t, path); n > most {
+				t.Errorf("%s has %d lines, more than %d", path, n, most)
+			}
+		}
+	}
+}
+
+func lines(t *testing.T, path string) int {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Count(raw, []byte("\n"))
+}

@@ -1,0 +1,167 @@
+package testcluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+)
+
+// Eventually waits until the condition holds, looking often, and fails the test after the limit.
+func (c *Cluster) Eventually(what string, limit time.Duration, ok func() bool) {
+	c.tb.Helper()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			c.tb.Fatalf("waited %v in vain: %s", limit, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// Leader waits until a master leads and is ready, by the word of a majority, and returns its index.
+func (c *Cluster) Leader() int {
+	c.tb.Helper()
+	leader := -1
+	c.Eventually("a leader", 30*time.Second, func() bool {
+		votes := map[string]int{}
+		for _, nd := range c.all() {
+			if !nd.running() {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(c.tb.Context(), time.Second)
+			l, err := c.Client(nd.i).Leader(ctx)
+			cancel()
+			if err == nil {
+				votes[l.Name]++
+			}
+		}
+		for _, nd := range c.all() {
+			if votes[nd.name] > len(c.all())/2 || votes[nd.name] > 0 && votes[nd.name] == len(votes) && len(votes) == 1 {
+				leader = nd.i
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+// Others are the indices of all masters but one.
+func (c *Cluster) Others(i int) []int {
+	var out []int
+	for _, nd := range c.all() {
+		if nd.i != i {
+			out = append(out, nd.i)
+		}
+	}
+	return out
+}
+
+// WaitHashes waits until all running masters have applied the same entry and compares their states there.
+func (c *Cluster) WaitHashes() {
+	c.tb.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		problem := c.compareHashes()
+		if problem == "" {
+			return
+		}
+		if time.Now().After(deadline) || strings.HasPrefix(problem, "DIFFERENT") {
+			c.tb.Errorf("state hashes: %s", problem)
+			return
+		}
+	}
+}
+
+// compareHashes asks all masters for the hash at one index, a little ahead, and lets harmless commands carry the log
+// there.
+func (c *Cluster) compareHashes() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	admin := c.Admin()
+	status, err := admin.Cluster(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	members := map[string]bool{}
+	for _, m := range status.Members {
+		if m.Role != wire.RoleVoter && m.Role != wire.RoleNonvoter {
+			continue
+		}
+		members[m.Name] = true
+	}
+	target := status.Index + 3
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	hashes := map[string][]string{}
+	var problems []string
+	for _, nd := range c.all() {
+		if !nd.running() || !members[nd.name] {
+			continue
+		}
+		group.Go(func() {
+			h, err := c.Client(nd.i).StateHash(ctx, target)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				problems = append(problems, fmt.Sprintf("%s: %v", nd.name, err))
+				return
+			}
+			hashes[h.Hash] = append(hashes[h.Hash], nd.name)
+		})
+	}
+	done := make(chan struct{})
+	go func() { group.Wait(); close(done) }()
+	// An idle cluster writes one entry a second; these need not wait for it.
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		case <-tick.C:
+			if _, err := admin.Call(ctx, "enable_scaleout", nil); err != nil {
+				cancel()
+			}
+		}
+	}
+	switch {
+	case len(hashes) > 1:
+		return fmt.Sprintf("DIFFERENT at index %d: %v", target, hashes)
+	case len(problems) > 0:
+		return strings.Join(problems, "; ")
+	}
+	return ""
+}
+
+// WaitStatus waits until an execution has one of the statuses and returns its row.
+func (c *Cluster) WaitStatus(id int64, limit time.Duration, statuses ...int64) client.Row {
+	c.tb.Helper()
+	var row client.Row
+	c.Eventually(fmt.Sprintf("execution %d in %v", id, statuses), limit, func() bool {
+		ctx, cancel := context.WithTimeout(c.tb.Context(), 10*time.Second)
+		defer cancel()
+		page, err := c.Admin().View(ctx, "executions", client.Query{Equal: map[string]any{"execution_id": id}})
+		if err != nil || len(page.Rows) == 0 {
+			return false
+		}
+		row = page.Rows[0]
+		status, _ := row.Int("status")
+		for _, s := range statuses {
+			if s == status {
+				return true
+			}
+		}
+		return false
+	})
+	return row
+}

@@ -1,0 +1,237 @@
+package testcluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"scaleout/cluster/pki"
+	"scaleout/cmd/worker"
+	"scaleout/httpapi/client"
+)
+
+// WorkerConfig is a worker of a test. Zero values mean what tests need: a lease that is as short as the masters allow.
+type WorkerConfig struct {
+	Name         string
+	Masters      []string // default: all
+	Process      bool     // as a child process: Kill is SIGKILL and Pause SIGSTOP
+	MaxTaskCount int
+	Lease        time.Duration
+	Tolerance    time.Duration
+	Heartbeat    time.Duration
+	MachineID    string
+	AgentID      string
+	Data         string // another worker's directory, for a clone
+	Disabled     bool   // it is not enabled
+	Runners      map[string][]string
+
+	Certificates string // folder; made when empty
+}
+
+func (w WorkerConfig) settings(masters worker.Masters, log *slog.Logger) worker.Config {
+	return worker.Config{
+		Masters: masters, DataDirectory: w.Data, AgentID: w.AgentID, DisplayName: w.Name, MaxTaskCount: w.MaxTaskCount,
+		LeaseInterval: w.Lease, TaskHeartbeat: w.Heartbeat, AgentHeartbeat: 2 * time.Second, ErrorTolerance: w.Tolerance,
+		Version: "test", MachineID: w.MachineID, Logger: log, StopGrace: time.Second, FlushTimeout: 10 * time.Second,
+		Runners: w.Runners,
+	}
+}
+
+// Worker is a worker of a test cluster.
+type Worker struct {
+	c   *Cluster
+	cfg WorkerConfig
+
+	mu     sync.Mutex
+	worker *worker.Worker
+	child  *child
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+}
+
+// Worker starts a worker, enables it and waits until the masters know it.
+func (c *Cluster) Worker(cfg WorkerConfig) *Worker {
+	c.tb.Helper()
+	c.mu.Lock()
+	n := len(c.workers) + 1
+	c.mu.Unlock()
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	if cfg.Name == "" {
+		cfg.Name = fmt.Sprintf("worker-%d", n)
+	}
+	if cfg.MaxTaskCount == 0 {
+		cfg.MaxTaskCount = 4
+	}
+	set(&cfg.Lease, 9*time.Second)
+	set(&cfg.Tolerance, 9*time.Second)
+	set(&cfg.Heartbeat, 200*time.Millisecond)
+	if cfg.MachineID == "" {
+		cfg.MachineID = "machine-of-" + cfg.Name
+	}
+	if len(cfg.Masters) == 0 {
+		cfg.Masters = c.Masters()
+	}
+	if cfg.Data == "" {
+		cfg.Data = filepath.Join(c.dir, cfg.Name)
+	}
+	if cfg.Certificates == "" {
+		cfg.Certificates = c.issue(pki.RoleWorker, cfg.Name)
+	}
+	w := &Worker{c: c, cfg: cfg}
+	c.mu.Lock()
+	c.workers = append(c.workers, w)
+	c.mu.Unlock()
+	c.must(w.start())
+	if !cfg.Disabled {
+		id := w.ID()
+		_, err := c.Admin().Call(c.tb.Context(), "enable_worker_agent", map[string]any{"WorkerAgentId": id})
+		c.must(err)
+	}
+	return w
+}
+
+func (w *Worker) start() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cfg.Process {
+		ch, err := startChild(w.c, w.cfg.Name, childConfig{Worker: &w.cfg})
+		if err != nil {
+			return err
+		}
+		w.child, w.done = ch, ch.done
+		return nil
+	}
+	masters, _ := w.c.connect(w.cfg.Certificates, nil)
+	inner, err := worker.New(w.cfg.settings(masters, w.c.log.With("n", w.cfg.Name)))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	w.worker, w.cancel, w.done = inner, cancel, done
+	go func() {
+		defer close(done)
+		err := inner.Run(ctx)
+		_ = inner.Close()
+		w.mu.Lock()
+		w.err = err
+		w.mu.Unlock()
+	}()
+	return nil
+}
+
+// ID is the worker's AgentId, once the masters know it.
+func (w *Worker) ID() string {
+	w.c.tb.Helper()
+	var id string
+	w.c.Eventually("registration of "+w.cfg.Name, 20*time.Second, func() bool {
+		page, err := w.c.Admin().View(w.c.tb.Context(), "worker_agents", client.Query{Equal: map[string]any{"DisplayName": w.cfg.Name}})
+		if err != nil || len(page.Rows) == 0 {
+			return false
+		}
+		id = page.Rows[0].Text("WorkerAgentId")
+		return true
+	})
+	return id
+}
+
+// Name is its display name, Data its directory.
+func (w *Worker) Name() string { return w.cfg.Name }
+func (w *Worker) Data() string { return w.cfg.Data }
+
+// Kill ends a worker process with SIGKILL; its guards live on. Processes only.
+func (w *Worker) Kill() {
+	w.c.tb.Helper()
+	w.child.signal(os.Kill)
+	<-w.child.done
+}
+
+// Pause stops a worker process where it stands, Resume lets it run. Processes only.
+func (w *Worker) Pause()  { w.child.signal(syscall.SIGSTOP) }
+func (w *Worker) Resume() { w.child.signal(syscall.SIGCONT) }
+
+// Restart starts a worker that has ended.
+func (w *Worker) Restart() {
+	w.c.tb.Helper()
+	w.c.must(w.start())
+}
+
+// Stop drains the worker, as SIGTERM does, and returns Run's error.
+func (w *Worker) Stop() error {
+	w.c.tb.Helper()
+	w.signal()
+	select {
+	case <-w.done:
+	case <-time.After(time.Minute):
+		w.c.tb.Errorf("worker %s did not drain within a minute", w.cfg.Name)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+func (w *Worker) signal() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.child != nil {
+		w.child.signal(syscall.SIGCONT)
+		w.child.signal(syscall.SIGTERM)
+		return
+	}
+	w.cancel()
+}
+
+// Ended is closed when the worker has ended; Err is why.
+func (w *Worker) Ended() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.done
+}
+
+func (w *Worker) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// end stops the worker and what it runs, whatever state it is in.
+func (w *Worker) end() {
+	w.mu.Lock()
+	inner, ch, done := w.worker, w.child, w.done
+	w.mu.Unlock()
+	if done == nil {
+		return
+	}
+	if ch != nil && ch.ended() {
+		return
+	}
+	w.signal()
+	select {
+	case <-done:
+		return
+	case <-time.After(5 * time.Second):
+	}
+	if inner != nil {
+		inner.Kill()
+	} else {
+		ch.signal(syscall.SIGTERM)
+	}
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		w.c.tb.Errorf("worker %s does not end", w.cfg.Name)
+		if ch != nil {
+			ch.signal(os.Kill)
+		}
+	}
+}
