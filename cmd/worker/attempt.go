@@ -92,7 +92,7 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 			}
 		}
 	}()
-	err := w.startGuard(ctx, a)
+	err := w.startGuard(ctx, life, a)
 	close(ready)
 	<-listening
 	if err == nil {
@@ -130,7 +130,9 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 	}, false
 }
 
-func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
+// startGuard makes the attempt ready, which ctx may end, and starts it, which only the end of life breaks off: a package
+// that may have begun to run is stopped like any other.
+func (w *Worker) startGuard(ctx, life context.Context, a *attempt) error {
 	project, err := w.projects.acquire(ctx, a.info.ProjectBlob)
 	if err != nil {
 		return err
@@ -142,18 +144,26 @@ func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	a.guard, err = guard.Start(ctx, guard.Spec{
+	if err := ctx.Err(); err != nil {
+		removeAll(cmd.Remove)
+		return err
+	}
+	a.guard, err = guard.Start(life, guard.Spec{
 		Executable: w.cfg.GuardExecutable, Folder: a.folder,
 		Command: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Remove: cmd.Remove,
 		Lease: w.wishes(a).lease, KillBefore: guardMargin, Grace: w.cfg.StopGrace,
 	})
 	a.grant = wire.Grant{} // its secrets are not needed any more
 	if err != nil {
-		for _, path := range cmd.Remove {
-			os.Remove(path)
-		}
+		removeAll(cmd.Remove)
 	}
 	return err
+}
+
+func removeAll(paths []string) {
+	for _, path := range paths {
+		os.Remove(path)
+	}
 }
 
 const (
@@ -277,6 +287,9 @@ func (w *Worker) end(a *attempt, exit guard.Exit) {
 		}
 	}
 	outcome, code, text := w.verdict(a, exit, want.stop)
+	if want.fenced {
+		text = "it was ended: the masters had given this attempt up"
+	}
 	closing := w.lastWords(a)
 	if outcome != wire.OutcomeSucceeded || want.fenced {
 		kind := runner.TypeError

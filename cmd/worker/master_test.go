@@ -228,11 +228,13 @@ func (m *master) settle(list []wire.Ended) (settled, fenced []wire.AttemptRef) {
 	for _, e := range list {
 		ref := wire.AttemptRef{TaskID: e.TaskID, Attempt: e.Attempt}
 		k := m.find(ref)
+		if k != nil {
+			k.reports++
+		}
 		if k == nil || k.fenced || !k.granted {
 			fenced = append(fenced, ref)
 			continue
 		}
-		k.reports++
 		if k.ended == nil {
 			k.ended = &e
 		}
