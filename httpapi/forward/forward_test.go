@@ -1,0 +1,401 @@
+package forward
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"scaleout/httpapi/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// compass is a place that a test moves.
+type compass struct {
+	mu      sync.Mutex
+	place   Place
+	changed chan struct{}
+}
+
+func (c *compass) where() Place {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.place
+}
+
+func (c *compass) change() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+func (c *compass) set(p Place) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.place = p
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+type rig struct {
+	*compass
+	f    *Forwarder
+	stop chan struct{}
+}
+
+var errUnknown = errors.New("unknown")
+
+func newRig(t *testing.T, tweak func(*Config)) *rig {
+	r := &rig{compass: &compass{changed: make(chan struct{})}, stop: make(chan struct{})}
+	tr := &http.Transport{}
+	t.Cleanup(tr.CloseIdleConnections)
+	cfg := Config{
+		Self: "self", Name: "me", Where: r.where, Changed: r.change, Stopping: r.stop, Client: &http.Client{Transport: tr},
+		URL: func(l wire.Leader) string { return l.Address }, Hold: time.Second, Quiet: 5 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		Fate: func(err error) Fate {
+			if errors.Is(err, errUnknown) {
+				return Unknown
+			}
+			return Final
+		},
+	}
+	if tweak != nil {
+		tweak(&cfg)
+	}
+	var err error
+	if r.f, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// leads points at a server.
+func leads(id, url string, term uint64) Place {
+	return Place{Leader: wire.Leader{ID: id, Name: id, Address: url, Term: term}, Known: true}
+}
+
+func leader(t *testing.T, h http.HandlerFunc) (string, *atomic.Int64) {
+	calls := new(atomic.Int64)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { calls.Add(1); h(w, r) }))
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s.URL, calls
+}
+
+func refuse(w http.ResponseWriter, code string) {
+	w.Header().Set("Content-Type", wire.ContentProblem)
+	w.WriteHeader(503)
+	json.NewEncoder(w).Encode(wire.Problem{Status: 503, Code: code, Detail: "d"})
+}
+
+func ok(w http.ResponseWriter, r *http.Request) {
+	b, _ := io.ReadAll(r.Body)
+	fmt.Fprintf(w, "%s %s hop=%s", r.Method, b, r.Header.Get(wire.HeaderHop))
+}
+
+func call() *Call {
+	return &Call{RequestID: "id", Caller: wire.Caller{Kind: "user", Name: "u"}, Received: time.Now(), Local: func(http.ResponseWriter, *http.Request) error {
+		return errors.New("not here")
+	}}
+}
+
+func request(t *testing.T, body string) *http.Request {
+	return httptest.NewRequestWithContext(t.Context(), "POST", "https://x/path?q=1", strings.NewReader(body))
+}
+
+func TestHeadersOfAHop(t *testing.T) {
+	r := newRig(t, nil)
+	var seen http.Header
+	var uri string
+	url, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
+		seen, uri = req.Header, req.RequestURI
+		w.Header().Set("Scaleout-Internal-Secret", "x")
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(201)
+	})
+	r.set(leads("l", url, 1))
+	req := request(t, "")
+	req.URL.RawPath, req.URL.Path = "/a%2Fb", "/a/b"
+	req.Header = http.Header{"Scaleout-Internal-Caller": {"forged"}, "scaleout-internal-hop": {"forged"}, "Te": {"x"}, "X-Mine": {"kept"}}
+	w := recorder()
+	c := call()
+	c.Received = time.Now().Add(-3 * time.Second)
+	if err := r.f.Serve(w, req, c); err != nil {
+		t.Fatal(err)
+	}
+	who, err := wire.DecodeCaller(seen.Get(wire.HeaderCaller))
+	if err != nil || who.Name != "u" || seen.Get(wire.HeaderHop) != "me" || len(seen.Values(wire.HeaderHop)) != 1 || seen.Get(wire.HeaderHopRequestID) != "id" || seen.Get("Te") != "" || seen.Get("X-Mine") != "kept" {
+		t.Fatal(seen)
+	}
+	if ms, _ := strconv.Atoi(seen.Get(wire.HeaderElapsed)); ms < 3000 || ms > 10_000 {
+		t.Fatal(seen.Get(wire.HeaderElapsed))
+	}
+	if uri != "/a%2Fb?q=1" {
+		t.Fatal(uri)
+	}
+	if w.Code != 201 || w.Header().Get("Scaleout-Internal-Secret") != "" || w.Header().Get("Connection") != "" || w.Header().Get(wire.HeaderForwardedBy) != "me" {
+		t.Fatal(w.Code, w.Header())
+	}
+}
+
+func TestArrivedNeverGoesOn(t *testing.T) {
+	r := newRig(t, nil)
+	url, calls := leader(t, ok)
+	r.set(leads("l", url, 1))
+	c := call()
+	c.Arrived, c.Again = true, true
+	if err := r.f.Serve(recorder(), request(t, ""), c); !errors.Is(err, ErrNotLeader) || calls.Load() != 0 {
+		t.Fatal(err, calls.Load())
+	}
+	// And on the leader, an unknown outcome is told back: the master that passed the call on decides.
+	r.set(Place{Known: true, Here: true, Leader: wire.Leader{ID: "self"}})
+	n := 0
+	c.Local = func(http.ResponseWriter, *http.Request) error { n++; return errUnknown }
+	if err := r.f.Serve(recorder(), request(t, ""), c); !errors.Is(err, errUnknown) || n != 1 {
+		t.Fatal(err, n)
+	}
+}
+
+func TestWhatIsTriedAgain(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	gone := "http://" + l.Addr().String()
+	for _, x := range []struct {
+		name  string
+		first http.HandlerFunc // nil: refuses connections
+		again bool
+		want  error // nil: the second attempt's answer
+		times int64
+	}{
+		{"not connected", nil, false, nil, 0},
+		{"not_leader", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeNotLeader) }, false, nil, 1},
+		{"stopping", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeStopping) }, false, nil, 1},
+		{"unknown, repeatable", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeUnknownOutcome) }, true, nil, 1},
+		{"broken, repeatable", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true, nil, 1},
+		{"broken", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, ErrUnknownOutcome, 1},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			second, _ := leader(t, ok)
+			first, calls := gone, new(atomic.Int64)
+			if x.first != nil {
+				first, calls = leader(t, func(w http.ResponseWriter, req *http.Request) {
+					r.set(leads("second", second, 1)) // known by the time the call is tried again
+					x.first(w, req)
+				})
+			} else {
+				time.AfterFunc(50*time.Millisecond, func() { r.set(leads("second", second, 1)) })
+			}
+			r.set(leads("first", first, 1))
+			c := call()
+			c.Again, c.Body = x.again, []byte("body")
+			c.Stays = true // here it is the answers that count, not the news of another leader
+			w := recorder()
+			err := r.f.Serve(w, request(t, ""), c)
+			if !errors.Is(err, x.want) || x.want == nil && w.Body.String() != "POST body hop=me" {
+				t.Fatal(err, w.Body.String())
+			}
+			if calls.Load() != x.times {
+				t.Fatal(calls.Load())
+			}
+		})
+	}
+}
+
+func TestUnknownPassesOn(t *testing.T) {
+	r := newRig(t, nil)
+	url, calls := leader(t, func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeUnknownOutcome) })
+	r.set(leads("l", url, 1))
+	w := recorder()
+	if err := r.f.Serve(w, request(t, ""), call()); err != nil || w.Code != 503 || !strings.Contains(w.Body.String(), wire.CodeUnknownOutcome) || calls.Load() != 1 {
+		t.Fatal(err, w.Code, calls.Load())
+	}
+}
+
+// TestDoubtStays: once a call may have been applied, no later failure may say that it was not.
+func TestDoubtStays(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Hold = 200 * time.Millisecond })
+	url, _ := leader(t, func(http.ResponseWriter, *http.Request) {
+		r.set(Place{})
+		panic(http.ErrAbortHandler)
+	})
+	r.set(leads("l", url, 1))
+	c := call()
+	c.Again = true
+	if err := r.f.Serve(recorder(), request(t, ""), c); !errors.Is(err, ErrUnknownOutcome) || !errors.Is(err, ErrNoLeader) {
+		t.Fatal(err)
+	}
+}
+
+func TestNewsOfAnotherLeader(t *testing.T) {
+	for name, news := range map[string]func(second string) Place{
+		"another leader": func(s string) Place { return leads("second", s, 1) },
+		"a higher term":  func(s string) Place { return leads("first", s, 2) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			second, _ := leader(t, ok)
+			first, _ := leader(t, func(_ http.ResponseWriter, req *http.Request) {
+				io.Copy(io.Discard, req.Body)
+				p := leads("first", "", 1)
+				p.Known = false
+				r.set(p) // out of sight is not lost
+				r.set(news(second))
+				<-req.Context().Done()
+			})
+			r.set(leads("first", first, 1))
+			c := call()
+			c.Again = true
+			w := recorder()
+			if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Code != 200 {
+				t.Fatal(err, w.Code)
+			}
+		})
+	}
+}
+
+func TestSilentLeader(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Quiet = 200 * time.Millisecond })
+	var n atomic.Int64
+	url, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
+		io.Copy(io.Discard, req.Body)
+		if n.Add(1) == 1 {
+			<-req.Context().Done()
+			return
+		}
+		for range 4 { // signs of life keep it, however long it takes
+			w.WriteHeader(http.StatusProcessing)
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-req.Context().Done():
+				return
+			}
+		}
+		io.WriteString(w, "done")
+	})
+	r.set(leads("l", url, 1))
+	c := call()
+	c.Again = true
+	w := recorder()
+	if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Body.String() != "done" || n.Load() != 2 {
+		t.Fatal(err, w.Body.String(), n.Load())
+	}
+}
+
+// quietRecorder takes 102 as net/http does; httptest's takes it for the final status.
+type quietRecorder struct{ *httptest.ResponseRecorder }
+
+func (q quietRecorder) WriteHeader(code int) {
+	if code >= 200 {
+		q.ResponseRecorder.WriteHeader(code)
+	}
+}
+
+func recorder() quietRecorder { return quietRecorder{httptest.NewRecorder()} }
+
+// spy tells of a first read.
+type spy struct {
+	io.Reader
+	reads atomic.Int64
+}
+
+func (s *spy) Read(p []byte) (int, error) { s.reads.Add(1); return s.Reader.Read(p) }
+func (s *spy) Close() error               { return nil }
+
+func TestStreamsAreNotRepeatedOnceRead(t *testing.T) {
+	r := newRig(t, nil)
+	good, _ := leader(t, ok)
+	big := bytes.Repeat([]byte("x"), 1<<20)
+	broken, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
+		io.CopyN(io.Discard, req.Body, 100)
+		panic(http.ErrAbortHandler)
+	})
+	r.set(leads("broken", broken, 1))
+	c := call()
+	c.Stream, c.Again = true, true
+	req := request(t, "")
+	body := &spy{Reader: bytes.NewReader(big)}
+	req.Body, req.ContentLength = body, int64(len(big))
+	if err := r.f.Serve(recorder(), req, c); !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatal(err)
+	}
+	// Nothing was read: a refused connection is no obstacle.
+	l, _ := net.Listen("tcp", "127.0.0.1:0")
+	l.Close()
+	r.set(leads("gone", "http://"+l.Addr().String(), 1))
+	time.AfterFunc(50*time.Millisecond, func() { r.set(leads("good", good, 1)) })
+	req.Body = &spy{Reader: strings.NewReader("whole")}
+	req.ContentLength = 5
+	w := recorder()
+	if err := r.f.Serve(w, req, c); err != nil || w.Body.String() != "POST whole hop=me" {
+		t.Fatal(err, w.Body.String())
+	}
+}
+
+func TestStopping(t *testing.T) {
+	// A held call of a master that stops still gets its successor's answer, or is told to go elsewhere.
+	r := newRig(t, func(c *Config) { c.Hold = 20 * time.Second })
+	url, _ := leader(t, ok)
+	close(r.stop)
+	time.AfterFunc(50*time.Millisecond, func() { r.set(leads("l", url, 2)) })
+	w := recorder()
+	if err := r.f.Serve(w, request(t, ""), call()); err != nil || w.Code != 200 {
+		t.Fatal(err)
+	}
+	r.set(Place{})
+	began := time.Now()
+	if err := r.f.Serve(recorder(), request(t, ""), call()); !errors.Is(err, ErrStopping) || time.Since(began) > 5*time.Second {
+		t.Fatal(err, time.Since(began))
+	}
+}
+
+func TestCallerGone(t *testing.T) {
+	r := newRig(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	url, _ := leader(t, func(_ http.ResponseWriter, req *http.Request) {
+		io.Copy(io.Discard, req.Body)
+		cancel()
+		<-req.Context().Done()
+	})
+	r.set(leads("l", url, 1))
+	c := call()
+	c.Again = true
+	if err := r.f.Serve(recorder(), request(t, "").WithContext(ctx), c); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
+func TestBrokenAnswerLooksBroken(t *testing.T) {
+	r := newRig(t, nil)
+	url, _ := leader(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		io.WriteString(w, "half")
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	r.set(leads("l", url, 1))
+	defer func() {
+		if recover() != http.ErrAbortHandler {
+			t.Fatal("half an answer must abort the connection")
+		}
+	}()
+	err := r.f.Serve(recorder(), request(t, ""), call())
+	t.Fatal("returned", err)
+}
