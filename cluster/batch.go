@@ -27,7 +27,7 @@ type proposer struct {
 	patience time.Duration
 	log      *slog.Logger
 	metrics  *metrics
-	futures  *sync.WaitGroup // watchers of futures, which may outlive the generation
+	futures  *watchers // watchers of futures, which may outlive the generation
 
 	wake chan struct{}
 

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 const (
 	promiseTimeout = 5 * time.Second
 	promiseOpen    = time.Minute
+	differs        = "BootstrapExpect" // begins the sentence about masters that expect different numbers
 )
 
 // hasLog says that this node has something of a cluster: entries or a snapshot.
@@ -83,7 +86,11 @@ func (f *former) step(ctx context.Context) (pause time.Duration) {
 	set, sentence := n.foundingSet(members)
 	if sentence != "" {
 		if n.boot.say("%s", sentence) {
-			n.log.Info("no cluster yet: " + sentence)
+			level := slog.LevelInfo
+			if strings.HasPrefix(sentence, differs) {
+				level = slog.LevelError
+			}
+			n.log.Log(ctx, level, "no cluster yet: "+sentence)
 		}
 		return short
 	}
@@ -110,7 +117,7 @@ func (n *Node) foundingSet(members []gossip.Member) ([]founder, string) {
 		switch {
 		case m.HasState || m.Stopping || m.BootstrapExpect == 0:
 		case m.BootstrapExpect != want:
-			return nil, fmt.Sprintf("BootstrapExpect is %d here and %d on %s (%s): it must be the same on all masters; nothing is begun until it is",
+			return nil, fmt.Sprintf(differs+" is %d here and %d on %s (%s): it must be the same on all masters; nothing is begun until it is",
 				want, m.BootstrapExpect, m.Name, m.Address)
 		default:
 			empty = append(empty, m)

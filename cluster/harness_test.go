@@ -164,16 +164,17 @@ func (h *host) start() {
 	h.w.mu.Unlock()
 
 	var node *Node
+	var cfg Config
 	h.transport, err = transport.New(transport.Config{
 		Listener: listener, Security: security{creds}, NodeID: h.dir.ID(), ClusterID: h.w.ca.ClusterID(), Advertise: h.address,
 		Resolve: func(id string) (string, bool) { return node.Address(id) }, Dial: h.dial, Logger: log, RaftTimeout: 2 * time.Second, Handshake: 2 * time.Second,
 	})
 	must(t, err)
-	cfg := Config{
+	cfg = Config{
 		Dir: h.dir, Transport: h.transport, Name: h.name, ClusterID: h.w.ca.ClusterID(), AdvertiseAddress: h.address,
 		Timing: h.w.timing, Version: "1.0.0", Logger: log,
 		FSM: func(applied func(Applied), failed func(error)) (Machine, error) {
-			h.fsm = fsm.New(fsm.Config{Logger: log, Failed: failed, Applied: func(a fsm.Applied) {
+			h.fsm = fsm.New(fsm.Config{Level: cfg.Level, Logger: log, Failed: failed, Applied: func(a fsm.Applied) {
 				applied(Applied{Index: a.Index, Term: a.Term, Proposer: a.Proposer, First: a.First, Results: a.Results})
 			}})
 			return catalogMachine{h.fsm}, nil
@@ -201,6 +202,7 @@ func (h *host) start() {
 	node, err = New(cfg)
 	must(t, err)
 	h.node = node
+	node.levelEvery = 50 * time.Millisecond
 
 	run, stop := context.WithCancel(context.Background())
 	rest, stopRest := context.WithCancel(context.Background())

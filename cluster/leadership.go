@@ -91,14 +91,17 @@ func (n *Node) ensureInitialised(ctx context.Context, r *reign) error {
 	case n.cfg.ClusterID:
 		return nil
 	case "":
-		res, _, err := r.proposer.own(ctx, &command.InitCluster{ClusterID: n.cfg.ClusterID, Level: n.cfg.Level})
+		// What every founder knows; when one is silent, the lowest there is, which is raised later.
+		level, _ := n.commonLevel(ctx)
+		level = max(level, 1)
+		res, _, err := r.proposer.own(ctx, &command.InitCluster{ClusterID: n.cfg.ClusterID, Level: level})
 		if err != nil {
 			return fmt.Errorf("initialise the cluster: %w", err)
 		}
 		if res.Rejection != nil {
 			return fmt.Errorf("initialise the cluster: %w", res.Rejection)
 		}
-		n.log.Info("a new cluster begins", "cluster", n.cfg.ClusterID, "level", n.cfg.Level)
+		n.log.Info("a new cluster begins", "cluster", n.cfg.ClusterID, "level", level)
 		return nil
 	default:
 		return fmt.Errorf("the state belongs to cluster %s, this master's certificate to cluster %s", id, n.cfg.ClusterID)

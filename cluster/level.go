@@ -29,7 +29,7 @@ func (n *Node) levelDuty(ctx context.Context) error {
 		default:
 			agreed, under = level, number
 		}
-		if !pauseFor(ctx, levelEvery) {
+		if !pauseFor(ctx, n.levelEvery) {
 			return nil
 		}
 	}

@@ -101,7 +101,8 @@ type Node struct {
 
 	membership sync.Mutex // one change at a time
 	handing    sync.Mutex // one transfer at a time
-	futures    sync.WaitGroup
+	futures    watchers
+	levelEvery time.Duration
 }
 
 // New checks cfg and makes a Node. It starts nothing.
@@ -117,6 +118,8 @@ func New(cfg Config) (*Node, error) {
 		started: make(chan struct{}),
 		caught:  make(chan struct{}),
 		fatal:   make(chan error, 1),
+
+		levelEvery: levelEvery,
 	}
 	var err error
 	if n.metrics, err = newMetrics(cfg.Registerer, n); err != nil {

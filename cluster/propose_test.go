@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,7 +40,7 @@ func startProposer(t *testing.T) (*proposer, *fakeRaft, func()) {
 	m, err := newMetrics(nil, nil)
 	must(t, err)
 	r := &fakeRaft{entries: make(chan given, 64)}
-	var futures sync.WaitGroup
+	var futures watchers
 	p := &proposer{
 		id: 7, term: 3, stamp: func() command.Time { return 42 }, proved: func(time.Time) {}, patience: time.Second,
 		metrics: m, futures: &futures, wake: make(chan struct{}, 1), flights: map[uint64]*flight{}, next: 1,

@@ -110,12 +110,9 @@ func (n *Node) shutdown() error {
 	go func() { done <- n.raft.Shutdown().Error() }()
 	select {
 	case err := <-done:
-		// Watchers of futures end with Raft, but for those that it never answers.
-		ended := make(chan struct{})
-		go func() { n.futures.Wait(); close(ended) }()
-		select {
-		case <-ended:
-		case <-time.After(time.Second):
+		// Watchers of futures end with Raft, but for those of futures that it never answers.
+		for deadline := time.Now().Add(time.Second); n.futures.running() > 0 && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
 		}
 		return err
 	case <-time.After(shutdownLimit):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -154,6 +155,20 @@ func (n *Node) handTo(ctx context.Context, s raft.Server) error {
 	}
 	return err
 }
+
+// watchers are goroutines that wait for Raft's futures. They are counted and not waited for without a bound.
+type watchers struct{ n atomic.Int64 }
+
+// Go runs f.
+func (w *watchers) Go(f func()) {
+	w.n.Add(1)
+	go func() {
+		defer w.n.Add(-1)
+		f()
+	}()
+}
+
+func (w *watchers) running() int64 { return w.n.Load() }
 
 // await waits for a Raft future, but no longer than ctx: some are never answered, and then only their watcher waits on.
 func (n *Node) await(ctx context.Context, f raft.Future) error {
