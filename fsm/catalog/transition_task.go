@@ -164,7 +164,8 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	}
 	x = new(*x)
 	x.Attempts = append(slices.Clone(x.Attempts), Attempt{
-		Number: next, Worker: w.ID, Instance: instance, Machine: w.MachineName, Granted: e.Time, GiveUpAfterMs: g.GiveUpAfterMs,
+		NextSeq: 1, // messages are numbered from 1, as attempts are
+		Number:  next, Worker: w.ID, Instance: instance, Machine: w.MachineName, Granted: e.Time, GiveUpAfterMs: g.GiveUpAfterMs,
 	})
 	x.Status = Running
 	if x.Started == 0 {
