@@ -175,8 +175,9 @@ func (k *keeper) start(t *tree, out *output) (<-chan struct{}, error) {
 	go func() {
 		defer close(drained)
 		done := make(chan struct{})
-		go func() { out.pump(Stderr, errR); close(done) }()
-		out.pump(Stdout, outR)
+		var said, complained progress
+		go func() { out.pump(Stderr, errR, &complained, behind(outR, &said)); close(done) }()
+		out.pump(Stdout, outR, &said, nil)
 		<-done
 	}()
 	return drained, nil

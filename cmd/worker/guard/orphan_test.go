@@ -122,4 +122,3 @@ func TestSweepWithoutCgroup(t *testing.T) {
 		t.Errorf("exit %+v, %v", e, err)
 	}
 }
-

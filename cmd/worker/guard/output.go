@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,22 +66,60 @@ func newOutput(folder string, limit int64, now func() time.Time) (*output, error
 	return &output{file: f, w: bufio.NewWriter(f), room: max(limit-tail-noticeRoom, 0), tailMax: tail, now: now}, nil
 }
 
-// pump copies one stream until its end.
-func (o *output) pump(s Stream, r io.Reader) {
-	br := bufio.NewReaderSize(r, maxLine)
+// progress counts a stream's bytes: those taken out of its pipe, and those of them whose lines are written.
+type progress struct{ read, written atomic.Int64 }
+
+// pump copies one stream until its end. First, which may be nil, is called before the lines of each read are written.
+func (o *output) pump(s Stream, r io.Reader, p *progress, first func()) {
+	buf, have := make([]byte, maxLine), 0
 	for {
-		// ReadSlice gives a full buffer for a longer line: the cut.
-		chunk, err := br.ReadSlice('\n')
-		if len(chunk) > 0 {
-			o.line(s, chunk, br.Buffered() == 0)
+		n, err := r.Read(buf[have:])
+		p.read.Add(int64(n))
+		if n > 0 && first != nil {
+			first()
 		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		have += n
+		rest := buf[:have]
+		for len(rest) > 0 {
+			end := bytes.IndexByte(rest, '\n') + 1
+			if end == 0 && len(rest) < maxLine && err == nil {
+				break // the rest of the line is still to come
+			}
+			if end == 0 {
+				end = len(rest)
+			}
+			o.line(s, rest[:end])
+			rest = rest[end:]
+		}
+		have = copy(buf, rest)
+		o.flush()
+		p.written.Add(int64(n))
+		if err != nil {
 			return
 		}
 	}
 }
 
-func (o *output) line(s Stream, raw []byte, flush bool) {
+const patience = 50 * time.Millisecond
+
+// behind returns a function that waits, within bounds, until all that a stream's pipe holds now has been written: what
+// was said on the other stream later shall come later. Two pipes have no order of their own.
+func behind(f *os.File, p *progress) func() {
+	return func() {
+		target := p.read.Load() + queued(f)
+		for began := time.Now(); p.written.Load() < target && time.Since(began) < patience; {
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+}
+
+func (o *output) flush() {
+	o.mu.Lock()
+	o.w.Flush()
+	o.mu.Unlock()
+}
+
+func (o *output) line(s Stream, raw []byte) {
 	text := strings.ToValidUTF8(string(bytes.TrimRight(raw, "\r\n")), "\uFFFD")
 	text = strings.ReplaceAll(text, "\x00", "\uFFFD")
 	o.mu.Lock()
@@ -89,15 +128,9 @@ func (o *output) line(s Stream, raw []byte, flush bool) {
 	if !o.full && int64(len(rec)) <= o.room {
 		o.room -= int64(len(rec))
 		o.w.WriteString(rec)
-		if flush {
-			o.w.Flush()
-		}
 		return
 	}
-	if !o.full {
-		o.full = true
-		o.w.Flush()
-	}
+	o.full = true
 	o.tail = append(o.tail, rec)
 	o.tailLen += int64(len(rec))
 	for len(o.tail) > 0 && o.tailLen > o.tailMax {
