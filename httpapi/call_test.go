@@ -58,6 +58,55 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestFirstTryAppliedMeanwhile: the lookup of the key misses; then the first try is applied, and the second one either
+// proposes its command or is refused by its plan. Both get the first answer.
+func TestFirstTryAppliedMeanwhile(t *testing.T) {
+	var between func()
+	w := newWorld(t, 1, func(c *Config) {
+		settings := c.Settings
+		c.Settings = func() catalog.Config { // asked for after the lookup, before the plan
+			if f := between; f != nil {
+				between = nil
+				f()
+			}
+			return settings()
+		}
+	})
+	n := w.nodes[0]
+	first := func(procedure string, args catalog.Args, key string, cmd command.Command) {
+		p, _ := catalog.ProcedureNamed(procedure)
+		mac, err := n.api.requestMAC(p, args)
+		if err != nil {
+			t.Error(err)
+		}
+		env, _ := command.Wrap(cmd)
+		env.Caller, env.Key = root, command.Key{Text: key, Chosen: true, Request: mac}
+		w.commit(env)
+	}
+	c, url := w.as(&root), n.srv.URL+"/v1/catalog/procedures/"
+	between = func() {
+		first("create_folder", catalog.Args{"folder_name": "F"}, "k1", &command.CreateFolder{Name: "F"})
+	}
+	g := do(t, c, "POST", url+"create_folder", `{"folder_name":"F"}`, wire.HeaderKey, "k1")
+	if g.StatusCode != 200 || !strings.Contains(g.body, `"folder_id":1`) {
+		t.Fatal(g.StatusCode, g.body)
+	}
+	digest := strings.Repeat("c", 64)
+	n.blobs.confirm = func() error {
+		args := catalog.Args{"folder_name": "F", "project_name": "P", "project_stream": catalog.Blob(digest)}
+		first("deploy_project", args, "k2", &command.CreateFolder{Name: "G"}) // whatever it was: its id is the answer
+		return fmt.Errorf("%w: two of three masters are gone", ErrNoMajority)
+	}
+	g = do(t, c, "POST", url+"deploy_project", fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k2")
+	if g.StatusCode != 200 || !strings.Contains(g.body, `"operation_id":2`) {
+		t.Fatal(g.StatusCode, g.body)
+	}
+	g = do(t, c, "POST", url+"deploy_project", fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k3")
+	if g.StatusCode != 503 || g.problem.Code != "no_majority" {
+		t.Fatal(g.StatusCode, g.body)
+	}
+}
+
 func TestOriginOfKeys(t *testing.T) {
 	w := newWorld(t, 2)
 	cl := w.client(root, 1)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -109,9 +110,6 @@ func (a *API) serve(r *request) error {
 
 // handle runs the route's own work within its time.
 func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error {
-	if r.route.held {
-		w.WriteHeader(http.StatusProcessing)
-	}
 	if r.route.untimed {
 		return r.route.handle(a, w, r)
 	}
@@ -142,6 +140,9 @@ func (r *request) read() error {
 		var bad *wire.BadInput
 		if errors.As(err, &bad) {
 			return err
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("%w: %v for %d bytes", errSlow, bodyTime, r.ContentLength)
 		}
 		return fmt.Errorf("%w: the body did not arrive: %w", context.Canceled, err)
 	}

@@ -57,6 +57,7 @@ var (
 	errKeyReused          = errors.New("the request key was used for another request")
 	errTimeout            = errors.New("the call took too long")
 	errBadHop             = errors.New("malformed forwarding headers")
+	errSlow               = errors.New("the body did not arrive in time")
 )
 
 // kind is how an error looks from outside.
@@ -80,6 +81,7 @@ var kinds = []struct {
 	{errInvalidCertificate, kind{403, "certificate_invalid", 0, false}},
 	{errForbidden, kind{403, wire.CodeForbidden, 0, false}},
 	{errBadHop, kind{400, "bad_forward", 0, false}},
+	{errSlow, kind{408, "request_timeout", 0, false}},
 	{errNotFound, kind{404, wire.CodeNotFound, 0, false}},
 	{errMethod, kind{405, wire.CodeMethodNotAllowed, 0, false}},
 	{errKeyReused, kind{422, wire.CodeKeyReused, 0, false}},

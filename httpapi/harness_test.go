@@ -378,8 +378,9 @@ func (n *node) Remove(_ context.Context, member string, force bool) error {
 
 // blobs keeps what it is given.
 type blobs struct {
-	mu sync.Mutex
-	m  map[string][]byte
+	mu      sync.Mutex
+	m       map[string][]byte
+	confirm func() error
 }
 
 func (b *blobs) Put(_ context.Context, digest string, r io.Reader) (int64, error) {
@@ -412,6 +413,11 @@ func (b *blobs) Store(ctx context.Context, r io.Reader, limit int64) (string, in
 }
 
 func (b *blobs) Confirm(_ context.Context, digest string) (int64, error) {
+	if b.confirm != nil {
+		if err := b.confirm(); err != nil {
+			return 0, err
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	data, ok := b.m[digest]

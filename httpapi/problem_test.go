@@ -32,7 +32,7 @@ func TestEveryError(t *testing.T) {
 		{ErrUnknownOutcome, 503, "unknown_outcome"}, {forward.ErrUnknownOutcome, 503, "unknown_outcome"},
 		{fmt.Errorf("%w: %w", ErrStopping, ErrUnknownOutcome), 503, "unknown_outcome"},
 		{ErrCertificateRequired, 401, "certificate_required"}, {ErrUnknownCluster, 403, "unknown_cluster"},
-		{errInvalidCertificate, 403, "certificate_invalid"}, {errForbidden, 403, "forbidden"}, {errBadHop, 400, "bad_forward"},
+		{errInvalidCertificate, 403, "certificate_invalid"}, {errForbidden, 403, "forbidden"}, {errBadHop, 400, "bad_forward"}, {errSlow, 408, "request_timeout"},
 		{errNotFound, 404, "not_found"}, {errMethod, 405, "method_not_allowed"}, {errKeyReused, 422, "key_reused"},
 		{ErrStopping, 503, "stopping"}, {forward.ErrStopping, 503, "stopping"}, {ErrNotLeader, 503, "not_leader"},
 		{forward.ErrNotLeader, 503, "not_leader"}, {ErrNotReady, 503, "not_leader"}, {ErrNoLeader, 503, "no_leader"},

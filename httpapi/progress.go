@@ -35,7 +35,9 @@ func newProgress(w http.ResponseWriter, r *http.Request, after time.Duration) *p
 		p.held.Store(true)
 		r.Body = &awaited{r.Body, p.held}
 	}
+	p.mu.Lock() // the timer may fire before it is assigned
 	p.timer = time.AfterFunc(after, p.tick)
+	p.mu.Unlock()
 	return p
 }
 

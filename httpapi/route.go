@@ -28,8 +28,8 @@ type route struct {
 	// again: a call whose outcome is unknown may be repeated. keyed: it may, since every call gets a request key.
 	again bool
 	keyed bool
-	// held: the call waits by its nature, so a sign of life comes at once. quick: it never does.
-	held, quick bool
+	// quick: answered from memory, never a sign of life before.
+	quick bool
 	// stays: the call is about a change of leader itself, and is not dropped when there is one.
 	stays bool
 	// untimed: the handler bounds its own time.
@@ -75,7 +75,7 @@ func (a *API) routes() []route {
 
 		{name: "register", method: "POST", path: "/v1/workers/register", who: workers, again: true, limit: workerBody,
 			handle: (*API).register, doc: "Registers a worker.", request: wire.Register{}, response: wire.RegisterAnswer{}},
-		{name: "exchange", method: "POST", path: "/v1/workers/{id}/exchange", who: workers, again: true, limit: workerBody, held: true, untimed: true,
+		{name: "exchange", method: "POST", path: "/v1/workers/{id}/exchange", who: workers, again: true, limit: workerBody, untimed: true,
 			handle: (*API).exchange, stopped: (*API).stoppedExchange, doc: "One poll of a worker: reports, renewals, grants.", request: wire.Exchange{}, response: wire.ExchangeAnswer{}},
 		{name: "messages", method: "POST", path: "/v1/workers/{id}/messages", who: workers, again: true, limit: messagesBody,
 			handle: (*API).messages, doc: "Takes messages of packages.", request: wire.Messages{}, response: wire.MessagesAnswer{}},

@@ -72,6 +72,9 @@ func (a *API) exchange(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	wait := max(0, time.Duration(in.WaitMs)*time.Millisecond-r.elapsed-time.Since(r.received))
+	if wait > 0 {
+		w.WriteHeader(http.StatusProcessing) // it may be held: whoever waits shall know at once that somebody is there
+	}
 	ctx, cancel := context.WithTimeoutCause(r.Context(), wait+exchangeSlack, errTimeout)
 	defer cancel()
 	held, release := a.cfg.Proposer.Hold(ctx)

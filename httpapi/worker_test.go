@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -202,5 +204,39 @@ func TestBlobs(t *testing.T) {
 	var back strings.Builder
 	if n, err := w.client(worker1, 0).GetBlob(t.Context(), digest, &back); err != nil || n != int64(len(content)) || back.String() != content {
 		t.Fatal(n, err)
+	}
+}
+
+// TestSlowUploadWithContinue: signs of life and net/http's own 100 Continue do not get into each other's way.
+func TestSlowUploadWithContinue(t *testing.T) {
+	w := newWorld(t, 2, func(c *Config) { c.Processing = time.Millisecond })
+	content := strings.Repeat("x", 1000)
+	digest, _, _ := new(blobs).Store(t.Context(), strings.NewReader(content), 0)
+	for _, n := range w.nodes {
+		c := w.as(&root)
+		c.Transport.(*http.Transport).ExpectContinueTimeout = 10 * time.Second
+		in, out := io.Pipe()
+		go func() {
+			tick := time.NewTicker(2 * time.Millisecond)
+			defer tick.Stop()
+			for i := range len(content) / 100 {
+				<-tick.C
+				io.WriteString(out, content[i*100:(i+1)*100])
+			}
+			out.Close()
+		}()
+		req, err := http.NewRequestWithContext(t.Context(), "PUT", n.srv.URL+"/v1/blobs/"+digest, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Expect", "100-continue")
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 200 {
+			t.Fatal(resp.Status)
+		}
 	}
 }
