@@ -228,21 +228,30 @@ func TestBadQueries(t *testing.T) {
 func TestTokenBelongsToItsQuery(t *testing.T) {
 	rows := []Row{{int64(1), int64(1), "a", nil, nil}, {int64(2), int64(1), "b", nil, nil}, {int64(3), int64(1), "c", nil, nil}}
 	view := shelf(&rows, true)
-	first, err := Select(context.Background(), view, Request{Caller: alice, PageSize: 1})
+	query := Request{Caller: alice, PageSize: 1, Filter: map[string]string{"born": "1"}}
+	first, err := Select(context.Background(), view, query)
 	if err != nil || first.NextPageToken == "" {
 		t.Fatal(first, err)
 	}
-	for name, r := range map[string]Request{
-		"another order":  {PageToken: first.NextPageToken, Order: "-id"},
-		"another filter": {PageToken: first.NextPageToken, Filter: map[string]string{"size": "1"}},
-		"changed":        {PageToken: first.NextPageToken[:len(first.NextPageToken)-2] + "AA"},
-		"cut":            {PageToken: first.NextPageToken[:4]},
+	token := first.NextPageToken
+	for name, change := range map[string]func(r *Request){
+		"another order":        func(r *Request) { r.Order = "-id" },
+		"another filter":       func(r *Request) { r.Filter = map[string]string{"id": "1"} },
+		"another filter value": func(r *Request) { r.Filter = map[string]string{"born": "2"} },
+		"changed":              func(r *Request) { r.PageToken = token[:len(token)-2] + "AA" },
+		"cut":                  func(r *Request) { r.PageToken = token[:4] },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r.Caller = alice
+			r := query
+			r.PageToken = token
+			change(&r)
 			_, err := Select(context.Background(), view, r)
 			rejected(t, err, CodeInvalidArgument)
 		})
+	}
+	query.PageToken, query.Filter = token, map[string]string{"BORN": "1"}
+	if page, err := Select(context.Background(), view, query); err != nil || page.Rows[0][0] != int64(2) {
+		t.Fatalf("the same query in another spelling: %v, %v", page, err)
 	}
 }
 

@@ -3,6 +3,8 @@ package catalog
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -127,4 +129,33 @@ func rejected(t *testing.T, err error, code string) *command.Rejection {
 		t.Fatalf("the code %s is not described", code)
 	}
 	return r
+}
+
+// Each code of this package stands once in Codes or StateCodes.
+func TestEveryCodeIsDescribed(t *testing.T) {
+	listed := map[string]int{}
+	for _, c := range append(Codes(), StateCodes()...) {
+		listed[c.Name]++
+	}
+	packages, err := filepath.Glob("*.go")
+	if err != nil || len(packages) == 0 {
+		t.Fatal(packages, err)
+	}
+	constant := regexp.MustCompile(`(?m)^\s+Code[A-Z]\w*\s*= "(\w+)"$`)
+	found := 0
+	for _, name := range packages {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range constant.FindAllStringSubmatch(string(source), -1) {
+			found++
+			if listed[m[1]] != 1 {
+				t.Errorf("the code %s of %s is described %d times", m[1], name, listed[m[1]])
+			}
+		}
+	}
+	if found != len(listed) {
+		t.Errorf("%d codes are described, %d exist", len(listed), found)
+	}
 }
