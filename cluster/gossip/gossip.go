@@ -51,7 +51,7 @@ type Gossip struct {
 
 	mu   sync.Mutex
 	self Meta
-	list *memberlist.Memberlist // nil before Run and after it
+	addr string // where Run listens; "" before
 
 	updates chan struct{}
 }
@@ -113,20 +113,20 @@ func (g *Gossip) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("gossip on %s port %d: %w", g.cfg.BindAddress, g.cfg.Port, err)
 	}
+	// Asked once, before anything can change it: memberlist hands out nodes that it goes on writing to.
+	local := list.LocalNode()
+	port := int(local.Port)
 	g.mu.Lock()
-	g.list = list
+	g.addr = local.Address()
 	g.mu.Unlock()
 	close(g.started)
 
 	var wg sync.WaitGroup
 	wg.Go(func() { g.announce(ctx, list) })
-	wg.Go(func() { g.join(ctx, list) })
+	wg.Go(func() { g.join(ctx, list, port) })
 	<-ctx.Done()
 	wg.Wait()
 
-	g.mu.Lock()
-	g.list = nil
-	g.mu.Unlock()
 	// A goodbye lets the others hand the name to a new address at once instead of after DeadNodeReclaimTime.
 	if err := list.Leave(2 * time.Second); err != nil {
 		g.log.Debug("gossip: the goodbye may not have reached anyone", "err", err)
@@ -192,10 +192,10 @@ func resolve(ctx context.Context, host string) (net.IP, error) {
 }
 
 // join goes on for ever: after a long cut both sides have forgotten each other, and only the list brings them together.
-func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist) {
+func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, port int) {
 	quiet := false
 	for ctx.Err() == nil {
-		missing := g.missing(ctx, list)
+		missing := g.missing(ctx, port)
 		if len(missing) > 0 {
 			n, err := list.Join(missing)
 			switch {
@@ -214,11 +214,10 @@ func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist) {
 }
 
 // missing are the addresses behind RetryJoin at which no living member gossips.
-func (g *Gossip) missing(ctx context.Context, list *memberlist.Memberlist) []string {
-	port := int(list.LocalNode().Port)
+func (g *Gossip) missing(ctx context.Context, port int) []string {
 	known := make(map[string]bool)
-	for _, n := range list.Members() {
-		known[n.Address()] = true
+	for _, m := range g.Members() {
+		known[m.GossipAddress] = true
 	}
 	var missing []string
 	for _, entry := range g.cfg.RetryJoin {
@@ -337,10 +336,7 @@ func (g *Gossip) Started() <-chan struct{} { return g.started }
 func (g *Gossip) Addr() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.list == nil {
-		return ""
-	}
-	return g.list.LocalNode().Address()
+	return g.addr
 }
 
 // delegate gives memberlist our announcement; the rest of its interface is not used.
