@@ -59,7 +59,8 @@ const (
 	CodeQueryTooBroad     = "query_too_broad"
 )
 
-// Codes lists every code with which this package refuses, for doors and documents.
+// Codes lists the codes with which plans, views and arguments are refused, for doors and documents; StateCodes lists
+// those that the state alone uses.
 func Codes() []Code {
 	return []Code{
 		{CodeInvalidArgument, Invalid, "A value does not fit its type, its range or the rules for it; the detail names it and what would be right."},

@@ -100,8 +100,19 @@ func taskRow(q *Query, e *Execution, i int) Row {
 				row[12] = timeOrNull(command.At(until))
 			}
 		}
+	case a.Outcome == Lost:
+		row[10] = lostSentence(a)
 	case a.Outcome == command.Succeeded || a.Outcome == command.Failed || a.Outcome == command.Canceled:
 		row[9] = int64(a.ExitCode)
 	}
 	return row
+}
+
+// lostSentence says which worker was lost, and when.
+func lostSentence(a *Attempt) string {
+	silent := ""
+	if a.SilentSince != 0 {
+		silent = "silent since " + Text(DateTimeOffset, a.SilentSince) + ", "
+	}
+	return "worker " + a.Worker + " (" + a.Machine + "): " + silent + "lost at " + Text(DateTimeOffset, a.Ended)
 }
