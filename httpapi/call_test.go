@@ -92,7 +92,7 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 		t.Fatal(g.StatusCode, g.body)
 	}
 	digest := strings.Repeat("c", 64)
-	n.blobs.confirm = func() error {
+	n.blobs.opening = func() error {
 		args := catalog.Args{"folder_name": "F", "project_name": "P", "project_stream": catalog.Blob(digest)}
 		first("deploy_project", args, "k2", &command.CreateFolder{Name: "G"}) // whatever it was: its id is the answer
 		return fmt.Errorf("%w: two of three masters are gone", ErrNoMajority)

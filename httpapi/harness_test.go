@@ -380,7 +380,7 @@ func (n *node) Remove(_ context.Context, member string, force bool) error {
 type blobs struct {
 	mu      sync.Mutex
 	m       map[string][]byte
-	confirm func() error
+	opening func() error
 }
 
 func (b *blobs) Put(_ context.Context, digest string, r io.Reader) (int64, error) {
@@ -413,11 +413,6 @@ func (b *blobs) Store(ctx context.Context, r io.Reader, limit int64) (string, in
 }
 
 func (b *blobs) Confirm(_ context.Context, digest string) (int64, error) {
-	if b.confirm != nil {
-		if err := b.confirm(); err != nil {
-			return 0, err
-		}
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	data, ok := b.m[digest]
@@ -432,6 +427,11 @@ type reader struct{ *bytes.Reader }
 func (reader) Close() error { return nil }
 
 func (b *blobs) Open(_ context.Context, digest string) (catalog.ReaderAtCloser, int64, error) {
+	if b.opening != nil {
+		if err := b.opening(); err != nil {
+			return nil, 0, err
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	data, ok := b.m[digest]
