@@ -147,7 +147,7 @@ type Attempt struct {
 	ExitCode      int             `cbor:"9,keyasint,omitempty"`
 	Message       string          `cbor:"10,keyasint,omitempty"`
 	SilentSince   command.Time    `cbor:"11,keyasint,omitempty"`
-	NextSeq       int64           `cbor:"12,keyasint,omitempty"` // next message sequence number that the state takes
+	NextSeq       int64           `cbor:"12,keyasint,omitempty"` // next message sequence number that the state takes; the first is 1
 }
 
 // Lost is the outcome of an attempt whose term ran out.

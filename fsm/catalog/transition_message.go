@@ -60,8 +60,8 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart) (run int
 	switch {
 	case a == nil || fold(a.Worker) != fold(p.Worker):
 		return -1, refuse(CodeFenced, "attempt %d of task %d was never given to worker %s", p.Attempt, p.TaskID, clip(p.Worker))
-	case p.FirstSeq < 0 || p.Count < 0 || p.Part < 0:
-		return -1, refuse(CodeInvalidArgument, "first_seq %d, count %d and part %d must not be negative", p.FirstSeq, p.Count, p.Part)
+	case p.FirstSeq < 1 || p.Count < 0 || p.Part < 0:
+		return -1, refuse(CodeInvalidArgument, "first_seq %d counts from 1; count %d and part %d must not be negative", p.FirstSeq, p.Count, p.Part)
 	case p.FirstSeq > a.NextSeq:
 		result := refuse(CodeGap, "attempt %d of task %d: the messages from %d to %d are missing", p.Attempt, p.TaskID, a.NextSeq, p.FirstSeq-1)
 		result.Value = a.NextSeq

@@ -1,0 +1,219 @@
+package catalog
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"scaleout/fsm/command"
+)
+
+func part(id int64, attempt int, first int64, count, place int) command.MessagePart {
+	return command.MessagePart{TaskID: id, Attempt: attempt, Worker: worker1, FirstSeq: first + 1, Count: count, Part: place}
+}
+
+func (w *machine) runs(id int64) (list []MessageRun) {
+	for run := range w.s.Reader().Runs(id) {
+		list = append(list, *run)
+	}
+	return list
+}
+
+func TestMessages(t *testing.T) {
+	w := ready(t)
+	id := w.pending(0)
+	w.grant(id, 1)
+	send := func(segment string, parts ...command.MessagePart) []command.ItemResult {
+		return w.do(&command.AppendMessages{Segment: segment, Size: 10, Parts: parts}).Items
+	}
+	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1), part(999, 1, 0, 1, 2)); r[0].Value != 4 || r[1].Value != 6 || r[2].Code != CodeExecutionNotFound {
+		t.Errorf("%+v", r)
+	}
+	gap := part(id, 1, 6, 1, 0)
+	if r := send(segmentB, gap); r[0].Code != CodeGap || r[0].Value != 6 {
+		t.Errorf("a gap: %+v", r)
+	}
+	if _, ok := w.s.Reader().Segment(segmentB); ok || w.s.Reader().Named(segmentB) {
+		t.Error("a segment of which nothing was taken has a row")
+	}
+	foreign := part(id, 1, 5, 1, 0)
+	foreign.Worker = worker2
+	w.refused(CodeFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{foreign}})
+	w.refused(CodeFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 2, 0, 1, 0)}})
+	w.refused(CodeInvalidArgument, &command.AppendMessages{Segment: "x"})
+	w.refused(CodeInvalidArgument, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 1, -1, 1, 0)}})
+	// Everything again, in a new segment, with two more: only the two are taken.
+	if r := send(segmentB, part(id, 1, 0, 3, 0), part(id, 1, 0, 7, 1)); r[0].Value != 6 || r[1].Value != 8 {
+		t.Errorf("%+v", r)
+	}
+	// Late ones, when the execution is history.
+	w.ok(reportOf(id, 1, command.Succeeded))
+	if r := send(segmentB, part(id, 1, 7, 1, 2)); r[0].Value != 9 {
+		t.Errorf("a late message: %+v", r)
+	}
+	runs := w.runs(id)
+	want := []MessageRun{
+		{Run: 0, Segment: segmentA, Part: 0, FirstID: runs[0].FirstID, Count: 3},
+		{Run: 1, Segment: segmentA, Part: 1, FirstID: runs[0].FirstID + 3, Count: 2},
+		{Run: 2, Segment: segmentB, Part: 1, FirstID: runs[0].FirstID + 5, Count: 2, Skip: 5},
+		{Run: 3, Segment: segmentB, Part: 2, FirstID: runs[0].FirstID + 7, Count: 1},
+	}
+	for i := range want {
+		want[i].OperationID, want[i].Attempt = id, 1
+		if runs[i] != want[i] {
+			t.Errorf("run %d is %+v, want %+v", i, runs[i], want[i])
+		}
+	}
+	soundness(t, w.s)
+
+	// Merging moves the runs; it must lose none.
+	merge := &command.MergeSegments{Segment: segmentC, Size: 20, Sources: []string{segmentA, segmentB}, Moves: []command.SegmentMove{{Source: 1, Part: 2}, {Source: 0, Part: 0}, {Source: 0, Part: 1}}}
+	w.refused(CodeMergeIncomplete, merge)
+	merge.Moves = append(merge.Moves, command.SegmentMove{Source: 1, Part: 1}, command.SegmentMove{Source: 1, Part: 0})
+	twice := *merge
+	twice.Sources = []string{segmentA, segmentA}
+	w.refused(CodeInvalidArgument, &twice)
+	w.ok(merge)
+	w.refused(CodeSegmentNotFound, &command.MergeSegments{Segment: segmentB, Sources: []string{segmentA}})
+	w.refused(CodeInvalidArgument, &command.MergeSegments{Segment: segmentC, Sources: []string{segmentC}})
+	for i, place := range []int{1, 2, 3, 0} {
+		want[i].Segment, want[i].Part = segmentC, place
+		if got := w.runs(id)[i]; got != want[i] {
+			t.Errorf("merged run %d is %+v, want %+v", i, got, want[i])
+		}
+	}
+	r := w.s.Reader()
+	if r.Named(segmentA) || !r.Named(segmentC) || !r.Named(blobA) {
+		t.Error("the wrong blobs are named")
+	}
+	blobs := 0
+	for range r.Blobs() {
+		blobs++
+	}
+	if blobs != 2 {
+		t.Errorf("%d blobs named", blobs)
+	}
+	soundness(t, w.s)
+	if hashOf(t, rebuilt(t, w.s)) != hashOf(t, w.s) {
+		t.Error("the restored state has another hash")
+	}
+	// With its last run a segment goes.
+	w.ok(&command.Cleanup{Operations: w.now + 1, Limit: 100})
+	if w.s.Reader().Named(segmentC) || len(w.runs(id)) != 0 {
+		t.Error("the messages of a removed operation stay")
+	}
+	soundness(t, w.s)
+}
+
+func TestManyRunsSpanRows(t *testing.T) {
+	w := ready(t)
+	id := w.pending(0)
+	w.grant(id, 1)
+	for i := range 200 {
+		w.ok(&command.AppendMessages{Segment: fmt.Sprintf("%064x", i), Parts: []command.MessagePart{part(id, 1, int64(i), 1, i%3)}})
+	}
+	runs := w.runs(id)
+	for i, run := range runs {
+		if run.Run != int64(i) || run.Segment != fmt.Sprintf("%064x", i) {
+			t.Fatalf("run %d is %+v", i, run)
+		}
+	}
+	if len(runs) != 200 || w.s.counts[tableIndex(tableRuns)] != 4 {
+		t.Errorf("%d runs in %d rows", len(runs), w.s.counts[tableIndex(tableRuns)])
+	}
+	soundness(t, w.s)
+}
+
+func TestCleanup(t *testing.T) {
+	w := ready(t)
+	var succeeded, failed, running []int64
+	for i := range 5 {
+		id := w.pending(0)
+		w.grant(id, 1)
+		if i%2 == 0 {
+			w.ok(reportOf(id, 1, command.Succeeded))
+			succeeded = append(succeeded, id)
+		} else {
+			w.ok(reportOf(id, 1, command.Failed))
+			failed = append(failed, id)
+		}
+	}
+	idle := w.create("Load.dtsx")
+	live := w.pending(0)
+	w.grant(live, 1)
+	running = append(running, live)
+	middle := w.now + 1
+	w.now += command.Time(time.Hour)
+	late := w.pending(0)
+	w.grant(late, 1)
+	w.ok(reportOf(late, 1, command.Succeeded))
+
+	// Nothing without a cut-off, however late the state's time is.
+	if got := w.ok(&command.Cleanup{Limit: 100}).Value; got != 0 {
+		t.Errorf("%d rows went without a cut-off", got)
+	}
+	if got := len(idsOf(w.s.Reader().Tasks())); got != 8 {
+		t.Errorf("%d tasks show", got)
+	}
+	w.ok(&command.Cleanup{EndedTasks: middle, Limit: 100})
+	if got := idsOf(w.s.Reader().Tasks()); len(got) != 3 || got[0] != idle || got[1] != live || got[2] != late {
+		t.Errorf("tasks that show: %v", got)
+	}
+	if got := len(idsOf(w.s.Reader().Executions(true))); got != 8 {
+		t.Errorf("%d executions", got)
+	}
+	// Two at a time, oldest first.
+	if got := w.ok(&command.Cleanup{Operations: middle, Limit: 2}).Value; got != 2 {
+		t.Errorf("%d rows went", got)
+	}
+	if _, ok := w.s.Reader().Execution(succeeded[0]); ok {
+		t.Error("the oldest is there")
+	}
+	for w.ok(&command.Cleanup{Operations: middle, Limit: 2}).Value > 0 {
+		soundness(t, w.s)
+	}
+	if got := idsOf(w.s.Reader().Executions(false)); len(got) != 2 || got[0] != running[0] || got[1] != late {
+		t.Errorf("left: %v", got)
+	}
+	if _, ok := w.s.Reader().Execution(failed[0]); ok || len(idsOf(w.s.Reader().Unsuccessful(false))) != 0 {
+		t.Error("failed ones are listed")
+	}
+	if _, ok := w.s.Reader().Operation(1); ok {
+		t.Error("the old deployment is there")
+	}
+	w.ok(reportOf(live, 1, command.Succeeded))
+	soundness(t, w.s)
+}
+
+func TestCleanupOfVersions(t *testing.T) {
+	w := ready(t)
+	pinned := w.pending(0) // in version 1
+	for range 5 {
+		w.deploy()
+	}
+	w.ok(&command.Cleanup{Limit: 100})
+	left := func() (list []int64) {
+		for v := range w.s.Reader().AllVersions() {
+			list = append(list, v.LSN)
+		}
+		return list
+	}
+	if got := fmt.Sprint(left()); got != "[1 2 3 4 5 6]" {
+		t.Errorf("versions %s", got)
+	}
+	w.ok(&command.Cleanup{MaxVersions: 2, Limit: 100})
+	if got := fmt.Sprint(left()); got != "[1 5 6]" {
+		t.Errorf("versions %s, want the newest two and the one that runs", got)
+	}
+	w.ok(&command.StopOperation{OperationID: pinned})
+	w.ok(&command.Cleanup{MaxVersions: 2, Limit: 100})
+	w.ok(&command.DeleteProject{Folder: "F", Project: "P"})
+	if got := fmt.Sprint(left()); got != "[5 6]" {
+		t.Errorf("versions %s", got)
+	}
+	w.ok(&command.Cleanup{MaxVersions: 2, Limit: 1})
+	w.ok(&command.Cleanup{MaxVersions: 2, Limit: 1})
+	if got := left(); len(got) != 0 || w.s.Reader().Named(blobA) {
+		t.Errorf("versions of a deleted project: %v", got)
+	}
+}
