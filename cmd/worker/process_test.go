@@ -135,4 +135,3 @@ func TestGuardsOfAnotherCatalog(t *testing.T) {
 		t.Errorf("%+v, %d runs", e, runs(t, file))
 	}
 }
-

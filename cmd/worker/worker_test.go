@@ -469,7 +469,7 @@ func TestConfig(t *testing.T) {
 func TestLongOutputIsBoundedAndEndsWithItsEnd(t *testing.T) {
 	m := newMaster(t)
 	m.worker(m.config(t.TempDir()))
-	k := m.script(1, `i=0; while [ $i -lt 12000 ]; do echo "line $i"; i=$((i+1)); done; echo "the reason" >&2; exit 1`)
+	k := m.script(1, `i=0; while [ $i -lt 12000 ]; do echo "line $i"; i=$((i+1)); done; sleep 0.3; echo "the reason" >&2; exit 1`)
 	m.ended(k)
 	m.until("the last message", func() bool {
 		l := m.messages[k.ref()]

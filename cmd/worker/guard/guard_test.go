@@ -458,22 +458,3 @@ func TestHungGuardIsKilled(t *testing.T) {
 		t.Errorf("exit %+v", e)
 	}
 }
-
-func TestStreamsKeepTheirOrder(t *testing.T) {
-	spec := script(t, `i=0; while [ $i -lt 40 ]; do seq -f "$i line %g" 1 40; echo "$i error" >&2; i=$((i+1)); done`)
-	g := start(t, spec)
-	wait(t, g)
-	got := text(t, spec.Folder)
-	misplaced := 0
-	for i := range 40 {
-		if at := slices.Index(got, fmt.Sprintf("E %d error", i)); at < 0 {
-			t.Fatalf("error %d is missing among %d lines", i, len(got))
-		} else if at == 0 || !strings.HasPrefix(got[at-1], fmt.Sprintf("O %d line", i)) {
-			misplaced++
-		}
-	}
-	// The streams have no common clock: a line may be off by a few now and then.
-	if misplaced > 10 {
-		t.Errorf("%d of 40 errors are not where they were said", misplaced)
-	}
-}

@@ -175,9 +175,8 @@ func (k *keeper) start(t *tree, out *output) (<-chan struct{}, error) {
 	go func() {
 		defer close(drained)
 		done := make(chan struct{})
-		var said, complained progress
-		go func() { out.pump(Stderr, errR, &complained, behind(outR, &said)); close(done) }()
-		out.pump(Stdout, outR, &said, nil)
+		go func() { out.pump(Stderr, errR); close(done) }()
+		out.pump(Stdout, outR)
 		<-done
 	}()
 	return drained, nil

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -66,18 +65,12 @@ func newOutput(folder string, limit int64, now func() time.Time) (*output, error
 	return &output{file: f, w: bufio.NewWriter(f), room: max(limit-tail-noticeRoom, 0), tailMax: tail, now: now}, nil
 }
 
-// progress counts a stream's bytes: those taken out of its pipe, and those of them whose lines are written.
-type progress struct{ read, written atomic.Int64 }
-
-// pump copies one stream until its end. First, which may be nil, is called before the lines of each read are written.
-func (o *output) pump(s Stream, r io.Reader, p *progress, first func()) {
+// pump copies one stream until its end. The two streams have no common order but that in which their pumps come to
+// their lines: lines said at about the same time may change places.
+func (o *output) pump(s Stream, r io.Reader) {
 	buf, have := make([]byte, maxLine), 0
 	for {
 		n, err := r.Read(buf[have:])
-		p.read.Add(int64(n))
-		if n > 0 && first != nil {
-			first()
-		}
 		have += n
 		rest := buf[:have]
 		for len(rest) > 0 {
@@ -93,22 +86,8 @@ func (o *output) pump(s Stream, r io.Reader, p *progress, first func()) {
 		}
 		have = copy(buf, rest)
 		o.flush()
-		p.written.Add(int64(n))
 		if err != nil {
 			return
-		}
-	}
-}
-
-const patience = 50 * time.Millisecond
-
-// behind returns a function that waits, within bounds, until all that a stream's pipe holds now has been written: what
-// was said on the other stream later shall come later. Two pipes have no order of their own.
-func behind(f *os.File, p *progress) func() {
-	return func() {
-		target := p.read.Load() + queued(f)
-		for began := time.Now(); p.written.Load() < target && time.Since(began) < patience; {
-			time.Sleep(100 * time.Microsecond)
 		}
 	}
 }

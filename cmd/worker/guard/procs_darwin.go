@@ -28,8 +28,6 @@ func (t *tree) members() []proc {
 	return found
 }
 
-const fionread = 0x4004667f // FIONREAD
-
 func becomeReaper() error { return nil }
 
 func packageAttr() *unix.SysProcAttr { return &unix.SysProcAttr{Setsid: true} }

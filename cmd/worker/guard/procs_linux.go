@@ -21,8 +21,6 @@ func (t *tree) members() []proc {
 	return descend(table, os.Getpid())
 }
 
-const fionread = unix.TIOCINQ
-
 func becomeReaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
 func packageAttr() *unix.SysProcAttr {
