@@ -47,6 +47,11 @@ func (a *app) clusterStatus() *cobra.Command {
 			}
 			fmt.Fprintln(cmd.OutOrStdout())
 			a.members(cmd, s.Members)
+			for _, m := range s.Members {
+				if _, detail := healthWord(m.Health); detail != "" {
+					fmt.Fprintf(cmd.OutOrStdout(), "\n%s %s", m.Name, m.Health)
+				}
+			}
 			for _, d := range s.Settings {
 				var values []string
 				for _, m := range s.Members {
@@ -59,9 +64,7 @@ func (a *app) clusterStatus() *cobra.Command {
 			for _, w := range s.Warnings {
 				fmt.Fprintf(cmd.OutOrStdout(), "\nwarning: %s", w)
 			}
-			if len(s.Settings)+len(s.Warnings) > 0 {
-				fmt.Fprintln(cmd.OutOrStdout())
-			}
+			fmt.Fprintln(cmd.OutOrStdout())
 			return nil
 		},
 	}
@@ -115,9 +118,16 @@ func (a *app) members(cmd *cobra.Command, members []wire.Member) {
 		if m.CertificateNotAfter != nil {
 			expires = m.CertificateNotAfter.UTC().Format(time.DateOnly)
 		}
-		body[i] = []any{m.Name, role, m.Health, m.Address, m.LagEntries, contact, m.Version, expires, m.MissingBlobs, m.ID}
+		health, _ := healthWord(m.Health)
+		body[i] = []any{m.Name, role, health, m.Address, m.LagEntries, contact, m.Version, expires, m.MissingBlobs, m.ID}
 	}
 	a.table(cmd, []string{"name", "role", "health", "address", "lag", "last contact", "version", "certificate until", "missing blobs", "id"}, body)
+}
+
+// healthWord parts what fits into a table from the reason behind it.
+func healthWord(health string) (word, detail string) {
+	word, detail, _ = strings.Cut(health, ": ")
+	return word, detail
 }
 
 func (a *app) status(ctx context.Context) (wire.ClusterStatus, error) {

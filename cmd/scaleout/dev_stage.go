@@ -186,7 +186,7 @@ func (s *stage) end(c *child) {
 		if c.ended(drainTime) {
 			return
 		}
-		s.say("%s still runs packages; they are ended now", c.name)
+		s.say("%s has not finished; what it runs is ended now", c.name)
 		c.tell(leashKill)
 		if c.ended(killTime) {
 			return

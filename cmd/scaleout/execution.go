@@ -21,7 +21,7 @@ func (a *app) executionCommand() *cobra.Command {
 	return cmd
 }
 
-// orderFlags are the flags that say what is to be executed.
+// flags adds the flags that say what is to be executed.
 func (o *order) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.params, "param", nil, "NAME=VALUE of a package parameter; repeat")
@@ -67,6 +67,7 @@ So it can be a step of SQL Agent or cron.`,
 				return friendly(err)
 			}
 			if err := o.start(cmd.Context(), c, id, retry); err != nil {
+				o.abandon(cmd.Context(), c, id)
 				return friendly(err)
 			}
 			if !wait {

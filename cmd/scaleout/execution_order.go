@@ -99,14 +99,25 @@ func (o *order) createTyped(ctx context.Context, c *client.Client, types map[str
 		return 0, fmt.Errorf("create_execution returned no execution_id: %v", result.Output)
 	}
 	if err := o.fill(ctx, c, id, types, workers); err != nil {
-		if o.key == "" {
-			cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			_, _ = c.Call(cleanup, "stop_operation", map[string]any{"operation_id": id})
-		}
+		o.abandon(ctx, c, id)
 		return 0, err
 	}
 	return id, nil
+}
+
+// abandon cancels an execution that could not be prepared or started. With a key of the caller's it stays: the order
+// will come again. One that did start, though the answer was lost, runs.
+func (o *order) abandon(ctx context.Context, c *client.Client, id int64) {
+	if o.key != "" {
+		return
+	}
+	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if row, err := execution(cleanup, c, id); err == nil {
+		if status, _ := row.Int("status"); status == 1 {
+			_, _ = c.Call(cleanup, "stop_operation", map[string]any{"operation_id": id})
+		}
+	}
 }
 
 func (o *order) fill(ctx context.Context, c *client.Client, id int64, types map[string]string, workers []string) error {

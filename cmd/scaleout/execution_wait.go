@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,7 @@ func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	p := newProgress(cmd.ErrOrStderr(), id)
+	p := newProgress(cmd.ErrOrStderr(), id, func(worker string) string { return workerName(ctx, c, worker) })
 	row, err := untilEnded(ctx, c, id, p)
 	p.end()
 	switch {
@@ -46,13 +47,13 @@ func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time
 	status, _ := row.Int("status")
 	if err := a.object(cmd, []pair{
 		{"execution_id", id}, {"status", statusName(status)}, {"took", took(row)},
-		{"machine", row["machine_name"]}, {"attempts", row["executed_count"]},
+		{"worker", p.where(row)}, {"attempts", row["executed_count"]},
 	}); err != nil {
 		return err
 	}
 	code := resultCode(status)
 	if code == exitFailed {
-		for _, m := range lastErrors(cmd.Context(), c, id, 5) {
+		for _, m := range freshErrors(cmd.Context(), c, id, 5) {
 			fmt.Fprintln(cmd.ErrOrStderr(), "  "+m.Text("message"))
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "'scaleout execution why %d' says more, 'scaleout execution logs %d' all.\n", id, id)
@@ -134,6 +135,33 @@ func pendingReason(ctx context.Context, c *client.Client, id int64) string {
 	return page.Rows[0].Text("reason_text")
 }
 
+// workerName is a worker's name for people, "" when it cannot be read.
+func workerName(ctx context.Context, c *client.Client, id string) string {
+	page, err := c.View(ctx, "worker_agents", client.Query{Equal: map[string]any{"WorkerAgentId": id}})
+	if err != nil || len(page.Rows) == 0 {
+		return ""
+	}
+	return page.Rows[0].Text("DisplayName")
+}
+
+// freshErrors are the last errors of an execution that has just ended: what the package said comes a moment after its
+// end.
+func freshErrors(ctx context.Context, c *client.Client, id int64, most int) []client.Row {
+	for try := 0; ; try++ {
+		found := lastErrors(ctx, c, id, most)
+		said := slices.ContainsFunc(found, func(m client.Row) bool {
+			source, _ := m.Int("message_source_type")
+			return source != sourceCatalog
+		})
+		if said || try == 5 || sleep(ctx, 300*time.Millisecond) != nil {
+			return found
+		}
+	}
+}
+
+// sourceCatalog is the message_source_type of what the catalog itself says.
+const sourceCatalog = 10
+
 // progress tells how an execution goes: on a terminal one line that changes, elsewhere a line for each change.
 type progress struct {
 	w     io.Writer
@@ -142,18 +170,36 @@ type progress struct {
 	since time.Time
 	last  string
 	turn  int
+
+	name  func(worker string) string
+	names map[string]string
 }
 
-func newProgress(w io.Writer, id int64) *progress {
+func newProgress(w io.Writer, id int64, name func(worker string) string) *progress {
 	f, ok := w.(*os.File)
-	return &progress{w: w, id: id, live: ok && term.IsTerminal(int(f.Fd())), since: time.Now()}
+	return &progress{w: w, id: id, live: ok && term.IsTerminal(int(f.Fd())), since: time.Now(), name: name, names: map[string]string{}}
+}
+
+// where is the worker's name, else its machine.
+func (p *progress) where(row client.Row) string {
+	id := row.Text("worker_agent_id")
+	if id == "" {
+		return row.Text("machine_name")
+	}
+	if _, known := p.names[id]; !known {
+		p.names[id] = p.name(id)
+	}
+	if name := p.names[id]; name != "" {
+		return name
+	}
+	return row.Text("machine_name")
 }
 
 func (p *progress) show(row client.Row, reason string) {
 	status, _ := row.Int("status")
 	text := statusName(status)
-	if machine := row.Text("machine_name"); machine != "" && (status == 2 || status == 8) {
-		text += " on " + machine
+	if where := p.where(row); where != "" && (status == 2 || status == 8) {
+		text += " on " + where
 	}
 	if n, _ := row.Int("executed_count"); n > 1 {
 		text += fmt.Sprintf(", attempt %d", n)

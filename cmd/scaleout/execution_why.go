@@ -180,7 +180,7 @@ func (f *finding) attempt(t client.Row) string {
 			fmt.Fprintf(&b, ", exit code %d", code)
 		}
 	}
-	if m := t.Text("message"); m != "" {
+	if m := t.Text("message"); m != "" && m != "exit code "+cell(t["exit_code"]) {
 		b.WriteString(": " + m)
 	}
 	return strings.TrimSuffix(b.String(), ".") + "."
