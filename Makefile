@@ -1,0 +1,55 @@
+# Scale Out Master. `make help` lists what there is.
+SHELL   := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help build build-all demo test race lint fuzz bench e2e clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+build: ## bin/scaleout, static
+	@mkdir -p bin
+	$(GOBUILD) -o bin/scaleout ./cmd/scaleout
+
+build-all: ## bin/ for Linux, Windows and macOS
+	@mkdir -p bin
+	GOOS=linux   GOARCH=amd64 $(GOBUILD) -o bin/scaleout-linux-amd64 ./cmd/scaleout
+	GOOS=windows GOARCH=amd64 $(GOBUILD) -o bin/scaleout-windows-amd64.exe ./cmd/scaleout
+	GOOS=darwin  GOARCH=arm64 $(GOBUILD) -o bin/scaleout-darwin-arm64 ./cmd/scaleout
+
+demo: build ## three masters, three workers, 200 executions, one killed leader
+	./bin/scaleout demo
+
+test: ## the tests
+	go tool gotestsum --format pkgname-and-test-fails -- -timeout 10m ./...
+
+race: ## the tests under the race detector
+	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 30m ./...
+
+lint: ## gofmt, vet, staticcheck, and the plan of the house
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+	GOOS=windows go vet ./...
+	go test -count=1 -run 'TestRooms|TestStateMachineIsPure|TestFilesStayReadable' ./testcluster
+
+e2e: build ## the whole thing as separate processes
+	./bin/scaleout demo
+
+fuzz: ## each fuzz target for FUZZTIME
+	@for p in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; \
+	done
+
+bench: ## benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove what was built
+	rm -rf bin
