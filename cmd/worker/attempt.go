@@ -22,6 +22,7 @@ type attempt struct {
 	grant   wire.Grant   // of a new one; an adopted one has none
 	project *project     // the reference that keeps it in the cache
 	guard   *guard.Guard // nil until it runs; set and read by its own goroutine once that runs
+	begun   guard.Lease  // what the guard was started with; zero when it was adopted
 
 	changed chan struct{} // one of the fields below changed
 	// Under Worker.mu: what the masters want of it.
@@ -148,10 +149,11 @@ func (w *Worker) startGuard(ctx, life context.Context, a *attempt) error {
 		removeAll(cmd.Remove)
 		return err
 	}
+	a.begun = w.wishes(a).lease
 	a.guard, err = guard.Start(life, guard.Spec{
 		Executable: w.cfg.GuardExecutable, Folder: a.folder,
 		Command: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Remove: cmd.Remove,
-		Lease: w.wishes(a).lease, KillBefore: guardMargin, Grace: w.cfg.StopGrace,
+		Lease: a.begun, KillBefore: guardMargin, Grace: w.cfg.StopGrace,
 	})
 	a.grant = wire.Grant{} // its secrets are not needed any more
 	if err != nil {
@@ -182,7 +184,7 @@ func (w *Worker) watch(life context.Context, a *attempt) (guard.Exit, error) {
 		exit, err := a.guard.Wait(life)
 		ended <- ending{exit, err}
 	}()
-	var done wishes
+	done := wishes{lease: a.begun}
 	died := w.died
 	every := pumpEvery
 	pump := time.NewTimer(0)
@@ -219,11 +221,13 @@ func (w *Worker) apply(a *attempt, done wishes) wishes {
 		}
 		return want
 	}
-	if want.lease != done.lease && want.lease.For > 0 {
-		if err := a.guard.Extend(want.lease); err != nil {
-			// It has just ended, or it hangs; then it ends at the deadline that it knows.
+	if !worthwhile(done.lease, want.lease) {
+		want.lease = done.lease
+	} else if err := a.guard.Extend(want.lease); err != nil {
+		want.lease = done.lease
+		if _, rerr := guard.ReadExit(a.folder); rerr != nil {
+			// It hangs, or it died: it ends at the deadline that it knows, or has ended.
 			log.Warn("the guard does not take a new deadline", "err", err)
-			want.lease = done.lease
 		}
 	}
 	if want.stop && !done.stop {
@@ -234,6 +238,12 @@ func (w *Worker) apply(a *attempt, done wishes) wishes {
 		}
 	}
 	return want
+}
+
+// worthwhile reports whether a renewal moves the deadline by enough to bother a guard. Polls can follow each other
+// closely while others come and go.
+func worthwhile(have, renewed guard.Lease) bool {
+	return renewed.For > 0 && (have.For != renewed.For || have.From.Since(renewed.From) > have.For/20)
 }
 
 func (w *Worker) endNow(a *attempt) {
