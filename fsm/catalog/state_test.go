@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"scaleout/fsm/command"
 )
 
@@ -219,7 +221,7 @@ func idsOf(seq iter.Seq[*Execution]) []int64 {
 }
 
 // soundness checks what must hold in every state.
-func soundness(t testing.TB, s *State) {
+func soundness(t rapid.TB, s *State) {
 	t.Helper()
 	r := s.Reader()
 	for i, table := range tables {
@@ -301,7 +303,7 @@ func soundness(t testing.TB, s *State) {
 }
 
 // rebuilt is the state after a snapshot and a restore.
-func rebuilt(t testing.TB, s *State) *State {
+func rebuilt(t rapid.TB, s *State) *State {
 	t.Helper()
 	b := NewBuilder()
 	for r, err := range s.Snapshot().Records() {
@@ -319,7 +321,7 @@ func rebuilt(t testing.TB, s *State) *State {
 	return q
 }
 
-func hashOf(t testing.TB, s *State) string {
+func hashOf(t rapid.TB, s *State) string {
 	t.Helper()
 	h, err := s.Snapshot().Hash(context.Background())
 	if err != nil {
