@@ -18,6 +18,7 @@ type calls struct {
 	life     context.Context // that of the calls
 	cancel   context.CancelFunc
 	sequence uint64
+	acted    uint64 // the latest exchange whose answer was acted on
 	flying   int
 	results  chan result
 }
@@ -80,7 +81,7 @@ func (c *calls) exchange(troubled, leaving bool) error {
 		case r := <-c.results:
 			c.flying--
 			if r.err == nil {
-				w.act(c.work, r.answer, r.from)
+				c.act(r)
 			}
 			if r.sequence != req.Sequence {
 				continue // an overtaken one; how it failed does not matter
@@ -97,6 +98,16 @@ func (c *calls) exchange(troubled, leaving bool) error {
 			return nil
 		}
 	}
+}
+
+// act does what an answer says. An attempt that a late answer brings may have run, ended and been reported since, on the
+// word of a newer one: it is taken only from the newest, and if the state still gives it, the next one brings it again.
+func (c *calls) act(r result) {
+	if r.sequence < c.acted {
+		r.answer.Grants = nil
+	}
+	c.acted = max(c.acted, r.sequence)
+	c.w.act(c.work, r.answer, r.from)
 }
 
 // slots is the most attempts that the worker will hold now.

@@ -63,8 +63,8 @@ var (
 	ErrConfig = errors.New("worker: configuration")
 	// ErrRefused means that the masters refuse this worker, and that trying again cannot help.
 	ErrRefused = errors.New("worker: refused by the masters")
-	// ErrInUse means that another worker process uses the data directory.
-	ErrInUse = errors.New("worker: data directory in use")
+	// ErrInUse means that another worker process uses the data directory or the task folders.
+	ErrInUse = errors.New("worker: folder in use by another worker process")
 )
 
 // guardMargin is how long before a deadline a guard begins to kill.

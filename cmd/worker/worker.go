@@ -27,7 +27,7 @@ type Worker struct {
 	instance string
 	machine  string
 	boot     string
-	lock     *flock.Flock
+	locks    []*flock.Flock
 	spool    *spool.Spool
 	projects *projects
 	runners  *runner.Set
@@ -64,14 +64,17 @@ func New(cfg Config) (*Worker, error) {
 			return nil, fmt.Errorf("worker: %w", err)
 		}
 	}
-	lock := flock.New(filepath.Join(cfg.DataDirectory, "worker.lock"), flock.SetPermissions(0o600))
-	if held, err := lock.TryLock(); err != nil {
-		return nil, fmt.Errorf("worker: lock of %s: %w", cfg.DataDirectory, err)
-	} else if !held {
-		return nil, fmt.Errorf("%w: %s; each worker needs a DataDirectory of its own", ErrInUse, cfg.DataDirectory)
+	data, err := lockFolder(cfg.DataDirectory, "DataDirectory")
+	if err != nil {
+		return nil, err
+	}
+	// Whoever starts takes over what runs in the task folders: they must be nobody else's.
+	tasks, err := lockFolder(cfg.TasksRootFolder, "TasksRootFolder")
+	if err != nil {
+		return nil, errors.Join(err, data.Close())
 	}
 	w := &Worker{
-		cfg: cfg, log: cfg.Logger, lock: lock, instance: uuid.NewString(), machine: cfg.MachineID, boot: cfg.BootID,
+		cfg: cfg, log: cfg.Logger, locks: []*flock.Flock{tasks, data}, instance: uuid.NewString(), machine: cfg.MachineID, boot: cfg.BootID,
 		wake: make(chan struct{}, 1), mail: make(chan struct{}, 1), died: make(chan struct{}),
 		attempts: map[spool.Key]*attempt{},
 	}
@@ -127,7 +130,22 @@ func (w *Worker) Close() error {
 	if w.spool != nil {
 		err = w.spool.Shut()
 	}
-	return errors.Join(err, w.lock.Close())
+	for _, l := range w.locks {
+		err = errors.Join(err, l.Close())
+	}
+	return err
+}
+
+func lockFolder(dir, setting string) (*flock.Flock, error) {
+	lock := flock.New(filepath.Join(dir, "worker.lock"), flock.SetPermissions(0o600))
+	held, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("worker: lock of %s: %w", dir, err)
+	}
+	if !held {
+		return nil, fmt.Errorf("%w: %s; each worker needs a %s of its own", ErrInUse, dir, setting)
+	}
+	return lock, nil
 }
 
 // Run adopts what an earlier process left, registers, and works until ctx ends; then it drains: it asks for nothing

@@ -420,7 +420,12 @@ func TestRefused(t *testing.T) {
 func TestOneProcessPerDirectory(t *testing.T) {
 	m := newMaster(t)
 	w := m.worker(m.config(t.TempDir()))
-	if _, err := New(w.cfg); !errors.Is(err, ErrInUse) {
+	if _, err := New(w.cfg); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "DataDirectory") {
+		t.Errorf("%v", err)
+	}
+	other := w.cfg
+	other.DataDirectory = t.TempDir()
+	if _, err := New(other); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "TasksRootFolder") {
 		t.Errorf("%v", err)
 	}
 }
