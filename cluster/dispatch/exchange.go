@@ -70,6 +70,7 @@ func (d *Dispatcher) Exchange(ctx context.Context, p command.Poll) (command.Answ
 type exchange struct {
 	d      *Dispatcher
 	poll   command.Poll
+	board  *board // of the leadership that took the call: what was reserved on it is nothing to the next one
 	row    *catalog.Worker
 	taken  []*task
 	again  []command.AttemptRef // delivered again: state gives them, the worker does not name them
@@ -97,7 +98,7 @@ func (x *exchange) begin(ctx context.Context) error {
 			d.mu.Unlock()
 			return ErrNotLeading
 		}
-		if wait := b.expiring(p); wait != nil {
+		if wait := b.expiring(heldBy(view, p.Worker, p.Instance), p.Running, p.Ended); wait != nil {
 			d.mu.Unlock()
 			select {
 			case <-wait:
@@ -106,6 +107,7 @@ func (x *exchange) begin(ctx context.Context) error {
 				return ctx.Err()
 			}
 		}
+		x.board = b
 		w := b.worker(p.Worker)
 		if p.Sequence <= w.sequence && w.instance == p.Instance {
 			d.mu.Unlock()
@@ -144,14 +146,31 @@ func known(view *catalog.Reader, p *command.Poll) (*catalog.Worker, error) {
 	return row, nil
 }
 
-// expiring is the mark of a lease that the poll would renew or report on, if there is one.
-func (b *board) expiring(p *command.Poll) chan struct{} {
-	for _, ref := range p.Running {
+// heldBy are the attempts that state gives to one process of a worker.
+func heldBy(view *catalog.Reader, worker, instance string) []command.AttemptRef {
+	var refs []command.AttemptRef
+	for e := range view.HeldBy(worker) {
+		if a := &e.Attempts[len(e.Attempts)-1]; a.Instance == instance {
+			refs = append(refs, command.AttemptRef{TaskID: e.ID, Attempt: a.Number})
+		}
+	}
+	return refs
+}
+
+// expiring is the mark of a lease that the caller would renew, report on or be given again, if there is one. An attempt
+// that the worker does not name counts too: given again while it is being declared lost, it would run beside the next.
+func (b *board) expiring(held, running []command.AttemptRef, ended []command.Report) chan struct{} {
+	for _, ref := range held {
 		if l := b.leases[ref]; l != nil && l.expiring != nil {
 			return l.expiring
 		}
 	}
-	for _, r := range p.Ended {
+	for _, ref := range running {
+		if l := b.leases[ref]; l != nil && l.expiring != nil {
+			return l.expiring
+		}
+	}
+	for _, r := range ended {
 		if l := b.leases[r.AttemptRef]; l != nil && l.expiring != nil {
 			return l.expiring
 		}
@@ -219,7 +238,7 @@ func (x *exchange) hold(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	b := d.board
-	if b == nil {
+	if b == nil || b != x.board {
 		d.mu.Unlock()
 		return ErrNotLeading
 	}
@@ -262,15 +281,15 @@ func (x *exchange) hold(ctx context.Context) error {
 	switch held.reason {
 	case endTaken:
 		x.taken = held.taken
-		if cause != nil && d.board != nil {
-			d.board.putBack(w, x.taken)
-			d.board.assign(time.Now())
+		if cause != nil && d.board == b {
+			b.putBack(w, x.taken)
+			b.assign(time.Now())
 			x.taken = nil
 		}
 	case endLost:
 		return ErrNotLeading
 	case endChanged:
-		if d.board != nil {
+		if d.board == b {
 			x.look(d.cfg.State.View(), w)
 		}
 	}
@@ -324,7 +343,7 @@ func (x *exchange) commit(ctx context.Context) error {
 func (d *Dispatcher) granted(x *exchange, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.board == nil || d.board != x.board {
 		return
 	}
 	w := d.board.worker(x.poll.Worker)

@@ -27,7 +27,9 @@ type lease struct {
 	// expiring is set while the attempt is being declared lost; it is closed when the outcome is known. A renewal that
 	// finds it waits: whoever lets the worker go on and declares its attempt lost at once has made two attempts overlap.
 	expiring chan struct{}
-	queued   time.Time // the deadline under which it stands in the heap
+	// doubt: a command that declares it lost may still be applied. Only a later such command's outcome ends the doubt.
+	doubt  bool
+	queued time.Time // the deadline under which it stands in the heap
 }
 
 func (l *lease) settle() {
@@ -116,7 +118,7 @@ func (d *Dispatcher) Sweep(ctx context.Context) error {
 		return nil
 	}
 	if err := d.cfg.Node.Read(ctx); err != nil {
-		d.unmark(marked)
+		d.unmark(marked, false)
 		return err
 	}
 	for len(marked) > 0 {
@@ -154,11 +156,16 @@ func (d *Dispatcher) markExpired(now time.Time) []*lease {
 	return marked
 }
 
-func (d *Dispatcher) unmark(leases []*lease) {
+// unmark lets renewals through again. Unless the outcome is known, those in doubt keep their marks: an earlier command
+// may be applied at any moment.
+func (d *Dispatcher) unmark(leases []*lease, known bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range leases {
-		l.settle()
+		if known || !l.doubt {
+			l.doubt = false
+			l.settle()
+		}
 	}
 }
 
@@ -173,22 +180,27 @@ func (d *Dispatcher) expire(ctx context.Context, leases []*lease) error {
 	d.mu.Unlock()
 	env, err := command.Wrap(&command.Expire{Items: items})
 	if err != nil {
-		d.unmark(leases)
+		d.unmark(leases, false)
 		return err
 	}
 	env.Caller = command.Caller{Kind: "master", Name: "expiry"}
 	result, _, err := d.cfg.Node.Propose(ctx, env)
 	switch {
 	case err != nil && d.cfg.Unapplied(err):
-		d.unmark(leases)
+		d.unmark(leases, false)
 		return err
 	case err != nil:
-		return err // unknown: the marks stay until a later sweep or the state tells
+		d.mu.Lock()
+		for _, l := range leases {
+			l.doubt = true
+		}
+		d.mu.Unlock()
+		return err
 	case result.Rejection != nil:
-		d.unmark(leases)
+		d.unmark(leases, true)
 		return result.Rejection
 	case len(result.Items) != len(items):
-		d.unmark(leases)
+		d.unmark(leases, true)
 		return errors.New("the state machine answered another number of items than were sent")
 	}
 	var touched []int64
@@ -201,7 +213,7 @@ func (d *Dispatcher) expire(ctx context.Context, leases []*lease) error {
 		touched = append(touched, items[i].TaskID)
 	}
 	d.Touch(touched, nil)
-	d.unmark(leases) // one that the state still holds goes on
+	d.unmark(leases, true) // one that the state still holds goes on
 	return nil
 }
 

@@ -71,7 +71,8 @@ func (b *board) reason(t *task, now time.Time) (code, sentence string) {
 			continue
 		}
 		able = append(able, w)
-		if w.free() > 0 {
+		// How much a worker takes is its own word, which a new leader has not heard yet.
+		if w.free() > 0 || w.contact.IsZero() && w.held < w.row.MaxTaskCount {
 			free = append(free, w)
 		}
 	}

@@ -32,6 +32,9 @@ func (d *Dispatcher) Register(ctx context.Context, cmd *command.RegisterWorker, 
 	if err := d.checkMachine(ctx, cmd); err != nil {
 		return Registration{}, err
 	}
+	if err := d.holdOn(ctx, cmd, received); err != nil {
+		return Registration{}, err
+	}
 	env, err := command.Wrap(cmd)
 	if err != nil {
 		return Registration{}, err
@@ -78,15 +81,40 @@ func (d *Dispatcher) Register(ctx context.Context, cmd *command.RegisterWorker, 
 	w := d.board.worker(cmd.ID)
 	w.contact = received
 	d.refresh(view, ids, []string{cmd.ID}, time.Now())
-	for _, a := range reg.Adopted {
-		if l := d.board.leases[a.AttemptRef]; l != nil && l.expiring == nil {
-			l.renew(received)
-		}
-	}
 	if row, ok := view.Worker(cmd.ID); ok {
 		reg.Enabled = row.Enabled
 	}
 	return reg, nil
+}
+
+// holdOn gives what the worker says it runs its full term before the state gives it to the new process: the worker counts
+// that term from the sending of the call, whatever the leader finds expired while the command is on its way. One that is
+// being declared lost is waited for.
+func (d *Dispatcher) holdOn(ctx context.Context, cmd *command.RegisterWorker, received time.Time) error {
+	for {
+		d.mu.Lock()
+		b := d.board
+		if b == nil {
+			d.mu.Unlock()
+			return ErrNotLeading
+		}
+		wait := b.expiring(nil, cmd.Running, cmd.Ended)
+		if wait == nil {
+			for _, ref := range cmd.Running {
+				if l := b.leases[ref]; l != nil && l.worker == cmd.ID {
+					l.renew(received)
+				}
+			}
+			d.mu.Unlock()
+			return nil
+		}
+		d.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // checkLease holds the worker's lease against the masters' timings: two held polls, a transfer, two elections and the
