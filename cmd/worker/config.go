@@ -88,6 +88,9 @@ func (c *Config) fill() error {
 	if c.TasksRootFolder, err = filepath.Abs(c.TasksRootFolder); err != nil {
 		return fmt.Errorf("%w: TasksRootFolder: %w", ErrConfig, err)
 	}
+	if c.TasksRootFolder == c.DataDirectory {
+		return fmt.Errorf("%w: TasksRootFolder is the DataDirectory; a folder of its own was expected", ErrConfig)
+	}
 	if c.AgentID != "" {
 		id, err := uuid.Parse(c.AgentID)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"time"
 
@@ -59,6 +60,9 @@ func readInfo(folder string) (taskInfo, error) {
 
 func (t taskInfo) write(folder string) error { return writeJSON(filepath.Join(folder, taskFile), t) }
 
+// folderForm is a task folder's name. Whatever else stands in the root folder is none of ours.
+var folderForm = regexp.MustCompile(`^\d+-\d+(\.\d+)?$`)
+
 // leftover is a task folder whose attempt has not been reported.
 type leftover struct {
 	folder string
@@ -74,7 +78,7 @@ func leftovers(root string, log *slog.Logger) ([]leftover, error) {
 	var list []leftover
 	for _, e := range entries {
 		folder := filepath.Join(root, e.Name())
-		if !e.IsDir() {
+		if !e.IsDir() || !folderForm.MatchString(e.Name()) {
 			continue
 		}
 		info, err := readInfo(folder)
@@ -114,7 +118,7 @@ func prune(root string, keep int, keepFor time.Duration, log *slog.Logger) {
 	for _, e := range entries {
 		folder := filepath.Join(root, e.Name())
 		info, err := os.Stat(filepath.Join(folder, taskFile))
-		if err != nil {
+		if err != nil || !folderForm.MatchString(e.Name()) {
 			continue
 		}
 		list = append(list, ended{folder, info.ModTime()})

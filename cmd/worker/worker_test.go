@@ -447,6 +447,7 @@ func TestConfig(t *testing.T) {
 	good := Config{Masters: masters, DataDirectory: t.TempDir()}
 	for name, c := range map[string]func(*Config){
 		"DataDirectory":           func(c *Config) { c.DataDirectory = "" },
+		"TasksRootFolder":         func(c *Config) { c.TasksRootFolder = c.DataDirectory },
 		"AgentId":                 func(c *Config) { c.AgentID = "seven" },
 		"MaxTaskCount":            func(c *Config) { c.MaxTaskCount = -1 },
 		"LeaseInterval":           func(c *Config) { c.LeaseInterval = time.Second },
