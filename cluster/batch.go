@@ -36,6 +36,7 @@ type proposer struct {
 	waiting int // bytes in queue
 	flights map[uint64]*flight
 	next    uint64
+	paused  bool
 	held    time.Time // entries are not sent before this: leadership is being transferred
 	last    time.Time // when the last entry was sent
 	closed  error
@@ -105,7 +106,7 @@ func (p *proposer) run(ctx context.Context) {
 func (p *proposer) take() (*flight, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) == 0 || len(p.flights) >= maxFlights {
+	if len(p.queue) == 0 || len(p.flights) >= maxFlights || p.paused {
 		return nil, 0
 	}
 	now := time.Now()
@@ -255,6 +256,28 @@ func (p *proposer) close() {
 			return outcome{err: fmt.Errorf("%w: leadership ended before the command was committed", ErrUnknownOutcome)}
 		})
 	}
+}
+
+// pause holds commands back until resume, and returns when what Raft has is answered, or ctx ends: an entry that is on
+// its way when leadership goes has an unknown outcome.
+func (p *proposer) pause(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		p.paused = true
+		flying := len(p.flights)
+		p.mu.Unlock()
+		if flying == 0 || !pauseFor(ctx, time.Millisecond) {
+			return
+		}
+	}
+}
+
+// resume lets commands go on.
+func (p *proposer) resume() {
+	p.mu.Lock()
+	p.paused = false
+	p.kick()
+	p.mu.Unlock()
 }
 
 // idle is how long no entry has been sent.

@@ -70,6 +70,13 @@ type host struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	t.Parallel() // masters mostly wait: for disks and for time-outs
+	return newLoneWorld(t)
+}
+
+// newLoneWorld is for tests that count goroutines.
+func newLoneWorld(t *testing.T) *world {
+	t.Helper()
 	dir := t.TempDir()
 	ca, err := pki.Init(filepath.Join(dir, "ca"), time.Now())
 	must(t, err)

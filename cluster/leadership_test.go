@@ -51,7 +51,7 @@ func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
 func TestALeaderAloneWithANonvoterProvesNothing(t *testing.T) {
 	no := func(c *Config) {
 		c.PromoteCheck = func(context.Context, string) error { return errors.New("never") }
-		c.Timing = Timing{Heartbeat: 2 * time.Second, Election: 2 * time.Second, Lease: time.Second, Commit: 5 * time.Millisecond}
+		c.Timing = Timing{Heartbeat: time.Second, Election: time.Second, Lease: 500 * time.Millisecond, Commit: 5 * time.Millisecond}
 	}
 	w := newWorld(t)
 	w.start(3, no)
@@ -67,7 +67,7 @@ func TestALeaderAloneWithANonvoterProvesNothing(t *testing.T) {
 	// Within the lease it still leads as far as the library knows, and the library would say so.
 	arrival := time.Now()
 	verified := l.node.raft.VerifyLeader()
-	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := l.node.Read(ctx); err == nil {
 		t.Fatal("a read passed with the answer of a non-voter")
@@ -82,7 +82,7 @@ func TestALeaderAloneWithANonvoterProvesNothing(t *testing.T) {
 
 func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 	var most, established, dropped atomic.Int32
-	w := newWorld(t)
+	w := newLoneWorld(t)
 	w.start(3, func(c *Config) {
 		var live atomic.Int32 // on this master
 		c.Duties = []leader.Duty{{Name: "test", Run: func(ctx context.Context) error {
@@ -116,6 +116,7 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 						applied.Add(1)
 					case errors.Is(err, ErrUnknownOutcome):
 						unknown.Add(1)
+						fmt.Fprintf(w.logs, "time=%sZ UNKNOWN %v\n", time.Now().UTC().Format("2006-01-02T15:04:05.000"), err)
 					default:
 						refused.Add(1)
 					}

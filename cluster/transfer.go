@@ -47,12 +47,22 @@ type candidate struct {
 
 // handOver tries one voter after the other, once each. Raft gives up a try after an election time-out and refuses
 // writes meanwhile, so the order matters: the first should be the one that needs the least.
-func (n *Node) handOver(ctx context.Context, id string) error {
+func (n *Node) handOver(ctx context.Context, id string) (err error) {
 	n.handing.Lock()
 	defer n.handing.Unlock()
 	list, err := n.candidates(ctx, id)
 	if err != nil {
 		return err
+	}
+	if r := n.reign.Load(); r != nil {
+		limit, cancel := context.WithTimeout(ctx, n.cfg.Timing.Election)
+		r.proposer.pause(limit)
+		cancel()
+		defer func() {
+			if err != nil { // else they end with the generation, certain of not having been applied
+				r.proposer.resume()
+			}
+		}()
 	}
 	var errs []error
 	for _, c := range list {
