@@ -3,21 +3,12 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -39,59 +30,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// authority issues certificates whose subject says cluster, kind, name and roles.
-type authority struct {
-	cluster string
-	key     *ecdsa.PrivateKey
-	cert    *x509.Certificate
-	pool    *x509.CertPool
-}
-
-func newAuthority(t testing.TB, cluster string) *authority {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cluster}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, _ := x509.ParseCertificate(der)
-	a := &authority{cluster: cluster, key: key, cert: cert, pool: x509.NewCertPool()}
-	a.pool.AddCert(cert)
-	return a
-}
-
-func (a *authority) issue(t testing.TB, c command.Caller) tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: c.Name, OrganizationalUnit: []string{c.Kind}, Organization: c.Roles},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-func (a *authority) identify(chain []*x509.Certificate) (command.Caller, error) {
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: a.pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		sum := sha256.Sum256(chain[0].Raw)
-		return command.Caller{}, fmt.Errorf("%w: %X", ErrUnknownCluster, sum)
-	}
-	s := chain[0].Subject
-	return command.Caller{Kind: s.OrganizationalUnit[0], Name: s.CommonName, Roles: s.Organization}, nil
-}
 
 // world is a cluster of nodes that share one state machine: what Raft would keep equal.
 type world struct {
@@ -374,71 +312,6 @@ func (n *node) Remove(_ context.Context, member string, force bool) error {
 		return fmt.Errorf("%w: a blob would be held by one master only", ErrRefused)
 	}
 	return nil
-}
-
-// blobs keeps what it is given.
-type blobs struct {
-	mu      sync.Mutex
-	m       map[string][]byte
-	opening func() error
-}
-
-func (b *blobs) Put(_ context.Context, digest string, r io.Reader) (int64, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return 0, err
-	}
-	sum := sha256.Sum256(data)
-	if got := hex.EncodeToString(sum[:]); got != digest {
-		return 0, fmt.Errorf("%w: got %s", ErrDigest, got)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.m == nil {
-		b.m = map[string][]byte{}
-	}
-	b.m[digest] = data
-	return int64(len(data)), nil
-}
-
-func (b *blobs) Store(ctx context.Context, r io.Reader, limit int64) (string, int64, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return "", 0, err
-	}
-	sum := sha256.Sum256(data)
-	digest := hex.EncodeToString(sum[:])
-	n, err := b.Put(ctx, digest, bytes.NewReader(data))
-	return digest, n, err
-}
-
-func (b *blobs) Confirm(_ context.Context, digest string) (int64, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	data, ok := b.m[digest]
-	if !ok {
-		return 0, catalog.ErrNoBlob
-	}
-	return int64(len(data)), nil
-}
-
-type reader struct{ *bytes.Reader }
-
-func (reader) Close() error { return nil }
-
-func (b *blobs) Open(_ context.Context, digest string) (catalog.ReaderAtCloser, int64, error) {
-	if b.opening != nil {
-		if err := b.opening(); err != nil {
-			return nil, 0, err
-		}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	data, ok := b.m[digest]
-	if !ok {
-		return nil, 0, fmt.Errorf("%w: %s", catalog.ErrNoBlob, digest)
-	}
-	return reader{bytes.NewReader(data)}, int64(len(data)), nil
 }
 
 // as is an HTTP client with a certificate; nil means none.

@@ -264,8 +264,9 @@ func TestNewsOfAnotherLeader(t *testing.T) {
 			c := call()
 			c.Again = true
 			w := recorder()
-			if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Code != 200 {
-				t.Fatal(err, w.Code)
+			began := time.Now()
+			if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Code != 200 || time.Since(began) > 3*time.Second {
+				t.Fatal(err, w.Code, time.Since(began))
 			}
 		})
 	}
