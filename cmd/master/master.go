@@ -50,13 +50,15 @@ type Master struct {
 
 	draining atomic.Bool   // not ready any more: about to hand over
 	stopping chan struct{} // closed when held calls must end
+	crash    chan struct{} // closed by Crash
+	crashed  sync.Once
 }
 
 // New opens the certificates, the data directory and the port, and wires the rooms. What it opened is closed again
 // when it fails.
 func New(cfg Config) (_ *Master, err error) {
 	cfg.fill()
-	m := &Master{cfg: cfg, stopping: make(chan struct{})}
+	m := &Master{cfg: cfg, stopping: make(chan struct{}), crash: make(chan struct{})}
 	var opened []func() error
 	defer func() {
 		if err != nil {
@@ -221,6 +223,16 @@ func (m *Master) ID() string      { return m.dir.ID() }
 func (m *Master) Name() string    { return m.cfg.Name }
 func (m *Master) Address() string { return m.advertise }
 
+// Crash ends a master within its process as a power cut would: from now on nothing reaches the disk, nothing is handed
+// over and nobody is answered. It is for tests; Run returns soon after.
+func (m *Master) Crash() {
+	m.crashed.Do(func() {
+		m.dir.Freeze()
+		m.transport.CutRaft()
+		close(m.crash)
+	})
+}
+
 // stopTime bounds each stage of an orderly stop.
 const stopTime = 10 * time.Second
 
@@ -266,10 +278,37 @@ func (m *Master) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		m.log.Info("master stops")
+	case <-m.crash:
+		for _, s := range servers {
+			s.server.Close()
+		}
 	case <-life.Done():
 		m.log.Error("master cannot go on", "err", context.Cause(life))
 	}
+	m.end(base, servers)
+	leave()
+	if m.fsm.Err() != nil {
+		m.fsm.Stop() // it stands still and would hold Raft for ever
+	}
+	parts.Wait()
+	closePort()
+	port.Wait()
+	err := context.Cause(life)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, m.closeDirectory())
+}
+
+// end hands over and answers what is held. After a crash there is nothing to do in good order.
+func (m *Master) end(base context.Context, servers []door) {
 	m.draining.Store(true)
+	select {
+	case <-m.crash:
+		close(m.stopping)
+		return
+	default:
+	}
 	bounded(base, stopTime, func(ctx context.Context) {
 		if err := m.node.StepDown(ctx); err != nil {
 			m.log.Warn("leadership not handed over; the others elect", "err", err)
@@ -288,18 +327,6 @@ func (m *Master) Run(ctx context.Context) error {
 		}
 		group.Wait()
 	})
-	leave()
-	if m.fsm.Err() != nil {
-		m.fsm.Stop() // it stands still and would hold Raft for ever
-	}
-	parts.Wait()
-	closePort()
-	port.Wait()
-	err := context.Cause(life)
-	if errors.Is(err, context.Canceled) {
-		err = nil
-	}
-	return errors.Join(err, m.closeDirectory())
 }
 
 // closeDirectory closes log and lock. A disk that hangs must not keep the process alive: its lock ends with it.
