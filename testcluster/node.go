@@ -208,6 +208,9 @@ func (c *Cluster) Wait(i int) (code int, err error) {
 	nd.await(nd.done, time.Minute, "end")
 	nd.mu.Lock()
 	defer nd.mu.Unlock()
+	if nd.child != nil {
+		return nd.child.cmd.ProcessState.ExitCode(), nil // why is in its log
+	}
 	return nd.code, nd.err
 }
 
