@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+// execute runs a command line without a cluster.
+func execute(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	root := newRoot()
+	out, errs := new(bytes.Buffer), new(bytes.Buffer)
+	root.SetOut(out)
+	root.SetErr(errs)
+	root.SetArgs(args)
+	code = run(t.Context(), root)
+	return code, out.String(), errs.String()
+}
+
+func TestTreeOfCommands(t *testing.T) {
+	var b strings.Builder
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		fmt.Fprintf(&b, "%s\n    %s\n", cmd.UseLine(), cmd.Short)
+		var flags []string
+		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { flags = append(flags, "--"+f.Name) })
+		if sort.Strings(flags); len(flags) > 0 && !strings.HasSuffix(cmd.CommandPath(), "master start") && !strings.HasSuffix(cmd.CommandPath(), "worker start") {
+			fmt.Fprintf(&b, "    %s\n", strings.Join(flags, " "))
+		}
+		if cmd.Short == "" {
+			t.Errorf("%s does not say what it does", cmd.CommandPath())
+		}
+		// The private key's flag must stay reachable everywhere.
+		if f := cmd.LocalNonPersistentFlags().Lookup("key"); f != nil {
+			t.Errorf("%s hides --key", cmd.CommandPath())
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRoot())
+	golden := filepath.Join("testdata", "help.txt")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); got != string(want) {
+		t.Errorf("the commands differ from %s; -update writes it anew. They are\n%s", golden, got)
+	}
+}
+
+func TestMistakesOnTheCommandLine(t *testing.T) {
+	for _, k := range []string{"SCALEOUT_ADDR", "SCALEOUT_CACERT", "SCALEOUT_CERT", "SCALEOUT_KEY"} {
+		t.Setenv(k, "")
+	}
+	for _, args := range [][]string{
+		{"execution", "run"}, {"execution", "run", "a/b"}, {"execution", "run", "a/b/c", "--timeout", "3s"}, {"execution", "wait", "x"},
+		{"execution", "wait", "0"}, {"execution", "fly"}, {"execution", "list", "--status", "odd"}, {"execution", "list", "--limit", "0"},
+		{"cluster", "remove"}, {"cluster", "transfer-leadership", "a", "b"}, {"dev", "--masters", "2"}, {"dev", "extra"}, {"demo", "--executions", "0"},
+		{"demo", "--workers", "0", "--data", t.TempDir()}, {"master", "start", "--no-such"}, {"folder", "list", "-o", "xml"},
+		{"execution", "list"}, // no certificate is given
+		{"config", "check", writeFile(t, "x.config", "{}"), "--kind", "clerk"},
+	} {
+		if code, _, stderr := execute(t, args...); code != exitUsage || !strings.Contains(stderr, "--help") {
+			t.Errorf("%v: code %d, %s", args, code, stderr)
+		}
+	}
+}
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const goodWorker = `{"MasterEndpoint": "https://m1:8391", "DataDirectory": "d", "CACertFile": "c", "CertFile": "x", "KeyFile": "k", "MaxTaskCount": 3}`
+
+func TestConfigCheck(t *testing.T) {
+	code, out, errs := execute(t, "config", "check", writeFile(t, "MasterSettings.config", "{\n\"PortNumbr\": 1,\n\"GossipPort\": \"x\"\n}"))
+	if code != exitError || !strings.Contains(out, `MasterSettings.config:2: unknown key "PortNumbr"; did you mean "PortNumber"?`) ||
+		!strings.Contains(out, "MasterSettings.config:3: GossipPort") || !strings.Contains(errs, "2 problems as master settings") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	// The name says nothing; the keys do.
+	t.Setenv("SCALEOUT_WORKER_DISPLAY_NAME", "from-env")
+	code, out, errs = execute(t, "config", "check", writeFile(t, "settings.json", goodWorker))
+	if code != exitOK || !strings.Contains(errs, "warning:") || !strings.Contains(errs, "CertFile") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	for setting, origin := range map[string]string{"MaxTaskCount": "file", "DisplayName": "environment", "LeaseInterval": "default"} {
+		found := false
+		for line := range strings.Lines(out) {
+			f := strings.Fields(line)
+			found = found || len(f) > 1 && f[0] == setting && f[len(f)-1] == origin
+		}
+		if !found {
+			t.Errorf("%s from %s is missing in\n%s", setting, origin, out)
+		}
+	}
+	var report struct {
+		Kind     string
+		Problems []struct{ Where, Text string }
+		Settings []struct{ Key, Value, Origin string }
+	}
+	code, out, _ = execute(t, "config", "check", writeFile(t, "worker.json", `{"MaxTaskCount": 0}`), "-o", "json")
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != exitError || report.Kind != "worker" || len(report.Problems) == 0 || len(report.Settings) == 0 {
+		t.Errorf("%d %v %+v", code, err, report)
+	}
+	if code, _, _ := execute(t, "config", "check", "/no/such/file"); code != exitError {
+		t.Error(code)
+	}
+}
+
+func TestMasterLogFindsItsFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"master-1.log", "master-1-2026-01-31T02-03-04.000.log"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("in "+name+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out, errs := execute(t, "master", "log", "--log-folder", dir); code != exitOK || out != "in master-1.log\n" {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "master-2.log"), []byte("two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := execute(t, "master", "log", "--log-folder", dir); code != exitUsage || !strings.Contains(errs, "--node-name") {
+		t.Errorf("%d %s", code, errs)
+	}
+	if code, out, _ := execute(t, "master", "log", "--log-folder", dir, "--node-name", "master-2"); code != exitOK || out != "two\n" {
+		t.Errorf("%d %s", code, out)
+	}
+}
