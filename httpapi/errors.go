@@ -106,7 +106,7 @@ var kinds = []struct {
 	{catalog.ErrTooLarge, kind{413, catalog.CodeProjectTooLarge, 0, false}},
 	{errTimeout, kind{504, wire.CodeTimeout, 1, false}},
 	{context.DeadlineExceeded, kind{504, wire.CodeTimeout, 1, false}},
-	{context.Canceled, kind{499, "canceled", 0, false}}, // the caller is gone and will not read it
+	{context.Canceled, kind{499, wire.CodeCanceled, 0, false}}, // the caller is gone and will not read it
 }
 
 // codes are the refusals that the registry does not list: those of the log's own rules and of the workers.

@@ -109,6 +109,10 @@ func (c *Client) attempt(ctx context.Context, master string, r *request) (*answe
 	}
 	defer resp.Body.Close()
 	w.headers()
+	if cause := context.Cause(ctx); cause != nil {
+		// net/http may still deliver what a master wrote when it saw the call given up: that is no answer.
+		return nil, w.failure(ctx, cause)
+	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		e := problemOf(master, resp)
 		return nil, e

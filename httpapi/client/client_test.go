@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
@@ -400,5 +401,30 @@ func TestNoRedirects(t *testing.T) {
 	})
 	if _, err := quick(t, m.URL).Call(t.Context(), "p", nil); err == nil || evil.calls.Load() != 0 {
 		t.Fatal(err, evil.calls.Load())
+	}
+}
+
+// racer answers like a transport whose response wins against the end of its call.
+type racer struct{ calls atomic.Int64 }
+
+func (r *racer) RoundTrip(req *http.Request) (*http.Response, error) {
+	if r.calls.Add(1) > 1 {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"return_value":5}`))}, nil
+	}
+	trace := httptrace.ContextClientTrace(req.Context())
+	trace.GotConn(httptrace.GotConnInfo{})
+	trace.WroteRequest(httptrace.WroteRequestInfo{})
+	<-req.Context().Done()
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+}
+
+func TestAnswerAfterGivingUpIsNone(t *testing.T) {
+	r := &racer{}
+	c, err := New(Config{Masters: []string{"https://a:1", "https://b:1"}, HTTPClient: &http.Client{Transport: r}, Silence: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Call(t.Context(), "p", nil); err != nil || got.ReturnValue != 5 || r.calls.Load() != 2 {
+		t.Fatal(got, err, r.calls.Load())
 	}
 }

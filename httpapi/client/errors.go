@@ -104,7 +104,7 @@ func fateOf(e *Error) fate {
 	switch e.Code {
 	case wire.CodeNotLeader, wire.CodeNoLeader, wire.CodeStopping, wire.CodeBusy:
 		return notApplied
-	case wire.CodeUnknownOutcome, wire.CodeTimeout:
+	case wire.CodeUnknownOutcome, wire.CodeTimeout, wire.CodeCanceled:
 		return unknown
 	case "":
 		// Something between us and the master answered: a load balancer without a back end.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"sync"
@@ -399,4 +400,33 @@ func TestBrokenAnswerLooksBroken(t *testing.T) {
 	}()
 	err := r.f.Serve(recorder(), request(t, ""), call())
 	t.Fatal("returned", err)
+}
+
+// racer answers like a transport whose response wins against the end of its call.
+type racer struct {
+	calls atomic.Int64
+	news  func()
+}
+
+func (r *racer) RoundTrip(req *http.Request) (*http.Response, error) {
+	if r.calls.Add(1) == 1 {
+		httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{})
+		r.news()
+		<-req.Context().Done()
+		return &http.Response{StatusCode: 499, Header: http.Header{}, Body: http.NoBody}, nil
+	}
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+}
+
+func TestAnswerOfADroppedCallIsNone(t *testing.T) {
+	tr := &racer{}
+	r := newRig(t, func(c *Config) { c.Client = &http.Client{Transport: tr} })
+	tr.news = func() { r.set(leads("second", "http://b", 2)) }
+	r.set(leads("first", "http://a", 1))
+	c := call()
+	c.Again = true
+	w := recorder()
+	if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Code != 200 || tr.calls.Load() != 2 {
+		t.Fatal(err, w.Code, tr.calls.Load())
+	}
 }

@@ -57,6 +57,11 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, call *Call, pla
 		return Final, err
 	}
 	resp, err := f.cfg.Client.Do(req)
+	if err == nil && ctx.Err() != nil {
+		// net/http may still deliver what the leader wrote when it saw the call dropped: that is no answer.
+		resp.Body.Close()
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		cause := context.Cause(ctx)
 		if errors.Is(cause, errStopped) {

@@ -37,6 +37,7 @@ const (
 	CodeUnknownOutcome      = "unknown_outcome"
 	CodeStopping            = "stopping"
 	CodeTimeout             = "timeout"
+	CodeCanceled            = "canceled"
 	CodeBusy                = "busy"
 	CodeKeyReused           = "key_reused"
 	CodeIndexPassed         = "index_passed"
