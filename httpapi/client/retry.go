@@ -24,6 +24,7 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 	}
 	alive := time.Now() // since when it has been failing
 	doubt := false      // an attempt may have been applied
+	var before []error  // of the round before: what says most when the context ends in the middle of one
 	for {
 		masters := c.round()
 		failed := make([]error, 0, len(masters))
@@ -35,7 +36,10 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 				return a, nil
 			}
 			if ended := ctx.Err(); ended != nil {
-				return nil, gaveUp(context.Cause(ctx), append(failed, named(m, err)))
+				if before == nil && len(failed) == 0 {
+					before = []error{named(m, err)}
+				}
+				return nil, gaveUp(context.Cause(ctx), append(before, failed...))
 			}
 			next, done := judge(err, r.again)
 			if done != nil {
@@ -62,6 +66,7 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			}
 			return nil, err
 		}
+		before = failed
 		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
