@@ -25,7 +25,7 @@ func (a *app) executionWhy() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			f, err := findings(cmd.Context(), c, id)
+			f, err := inquire(cmd.Context(), c, id)
 			if err != nil {
 				return friendly(err)
 			}
@@ -42,20 +42,20 @@ func (a *app) executionWhy() *cobra.Command {
 	}
 }
 
-// finding is what there is to know about an execution's fate.
-type finding struct {
+// inquiry is what there is to know about an execution's fate.
+type inquiry struct {
 	execution client.Row
 	attempts  []client.Row // rows of tasks, by attempt
 	errors    []client.Row // the last error messages, in order
 	workers   map[string]string
 }
 
-func findings(ctx context.Context, c *client.Client, id int64) (*finding, error) {
+func inquire(ctx context.Context, c *client.Client, id int64) (*inquiry, error) {
 	row, err := execution(ctx, c, id)
 	if err != nil {
 		return nil, err
 	}
-	f := &finding{execution: row, workers: map[string]string{}}
+	f := &inquiry{execution: row, workers: map[string]string{}}
 	if f.attempts, err = collect(ctx, c, "tasks", client.Query{Equal: map[string]any{"execution_id": id}, PageSize: 1000}, 1000); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ var cures = map[string]string{
 	"retry_wait":               "Nothing to do: the next attempt starts by itself.",
 }
 
-func (f *finding) sentences() []string {
+func (f *inquiry) sentences() []string {
 	e := f.execution
 	status, _ := e.Int("status")
 	id := cell(e["execution_id"])
@@ -149,7 +149,7 @@ func (f *finding) sentences() []string {
 }
 
 // attempt is one attempt as a sentence.
-func (f *finding) attempt(t client.Row) string {
+func (f *inquiry) attempt(t client.Row) string {
 	where := t.Text("machine")
 	if name := f.workers[t.Text("worker_agent_id")]; name != "" {
 		where = name

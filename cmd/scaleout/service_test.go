@@ -130,11 +130,7 @@ func TestEachMasterSettingReaches(t *testing.T) {
 }
 
 func TestEachWorkerSettingReaches(t *testing.T) {
-	// Used before the configuration is made, or by no part of the worker yet.
-	elsewhere := map[string]bool{
-		"LogFolder": true, "MasterEndpoint": true,
-		"ExecutionLogCacheFolder": true, "ExecutionLogRetryTimeout": true,
-	}
+	elsewhere := map[string]bool{"LogFolder": true, "MasterEndpoint": true}
 	var w settings.Worker
 	set := settings.NewWorker(&w)
 	all := func(w settings.Worker) any {

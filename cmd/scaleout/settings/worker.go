@@ -26,11 +26,11 @@ type Worker struct {
 	TaskLogLevel                       int      `key:"TaskLogLevel" default:"126" min:"0" max:"127" doc:"accepted for old files, without effect"`
 	TaskLogSegment                     Timespan `key:"TaskLogSegment" default:"00:00:00" doc:"accepted for old files, without effect"`
 	TaskLogEnabled                     bool     `key:"TaskLogEnabled" default:"true" doc:"accepted for old files, without effect: output is always kept"`
-	ExecutionLogCacheFolder            string   `key:"ExecutionLogCacheFolder" doc:"folder of messages that no master has taken yet"`
+	ExecutionLogCacheFolder            string   `key:"ExecutionLogCacheFolder" doc:"accepted for old files, without effect: messages that no master has taken wait in the data directory"`
 	ExecutionLogMaxBufferLogCount      int      `key:"ExecutionLogMaxBufferLogCount" default:"10000" min:"1" doc:"accepted for old files, without effect"`
 	ExecutionLogMaxInMemoryBufferCount int      `key:"ExecutionLogMaxInMemoryBufferCount" default:"10" min:"1" doc:"accepted for old files, without effect"`
 	ExecutionLogRetryCount             int      `key:"ExecutionLogRetryCount" default:"3" min:"0" doc:"accepted for old files, without effect: messages are kept until taken"`
-	ExecutionLogRetryTimeout           Timespan `key:"ExecutionLogRetryTimeout" default:"7.00:00:00" doc:"how long messages wait for a master"`
+	ExecutionLogRetryTimeout           Timespan `key:"ExecutionLogRetryTimeout" default:"7.00:00:00" doc:"accepted for old files, without effect: messages wait until they are taken"`
 	AgentId                            string   `key:"AgentId" doc:"GUID of this worker; empty: made once and kept in the data directory"`
 	DataDirectory                      string   `key:"DataDirectory" doc:"where this worker keeps its state"`
 	LogFolder                          string   `key:"LogFolder" doc:"folder of the service log"`
