@@ -47,6 +47,7 @@ type answer struct {
 	body   []byte
 	sent   time.Time // when the attempt that was answered began to be sent
 	master string
+	leaves bool // the master asked for the connection to be closed: it stops
 }
 
 const maxAnswer = 64 << 20
@@ -117,7 +118,7 @@ func (c *Client) attempt(ctx context.Context, master string, r *request) (*answe
 		e := problemOf(master, resp)
 		return nil, e
 	}
-	a := &answer{status: resp.StatusCode, header: resp.Header, sent: started, master: master}
+	a := &answer{status: resp.StatusCode, header: resp.Header, sent: started, master: master, leaves: resp.Close}
 	in := &moving{resp.Body, w.progress}
 	if r.stream != nil {
 		err = r.stream(in)

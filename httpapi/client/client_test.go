@@ -404,6 +404,23 @@ func TestNoRedirects(t *testing.T) {
 	}
 }
 
+func TestAMasterThatStopsIsLeft(t *testing.T) {
+	stops := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		reply(w, wire.ExchangeAnswer{})
+	})
+	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.ExchangeAnswer{}) })
+	c := quick(t, stops.URL, good.URL)
+	for range 3 {
+		if _, _, err := c.Exchange(t.Context(), "w", wire.Exchange{Instance: "i"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stops.calls.Load() != 1 || good.calls.Load() != 2 {
+		t.Fatal(stops.calls.Load(), good.calls.Load())
+	}
+}
+
 // racer answers like a transport whose response wins against the end of its call.
 type racer struct{ calls atomic.Int64 }
 

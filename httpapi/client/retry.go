@@ -32,6 +32,9 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			m := masters[i]
 			a, err := c.attempt(ctx, m, r)
 			if err == nil {
+				if a.leaves && len(masters) > 1 {
+					m = masters[(i+1)%len(masters)]
+				}
 				c.remember(m)
 				return a, nil
 			}
