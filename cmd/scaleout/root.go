@@ -60,7 +60,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		a.folderCommand(), a.projectCommand(), a.executionCommand(), a.catalogCommand(), a.clusterCommand(),
 		a.workerCommand(), a.masterCommand(), caCommand(), a.configCommand(), a.versionCommand(),
-		a.devCommand(), a.demoCommand(),
+		a.devCommand(), a.demoCommand(), a.doctorCommand(),
 	)
 	exactArgs(root)
 	return root
