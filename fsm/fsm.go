@@ -45,6 +45,7 @@ type Applied struct {
 	Proposer, First uint64           // as in the entry
 	Results         []command.Result // of its commands, in order
 	Touched         catalog.Touched  // executions and workers whose rows changed
+	Events          []catalog.Event  // what happened
 }
 
 // FSM is the raft.FSM over the catalog. Raft calls Apply, Snapshot and Restore, one at a time; the rest may be called
@@ -163,7 +164,8 @@ func (f *FSM) apply(l *raft.Log) (done Applied, err error) {
 		return done, fmt.Errorf("%w: log entry %d raises the cluster to feature level %d, this version knows up to %d",
 			ErrTooNew, l.Index, level, f.cfg.Level)
 	}
-	done.Touched = f.state.Touched()
+	done.Touched, done.Events = f.state.Touched(), f.state.Pending()
+	f.metrics.happened(done.Events)
 	f.state.Commit(l.Index)
 	f.view.Store(f.state.Reader())
 	f.serveHashers(func(index uint64) bool { return index <= l.Index })

@@ -3,6 +3,7 @@ package fsm
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 )
 
@@ -10,6 +11,7 @@ import (
 type metrics struct {
 	fsm      *FSM
 	commands *prometheus.CounterVec
+	events   *prometheus.CounterVec
 }
 
 var (
@@ -22,7 +24,12 @@ var (
 func newMetrics(f *FSM) *metrics {
 	m := &metrics{fsm: f, commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scaleout_fsm_commands_total", Help: "Commands applied by this node, by kind and outcome.",
-	}, []string{"kind", "outcome"})}
+	}, []string{"kind", "outcome"}), events: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scaleout_events_total", Help: "Events that this node's state has seen since the process started, by type.",
+	}, []string{"type"})}
+	for _, t := range catalog.EventTypes() {
+		m.events.WithLabelValues(t.Name)
+	}
 	for kind := range command.Specs {
 		for _, outcome := range []string{"applied", "rejected"} {
 			m.commands.WithLabelValues(kind.String(), outcome)
@@ -39,9 +46,16 @@ func (m *metrics) count(kind command.Kind, r command.Result) {
 	m.commands.WithLabelValues(kind.String(), outcome).Inc()
 }
 
+func (m *metrics) happened(events []catalog.Event) {
+	for i := range events {
+		m.events.WithLabelValues(events[i].Kind().Name).Inc()
+	}
+}
+
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(c chan<- *prometheus.Desc) {
 	m.commands.Describe(c)
+	m.events.Describe(c)
 	for _, d := range []*prometheus.Desc{indexDesc, levelDesc, rowsDesc, failedDesc} {
 		c <- d
 	}
@@ -50,6 +64,7 @@ func (m *metrics) Describe(c chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	m.commands.Collect(c)
+	m.events.Collect(c)
 	view, failed := m.fsm.View(), 0.0
 	if m.fsm.Err() != nil {
 		failed = 1

@@ -21,6 +21,7 @@ func (s *State) Apply(index uint64, env command.Envelope) (command.Result, error
 		return command.Result{}, fmt.Errorf("%w: index %d: %w", ErrCannotApply, index, err)
 	}
 	s.begin()
+	s.events.begin(index)
 	s.now.Time = max(s.now.Time, env.Time)
 	result := s.keyed(env, cmd)
 	if s.changes >= commitRows {
@@ -107,6 +108,8 @@ func (s *State) transition(caller command.Caller, cmd command.Command) command.R
 		return decide(s, caller, c, mergeSegments)
 	case *command.Cleanup:
 		return cleanup(s, caller, c)
+	case *command.Announce:
+		return decide(s, caller, c, announce)
 	}
 	panic(fmt.Sprintf("catalog: no transition for %s", cmd.Kind())) // a test asks for every kind
 }

@@ -32,13 +32,14 @@ type Record struct {
 type Snapshot struct {
 	reader          *Reader
 	library, chosen ringSnapshot
+	events          eventsSnapshot
 }
 
 // Snapshot captures the state. Only the goroutine that applies may call it, between entries.
 func (s *State) Snapshot() *Snapshot {
 	s.keys.mu.RLock()
 	defer s.keys.mu.RUnlock()
-	return &Snapshot{s.Reader(), s.keys.library.snapshot(), s.keys.chosen.snapshot()}
+	return &Snapshot{s.Reader(), s.keys.library.snapshot(), s.keys.chosen.snapshot(), s.events.snapshot()}
 }
 
 // Reader reads the captured state.
@@ -74,6 +75,7 @@ func (s *Snapshot) Records() iter.Seq2[Record, error] {
 				return
 			}
 		}
+		s.events.records(put)
 	}
 }
 
@@ -113,6 +115,8 @@ func (b *Builder) Add(r Record) error {
 		return b.key(b.state.keys.library, r)
 	case recordChosenKey:
 		return b.key(b.state.keys.chosen, r)
+	case recordEvents, recordFloor:
+		return b.events(r)
 	}
 	for _, t := range tables {
 		if t.record == r.Type {
@@ -142,7 +146,7 @@ func (b *Builder) row(t *table, r Record) error {
 	if there, err := s.txn.First(t.name, byID, t.key(row)); err != nil || there != nil {
 		return fmt.Errorf("%w: table %s: a row comes twice", ErrRecord, t.name)
 	}
-	s.write(&edit{meta: s.now, rows: []change{{t, row, added}}})
+	s.put(change{t, row, added})
 	if s.changes >= commitRows {
 		s.commit()
 	}

@@ -25,6 +25,7 @@ type State struct {
 	counts  [16]int
 	changes int
 	touched Touched // since Touched was last called
+	events  eventLog
 
 	mu    sync.Mutex // guards shown
 	shown map[string]int
@@ -47,6 +48,7 @@ type meta struct {
 	Segment   int64 `cbor:"12,keyasint"`
 	// TasksBefore: tasks that ended before it no longer show.
 	TasksBefore command.Time `cbor:"13,keyasint"`
+	Roster      *roster      `cbor:"14,keyasint,omitempty"`
 }
 
 // property is a catalog property that somebody set.
@@ -75,6 +77,7 @@ func (s *State) begin() {
 func (s *State) Commit(index uint64) {
 	s.begin()
 	s.now.Index = index
+	s.events.publish() // whoever sees the index shall find its events
 	s.commit()
 }
 
@@ -131,6 +134,7 @@ type edit struct {
 	meta   // begins as the state's
 	caller command.Caller
 	rows   []change
+	events []Event // beyond those that the rows tell
 }
 
 type change struct {
@@ -154,21 +158,38 @@ func (e *edit) replace(t *table, row any) { e.rows = append(e.rows, change{t, ro
 func (e *edit) remove(t *table, row any)  { e.rows = append(e.rows, change{t, row, removed}) }
 
 func (s *State) write(e *edit) {
+	telling := e.Level >= eventsFrom
 	for _, c := range e.rows {
-		s.changes++
-		s.touched.note(c.row)
-		i := tableIndex(c.table)
-		if c.op == removed {
-			must(s.txn.Delete(c.table.name, c.row))
-			s.counts[i]--
-			continue
+		if telling {
+			s.observe(c)
 		}
-		must(s.txn.Insert(c.table.name, c.row))
-		if c.op == added {
-			s.counts[i]++
+		s.put(c)
+	}
+	if telling {
+		if e.Level > s.now.Level {
+			e.say(Event{Type: EventLevelRaised, Number: int64(e.Level)})
+		}
+		for _, ev := range e.events {
+			s.events.say(ev)
 		}
 	}
 	s.now = e.meta
+}
+
+// put makes one row change.
+func (s *State) put(c change) {
+	s.changes++
+	s.touched.note(c.row)
+	i := tableIndex(c.table)
+	if c.op == removed {
+		must(s.txn.Delete(c.table.name, c.row))
+		s.counts[i]--
+		return
+	}
+	must(s.txn.Insert(c.table.name, c.row))
+	if c.op == added {
+		s.counts[i]++
+	}
 }
 
 // Touched are the executions and workers whose rows have changed.

@@ -72,8 +72,12 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 	case 2:
 		return &command.DeployProject{Folder: name(), Project: project(), Blob: blobA, Size: 1, Manifest: manifest, Warnings: []string{"careful"}}
 	case 3:
-		if rapid.IntRange(0, 3).Draw(rt, "rarely") > 0 {
+		switch rapid.IntRange(0, 4).Draw(rt, "rarely") {
+		case 0, 1, 2:
 			return &command.Noop{}
+		case 3:
+			return &command.Announce{Leader: "n1", Term: rapid.Uint64Range(0, 3).Draw(rt, "term"), Members: []command.AnnouncedMember{
+				{ID: "n1", Name: "m1", Voter: rapid.Bool().Draw(rt, "voter")}}, Notices: []command.Notice{{Type: "slow_commit", Node: "n1"}}}
 		}
 		return &command.DeleteProject{Folder: name(), Project: project()}
 	case 4, 5, 6:
@@ -149,7 +153,7 @@ func TestReplayIsSnapshotAndTail(t *testing.T) {
 			var cmd command.Command
 			switch i { // a stage on which the rest has something to do
 			case 0:
-				cmd = &command.InitCluster{ClusterID: "c", Level: 1}
+				cmd = &command.InitCluster{ClusterID: "c", Level: command.Level}
 			case 1:
 				cmd = &command.CreateFolder{Name: "F"}
 			case 2:

@@ -12,6 +12,7 @@ func exchange(s *State, caller command.Caller, c *command.Exchange) command.Resu
 	reports := items(s, caller, c.Ended, func(r *Reader, e *edit, rep command.Report) command.ItemResult {
 		return report(r, e, c.Worker, rep, func(a *Attempt) bool { return a.Instance == c.Instance })
 	})
+	s.fencedReports(c.Worker, c.Ended, reports)
 	grants := items(s, caller, c.Grants, func(r *Reader, e *edit, g command.GrantOrder) command.ItemResult {
 		return grant(r, e, c.Worker, c.Instance, g)
 	})

@@ -20,6 +20,7 @@ func registerWorker(s *State, caller command.Caller, c *command.RegisterWorker) 
 		// A report tells what has happened: any process of the worker may bring it.
 		return report(r, e, c.ID, rep, func(*Attempt) bool { return true })
 	})
+	s.fencedReports(c.ID, c.Ended, ended)
 	running := items(s, caller, c.Running, func(r *Reader, e *edit, ref command.AttemptRef) command.ItemResult {
 		if !samePlace {
 			return refuse(CodeFenced, "attempt %d of task %d runs on the machine that had this AgentId before", ref.Attempt, ref.TaskID)

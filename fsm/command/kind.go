@@ -28,6 +28,7 @@ const (
 	KindMergeSegments
 	KindCleanup
 	KindEnableScaleout
+	KindAnnounce
 )
 
 // Spec describes a kind: its name in logs and metrics, the feature level that introduced it, and a constructor.
@@ -38,7 +39,7 @@ type Spec struct {
 }
 
 // Level is the highest feature level that this binary knows. A node applies every kind up to it.
-const Level = 1
+const Level = 2
 
 // Specs maps every kind to its description.
 var Specs = map[Kind]Spec{
@@ -65,6 +66,7 @@ var Specs = map[Kind]Spec{
 	KindMergeSegments:         {"merge_segments", 1, func() Command { return new(MergeSegments) }},
 	KindCleanup:               {"cleanup", 1, func() Command { return new(Cleanup) }},
 	KindEnableScaleout:        {"enable_scaleout", 1, func() Command { return new(EnableScaleout) }},
+	KindAnnounce:              {"announce", 2, func() Command { return new(Announce) }},
 }
 
 func (k Kind) String() string {

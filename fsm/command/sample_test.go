@@ -72,5 +72,9 @@ func samples() []command.Command {
 		&command.MergeSegments{Segment: digest, Size: 99, Sources: []string{digest}, Moves: []command.SegmentMove{{Source: 0, Part: 1}}},
 		&command.Cleanup{EndedTasks: 1, Operations: 2, MaxVersions: 10, Limit: 100},
 		&command.EnableScaleout{},
+		&command.Announce{
+			Leader: "n1", Term: 3, Members: []command.AnnouncedMember{{ID: "n1", Name: "m1", Address: "h:8391", Voter: true}},
+			Notices: []command.Notice{{Type: "slow_commit", Node: "n1", Number: 2100, Detail: "d"}},
+		},
 	}
 }
