@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -375,6 +376,9 @@ func TestChanged(t *testing.T) {
 			return true
 		}
 	}
+	if !open(zero) || !open(eight) {
+		t.Error("woken by nothing")
+	}
 	replay(f, logs[:5]...) // up to 8
 	if open(zero) || !open(eight) || open(f.Changed(7)) || f.Changed(8) != eight {
 		t.Error("after 8")
@@ -423,6 +427,39 @@ func TestHashAt(t *testing.T) {
 		f.Apply(logs[3])
 		<-answers
 	})
+}
+
+// Views, hashes, answers and snapshots are taken while entries are applied; each shows whole entries.
+func TestReadWhileApply(t *testing.T) {
+	f := replay(fsm.New(fsm.Config{Logger: quiet()}), story(t)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				v := f.View()
+				n := 0
+				for range v.Folders() {
+					n++
+				}
+				if n%2 != 1 { // one, and two more by each entry
+					t.Errorf("index %d shows %d folders", v.Index(), n)
+				}
+				v.Answer(command.Caller{Kind: "user", Name: "ada"}, "15-0")
+				v.Counts()
+				if _, _, err := f.Hash(ctx); err != nil && ctx.Err() == nil {
+					t.Error(err)
+				}
+				<-f.Changed(v.Index())
+			}
+		})
+	}
+	for i := range uint64(200) {
+		f.Apply(entry(t, 16+i, &command.CreateFolder{Name: fmt.Sprint("a", i)}, &command.CreateFolder{Name: fmt.Sprint("b", i)}))
+	}
+	cancel()
+	f.Apply(entry(t, 1000, &command.Noop{}))
+	readers.Wait()
 }
 
 func TestMetrics(t *testing.T) {
