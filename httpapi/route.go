@@ -102,6 +102,8 @@ func (a *API) routes() []route {
 		{name: "openapi", method: "GET", path: "/v1/openapi.json", who: anyCertificate, here: always, quick: true,
 			handle: (*API).describeItself, doc: "This document.", media: "application/json"},
 
+		{name: "events", method: "GET", path: "/v1/events", who: users, here: always, untimed: true,
+			handle: (*API).events, doc: "What happens, as server-sent events; ids are equal on every master.", query: eventQuery, media: "text/event-stream"},
 		{name: "cluster", method: "GET", path: "/v1/cluster", who: monitors, again: true,
 			handle: (*API).cluster, doc: "Members, roles, lag, health, failure tolerance.", response: wire.ClusterStatus{}},
 		{name: "transfer_leadership", method: "POST", path: "/v1/cluster/transfer-leadership", who: admins, limit: smallBody, stays: true,
