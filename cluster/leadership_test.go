@@ -251,3 +251,36 @@ func TestRefusedCommands(t *testing.T) {
 		t.Log("it was quicker than its caller's end")
 	}
 }
+
+func TestAKilledLeaderComesBackAndAgrees(t *testing.T) {
+	w := newWorld(t)
+	w.start(3)
+	l := w.leader()
+	w.voters(3)
+	for i := range 20 {
+		_, _, err := l.folder(within(t, 5*time.Second), fmt.Sprint(i))
+		must(t, err)
+	}
+	l.kill()
+	next := w.leader(w.except(l)...)
+	for i := range 20 {
+		if !next.has(fmt.Sprint(i)) {
+			t.Errorf("folder %d was acknowledged and is lost", i)
+		}
+	}
+	_, _, err := next.folder(within(t, 5*time.Second), "meanwhile")
+	must(t, err)
+	l.start()
+	w.until("it has caught up", func() bool {
+		select {
+		case <-l.node.CaughtUp():
+			return true
+		default:
+			return false
+		}
+	})
+	if !l.has("meanwhile") {
+		t.Error("caught up without what was committed before")
+	}
+	w.agree()
+}

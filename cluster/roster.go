@@ -1,0 +1,36 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/hashicorp/raft"
+)
+
+// RosterMember is one member of the configuration.
+type RosterMember struct {
+	ID      string
+	Name    string
+	Address string // "host:port", as the configuration has it
+	Voter   bool
+}
+
+// Roster is the members of the latest configuration, by id, from memory. Known is false while a member's name is not
+// known yet: soon gossip or the state tells it.
+func (n *Node) Roster() (members []RosterMember, known bool) {
+	if !n.up() {
+		return nil, false
+	}
+	_, servers := n.configuration()
+	known = len(servers) > 0
+	for _, s := range servers {
+		id := string(s.ID)
+		m := RosterMember{ID: id, Name: n.nameOf(id), Address: string(s.Address), Voter: s.Suffrage == raft.Voter}
+		if m.Name == id {
+			m.Name = ""
+		}
+		members = append(members, m)
+	}
+	slices.SortFunc(members, func(a, b RosterMember) int { return cmp.Compare(a.ID, b.ID) })
+	return members, known
+}
