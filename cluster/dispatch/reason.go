@@ -71,8 +71,8 @@ func (b *board) reason(t *task, now time.Time) (code, sentence string) {
 			continue
 		}
 		able = append(able, w)
-		// How much a worker takes is its own word, which a new leader has not heard yet.
-		if w.free() > 0 || w.contact.IsZero() && w.held < w.row.MaxTaskCount {
+		// How much a worker takes is its own word, which may not have been heard yet.
+		if w.free() > 0 || w.instance != w.row.Instance && w.held < w.row.MaxTaskCount {
 			free = append(free, w)
 		}
 	}

@@ -1,0 +1,394 @@
+package dispatch
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+)
+
+func (h *house) until(ref command.AttemptRef, want time.Time) {
+	h.Helper()
+	got, ok := h.d.LeaseUntil(ref)
+	if !ok || !got.Equal(want) {
+		h.Errorf("the lease ends %v, want %v", got, want)
+	}
+}
+
+func term(d time.Duration) time.Duration { return d + 5*time.Second + d/100 }
+
+func TestTermsOfLeases(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 4)
+		only, first := h.start("a.sh", 0), h.start("a.sh", 1)
+		granted := time.Now()
+		a := h.exchange(h.poll(one))
+		h.gives("both", a, only, first)
+		if a.Grants[0].GiveUpAfter != toleranceOf || a.Grants[1].GiveUpAfter != leaseOf {
+			t.Errorf("terms %v and %v: the last permitted attempt gets the tolerance, another the lease", a.Grants[0].GiveUpAfter, a.Grants[1].GiveUpAfter)
+		}
+		h.until(at(only, 1), granted.Add(term(toleranceOf)))
+		h.until(at(first, 1), granted.Add(term(leaseOf)))
+
+		// A renewal counts from when the call was received, not from when it is answered.
+		time.Sleep(10 * time.Second)
+		p := h.poll(one)
+		p.Running, p.Wait = []command.AttemptRef{at(only, 1), at(first, 1)}, time.Minute
+		r := <-h.held(p)
+		if r.err != nil || !slices.Equal(r.Renewed, p.Running) {
+			t.Fatalf("%+v", r)
+		}
+		if took := time.Since(p.Received); took != 10*time.Second {
+			t.Errorf("held for %v, the heartbeat is 10s", took)
+		}
+		h.until(at(first, 1), p.Received.Add(term(leaseOf)))
+
+		// An older call never takes time away.
+		late := h.poll(one)
+		late.Running, late.Received = p.Running, p.Received.Add(-5*time.Second)
+		h.exchange(late)
+		h.until(at(first, 1), p.Received.Add(term(leaseOf)))
+
+		time.Sleep(3 * time.Second)
+		h.d.ExtendAll()
+		h.until(at(first, 1), time.Now().Add(term(leaseOf)))
+
+		time.Sleep(3 * time.Second)
+		h.d.Drop()
+		h.d.Establish()
+		h.until(at(first, 1), time.Now().Add(term(leaseOf)))
+
+		// The second attempt of two is the last permitted one.
+		time.Sleep(term(leaseOf) - time.Nanosecond)
+		h.sweep()
+		h.status(first, catalog.Running)
+		time.Sleep(time.Nanosecond)
+		h.sweep()
+		h.status(first, catalog.Pending)
+		h.status(only, catalog.Running)
+		time.Sleep(15 * time.Second) // the retry wait, and the wait for another worker
+		p = h.poll(one)
+		p.Running = []command.AttemptRef{at(only, 1)}
+		a = h.exchange(p)
+		if len(a.Grants) != 1 || a.Grants[0].AttemptRef != at(first, 2) || a.Grants[0].GiveUpAfter != toleranceOf {
+			t.Errorf("%+v", a.Grants)
+		}
+	})
+}
+
+func (h *house) sweep() {
+	h.Helper()
+	if err := h.d.Sweep(h.ctx); err != nil {
+		h.Fatal(err)
+	}
+}
+
+func TestAFencedReport(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		id := h.start("a.sh", 1)
+		h.exchange(h.poll(one))
+		time.Sleep(term(leaseOf))
+		h.sweep()
+		p := h.poll(one)
+		p.Slots, p.Running = 0, []command.AttemptRef{at(id, 1)}
+		if a := h.exchange(p); !slices.Contains(a.Fenced, at(id, 1)) || len(a.Renewed) > 0 {
+			t.Errorf("a lost attempt that still runs: %+v", a)
+		}
+		p = h.poll(one)
+		p.Slots, p.Ended = 0, []command.Report{report(id, 1, command.Succeeded)}
+		if a := h.exchange(p); !slices.Contains(a.Fenced, at(id, 1)) || len(a.Settled) > 0 {
+			t.Errorf("its report: %+v", a)
+		}
+		h.status(id, catalog.Pending)
+	})
+}
+
+// While an attempt is being declared lost nobody renews it, reports on it or is given it again, and an unknown outcome
+// is waited out, whatever else fails meanwhile.
+func TestExpiryAgainstRenewals(t *testing.T) {
+	ways := map[string]func(p *command.Poll, ref command.AttemptRef){
+		"renewed": func(p *command.Poll, ref command.AttemptRef) { p.Running = []command.AttemptRef{ref} },
+		"ended": func(p *command.Poll, ref command.AttemptRef) {
+			p.Ended = []command.Report{{AttemptRef: ref, Outcome: command.Succeeded}}
+		},
+		"unnamed": func(*command.Poll, command.AttemptRef) {},
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			within(t, func(h *house) {
+				h.worker(one, 1)
+				id := h.start("a.sh", 1)
+				h.exchange(h.poll(one))
+				time.Sleep(term(leaseOf))
+				h.before = func(cmd command.Command) error {
+					if _, ok := cmd.(*command.Expire); ok {
+						return errUnknown
+					}
+					return nil
+				}
+				if err := h.d.Sweep(h.ctx); !errors.Is(err, errUnknown) {
+					t.Fatal(err)
+				}
+				p := h.poll(one)
+				p.Slots = 1
+				way(&p, at(id, 1))
+				out := h.held(p)
+				if ended(out) {
+					t.Fatalf("answered while the outcome is unknown: %v", <-out)
+				}
+				h.read = func() error { return errUnapplied }
+				if err := h.d.Sweep(h.ctx); err == nil {
+					t.Fatal("no error")
+				}
+				synctest.Wait()
+				h.read = nil
+				h.before = func(command.Command) error { return errUnapplied }
+				if err := h.d.Sweep(h.ctx); err == nil {
+					t.Fatal("no error")
+				}
+				synctest.Wait()
+				if ended(out) {
+					t.Fatalf("answered while the first command may still be applied: %v", <-out)
+				}
+				h.before = nil
+				h.sweep()
+				synctest.Wait()
+				if !ended(out) {
+					t.Fatal("still held")
+				}
+				r := <-out
+				if r.err != nil || len(r.Renewed)+len(r.Settled)+len(r.Grants) > 0 {
+					t.Errorf("%+v", r)
+				}
+				if name != "unnamed" && !slices.Contains(r.Fenced, at(id, 1)) {
+					t.Errorf("not fenced: %+v", r)
+				}
+				h.status(id, catalog.Pending)
+			})
+		})
+	}
+}
+
+// A deposed leader declares nobody lost, and renews nothing.
+func TestWithoutProof(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		id := h.start("a.sh", 0)
+		h.exchange(h.poll(one))
+		h.read = func() error { return errUnapplied }
+		p := h.poll(one)
+		p.Running = []command.AttemptRef{at(id, 1)}
+		if _, err := h.d.Exchange(h.ctx, p); !errors.Is(err, errUnapplied) {
+			t.Errorf("renewed without a proof: %v", err)
+		}
+		time.Sleep(term(toleranceOf))
+		if err := h.d.Sweep(h.ctx); !errors.Is(err, errUnapplied) {
+			t.Error(err)
+		}
+		h.status(id, catalog.Running)
+		h.read = nil
+		p = h.poll(one)
+		p.Running = []command.AttemptRef{at(id, 1)}
+		if a := h.exchange(p); !slices.Contains(a.Renewed, at(id, 1)) {
+			t.Errorf("the mark of a sweep that did nothing stays: %+v", a)
+		}
+	})
+}
+
+// What a leadership reserved is nothing to the next one, though the proposal ends under it.
+func TestReservationsEndWithTheLeadership(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		h.start("a.sh", 0)
+		h.before = func(command.Command) error {
+			h.before = nil
+			h.d.Drop()
+			h.d.Establish()
+			return errUnapplied
+		}
+		if _, err := h.d.Exchange(h.ctx, h.poll(one)); err == nil {
+			t.Fatal("no error")
+		}
+		if w := h.d.board.worker(one); w.promised != 0 {
+			t.Errorf("%d grants promised under the new leadership", w.promised)
+		}
+	})
+}
+
+func TestHeldPollsEndWithTheLeadership(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		p := h.poll(one)
+		p.Wait = 20 * time.Second
+		out := h.held(p)
+		h.d.Drop()
+		if r := <-out; !errors.Is(r.err, ErrNotLeading) {
+			t.Errorf("%v", r)
+		}
+		if time.Since(p.Received) > 0 {
+			t.Error("it was held on")
+		}
+	})
+}
+
+func TestRegistrationAdoptsAndFences(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 3)
+		runs, done, left := h.start("a.sh", 0), h.start("a.sh", 0), h.start("a.sh", 1)
+		h.gives("three", h.exchange(h.poll(one)), runs, done, left)
+		time.Sleep(30 * time.Second)
+		reg := registration(one, "i2", 3, ".sh")
+		reg.Running = []command.AttemptRef{at(runs, 1), at(999, 1)}
+		reg.Ended = []command.Report{report(done, 1, command.Succeeded)}
+		got, err := h.d.Register(h.ctx, reg, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !got.Enabled || len(got.Adopted) != 1 || got.Adopted[0] != (Adopted{at(runs, 1), toleranceOf}) ||
+			!slices.Equal(got.Settled, []command.AttemptRef{at(done, 1)}) || !slices.Equal(got.Fenced, []command.AttemptRef{at(999, 1)}) {
+			t.Errorf("%+v", got)
+		}
+		h.until(at(runs, 1), time.Now().Add(term(toleranceOf)))
+		h.status(done, catalog.Succeeded)
+		// What the new process does not know of goes on until its term is over.
+		h.status(left, catalog.Running)
+		p := h.poll(one)
+		p.Instance, p.Running = "i2", []command.AttemptRef{at(runs, 1)}
+		if a := h.exchange(p); len(a.Grants) > 0 {
+			t.Errorf("an attempt of the old process is given to the new one: %+v", a.Grants)
+		}
+		old := h.poll(one)
+		old.Instance = "i1"
+		if _, err := h.d.Exchange(h.ctx, old); code(err) != "instance_replaced" {
+			t.Errorf("the old process: %v", err)
+		}
+		time.Sleep(term(leaseOf))
+		h.sweep()
+		h.status(left, catalog.Pending)
+		h.status(runs, catalog.Running)
+	})
+}
+
+// The worker counts the term of what it adopts from the sending of its registration, so that the leader must not find it
+// expired a moment later.
+func TestRegistrationDuringExpiry(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		id := h.start("a.sh", 1)
+		h.exchange(h.poll(one))
+		time.Sleep(term(leaseOf))
+		hold := make(chan struct{})
+		h.before = func(cmd command.Command) error {
+			if _, ok := cmd.(*command.Expire); ok {
+				<-hold
+				return errUnapplied
+			}
+			return nil
+		}
+		swept := make(chan error, 1)
+		go func() { swept <- h.d.Sweep(h.ctx) }()
+		synctest.Wait()
+		reg := registration(one, "i2", 1, ".sh")
+		reg.Running = []command.AttemptRef{at(id, 1)}
+		registered := make(chan Registration, 1)
+		began := time.Now()
+		go func() {
+			got, err := h.d.Register(h.ctx, reg, began)
+			if err != nil {
+				t.Error(err)
+			}
+			registered <- got
+		}()
+		synctest.Wait()
+		close(hold)
+		<-swept
+		got := <-registered
+		h.before = nil
+		if len(got.Adopted) != 1 {
+			t.Fatalf("%+v", got)
+		}
+		h.until(at(id, 1), began.Add(term(leaseOf)))
+		h.sweep()
+		h.status(id, catalog.Running)
+	})
+}
+
+func TestTwoMachinesWithOneAgentID(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		clone := registration(one, "i9", 1, ".sh")
+		clone.MachineID, clone.MachineName = "machine-x", "HOSTX"
+		refused := func(when string) {
+			t.Helper()
+			_, err := h.d.Register(h.ctx, clone, time.Now())
+			if code(err) != "agent_id_in_use" || !strings.Contains(err.Error(), "HOSTX") || !strings.Contains(err.Error(), "HOST1") {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+		refused("the first is online")
+		id := h.start("a.sh", 0)
+		h.exchange(h.poll(one))
+		time.Sleep(5 * time.Minute)
+		refused("the first is silent and its lease runs")
+		time.Sleep(term(toleranceOf))
+		h.sweep()
+		h.status(id, catalog.EndedUnexpectedly)
+		if _, err := h.d.Register(h.ctx, clone, time.Now()); err != nil {
+			t.Errorf("the first one's time is over: %v", err)
+		}
+		old := h.poll(one)
+		old.Instance = "i1"
+		if _, err := h.d.Exchange(h.ctx, old); code(err) != "instance_replaced" {
+			t.Errorf("the first one: %v", err)
+		}
+	})
+}
+
+func TestALeaseThatTheMastersCannotKeep(t *testing.T) {
+	within(t, func(h *house) {
+		for _, c := range []struct {
+			what             string
+			lease, tolerance time.Duration
+			ok               bool
+		}{
+			{"2 h + 2 s + 2 elections + 5 s, exactly", 13500 * time.Millisecond, time.Minute, false},
+			{"a little more", 13501 * time.Millisecond, time.Minute, true},
+			{"more than the tolerance", time.Minute, 59 * time.Second, false},
+			{"as much as the tolerance", time.Minute, time.Minute, true},
+		} {
+			reg := registration(two, "i1", 1, ".sh")
+			reg.LeaseMs, reg.ToleranceMs = c.lease.Milliseconds(), c.tolerance.Milliseconds()
+			_, err := h.d.Register(h.ctx, reg, time.Now())
+			if c.ok != (err == nil) || err != nil && code(err) != "lease_too_short" {
+				t.Errorf("%s: %v", c.what, err)
+			}
+		}
+	})
+}
+
+func TestAStopIsToldAtOnce(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		id := h.start("a.sh", 5)
+		h.exchange(h.poll(one))
+		p := h.poll(one)
+		p.Wait, p.Running = 5*time.Second, []command.AttemptRef{at(id, 1)}
+		out := h.held(p)
+		h.do(&command.StopOperation{OperationID: id})
+		r := <-out
+		if r.err != nil || !slices.Contains(r.Stop, at(id, 1)) || time.Since(p.Received) > 0 {
+			t.Errorf("after %v: %+v", time.Since(p.Received), r)
+		}
+		h.status(id, catalog.Stopping)
+		p = h.poll(one)
+		p.Ended = []command.Report{report(id, 1, command.Canceled)}
+		h.gives("no more attempts", h.exchange(p))
+		h.status(id, catalog.Canceled)
+	})
+}

@@ -1,0 +1,285 @@
+package dispatch
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+)
+
+func TestTasksOfAKindAreGrantedInOrder(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 2)
+		var ids []int64
+		for range 5 {
+			ids = append(ids, h.start("a.sh", 0))
+		}
+		h.gives("two slots", h.exchange(h.poll(one)), ids[0], ids[1])
+		p := h.poll(one)
+		p.Running = []command.AttemptRef{at(ids[1], 1)}
+		p.Ended = []command.Report{report(ids[0], 1, command.Succeeded)}
+		h.gives("one free again", h.exchange(p), ids[2])
+		p = h.poll(one)
+		p.Running = []command.AttemptRef{at(ids[1], 1), at(ids[2], 1)}
+		h.gives("none free", h.exchange(p))
+	})
+}
+
+func TestAKindThatNobodyRunsHoldsUpNoOther(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 4)
+		h.worker(two, 4)
+		for range 200 {
+			h.start("b.dtsx", 0)
+		}
+		for range 200 {
+			h.start("a.sh", 0, two)
+		}
+		mine := h.start("a.sh", 0)
+		h.gives("behind 400 that it cannot take", h.exchange(h.poll(one)), mine)
+	})
+}
+
+func TestHeldPollsShareFairly(t *testing.T) {
+	within(t, func(h *house) {
+		workers := []string{one, two, three}
+		polls := map[string]<-chan reply{}
+		for _, w := range workers {
+			h.worker(w, 4)
+			p := h.poll(w)
+			p.Wait = 20 * time.Second
+			polls[w] = h.held(p)
+			time.Sleep(time.Second) // they have waited for different times
+		}
+		for i, w := range workers {
+			id := h.start("a.sh", 0)
+			synctest.Wait()
+			if !ended(polls[w]) {
+				t.Fatalf("task %d did not go to the poll that waited longest", i)
+			}
+			h.gives("a held poll", (<-polls[w]).Answer, id)
+		}
+		// The least loaded comes first, however long others wait.
+		again := func(w string, running ...command.AttemptRef) <-chan reply {
+			p := h.poll(w)
+			p.Wait, p.Running = 5*time.Second, running
+			return h.held(p)
+		}
+		busy := again(one, held(h, one)...)
+		time.Sleep(time.Second)
+		p := h.poll(two)
+		p.Ended = []command.Report{{AttemptRef: held(h, two)[0], Outcome: command.Succeeded}}
+		h.exchange(p)
+		idle := again(two)
+		h.start("a.sh", 0)
+		synctest.Wait()
+		if !ended(idle) || ended(busy) {
+			t.Error("the loaded worker got the task, the idle one did not")
+		}
+		<-busy
+	})
+}
+
+func held(h *house, worker string) []command.AttemptRef {
+	row, _ := h.View().Worker(worker)
+	return heldBy(h.View(), worker, row.Instance)
+}
+
+func TestAHigherSequenceEndsTheHeldPoll(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		first := h.poll(one)
+		first.Wait = 20 * time.Second
+		out := h.held(first)
+		began := time.Now()
+		second := h.poll(one)
+		second.Wait = 20 * time.Second
+		next := h.held(second)
+		if !ended(out) || time.Since(began) > 0 {
+			t.Fatal("the older poll is still held")
+		}
+		if r := <-out; r.err != nil || len(r.Grants) > 0 {
+			t.Errorf("the older poll got %v", r)
+		}
+		id := h.start("a.sh", 0)
+		h.gives("the newer poll", (<-next).Answer, id)
+		for _, late := range []command.Poll{first, second} {
+			late.Received = time.Now()
+			if _, err := h.d.Exchange(h.ctx, late); code(err) != "stale_sequence" {
+				t.Errorf("exchange %d after exchange %d: %v", late.Sequence, second.Sequence, err)
+			}
+		}
+	})
+}
+
+func TestDisabledGetsNothingNew(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 4)
+		runs := h.start("a.sh", 0)
+		h.gives("enabled", h.exchange(h.poll(one)), runs)
+		p := h.poll(one)
+		p.Wait, p.Running = 5*time.Second, []command.AttemptRef{at(runs, 1)}
+		out := h.held(p)
+		h.do(&command.EnableWorker{ID: one, Enabled: false})
+		synctest.Wait()
+		if !ended(out) {
+			t.Fatal("the worker hears of it only later")
+		}
+		if r := <-out; r.Enabled || !slices.Contains(r.Renewed, at(runs, 1)) {
+			t.Errorf("%+v", r)
+		}
+		waits := h.start("a.sh", 0)
+		p = h.poll(one)
+		p.Ended = []command.Report{report(runs, 1, command.Succeeded)}
+		h.gives("disabled", h.exchange(p))
+		h.status(runs, catalog.Succeeded)
+		h.reason(waits, NoWorkerEnabled)
+	})
+}
+
+func TestSlotsAreTheWorkersOwnWord(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 4)
+		h.start("a.sh", 0)
+		p := h.poll(one)
+		p.Slots = 0 // draining
+		h.gives("a draining worker", h.exchange(p))
+	})
+}
+
+func TestARetryPrefersAnotherWorker(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 2)
+		h.worker(two, 2)
+		h.exchange(h.poll(two)) // it is there, with room
+		id := h.start("a.sh", 3, one, two)
+		h.gives("first attempt", h.exchange(h.poll(one)), id)
+		p := h.poll(one)
+		p.Ended = []command.Report{report(id, 1, command.Failed)}
+		h.gives("in the retry wait", h.exchange(p))
+		h.reason(id, RetryWait)
+		time.Sleep(5*time.Second + time.Millisecond)
+		h.gives("the worker that failed", h.exchange(h.poll(one)))
+		h.gives("another", h.exchange(h.poll(two)), id)
+
+		// When nobody else comes, the same one gets it.
+		p = h.poll(two)
+		p.Ended = []command.Report{report(id, 2, command.Failed)}
+		h.exchange(p)
+		time.Sleep(10*time.Second + time.Millisecond)
+		h.gives("the other is there and could", h.exchange(h.poll(two)))
+		p = h.poll(two)
+		p.Wait = 20 * time.Second
+		out := h.held(p)
+		time.Sleep(preference)
+		synctest.Wait()
+		if !ended(out) {
+			t.Fatal("waits for another worker for ever")
+		}
+		h.gives("nobody else came", (<-out).Answer, id)
+	})
+}
+
+func TestARetryDoesNotWaitForAWorkerWithoutRoom(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		h.worker(two, 1)
+		other := h.start("a.sh", 0, two)
+		h.gives("the other is busy", h.exchange(h.poll(two)), other)
+		id := h.start("a.sh", 1)
+		h.gives("first attempt", h.exchange(h.poll(one)), id)
+		p := h.poll(one)
+		p.Ended = []command.Report{report(id, 1, command.Failed)}
+		h.exchange(p)
+		time.Sleep(5*time.Second + time.Millisecond)
+		h.gives("second attempt", h.exchange(h.poll(one)), id)
+	})
+}
+
+func TestReturnedUsesNoAttempt(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		id := h.start("a.sh", 0)
+		for n := 1; n <= 3; n++ {
+			h.gives("granted", h.exchange(h.poll(one)), id)
+			p := h.poll(one)
+			p.Ended = []command.Report{report(id, n, command.Returned)}
+			h.gives("not at once", h.exchange(p))
+			h.status(id, catalog.Pending)
+			time.Sleep(5*time.Second + time.Millisecond)
+		}
+		h.gives("granted", h.exchange(h.poll(one)), id)
+		p := h.poll(one)
+		p.Ended = []command.Report{report(id, 4, command.Failed)}
+		h.exchange(p)
+		h.status(id, catalog.Failed)
+	})
+}
+
+// A grant whose proposal fails goes to the next poll; one whose outcome is unknown goes where the state says.
+func TestAFailedGrantIsNotForgotten(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		h.worker(two, 1)
+		id := h.start("a.sh", 0)
+		h.before = func(command.Command) error { return errUnapplied }
+		if _, err := h.d.Exchange(h.ctx, h.poll(one)); err == nil {
+			t.Fatal("no error")
+		}
+		h.before = nil
+		h.after = func(command.Command) error { return errUnknown }
+		if _, err := h.d.Exchange(h.ctx, h.poll(two)); err == nil {
+			t.Fatal("no error")
+		}
+		h.after = nil
+		h.gives("it was not given to this one", h.exchange(h.poll(one)))
+		next := h.start("a.sh", 0, two)
+		h.gives("the lost answer again, before anything new", h.exchange(h.poll(two)), id)
+		h.gives("and again", h.exchange(h.poll(two)), id)
+		p := h.poll(two)
+		p.Ended = []command.Report{report(id, 1, command.Succeeded)}
+		h.gives("then the next", h.exchange(p), next)
+	})
+}
+
+func TestReasons(t *testing.T) {
+	within(t, func(h *house) {
+		id := h.start("a.sh", 0)
+		h.reason(id, NoWorkerEnabled)
+		h.worker(one, 1)
+		h.do(&command.EnableWorker{ID: one, Enabled: false})
+		h.reason(id, NoWorkerEnabled)
+		h.do(&command.EnableWorker{ID: one, Enabled: true})
+		h.reason(id, Starting)
+		time.Sleep(2*time.Minute + time.Second)
+		h.reason(id, NoWorkerOnline)
+		h.gives("back", h.exchange(h.poll(one)), id)
+		if _, _, ok := h.d.Reason(id); ok {
+			t.Error("a running execution that is heard of has a reason")
+		}
+		h.reason(h.start("a.sh", 0), WorkersBusy)
+		h.reason(h.start("a.sh", 0, one), SelectedWorkersBusy)
+		h.reason(h.start("b.dtsx", 0), NoWorkerCanRun)
+		h.worker(two, 1)
+		chosen := h.start("a.sh", 0, two)
+		time.Sleep(2*time.Minute + time.Second)
+		h.reason(chosen, SelectedWorkersOffline)
+		h.do(&command.EnableWorker{ID: two, Enabled: false})
+		h.reason(chosen, NoWorkerEnabled)
+		h.reason(id, Silent)
+	})
+}
+
+// A new leader has not heard how much each worker takes; that is no reason to call them busy.
+func TestReasonsOfANewLeader(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		h.exchange(h.poll(one))
+		h.d.Drop()
+		h.d.Establish()
+		h.reason(h.start("a.sh", 0), Starting)
+	})
+}
