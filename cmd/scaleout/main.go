@@ -39,7 +39,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for an orderly end; the second gets what signals do by default.
 	context.AfterFunc(ctx, stop)
-	code := run(ctx, newRoot())
+	code := underManager(ctx, func(ctx context.Context) int { return run(ctx, newRoot()) })
 	stop()
 	os.Exit(code)
 }

@@ -86,6 +86,7 @@ func runMaster(ctx context.Context, cfg master.Config) error {
 	if err != nil {
 		return err
 	}
+	defer announce(ctx, cfg.Logger, masterPulse(m))()
 	return m.Run(ctx)
 }
 

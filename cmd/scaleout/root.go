@@ -58,9 +58,9 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
-		a.folderCommand(), a.projectCommand(), a.executionCommand(), a.catalogCommand(), a.clusterCommand(),
+		a.folderCommand(), a.projectCommand(), a.executionCommand(), a.catalogCommand(), a.clusterCommand(), a.eventsCommand(),
 		a.workerCommand(), a.masterCommand(), caCommand(), a.configCommand(), a.versionCommand(),
-		a.devCommand(), a.demoCommand(), a.doctorCommand(),
+		a.devCommand(), a.demoCommand(), a.doctorCommand(), a.readyCommand(), serviceCommand(),
 	)
 	exactArgs(root)
 	return root

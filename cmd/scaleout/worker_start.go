@@ -25,11 +25,16 @@ const workerPatience = 20 * time.Second
 func (a *app) workerStart() *cobra.Command {
 	var w settings.Worker
 	var file string
+	var leaveAfter time.Duration
 	set := settings.NewWorker(&w)
 	cmd := &cobra.Command{
 		Use: "start", Short: "Run a worker", Args: cobra.NoArgs,
 		Long: `Run a worker. On SIGTERM or Ctrl-C it drains: what runs is finished and reported, nothing new is taken. A second signal
 kills what runs.
+
+With --leave-after it drains for at most that long and then leaves what still runs to its guards: the next 'worker start' on
+the same directories adopts it, if it comes within the packages' leases. That is how a worker is restarted or upgraded while
+long packages run.
 
 Each setting comes from its flag, else from the environment (SCALEOUT_WORKER_MAX_TASK_COUNT), else from the file, else from
 its default. 'scaleout config check FILE' explains a file.`,
@@ -39,15 +44,20 @@ its default. 'scaleout config check FILE' explains a file.`,
 			if err := set.Load(file, os.LookupEnv); err != nil {
 				return settingsError(err)
 			}
-			return a.runWorker(cmd, w, set)
+			if !cmd.Flags().Changed("leave-after") {
+				leaveAfter = -1
+			}
+			return a.runWorker(cmd, w, set, leaveAfter)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "settings file, such as WorkerSettings.config")
+	cmd.Flags().DurationVar(&leaveAfter, "leave-after", 0, "after SIGTERM, how long to wait for what runs before it is left to its guards; default: until it has ended")
 	set.Flags(cmd.Flags())
 	return cmd
 }
 
-func (a *app) runWorker(cmd *cobra.Command, s settings.Worker, set *settings.Set) error {
+// runWorker runs a worker; a negative leaveAfter means that it drains until nothing runs.
+func (a *app) runWorker(cmd *cobra.Command, s settings.Worker, set *settings.Set, leaveAfter time.Duration) error {
 	name := certificateName(s.CertFile)
 	if name == "" {
 		name = "worker"
@@ -86,6 +96,10 @@ func (a *app) runWorker(cmd *cobra.Command, s settings.Worker, set *settings.Set
 		}
 		ctx, end := killable(cmd.Context(), cmd.InOrStdin(), w.Kill)
 		defer end()
+		if leaveAfter >= 0 {
+			defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveAfter, w.Leave) })()
+		}
+		defer announce(ctx, log, workerPulse(w, s.DataDirectory, log))()
 		return serve(ctx, w, creds)
 	}()
 	if err != nil {

@@ -57,6 +57,10 @@ func (w *Worker) launch(life context.Context, a *attempt) {
 		defer w.tasks.Done()
 		if a.guard == nil {
 			exit, ok := w.begin(life, a)
+			if !ok && exit.Reason == "" {
+				w.log.Warn("what was started is left to the next process", "task_id", a.key.TaskID, "attempt", a.key.Attempt)
+				return
+			}
 			if !ok {
 				w.end(a, exit)
 				return
@@ -72,7 +76,8 @@ func (w *Worker) launch(life context.Context, a *attempt) {
 	}()
 }
 
-// begin makes a granted attempt run. Not ok: it never ran, and the exit says why.
+// begin makes a granted attempt run. Not ok: it never ran, and the exit says why; an exit without a reason means that life
+// ended before that was sure, so nothing may be said of it.
 func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 	ctx, cancel := context.WithCancelCause(life)
 	defer cancel(nil)
@@ -116,7 +121,7 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 		w.log.Error("what was started cannot be ended", "task_id", a.key.TaskID, "attempt", a.key.Attempt, "err", serr)
 		w.wait(life, time.Second, nil)
 		if life.Err() != nil {
-			break
+			return guard.Exit{}, false
 		}
 	}
 	if exit, rerr := guard.ReadExit(a.folder); rerr == nil && exit.Reason != guard.StartFailed {

@@ -41,6 +41,7 @@ func (w *Worker) exchangeLoop(life context.Context) error {
 	registered, first, troubled := false, true, false
 	checked := time.Now()
 	for {
+		w.pulse.turn()
 		leaving, now := w.leaving()
 		if now {
 			return nil
@@ -70,6 +71,7 @@ func (w *Worker) exchangeLoop(life context.Context) error {
 		}
 		w.metrics.exchanged(err)
 		if err == nil {
+			w.pulse.hear()
 			pause, troubled = firstPause, false
 			continue
 		}

@@ -38,6 +38,9 @@ type Worker struct {
 	start sync.Once
 	kill  sync.Once
 	died  chan struct{} // closed by Kill
+	leave sync.Once
+	left  chan struct{} // closed by Leave
+	pulse pulse
 
 	tasks sync.WaitGroup // the attempts' goroutines
 
@@ -75,7 +78,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, log: cfg.Logger, locks: []*flock.Flock{tasks, data}, instance: uuid.NewString(), machine: cfg.MachineID, boot: cfg.BootID,
-		wake: make(chan struct{}, 1), mail: make(chan struct{}, 1), died: make(chan struct{}),
+		wake: make(chan struct{}, 1), mail: make(chan struct{}, 1), died: make(chan struct{}), left: make(chan struct{}),
 		attempts: map[spool.Key]*attempt{},
 	}
 	if err := w.open(); err != nil {
@@ -174,6 +177,14 @@ func (w *Worker) run(ctx context.Context) (err error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer w.tasks.Wait()
 	defer end()
+	go func() {
+		select {
+		case <-w.left:
+			w.log.Info("leaving: what runs is left to its guards", "running", len(w.snapshot()))
+			end()
+		case <-life.Done():
+		}
+	}()
 	if err := w.adopt(left); err != nil {
 		return err
 	}
@@ -188,6 +199,9 @@ func (w *Worker) run(ctx context.Context) (err error) {
 	err = w.exchangeLoop(life)
 	if err != nil {
 		end()
+	}
+	if w.gone() {
+		err = nil
 	}
 	poke(w.mail)
 	loops.Wait()
@@ -256,6 +270,15 @@ func (w *Worker) drain() {
 	w.mu.Unlock()
 	w.log.Info("draining: nothing new is taken, what runs is finished", "running", n)
 	w.nudge()
+}
+
+func (w *Worker) gone() bool {
+	select {
+	case <-w.left:
+		return true
+	default:
+		return false
+	}
 }
 
 func (w *Worker) killed() bool {
