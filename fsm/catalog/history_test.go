@@ -76,9 +76,16 @@ func TestPostings(t *testing.T) {
 				rt.Fatalf("project %d backwards: %v, want %v", project, got, want)
 			}
 		}
-		rows := 0
-		for range rowsBy[*posting](r, tablePostings, byID, nil, false) {
+		rows, listed := 0, 0
+		for p := range rowsBy[*posting](r, tablePostings, byID, nil, false) {
 			rows++
+			listed += p.N
+			if p.List == listProject && p.ids()[0] < p.Low {
+				rt.Fatalf("a row from %d holds %d", p.Low, p.ids()[0])
+			}
+		}
+		if want := 2*(n-gone) + len(failed); listed != want {
+			rt.Fatalf("%d ids are listed, want %d: removed ones stay behind", listed, want)
 		}
 		if most := 10 + 12*n/postingSize; rows > most {
 			rt.Fatalf("%d rows of postings for %d executions", rows, n)
