@@ -54,6 +54,10 @@ type Config struct {
 	// KeyRing is handed to and taken from other masters; nil: none.
 	KeyRing KeyRing
 
+	// SlowCommit is told, at most every 30 s, how long an entry has waited for other masters while this one's disk
+	// answers. It must not block. Nil: nobody.
+	SlowCommit func(waited time.Duration)
+
 	// Exit ends the process, with ExitStalled or ExitStateMachine. Nil: Run returns an error instead.
 	Exit func(code int)
 	// Now is the wall clock; nil: time.Now.

@@ -15,14 +15,12 @@ type RosterMember struct {
 	Voter   bool
 }
 
-// Roster is the members of the latest configuration, by id, from memory. Known is false while a member's name is not
-// known yet: soon gossip or the state tells it.
-func (n *Node) Roster() (members []RosterMember, known bool) {
+// Roster is the members of the latest configuration, by id, from memory. A name may be unknown for a moment.
+func (n *Node) Roster() (members []RosterMember) {
 	if !n.up() {
-		return nil, false
+		return nil
 	}
 	_, servers := n.configuration()
-	known = len(servers) > 0
 	for _, s := range servers {
 		id := string(s.ID)
 		m := RosterMember{ID: id, Name: n.nameOf(id), Address: string(s.Address), Voter: s.Suffrage == raft.Voter}
@@ -32,5 +30,5 @@ func (n *Node) Roster() (members []RosterMember, known bool) {
 		members = append(members, m)
 	}
 	slices.SortFunc(members, func(a, b RosterMember) int { return cmp.Compare(a.ID, b.ID) })
-	return members, known
+	return members
 }

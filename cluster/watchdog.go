@@ -42,6 +42,9 @@ func (n *Node) watchDisk(ctx context.Context) {
 				complained = time.Now()
 				n.log.Warn("an entry is not being committed although this master's disk answers: too few other masters take entries",
 					"for", waits.Round(time.Millisecond), "term", r.term)
+				if n.cfg.SlowCommit != nil {
+					n.cfg.SlowCommit(waits)
+				}
 			}
 		} else {
 			n.metrics.slowFollowers.Set(0)

@@ -47,6 +47,7 @@ type Master struct {
 	keeper    *blobs.Keeper
 	api       *httpapi.API
 	advertise string
+	noted     notices
 
 	draining atomic.Bool   // not ready any more: about to hand over
 	stopping chan struct{} // closed when held calls must end
@@ -165,6 +166,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		Drop:         func() { m.dispatch.Drop() },
 		PromoteCheck: func(ctx context.Context, id string) error { return m.keeper.Holds(ctx, id) },
 		RemoveCheck:  m.mayRemove,
+		SlowCommit:   m.slowCommit,
 		KeyRing:      m.ring, Exit: cfg.Exit, Now: cfg.Now, Logger: m.log, Registerer: cfg.Registry,
 	}); err != nil {
 		return err
@@ -188,6 +190,7 @@ func (m *Master) machine(applied func(cluster.Applied), failed func(error)) (clu
 		Applied: func(a fsm.Applied) {
 			// The queue first: whoever is answered next may ask it at once.
 			m.dispatch.Touch(a.Touched.Executions, a.Touched.Workers)
+			m.tell(a.Events)
 			applied(cluster.Applied{Index: a.Index, Term: a.Term, Proposer: a.Proposer, First: a.First, Results: a.Results})
 		},
 		Failed:   failed,

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/fsm/catalog"
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+)
+
+func (a *app) eventsCommand() *cobra.Command {
+	var from client.EventsFrom
+	var types []string
+	cmd := &cobra.Command{
+		Use: "events", Short: "Show what happened in the cluster, and go on with --follow", Args: cobra.NoArgs,
+		Long: `Show what happened in the cluster: executions, workers, projects, masters. The newest 65,536 events are kept.
+
+Each event has an id that is the same on every master. With --after it goes on behind one; 'reset' says that some in
+between are not kept any more. With -o json each event is one line.`,
+		Example: "  scaleout events --follow\n  scaleout events --type attempt_lost,report_fenced,leader_elected\n  scaleout events --follow --after 1042.0 -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, t := range types {
+				if !slices.ContainsFunc(catalog.EventTypes(), func(k catalog.EventType) bool { return k.Name == t }) {
+					return usagef("--type %q: want %s", t, strings.Join(eventTypeNames(), ", "))
+				}
+			}
+			if from.After == "" && !from.Follow {
+				from.After = "0"
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			out := json.NewEncoder(cmd.OutOrStdout())
+			out.SetEscapeHTML(false)
+			err = c.Events(cmd.Context(), from, func(e wire.Event) error {
+				if len(types) > 0 && e.Type != wire.EventReset && !slices.Contains(types, e.Type) {
+					return nil
+				}
+				if a.output == "json" {
+					return out.Encode(e)
+				}
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), eventLine(e))
+				return err
+			})
+			if from.Follow && cmd.Context().Err() != nil {
+				return nil // Ctrl-C is how it ends
+			}
+			return friendly(err)
+		},
+	}
+	cmd.Flags().BoolVarP(&from.Follow, "follow", "f", false, "go on with what happens next; without --after, begin with it")
+	cmd.Flags().StringVar(&from.After, "after", "", "begin behind the event with this id; 0: with the oldest")
+	cmd.Flags().StringSliceVar(&types, "type", nil, "only events of these types")
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(eventTypeNames(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func eventTypeNames() (names []string) {
+	for _, t := range catalog.EventTypes() {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// eventLine is an event as a person reads it.
+func eventLine(e wire.Event) string {
+	at := strings.Repeat(" ", len("2006-01-02 15:04:05.000"))
+	if !e.Time.IsZero() {
+		at = e.Time.Local().Format("2006-01-02 15:04:05.000")
+	}
+	var about []string
+	add := func(format string, args ...any) { about = append(about, fmt.Sprintf(format, args...)) }
+	if e.Execution > 0 {
+		add("execution %d", e.Execution)
+	}
+	if e.Attempt > 0 {
+		add("attempt %d", e.Attempt)
+	}
+	if e.Name != "" {
+		add("%s", e.Name)
+	}
+	if e.Type == catalog.EventExecutionEnded {
+		add("%s", statusName(e.Status))
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{{"term", e.Term}, {"level", e.Level}, {"version", e.Version}, {"after ms", e.Ms}, {"exit code", e.ExitCode}} {
+		if n.value != 0 {
+			add("%s %d", n.name, n.value)
+		}
+	}
+	if e.Worker != "" && e.Execution > 0 {
+		add("worker %s", e.Worker)
+	}
+	if e.Detail != "" {
+		add("(%s)", e.Detail)
+	}
+	return fmt.Sprintf("%s  %-10s %-19s %s", at, e.ID, e.Type, strings.Join(about, " "))
+}
