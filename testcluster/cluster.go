@@ -57,13 +57,14 @@ type Cluster struct {
 	nodes   []*node
 	workers []*Worker
 	closers []func()
+	users   map[string]*client.Client // by name and masters: connections are kept
 }
 
 // Start starts n masters with indices from 0 and waits for a leader. The cluster ends with the test.
 func Start(tb testing.TB, n int, opts ...Option) *Cluster {
 	tb.Helper()
 	leaks.begin()
-	c := &Cluster{tb: tb, expect: n, profile: "fast", net: newNetwork()}
+	c := &Cluster{tb: tb, expect: n, profile: "fast", net: newNetwork(), users: map[string]*client.Client{}}
 	for _, o := range opts {
 		o(c)
 	}
@@ -209,7 +210,17 @@ func (c *Cluster) Admin() *client.Client {
 // User is a client of all masters with a user's certificate.
 func (c *Cluster) User(name string, roles ...string) *client.Client {
 	c.tb.Helper()
-	return c.Tapped(nil, name, roles...)
+	key := name + " " + strings.Join(c.Masters(), " ")
+	c.mu.Lock()
+	cl := c.users[key]
+	c.mu.Unlock()
+	if cl == nil {
+		cl = c.Tapped(nil, name, roles...)
+		c.mu.Lock()
+		c.users[key] = cl
+		c.mu.Unlock()
+	}
+	return cl
 }
 
 // Dial opens a connection to a master.

@@ -3,6 +3,8 @@ package testcluster
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -164,4 +166,18 @@ func (c *Cluster) WaitStatus(id int64, limit time.Duration, statuses ...int64) c
 		return false
 	})
 	return row
+}
+
+// Logged reports whether a master has said something that holds the text.
+func (c *Cluster) Logged(i int, text string) bool {
+	c.tb.Helper()
+	raw, err := os.ReadFile(filepath.Join(c.dir, "test.log"))
+	c.must(err)
+	who := "node=" + c.node(i).name
+	for line := range strings.Lines(string(raw)) {
+		if strings.Contains(line, text) && strings.Contains(line, who) {
+			return true
+		}
+	}
+	return false
 }
