@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,12 +126,28 @@ func (w *world) start(n int, options ...func(*Config)) []*host {
 	return w.hosts
 }
 
+var lastPort atomic.Int32
+
+// freePort is free for TCP and UDP, and below the range from which the kernel takes ports for others.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range 2000 {
+		port := 12000 + (os.Getpid()*37+int(lastPort.Add(1)))%18000
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		u, err := net.ListenPacket("udp", addr)
+		l.Close()
+		if err != nil {
+			continue
+		}
+		u.Close()
+		return port
+	}
+	t.Fatal("no free port")
+	return 0
 }
 
 // security is what the transport needs, from the node's certificate files.
@@ -218,7 +235,11 @@ func (h *host) start() {
 	server := &http.Server{Handler: h.transport.PeerHandler(h.node.PeerHandler()), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	wg.Go(func() { _ = server.Serve(h.transport.Peer()) })
 	h.done = make(chan error, 1)
-	go func() { h.done <- node.Run(run) }()
+	go func() {
+		err := node.Run(run)
+		log.Info("Run ended", "err", err)
+		h.done <- err
+	}()
 	h.stopNode = stop
 	h.stopRest = func() {
 		_ = server.Close()

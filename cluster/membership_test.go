@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/fsm/command"
 )
 
 func TestJoinIsPromotedWhenItHasCaughtUp(t *testing.T) {
@@ -196,13 +198,13 @@ func TestJoinsThatAreRefused(t *testing.T) {
 	w := newWorld(t)
 	w.start(1)
 	l := w.leader()
-	good := joinRequest{ID: "x", Name: "new", Address: "127.0.0.1:9", Cluster: w.ca.ClusterID(), Level: 1, Version: "0.9"}
+	good := joinRequest{ID: "x", Name: "new", Address: "127.0.0.1:9", Cluster: w.ca.ClusterID(), Level: command.Level, Version: "0.9"}
 	for what, c := range map[string]struct {
 		spoil func(*joinRequest)
 		want  error
 		says  string
 	}{
-		"older":           {func(j *joinRequest) { j.Level = 0 }, ErrLevel, "the cluster is at 1"},
+		"older":           {func(j *joinRequest) { j.Level-- }, ErrLevel, "the cluster is at "},
 		"another cluster": {func(j *joinRequest) { j.Cluster = "other" }, ErrRefused, "other"},
 		"name taken":      {func(j *joinRequest) { j.Name = "master-1" }, ErrRefused, "taken"},
 		"removed":         {func(j *joinRequest) { j.HasState = true }, ErrRemoved, "removed"},

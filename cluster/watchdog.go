@@ -79,10 +79,10 @@ func (n *Node) watchLog(ctx context.Context) {
 	for pauseFor(ctx, 5*time.Second) {
 		size := log.Bytes()
 		base = min(base, size) // old entries were deleted
+		n.keepTrailing(size)
 		if size-base < snapshotBytes {
 			continue
 		}
-		n.keepTrailing(size)
 		err := n.await(ctx, n.raft.Snapshot())
 		switch {
 		case ctx.Err() != nil:
@@ -104,8 +104,12 @@ func (n *Node) keepTrailing(size uint64) {
 		return
 	}
 	average := max(size/(last-first+1), 1)
+	want := min(max(trailingBytes/average, 256), trailingEntries)
 	c := n.raft.ReloadableConfig()
-	c.TrailingLogs = min(max(trailingBytes/average, 256), trailingEntries)
+	if now := c.TrailingLogs; want > now/2 && want < 2*now {
+		return // near enough: Raft wakes its replication at every change
+	}
+	c.TrailingLogs = want
 	if err := n.raft.ReloadConfig(c); err != nil {
 		n.log.Warn("the number of log entries kept could not be set", "err", err)
 	}

@@ -173,3 +173,24 @@ func TestTheLogIsSnapshottedWhenAsked(t *testing.T) {
 		t.Errorf("after snapshot and restart: folders %v %v, %d snapshots restored", l.has("a"), l.has("c"), l.fsm.Restored())
 	}
 }
+
+func TestBigEntriesLeaveFewBehindASnapshot(t *testing.T) {
+	w := newWorld(t)
+	w.start(1)
+	l := w.leader()
+	_, _, err := l.folder(within(t, 5*time.Second), "a")
+	must(t, err)
+	first, err := l.dir.Log().FirstIndex()
+	must(t, err)
+	last, err := l.dir.Log().LastIndex()
+	must(t, err)
+	count := last - first + 1
+	l.node.keepTrailing(count << 20) // as if every entry had a mebibyte
+	if got := l.node.raft.ReloadableConfig().TrailingLogs; got != 256 {
+		t.Errorf("%d entries of 1 MiB are kept behind a snapshot; want the least, 256", got)
+	}
+	l.node.keepTrailing(count * 100)
+	if got := l.node.raft.ReloadableConfig().TrailingLogs; got != trailingEntries {
+		t.Errorf("%d small entries are kept; want %d", got, trailingEntries)
+	}
+}
