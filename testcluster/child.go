@@ -120,6 +120,15 @@ func runWorker(ctx context.Context, c WorkerConfig, log *slog.Logger) error {
 		return err
 	}
 	defer w.Close()
+	// The signal that ends ctx makes it drain; the next one does not wait.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		<-signals
+		<-signals
+		w.Kill()
+	}()
 	return w.Run(ctx)
 }
 

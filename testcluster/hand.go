@@ -55,6 +55,31 @@ func (h *Hand) At(c *Cluster, i int) *Hand {
 	return &Hand{ID: h.ID, client: one, reg: h.reg, sequence: h.sequence + 1000}
 }
 
+// Register registers again, as changed.
+func (h *Hand) Register(ctx context.Context, change func(*wire.Register)) (wire.RegisterAnswer, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	reg := h.reg
+	if change != nil {
+		change(&reg)
+	}
+	a, _, err := h.client.Register(ctx, reg)
+	if err == nil {
+		h.reg = reg
+	}
+	return a, err
+}
+
+// Client is the client that the worker talks with.
+func (h *Hand) Client() *client.Client { return h.client }
+
+// Instance is the worker's process, as registered.
+func (h *Hand) Instance() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reg.Instance
+}
+
 // Exchange makes one exchange.
 func (h *Hand) Exchange(ctx context.Context, wait time.Duration, slots int, running []wire.AttemptRef, ended ...wire.Ended) (wire.ExchangeAnswer, error) {
 	if running == nil {

@@ -44,8 +44,9 @@ func (w WorkerConfig) settings(masters worker.Masters, log *slog.Logger) worker.
 
 // Worker is a worker of a test cluster.
 type Worker struct {
-	c   *Cluster
-	cfg WorkerConfig
+	c    *Cluster
+	cfg  WorkerConfig
+	ears *ears
 
 	mu     sync.Mutex
 	worker *worker.Worker
@@ -87,7 +88,7 @@ func (c *Cluster) Worker(cfg WorkerConfig) *Worker {
 	if cfg.Certificates == "" {
 		cfg.Certificates = c.issue(pki.RoleWorker, cfg.Name)
 	}
-	w := &Worker{c: c, cfg: cfg}
+	w := &Worker{c: c, cfg: cfg, ears: &ears{conns: map[*ear]bool{}}}
 	c.mu.Lock()
 	c.workers = append(c.workers, w)
 	c.mu.Unlock()
@@ -111,7 +112,7 @@ func (w *Worker) start() error {
 		w.child, w.done = ch, ch.done
 		return nil
 	}
-	masters, _ := w.c.connect(w.cfg.Certificates, nil)
+	masters, _ := w.c.connect(w.cfg.Certificates, w.ears.dial)
 	inner, err := worker.New(w.cfg.settings(masters, w.c.log.With("n", w.cfg.Name)))
 	if err != nil {
 		return err
@@ -190,6 +191,9 @@ func (w *Worker) signal() {
 	}
 	w.cancel()
 }
+
+// Signal asks the worker to drain, as SIGTERM does; a process that is asked twice ends what it runs.
+func (w *Worker) Signal() { w.signal() }
 
 // Ended is closed when the worker has ended; Err is why.
 func (w *Worker) Ended() <-chan struct{} {
