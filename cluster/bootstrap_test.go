@@ -225,3 +225,26 @@ func TestFoundingSet(t *testing.T) {
 		}
 	}
 }
+
+// Gossip shows three, but one of them answers nobody: the proposal dies, its promises are handed back, and it works
+// once the silent one is heard.
+func TestASilentMasterLetsTheProposalDie(t *testing.T) {
+	w := newWorld(t)
+	a, b, silent := w.add(expect(3)), w.add(expect(3)), w.add(expect(3))
+	w.isolate(silent)
+	for _, h := range w.hosts {
+		h.start()
+	}
+	w.until("a proposal is given up", func() bool { return w.logs.has("is given up") })
+	for _, h := range []*host{a, b, silent} {
+		if h.node.hasLog() {
+			t.Fatalf("%s has begun a cluster without the silent one", h.name)
+		}
+	}
+	w.heal()
+	w.leader()
+	w.voters(3)
+	if n := strings.Count(w.logs.String(), "a new cluster begins"); n != 1 {
+		t.Errorf("%d clusters began", n)
+	}
+}
