@@ -1,0 +1,292 @@
+package testcluster_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"scaleout/cmd/master"
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+	"scaleout/testcluster"
+)
+
+// What two masters do that each take the other for the leader (one hop, then 503 not_leader) cannot be brought about
+// on purpose with real elections: httpapi's TestTwoMastersWhichEachBelieveInTheOther does it over real connections.
+
+// grantOne starts an execution of the ledger and lets the hand, which holds others already, take it.
+func grantOne(t *testing.T, c *testcluster.Cluster, h *testcluster.Hand, retries int, holds ...wire.AttemptRef) wire.AttemptRef {
+	t.Helper()
+	id := c.Run("ETL/Ledger/work.sh", retries, map[string]any{"Out": "x"})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	a, err := h.Exchange(ctx, 5*time.Second, len(holds)+1, holds)
+	if err != nil || len(a.Grants) != 1 || a.Grants[0].TaskID != id {
+		t.Fatalf("grant of %d: %v, %v", id, a.Grants, err)
+	}
+	return wire.AttemptRef{TaskID: id, Attempt: a.Grants[0].Attempt}
+}
+
+// task is the newest attempt's row.
+func task(t *testing.T, c *testcluster.Cluster, id int64) client.Row {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	page, err := c.Admin().View(ctx, "tasks", client.Query{Equal: map[string]any{"task_id": id}})
+	if err != nil || len(page.Rows) == 0 {
+		t.Fatalf("task %d: %v, %v", id, page.Rows, err)
+	}
+	return page.Rows[len(page.Rows)-1]
+}
+
+// A leader that is cut off declares nobody lost, however long it has heard nothing, and the new leader gives every
+// lease its full term.
+func TestACutOffLeaderDeclaresNobodyLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	t.Parallel()
+	c := testcluster.Start(t, 3)
+	deployLedger(t, c, "true")
+	h := c.Hand("by-hand", 9*time.Second, 9*time.Second)
+	ref := grantOne(t, c, h, 1) // may be followed by another: given up with the lease
+	granted := time.Now()
+	old := c.Leader()
+	// Shortly before the old leader's clock for the lease runs out: 9 s + 5 s + 1 %.
+	ripe := granted.Add(13 * time.Second)
+	c.Eventually("the lease is nearly over", 20*time.Second, func() bool { return time.Now().After(ripe) })
+	c.Isolate(old)
+	others := c.Others(old)
+	c.Eventually("another leader", 20*time.Second, func() bool {
+		for _, i := range others {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			l, err := c.Client(i).Leader(ctx)
+			cancel()
+			if err == nil && l.Name != c.Name(old) {
+				return true
+			}
+		}
+		return false
+	})
+	elected := time.Now()
+	// Beyond the old deadline nobody may have been declared lost, by either leader.
+	c.Eventually("the old deadline is over", 20*time.Second, func() bool { return time.Since(granted) > 17*time.Second })
+	c.Heal()
+	row := task(t, c, ref.TaskID)
+	if row.Text("status") != "running" {
+		t.Fatalf("the attempt is %q %v after the grant", row.Text("status"), time.Since(granted))
+	}
+	if until, ok := row.Time("lease_until"); !ok || until.Before(elected.Add(12*time.Second)) {
+		t.Errorf("the new leader, elected %v, gives it until %v", elected, until)
+	}
+	// It was not forgotten either: without its worker the attempt is lost after the full term, and re-issued.
+	c.Eventually("the attempt is lost in the end", 25*time.Second, func() bool {
+		n, _ := task(t, c, ref.TaskID).Int("attempt")
+		return n == 2
+	})
+	if since := time.Since(elected); since < 14*time.Second {
+		t.Errorf("re-issued %v after the election: the worker's guard may still be killing", since)
+	}
+}
+
+// tap ends the world of a connection when the first byte of an answer arrives.
+type tap struct {
+	armed   atomic.Bool
+	address string
+	once    sync.Once
+	kill    func()
+}
+
+func (p *tap) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &tapped{conn, p, addr}, nil
+}
+
+type tapped struct {
+	net.Conn
+	tap  *tap
+	addr string
+}
+
+func (c *tapped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err == nil && c.addr == c.tap.address && c.tap.armed.Load() {
+		c.tap.once.Do(c.tap.kill)
+		c.Conn.Close()
+		return 0, errors.New("the power went off")
+	}
+	return n, err
+}
+
+// The leader dies after it has applied a command and before its answer arrives. The caller tries again with the same
+// key: one effect, and the first answer.
+func TestLeaderDiesBetweenApplyAndAnswer(t *testing.T) {
+	c := testcluster.Start(t, 3)
+	deployLedger(t, c, "true")
+	p := &tap{}
+	user := c.Tapped(p.dial, "tapped", "ssis_admin")
+	leader := c.Leader()
+	p.address = c.Address(leader)
+	p.kill = func() { c.Kill(leader) }
+	direct, err := user.At("https://" + p.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := direct.Cluster(t.Context()); err != nil { // the handshake is over
+		t.Fatal(err)
+	}
+	args := map[string]any{"folder_name": "ETL", "project_name": "Ledger", "package_name": "work.sh"}
+	p.armed.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := direct.Call(ctx, "create_execution", args, client.WithKey("once"), client.Once()); err == nil {
+		t.Fatal("an answer came through")
+	}
+	var ids []int64
+	for range 3 {
+		r, err := user.Call(ctx, "create_execution", args, client.WithKey("once"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, _ := r.Int("execution_id")
+		ids = append(ids, id)
+	}
+	page, err := c.Admin().View(ctx, "executions", client.Query{})
+	if err != nil || len(page.Rows) != 1 {
+		t.Fatalf("executions %v, %v; want one", page.Rows, err)
+	}
+	for _, id := range ids {
+		if have, _ := page.Rows[0].Int("execution_id"); have != id {
+			t.Errorf("a retry was answered %d, the execution is %d", id, have)
+		}
+	}
+	if _, err := user.Call(ctx, "create_folder", map[string]any{"folder_name": "other"}, client.WithKey("once")); client.Code(err) != wire.CodeKeyReused {
+		t.Errorf("the key with another call: %v", err)
+	}
+}
+
+// The answer is lost on the way from the leader to the follower that forwarded, and the leader with it. The caller
+// waits at the follower and gets the answer of the one effect.
+func TestAForwardedAnswerIsLostWithTheLeader(t *testing.T) {
+	c := testcluster.Start(t, 3)
+	leader := c.Leader()
+	others := c.Others(leader)
+	follower, witness := others[0], others[1]
+	if _, err := c.Client(follower).Cluster(t.Context()); err != nil { // the connection is there
+		t.Fatal(err)
+	}
+	c.CutOneWay(leader, follower)
+	type outcome struct {
+		r   client.Result
+		err error
+	}
+	done := make(chan outcome, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// Only the follower, once: what makes the call succeed is the follower's own doing.
+	one := c.Client(follower)
+	go func() {
+		r, err := one.Call(ctx, "create_folder", map[string]any{"folder_name": "forwarded"}, client.WithKey("once"))
+		done <- outcome{r, err}
+	}()
+	c.Eventually("a majority has the folder", 20*time.Second, func() bool {
+		page, err := c.Client(witness).View(ctx, "folders", client.Query{Equal: map[string]any{"name": "forwarded"}, Stale: true})
+		return err == nil && len(page.Rows) == 1
+	})
+	c.Kill(leader)
+	c.Heal()
+	got := <-done
+	if got.err != nil {
+		t.Fatalf("the forwarded call: %v", got.err)
+	}
+	id, ok := got.r.Int("folder_id")
+	page, err := c.Admin().View(ctx, "folders", client.Query{Equal: map[string]any{"name": "forwarded"}})
+	if err != nil || len(page.Rows) != 1 {
+		t.Fatalf("folders %v, %v", page.Rows, err)
+	}
+	if have, _ := page.Rows[0].Int("folder_id"); ok && have != id {
+		t.Errorf("answered folder %d, the folder is %d", id, have)
+	}
+}
+
+// A leader that reaches only a non-voter is alone: the non-voter's answers prove nothing, although Raft's own check
+// counts them. While it still believes that it leads it reads, renews and expires nothing.
+func TestALeaderAloneWithANonvoter(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	t.Parallel()
+	// Slow timings, so that the leader goes on believing for a while; and a newcomer that takes no project file is not
+	// promoted.
+	const newcomer = 3
+	c := testcluster.Start(t, 3, testcluster.Profile("wan"), testcluster.Settings(func(i int, cfg *master.Config) {
+		if i == newcomer {
+			cfg.MaxProjectBytes = 1
+		}
+	}))
+	deployLedger(t, c, "true")
+	h := c.Hand("by-hand", 13*time.Second, 13*time.Second)
+	c.Add()
+	c.Eventually("a non-voter follows", 30*time.Second, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		status, err := c.Admin().Cluster(ctx)
+		if err != nil {
+			return false
+		}
+		hash, err := c.Client(newcomer).StateHash(ctx, 0)
+		for _, m := range status.Members {
+			if m.Name == c.Name(newcomer) && m.Role == wire.RoleNonvoter {
+				return err == nil && hash.Index >= status.Index
+			}
+		}
+		return false
+	})
+	leader := c.Leader()
+	ref := grantOne(t, c, h, 1)
+	until, ok := task(t, c, ref.TaskID).Time("lease_until")
+	if !ok {
+		t.Fatal("no lease")
+	}
+	// The lease runs out while the leader is alone and still believes.
+	c.Eventually("the lease is nearly over", 40*time.Second, func() bool { return time.Until(until) < 300*time.Millisecond })
+	for _, i := range c.Others(leader) {
+		if i != newcomer {
+			c.Cut(leader, i)
+		}
+	}
+	cut := time.Now()
+	alone, worker := c.Client(leader), h.At(c, leader)
+	var group sync.WaitGroup
+	for time.Since(cut) < 2*time.Second {
+		group.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if _, err := alone.View(ctx, "folders", client.Query{}); err == nil {
+				t.Errorf("a read passed %v after the cut", time.Since(cut))
+			}
+		})
+		group.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if a, err := worker.Exchange(ctx, 0, 1, []wire.AttemptRef{ref}); err == nil {
+				t.Errorf("an exchange was answered %v after the cut: %+v", time.Since(cut), a)
+			}
+		})
+		group.Wait()
+	}
+	if c.Logged(leader, "attempt lost") {
+		t.Error("the leader that was alone declared an attempt lost")
+	}
+	c.Heal()
+	if s := task(t, c, ref.TaskID).Text("status"); s != "running" {
+		t.Errorf("the attempt is %q", s)
+	}
+}
