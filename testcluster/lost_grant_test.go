@@ -1,0 +1,57 @@
+package testcluster_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"scaleout/testcluster"
+)
+
+var onceScript = map[string]string{"once.sh": "note ran\n"}
+
+// The answer to a grant is lost after the state has it, with no retry to hide behind: the attempt is delivered again and
+// runs exactly once, whoever it was lost at.
+func TestALostGrant(t *testing.T) {
+	t.Run("at the leader", func(t *testing.T) {
+		t.Parallel()
+		c := testcluster.Start(t, 3)
+		s := openShop(t, c, onceScript)
+		leader := c.Leader()
+		w := c.Worker(testcluster.WorkerConfig{Masters: []string{"https://" + c.Address(leader)}})
+		w.Deafen()
+		id := s.start("once.sh", 0)
+		c.WaitStatus(id, 10*time.Second, 2)
+		c.Kill(leader)
+		w.Hear()
+		s.once(id)
+	})
+	t.Run("at a follower that passes it on", func(t *testing.T) {
+		t.Parallel()
+		c := testcluster.Start(t, 3)
+		s := openShop(t, c, onceScript)
+		leader := c.Leader()
+		follower := c.Others(leader)[0]
+		w := c.Worker(testcluster.WorkerConfig{Masters: []string{"https://" + c.Address(follower)}})
+		s.once(s.start("once.sh", 0))
+		if got := w.Talks(); !slices.Equal(got, []string{c.Address(follower)}) {
+			t.Fatalf("the worker talks to %v, it should to %s alone", got, c.Address(follower))
+		}
+		c.CutOneWay(leader, follower)
+		id := s.start("once.sh", 0)
+		c.WaitStatus(id, 10*time.Second, 2)
+		c.Kill(follower)
+		s.once(id)
+	})
+	t.Run("at the worker", func(t *testing.T) {
+		t.Parallel()
+		c := testcluster.Start(t, 3)
+		s := openShop(t, c, onceScript)
+		w := c.Worker(testcluster.WorkerConfig{})
+		w.Deafen()
+		id := s.start("once.sh", 0)
+		c.WaitStatus(id, 10*time.Second, 2)
+		w.Hear()
+		s.once(id)
+	})
+}
