@@ -7,10 +7,10 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all demo test race lint fuzz bench e2e clean
+.PHONY: help build build-all demo test race lint fuzz bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 build: ## bin/scaleout, static
 	@mkdir -p bin
@@ -50,6 +50,22 @@ fuzz: ## each fuzz target for FUZZTIME
 
 bench: ## benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+compose-up: build ## three masters and two workers as containers, from images built here
+	./deploy/compose.sh up
+
+compose-down: ## stop the containers; their volumes stay
+	./deploy/compose.sh down
+
+rolling-restart: build ## restart the containers' masters one after the other, while packages run
+	./deploy/build.sh
+	./deploy/compose.sh rolling-restart
+
+docker-test: build ## the containers under cut networks, kills, new addresses and a rolling restart
+	SCALEOUT_DOCKER=1 go test -count=1 -timeout 10m -run TestCompose ./testcluster
+
+systemd-verify: ## the units, read by systemd itself
+	SCALEOUT_SYSTEMD=1 go test -count=1 -run 'Units|ShippedUnits|UnitWord' ./cmd/scaleout
 
 clean: ## remove what was built
 	rm -rf bin
