@@ -63,10 +63,10 @@ It exits with 0 only if so.`,
 			err = a.demo(cmd.Context(), cmd.OutOrStdout(), l, count)
 			switch {
 			case keep:
-			case err != nil:
-				fmt.Fprintf(cmd.ErrOrStderr(), "What was left is in %s.\n", l.dir)
+			case err == nil || cmd.Context().Err() != nil: // shown, or broken off by whoever watched
+				err = errors.Join(err, os.RemoveAll(l.dir))
 			default:
-				err = os.RemoveAll(l.dir)
+				fmt.Fprintf(cmd.ErrOrStderr(), "What was left is in %s.\n", l.dir)
 			}
 			return err
 		},

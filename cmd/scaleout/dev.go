@@ -204,5 +204,8 @@ func (a *app) startStage(ctx context.Context, out io.Writer, l layout, workerSet
 	if err := s.ready(ctx, begun); err != nil {
 		return s, err
 	}
+	s.mu.Lock()
+	s.up = true
+	s.mu.Unlock()
 	return s, s.publish()
 }

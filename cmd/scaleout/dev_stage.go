@@ -31,6 +31,7 @@ type stage struct {
 
 	mu       sync.Mutex
 	children map[string]*child
+	up       bool // it was ready once: before that, who waits for it says what is wrong
 	stopping bool
 }
 
@@ -110,7 +111,7 @@ func (s *stage) watch(c *child) {
 	defer s.mu.Unlock()
 	c.err = err
 	close(c.done)
-	if !c.expected && !s.stopping {
+	if s.up && !c.expected && !s.stopping {
 		s.say("%s (pid %d) has ended: %s. 'scaleout dev restart %s --data %s' starts it again", c.name, c.cmd.Process.Pid, s.fate(c), c.name, s.dir)
 	}
 }
