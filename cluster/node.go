@@ -60,6 +60,8 @@ type Config struct {
 
 	// Exit ends the process, with ExitStalled or ExitStateMachine. Nil: Run returns an error instead.
 	Exit func(code int)
+	// Snapshots is when the log is cut; nil: the default. For tests, which have no time for thousands of entries.
+	Snapshots *Snapshots
 	// Now is the wall clock; nil: time.Now.
 	Now        func() time.Time
 	Logger     *slog.Logger

@@ -22,6 +22,12 @@ const (
 	shutdownLimit   = 15 * time.Second
 )
 
+// Snapshots says when Raft looks, after how many entries it takes a snapshot and how many it keeps behind one.
+type Snapshots struct {
+	Every             time.Duration
+	Entries, Trailing uint64
+}
+
 func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(n.id)
@@ -35,6 +41,9 @@ func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
 	c.TrailingLogs = trailingEntries
 	c.SnapshotThreshold = snapshotEntries
 	c.SnapshotInterval = 20 * time.Second
+	if s := n.cfg.Snapshots; s != nil {
+		c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = s.Every, s.Entries, s.Trailing
+	}
 	c.NotifyCh = notify
 	c.Logger = transport.HCLog(n.log).Named("raft")
 	c.NoLegacyTelemetry = true

@@ -51,6 +51,8 @@ type Config struct {
 	Store    store.Options                                                     // WrapLog
 	Now      func() time.Time                                                  // wall clock
 	Timings  *cluster.Timing                                                   // in place of Timing
+
+	Snapshots *cluster.Snapshots // when the log is cut
 }
 
 // The defaults of MasterSettings.config.
