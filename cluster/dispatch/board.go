@@ -37,9 +37,10 @@ type worker struct {
 	contact  time.Time       // last heard from, by this leader; zero: not yet
 	instance string          // whose exchanges sequence counts
 	sequence uint64
-	slots    int // the most attempts that it said it will hold
-	held     int // attempts that state gives to it
-	promised int // grants on their way into the log
+	latest   *exchange // only the newest one is held
+	slots    int       // the most attempts that it said it will hold
+	held     int       // attempts that state gives to it
+	promised int       // grants on their way into the log
 	poll     *poll
 }
 

@@ -109,13 +109,14 @@ func (x *exchange) begin(ctx context.Context) error {
 		}
 		x.board = b
 		w := b.worker(p.Worker)
-		if p.Sequence <= w.sequence && w.instance == p.Instance {
+		// The same sequence again is a retransmission by another way: it takes the older one's place.
+		if p.Sequence < w.sequence && w.instance == p.Instance {
 			d.mu.Unlock()
 			return &command.Rejection{Code: "stale_sequence", Detail: fmt.Sprintf(
-				"exchange %d of worker %s comes after exchange %d; sequence numbers must rise", p.Sequence, p.Worker, w.sequence)}
+				"exchange %d of worker %s comes after exchange %d; sequence numbers must not fall", p.Sequence, p.Worker, w.sequence)}
 		}
 		w.row, w.contact, w.slots = row, p.Received, p.Slots
-		w.instance, w.sequence = p.Instance, p.Sequence
+		w.instance, w.sequence, w.latest = p.Instance, p.Sequence, x
 		if w.poll != nil {
 			w.poll.end(endReplaced)
 			w.poll = nil
@@ -243,7 +244,7 @@ func (x *exchange) hold(ctx context.Context) error {
 		return ErrNotLeading
 	}
 	w := b.worker(x.poll.Worker)
-	if w.sequence != x.poll.Sequence || w.instance != x.poll.Instance { // replaced while leadership was proved
+	if w.latest != x { // replaced while leadership was proved
 		d.mu.Unlock()
 		return nil
 	}
@@ -277,7 +278,6 @@ func (x *exchange) hold(ctx context.Context) error {
 		w.poll = nil
 		return cause
 	}
-	<-held.done // ended by whoever took it off the board
 	switch held.reason {
 	case endTaken:
 		x.taken = held.taken

@@ -236,7 +236,9 @@ func (h *house) reason(id int64, want string) string {
 	return sentence
 }
 
-func at(id int64, attempt int) command.AttemptRef { return command.AttemptRef{TaskID: id, Attempt: attempt} }
+func at(id int64, attempt int) command.AttemptRef {
+	return command.AttemptRef{TaskID: id, Attempt: attempt}
+}
 
 func report(id int64, attempt int, outcome command.Outcome) command.Report {
 	return command.Report{AttemptRef: at(id, attempt), Outcome: outcome}

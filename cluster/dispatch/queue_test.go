@@ -106,12 +106,30 @@ func TestAHigherSequenceEndsTheHeldPoll(t *testing.T) {
 		}
 		id := h.start("a.sh", 0)
 		h.gives("the newer poll", (<-next).Answer, id)
-		for _, late := range []command.Poll{first, second} {
-			late.Received = time.Now()
-			if _, err := h.d.Exchange(h.ctx, late); code(err) != "stale_sequence" {
-				t.Errorf("exchange %d after exchange %d: %v", late.Sequence, second.Sequence, err)
-			}
+		first.Received = time.Now()
+		if _, err := h.d.Exchange(h.ctx, first); code(err) != "stale_sequence" {
+			t.Errorf("exchange %d after exchange %d: %v", first.Sequence, second.Sequence, err)
 		}
+		second.Received = time.Now()
+		h.gives("the newer poll sent once more, its answer lost", h.exchange(second), id)
+	})
+}
+
+func TestTheSameExchangeByAnotherWayTakesThePlaceOfTheHeldOne(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		p := h.poll(one)
+		p.Wait = 20 * time.Second
+		first := h.held(p)
+		again := h.held(p)
+		if !ended(first) {
+			t.Fatal("both are held")
+		}
+		if r := <-first; r.err != nil || len(r.Grants) > 0 {
+			t.Errorf("the first got %v", r)
+		}
+		id := h.start("a.sh", 0)
+		h.gives("the second", (<-again).Answer, id)
 	})
 }
 
