@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"cluster/gossip":        {},
 	"cluster/leader":        {},
 	"cluster/blobs":         {},
+	"cluster/backup":        {},
 	"cmd/worker/guard":      {},
 	"cmd/worker/spool":      {},
 	"cmd/scaleout/settings": {},

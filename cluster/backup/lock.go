@@ -1,0 +1,153 @@
+package backup
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// ErrWrongKey: the passphrase or the key file is not the one that the key ring was wrapped with.
+var ErrWrongKey = errors.New("the passphrase or key file is not the one of this backup")
+
+// How a wrapping key is made of a secret.
+const (
+	FromPassphrase = "pbkdf2-sha256" // of a passphrase that a person remembers: slow on purpose
+	FromKeyFile    = "hkdf-sha256"   // of a file with at least 32 random bytes
+)
+
+// KeySize is the length of a wrapping key (AES-256).
+const KeySize = 32
+
+const (
+	iterations    = 1_000_000
+	minIterations = 100_000
+	maxIterations = 20_000_000 // a file must not keep its reader busy for ever
+	saltSize      = 32
+	minKeyFile    = 32
+)
+
+// Lock says how the key that wraps a key ring is made. It is no secret.
+type Lock struct {
+	Derivation string `json:"derivation"`
+	Salt       []byte `json:"salt"`
+	Iterations int    `json:"iterations,omitempty"`
+}
+
+// NewLock makes a lock with a salt of its own.
+func NewLock(derivation string) Lock {
+	l := Lock{Derivation: derivation, Salt: make([]byte, saltSize)}
+	if derivation == FromPassphrase {
+		l.Iterations = iterations
+	}
+	_, _ = rand.Read(l.Salt) // never fails
+	return l
+}
+
+// Key makes the wrapping key of a passphrase or the content of a key file.
+func (l Lock) Key(secret []byte) ([]byte, error) {
+	if err := l.Check(); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(secret) == 0:
+		return nil, errors.New("the passphrase or key file is empty")
+	case l.Derivation == FromPassphrase:
+		return pbkdf2.Key(sha256.New, string(secret), l.Salt, l.Iterations, KeySize)
+	case len(secret) < minKeyFile:
+		return nil, fmt.Errorf("the key file has %d bytes; at least %d random ones are needed (openssl rand -base64 32)", len(secret), minKeyFile)
+	}
+	return hkdf.Key(sha256.New, secret, l.Salt, "scaleout backup", KeySize)
+}
+
+// Check refuses a lock that this version would not make.
+func (l Lock) Check() error {
+	switch {
+	case len(l.Salt) < 16:
+		return fmt.Errorf("%w: a salt of %d bytes", ErrDamaged, len(l.Salt))
+	case l.Derivation == FromKeyFile && l.Iterations == 0:
+	case l.Derivation == FromPassphrase && l.Iterations >= minIterations && l.Iterations <= maxIterations:
+	default:
+		return fmt.Errorf("%w: a key made by %.40q with %d iterations", ErrDamaged, l.Derivation, l.Iterations)
+	}
+	return nil
+}
+
+// wrapped is the content of a part of type TypeKeyRing.
+type wrapped struct {
+	Lock   Lock   `json:"lock"`
+	Nonce  []byte `json:"nonce"`
+	Sealed []byte `json:"sealed"`
+}
+
+func gcm(key []byte) (cipher.AEAD, error) {
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("a wrapping key of %d bytes; %d were expected", len(key), KeySize)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// associated ties a key ring to its cluster and lock.
+func associated(l Lock, cluster string) ([]byte, error) {
+	return json.Marshal(struct {
+		Lock    Lock
+		Cluster string
+	}{l, cluster})
+}
+
+// Wrap encrypts a key ring for a part of a backup of the cluster.
+func Wrap(ring, key []byte, l Lock, cluster string) ([]byte, error) {
+	aead, err := gcm(key)
+	if err != nil {
+		return nil, err
+	}
+	data, err := associated(l, cluster)
+	if err != nil {
+		return nil, err
+	}
+	nonce := make([]byte, aead.NonceSize())
+	_, _ = rand.Read(nonce) // never fails
+	return json.Marshal(wrapped{Lock: l, Nonce: nonce, Sealed: aead.Seal(nil, nonce, ring, data)})
+}
+
+// LockOf reads how the key of a wrapped key ring is made.
+func LockOf(part []byte) (Lock, error) {
+	var w wrapped
+	if err := json.Unmarshal(part, &w); err != nil {
+		return Lock{}, fmt.Errorf("%w: its key ring: %w", ErrDamaged, err)
+	}
+	return w.Lock, w.Lock.Check()
+}
+
+// Unwrap decrypts what Wrap gave; ErrWrongKey when the key is another.
+func Unwrap(part, key []byte, cluster string) ([]byte, error) {
+	var w wrapped
+	if err := json.Unmarshal(part, &w); err != nil {
+		return nil, fmt.Errorf("%w: its key ring: %w", ErrDamaged, err)
+	}
+	aead, err := gcm(key)
+	if err != nil {
+		return nil, err
+	}
+	data, err := associated(w.Lock, cluster)
+	if err != nil {
+		return nil, err
+	}
+	if len(w.Nonce) != aead.NonceSize() {
+		return nil, fmt.Errorf("%w: its key ring has a nonce of %d bytes", ErrDamaged, len(w.Nonce))
+	}
+	ring, err := aead.Open(nil, w.Nonce, w.Sealed, data)
+	if err != nil {
+		return nil, ErrWrongKey
+	}
+	return ring, nil
+}
