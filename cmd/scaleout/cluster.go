@@ -231,6 +231,9 @@ func member(ctx context.Context, c *client.Client, nameOrID string) (wire.Member
 	var found, begin []wire.Member
 	var names []string
 	for _, m := range s.Members {
+		if m.Role != wire.RoleVoter && m.Role != wire.RoleNonvoter {
+			continue // it left and still runs
+		}
 		names = append(names, m.Name)
 		switch {
 		case strings.EqualFold(m.ID, nameOrID):
