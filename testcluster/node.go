@@ -199,7 +199,10 @@ func (c *Cluster) Pause(i int) {
 func (c *Cluster) Resume(i int) { c.node(i).child.signal(syscall.SIGCONT) }
 
 // Stall makes every write of a master's log block until Heal; in process only.
-func (c *Cluster) Stall(i int) { c.node(i).stall.close() }
+func (c *Cluster) Stall(i int) {
+	leaks.stall()
+	c.node(i).stall.close()
+}
 
 // Wait waits until a master has ended by itself and returns the exit code that it asked for and Run's error.
 func (c *Cluster) Wait(i int) (code int, err error) {
