@@ -167,7 +167,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		PromoteCheck: func(ctx context.Context, id string) error { return m.keeper.Holds(ctx, id) },
 		RemoveCheck:  m.mayRemove,
 		SlowCommit:   m.slowCommit,
-		KeyRing:      m.ring, Exit: cfg.Exit, Now: cfg.Now, Logger: m.log, Registerer: cfg.Registry,
+		KeyRing:      m.ring, Exit: cfg.Exit, Now: cfg.Now, Snapshots: cfg.Snapshots, Logger: m.log, Registerer: cfg.Registry,
 	}); err != nil {
 		return err
 	}
