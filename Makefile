@@ -5,9 +5,10 @@ COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 10s
+CHAOS    ?= 1h
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all demo test race lint fuzz bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify
+.PHONY: help build build-all demo test race lint fuzz chaos bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -47,6 +48,9 @@ fuzz: ## each fuzz target for FUZZTIME
 	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 	  done; \
 	done
+
+chaos: ## random harm under load, new seeds for CHAOS (an hour)
+	SCALEOUT_CHAOS=$(CHAOS) go test -count=1 -timeout 0 -v -run TestChaos ./testcluster
 
 bench: ## benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/pprof"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -137,7 +139,8 @@ func (nd *node) await(done chan struct{}, limit time.Duration, what string) {
 	select {
 	case <-done:
 	case <-time.After(limit):
-		nd.c.tb.Errorf("%s of %s did not end within %v", what, nd.name, limit)
+		_ = pprof.Lookup("goroutine").WriteTo(nd.c.logFile, 1)
+		nd.c.tb.Errorf("%s of %s did not end within %v; the log has all goroutines", what, nd.name, limit)
 	}
 }
 
@@ -246,6 +249,7 @@ func (nd *node) heal() {
 
 // gate holds whoever passes while it is closed.
 type gate struct {
+	full atomic.Bool
 	mu   sync.Mutex
 	wait chan struct{} // nil: open
 }
@@ -259,6 +263,7 @@ func (g *gate) close() {
 }
 
 func (g *gate) open() {
+	g.full.Store(false)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.wait != nil {
@@ -282,16 +287,38 @@ type stalling struct {
 	gate *gate
 }
 
-func (s *stalling) StoreLog(l *raft.Log) error { s.gate.pass(); return s.LogStore.StoreLog(l) }
+func (s *stalling) StoreLog(l *raft.Log) error {
+	s.gate.pass()
+	if err := s.fill(); err != nil {
+		return err
+	}
+	return s.LogStore.StoreLog(l)
+}
+
 func (s *stalling) StoreLogs(l []*raft.Log) error {
 	s.gate.pass()
+	if err := s.fill(); err != nil {
+		return err
+	}
 	return s.LogStore.StoreLogs(l)
 }
-func (s *stalling) Set(k, v []byte) error { s.gate.pass(); return s.LogStore.Set(k, v) }
+
+func (s *stalling) Set(k, v []byte) error {
+	s.gate.pass()
+	if err := s.fill(); err != nil {
+		return err
+	}
+	return s.LogStore.Set(k, v)
+}
+
 func (s *stalling) SetUint64(k []byte, v uint64) error {
 	s.gate.pass()
+	if err := s.fill(); err != nil {
+		return err
+	}
 	return s.LogStore.SetUint64(k, v)
 }
+
 func (s *stalling) DeleteRange(min, max uint64) error {
 	s.gate.pass()
 	return s.LogStore.DeleteRange(min, max)

@@ -33,6 +33,20 @@ func (c *Cluster) Deploy(folder, project string, packages map[string]string, par
 	c.DeployFile(folder, project, buf.Bytes())
 }
 
+// Pack makes a project file of a project.yaml and the files that it names.
+func (c *Cluster) Pack(definition string, files map[string]string) []byte {
+	c.tb.Helper()
+	d, err := ispac.ParseDefinition([]byte(definition))
+	c.must(err)
+	p, err := d.Project(func() string { return strings.ToUpper(uuid.NewString()) }, slices.Sorted(maps.Keys(files)))
+	c.must(err)
+	var buf bytes.Buffer
+	c.must(ispac.Write(&buf, p, func(part string) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(files[part])), nil
+	}))
+	return buf.Bytes()
+}
+
 // DeployFile deploys a project file.
 func (c *Cluster) DeployFile(folder, project string, raw []byte) {
 	c.tb.Helper()
