@@ -156,7 +156,6 @@ func (d *demo) killLeader(ctx context.Context, done int) error {
 // gaps finds the longest time in which the cluster took no write.
 type gaps struct {
 	mu      sync.Mutex
-	begun   time.Time
 	last    time.Time
 	longest time.Duration
 	writes  int
