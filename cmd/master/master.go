@@ -175,6 +175,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		State: m.fsm, Node: m.node, Unapplied: unapplied, Election: timing.Election, Logger: m.log, Registerer: cfg.Registry,
 	})
 	cfg.Registry.MustRegister(m.dispatch)
+	m.measure(cfg.Registry)
 	m.keeper = blobs.New(blobs.Config{
 		Disk: disk{m.dir.Blobs()}, Peers: blobs.HTTP{Client: m.transport.PeerClient()}, Membership: membership{m.node},
 		Names: names{m.fsm}, MaxBytes: cfg.MaxProjectBytes, Logger: m.log,
