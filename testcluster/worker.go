@@ -1,6 +1,7 @@
 package testcluster
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -113,6 +114,9 @@ func (w *Worker) start() error {
 		return nil
 	}
 	masters, _ := w.c.connect(w.cfg.Certificates, w.ears.dial)
+	if err := masters.SetMasters(w.cfg.Masters); err != nil {
+		return err
+	}
 	inner, err := worker.New(w.cfg.settings(masters, w.c.log.With("n", w.cfg.Name)))
 	if err != nil {
 		return err
@@ -194,6 +198,14 @@ func (w *Worker) signal() {
 
 // Signal asks the worker to drain, as SIGTERM does; a process that is asked twice ends what it runs.
 func (w *Worker) Signal() { w.signal() }
+
+// Drains reports whether the worker has said that it drains. Only one worker of the test may.
+func (w *Worker) Drains() bool {
+	w.c.tb.Helper()
+	raw, err := os.ReadFile(filepath.Join(w.c.dir, "test.log"))
+	w.c.must(err)
+	return bytes.Contains(raw, []byte("draining: nothing new is taken"))
+}
 
 // Ended is closed when the worker has ended; Err is why.
 func (w *Worker) Ended() <-chan struct{} {
