@@ -1,0 +1,438 @@
+package testcluster_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+	"scaleout/testcluster"
+)
+
+// What a user or a worker asks of one execution, and what it is told.
+type (
+	ask struct {
+		kind    string // create, start, stop, grant, renew, finish, read
+		id      int64
+		worker  string
+		attempt int
+	}
+	told struct {
+		unknown bool   // the caller never learned
+		code    string // refusal
+		status  int64  // of read
+		done    bool   // of renew and finish: renewed, settled; false: fenced
+	}
+)
+
+// run is one execution as the model sees it: without retries, one attempt at most.
+type run struct {
+	status int64 // 0: does not exist
+	worker string
+}
+
+// statuses of an execution.
+const (
+	created, running, canceled, pending, succeeded, stopping = 1, 2, 3, 5, 7, 8
+)
+
+// step says whether the answer fits the state, and the next state.
+func step(s run, in ask, out told) (bool, run) {
+	mine := s.status == running || s.status == stopping
+	mine = mine && s.worker == in.worker && in.attempt == 1
+	switch in.kind {
+	case "create":
+		return s.status == 0, run{status: created}
+	case "read":
+		return out.status == s.status, s
+	case "start":
+		next := s
+		if s.status == created {
+			next.status = pending
+		}
+		return out.unknown || (out.code == "") == (s.status == created), next
+	case "stop":
+		next := s
+		switch s.status {
+		case created, pending:
+			next.status = canceled
+		case running:
+			next.status = stopping
+		}
+		return out.unknown || (out.code == "") == (next != s), next
+	case "grant": // a second delivery of the same attempt to the same worker is no second grant
+		if s.status == pending && in.attempt == 1 {
+			return true, run{running, in.worker}
+		}
+		return mine, s
+	case "renew":
+		return out.done == mine, s
+	case "finish":
+		next := s
+		if mine {
+			next.status = succeeded
+		}
+		again := s.status == succeeded && s.worker == in.worker && in.attempt == 1
+		return out.unknown || out.done == (mine || again), next
+	}
+	return false, s
+}
+
+var executionModel = porcupine.Model{
+	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+		by := map[int64][]porcupine.Operation{}
+		for _, o := range history {
+			id := o.Input.(ask).id
+			by[id] = append(by[id], o)
+		}
+		var out [][]porcupine.Operation
+		for _, part := range by {
+			out = append(out, part)
+		}
+		return out
+	},
+	Init: func() any { return run{} },
+	Step: func(state, input, output any) (bool, any) {
+		ok, next := step(state.(run), input.(ask), output.(told))
+		return ok, next
+	},
+	DescribeOperation: func(input, output any) string {
+		in, out := input.(ask), output.(told)
+		return fmt.Sprintf("%s %d.%d %.4s: %+v", in.kind, in.id, in.attempt, in.worker, out)
+	},
+	DescribeState: func(state any) string { s := state.(run); return fmt.Sprintf("%d %.4s", s.status, s.worker) },
+}
+
+// history collects operations on the clock of this process.
+type history struct {
+	begin time.Time
+	mu    sync.Mutex
+	ops   []porcupine.Operation
+}
+
+func (h *history) now() int64 { return int64(time.Since(h.begin)) }
+
+func (h *history) add(client int, in ask, call int64, out told) {
+	at := h.now()
+	if out.unknown {
+		at = 1 << 62 // it may happen at any time from now on
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out, Return: at})
+}
+
+// Executions behave as if one copy of each stood in one place, whatever is cut, killed and restarted: create, start,
+// stop, read by users; grant, renew and finish by workers.
+func TestExecutionsAreLinearizable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	seed := uint64(time.Now().UnixNano())
+	if s, err := strconv.ParseUint(os.Getenv("SCALEOUT_SEED"), 10, 64); err == nil {
+		seed = s
+	}
+	t.Logf("SCALEOUT_SEED=%d", seed)
+	length := 12 * time.Second
+	if os.Getenv("SCALEOUT_LONG") != "" {
+		length = 2 * time.Minute
+	}
+	c := testcluster.Start(t, 3)
+	deployLedger(t, c, "true")
+	h := &history{begin: time.Now()}
+	var stop atomic.Bool
+	var group, workers sync.WaitGroup
+	var ids sync.Map
+	const users, hands = 3, 2
+	// Long terms: nothing is declared lost, so that every change is somebody's operation.
+	var played []*player
+	for w := range hands {
+		played = append(played, &player{h: h, n: users + w, hand: c.Hand(fmt.Sprintf("hand-%d", w), 2*time.Minute, 10*time.Minute)})
+	}
+	for u := range users {
+		group.Go(func() {
+			user{h, u, c.User(fmt.Sprintf("user-%d", u), "ssis_admin"), rand.New(rand.NewPCG(seed, uint64(u))), &ids}.play(&stop)
+		})
+	}
+	var done atomic.Bool
+	for _, p := range played {
+		workers.Go(func() { p.play(&done) })
+	}
+	harm(t, c, rand.New(rand.NewPCG(seed, 99)), length)
+	stop.Store(true)
+	group.Wait()
+	c.Leader()
+	// Whole again, the workers hear of all that was given to them and report it.
+	was := make([]int64, len(played))
+	for i, p := range played {
+		was[i] = p.rounds.Load()
+	}
+	c.Eventually("the workers have heard everything", 30*time.Second, func() bool {
+		for i, p := range played {
+			if p.rounds.Load() < was[i]+4 {
+				return false
+			}
+		}
+		return true
+	})
+	done.Store(true)
+	workers.Wait()
+	ends := 0
+	for row, err := range c.Admin().Rows(t.Context(), "executions", client.Query{PageSize: 1000}) {
+		must(t, err)
+		id, _ := row.Int("execution_id")
+		status, _ := row.Int("status")
+		if _, known := ids.Load(id); known {
+			at := h.now()
+			h.add(users+hands, ask{kind: "read", id: id}, at, told{status: status})
+			ends++
+		}
+	}
+	kinds := map[string]int{}
+	ops := h.ops[:0:0]
+	for _, o := range h.ops {
+		in := o.Input.(ask)
+		if _, known := ids.Load(in.id); !known {
+			continue // created by a call that was never answered
+		}
+		ops = append(ops, o)
+		kinds[in.kind]++
+		if o.Output.(told).unknown {
+			kinds["unknown"]++
+		}
+	}
+	t.Logf("%d operations on %d executions: %v", len(ops), ends, kinds)
+	for _, kind := range []string{"create", "start", "stop", "grant", "renew", "finish", "read"} {
+		if kinds[kind] < 10 {
+			t.Errorf("only %d of %s: nothing was tested", kinds[kind], kind)
+		}
+	}
+	result, info := porcupine.CheckOperationsVerbose(executionModel, ops, time.Minute)
+	if result == porcupine.Ok {
+		return
+	}
+	file := filepath.Join(os.TempDir(), fmt.Sprintf("scaleout-linear-%d.html", seed))
+	if err := porcupine.VisualizePath(executionModel, info, file); err != nil {
+		t.Log(err)
+	}
+	t.Errorf("the history is %s; see %s", result, file)
+}
+
+// user creates, starts, stops and reads.
+type user struct {
+	h   *history
+	n   int
+	cl  *client.Client
+	rnd *rand.Rand
+	ids *sync.Map // of executions that somebody knows
+}
+
+func (u user) play(stop *atomic.Bool) {
+	var mine []int64
+	for !stop.Load() {
+		if len(mine) == 0 || u.rnd.IntN(5) == 0 {
+			if id, ok := u.create(); ok {
+				mine = append(mine, id)
+			}
+			continue
+		}
+		// Mostly the newest ones: those still change. Others' executions too.
+		id := mine[len(mine)-1-u.rnd.IntN(min(3, len(mine)))]
+		switch u.rnd.IntN(8) {
+		case 0, 1, 2:
+			u.call("start", "start_execution", id)
+		case 3:
+			u.call("stop", "stop_operation", id)
+		default:
+			u.read(id)
+		}
+	}
+}
+
+func (u user) create() (int64, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	call := u.h.now()
+	r, err := u.cl.Call(ctx, "create_execution", map[string]any{"folder_name": "ETL", "project_name": "Ledger", "package_name": "work.sh"})
+	id, ok := r.Int("execution_id")
+	if err != nil || !ok {
+		return 0, false
+	}
+	u.h.add(u.n, ask{kind: "create", id: id}, call, told{})
+	u.ids.Store(id, true)
+	// A required value, which the model does not know of.
+	_, err = u.cl.Call(ctx, "set_execution_parameter_value", map[string]any{
+		"execution_id": id, "object_type": 20, "parameter_name": "Out", "parameter_value": "x",
+	})
+	return id, err == nil
+}
+
+func (u user) call(kind, procedure string, id int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	name := "execution_id"
+	if kind == "stop" {
+		name = "operation_id"
+	}
+	call := u.h.now()
+	_, err := u.cl.Call(ctx, procedure, map[string]any{name: id})
+	var e *client.Error
+	out := told{unknown: err != nil}
+	if errors.As(err, &e) && e.Status < 500 {
+		out = told{code: e.Code}
+	}
+	u.h.add(u.n, ask{kind: kind, id: id}, call, out)
+}
+
+func (u user) read(id int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	call := u.h.now()
+	page, err := u.cl.View(ctx, "executions", client.Query{Equal: map[string]any{"execution_id": id}})
+	if err != nil {
+		return
+	}
+	out := told{}
+	if len(page.Rows) == 1 {
+		out.status, _ = page.Rows[0].Int("status")
+	}
+	u.h.add(u.n, ask{kind: "read", id: id}, call, out)
+}
+
+// player is a worker that takes, renews and reports without running anything.
+type player struct {
+	h      *history
+	n      int
+	hand   *testcluster.Hand
+	rounds atomic.Int64 // answered exchanges
+	mute   int64        // when the first of the exchanges that were not answered began; 0: the last one was
+	ended  map[wire.AttemptRef]int64
+}
+
+func (p *player) play(stop *atomic.Bool) {
+	p.ended = map[wire.AttemptRef]int64{} // reported, since when
+	held := map[wire.AttemptRef]int{}     // and for how many rounds
+	for !stop.Load() {
+		p.round(held)
+	}
+	for ref, call := range p.ended {
+		p.h.add(p.n, p.ask("finish", ref), call, told{unknown: true})
+	}
+}
+
+func (p *player) ask(kind string, ref wire.AttemptRef) ask {
+	return ask{kind: kind, id: ref.TaskID, worker: p.hand.ID, attempt: ref.Attempt}
+}
+
+func (p *player) round(held map[wire.AttemptRef]int) {
+	var keeps []wire.AttemptRef
+	for ref, rounds := range held {
+		if held[ref]++; rounds < 3 {
+			keeps = append(keeps, ref)
+			continue
+		}
+		delete(held, ref)
+		p.ended[ref] = p.h.now()
+	}
+	var reports []wire.Ended
+	for ref := range p.ended {
+		reports = append(reports, wire.Ended{TaskID: ref.TaskID, Attempt: ref.Attempt, Outcome: wire.OutcomeSucceeded})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	call := p.h.now()
+	a, err := p.hand.Exchange(ctx, 100*time.Millisecond, 20, keeps, reports...)
+	if err != nil {
+		p.mute = cmp.Or(p.mute, call)
+		return
+	}
+	p.rounds.Add(1)
+	// A grant whose answer was lost is delivered again: it happened since the first unanswered exchange began.
+	since := cmp.Or(p.mute, call)
+	p.mute = 0
+	for _, g := range a.Grants {
+		ref := wire.AttemptRef{TaskID: g.TaskID, Attempt: g.Attempt}
+		if _, known := p.ended[ref]; known {
+			continue
+		}
+		p.h.add(p.n, p.ask("grant", ref), since, told{})
+		held[ref] = 0
+	}
+	for _, ref := range a.Renewed {
+		p.h.add(p.n, p.ask("renew", ref), call, told{done: true})
+	}
+	for _, ref := range a.Settled {
+		p.report(ref, true)
+	}
+	for _, ref := range a.Fenced {
+		if _, known := p.ended[ref]; known {
+			p.report(ref, false)
+			continue
+		}
+		p.h.add(p.n, p.ask("renew", ref), call, told{})
+		delete(held, ref)
+	}
+}
+
+func (p *player) report(ref wire.AttemptRef, settled bool) {
+	if call, known := p.ended[ref]; known {
+		p.h.add(p.n, p.ask("finish", ref), call, told{done: settled})
+		delete(p.ended, ref)
+	}
+}
+
+// harm cuts, isolates, kills, restarts and hands over at random, one thing at a time, and leaves everything whole.
+func harm(t *testing.T, c *testcluster.Cluster, rnd *rand.Rand, length time.Duration) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	wait := func(d time.Duration) {
+		for until := time.Now().Add(d); time.Now().Before(until); {
+			<-tick.C
+		}
+	}
+	pause := func(most int) { wait(time.Duration(200+rnd.IntN(most)) * time.Millisecond) }
+	did := map[string]int{}
+	for begin := time.Now(); time.Since(begin) < length; {
+		victim := rnd.IntN(3)
+		switch what := rnd.IntN(5); what {
+		case 0:
+			did["cut"]++
+			c.Cut(victim, c.Others(victim)[rnd.IntN(2)])
+			pause(1500)
+		case 1:
+			did["cut one way"]++
+			c.CutOneWay(victim, c.Others(victim)[rnd.IntN(2)])
+			pause(1500)
+		case 2:
+			did["isolate"]++
+			c.Isolate(c.Leader())
+			pause(1500)
+		case 3:
+			did["kill"]++
+			c.Kill(victim)
+			pause(1000)
+			c.Restart(victim)
+		case 4:
+			did["transfer"]++
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			_, _ = c.Admin().Transfer(ctx, "") // it may be refused
+			cancel()
+		}
+		c.Heal()
+		pause(800)
+	}
+	t.Logf("harm: %v", did)
+}
