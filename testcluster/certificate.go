@@ -1,0 +1,58 @@
+package testcluster
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"scaleout/cluster/pki"
+	"scaleout/httpapi/client"
+)
+
+// As is an HTTP client with a certificate of this cluster, for calls that no library would make.
+func (c *Cluster) As(role pki.Role, name string, roles ...string) *http.Client {
+	c.tb.Helper()
+	folder := filepath.Join(c.dir, "certs", name)
+	if _, err := os.Stat(folder); err != nil {
+		c.issue(role, name, roles...)
+	}
+	return c.bare(folder)
+}
+
+// Nobody is an HTTP client without a certificate.
+func (c *Cluster) Nobody() *http.Client { return c.bare("") }
+
+// Stranger is an HTTP client with an administrator's certificate of another cluster.
+func (c *Cluster) Stranger() *http.Client {
+	c.tb.Helper()
+	other, err := pki.Init(filepath.Join(c.dir, "other-ca"), time.Now())
+	c.must(err)
+	issued, err := other.Issue(pki.Request{Role: pki.RoleUser, Name: "stranger", Roles: []string{"ssis_admin"}}, time.Now())
+	c.must(err)
+	folder := filepath.Join(c.dir, "certs", "stranger")
+	c.must(issued.WriteFiles(folder))
+	return c.bare(folder)
+}
+
+// bare trusts this cluster's masters, whatever certificate it shows.
+func (c *Cluster) bare(folder string) *http.Client {
+	c.tb.Helper()
+	raw, err := os.ReadFile(files(c.node(0).certs).CA)
+	c.must(err)
+	conf := &tls.Config{RootCAs: x509.NewCertPool()}
+	conf.RootCAs.AppendCertsFromPEM(raw)
+	if folder != "" {
+		pair, err := tls.LoadX509KeyPair(files(folder).Cert, files(folder).Key)
+		c.must(err)
+		// Shown even to a master that asks for certificates of its own cluster only.
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	transport := client.NewTransport(conf)
+	c.mu.Lock()
+	c.closers = append(c.closers, transport.CloseIdleConnections)
+	c.mu.Unlock()
+	return httpClient(transport)
+}
