@@ -23,6 +23,7 @@ type reign struct {
 	prover   *prover
 	ready    atomic.Bool
 	scope    *leader.Scope
+	ended    <-chan struct{}
 }
 
 // establish makes this node a leader in deed: clocks compared, its own log applied to the end, the caller's memory
@@ -33,7 +34,7 @@ func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 		return fmt.Errorf("%w any more", ErrNotLeader)
 	}
 	since := time.Now()
-	r := &reign{Term: Term{Number: term, Generation: s.Generation, Since: since}, term: term, scope: s}
+	r := &reign{Term: Term{Number: term, Generation: s.Generation, Since: since}, term: term, scope: s, ended: ctx.Done()}
 	r.prover = newProver(n.cfg.Timing.doubt())
 	r.prover.answered = n.wire.Answered
 	r.prover.verify = n.raft.VerifyLeader

@@ -101,6 +101,7 @@ type Node struct {
 	started chan struct{}
 	raft    *raft.Raft // set before started is closed
 	wire    *transport.Raft
+	notify  chan<- bool // to the runner of generations; set before started is closed
 	caught  chan struct{}
 	fatal   chan error
 	removed atomic.Bool

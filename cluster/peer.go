@@ -23,6 +23,7 @@ func (n *Node) PeerHandler() http.Handler {
 	s.mux.HandleFunc("GET /peer/status", s.status)
 	s.mux.HandleFunc("GET /peer/clock", s.clock)
 	s.mux.HandleFunc("GET /peer/keyring", s.keyring)
+	s.mux.HandleFunc("POST /peer/keyring", s.takeKeyring)
 	s.mux.HandleFunc("GET /peer/proposal", s.proposal)
 	s.mux.HandleFunc("POST /peer/promise", s.promise)
 	s.mux.HandleFunc("POST /peer/release", s.release)
@@ -62,6 +63,19 @@ func (s *peerServer) keyring(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	answer(w, keyRingAnswer{Ring: ring})
+}
+
+// takeKeyring takes up keys that another master got from a backup.
+func (s *peerServer) takeKeyring(w http.ResponseWriter, r *http.Request) {
+	var in keyRingAnswer
+	if !s.read(w, r, &in) {
+		return
+	}
+	if s.n.cfg.KeyRing == nil {
+		s.fail(w, fmt.Errorf("%w: %s has no key ring", ErrRefused, s.n.cfg.Name))
+		return
+	}
+	s.done(w, s.n.cfg.KeyRing.Merge(in.Ring))
 }
 
 type keyRingAnswer struct {

@@ -58,6 +58,10 @@ func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
 func (n *Node) Run(ctx context.Context) error {
 	// Buffered: between the end of the last generation and Raft's own end nobody reads it.
 	notify := make(chan bool, 16)
+	n.notify = notify
+	if err := n.checkInstall(); err != nil {
+		return err
+	}
 	n.wire = n.cfg.Transport.Raft()
 	had := !n.cfg.Dir.New()
 	var err error

@@ -113,6 +113,8 @@ type Config struct {
 	Workers  Workers
 	Blobs    Blobs
 	Cluster  Cluster
+	// Snapshots makes backups and restores them; optional.
+	Snapshots Snapshots
 
 	// Identify tells whose certificate chain (leaf first, as the peer sent it) this is. Its errors wrap
 	// ErrCertificateRequired or ErrUnknownCluster where they apply, with the fingerprint in the latter's text; others

@@ -37,6 +37,12 @@ type Config struct {
 	MaxProjectBytes int64
 	MetricsOpen     bool
 
+	// Scheduled backups of this master's own state; an empty folder means none.
+	SnapshotFolder   string
+	SnapshotInterval time.Duration // SnapshotIntervalInMs
+	SnapshotRetain   int
+	SnapshotKeyFile  string // wraps the key ring; empty: it is left out
+
 	Version string
 	Logger  *slog.Logger
 	// Exit ends the process: 75 when the disk stalls, 78 when the state machine met an entry that it does not know.
@@ -64,6 +70,9 @@ const (
 	DefaultCleanup         = 12 * time.Hour
 	DefaultRetryDelay      = 5 * time.Second
 	DefaultMaxProjectBytes = 512 << 20
+
+	DefaultSnapshotInterval = 24 * time.Hour
+	DefaultSnapshotRetain   = 7
 )
 
 func (c *Config) fill() {
@@ -76,6 +85,10 @@ func (c *Config) fill() {
 	set(&c.Expiry, DefaultExpiry)
 	set(&c.Cleanup, DefaultCleanup)
 	set(&c.RetryDelay, DefaultRetryDelay)
+	set(&c.SnapshotInterval, DefaultSnapshotInterval)
+	if c.SnapshotRetain == 0 {
+		c.SnapshotRetain = DefaultSnapshotRetain
+	}
 	if c.MaxProjectBytes == 0 {
 		c.MaxProjectBytes = DefaultMaxProjectBytes
 	}

@@ -48,6 +48,8 @@ type Master struct {
 	api       *httpapi.API
 	advertise string
 	noted     notices
+	restoring sync.Mutex
+	backedUp  backupMetrics
 
 	draining atomic.Bool   // not ready any more: about to hand over
 	stopping chan struct{} // closed when held calls must end
@@ -180,6 +182,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		Disk: disk{m.dir.Blobs()}, Peers: blobs.HTTP{Client: m.transport.PeerClient()}, Membership: membership{m.node},
 		Names: names{m.fsm}, MaxBytes: cfg.MaxProjectBytes, Logger: m.log,
 	})
+	m.backedUp = newBackupMetrics(cfg.Registry)
 	m.packer = messages.New(segments{m.keeper}, proposer{m}, m.log)
 	return m.routes(gossipKey)
 }
@@ -208,7 +211,7 @@ func (m *Master) routes(gossipKey []byte) error {
 	}
 	m.api, err = httpapi.New(httpapi.Config{
 		Member: member{m}, Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
-		Cluster: operator{m}, Identify: m.identify, Peer: transport.PeerID, PeerClient: m.transport.PeerClient(),
+		Cluster: operator{m}, Snapshots: snapshots{m}, Identify: m.identify, Peer: transport.PeerID, PeerClient: m.transport.PeerClient(),
 		PeerURL: peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
 		KeySecret: secret,
 		Settings: func() catalog.Config {
@@ -270,6 +273,7 @@ func (m *Master) Run(ctx context.Context) error {
 		})
 	}
 	part(&parts, "blobs", func() error { return m.keeper.Run(nodeContext, m.node.CaughtUp()) })
+	part(&parts, "backups", func() error { return m.backups(nodeContext) })
 	part(&parts, "cluster", func() error {
 		err := m.node.Run(nodeContext)
 		if err == nil && nodeContext.Err() == nil {

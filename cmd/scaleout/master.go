@@ -102,6 +102,8 @@ func masterConfig(m settings.Master) master.Config {
 		Heartbeat: time.Duration(m.MasterHeartbeatIntervalInMs), Expiry: time.Duration(m.DealWithExpiredTasksIntervalInMs),
 		Cleanup: time.Duration(m.CleanupCompletedJobsIntervalInMs), RetryDelay: time.Duration(m.RetryDelayInMs),
 		MaxProjectBytes: int64(m.MaxProjectBytes), MetricsOpen: m.MetricsOpen, Version: version,
+		SnapshotFolder: m.SnapshotFolder, SnapshotInterval: time.Duration(m.SnapshotIntervalInMs),
+		SnapshotRetain: m.SnapshotRetain, SnapshotKeyFile: m.SnapshotKeyFile,
 	}
 }
 

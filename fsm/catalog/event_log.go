@@ -77,6 +77,13 @@ func (l *eventLog) push(e Event) {
 	}
 }
 
+// forget leaves nothing; whoever has an id up to the given one has missed events.
+func (l *eventLog) forget(floor EventID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending, l.blocks, l.n, l.floor = nil, nil, 0, floor
+}
+
 // last is the id of the newest event, kept or not.
 func (l *eventLog) last() EventID {
 	l.mu.RLock()

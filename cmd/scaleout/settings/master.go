@@ -31,6 +31,10 @@ type Master struct {
 	RetryDelayInMs                   Millis   `key:"RetryDelayInMs" default:"5000" min:"0" doc:"a retry waits this long times the attempt"`
 	MaxProjectBytes                  Size     `key:"MaxProjectBytes" default:"512MiB" min:"1024" doc:"largest project file"`
 	MetricsOpen                      bool     `key:"MetricsOpen" default:"false" doc:"/metrics without a certificate"`
+	SnapshotFolder                   string   `key:"SnapshotFolder" doc:"where this master writes backups of its own; empty: none"`
+	SnapshotIntervalInMs             Millis   `key:"SnapshotIntervalInMs" default:"86400000" min:"60000" doc:"how often"`
+	SnapshotRetain                   int      `key:"SnapshotRetain" default:"7" min:"1" max:"10000" doc:"how many of them are kept"`
+	SnapshotKeyFile                  string   `key:"SnapshotKeyFile" doc:"random file that wraps the key ring in them; empty: they are without it"`
 }
 
 // NewMaster is the settings of a master at their defaults; Load fills m.

@@ -1,0 +1,186 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// installJump is how far beyond the log the index of a state is set that is made ready while the log goes on.
+const installJump = 10_000
+
+// installDocument is kept from before a state is installed until a majority has it. Between the two this master alone
+// holds the state, at a place of the log where the others, should they elect another leader, write something else.
+const installDocument = "installing"
+
+type installing struct {
+	Pending bool      `json:"pending"`
+	Since   time.Time `json:"since"`
+}
+
+// ErrInstalling: this master ended while it installed a restored state, and cannot know whether the others have it.
+var ErrInstalling = errors.New("this master ended while it restored a backup, before a majority of the masters had the state")
+
+// checkInstall refuses to start where it is not known whether this master's state is the cluster's.
+func (n *Node) checkInstall() error {
+	var d installing
+	if _, err := n.cfg.Dir.Load(installDocument, &d); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	if d.Pending {
+		return fmt.Errorf("cluster: %w. The other masters know: they either have it or begin empty. "+
+			"Empty this master's data directory (%s) completely and start it: it joins them as a new one. Then, if they are empty, restore again",
+			ErrInstalling, n.cfg.Dir.Path())
+	}
+	return nil
+}
+
+// RestoreReady says why a backup of the given feature level must not be restored now; every master has to be there, for
+// each must get the key ring. Index is where the restored state is to be put.
+func (n *Node) RestoreReady(ctx context.Context, level int) (index uint64, err error) {
+	if _, err := n.leading(); err != nil {
+		return 0, err
+	}
+	_, servers := n.configuration()
+	for id, a := range n.peers.statuses(ctx, others(servers, n.id), 2*time.Second) {
+		switch {
+		case a.err != nil:
+			return 0, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %w", ErrRefused, n.nameOf(id), a.err)
+		case a.Level < level:
+			return 0, fmt.Errorf("%w: the backup is of feature level %d, %s knows levels up to %d: install a newer version there",
+				ErrLevel, level, n.nameOf(id), a.Level)
+		}
+	}
+	return n.raft.LastIndex() + installJump, nil
+}
+
+// SpreadKeyRing hands this master's key ring to every other one and returns when all have it.
+func (n *Node) SpreadKeyRing(ctx context.Context) error {
+	if n.cfg.KeyRing == nil {
+		return nil
+	}
+	ring, err := n.cfg.KeyRing.Marshal()
+	if err != nil {
+		return errors.New("the key ring could not be encoded")
+	}
+	_, servers := n.configuration()
+	for _, id := range others(servers, n.id) {
+		if err := n.peers.call(ctx, id, "/peer/keyring", nil, keyRingAnswer{Ring: ring}, nil); err != nil {
+			return fmt.Errorf("%w: %s did not take the key ring: %w", ErrRefused, n.nameOf(id), err)
+		}
+	}
+	return nil
+}
+
+// Install makes a snapshot the state of the whole cluster: in place of all that it has, at every member. It holds
+// commands back, asks check once nothing is on its way any more, and returns when a majority has the state and this
+// master, if it leads still, has begun anew from it. An error before that means that nothing was changed; a master that
+// cannot know ends.
+func (n *Node) Install(ctx context.Context, index uint64, size int64, snapshot io.Reader, check func() error) error {
+	r, err := n.readyReign()
+	if err != nil {
+		return err
+	}
+	n.membership.Lock()
+	defer n.membership.Unlock()
+	r.proposer.pause(ctx)
+	defer r.proposer.resume()
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if err := r.prover.wait(ctx, time.Now()); err != nil {
+		return err
+	}
+	if err := check(); err != nil {
+		return err
+	}
+	if last := n.raft.LastIndex(); last >= index {
+		return fmt.Errorf("%w: the log went on to entry %d while the state was made ready for %d; try again", ErrRefused, last, index)
+	}
+	_, servers := n.configuration()
+	alone := len(servers) == 1
+	if !alone {
+		if err := n.cfg.Dir.Save(installDocument, installing{Pending: true, Since: n.cfg.Now()}); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	before := n.restores()
+	n.log.Warn("a restored state replaces this cluster's", "index", index, "bytes", size)
+	err = n.install(r, index, size, snapshot)
+	switch {
+	case err == nil:
+	case n.restores() == before && !errors.Is(err, raft.ErrRaftShutdown):
+		// Raft refused before it touched anything.
+		return errors.Join(fmt.Errorf("%w: %w", ErrRefused, err), n.cfg.Dir.Save(installDocument, installing{}))
+	case !alone:
+		n.log.Error("this master ends itself: it took a restored state and the others did not confirm it", "err", err)
+		n.die(fmt.Errorf("%w: %w", ErrInstalling, err), ExitStateMachine)
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	if !alone {
+		if err := n.cfg.Dir.Save(installDocument, installing{}); err != nil {
+			n.log.Error("the note of the restore could not be taken back: this master will ask for an empty data directory at its next start", "err", err)
+		}
+	}
+	n.renew(ctx, r)
+	return nil
+}
+
+// install waits for Raft, and for little longer than the generation: some futures are never answered.
+func (n *Node) install(r *reign, index uint64, size int64, snapshot io.Reader) error {
+	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: index, Term: r.term, Size: size}
+	done := make(chan error, 1)
+	n.futures.Go(func() { done <- n.raft.Restore(meta, snapshot, 0) })
+	select {
+	case err := <-done:
+		return err
+	case <-r.ended:
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(4 * n.cfg.Timing.Election):
+		return fmt.Errorf("%w: leadership ended meanwhile", raft.ErrRaftShutdown)
+	}
+}
+
+// restores counts how often a snapshot has replaced the state.
+func (n *Node) restores() uint64 {
+	if m, ok := n.machine.(interface{ Restored() uint64 }); ok {
+		return m.Restored()
+	}
+	return 0
+}
+
+// renew makes a leader begin anew: what this one has in memory is made of a state that is gone. Where there are others,
+// one of them takes over. It returns when some master leads and is ready, as far as this one knows.
+func (n *Node) renew(ctx context.Context, old *reign) {
+	old.ready.Store(false)
+	if err := n.handOver(ctx, ""); err != nil && n.raft.State() == raft.Leader {
+		// Nobody else can: a notification of what is so already begins another generation.
+		select {
+		case n.notify <- true:
+		default:
+		}
+	}
+	limit, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	for limit.Err() == nil {
+		changed := n.LeaderChanged()
+		if r := n.reign.Load(); r != old && r != nil && r.ready.Load() {
+			return
+		}
+		if l, known := n.Leader(); known && l.ID != n.id {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit.Done():
+		case <-time.After(n.cfg.Timing.Election):
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package master
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/cluster/backup"
+	"scaleout/httpapi"
+)
+
+// backupMetrics are of the scheduled backups.
+type backupMetrics struct {
+	last     prometheus.Gauge
+	failures prometheus.Counter
+}
+
+func newBackupMetrics(r prometheus.Registerer) backupMetrics {
+	b := backupMetrics{
+		last: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "scaleout_backup_last_success_timestamp_seconds", Help: "When this master wrote its last scheduled backup; 0 when it has not since its start.",
+		}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "scaleout_backup_failures_total", Help: "Scheduled backups of this master that failed.",
+		}),
+	}
+	r.MustRegister(b.last, b.failures)
+	return b
+}
+
+const (
+	backupSuffix = ".backup"
+	backupTime   = "20060102T150405Z"
+)
+
+// backups writes a backup of this master's own state into a folder each interval and keeps the newest ones. Every master
+// does so for itself: a backup must not depend on who leads, and not be lost with one machine. The folder's newest file
+// says when the next is due, so that restarts change nothing.
+func (m *Master) backups(ctx context.Context) error {
+	m.sweepSpool()
+	if m.cfg.SnapshotFolder == "" {
+		return nil
+	}
+	select {
+	case <-m.node.CaughtUp():
+	case <-ctx.Done():
+		return nil
+	}
+	for {
+		wait := m.cfg.SnapshotInterval
+		if list := m.ownBackups(); len(list) > 0 {
+			wait = m.cfg.SnapshotInterval - time.Since(list[len(list)-1].at)
+		} else {
+			wait = 0
+		}
+		timer := time.NewTimer(max(wait, 0))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		path, err := m.backUp(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			m.backedUp.failures.Inc()
+			m.log.Error("scheduled backup failed; it is tried again", "folder", m.cfg.SnapshotFolder, "err", err)
+			timer.Reset(min(m.cfg.SnapshotInterval, 10*time.Minute))
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-timer.C:
+			}
+			continue
+		}
+		m.backedUp.last.SetToCurrentTime()
+		m.log.Info("scheduled backup written", "path", path)
+		m.prune()
+	}
+}
+
+type ownBackup struct {
+	path string
+	at   time.Time
+}
+
+// ownBackups are this master's files in the folder, oldest first. The folder may be one for all masters.
+func (m *Master) ownBackups() (list []ownBackup) {
+	prefix := fileSafe(m.cfg.Name) + "-"
+	entries, err := os.ReadDir(m.cfg.SnapshotFolder) // by name, and so by time
+	if err != nil {
+		return nil // there is none yet
+	}
+	for _, e := range entries {
+		stamp, ok := strings.CutPrefix(e.Name(), prefix)
+		if !ok {
+			continue
+		}
+		if stamp, ok = strings.CutSuffix(stamp, backupSuffix); !ok {
+			continue
+		}
+		if at, err := time.Parse(backupTime, stamp); err == nil {
+			list = append(list, ownBackup{filepath.Join(m.cfg.SnapshotFolder, e.Name()), at})
+		}
+	}
+	return list
+}
+
+func fileSafe(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || strings.ContainsRune(`/\:*?"<>|`, r) {
+			return '_'
+		}
+		return r
+	}, name)
+}
+
+// prune removes the oldest files beyond those to keep.
+func (m *Master) prune() {
+	list := m.ownBackups()
+	for _, b := range list[:max(0, len(list)-m.cfg.SnapshotRetain)] {
+		if err := os.Remove(b.path); err != nil {
+			m.log.Warn("an old backup could not be removed", "path", b.path, "err", err)
+		}
+	}
+}
+
+// backUp writes one file, verifies it, and only then gives it its name.
+func (m *Master) backUp(ctx context.Context) (path string, err error) {
+	if err := os.MkdirAll(m.cfg.SnapshotFolder, 0o700); err != nil {
+		return "", err
+	}
+	o := httpapi.SaveOptions{Blobs: true}
+	if m.cfg.SnapshotKeyFile != "" {
+		secret, err := os.ReadFile(m.cfg.SnapshotKeyFile)
+		if err != nil {
+			return "", fmt.Errorf("SnapshotKeyFile: %w", err)
+		}
+		lock := backup.NewLock(backup.FromKeyFile)
+		if o.Key, err = lock.Key([]byte(strings.TrimSpace(string(secret)))); err != nil {
+			return "", fmt.Errorf("SnapshotKeyFile: %w", err)
+		}
+		if o.Lock, err = json.Marshal(lock); err != nil {
+			return "", err
+		}
+	}
+	path = filepath.Join(m.cfg.SnapshotFolder, fileSafe(m.cfg.Name)+"-"+time.Now().UTC().Format(backupTime)+backupSuffix)
+	return path, backup.WriteFile(path, func(w io.Writer) error { return m.save(ctx, w, o) })
+}

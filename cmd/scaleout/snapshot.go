@@ -1,0 +1,345 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/cluster/backup"
+	"scaleout/fsm"
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+	"scaleout/httpapi/client"
+)
+
+func (a *app) clusterSnapshot() *cobra.Command {
+	cmd := &cobra.Command{Use: "snapshot", Short: "Backups of the whole cluster: save, inspect, verify, restore"}
+	cmd.AddCommand(a.snapshotSave(), a.snapshotInspect(), a.snapshotVerify(), a.snapshotRestore())
+	return cmd
+}
+
+// ringSecret is what locks the key ring in a backup.
+type ringSecret struct{ passphraseFile, keyFile string }
+
+func (s *ringSecret) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.passphraseFile, "passphrase-file", "", "file with the passphrase of the key ring; - is standard input")
+	cmd.Flags().StringVar(&s.keyFile, "key-file", "", "file with at least 32 random characters that locks the key ring (openssl rand -base64 32)")
+	cmd.MarkFlagsMutuallyExclusive("passphrase-file", "key-file")
+}
+
+func (s *ringSecret) given() bool { return s.passphraseFile != "" || s.keyFile != "" }
+
+func (s *ringSecret) derivation() string {
+	if s.passphraseFile != "" {
+		return backup.FromPassphrase
+	}
+	return backup.FromKeyFile
+}
+
+// read gives the secret without the line end that editors add.
+func (s *ringSecret) read(in io.Reader) ([]byte, error) {
+	var raw []byte
+	var err error
+	switch {
+	case s.passphraseFile == "-":
+		raw, err = io.ReadAll(io.LimitReader(in, 1<<16))
+	case s.passphraseFile != "":
+		raw, err = os.ReadFile(s.passphraseFile)
+	default:
+		raw, err = os.ReadFile(s.keyFile)
+	}
+	return bytes.TrimSpace(raw), err
+}
+
+// lock makes the lock of a new backup.
+func (s *ringSecret) lock(in io.Reader) (l client.BackupLock, err error) {
+	secret, err := s.read(in)
+	if err != nil {
+		return l, err
+	}
+	lock := backup.NewLock(s.derivation())
+	if l.Key, err = lock.Key(secret); err != nil {
+		return l, err
+	}
+	l.How, err = json.Marshal(lock)
+	return l, err
+}
+
+// key makes the key of a backup that exists.
+func (s *ringSecret) key(in io.Reader, part []byte) ([]byte, error) {
+	lock, err := backup.LockOf(part)
+	if err != nil {
+		return nil, err
+	}
+	if lock.Derivation != s.derivation() {
+		want := "--passphrase-file"
+		if lock.Derivation == backup.FromKeyFile {
+			want = "--key-file"
+		}
+		return nil, usagef("the key ring of this backup is locked with a %s: give %s", strings.TrimPrefix(want, "--"), want)
+	}
+	secret, err := s.read(in)
+	if err != nil {
+		return nil, err
+	}
+	return lock.Key(secret)
+}
+
+func (a *app) snapshotSave() *cobra.Command {
+	var secret ringSecret
+	var noBlobs, noRing bool
+	cmd := &cobra.Command{
+		Use: "save FILE", Short: "Write a backup of the running cluster to a file", Args: cobra.ExactArgs(1),
+		Long: `Write a backup of the running cluster to a file: its state, its project files and messages, and its key ring, without
+which sensitive values cannot be read again. The cluster goes on meanwhile. The file appears under its name when it is
+complete and verified.
+
+The key ring is locked with a passphrase or a key file that never leaves this machine. Keep it apart from the backup.
+Values that are not sensitive are in clear in the file: it is for the eyes of administrators.`,
+		Example: "  scaleout cluster snapshot save /backup/monday.backup --passphrase-file passphrase.txt\n  scaleout cluster snapshot save state.backup --no-blobs --key-file backup.key",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if secret.given() == noRing {
+				return usagef("say how the key ring is locked, --passphrase-file or --key-file, or leave it out with --no-key-ring")
+			}
+			var lock client.BackupLock
+			if secret.given() {
+				var err error
+				if lock, err = secret.lock(cmd.InOrStdin()); err != nil {
+					return err
+				}
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			err = backup.WriteFile(args[0], func(w io.Writer) error {
+				f, again := w.(*os.File)
+				return c.Backup(cmd.Context(), !noBlobs, lock, func(r io.Reader) error {
+					if again { // an attempt before has broken off
+						if _, err := f.Seek(0, io.SeekStart); err != nil {
+							return err
+						}
+						if err := f.Truncate(0); err != nil {
+							return err
+						}
+					}
+					_, err := io.Copy(w, r)
+					return err
+				})
+			})
+			if err != nil {
+				return friendly(err)
+			}
+			return a.inspect(cmd, args[0])
+		},
+	}
+	secret.flags(cmd)
+	cmd.Flags().BoolVar(&noBlobs, "no-blobs", false, "leave project files and messages out; a restore lists what is missing")
+	cmd.Flags().BoolVar(&noRing, "no-key-ring", false, "leave the key ring out: sensitive values are lost unless the new cluster has the ring of the old one's CA folder")
+	return cmd
+}
+
+func (a *app) snapshotInspect() *cobra.Command {
+	return &cobra.Command{
+		Use: "inspect FILE", Short: "Show what is in a backup", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.inspect(cmd, args[0]) },
+	}
+}
+
+// contents is what a look at a file finds.
+type contents struct {
+	meta    backup.Metadata
+	end     backup.End
+	size    int64
+	ring    []byte
+	absent  []string // blobs that the state names and the file does not hold
+	present int
+}
+
+// look reads a whole file.
+func look(path string) (c contents, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return c, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil {
+		c.size = st.Size()
+	}
+	var view *catalog.Reader
+	has := map[string]bool{}
+	c.meta, c.end, err = backup.Read(f, func(p backup.Part, r io.Reader) (err error) {
+		switch p.Type {
+		case backup.TypeKeyRing:
+			c.ring, err = io.ReadAll(io.LimitReader(r, 1<<20))
+		case backup.TypeState:
+			view, err = fsm.Check(r, command.Level)
+		case backup.TypeBlob:
+			has[p.Name] = true
+			c.present++
+		}
+		return err
+	})
+	if err != nil {
+		return c, err
+	}
+	if view == nil {
+		return c, fmt.Errorf("%w: it holds no state", backup.ErrDamaged)
+	}
+	for digest := range view.Blobs() {
+		if !has[digest] {
+			c.absent = append(c.absent, digest)
+		}
+	}
+	return c, nil
+}
+
+func (a *app) inspect(cmd *cobra.Command, path string) error {
+	c, err := look(path)
+	if err != nil {
+		return err
+	}
+	ring := "none"
+	if c.ring != nil {
+		lock, err := backup.LockOf(c.ring)
+		if err != nil {
+			return err
+		}
+		ring = "locked with a passphrase"
+		if lock.Derivation == backup.FromKeyFile {
+			ring = "locked with a key file"
+		}
+	}
+	if a.output == "json" {
+		return printJSON(cmd, struct {
+			backup.Metadata
+			Bytes   int64    `json:"bytes"`
+			Blobs   int      `json:"blob_count"`
+			Ring    string   `json:"key_ring_lock"`
+			Missing []string `json:"missing_blobs"`
+		}{c.meta, c.size, c.present, ring, append([]string{}, c.absent...)})
+	}
+	var rows []string
+	for name, n := range c.meta.Rows {
+		if n > 0 {
+			rows = append(rows, fmt.Sprintf("%s %d", name, n))
+		}
+	}
+	slices.Sort(rows)
+	if err := a.object(cmd, []pair{
+		{"file", path}, {"taken", c.meta.Created.UTC().Format(time.RFC3339)}, {"cluster", c.meta.Cluster}, {"by", c.meta.Master + ", version " + c.meta.Version},
+		{"log index", c.meta.Index}, {"feature level", c.meta.Level}, {"bytes", c.size}, {"key ring", ring},
+		{"blobs", c.present}, {"blobs missing", len(c.absent)}, {"rows", strings.Join(rows, ", ")},
+	}); err != nil {
+		return err
+	}
+	listMissing(cmd, c.absent)
+	return nil
+}
+
+func listMissing(cmd *cobra.Command, digests []string) {
+	for _, d := range digests {
+		fmt.Fprintf(cmd.OutOrStdout(), "missing  %s\n", d)
+	}
+}
+
+func (a *app) snapshotVerify() *cobra.Command {
+	var secret ringSecret
+	cmd := &cobra.Command{
+		Use: "verify FILE", Short: "Check every byte of a backup, and with its passphrase or key file the key ring", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := look(args[0])
+			if err != nil {
+				return err
+			}
+			ring := ""
+			switch {
+			case c.ring == nil && secret.given():
+				return errors.New("the backup holds no key ring")
+			case secret.given():
+				key, err := secret.key(cmd.InOrStdin(), c.ring)
+				if err != nil {
+					return err
+				}
+				if _, err := backup.Unwrap(c.ring, key, c.meta.Cluster); err != nil {
+					return err
+				}
+				ring = ", the key ring opens"
+			case c.ring != nil:
+				ring = ", the key ring was not opened"
+			}
+			if a.output == "json" {
+				return printJSON(cmd, map[string]any{"ok": true, "key_ring_opened": secret.given(), "missing_blobs": append([]string{}, c.absent...)})
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is whole: %d parts%s\n", args[0], len(c.end.Parts), ring)
+			listMissing(cmd, c.absent)
+			return nil
+		},
+	}
+	secret.flags(cmd)
+	return cmd
+}
+
+func (a *app) snapshotRestore() *cobra.Command {
+	var secret ringSecret
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "restore FILE", Short: "Restore a backup into a new, empty cluster", Args: cobra.ExactArgs(1),
+		Long: `Restore a backup into a new, empty cluster. The whole file is verified before anything is touched, and then all of it is
+restored or nothing.
+
+All masters of the new cluster must run, and no worker may have registered yet. What ran when the backup was taken is
+given up: its workers must have ended it before new ones are let in (see docs/operations.md).`,
+		Example: "  scaleout cluster snapshot restore /backup/monday.backup --passphrase-file passphrase.txt --yes",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := look(args[0])
+			if err != nil {
+				return err
+			}
+			var lock client.BackupLock
+			switch {
+			case c.ring != nil && !secret.given():
+				return usagef("the backup holds a key ring: give --passphrase-file or --key-file")
+			case c.ring != nil:
+				if lock.Key, err = secret.key(cmd.InOrStdin(), c.ring); err != nil {
+					return err
+				}
+				if _, err := backup.Unwrap(c.ring, lock.Key, c.meta.Cluster); err != nil {
+					return err
+				}
+			}
+			cl, err := a.client()
+			if err != nil {
+				return err
+			}
+			if !yes {
+				return usagef("%s, taken %s of cluster %s, is whole. --yes restores it", args[0], c.meta.Created.UTC().Format(time.RFC3339), c.meta.Cluster)
+			}
+			out, err := cl.Restore(cmd.Context(), lock, c.size, func() (io.ReadCloser, error) { return os.Open(args[0]) })
+			if err != nil {
+				return friendly(err)
+			}
+			if a.output == "json" {
+				return printJSON(cmd, out)
+			}
+			if err := a.object(cmd, []pair{
+				{"restored from", out.Cluster}, {"log index", out.Index}, {"blobs", out.Blobs}, {"key ring", out.KeyRing}, {"blobs missing", len(out.Missing)},
+			}); err != nil {
+				return err
+			}
+			listMissing(cmd, out.Missing)
+			return nil
+		},
+	}
+	secret.flags(cmd)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
+	return cmd
+}

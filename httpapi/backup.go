@@ -1,0 +1,95 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"scaleout/httpapi/wire"
+)
+
+// Errors of Snapshots.
+var (
+	// ErrBackupDamaged: the file is no backup, or not what was written.
+	ErrBackupDamaged = errors.New("the backup cannot be restored")
+	// ErrBackupKey: the key ring in the backup cannot be opened with what was given.
+	ErrBackupKey = errors.New("the key ring of the backup stays closed")
+	// ErrNotEmpty: the cluster holds something that a restore would replace.
+	ErrNotEmpty = errors.New("only a new, empty cluster can be restored into")
+)
+
+// Snapshots makes backups and restores them. Its errors wrap those above, or those of Proposer and Blobs.
+type Snapshots interface {
+	// Save writes a backup of the whole cluster, with the blobs if wanted. A lock says how the key that wraps the key
+	// ring is made; without a key the ring stays out.
+	Save(ctx context.Context, w io.Writer, o SaveOptions) error
+	// Restore makes a backup this cluster's state. An error but ErrUnknownOutcome means that nothing was changed.
+	Restore(ctx context.Context, r io.Reader, key []byte) (wire.Restored, error)
+}
+
+// SaveOptions says what goes into a backup.
+type SaveOptions struct {
+	Blobs bool
+	Key   []byte
+	Lock  []byte // JSON
+}
+
+func backupHeader(r *request, name string) ([]byte, error) {
+	text := r.Header.Get(name)
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: name + " is not base64"} // its value is a secret
+	}
+	return raw, nil
+}
+
+func (a *API) saveSnapshot(w http.ResponseWriter, r *request) error {
+	if a.cfg.Snapshots == nil {
+		return fmt.Errorf("%w: %s", errNotFound, r.URL.Path)
+	}
+	o := SaveOptions{Blobs: true}
+	var err error
+	if s := r.URL.Query().Get("blobs"); s != "" {
+		if o.Blobs, err = strconv.ParseBool(s); err != nil {
+			return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("blobs: %.64q; true or false was expected", s)}
+		}
+	}
+	if o.Key, err = backupHeader(r, wire.HeaderBackupKey); err != nil {
+		return err
+	}
+	if o.Lock, err = backupHeader(r, wire.HeaderBackupLock); err != nil {
+		return err
+	}
+	if err := a.cfg.Proposer.Read(r.Context()); err != nil {
+		return err
+	}
+	a.log.LogAttrs(r.Context(), slog.LevelInfo, "backup asked for", slog.Bool("blobs", o.Blobs), slog.Bool("key_ring", len(o.Key) > 0), slog.String("caller", r.caller.Name))
+	w.Header().Set("Content-Type", wire.ContentBackup)
+	w.Header().Set("Cache-Control", "no-store")
+	return a.cfg.Snapshots.Save(r.Context(), w, o)
+}
+
+func (a *API) restoreSnapshot(w http.ResponseWriter, r *request) error {
+	if a.cfg.Snapshots == nil {
+		return fmt.Errorf("%w: %s", errNotFound, r.URL.Path)
+	}
+	key, err := backupHeader(r, wire.HeaderBackupKey)
+	if err != nil {
+		return err
+	}
+	a.log.LogAttrs(r.Context(), slog.LevelWarn, "restore of a backup asked for", slog.Int64("bytes", r.ContentLength), slog.String("caller", r.caller.Name))
+	// What was begun is not given up because its caller went.
+	out, err := a.cfg.Snapshots.Restore(context.WithoutCancel(r.Context()), &upload{r: r.Body, rc: r.w.rc}, key)
+	_ = r.w.rc.SetReadDeadline(time.Time{})
+	if err != nil {
+		return err
+	}
+	out.Missing = filled(out.Missing)
+	return answer(w, http.StatusOK, out)
+}

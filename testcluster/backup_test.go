@@ -1,0 +1,188 @@
+package testcluster_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"scaleout/cluster/backup"
+	"scaleout/cmd/master"
+	"scaleout/fsm/ispac"
+	"scaleout/httpapi/client"
+	"scaleout/testcluster"
+)
+
+func lockOf(t *testing.T, secret string) client.BackupLock {
+	t.Helper()
+	lock := backup.NewLock(backup.FromKeyFile)
+	key, err := lock.Key([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	how, err := json.Marshal(lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.BackupLock{Key: key, How: how}
+}
+
+func save(t *testing.T, c *client.Client, blobs bool, lock client.BackupLock) []byte {
+	t.Helper()
+	var file bytes.Buffer
+	if err := c.Backup(t.Context(), blobs, lock, func(r io.Reader) error {
+		file.Reset()
+		_, err := file.ReadFrom(r)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+func restore(t *testing.T, c *client.Client, file []byte, lock client.BackupLock) (missing []string, err error) {
+	t.Helper()
+	out, err := c.Restore(t.Context(), lock, int64(len(file)), func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(file)), nil
+	})
+	return out.Missing, err
+}
+
+func refusedWith(t *testing.T, err error, code string) {
+	t.Helper()
+	var e *client.Error
+	if !errors.As(err, &e) || e.Code != code {
+		t.Errorf("refused with %v, want %s", err, code)
+	}
+}
+
+const backupSecret = "0123456789abcdef0123456789abcdef"
+
+// What was saved of one cluster runs in another, secrets included; and only as a whole, into an empty one.
+func TestBackupIsRestoredIntoANewCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	t.Parallel()
+	old := testcluster.Start(t, 3)
+	old.Deploy("ETL", "Jobs", map[string]string{"a.sh": "echo \"$PROJECT_PARAM_PASSWORD\" > \"$PROJECT_PARAM_OUT\"\n"},
+		ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true},
+		ispac.ParameterDefinition{Name: "Password", Type: "String", Required: true, Sensitive: true})
+	proof := filepath.Join(t.TempDir(), "proof")
+	waiting := old.Run("ETL/Jobs/a.sh", 0, map[string]any{"Out": proof, "Password": "s3cret!"}) // no worker yet
+	lock := lockOf(t, backupSecret)
+	follower := old.Others(old.Leader())[0]
+	file := save(t, old.Client(follower), true, lock)
+	bare := save(t, old.Client(follower), false, client.BackupLock{})
+	if bytes.Contains(file, []byte("s3cret!")) {
+		t.Error("the secret is in clear in the file")
+	}
+	_, err := restore(t, old.Admin(), file, lock)
+	refusedWith(t, err, "cluster_not_empty")
+
+	c := testcluster.Start(t, 3)
+	admin := c.Admin()
+	for name, bad := range map[string][]byte{"cut": file[:len(file)-40], "nothing": nil, "flipped": flipped(file), "longer": append(slices.Clone(file), 1)} {
+		if _, err := restore(t, admin, bad, lock); err == nil {
+			t.Errorf("%s: restored", name)
+		} else {
+			refusedWith(t, err, "backup_damaged")
+		}
+	}
+	_, err = restore(t, admin, file, lockOf(t, backupSecret+"x"))
+	refusedWith(t, err, "backup_key")
+	_, err = restore(t, admin, file, client.BackupLock{})
+	refusedWith(t, err, "backup_key")
+	stopped := c.Others(c.Leader())[0]
+	c.Stop(stopped)
+	_, err = restore(t, admin, file, lock)
+	refusedWith(t, err, "refused")
+	c.Restart(stopped)
+	c.Eventually("all are ready", 20*time.Second, func() bool {
+		r, err := c.Client(stopped).Ready(t.Context())
+		return err == nil && r.Ready
+	})
+	folders, err := admin.View(t.Context(), "folders", client.Query{})
+	if err != nil || len(folders.Rows) != 0 {
+		t.Fatalf("a refused restore left %v, %v", folders.Rows, err)
+	}
+
+	missing, err := restore(t, c.Client(c.Others(c.Leader())[0]), file, lock)
+	if err != nil || len(missing) != 0 {
+		t.Fatal(missing, err)
+	}
+	c.WaitHashes()
+	c.Worker(testcluster.WorkerConfig{})
+	c.WaitStatus(waiting, 30*time.Second, 7)
+	if raw, err := os.ReadFile(proof); err != nil || strings.TrimSpace(string(raw)) != "s3cret!" {
+		t.Errorf("the package saw %q, %v", raw, err)
+	}
+	c.Kill(c.Leader()) // whoever leads next has keys, blobs and state too
+	id := c.Run("ETL/Jobs/a.sh", 0, map[string]any{"Out": proof + "2", "Password": "other"})
+	c.WaitStatus(id, 30*time.Second, 7)
+	_, err = restore(t, admin, file, lock)
+	refusedWith(t, err, "cluster_not_empty")
+
+	// Without blobs the digests that are still missing are told.
+	alone := testcluster.Start(t, 1)
+	missing, err = restore(t, alone.Admin(), bare, client.BackupLock{})
+	if err != nil || len(missing) != 1 {
+		t.Fatal(missing, err)
+	}
+	page, err := alone.Admin().View(t.Context(), "executions", client.Query{})
+	if err != nil || len(page.Rows) != 1 {
+		t.Errorf("%v, %v", page.Rows, err)
+	}
+}
+
+func flipped(file []byte) []byte {
+	bad := slices.Clone(file)
+	bad[len(bad)/2] ^= 1
+	return bad
+}
+
+// Each master writes backups of its own and keeps the newest.
+func TestScheduledBackups(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	t.Parallel()
+	folder := t.TempDir()
+	keyFile := filepath.Join(folder, "key")
+	if err := os.WriteFile(keyFile, []byte(backupSecret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) {
+		cfg.SnapshotFolder, cfg.SnapshotInterval, cfg.SnapshotRetain, cfg.SnapshotKeyFile = filepath.Join(folder, "files"), time.Second, 2, keyFile
+	}))
+	of := func(i int) (list []string) {
+		list, _ = filepath.Glob(filepath.Join(folder, "files", c.Name(i)+"-*.backup"))
+		return list
+	}
+	first := map[int]string{}
+	for i := range 3 {
+		c.Eventually("a first backup", 20*time.Second, func() bool { return len(of(i)) > 0 })
+		first[i] = of(i)[0]
+	}
+	for i := range 3 {
+		c.Eventually("old ones go", 20*time.Second, func() bool { list := of(i); return len(list) > 0 && list[0] != first[i] })
+		if n := len(of(i)); n > 3 {
+			t.Errorf("%s keeps %d", c.Name(i), n)
+		}
+	}
+	newest := of(0)[len(of(0))-1]
+	f, err := os.Open(newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if meta, _, err := backup.Verify(f); err != nil || !meta.KeyRing || meta.Master != c.Name(0) {
+		t.Errorf("%+v, %v", meta, err)
+	}
+}
