@@ -6,9 +6,10 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 10s
 CHAOS    ?= 1h
+MEASURE  ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all demo test race lint fuzz chaos bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify
+.PHONY: help build build-all demo test race lint fuzz chaos figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -51,6 +52,9 @@ fuzz: ## each fuzz target for FUZZTIME
 
 chaos: ## random harm under load, new seeds for CHAOS (an hour)
 	SCALEOUT_CHAOS=$(CHAOS) go test -count=1 -timeout 0 -v -run TestChaos ./testcluster
+
+figures: ## failover and rolling restarts, MEASURE rounds of each, with percentiles
+	SCALEOUT_MEASURE=$(MEASURE) go test -count=1 -timeout 0 -v -run 'TestFailoverFigures|TestRollingRestartFigures' ./testcluster
 
 bench: ## benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

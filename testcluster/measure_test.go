@@ -1,0 +1,158 @@
+package testcluster_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"scaleout/testcluster"
+)
+
+// writer writes without a pause and remembers when each write was acknowledged.
+type writer struct {
+	mu     sync.Mutex
+	acks   []time.Time
+	took   []time.Duration
+	failed int
+}
+
+// run writes until ctx ends. A write is a real command through the log; the client tries every master.
+func (w *writer) run(ctx context.Context, c *testcluster.Cluster) {
+	admin := c.Admin()
+	for ctx.Err() == nil {
+		began := time.Now()
+		_, err := admin.Call(ctx, "enable_scaleout", nil)
+		now := time.Now()
+		w.mu.Lock()
+		switch {
+		case err == nil:
+			w.acks = append(w.acks, now)
+			w.took = append(w.took, now.Sub(began))
+		case ctx.Err() == nil:
+			w.failed++
+		}
+		w.mu.Unlock()
+	}
+}
+
+// next waits for the first write acknowledged that began after the moment, and returns how long after it that was.
+func (w *writer) next(c *testcluster.Cluster, after time.Time) (gap time.Duration) {
+	c.Eventually("a write after a failure", 30*time.Second, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for i := len(w.acks) - 1; i >= 0 && w.acks[i].After(after); i-- {
+			gap = w.acks[i].Sub(after)
+		}
+		return gap > 0 && len(w.acks) > 0 && time.Since(after) > gap+50*time.Millisecond
+	})
+	return gap
+}
+
+// slowest is the longest write acknowledged since the moment.
+func (w *writer) slowest(since time.Time) (most time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := len(w.acks) - 1; i >= 0 && w.acks[i].After(since); i-- {
+		most = max(most, w.took[i])
+	}
+	return most
+}
+
+func percentiles(all []time.Duration) string {
+	slices.Sort(all)
+	at := func(p float64) time.Duration {
+		return all[min(len(all)-1, int(p*float64(len(all))))].Round(time.Millisecond)
+	}
+	return fmt.Sprintf("n=%d min %v, median %v, p90 %v, p99 %v, max %v", len(all), at(0), at(.5), at(.9), at(.99), at(1))
+}
+
+// rounds is how many rounds are measured: SCALEOUT_MEASURE of them. What must hold without figures is tested elsewhere.
+func rounds(t *testing.T) int {
+	text := os.Getenv("SCALEOUT_MEASURE")
+	if text == "" {
+		t.Skip("SCALEOUT_MEASURE=50 measures")
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The leader is killed with SIGKILL under load; the next write is acknowledged soon. The bound is generous: a machine
+// that runs other tests besides is slow, and the figures are for people to read.
+func TestFailoverFigures(t *testing.T) {
+	for _, profile := range []string{"lan", "fast"} {
+		t.Run(profile, func(t *testing.T) {
+			n := rounds(t)
+			c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.Profile(profile))
+			ctx, stop := context.WithCancel(t.Context())
+			var group sync.WaitGroup
+			w := &writer{}
+			for range 4 {
+				group.Go(func() { w.run(ctx, c) })
+			}
+			var gaps []time.Duration
+			for range n {
+				i := c.Leader()
+				c.Eventually("all masters are healthy", 30*time.Second, func() bool {
+					s, err := c.Admin().Cluster(ctx)
+					return err == nil && s.FailureTolerance == 1
+				})
+				began := time.Now()
+				c.Kill(i)
+				gaps = append(gaps, w.next(c, began))
+				c.Restart(i)
+			}
+			stop()
+			group.Wait()
+			t.Logf("from SIGKILL of the leader to the next write, profile %s: %s; writes failed: %d", profile, percentiles(gaps), w.failed)
+			if gaps[len(gaps)-1] > 10*time.Second || w.failed > 0 {
+				t.Errorf("slowest %v, %d writes failed", gaps[len(gaps)-1], w.failed)
+			}
+		})
+	}
+}
+
+// Every master is restarted in turn under load: no call fails, and a write waits little longer than usual.
+func TestRollingRestartFigures(t *testing.T) {
+	n := rounds(t)
+	c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.Profile("lan"))
+	ctx, stop := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	w := &writer{}
+	for range 4 {
+		group.Go(func() { w.run(ctx, c) })
+	}
+	var handovers, rolls []time.Duration
+	for range n {
+		before := time.Now()
+		for i := range 3 {
+			began := time.Now()
+			c.Stop(i)
+			handovers = append(handovers, w.slowest(began))
+			c.Restart(i)
+			c.Eventually("the master is ready", 30*time.Second, func() bool {
+				r, err := c.Client(i).Ready(ctx)
+				return err == nil && r.Ready
+			})
+		}
+		rolls = append(rolls, time.Since(before))
+	}
+	stop()
+	group.Wait()
+	t.Logf("slowest write while one master stops: %s", percentiles(handovers))
+	t.Logf("one rolling restart of three masters: %s", percentiles(rolls))
+	if w.failed > 0 {
+		t.Errorf("%d writes failed", w.failed)
+	}
+	s, err := c.Admin().Cluster(t.Context())
+	if err != nil || len(s.Members) != 3 {
+		t.Errorf("membership changed: %+v, %v", s.Members, err)
+	}
+}
