@@ -9,26 +9,30 @@ import (
 	"scaleout/cluster/pki"
 )
 
-func caCommand() *cobra.Command {
+func (a *app) caCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "ca", Short: "The cluster's own certificate authority"}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "init DIR", Short: "Make a certificate authority, and with it a cluster id, a gossip key and a key ring", Args: cobra.ExactArgs(1),
+			Example: "  scaleout ca init ca",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				authority, err := pki.Init(args[0], time.Now())
 				if err != nil {
 					return err
 				}
+				if a.output == "json" {
+					return a.object(cmd, []pair{{"cluster_id", authority.ClusterID()}, {"directory", args[0]}})
+				}
 				fmt.Fprintf(cmd.OutOrStdout(), "cluster %s\nKeep %s safe: whoever has it can join the cluster.\n", authority.ClusterID(), args[0])
 				return nil
 			},
 		},
-		caIssue(),
+		a.caIssue(),
 	)
 	return cmd
 }
 
-func caIssue() *cobra.Command {
+func (a *app) caIssue() *cobra.Command {
 	var dir, out string
 	var hosts, roles []string
 	var lifetime time.Duration
@@ -55,6 +59,11 @@ func caIssue() *cobra.Command {
 				return err
 			}
 			_, thumbprint := pki.Thumbprints(issued.Leaf)
+			if a.output == "json" {
+				return a.object(cmd, []pair{
+					{"identity", issued.Identity.String()}, {"folder", out}, {"thumbprint", thumbprint}, {"not_after", issued.Leaf.NotAfter.UTC()},
+				})
+			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s in %s\nthumbprint %s\nvalid until %s\n",
 				issued.Identity, out, thumbprint, issued.Leaf.NotAfter.UTC().Format(time.RFC3339))
 			return nil

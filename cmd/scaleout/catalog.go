@@ -16,6 +16,7 @@ func (a *app) catalogCommand() *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "views", Short: "List the views", Args: cobra.NoArgs,
+			Example: "  scaleout catalog views",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				c, err := a.client()
 				if err != nil {
@@ -38,6 +39,7 @@ func (a *app) catalogCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "procedures", Short: "List the procedures with their parameters", Args: cobra.NoArgs,
+			Example: "  scaleout catalog procedures\n  scaleout catalog procedures -o json",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				c, err := a.client()
 				if err != nil {

@@ -43,6 +43,10 @@ func TestTreeOfCommands(t *testing.T) {
 		if cmd.Short == "" {
 			t.Errorf("%s does not say what it does", cmd.CommandPath())
 		}
+		cobras := cmd.Name() == "help" || strings.Contains(cmd.CommandPath(), " completion")
+		if cmd.Example == "" && !cmd.HasSubCommands() && !cmd.Hidden && !cobras {
+			t.Errorf("%s has no example", cmd.CommandPath())
+		}
 		// The private key's flag must stay reachable everywhere.
 		if f := cmd.LocalNonPersistentFlags().Lookup("key"); f != nil {
 			t.Errorf("%s hides --key", cmd.CommandPath())
@@ -87,7 +91,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		t.Setenv(k, "")
 	}
 	for _, args := range [][]string{
-		{"execution", "run"}, {"execution", "run", "a/b"}, {"execution", "run", "a/b/c", "--timeout", "3s"}, {"execution", "wait", "x"},
+		{"fly"}, {"execution", "run"}, {"execution", "run", "a/b"}, {"execution", "run", "a/b/c", "--timeout", "3s"}, {"execution", "wait", "x"},
 		{"execution", "wait", "0"}, {"execution", "fly"}, {"execution", "list", "--status", "odd"}, {"execution", "list", "--limit", "0"},
 		{"cluster", "remove"}, {"cluster", "transfer-leadership", "a", "b"}, {"dev", "--masters", "2"}, {"dev", "extra"}, {"demo", "--executions", "0"},
 		{"demo", "--workers", "0", "--data", t.TempDir()}, {"master", "start", "--no-such"}, {"folder", "list", "-o", "xml"},

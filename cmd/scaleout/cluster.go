@@ -21,6 +21,7 @@ func (a *app) clusterCommand() *cobra.Command {
 func (a *app) clusterStatus() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show who leads, how the masters are and what could fail", Args: cobra.NoArgs,
+		Example: "  scaleout cluster status\n  scaleout cluster status -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.status(cmd.Context())
 			if err != nil {
@@ -86,6 +87,7 @@ func tolerance(n, voters int) string {
 func (a *app) clusterMembers() *cobra.Command {
 	return &cobra.Command{
 		Use: "members", Short: "List the masters", Args: cobra.NoArgs,
+		Example: "  scaleout cluster members",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.status(cmd.Context())
 			if err != nil {
@@ -190,6 +192,9 @@ func (a *app) removeMember(cmd *cobra.Command, name string, force bool, check fu
 	// A leader that is to go hands leadership over and sends the call on to its successor: the client tries again.
 	if err := c.RemoveMember(cmd.Context(), m.ID, force); err != nil {
 		return friendly(err)
+	}
+	if a.output == "json" {
+		return a.object(cmd, []pair{{"removed", m.ID}, {"name", m.Name}})
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s is no member any more; its data directory is of no use to this cluster.\n", m.Name)
 	return nil

@@ -128,6 +128,9 @@ func (a *app) executionStart() *cobra.Command {
 				return friendly(err)
 			}
 			if !wait {
+				if a.output == "json" {
+					return a.object(cmd, []pair{{"execution_id", id}})
+				}
 				return nil
 			}
 			return a.await(cmd, c, id, timeout)
@@ -155,11 +158,12 @@ func (a *app) executionStop() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := c.Call(cmd.Context(), "stop_operation", map[string]any{"operation_id": id}); err != nil {
-				return friendly(err)
-			}
+			stop := map[string]any{"operation_id": id}
 			if !wait {
-				return nil
+				return a.call(cmd, "stop_operation", stop)
+			}
+			if _, err := c.Call(cmd.Context(), "stop_operation", stop); err != nil {
+				return friendly(err)
 			}
 			err = a.await(cmd, c, id, timeout)
 			var e *statusError
@@ -199,6 +203,7 @@ func (a *app) executionWait() *cobra.Command {
 func (a *app) executionShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Show an execution, its parameters and its attempts", Args: cobra.ExactArgs(1),
+		Example:           "  scaleout execution show 17",
 		ValidArgsFunction: a.complete(executionIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := executionID(args[0])

@@ -14,12 +14,14 @@ func (a *app) folderCommand() *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "create NAME", Short: "Create a folder", Args: cobra.ExactArgs(1),
+			Example: "  scaleout folder create ETL",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.call(cmd, "create_folder", map[string]any{"folder_name": args[0]})
 			},
 		},
 		&cobra.Command{
 			Use: "delete NAME", Short: "Delete an empty folder", Args: cobra.ExactArgs(1),
+			Example:           "  scaleout folder delete ETL",
 			ValidArgsFunction: a.complete(folderNames),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.call(cmd, "delete_folder", map[string]any{"folder_name": args[0]})
@@ -27,6 +29,7 @@ func (a *app) folderCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "list", Short: "List folders", Args: cobra.NoArgs,
+			Example: "  scaleout folder list",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return a.list(cmd, "folders", client.Query{}, "folder_id", "name", "description", "created_by_name", "created_time")
 			},

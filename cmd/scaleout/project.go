@@ -22,30 +22,35 @@ func (a *app) projectCommand() *cobra.Command {
 	cmd.AddCommand(a.projectDeploy(), a.projectPack(),
 		&cobra.Command{
 			Use: "list", Short: "List projects", Args: cobra.NoArgs,
+			Example: "  scaleout project list",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return a.list(cmd, "projects", client.Query{}, "project_id", "folder_id", "name", "deployed_by_name", "last_deployed_time", "object_version_lsn")
 			},
 		},
 		&cobra.Command{
 			Use: "packages FOLDER/PROJECT", Short: "List a project's packages", Args: cobra.ExactArgs(1),
+			Example: "  scaleout project packages ETL/Sales",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.ofProject(cmd, args[0], "packages", "project_id", "package_id", "name", "entry_point", "version_major", "version_minor", "version_build")
 			},
 		},
 		&cobra.Command{
 			Use: "parameters FOLDER/PROJECT", Short: "List a project's parameters", Args: cobra.ExactArgs(1),
+			Example: "  scaleout project parameters ETL/Sales",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.ofProject(cmd, args[0], "object_parameters", "project_id", "object_type", "object_name", "parameter_name", "data_type", "required", "sensitive", "design_default_value")
 			},
 		},
 		&cobra.Command{
 			Use: "versions FOLDER/PROJECT", Short: "List a project's versions", Args: cobra.ExactArgs(1),
+			Example: "  scaleout project versions ETL/Sales",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.ofProject(cmd, args[0], "object_versions", "object_id", "object_version_lsn", "object_name", "created_by", "created_time")
 			},
 		},
 		&cobra.Command{
 			Use: "delete FOLDER/PROJECT", Short: "Delete a project", Args: cobra.ExactArgs(1),
+			Example: "  scaleout project delete ETL/Sales",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				folder, project, ok := strings.Cut(args[0], "/")
 				if !ok {
@@ -224,6 +229,7 @@ func (a *app) projectPack() *cobra.Command {
       parameters:
         - {name: Day, type: DateTime, required: true}
     - {name: step.py, entry_point: false}`,
+		Example: "  scaleout project pack ./sales\n  scaleout project pack ./sales --out build/Sales.ispac",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, raw, err := pack(os.DirFS(args[0]))
 			if err != nil {

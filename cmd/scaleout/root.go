@@ -57,13 +57,29 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = false
+	root.Args = unknownCommand
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	root.DisableFlagsInUseLine = true
 	root.AddCommand(
 		a.folderCommand(), a.projectCommand(), a.executionCommand(), a.catalogCommand(), a.clusterCommand(), a.eventsCommand(),
-		a.workerCommand(), a.masterCommand(), caCommand(), a.configCommand(), a.versionCommand(),
+		a.workerCommand(), a.masterCommand(), a.caCommand(), a.configCommand(), a.versionCommand(),
 		a.devCommand(), a.demoCommand(), a.doctorCommand(), a.readyCommand(), serviceCommand(),
 	)
 	exactArgs(root)
 	return root
+}
+
+// unknownCommand is the root's check of its arguments: what is left there is a verb that does not exist. Cobra's own
+// check ends in an error that cannot be told from others.
+func unknownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("unknown command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return usagef("unknown command %q", args[0])
 }
 
 // exactArgs makes every mistake in the number of arguments a usage error.
@@ -140,6 +156,7 @@ func splitList(text string) []string {
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version, the feature level and the data format", Args: cobra.NoArgs,
+		Example: "  scaleout version\n  scaleout version -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.object(cmd, []pair{
 				{"version", version}, {"commit", commit}, {"go", runtime.Version()},

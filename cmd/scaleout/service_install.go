@@ -78,6 +78,7 @@ service is called scaleout-master or scaleout-worker.`,
 func serviceVerb(use, short string, act func(*cobra.Command, service.Service) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(1), ValidArgs: []string{"master", "worker"},
+		Example: "  scaleout service " + strings.Replace(use, "master|worker", "master", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p := plan{kind: args[0]}
 			if err := p.fill(); err != nil {

@@ -150,7 +150,8 @@ Values that are not sensitive are in clear in the file: it is for the eyes of ad
 func (a *app) snapshotInspect() *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect FILE", Short: "Show what is in a backup", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.inspect(cmd, args[0]) },
+		Example: "  scaleout cluster snapshot inspect cluster.backup",
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.inspect(cmd, args[0]) },
 	}
 }
 
@@ -255,6 +256,7 @@ func (a *app) snapshotVerify() *cobra.Command {
 	var secret ringSecret
 	cmd := &cobra.Command{
 		Use: "verify FILE", Short: "Check every byte of a backup, and with its passphrase or key file the key ring", Args: cobra.ExactArgs(1),
+		Example: "  scaleout cluster snapshot verify cluster.backup",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := look(args[0])
 			if err != nil {

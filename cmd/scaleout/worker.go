@@ -15,6 +15,7 @@ func (a *app) workerCommand() *cobra.Command {
 	change := func(use, short, procedure string) *cobra.Command {
 		return &cobra.Command{
 			Use: use + " NAME|ID", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(workerNames),
+			Example: fmt.Sprintf("  scaleout worker %s worker-1", use),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				c, err := a.client()
 				if err != nil {
@@ -24,20 +25,21 @@ func (a *app) workerCommand() *cobra.Command {
 				if err != nil {
 					return friendly(err)
 				}
-				_, err = c.Call(cmd.Context(), procedure, map[string]any{"WorkerAgentId": id})
-				return friendly(err)
+				return a.call(cmd, procedure, map[string]any{"WorkerAgentId": id})
 			},
 		}
 	}
 	cmd.AddCommand(a.workerStart(),
 		&cobra.Command{
 			Use: "list", Short: "List workers", Args: cobra.NoArgs,
+			Example: "  scaleout worker list\n  scaleout worker list -o json",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return a.list(cmd, "worker_agents", client.Query{}, "WorkerAgentId", "DisplayName", "MachineName", "IsEnabled", "LastOnlineTime")
 			},
 		},
 		&cobra.Command{
 			Use: "show NAME|ID", Short: "Show a worker and what it runs", Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(workerNames),
+			Example: "  scaleout worker show worker-1",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				c, err := a.client()
 				if err != nil {
@@ -63,7 +65,7 @@ func (a *app) workerCommand() *cobra.Command {
 					return friendly(err)
 				}
 				fmt.Fprintln(cmd.OutOrStdout())
-				return a.rows(cmd, []string{"task_id", "attempt", "granted_time", "lease_until"}, rows)
+				return a.rows(cmd, []string{"task_id", "attempt", "granted", "lease_until"}, rows)
 			},
 		},
 		change("enable", "Let a worker take tasks", "enable_worker_agent"),
