@@ -82,6 +82,8 @@ func (a *API) serve(r *request) error {
 	if err := r.read(); err != nil {
 		return err
 	}
+	// What is answered is at least as new as this; a handler that reads the state or changes it names its own index.
+	r.w.Header().Set(wire.HeaderIndex, strconv.FormatUint(a.cfg.State.View().Index(), 10))
 	place := a.cfg.Member.Place()
 	if place.Known && place.Leader.Name != "" {
 		r.w.Header().Set(wire.HeaderLeader, place.Leader.Name)
@@ -275,7 +277,7 @@ func ensureKey(h http.Header) error {
 	}
 	for _, c := range []byte(key) {
 		if c <= ' ' || c > '~' {
-			return bad("%s holds a character that is not printable ASCII", wire.HeaderKey)
+			return bad("%s holds a space or a character that is not printable ASCII", wire.HeaderKey)
 		}
 	}
 	if o := h.Get(wire.HeaderKeyOrigin); o != "" && o != wire.KeyOriginLibrary {

@@ -42,6 +42,7 @@ func TestEveryError(t *testing.T) {
 		{ErrNoSpace, 507, "no_space"}, {ErrNoMajority, 503, "no_majority"}, {catalog.ErrNoBlob, 404, "blob_not_found"},
 		{catalog.ErrTooLarge, 413, "project_too_large"}, {errTimeout, 504, "timeout"}, {context.DeadlineExceeded, 504, "timeout"},
 		{context.Canceled, 499, "canceled"},
+		{ErrBackupDamaged, 422, "backup_damaged"}, {ErrBackupKey, 422, "backup_key"}, {ErrNotEmpty, 409, "cluster_not_empty"},
 	}
 	for _, k := range kinds {
 		if !slices.ContainsFunc(rows, func(r row) bool { return errors.Is(r.err, k.err) }) {
@@ -123,6 +124,24 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	}
 	if g := do(t, w.as(&root), "PATCH", url+"/v1/blobs/x", ""); g.Header.Get("Allow") != "GET, HEAD, PUT" {
 		t.Error(g.Header.Get("Allow"))
+	}
+}
+
+// Every answer to a known caller says how new it is, who leads and which request it answers; refusals do, too.
+func TestHeadersOfAnswers(t *testing.T) {
+	w := newWorld(t, 2)
+	w.apply(root, &command.CreateFolder{Name: "a"})
+	for _, path := range []string{"/v1/status/leader", "/v1/status/peers", "/v1/catalog/views", "/v1/catalog/views/folders",
+		"/v1/catalog/views/folders?consistency=stale", "/v1/catalog/views/none", "/v1/cluster", "/v1/openapi.json", "/metrics", "/leader", "/readyz", "/none"} {
+		for i, n := range w.nodes {
+			g := do(t, w.as(&root), "GET", n.srv.URL+path, "")
+			if g.Header.Get(wire.HeaderIndex) == "" || g.Header.Get(wire.HeaderLeader) != "master-1" || g.Header.Get(wire.HeaderRequestID) == "" {
+				t.Errorf("%s at %d: %d %v", path, i, g.StatusCode, g.Header)
+			}
+		}
+	}
+	if g := do(t, w.as(nil), "GET", w.nodes[0].srv.URL+"/v1/cluster", ""); g.Header.Get(wire.HeaderIndex) != "" || g.Header.Get(wire.HeaderLeader) != "" {
+		t.Errorf("a stranger is told %v", g.Header)
 	}
 }
 
