@@ -38,9 +38,6 @@ type Spec struct {
 	New   func() Command
 }
 
-// Level is the highest feature level that this binary knows. A node applies every kind up to it.
-const Level = 2
-
 // Specs maps every kind to its description.
 var Specs = map[Kind]Spec{
 	KindNoop:                  {"noop", 1, func() Command { return new(Noop) }},
