@@ -1,6 +1,7 @@
 package testcluster
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -183,4 +184,12 @@ func (c *Cluster) Logged(i int, text string) bool {
 		}
 	}
 	return false
+}
+
+// Said reports whether the text stands anywhere in the log of the masters and workers.
+func (c *Cluster) Said(text string) bool {
+	c.tb.Helper()
+	raw, err := os.ReadFile(filepath.Join(c.dir, "test.log"))
+	c.must(err)
+	return bytes.Contains(raw, []byte(text))
 }

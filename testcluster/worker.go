@@ -1,7 +1,6 @@
 package testcluster
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -113,7 +112,7 @@ func (w *Worker) start() error {
 		w.child, w.done = ch, ch.done
 		return nil
 	}
-	masters, _ := w.c.connect(w.cfg.Certificates, w.ears.dial)
+	masters, creds := w.c.connect(w.cfg.Certificates, w.ears.dial)
 	if err := masters.SetMasters(w.cfg.Masters); err != nil {
 		return err
 	}
@@ -126,6 +125,7 @@ func (w *Worker) start() error {
 	w.worker, w.cancel, w.done = inner, cancel, done
 	go func() {
 		defer close(done)
+		defer watch(creds)()
 		err := inner.Run(ctx)
 		_ = inner.Close()
 		w.mu.Lock()
@@ -202,9 +202,7 @@ func (w *Worker) Signal() { w.signal() }
 // Drains reports whether the worker has said that it drains. Only one worker of the test may.
 func (w *Worker) Drains() bool {
 	w.c.tb.Helper()
-	raw, err := os.ReadFile(filepath.Join(w.c.dir, "test.log"))
-	w.c.must(err)
-	return bytes.Contains(raw, []byte("draining: nothing new is taken"))
+	return w.c.Said("draining: nothing new is taken")
 }
 
 // Ended is closed when the worker has ended; Err is why.
