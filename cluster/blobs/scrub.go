@@ -3,6 +3,7 @@ package blobs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -164,6 +165,10 @@ func (k *Keeper) Holds(ctx context.Context, node string) error {
 		batch = batch[:0]
 		for _, digest := range missing {
 			b, err := k.Open(ctx, digest) // this node may have to fetch it itself first
+			if err != nil && k.gone(ctx, digest) {
+				k.log.Warn("blob on no master; a new master does without it too", "blob", digest, "peer", node)
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -185,6 +190,24 @@ func (k *Keeper) Holds(ctx context.Context, node string) error {
 		return check()
 	}
 	return nil
+}
+
+// gone reports whether every member of the configuration answers that it lacks the blob: waiting for it would be in vain,
+// as after a recovery that lost it.
+func (k *Keeper) gone(ctx context.Context, digest string) bool {
+	_, voters, others := k.cfg.Membership.Configuration()
+	for _, node := range slices.Concat(voters, others) {
+		if node == k.cfg.Membership.Self() {
+			if k.cfg.Disk.Has(digest) {
+				return false
+			}
+			continue
+		}
+		if lacks, err := k.cfg.Peers.Missing(ctx, node, []string{digest}); err != nil || len(lacks) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Without returns the named blobs that fewer than a majority of the voters that remain without the node would hold.

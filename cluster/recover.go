@@ -1,0 +1,164 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scaleout/cluster/transport"
+	"scaleout/fsm"
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+	"scaleout/store"
+)
+
+// Remains is what the data directory of one stopped master holds of its cluster.
+type Remains struct {
+	ID        string
+	Cluster   string
+	Self      RosterMember
+	Members   []RosterMember // of the configuration as this master knows it, itself included
+	LastIndex uint64         // of its log
+	Time      time.Time      // of the newest command in it
+	View      *catalog.Reader
+	// Missing are blobs that the state names and this master does not hold.
+	Missing []string
+}
+
+// Inspect reads the data directory of a stopped master, its log applied to the end: also entries of which this master
+// never learned whether a majority had them. It changes nothing.
+func Inspect(path string, log *slog.Logger) (Remains, error) {
+	dir, err := store.Open(path, store.Options{Logger: log})
+	if err != nil {
+		return Remains{}, err
+	}
+	r, err := inspect(dir, log)
+	return r, errors.Join(err, dir.Close())
+}
+
+func inspect(dir *store.Dir, log *slog.Logger) (r Remains, err error) {
+	if dir.New() {
+		return r, fmt.Errorf("%s holds nothing of a cluster; this is for the data directory of a master that was a member", dir.Path())
+	}
+	machine := fsm.New(fsm.Config{Logger: log})
+	conf, trans := offline(dir, log)
+	// This restores the newest snapshot too.
+	members, err := raft.GetConfiguration(conf, machine, dir.Log(), dir.Log(), dir.Snapshots(), trans)
+	if err != nil {
+		return r, fmt.Errorf("read %s: %w", dir.Path(), err)
+	}
+	if r.LastIndex, err = replay(dir, machine); err != nil {
+		return r, err
+	}
+	r.ID, r.View = dir.ID(), machine.View()
+	r.Cluster, r.Time = r.View.ClusterID(), r.View.Time().Time()
+	for _, s := range members.Servers {
+		m := RosterMember{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter}
+		if row, ok := r.View.Master(m.ID); ok {
+			m.Name = row.Name
+		}
+		if m.ID == r.ID {
+			r.Self = m
+		}
+		r.Members = append(r.Members, m)
+	}
+	for digest := range r.View.Blobs() {
+		if !dir.Blobs().Has(digest) {
+			r.Missing = append(r.Missing, digest)
+		}
+	}
+	return r, nil
+}
+
+func offline(dir *store.Dir, log *slog.Logger) (*raft.Config, raft.Transport) {
+	conf := raft.DefaultConfig()
+	conf.LocalID = raft.ServerID(dir.ID())
+	conf.Logger = transport.HCLog(log).Named("raft")
+	conf.NoLegacyTelemetry = true
+	_, trans := raft.NewInmemTransport("") // only its encoding of addresses is used
+	return conf, trans
+}
+
+// replay applies what follows the newest snapshot.
+func replay(dir *store.Dir, machine *fsm.FSM) (last uint64, err error) {
+	list, err := dir.Snapshots().List()
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range list {
+		last = max(last, s.Index)
+	}
+	end, err := dir.Log().LastIndex()
+	if err != nil {
+		return 0, err
+	}
+	for index := last + 1; index <= end; index++ {
+		var entry raft.Log
+		if err := dir.Log().GetLog(index, &entry); err != nil {
+			return 0, fmt.Errorf("log entry %d: %w", index, err)
+		}
+		if err := guarded(machine, func() error { machine.Apply(&entry); return nil }); err != nil {
+			return 0, err
+		}
+		last = index
+	}
+	return last, nil
+}
+
+// guarded runs f, in which a state machine that cannot go on does not return.
+func guarded(machine *fsm.FSM, f func() error) error {
+	machine.Stop()
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		ended := false
+		defer func() {
+			if !ended {
+				err = errors.Join(ErrStateMachine, machine.Err())
+			}
+			done <- err
+		}()
+		err = f()
+		ended = true
+	}()
+	return <-done
+}
+
+// Recover makes a stopped master the only member of its cluster, which goes on from what this master has. It is for a
+// cluster whose other masters are lost for good, and must never be started again with their old data: they could agree
+// on things without this one. The data directory is copied to copyTo first.
+func Recover(path, copyTo string, log *slog.Logger) (r Remains, err error) {
+	if log == nil {
+		log = slog.Default()
+	}
+	if err := store.CopyDir(path, copyTo); err != nil {
+		return r, err
+	}
+	dir, err := store.Open(path, store.Options{Logger: log})
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	if r, err = inspect(dir, log); err != nil {
+		return r, err
+	}
+	if level := r.View.Level(); level > command.Level {
+		return r, fmt.Errorf("%w: the state is at level %d, this program knows levels up to %d", ErrLevel, level, command.Level)
+	}
+	if r.Self.ID == "" {
+		return r, fmt.Errorf("%w: this master was no member of the last configuration that it knows (it was removed, or never taken in); recover another one", ErrUnknownMember)
+	}
+	machine := fsm.New(fsm.Config{Logger: log})
+	conf, trans := offline(dir, log)
+	alone := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(r.ID), Address: raft.ServerAddress(r.Self.Address)}}}
+	if err := guarded(machine, func() error {
+		return raft.RecoverCluster(conf, machine, dir.Log(), dir.Log(), dir.Snapshots(), trans, alone)
+	}); err != nil {
+		return r, fmt.Errorf("recover %s: %w. The copy in %s is as it was before", path, err, copyTo)
+	}
+	// A restore that was under way is over, one way or the other: this master's state is the cluster's now.
+	return r, dir.Save(installDocument, installing{})
+}
