@@ -26,27 +26,33 @@ type Expiry struct {
 	Leases   Leases
 	Proved   func() time.Time // newest moment for which leadership is proved
 	Logger   *slog.Logger
+
+	now func() time.Time // nil: time.Now
 }
 
 // Run expires until ctx ends.
 func (e *Expiry) Run(ctx context.Context) error {
+	clock := e.now
+	if clock == nil {
+		clock = time.Now
+	}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	swept := time.Now()
+	swept := clock()
 	for {
 		// A lease granted after this moment may end before the one that is next now, hence the bound of a second.
 		wait := min(late, e.Interval)
 		if at, ok := e.Leases.NextDeadline(); ok {
-			wait = max(0, min(wait, time.Until(at)))
+			wait = max(0, min(wait, at.Sub(clock())))
 		}
-		planned := time.Now().Add(wait)
+		planned := clock().Add(wait)
 		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
 		}
-		now := time.Now()
+		now := clock()
 		if now.Sub(planned) > late {
 			e.Logger.Warn("expiry woke late; every lease gets its full term again", "late_s", now.Sub(planned).Seconds())
 			e.Leases.ExtendAll()
