@@ -240,7 +240,11 @@ func (c *Credentials) clientTLS(host string, alpn []string) *tls.Config {
 			if name == "" {
 				name = cs.ServerName
 			}
-			return c.verifyServer(cs.PeerCertificates, name)
+			if err := c.verifyServer(cs.PeerCertificates, name); err != nil {
+				// As crypto/tls would say it, so that callers can tell it from a master that is not there.
+				return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
+			}
+			return nil
 		},
 	}
 }

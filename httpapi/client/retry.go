@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,7 +63,7 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			}
 		}
 		wait := pause.NextBackOff()
-		if r.once || time.Since(alive)+wait > patience {
+		if r.once || untrusted(failed) || time.Since(alive)+wait > patience {
 			err := exhausted(failed)
 			if doubt && r.method != http.MethodGet && !errors.Is(err, ErrUnknownOutcome) {
 				err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
@@ -105,6 +106,17 @@ func judge(err error, again bool) (next string, done error) {
 		return "", nil
 	}
 	return "", err
+}
+
+// untrusted reports whether every master presented a certificate that is refused here: waiting changes none of them.
+func untrusted(failed []error) bool {
+	for _, err := range failed {
+		var refused *tls.CertificateVerificationError
+		if !errors.As(err, &refused) {
+			return false
+		}
+	}
+	return len(failed) > 0
 }
 
 type masterError struct {
