@@ -201,9 +201,9 @@ func Read(r io.Reader, visit func(p Part, content io.Reader) error) (Metadata, E
 		if err := visit(p, in); err != nil {
 			return meta, End{}, errors.Join(err, body.err)
 		}
-		if _, err := io.Copy(io.Discard, in); err == nil {
-			_, err = io.Copy(io.Discard, body)
-		}
+		// What the visitor left is read for the digest; body keeps the error.
+		_, _ = io.Copy(io.Discard, in)
+		_, _ = io.Copy(io.Discard, body)
 		if body.err != nil {
 			return meta, End{}, body.err
 		}

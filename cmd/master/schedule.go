@@ -54,11 +54,9 @@ func (m *Master) backups(ctx context.Context) error {
 		return nil
 	}
 	for {
-		wait := m.cfg.SnapshotInterval
+		var wait time.Duration
 		if list := m.ownBackups(); len(list) > 0 {
 			wait = m.cfg.SnapshotInterval - time.Since(list[len(list)-1].at)
-		} else {
-			wait = 0
 		}
 		timer := time.NewTimer(max(wait, 0))
 		select {

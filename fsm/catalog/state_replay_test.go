@@ -144,7 +144,6 @@ func TestReplayIsSnapshotAndTail(t *testing.T) {
 	accepted := map[command.Kind]int{}
 	rapid.Check(t, func(rt *rapid.T) {
 		now := command.At(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-		var log []command.Envelope
 		n := rapid.IntRange(30, 250).Draw(rt, "n")
 		one, two := NewState(), NewState()
 		cut := rapid.IntRange(0, n).Draw(rt, "cut")
@@ -174,7 +173,6 @@ func TestReplayIsSnapshotAndTail(t *testing.T) {
 			if key := rapid.IntRange(0, 6).Draw(rt, "key"); key > 0 {
 				env.Key = command.Key{Text: fmt.Sprint(key, "/", i%40), Chosen: key%2 == 0, Request: []byte{byte(env.Kind)}}
 			}
-			log = append(log, env)
 			if i == cut {
 				third = rebuilt(rt, one)
 			}
