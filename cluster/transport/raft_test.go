@@ -163,6 +163,50 @@ func TestPipelineCloseWithoutReader(t *testing.T) {
 	}
 }
 
+// TestPipelineAfterANo: the library reads no answer after one that says no, and may send on. Whoever sends must not
+// wait for an answer that nobody takes: it would wait for ever, and with it replication to this follower.
+func TestPipelineAfterANo(t *testing.T) {
+	nodes, _ := masters(t, "a", "b")
+	f := follow(t, nodes["b"])
+	pipe, err := nodes["a"].Raft().AppendEntriesPipeline("b", raft.ServerAddress(nodes["b"].addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sent = 5
+	answers := make(chan struct{})
+	go func() {
+		defer close(answers)
+		for range sent {
+			select {
+			case f.answer <- raft.AppendEntriesResponse{Term: 1}:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	done := make(chan error, 1)
+	go func() {
+		for range sent {
+			if _, err := pipe.AppendEntries(entry(1), &raft.AppendEntriesResponse{}); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	if no := within(t, "the answer that says no", pipe.Consumer()); no.Response().Success {
+		t.Fatal("it says yes")
+	}
+	if err := within(t, "the sender", done); err != nil && !errors.Is(err, raft.ErrPipelineShutdown) {
+		t.Error(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- pipe.Close() }()
+	if err := within(t, "Close", closed); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCutRaft(t *testing.T) {
 	nodes, _ := masters(t, "a", "b")
 	follow(t, nodes["a"])
