@@ -116,6 +116,10 @@ func TestBadInput(t *testing.T) {
 		{"messages of another worker's task", mine, "POST", "/v1/workers/" + h.ID + "/messages",
 			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":%d,"attempt":1,"first_seq":1,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, h.Instance(), held),
 			409, "fenced", ""},
+		// A worker must be able to tell that nobody will ever take them: they would hold up all its others.
+		{"messages of a task that does not exist", mine, "POST", "/v1/workers/" + h.ID + "/messages",
+			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":987654,"attempt":1,"first_seq":1,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, h.Instance()),
+			409, "fenced", "987654"},
 		{"a gap in messages", c.As(pki.RoleWorker, "theirs"), "POST", "/v1/workers/" + other.ID + "/messages",
 			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":%d,"attempt":1,"first_seq":5,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, other.Instance(), held),
 			409, "gap", ""},

@@ -57,7 +57,7 @@ type Packer struct {
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	open    *pack
+	packs   []*pack // the last one is being filled, those before it are full
 	running bool
 	full    chan struct{} // capacity 1
 }
@@ -73,7 +73,11 @@ type pack struct {
 	started time.Time
 }
 
-func (k *pack) full() bool { return k.bytes >= packBytes || len(k.parts) >= packParts }
+// full reports whether the pack takes no more parts. However long the one before it takes to be committed, a pack does
+// not grow beyond what one command can name.
+func (k *pack) full(more int) bool {
+	return k.bytes >= packBytes || len(k.parts)+more > packParts && len(k.parts) > 0
+}
 
 // New makes a Packer; Run packs.
 func New(store Store, propose Proposer, log *slog.Logger) *Packer {
@@ -90,10 +94,10 @@ func (p *Packer) Add(ctx context.Context, worker string, items []Item) ([]Accept
 		p.mu.Unlock()
 		return nil, ErrStopped
 	}
-	if p.open == nil {
-		p.open = &pack{done: make(chan struct{}), started: time.Now()}
+	if n := len(p.packs); n == 0 || p.packs[n-1].full(len(items)) {
+		p.packs = append(p.packs, &pack{done: make(chan struct{}), started: time.Now()})
 	}
-	k := p.open
+	k := p.packs[len(p.packs)-1]
 	first := len(k.parts)
 	for _, it := range items {
 		k.refs = append(k.refs, command.MessagePart{
@@ -107,7 +111,7 @@ func (p *Packer) Add(ctx context.Context, worker string, items []Item) ([]Accept
 			k.bytes += len(m.Text) + 16
 		}
 	}
-	if k.full() || first == 0 {
+	if k.full(1) || first == 0 {
 		p.poke()
 	}
 	p.mu.Unlock()
@@ -157,25 +161,25 @@ func (p *Packer) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running = false
-	if p.open != nil {
-		p.open.err = ErrStopped
-		close(p.open.done)
-		p.open = nil
+	for _, k := range p.packs {
+		k.err = ErrStopped
+		close(k.done)
 	}
+	p.packs = nil
 }
 
-// take returns the open pack if it is full or old enough, else how long to wait.
+// take returns the oldest pack if it is full or old enough, else how long to wait.
 func (p *Packer) take() (*pack, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k := p.open
-	if k == nil {
+	if len(p.packs) == 0 {
 		return nil, time.Hour
 	}
-	if age := time.Since(k.started); !k.full() && age < packTime {
+	k := p.packs[0]
+	if age := time.Since(k.started); len(p.packs) == 1 && !k.full(1) && age < packTime {
 		return nil, packTime - age
 	}
-	p.open = nil
+	p.packs = p.packs[1:]
 	return k, 0
 }
 

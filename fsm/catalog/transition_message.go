@@ -52,7 +52,7 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart) (run int
 	if !live {
 		h, ok := find[record](r, tableHistory, byID, key(p.TaskID))
 		if !ok {
-			return -1, refuse(CodeExecutionNotFound, "there is no task %d", p.TaskID)
+			return -1, refuse(CodeFenced, "there is no task %d", p.TaskID)
 		}
 		x = h.execution()
 	}

@@ -26,7 +26,7 @@ func TestMessages(t *testing.T) {
 	send := func(segment string, parts ...command.MessagePart) []command.ItemResult {
 		return w.do(&command.AppendMessages{Segment: segment, Size: 10, Parts: parts}).Items
 	}
-	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1), part(999, 1, 0, 1, 2)); r[0].Value != 4 || r[1].Value != 6 || r[2].Code != CodeExecutionNotFound {
+	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1), part(999, 1, 0, 1, 2)); r[0].Value != 4 || r[1].Value != 6 || r[2].Code != CodeFenced {
 		t.Errorf("%+v", r)
 	}
 	gap := part(id, 1, 6, 1, 0)
