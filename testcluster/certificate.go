@@ -1,11 +1,13 @@
 package testcluster
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"scaleout/cluster/pki"
@@ -55,4 +57,29 @@ func (c *Cluster) bare(folder string) *http.Client {
 	c.closers = append(c.closers, transport.CloseIdleConnections)
 	c.mu.Unlock()
 	return httpClient(transport)
+}
+
+// watch takes up new certificate files, as a running worker or master does, until the function that it returns is called.
+func watch(creds *pki.Credentials) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { _ = creds.Run(ctx) })
+	return func() { cancel(); group.Wait() }
+}
+
+// Renew issues the certificate of a folder again, as it is.
+func (c *Cluster) Renew(folder string) {
+	c.tb.Helper()
+	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: files(folder), Logger: c.log})
+	c.must(err)
+	id := creds.Identity()
+	c.issue(id.Role, id.Name, id.Roles...)
+}
+
+// CertificateFolders are the folders of all certificates of this cluster.
+func (c *Cluster) CertificateFolders() []string {
+	c.tb.Helper()
+	folders, err := filepath.Glob(filepath.Join(c.dir, "certs", "*"))
+	c.must(err)
+	return folders
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -242,12 +243,16 @@ func (c *Cluster) connect(folder string, dial Dial) (*client.Client, *pki.Creden
 	c.tb.Helper()
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: files(folder), Logger: c.log})
 	c.must(err)
-	transport := client.NewTransport(creds.ClientTLS("http/1.1"))
-	transport.DialTLSContext = creds.DialTLS(dial, "http/1.1")
+	transport := client.NewRenewing(creds.Changed, func() *http.Transport {
+		t := client.NewTransport(creds.ClientTLS("http/1.1"))
+		t.DialTLSContext = creds.DialTLS(dial, "http/1.1")
+		return t
+	})
 	cl, err := client.New(client.Config{Masters: c.Masters(), HTTPClient: httpClient(transport), Logger: c.log})
 	c.must(err)
 	c.mu.Lock()
-	c.closers = append(c.closers, func() { cl.Close(); transport.CloseIdleConnections() })
+	end := watch(creds)
+	c.closers = append(c.closers, func() { end(); cl.Close(); transport.CloseIdleConnections() })
 	c.mu.Unlock()
 	return cl, creds
 }

@@ -109,34 +109,63 @@ func scrape(t *testing.T, c *testcluster.Cluster, n int) exposed {
 	t.Helper()
 	out := exposed{}
 	for i := range n {
-		resp := get(t, c, i, "/metrics")
-		parse := expfmt.NewTextParser(model.UTF8Validation)
-		families, err := parse.TextToMetricFamilies(resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, f := range families {
-			names := []string{name}
-			if f.GetType() == dto.MetricType_HISTOGRAM {
-				names = []string{name + "_bucket", name + "_sum", name + "_count"}
-			}
-			for _, name := range names {
-				if out[name] == nil {
-					out[name] = map[string]map[string]bool{}
-				}
-				for _, m := range f.GetMetric() {
-					for _, l := range m.GetLabel() {
-						if out[name][l.GetName()] == nil {
-							out[name][l.GetName()] = map[string]bool{}
-						}
-						out[name][l.GetName()][l.GetValue()] = true
-					}
-				}
+		out.add(families(t, c, i))
+	}
+	return out
+}
+
+func scrapeOne(t *testing.T, c *testcluster.Cluster, i int) exposed {
+	t.Helper()
+	out := exposed{}
+	out.add(families(t, c, i))
+	return out
+}
+
+// scrapeValues are the values of a gauge whose label has a value.
+func scrapeValues(t *testing.T, c *testcluster.Cluster, i int, name, label, value string) (out []float64) {
+	t.Helper()
+	for _, m := range families(t, c, i)[name].GetMetric() {
+		for _, l := range m.GetLabel() {
+			if l.GetName() == label && l.GetValue() == value {
+				out = append(out, m.GetGauge().GetValue())
 			}
 		}
 	}
 	return out
+}
+
+func families(t *testing.T, c *testcluster.Cluster, i int) map[string]*dto.MetricFamily {
+	t.Helper()
+	resp := get(t, c, i, "/metrics")
+	defer resp.Body.Close()
+	parse := expfmt.NewTextParser(model.UTF8Validation)
+	out, err := parse.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (e exposed) add(families map[string]*dto.MetricFamily) {
+	for name, f := range families {
+		names := []string{name}
+		if f.GetType() == dto.MetricType_HISTOGRAM {
+			names = []string{name + "_bucket", name + "_sum", name + "_count"}
+		}
+		for _, name := range names {
+			if e[name] == nil {
+				e[name] = map[string]map[string]bool{}
+			}
+			for _, m := range f.GetMetric() {
+				for _, l := range m.GetLabel() {
+					if e[name][l.GetName()] == nil {
+						e[name][l.GetName()] = map[string]bool{}
+					}
+					e[name][l.GetName()][l.GetValue()] = true
+				}
+			}
+		}
+	}
 }
 
 // fits reports what an expression asks for and nobody shows: a metric, a label of it, or one of our fixed values.

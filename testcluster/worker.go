@@ -112,7 +112,7 @@ func (w *Worker) start() error {
 		w.child, w.done = ch, ch.done
 		return nil
 	}
-	masters, creds := w.c.connect(w.cfg.Certificates, w.ears.dial)
+	masters, _ := w.c.connect(w.cfg.Certificates, w.ears.dial)
 	if err := masters.SetMasters(w.cfg.Masters); err != nil {
 		return err
 	}
@@ -125,7 +125,6 @@ func (w *Worker) start() error {
 	w.worker, w.cancel, w.done = inner, cancel, done
 	go func() {
 		defer close(done)
-		defer watch(creds)()
 		err := inner.Run(ctx)
 		_ = inner.Close()
 		w.mu.Lock()

@@ -187,7 +187,7 @@ func (w *watcher) warnOfExpiry(now time.Time) {
 		return
 	}
 	w.warned = now
-	w.c.log.Warn("this node's certificate expires soon; `scaleout ca issue` makes a new one", "name", w.c.Identity().String(), "not_after", w.c.NotAfter(), "left", left.Round(time.Minute).String())
+	w.c.log.Warn("this node's certificate expires soon; `scaleout ca renew` makes a new one", "name", w.c.Identity().String(), "not_after", w.c.NotAfter(), "left", left.Round(time.Minute).String())
 }
 
 // ServerTLS is a TLS 1.3 server configuration that presents the certificate of

@@ -15,8 +15,11 @@ import (
 // worker runs.
 func Connect(endpoints string, creds *pki.Credentials, log *slog.Logger) (*client.Client, error) {
 	const alpn = "http/1.1"
-	transport := client.NewTransport(creds.ClientTLS(alpn))
-	transport.DialTLSContext = creds.DialTLS(transport.DialContext, alpn)
+	transport := client.NewRenewing(creds.Changed, func() *http.Transport {
+		t := client.NewTransport(creds.ClientTLS(alpn))
+		t.DialTLSContext = creds.DialTLS(t.DialContext, alpn)
+		return t
+	})
 	return client.New(client.Config{
 		Masters: strings.Split(endpoints, ","),
 		HTTPClient: &http.Client{
