@@ -115,6 +115,8 @@ type Config struct {
 	Cluster  Cluster
 	// Snapshots makes backups and restores them; optional.
 	Snapshots Snapshots
+	// Debug is this master for a bundle, its goroutines excepted; optional.
+	Debug func() wire.Debug
 
 	// Identify tells whose certificate chain (leaf first, as the peer sent it) this is. Its errors wrap
 	// ErrCertificateRequired or ErrUnknownCluster where they apply, with the fingerprint in the latter's text; others

@@ -116,6 +116,8 @@ func (a *API) routes() []route {
 			query: []queryParameter{{"blobs", "false leaves project files and messages out", "boolean"}}},
 		{name: "restore_snapshot", method: "PUT", path: "/v1/cluster/snapshot", who: admins, stream: true, untimed: true, stays: true,
 			handle: (*API).restoreSnapshot, doc: "Restores a backup into a new, empty cluster.", requests: wire.ContentBackup, response: wire.Restored{}},
+		{name: "debug", method: "GET", path: "/v1/cluster/debug", who: admins, here: always,
+			handle: (*API).debug, doc: "This master for a bundle: versions, settings, newest log lines, goroutines. No secrets.", response: wire.Debug{}},
 		{name: "state_hash", method: "GET", path: "/v1/cluster/state-hash", who: monitors, here: always,
 			handle: (*API).stateHash, doc: "The hash of this master's state.", response: wire.StateHash{},
 			query: []queryParameter{{"index", "wait until the state is exactly here; 409 index_passed when it is past it", "integer"}}},

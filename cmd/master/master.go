@@ -48,6 +48,8 @@ type Master struct {
 	api       *httpapi.API
 	advertise string
 	noted     notices
+	recent    recent
+	started   time.Time
 	restoring sync.Mutex
 	backedUp  backupMetrics
 
@@ -61,7 +63,7 @@ type Master struct {
 // when it fails.
 func New(cfg Config) (_ *Master, err error) {
 	cfg.fill()
-	m := &Master{cfg: cfg, stopping: make(chan struct{}), crash: make(chan struct{})}
+	m := &Master{cfg: cfg, started: time.Now(), stopping: make(chan struct{}), crash: make(chan struct{})}
 	var opened []func() error
 	defer func() {
 		if err != nil {
@@ -81,7 +83,7 @@ func New(cfg Config) (_ *Master, err error) {
 	if m.cfg.Name == "" {
 		m.cfg.Name = who.Name
 	}
-	m.log = cfg.Logger.With("node", m.cfg.Name)
+	m.log = remember(cfg.Logger, &m.recent).With("node", m.cfg.Name)
 	gossipKey, err := pki.LoadGossipKey(cfg.GossipKeyFile)
 	if err != nil {
 		return nil, err
@@ -211,7 +213,7 @@ func (m *Master) routes(gossipKey []byte) error {
 	}
 	m.api, err = httpapi.New(httpapi.Config{
 		Member: member{m}, Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
-		Cluster: operator{m}, Snapshots: snapshots{m}, Identify: m.identify, Peer: transport.PeerID, PeerClient: m.transport.PeerClient(),
+		Cluster: operator{m}, Snapshots: snapshots{m}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID, PeerClient: m.transport.PeerClient(),
 		PeerURL: peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
 		KeySecret: secret,
 		Settings: func() catalog.Config {

@@ -1,0 +1,89 @@
+package master
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"scaleout/fsm/command"
+	"scaleout/httpapi/wire"
+)
+
+// recentLines is how much of the log a master remembers.
+const recentLines = 2000
+
+// recent keeps the newest lines of the log, from level Info up.
+type recent struct {
+	mu    sync.Mutex
+	lines [recentLines]string
+	next  int
+}
+
+func (r *recent) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines[r.next%recentLines] = strings.TrimRight(string(p), "\n")
+	r.next++
+	return len(p), nil
+}
+
+func (r *recent) tail() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for i := max(0, r.next-recentLines); i < r.next; i++ {
+		out = append(out, r.lines[i%recentLines])
+	}
+	return out
+}
+
+// remembering hands records to the log and to memory.
+type remembering struct{ log, memory slog.Handler }
+
+func remember(log *slog.Logger, r *recent) *slog.Logger {
+	return slog.New(remembering{log.Handler(), slog.NewTextHandler(r, nil)})
+}
+
+func (h remembering) Enabled(ctx context.Context, l slog.Level) bool { return h.log.Enabled(ctx, l) }
+
+func (h remembering) Handle(ctx context.Context, rec slog.Record) error {
+	if h.memory.Enabled(ctx, rec.Level) {
+		_ = h.memory.Handle(ctx, rec.Clone()) // memory does not fail
+	}
+	return h.log.Handle(ctx, rec)
+}
+
+func (h remembering) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return remembering{h.log.WithAttrs(attrs), h.memory.WithAttrs(attrs)}
+}
+
+func (h remembering) WithGroup(name string) slog.Handler {
+	return remembering{h.log.WithGroup(name), h.memory.WithGroup(name)}
+}
+
+// debug is this master for a bundle.
+func (m *Master) debug() wire.Debug {
+	c := &m.cfg
+	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	timing := m.node.Timing()
+	return wire.Debug{
+		Name: c.Name, ID: m.ID(), Version: c.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH,
+		Level: command.Level, State: string(m.node.State()), Started: m.started, Log: m.recent.tail(),
+		Settings: map[string]string{
+			"NodeName": c.Name, "DataDirectory": c.DataDirectory, "BindAddress": c.BindAddress, "PortNumber": strconv.Itoa(c.Port),
+			"GossipPort": strconv.Itoa(c.GossipPort), "AdvertiseAddress": m.advertise, "RetryJoin": strings.Join(c.RetryJoin, ","),
+			"BootstrapExpect": strconv.Itoa(c.BootstrapExpect), "CACertFile": c.Files.CA, "CertFile": c.Files.Cert, "KeyFile": c.Files.Key,
+			"GossipKeyFile": c.GossipKeyFile, "KeyRingFile": c.KeyRingFile, "SSLCertThumbprint": c.Thumbprint, "InstanceName": c.InstanceName,
+			"TimingProfile": c.Timing, "MasterHeartbeatIntervalInMs": ms(c.Heartbeat), "DealWithExpiredTasksIntervalInMs": ms(c.Expiry),
+			"CleanupCompletedJobsIntervalInMs": ms(c.Cleanup), "RetryDelayInMs": ms(c.RetryDelay),
+			"MaxProjectBytes": strconv.FormatInt(c.MaxProjectBytes, 10), "MetricsOpen": strconv.FormatBool(c.MetricsOpen),
+			"SnapshotFolder": c.SnapshotFolder, "SnapshotIntervalInMs": ms(c.SnapshotInterval), "SnapshotRetain": strconv.Itoa(c.SnapshotRetain),
+			"SnapshotKeyFile": c.SnapshotKeyFile,
+			"(heartbeat)":     timing.Heartbeat.String(), "(election)": timing.Election.String(), "(lease)": timing.Lease.String(),
+		},
+	}
+}
