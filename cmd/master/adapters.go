@@ -50,11 +50,17 @@ var outer = []struct{ inner, outer error }{
 func translate(err error) error {
 	for _, o := range outer {
 		if errors.Is(err, o.inner) {
-			return fmt.Errorf("%w: %w", o.outer, err)
+			return translated{o.outer, err}
 		}
 	}
 	return err
 }
+
+// translated is an inner error that is an outer one too. The inner one's words say it all: both would say it twice.
+type translated struct{ outer, inner error }
+
+func (t translated) Error() string   { return t.inner.Error() }
+func (t translated) Unwrap() []error { return []error{t.outer, t.inner} }
 
 // unapplied tells which errors of a proposal mean that nothing happened.
 func unapplied(err error) bool {
