@@ -33,15 +33,15 @@ const (
 // house is a dispatcher over a real state behind a node without a network. It lives in a synctest bubble.
 type house struct {
 	*testing.T
-	d      *Dispatcher
-	ctx    context.Context
-	seq    map[string]uint64
+	d   *Dispatcher
+	ctx context.Context
+	seq map[string]uint64
+
+	mu     sync.Mutex
+	state  *catalog.State
 	before func(command.Command) error // a proposal that is not applied
 	after  func(command.Command) error // one that is applied, and whose answer is lost
 	read   func() error
-
-	mu    sync.Mutex
-	state *catalog.State
 }
 
 // within runs a test on a clock of its own.
@@ -75,6 +75,20 @@ func within(t *testing.T, f func(h *house)) {
 	})
 }
 
+// set changes a hook.
+func set[T any](h *house, hook *T, to T) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	*hook = to
+}
+
+// get is a hook as it is now.
+func get[T any](h *house, hook *T) T {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return *hook
+}
+
 func (h *house) View() *catalog.Reader {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -82,8 +96,8 @@ func (h *house) View() *catalog.Reader {
 }
 
 func (h *house) Read(context.Context) error {
-	if h.read != nil {
-		return h.read()
+	if read := get(h, &h.read); read != nil {
+		return read()
 	}
 	return nil
 }
@@ -95,8 +109,8 @@ func (h *house) Propose(_ context.Context, env command.Envelope) (command.Result
 	if err != nil {
 		return command.Result{}, 0, err
 	}
-	if h.before != nil {
-		if err := h.before(cmd); err != nil {
+	if before := get(h, &h.before); before != nil {
+		if err := before(cmd); err != nil {
 			return command.Result{}, 0, err
 		}
 	}
@@ -108,8 +122,8 @@ func (h *house) Propose(_ context.Context, env command.Envelope) (command.Result
 	touched := h.state.Touched()
 	h.mu.Unlock()
 	h.d.Touch(touched.Executions, touched.Workers)
-	if err == nil && h.after != nil {
-		err = h.after(cmd)
+	if after := get(h, &h.after); err == nil && after != nil {
+		err = after(cmd)
 	}
 	return result, index, err
 }
@@ -122,10 +136,12 @@ func (h *house) do(cmd command.Command) command.Result {
 		h.Fatal(err)
 	}
 	env.Caller = command.Caller{Kind: "user", Name: "ada", Roles: []string{command.RoleAdmin}}
-	before, after := h.before, h.after
-	h.before, h.after = nil, nil
+	before, after := get(h, &h.before), get(h, &h.after)
+	set(h, &h.before, nil)
+	set(h, &h.after, nil)
 	r, _, err := h.Propose(h.ctx, env)
-	h.before, h.after = before, after
+	set(h, &h.before, before)
+	set(h, &h.after, after)
 	if err != nil || r.Rejection != nil {
 		h.Fatal(err, r.Rejection)
 	}

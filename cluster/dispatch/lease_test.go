@@ -126,12 +126,12 @@ func TestExpiryAgainstRenewals(t *testing.T) {
 				id := h.start("a.sh", 1)
 				h.exchange(h.poll(one))
 				time.Sleep(term(leaseOf))
-				h.before = func(cmd command.Command) error {
+				set(h, &h.before, func(cmd command.Command) error {
 					if _, ok := cmd.(*command.Expire); ok {
 						return errUnknown
 					}
 					return nil
-				}
+				})
 				if err := h.d.Sweep(h.ctx); !errors.Is(err, errUnknown) {
 					t.Fatal(err)
 				}
@@ -142,13 +142,13 @@ func TestExpiryAgainstRenewals(t *testing.T) {
 				if ended(out) {
 					t.Fatalf("answered while the outcome is unknown: %v", <-out)
 				}
-				h.read = func() error { return errUnapplied }
+				set(h, &h.read, func() error { return errUnapplied })
 				if err := h.d.Sweep(h.ctx); err == nil {
 					t.Fatal("no error")
 				}
 				synctest.Wait()
-				h.read = nil
-				h.before = func(command.Command) error { return errUnapplied }
+				set(h, &h.read, nil)
+				set(h, &h.before, func(command.Command) error { return errUnapplied })
 				if err := h.d.Sweep(h.ctx); err == nil {
 					t.Fatal("no error")
 				}
@@ -156,7 +156,7 @@ func TestExpiryAgainstRenewals(t *testing.T) {
 				if ended(out) {
 					t.Fatalf("answered while the first command may still be applied: %v", <-out)
 				}
-				h.before = nil
+				set(h, &h.before, nil)
 				h.sweep()
 				synctest.Wait()
 				if !ended(out) {
@@ -181,7 +181,7 @@ func TestWithoutProof(t *testing.T) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 0)
 		h.exchange(h.poll(one))
-		h.read = func() error { return errUnapplied }
+		set(h, &h.read, func() error { return errUnapplied })
 		p := h.poll(one)
 		p.Running = []command.AttemptRef{at(id, 1)}
 		if _, err := h.d.Exchange(h.ctx, p); !errors.Is(err, errUnapplied) {
@@ -192,7 +192,7 @@ func TestWithoutProof(t *testing.T) {
 			t.Error(err)
 		}
 		h.status(id, catalog.Running)
-		h.read = nil
+		set(h, &h.read, nil)
 		p = h.poll(one)
 		p.Running = []command.AttemptRef{at(id, 1)}
 		if a := h.exchange(p); !slices.Contains(a.Renewed, at(id, 1)) {
@@ -206,12 +206,12 @@ func TestReservationsEndWithTheLeadership(t *testing.T) {
 	within(t, func(h *house) {
 		h.worker(one, 1)
 		h.start("a.sh", 0)
-		h.before = func(command.Command) error {
-			h.before = nil
+		set(h, &h.before, func(command.Command) error {
+			set(h, &h.before, nil)
 			h.d.Drop()
 			h.d.Establish()
 			return errUnapplied
-		}
+		})
 		if _, err := h.d.Exchange(h.ctx, h.poll(one)); err == nil {
 			t.Fatal("no error")
 		}
@@ -284,13 +284,13 @@ func TestRegistrationDuringExpiry(t *testing.T) {
 		h.exchange(h.poll(one))
 		time.Sleep(term(leaseOf))
 		hold := make(chan struct{})
-		h.before = func(cmd command.Command) error {
+		set(h, &h.before, func(cmd command.Command) error {
 			if _, ok := cmd.(*command.Expire); ok {
 				<-hold
 				return errUnapplied
 			}
 			return nil
-		}
+		})
 		swept := make(chan error, 1)
 		go func() { swept <- h.d.Sweep(h.ctx) }()
 		synctest.Wait()
@@ -309,7 +309,7 @@ func TestRegistrationDuringExpiry(t *testing.T) {
 		close(hold)
 		<-swept
 		got := <-registered
-		h.before = nil
+		set(h, &h.before, nil)
 		if len(got.Adopted) != 1 {
 			t.Fatalf("%+v", got)
 		}

@@ -243,16 +243,16 @@ func TestAFailedGrantIsNotForgotten(t *testing.T) {
 		h.worker(one, 1)
 		h.worker(two, 1)
 		id := h.start("a.sh", 0)
-		h.before = func(command.Command) error { return errUnapplied }
+		set(h, &h.before, func(command.Command) error { return errUnapplied })
 		if _, err := h.d.Exchange(h.ctx, h.poll(one)); err == nil {
 			t.Fatal("no error")
 		}
-		h.before = nil
-		h.after = func(command.Command) error { return errUnknown }
+		set(h, &h.before, nil)
+		set(h, &h.after, func(command.Command) error { return errUnknown })
 		if _, err := h.d.Exchange(h.ctx, h.poll(two)); err == nil {
 			t.Fatal("no error")
 		}
-		h.after = nil
+		set(h, &h.after, nil)
 		h.gives("it was not given to this one", h.exchange(h.poll(one)))
 		next := h.start("a.sh", 0, two)
 		h.gives("the lost answer again, before anything new", h.exchange(h.poll(two)), id)

@@ -207,6 +207,8 @@ func TestHeartbeatCarriesWhatWasNotWritten(t *testing.T) {
 				return []command.MasterBeat{{ID: "m"}}, []string{"gone"}
 			},
 			Contacts: func(at time.Time) []command.WorkerBeat {
+				p.mu.Lock()
+				defer p.mu.Unlock()
 				since = append(since, at)
 				return make([]command.WorkerBeat, 2*beatBatch+1)
 			},
@@ -214,11 +216,13 @@ func TestHeartbeatCarriesWhatWasNotWritten(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); _ = h.Run(ctx) }()
 		synctest.Wait()
-		p.err = nil
-		p.list = nil
+		p.mu.Lock()
+		p.err, p.list = nil, nil
+		p.mu.Unlock()
 		began := time.Now()
 		time.Sleep(31 * time.Second)
 		synctest.Wait()
+		p.mu.Lock()
 		if len(since) != 2 || !since[1].IsZero() {
 			t.Errorf("after a failure contacts are asked since %v: some are lost", since)
 		}
@@ -229,13 +233,13 @@ func TestHeartbeatCarriesWhatWasNotWritten(t *testing.T) {
 		if len(first.Masters) != 1 || len(first.Gone) != 1 || len(first.Workers) != beatBatch || len(last.Masters) != 0 || len(last.Workers) != 1 {
 			t.Errorf("%d, %d masters, %d, %d workers", len(first.Masters), len(last.Masters), len(first.Workers), len(last.Workers))
 		}
+		p.mu.Unlock()
 		time.Sleep(30 * time.Second)
-		synctest.Wait()
+		cancel()
+		<-done
 		if want := began.Add(30 * time.Second); !since[2].Equal(want) {
 			t.Errorf("since %v, want %v", since[2], want)
 		}
-		cancel()
-		<-done
 	})
 }
 
