@@ -128,7 +128,7 @@ func (c *clocks) warn(names func(id string) string) {
 	}
 	for _, f := range fars {
 		c.log.Warn("the clocks of two masters are apart; check their time synchronisation",
-			"node", names(f.id), "ahead_of_this_node", f.by.Round(time.Millisecond), "limit", clockLimit)
+			"peer", names(f.id), "ahead_of_this_node", f.by.Round(time.Millisecond), "limit", clockLimit)
 	}
 }
 

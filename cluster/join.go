@@ -77,7 +77,7 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 	if err := n.change(ctx, func() raft.IndexFuture { return n.raft.AddNonvoter(id, address, 0, changeTimeout) }); err != nil {
 		return err
 	}
-	n.log.Info("a new master joins; it becomes a voter when it has caught up", "node", j.Name, "id", j.ID, "address", j.Address)
+	n.log.Info("a new master joins; it becomes a voter when it has caught up", "peer", j.Name, "id", j.ID, "address", j.Address)
 	return nil
 }
 
@@ -118,7 +118,7 @@ func (n *Node) readdress(ctx context.Context, s raft.Server, address string) err
 	}); err != nil {
 		return err
 	}
-	n.log.Info("a master has a new address", "node", n.nameOf(string(s.ID)), "id", string(s.ID), "address", address, "was", string(s.Address))
+	n.log.Info("a master has a new address", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "address", address, "was", string(s.Address))
 	return nil
 }
 

@@ -48,7 +48,7 @@ func (n *Node) Remove(ctx context.Context, id string, force bool) error {
 	}); err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
-	n.log.Info("a master was removed from the cluster", "node", name, "id", id, "forced", force)
+	n.log.Info("a master was removed from the cluster", "peer", name, "id", id, "forced", force)
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (n *Node) promoteDuty(ctx context.Context) error {
 				continue
 			}
 			if err := n.promote(ctx, s); err != nil && ctx.Err() == nil {
-				n.log.Debug("a new master is not promoted yet", "node", n.nameOf(string(s.ID)), "err", err)
+				n.log.Debug("a new master is not promoted yet", "peer", n.nameOf(string(s.ID)), "err", err)
 			}
 		}
 		if !pauseFor(ctx, max(n.cfg.Timing.Election, 200*time.Millisecond)) {
@@ -180,7 +180,7 @@ func (n *Node) promote(ctx context.Context, s raft.Server) error {
 	if err := n.change(ctx, func() raft.IndexFuture { return n.raft.AddVoter(s.ID, s.Address, 0, changeTimeout) }); err != nil {
 		return err
 	}
-	n.log.Info("a master became a voter", "node", n.nameOf(id), "id", id)
+	n.log.Info("a master became a voter", "peer", n.nameOf(id), "id", id)
 	return nil
 }
 

@@ -75,7 +75,7 @@ func (n *Node) handOver(ctx context.Context, id string) (err error) {
 		started := time.Now()
 		err := n.handTo(ctx, c.server)
 		if err == nil {
-			n.log.Info("leadership handed over", "node", c.name, "id", string(c.server.ID), "took", time.Since(started).Round(time.Millisecond))
+			n.log.Info("leadership handed over", "peer", c.name, "id", string(c.server.ID), "took", time.Since(started).Round(time.Millisecond))
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", c.name, err))

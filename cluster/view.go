@@ -181,7 +181,7 @@ func (n *Node) watchLeader(ctx context.Context) {
 		heard, _ := n.wire.HigherTerm()
 		address, id := n.raft.LeaderWithID()
 		if n.view.see(string(id), string(address), max(n.raft.CurrentTerm(), heard), force) && id != "" {
-			n.log.Info("leader", "node", n.nameOf(string(id)), "id", string(id), "term", n.raft.CurrentTerm())
+			n.log.Info("leader", "leader", n.nameOf(string(id)), "id", string(id), "term", n.raft.CurrentTerm())
 		}
 		n.noteMembership()
 	}

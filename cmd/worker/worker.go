@@ -290,6 +290,9 @@ func (w *Worker) killed() bool {
 	}
 }
 
+// killFlush is how long a killed worker tries to hand over what it has.
+const killFlush = 2 * time.Second
+
 // leaving reports whether the worker is on its way out with nothing running any more, and whether it should go now.
 func (w *Worker) leaving() (leaving, now bool) {
 	killed := w.killed()
@@ -300,8 +303,12 @@ func (w *Worker) leaving() (leaving, now bool) {
 	}
 	// Asked only now: an attempt is let go of after its last words are in the spool.
 	idle, reports, messages := w.spool.Idle()
-	if w.giveUp.IsZero() {
-		w.giveUp = time.Now().Add(w.cfg.FlushTimeout)
+	limit := w.cfg.FlushTimeout
+	if killed {
+		limit = min(limit, killFlush) // who sends a second signal does not want to wait
+	}
+	if until := time.Now().Add(limit); w.giveUp.IsZero() || until.Before(w.giveUp) {
+		w.giveUp = until
 	}
 	if !idle && time.Now().After(w.giveUp) {
 		w.log.Warn("no master took everything; the rest is sent after the next start", "reports", reports, "attempts_with_messages", messages)

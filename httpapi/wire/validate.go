@@ -122,8 +122,8 @@ func (m *Messages) Validate() error {
 	}
 	total := 0
 	for i, item := range m.Items {
-		if item.TaskID <= 0 || item.Attempt <= 0 || item.FirstSeq < 0 {
-			return bad(CodeInvalidArgument, "items[%d]: task_id %d, attempt %d, first_seq %d; the first two count from 1, the last from 0",
+		if item.TaskID <= 0 || item.Attempt <= 0 || item.FirstSeq <= 0 {
+			return bad(CodeInvalidArgument, "items[%d]: task_id %d, attempt %d, first_seq %d; all three count from 1",
 				i, item.TaskID, item.Attempt, item.FirstSeq)
 		}
 		if total += len(item.Messages); total > MaxMessages {

@@ -91,7 +91,7 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	m := Messages{Instance: "i", Items: []MessagesItem{{TaskID: 1, Attempt: 1, Messages: []Message{{Text: strings.Repeat("x", MaxTextBytes+1)}}}}}
+	m := Messages{Instance: "i", Items: []MessagesItem{{TaskID: 1, Attempt: 1, FirstSeq: 1, Messages: []Message{{Text: strings.Repeat("x", MaxTextBytes+1)}}}}}
 	if err := m.Validate(); err == nil || !strings.Contains(err.Error(), "items[0].messages[0]") {
 		t.Errorf("text: got %v", err)
 	}
