@@ -215,7 +215,7 @@ type Member struct {
 	LastIndex   uint64
 	Applied     uint64
 	Lag         uint64        // entries that this node has and it has not
-	LastContact time.Time     // leader only: when it last answered Raft
+	LastContact time.Time     // leader only: when it last answered Raft in this reign
 	ClockOffset time.Duration // how far its clock is ahead of this node's
 	ClockKnown  bool
 	FreeBytes   uint64
@@ -253,7 +253,7 @@ func (n *Node) Members(ctx context.Context) []Member {
 	answers := n.peers.statuses(ctx, ids, 500*time.Millisecond)
 	own := n.status()
 	_, leader := n.raft.LeaderWithID()
-	leads := n.raft.State() == raft.Leader
+	reign := n.reign.Load()
 	list := make([]Member, 0, len(seen))
 	for id, m := range seen {
 		m.Self, m.Leader = id == n.id, id == string(leader)
@@ -264,8 +264,8 @@ func (n *Node) Members(ctx context.Context) []Member {
 			if offset, ok := n.clocks.offset(id); ok {
 				m.ClockOffset, m.ClockKnown = offset, true
 			}
-			if at, ok := n.wire.Contact(raft.ServerID(id)); ok && leads {
-				m.LastContact = at
+			if at, ok := n.wire.Contact(raft.ServerID(id)); ok && reign != nil && at.After(reign.Since) {
+				m.LastContact = at // what it answered an earlier reign of ours says nothing about its silence
 			}
 		}
 		if err != nil {
