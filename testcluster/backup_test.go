@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,10 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"scaleout/cluster"
 	"scaleout/cluster/backup"
 	"scaleout/cmd/master"
 	"scaleout/fsm/ispac"
 	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+	"scaleout/store"
 	"scaleout/testcluster"
 )
 
@@ -185,4 +189,39 @@ func TestScheduledBackups(t *testing.T) {
 	if meta, _, err := backup.Verify(f); err != nil || !meta.KeyRing || meta.Master != c.Name(0) {
 		t.Errorf("%+v, %v", meta, err)
 	}
+}
+
+// A master that ended while it installed a restored state cannot know what the others have: it does not start with it,
+// and is back as a new one.
+func TestHalfARestoreIsNotGuessedAt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	t.Parallel()
+	c := testcluster.Start(t, 3)
+	i := c.Leader()
+	c.Kill(i)
+	dir, err := store.Open(c.Data(i), store.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(dir.Save("installing", map[string]any{"pending": true}), dir.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c.Restart(i)
+	if _, err := c.Wait(i); !errors.Is(err, cluster.ErrInstalling) {
+		t.Fatalf("it ended with %v", err)
+	}
+	c.Wipe(i)
+	c.Restart(i)
+	c.Eventually("it is a voter again", 30*time.Second, func() bool {
+		s, err := c.Admin().Cluster(t.Context())
+		voters := 0
+		for _, m := range s.Members {
+			if m.Role == wire.RoleVoter && m.Health == "healthy" {
+				voters++
+			}
+		}
+		return err == nil && voters == 3
+	})
 }
