@@ -2,7 +2,6 @@ package testcluster_test
 
 import (
 	"context"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -12,13 +11,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// pauseTime is how long a leader is stopped: longer than a lease. SCALEOUT_LONG=1 makes it a minute.
-func pauseTime() time.Duration {
-	if os.Getenv("SCALEOUT_LONG") != "" {
-		return time.Minute
-	}
-	return 16 * time.Second
-}
+// pauseTime is how long a leader is stopped: many leases.
+const pauseTime = time.Minute
 
 // A leader that was stopped with SIGSTOP wakes and believes that it still leads: the calls that wait in its sockets
 // must neither read an old state nor renew, and its lease clocks, long over, must declare nobody lost.
@@ -55,7 +49,7 @@ func TestAPausedLeaderWakes(t *testing.T) {
 		return len(a.Renewed) == len(held)
 	}
 	c.Eventually("the worker renews with the new leader", 20*time.Second, renew)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*pauseTime())
+	ctx, cancel := context.WithTimeout(t.Context(), 2*pauseTime)
 	defer cancel()
 	others := c.Client(c.Others(old)[0])
 	if _, err := others.Call(ctx, "create_folder", map[string]any{"folder_name": "during"}); err != nil {
@@ -65,7 +59,7 @@ func TestAPausedLeaderWakes(t *testing.T) {
 		t.Fatalf("report of %v: %+v, %v", ended, a, err)
 	}
 	held = []wire.AttemptRef{kept}
-	c.Eventually("the pause is over", 2*pauseTime(), func() bool { return renew() && time.Since(begin) > pauseTime() })
+	c.Eventually("the pause is over", 2*pauseTime, func() bool { return renew() && time.Since(begin) > pauseTime })
 
 	var group sync.WaitGroup
 	read := func() {
