@@ -3,6 +3,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -130,6 +131,33 @@ func TestLostAnswerAndSecondDelivery(t *testing.T) {
 	defer m.mu.Unlock()
 	if m.lose != 0 || m.again {
 		t.Error("nothing was lost or delivered again")
+	}
+}
+
+// An attempt that came with a newer answer may have run, ended and been reported by the time that an overtaken one
+// arrives: what that one grants is not begun again.
+func TestAnOvertakenAnswerBeginsNothing(t *testing.T) {
+	m := newMaster(t)
+	cfg := m.config(t.TempDir())
+	cfg.Masters, _ = Connect(m.server.URL, credentials(t, m.certs), nil)
+	w, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	life, end := context.WithCancel(t.Context())
+	defer w.tasks.Wait()
+	defer end()
+	c := newCalls(w, life)
+	late := wire.ExchangeAnswer{Grants: []wire.Grant{{TaskID: 1, Attempt: 1, Package: "p.sh", GiveUpAfterMs: 600_000}}, Enabled: true}
+	c.act(result{sequence: 6, answer: wire.ExchangeAnswer{Enabled: true}, from: guard.Now()})
+	c.act(result{sequence: 5, answer: late, from: guard.Now()})
+	if n := len(w.snapshot()); n != 0 {
+		t.Error("an overtaken answer began an attempt")
+	}
+	c.act(result{sequence: 7, answer: late, from: guard.Now()})
+	if n := len(w.snapshot()) + len(w.spool.Reports()); n != 1 {
+		t.Error("the newest answer began nothing")
 	}
 }
 
