@@ -27,7 +27,7 @@ func (a *app) caCommand() *cobra.Command {
 				return nil
 			},
 		},
-		a.caIssue(),
+		a.caIssue(), a.caRenew(), a.caRotate(), a.caRetire(), a.caList(),
 	)
 	return cmd
 }

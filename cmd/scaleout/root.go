@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -136,10 +135,8 @@ func (a *app) clientWith(creds *pki.Credentials, masters []string) (*client.Clie
 			return nil, usagef("--addr %q: want https://host:port", m)
 		}
 	}
-	transport := client.NewTransport(&tls.Config{MinVersion: tls.VersionTLS13})
-	transport.DialTLSContext = creds.DialTLS(nil, "http/1.1")
 	return client.New(client.Config{
-		Masters: masters, HTTPClient: httpClient(transport), UserAgent: "scaleout/" + version, Logger: a.logger(),
+		Masters: masters, HTTPClient: httpClient(newReloading(creds)), UserAgent: "scaleout/" + version, Logger: a.logger(),
 	})
 }
 
