@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,6 +124,25 @@ func (in *installation) restart(m devNode) error {
 	return nil
 }
 
+// freePorts finds n ports in a row that nobody listens on, below those that the system gives to outgoing connections.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for range 100 {
+		first, free := 10_000+rand.IntN(20_000), true
+		for port := first; port < first+n && free; port++ {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if free = err == nil; free {
+				l.Close()
+			}
+		}
+		if free {
+			return first
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
 func (in *installation) level() int {
 	s, err := in.admin.Cluster(in.t.Context())
 	if err != nil {
@@ -151,7 +172,7 @@ func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	dev := exec.Command(in.exe, "dev", "--port", "27391", "--workers", "1", "--data", in.data)
+	dev := exec.Command(in.exe, "dev", "--port", fmt.Sprint(freePorts(t, 6)), "--workers", "1", "--data", in.data)
 	dev.Stdout, dev.Stderr = log, log
 	if err := dev.Start(); err != nil {
 		t.Fatal(err)
