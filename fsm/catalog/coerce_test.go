@@ -181,7 +181,8 @@ func value(t *rapid.T, typ SQLType) any {
 	case kindBit:
 		return rapid.Bool().Draw(t, "bit")
 	case kindDateTimeOffset:
-		return command.Time(rapid.Int64Range(-1<<53, 1<<53).Draw(t, "time") * 100)
+		// Zero is "not set", and so NULL.
+		return command.Time(rapid.Int64Range(-1<<53, 1<<53).Filter(func(n int64) bool { return n != 0 }).Draw(t, "time") * 100)
 	case kindGUID:
 		return strings.ToUpper(rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).Draw(t, "guid"))
 	case kindVarBinary:
