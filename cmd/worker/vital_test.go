@@ -61,8 +61,14 @@ func TestLeaveAndAdopt(t *testing.T) {
 
 func TestWaitingUntilAMasterAnswers(t *testing.T) {
 	m := newMaster(t)
-	m.server.Close()
-	w, err := New(m.config(t.TempDir()))
+	cfg := m.config(t.TempDir())
+	c, err := Connect(m.server.URL, credentials(t, m.certs), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cfg.Masters = c
+	w, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
