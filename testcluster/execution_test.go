@@ -2,6 +2,7 @@ package testcluster_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -90,7 +91,11 @@ wait
 	if n, _ := row.Int("executed_count"); n != 1 {
 		t.Errorf("stopped, and yet %d attempts", n)
 	}
-	if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
+	grandchild, err := os.FindProcess(pid)
+	if err == nil {
+		err = grandchild.Signal(syscall.Signal(0))
+	}
+	if !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("the grandchild %d is still there (%v)", pid, err)
 	}
 	if rows := s.attempts(id); rows[0].Text("outcome") != "canceled" {

@@ -195,11 +195,11 @@ func (c *Cluster) Forget(i int) { c.node(i).gone = true }
 // Pause stops a master's process where it stands; processes only. Heal lets it run again.
 func (c *Cluster) Pause(i int) {
 	c.tb.Helper()
-	c.node(i).child.signal(syscall.SIGSTOP)
+	c.node(i).child.signal(pauseSignal)
 }
 
 // Resume lets a paused master run.
-func (c *Cluster) Resume(i int) { c.node(i).child.signal(syscall.SIGCONT) }
+func (c *Cluster) Resume(i int) { c.node(i).child.signal(resumeSignal) }
 
 // Stall makes every write of a master's log block until Heal; in process only.
 func (c *Cluster) Stall(i int) {
@@ -243,7 +243,7 @@ func (nd *node) heal() {
 	ch := nd.child
 	nd.mu.Unlock()
 	if ch != nil {
-		ch.signal(syscall.SIGCONT)
+		ch.signal(resumeSignal)
 	}
 }
 

@@ -161,8 +161,8 @@ func (w *Worker) Kill() {
 }
 
 // Pause stops a worker process where it stands, Resume lets it run. Processes only.
-func (w *Worker) Pause()  { w.child.signal(syscall.SIGSTOP) }
-func (w *Worker) Resume() { w.child.signal(syscall.SIGCONT) }
+func (w *Worker) Pause()  { w.child.signal(pauseSignal) }
+func (w *Worker) Resume() { w.child.signal(resumeSignal) }
 
 // Restart starts a worker that has ended.
 func (w *Worker) Restart() {
@@ -188,7 +188,7 @@ func (w *Worker) signal() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.child != nil {
-		w.child.signal(syscall.SIGCONT)
+		w.child.signal(resumeSignal)
 		w.child.signal(syscall.SIGTERM)
 		return
 	}
