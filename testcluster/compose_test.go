@@ -349,7 +349,7 @@ func TestComposeSurvives(t *testing.T) {
 		d.docker("stop", "--time", "45", d.container(moved))
 		// Whoever comes first takes the address that is free now.
 		squatter := d.docker("run", "-d", "--rm", "--network", d.network(), "--entrypoint", "/bin/busybox", "scaleout-worker:"+d.project, "sleep", "600")
-		defer d.docker("rm", "-f", squatter)
+		defer d.docker("rm", "-f", "-v", squatter)
 		d.docker("start", d.container(moved))
 		if after := d.address(moved); after == before || after == "" {
 			t.Errorf("%s was to move from %s and is at %q", moved, before, after)
