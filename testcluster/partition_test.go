@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"scaleout/cmd/master"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 	"scaleout/testcluster"
@@ -225,13 +224,17 @@ func TestALeaderAloneWithANonvoter(t *testing.T) {
 	}
 	t.Parallel()
 	// Slow timings, so that the leader goes on believing for a while.
-	c := testcluster.Start(t, 3, testcluster.Profile("wan"))
+	var promote atomic.Bool
+	c := testcluster.Start(t, 3, testcluster.Profile("wan"), testcluster.Settings(func(_ int, cfg *master.Config) {
+		cfg.Promote = func(context.Context, string) error {
+			if promote.Load() {
+				return nil
+			}
+			return errors.New("this test wants a non-voter")
+		}
+	}))
 	deployLedger(t, c, "true")
 	h := c.Hand("by-hand", 13*time.Second, 13*time.Second)
-	// A newcomer that cannot get a project that is named is not promoted.
-	for i := range 3 {
-		must(t, os.RemoveAll(filepath.Join(c.Data(i), "blobs")))
-	}
 	newcomer := c.Add()
 	nonvoter := func() bool { return status(t, c)[c.Name(newcomer)].Role == wire.RoleNonvoter }
 	c.Eventually("a non-voter follows", 30*time.Second, nonvoter)
@@ -275,6 +278,7 @@ func TestALeaderAloneWithANonvoter(t *testing.T) {
 		t.Error("the leader that was alone declared an attempt lost")
 	}
 	c.Heal()
+	promote.Store(true)
 	if s := task(t, c, ref.TaskID).Text("status"); s != "running" {
 		t.Errorf("the attempt is %q", s)
 	}

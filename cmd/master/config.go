@@ -58,7 +58,8 @@ type Config struct {
 	Now      func() time.Time                                                  // wall clock
 	Timings  *cluster.Timing                                                   // in place of Timing
 
-	Snapshots *cluster.Snapshots // when the log is cut
+	Snapshots *cluster.Snapshots                         // when the log is cut
+	Promote   func(ctx context.Context, id string) error // asked before a non-voter's blobs are
 }
 
 // The defaults of MasterSettings.config.

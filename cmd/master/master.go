@@ -168,7 +168,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		Establish:    func(context.Context, cluster.Term) error { m.dispatch.Establish(); return nil },
 		Duties:       m.duties(),
 		Drop:         func() { m.dispatch.Drop() },
-		PromoteCheck: func(ctx context.Context, id string) error { return m.keeper.Holds(ctx, id) },
+		PromoteCheck: m.mayPromote,
 		RemoveCheck:  m.mayRemove,
 		SlowCommit:   m.slowCommit,
 		KeyRing:      m.ring, Exit: cfg.Exit, Now: cfg.Now, Snapshots: cfg.Snapshots, Logger: m.log, Registerer: cfg.Registry,

@@ -95,6 +95,16 @@ func (m *Master) beats(ctx context.Context) (rows []command.MasterBeat, gone []s
 	return rows, gone
 }
 
+// mayPromote says what a non-voter still lacks besides the log.
+func (m *Master) mayPromote(ctx context.Context, id string) error {
+	if m.cfg.Promote != nil {
+		if err := m.cfg.Promote(ctx, id); err != nil {
+			return err
+		}
+	}
+	return m.keeper.Holds(ctx, id)
+}
+
 // mayRemove names the blobs that would be lost without a master.
 func (m *Master) mayRemove(ctx context.Context, id string) error {
 	lost, err := m.keeper.Without(ctx, id)
