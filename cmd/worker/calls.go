@@ -72,9 +72,19 @@ func (c *calls) exchange(troubled, leaving bool) error {
 		cancel()
 		c.results <- result{req.Sequence, a, sentAt(before, beforeTime, sent), err}
 	}()
-	var wake chan struct{}
-	if req.WaitMs > 0 {
-		wake = w.wake
+	// Who leaves with nothing left to report does not wait for masters that have no leader.
+	var over <-chan time.Time
+	depart := func() bool {
+		leaving, now := w.leaving()
+		if now {
+			cancel()
+		} else if leaving {
+			over = time.After(w.patience())
+		}
+		return now
+	}
+	if leaving && depart() {
+		return nil
 	}
 	for {
 		select {
@@ -93,9 +103,18 @@ func (c *calls) exchange(troubled, leaving bool) error {
 				w.wait(c.life, firstPause, nil) // nothing came of it: the next one need not come at once
 			}
 			return nil
-		case <-wake:
-			time.AfterFunc(overtaken, cancel)
-			return nil
+		case <-w.wake:
+			if req.WaitMs > 0 {
+				time.AfterFunc(overtaken, cancel)
+				return nil
+			}
+			if depart() {
+				return nil
+			}
+		case <-over:
+			if depart() {
+				return nil
+			}
 		}
 	}
 }

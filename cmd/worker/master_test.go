@@ -62,6 +62,8 @@ type master struct {
 	lose      int  // this many answers with grants are lost after the grant
 	again     bool // grants are delivered although the worker holds them
 	down      bool
+	muted     int
+	mute      bool // exchanges that ask for no hold get no answer, as without a leader
 	refuse    *wire.Problem
 	problems  []string
 }
@@ -280,6 +282,19 @@ func (m *master) exchange(rw http.ResponseWriter, r *http.Request) {
 	until := time.After(time.Duration(req.WaitMs) * time.Millisecond)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.mute && req.WaitMs > 0 { // after trouble the worker asks for no hold
+		m.problem(rw, wire.Problem{Status: 400, Code: wire.CodeInvalidArgument, Detail: "trouble"})
+		return
+	}
+	if m.mute {
+		rw.WriteHeader(http.StatusProcessing)
+		m.muted++
+		m.tell()
+		m.mu.Unlock()
+		<-r.Context().Done()
+		m.mu.Lock()
+		return
+	}
 	if req.Sequence <= m.sequence {
 		m.problem(rw, wire.Problem{Status: 409, Code: "stale_sequence", Detail: "stale"})
 		return

@@ -317,6 +317,13 @@ func (w *Worker) leaving() (leaving, now bool) {
 	return true, idle
 }
 
+// patience is how long a worker that leaves still tries to hand over what it has.
+func (w *Worker) patience() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(time.Until(w.giveUp), 0) + time.Millisecond // past it, not at it
+}
+
 // nudge makes the exchange loop look at once, and ends a held poll.
 func (w *Worker) nudge() { poke(w.wake) }
 

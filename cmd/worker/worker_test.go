@@ -405,6 +405,27 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// Without a leader every master holds what it is asked. A worker that runs nothing ends all the same.
+func TestDrainWhileMastersHoldTheCall(t *testing.T) {
+	t.Parallel()
+	m := newMaster(t)
+	cfg := m.config(t.TempDir())
+	cfg.FlushTimeout = time.Minute
+	w := m.worker(cfg)
+	m.until("it polls", func() bool { return m.held > 0 })
+	m.change(func() { m.mute = true })
+	m.server.CloseClientConnections() // the held poll is asked again, and refused
+	m.until("a master has its call", func() bool { return m.muted > 0 })
+	began := time.Now()
+	w.stop()
+	if err := w.wait(); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(began); d > 3*time.Second {
+		t.Errorf("it took %v to end", d)
+	}
+}
+
 func TestDrainWithoutMasters(t *testing.T) {
 	t.Parallel()
 	m := newMaster(t)

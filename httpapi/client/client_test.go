@@ -260,6 +260,23 @@ func TestPatienceEnds(t *testing.T) {
 	}
 }
 
+// Without a leader every master says that it works on the exchange, and gives no answer in time. That is trouble, not work.
+func TestExchangeThatEveryMasterHoldsFails(t *testing.T) {
+	hold := func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusProcessing)
+		<-r.Context().Done()
+	}
+	c := quick(t, serve(t, hold).URL, serve(t, hold).URL)
+	c.grace, c.cfg.Patience = 50*time.Millisecond, 300*time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, _, err := c.Exchange(ctx, "w", wire.Exchange{Instance: "i"})
+	if err == nil || ctx.Err() != nil {
+		t.Fatal(err, ctx.Err())
+	}
+}
+
 func TestExchangeHasAnEnd(t *testing.T) {
 	forever := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)

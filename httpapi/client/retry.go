@@ -51,8 +51,9 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			}
 			var f *failure
 			doubt = doubt || errors.Is(err, ErrUnknownOutcome) || errors.As(err, &f) && f.sent
-			if errors.As(err, &f) && f.worked {
-				// The master worked on the call until now, perhaps for hours: only now does it begin to fail.
+			if errors.As(err, &f) && f.worked && !r.limited {
+				// The master worked on the call until now, perhaps for hours: only now does it begin to fail. A call that
+				// is due within a time has failed when that is over: with no leader every master holds it for longer.
 				alive = time.Now()
 				pause.Reset()
 			}
