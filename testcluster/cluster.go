@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +54,9 @@ type Cluster struct {
 	settings  []func(int, *master.Config)
 	log       *slog.Logger
 	logFile   *os.File
+
+	supervisors sync.WaitGroup
+	ending      atomic.Bool
 
 	mu      sync.Mutex
 	nodes   []*node
@@ -289,9 +293,15 @@ func (c *Cluster) finish() {
 		}
 		c.WaitHashes()
 	}
+	c.ending.Store(true)
 	for _, nd := range c.all() {
 		nd.stop()
 	}
+	c.supervisors.Wait()
+	for _, nd := range c.all() {
+		nd.stop() // one that was just being started again
+	}
+	c.supervisors.Wait()
 	c.mu.Lock()
 	closers := c.closers
 	c.mu.Unlock()

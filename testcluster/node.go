@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster"
 	"scaleout/cmd/master"
 	"scaleout/store"
 )
@@ -36,7 +37,8 @@ type node struct {
 	done   chan struct{} // closed when it has ended
 	err    error
 	child  *child
-	code   int // exit code that the master asked for
+	code   int  // exit code that the master asked for
+	harmed bool // the test stalled its disk
 }
 
 func (nd *node) running() bool {
@@ -53,7 +55,35 @@ func (nd *node) running() bool {
 	}
 }
 
+// start starts the master and, as a supervisor would, starts it again when its disk was really too slow for it: a busy
+// machine is none of the test's business. After a stall that the test made it stays down.
 func (nd *node) start() error {
+	if err := nd.launch(); err != nil {
+		return err
+	}
+	nd.mu.Lock()
+	done := nd.done
+	nd.mu.Unlock()
+	nd.c.supervisors.Go(func() {
+		<-done
+		nd.mu.Lock()
+		stalled := nd.code == cluster.ExitStalled
+		if nd.child != nil {
+			stalled = nd.child.cmd.ProcessState.ExitCode() == cluster.ExitStalled
+		}
+		again := stalled && nd.done == done && !nd.harmed
+		nd.mu.Unlock()
+		if again && !nd.c.ending.Load() {
+			nd.c.log.Warn("a master ended because this machine's disk stalled; it is started again", "n", nd.i)
+			if err := nd.start(); err != nil {
+				nd.c.tb.Errorf("%s does not come back: %v", nd.name, err)
+			}
+		}
+	})
+	return nil
+}
+
+func (nd *node) launch() error {
 	cfg := nd.c.config(nd)
 	if nd.c.processes {
 		_, port, err := net.SplitHostPort(nd.address)
@@ -204,7 +234,11 @@ func (c *Cluster) Resume(i int) { c.node(i).child.signal(resumeSignal) }
 // Stall makes every write of a master's log block until Heal; in process only.
 func (c *Cluster) Stall(i int) {
 	leaks.stall()
-	c.node(i).stall.close()
+	nd := c.node(i)
+	nd.mu.Lock()
+	nd.harmed = true
+	nd.mu.Unlock()
+	nd.stall.close()
 }
 
 // Wait waits until a master has ended by itself and returns the exit code that it asked for and Run's error.

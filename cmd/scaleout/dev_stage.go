@@ -15,6 +15,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"scaleout/cluster"
 	"scaleout/httpapi/client"
 )
 
@@ -111,9 +112,20 @@ func (s *stage) watch(c *child) {
 	defer s.mu.Unlock()
 	c.err = err
 	close(c.done)
-	if s.up && !c.expected && !s.stopping {
-		s.say("%s (pid %d) has ended: %s. 'scaleout dev restart %s --data %s' starts it again", c.name, c.cmd.Process.Pid, s.fate(c), c.name, s.dir)
+	if !s.up || c.expected || s.stopping {
+		return
 	}
+	if s.isMaster(c.name) && c.cmd.ProcessState.ExitCode() == cluster.ExitStalled {
+		// What systemd does, too: it ended itself because this machine's disk is slow, and another start may help.
+		s.say("%s (pid %d) gave up on a disk that stalls; it is started again", c.name, c.cmd.Process.Pid)
+		go func() {
+			if _, err := s.restart(context.Background(), c.name); err != nil {
+				s.say("%s could not be started again: %v", c.name, err)
+			}
+		}()
+		return
+	}
+	s.say("%s (pid %d) has ended: %s. 'scaleout dev restart %s --data %s' starts it again", c.name, c.cmd.Process.Pid, s.fate(c), c.name, s.dir)
 }
 
 // fate says how a child ended, with its last words.
