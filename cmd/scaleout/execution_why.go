@@ -100,7 +100,7 @@ func (f *inquiry) sentences() []string {
 	id := cell(e["execution_id"])
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	say("Execution %s of %s, created by %s at %s, is %s.", id, packagePath(e), e.Text("caller_name"), cell(e["created_time"]), statusName(status))
+	say("Execution %s of %s, created by %s at %s, %s.", id, packagePath(e), e.Text("caller_name"), cell(e["created_time"]), fate(status))
 	pending := 0
 	for _, t := range f.attempts {
 		if t.Text("status") == "pending" {
@@ -198,4 +198,17 @@ func orNone(s string) string {
 		return "none"
 	}
 	return s
+}
+
+// fate is a status as the end of a sentence.
+func fate(status int64) string {
+	switch status {
+	case 4, 6, 7, 9:
+		return "has " + statusName(status)
+	case 3:
+		return "was canceled"
+	case 1:
+		return "was created and not started"
+	}
+	return "is " + statusName(status)
 }

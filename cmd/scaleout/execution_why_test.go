@@ -55,7 +55,7 @@ func TestWhySaysItInSentences(t *testing.T) {
 			inquiry{execution: execution("6"), attempts: []client.Row{attempt("lost", `,"message":"silent since then"`)}},
 			[]string{"was lost on m1", "silent since then.", "check what the package did"},
 		},
-		"canceled":  {inquiry{execution: execution("3")}, []string{"is canceled.", "bert stopped it."}},
+		"canceled":  {inquiry{execution: execution("3")}, []string{"was canceled.", "bert stopped it."}},
 		"forgotten": {inquiry{execution: execution("4")}, []string{"not kept any more"}},
 	} {
 		got := strings.Join(x.f.sentences(), "\n")
