@@ -207,8 +207,6 @@ func fate(status int64) string {
 		return "has " + statusName(status)
 	case 3:
 		return "was canceled"
-	case 1:
-		return "was created and not started"
 	}
 	return "is " + statusName(status)
 }
