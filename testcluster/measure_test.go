@@ -40,15 +40,17 @@ func (w *writer) run(ctx context.Context, c *testcluster.Cluster) {
 	}
 }
 
-// next waits for the first write acknowledged that began after the moment, and returns how long after it that was.
-func (w *writer) next(c *testcluster.Cluster, after time.Time) (gap time.Duration) {
+// next waits for the first write that the dead leader cannot have acknowledged, and returns how long after the moment
+// began it was. No election is over within 50 ms, and no answer is longer under way.
+func (w *writer) next(c *testcluster.Cluster, began, died time.Time) (gap time.Duration) {
+	after := died.Add(50 * time.Millisecond)
 	c.Eventually("a write after a failure", 30*time.Second, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for i := len(w.acks) - 1; i >= 0 && w.acks[i].After(after); i-- {
-			gap = w.acks[i].Sub(after)
+			gap = w.acks[i].Sub(began)
 		}
-		return gap > 0 && len(w.acks) > 0 && time.Since(after) > gap+50*time.Millisecond
+		return gap > 0
 	})
 	return gap
 }
@@ -106,7 +108,7 @@ func TestFailoverFigures(t *testing.T) {
 				})
 				began := time.Now()
 				c.Kill(i)
-				gaps = append(gaps, w.next(c, began))
+				gaps = append(gaps, w.next(c, began, time.Now()))
 				c.Restart(i)
 			}
 			stop()
