@@ -4,6 +4,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -43,6 +44,7 @@ func TestMain(m *testing.M) {
 // master is a master as a worker sees it, over real TLS: state is the truth, and what state gives to the worker is
 // delivered until the worker holds or reports it.
 type master struct {
+	giveUp int64 // milliseconds, of the grants that are made next; 0: a minute
 	t      testing.TB
 	server *httptest.Server
 	certs  string // the worker's credentials
@@ -440,9 +442,12 @@ func (m *master) deploy(parts map[string]string) string {
 func (m *master) run(id int64, pkg, digest string, params ...wire.Parameter) *mtask {
 	k := &mtask{grant: wire.Grant{
 		TaskID: id, Attempt: 1, ExecutionID: id, Folder: "F", Project: "P", Package: pkg, ProjectBlob: digest,
-		Parameters: params, Options: []wire.Parameter{}, GiveUpAfterMs: 60_000,
+		Parameters: params, Options: []wire.Parameter{},
 	}}
-	m.change(func() { m.tasks = append(m.tasks, k) })
+	m.change(func() {
+		k.grant.GiveUpAfterMs = cmp.Or(m.giveUp, 60_000)
+		m.tasks = append(m.tasks, k)
+	})
 	return k
 }
 

@@ -325,17 +325,16 @@ func TestMessagesThatNobodyTakes(t *testing.T) {
 func TestRenewedOrEnded(t *testing.T) {
 	t.Parallel()
 	m := newMaster(t)
+	m.change(func() { m.giveUp = 7_000 })
 	cfg := m.config(t.TempDir())
 	cfg.LeaseInterval, cfg.TaskHeartbeat = 7*time.Second, 300*time.Millisecond
 	m.worker(cfg)
 	k := m.script(1, "sleep 3; exit 0") // killed after 2 s, were it not renewed
-	k.grant.GiveUpAfterMs = 7_000
 	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
 		t.Errorf("%+v", e)
 	}
 	text, file := counted(t, "sleep 60")
 	k = m.script(2, text)
-	k.grant.GiveUpAfterMs = 7_000
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
 	m.change(func() { m.down = true })
 	folder := filepath.Join(cfg.DataDirectory, "Tasks", "2-1")
