@@ -115,15 +115,7 @@ func (a *app) executionStart() *cobra.Command {
 		Use: "start ID", Short: "Start a created execution", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution start 17 --retry 2 --wait",
 		ValidArgsFunction: a.complete(executionIDs),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := executionID(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			if err := (&order{}).start(cmd.Context(), c, id, retry); err != nil {
 				return friendly(err)
 			}
@@ -134,7 +126,7 @@ func (a *app) executionStart() *cobra.Command {
 				return nil
 			}
 			return a.await(cmd, c, id, timeout)
-		},
+		}),
 	}
 	cmd.Flags().IntVar(&retry, "retry", 0, "how often a failed or lost attempt is followed by another, 0 to 100")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for its end and exit with its result")
@@ -149,15 +141,7 @@ func (a *app) executionStop() *cobra.Command {
 		Use: "stop ID", Short: "Stop an execution", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution stop 17 --wait",
 		ValidArgsFunction: a.complete(executionIDs),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := executionID(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			stop := map[string]any{"operation_id": id}
 			if !wait {
 				return a.call(cmd, "stop_operation", stop)
@@ -165,13 +149,13 @@ func (a *app) executionStop() *cobra.Command {
 			if _, err := c.Call(cmd.Context(), "stop_operation", stop); err != nil {
 				return friendly(err)
 			}
-			err = a.await(cmd, c, id, timeout)
+			err := a.await(cmd, c, id, timeout)
 			var e *statusError
 			if errors.As(err, &e) && e.code == exitCanceled {
 				return nil // canceled is what was asked for
 			}
 			return err
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it has ended")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "with --wait: stop waiting after this time")
@@ -184,17 +168,9 @@ func (a *app) executionWait() *cobra.Command {
 		Use: "wait ID", Short: "Wait for an execution's end and exit with its result", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution wait 17 --timeout 30m",
 		ValidArgsFunction: a.complete(executionIDs),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := executionID(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			return a.await(cmd, c, id, timeout)
-		},
+		}),
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "stop waiting after this time; the execution goes on")
 	return cmd
@@ -205,15 +181,7 @@ func (a *app) executionShow() *cobra.Command {
 		Use: "show ID", Short: "Show an execution, its parameters and its attempts", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution show 17",
 		ValidArgsFunction: a.complete(executionIDs),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := executionID(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			row, err := execution(cmd.Context(), c, id)
 			if err != nil {
 				return friendly(err)
@@ -254,7 +222,7 @@ func (a *app) executionShow() *cobra.Command {
 				return a.rows(cmd, []string{"attempt", "status", "machine", "granted", "ended", "exit_code", "reason", "message"}, attempts)
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -301,4 +269,19 @@ func rounded(d time.Duration) time.Duration {
 		return d.Round(10 * time.Millisecond)
 	}
 	return d.Round(time.Second)
+}
+
+// onExecution is the shape of every verb that takes an execution's id first.
+func (a *app) onExecution(do func(cmd *cobra.Command, c *client.Client, id int64) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		id, err := executionID(args[0])
+		if err != nil {
+			return err
+		}
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		return do(cmd, c, id)
+	}
 }

@@ -16,15 +16,7 @@ func (a *app) executionLogs() *cobra.Command {
 		Use: "logs ID", Short: "Print an execution's messages in order", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution logs 17 --follow\n  scaleout execution logs 17 --plain | grep rows",
 		ValidArgsFunction: a.complete(executionIDs),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := executionID(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			if _, err := execution(cmd.Context(), c, id); err != nil {
 				return friendly(err)
 			}
@@ -40,11 +32,11 @@ func (a *app) executionLogs() *cobra.Command {
 				return printMessage(cmd, m)
 			}
 			if !follow {
-				_, err = r.read(cmd.Context(), show)
+				_, err := r.read(cmd.Context(), show)
 				return friendly(err)
 			}
 			return friendly(r.follow(cmd.Context(), show))
-		},
+		}),
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the execution has ended")
 	cmd.Flags().BoolVar(&plain, "plain", false, "the texts alone, without time and kind")

@@ -16,15 +16,7 @@ func (a *app) executionWhy() *cobra.Command {
 		Use: "why ID", Short: "Say why an execution waits, or why it ended as it did", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution why 17",
 		ValidArgsFunction: a.complete(executionIDs),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := executionID(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			f, err := inquire(cmd.Context(), c, id)
 			if err != nil {
 				return friendly(err)
@@ -38,7 +30,7 @@ func (a *app) executionWhy() *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), s)
 			}
 			return nil
-		},
+		}),
 	}
 }
 
