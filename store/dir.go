@@ -236,7 +236,8 @@ func (d *Dir) Free() (uint64, error) { return freeBytes(d.path) }
 
 // Freeze makes every later write (log, snapshots, blobs, documents) fail with ErrFrozen
 // without touching the disk; reads go on. A write that is running is not waited for: it may or may
-// not reach the disk, and reports ErrFrozen. To everyone outside, the process crashed now. For tests.
+// not reach the disk, and reports ErrFrozen. Cut the node's connections first: then, to everyone outside, the process
+// crashed now. For tests.
 func (d *Dir) Freeze() { d.gate.freeze() }
 
 // Close ends all writing, closes the log, then lets go of the directory. Raft

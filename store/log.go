@@ -25,11 +25,14 @@ type Log struct {
 	// write is held around each change of entries, on disk and then in memory, so
 	// that the memory never has an entry that the disk has deleted meanwhile.
 	write sync.Mutex
+	end   end
 
 	recent sync.RWMutex // guards cache and sizes
 	cache  cache
 	sizes  ledger
 	bytes  atomic.Uint64
+
+	failing atomic.Pointer[error]
 }
 
 var _ LogStore = (*Log)(nil)
@@ -79,6 +82,15 @@ func (l *Log) endAfter(index uint64) (end uint64, whole bool) {
 	return end, end-index == uint64(len(rest))
 }
 
+// Failing is why the last write failed; nil when it did not. After a write of entries that failed,
+// only one of entries that succeeds says that all is well: a term is small and fits where they do not.
+func (l *Log) Failing() error {
+	if err := l.failing.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // FirstIndex is the index of the oldest entry; 0 without entries.
 func (l *Log) FirstIndex() (uint64, error) { return l.inner.FirstIndex() }
 
@@ -108,10 +120,15 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 		defer l.write.Unlock()
 		// Whatever comes of this write, the disk decides what stands at these indexes.
 		l.forgetRecent(entries)
-		if err := l.inner.StoreLogs(entries); err != nil {
+		if err := l.end.mayStore(entries); err != nil {
+			return err
+		}
+		err := l.inner.StoreLogs(entries)
+		if l.end.stored(err); err != nil {
 			return err
 		}
 		l.noteStored(entries)
+		l.failing.Store(nil)
 		return nil
 	})
 }
@@ -134,7 +151,7 @@ func (l *Log) DeleteRange(low, high uint64) error {
 	case low <= first:
 		return l.deleteOldest(first, min(high, last))
 	case high >= last:
-		return l.deleteNewest(low, last)
+		return l.end.cut(low, l.deleteNewest(low, last))
 	}
 	return l.deleteStep(low, high)
 }
@@ -240,6 +257,9 @@ func (l *Log) do(write func() error) error {
 	err := write()
 	if gerr := l.gate.check(); gerr != nil {
 		return fmt.Errorf("raft log: %w", gerr)
+	}
+	if err != nil {
+		l.failing.Store(&err)
 	}
 	return err
 }
