@@ -104,6 +104,7 @@ const (
 	EventMemberRemoved     = "member_removed"
 	EventLevelRaised       = "level_raised"
 	EventSlowCommit        = "slow_commit"
+	EventDiskFull          = "disk_full"
 	EventStateRestored     = "state_restored"
 )
 
@@ -132,7 +133,8 @@ var eventTypes = []EventType{
 	{EventMemberMoved, "", "a member has another address", ofCluster},
 	{EventMemberRemoved, "", "a master is not a member any more", ofCluster},
 	{EventLevelRaised, "level", "the cluster's feature level rose", ofCluster},
-	{EventSlowCommit, "ms", "an entry waited long for other masters", ofCluster},
+	{EventSlowCommit, "ms", "an entry waited long for the leader's disk or for other masters", ofCluster},
+	{EventDiskFull, "bytes_free", "the disk of a master is full or refuses writes; it will not lead", ofCluster},
 	{EventStateRestored, "", "the state was restored from a backup", ofCluster},
 }
 

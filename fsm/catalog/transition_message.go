@@ -20,10 +20,8 @@ func appendMessages(s *State, caller command.Caller, c *command.AppendMessages) 
 	}
 	had := len(refs)
 	results := items(s, caller, c.Parts, func(r *Reader, e *edit, p command.MessagePart) command.ItemResult {
-		if slices.ContainsFunc(refs, func(ref segmentRef) bool { return ref.part == int64(p.Part) }) {
-			return refuse(CodeInvalidArgument, "part %d of the segment is taken", p.Part)
-		}
-		run, result := takePart(r, e, number, p)
+		occupied := slices.ContainsFunc(refs, func(ref segmentRef) bool { return ref.part == int64(p.Part) })
+		run, result := takePart(r, e, number, p, occupied)
 		if run >= 0 {
 			refs = append(refs, segmentRef{int64(p.Part), p.TaskID, run})
 		}
@@ -46,8 +44,9 @@ func appendMessages(s *State, caller command.Caller, c *command.AppendMessages) 
 }
 
 // takePart adds a run for the messages of a part that the state does not have yet. The run is -1 if it has them all.
-// They are taken from the worker that held the attempt, however the attempt ended and however long ago.
-func takePart(r *Reader, e *edit, segment int64, p command.MessagePart) (run int64, _ command.ItemResult) {
+// They are taken from the worker that held the attempt, however the attempt ended and however long ago. With occupied the
+// part's place in the segment is not free: what is sent twice, word for word, comes in the same segment both times.
+func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied bool) (run int64, _ command.ItemResult) {
 	x, live := find[Execution](r, tableLive, byID, key(p.TaskID))
 	if !live {
 		h, ok := find[record](r, tableHistory, byID, key(p.TaskID))
@@ -71,6 +70,9 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart) (run int
 	taken := int64(p.Count) - skip
 	if taken <= 0 {
 		return -1, command.ItemResult{Value: a.NextSeq}
+	}
+	if occupied {
+		return -1, refuse(CodeInvalidArgument, "part %d of the segment is taken", p.Part)
 	}
 	x = new(*x)
 	x.Attempts = slices.Clone(x.Attempts)

@@ -42,6 +42,13 @@ func TestMessages(t *testing.T) {
 	w.refused(CodeFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 2, 0, 1, 0)}})
 	w.refused(CodeInvalidArgument, &command.AppendMessages{Segment: "x"})
 	w.refused(CodeInvalidArgument, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 1, -1, 1, 0)}})
+	// The same again, word for word and so in the same segment: a worker's next process does not know what was answered.
+	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1)); r[0].Value != 6 || r[1].Value != 6 || r[0].Code+r[1].Code != "" {
+		t.Errorf("%+v", r)
+	}
+	if r := send(segmentA, part(id, 1, 5, 1, 1)); r[0].Code != CodeInvalidArgument {
+		t.Errorf("other messages in a place that is taken: %+v", r)
+	}
 	// Everything again, in a new segment, with two more: only the two are taken.
 	if r := send(segmentB, part(id, 1, 0, 3, 0), part(id, 1, 0, 7, 1)); r[0].Value != 6 || r[1].Value != 8 {
 		t.Errorf("%+v", r)
