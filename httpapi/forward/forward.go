@@ -35,6 +35,11 @@ type Place struct {
 	Contact time.Time
 }
 
+// elsewhere reports whether a call that failed at before has another place to go to.
+func (p Place) elsewhere(before Place) bool {
+	return p.Here != before.Here || (p.Known && (p.Leader.ID != before.Leader.ID || p.Leader.Term > before.Leader.Term))
+}
+
 // Fate is what an error means for a call.
 type Fate int
 
@@ -131,6 +136,9 @@ type Call struct {
 // answer, w may get 102 Processing from another goroutine.
 func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) error {
 	hold := f.cfg.Hold - rand.N(f.cfg.Hold/5+1)
+	if call.Arrived {
+		hold = min(hold, establishing)
+	}
 	pause := 20 * time.Millisecond
 	var failing time.Time // since when the call has been failing
 	stopping := f.cfg.Stopping
@@ -149,22 +157,29 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 		fate := NotApplied
 		switch {
 		case place.Here:
+			var body *once
+			if call.Stream && r.Body != nil {
+				body = &once{ReadCloser: r.Body}
+				r.Body = body
+			}
 			if err = call.Local(w, r); err == nil {
 				return nil
 			}
-			fate = f.cfg.Fate(err)
-		case call.Arrived:
+			if fate = f.cfg.Fate(err); body.touched() {
+				return lost(err) // only the caller has the body from its beginning
+			}
+		case call.Arrived && !(place.Known && place.Leader.ID == f.cfg.Self):
 			return ErrNotLeader
 		case place.Known && place.Leader.ID != f.cfg.Self:
 			if fate, err = f.pass(w, r, call, place, changed); err == nil {
 				return nil
 			}
 		default:
+			// Nobody leads, or this node is about to: whoever waits for an answer shall know at once that somebody is there.
 			err = ErrNoLeader
-			// Nobody leads: whoever waits for an answer shall know at once that somebody is there.
 			w.WriteHeader(http.StatusProcessing)
 		}
-		if fate == Final || call.Arrived || (fate == Unknown && !call.Again) {
+		if fate == Final || (call.Arrived && place.Here) || (fate == Unknown && !call.Again) {
 			return err
 		}
 		if fate == Unknown {
@@ -183,15 +198,19 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 			}
 			return lost(f.exhausted(err))
 		}
+		if !errors.Is(err, ErrNoLeader) {
+			// The change that ended the attempt is past. Another place is worth an attempt at once, as each is seen once; the
+			// same one only after a pause.
+			changed = f.cfg.Changed()
+			if f.cfg.Where().elsewhere(place) {
+				continue
+			}
+		}
 		t := time.NewTimer(min(left, pause/2+rand.N(pause)))
 		pause = min(2*pause, 500*time.Millisecond)
-		wake := changed
-		if !errors.Is(err, ErrNoLeader) {
-			wake = nil // the change that ended the attempt is past; a pause keeps a quarrel of leaders from becoming a loop
-		}
 		select {
 		case <-t.C:
-		case <-wake:
+		case <-changed:
 		case <-stopping:
 			// Leadership is being handed over: the successor is known in a moment, and a call that was here before the
 			// stop shall still reach it.
@@ -215,6 +234,10 @@ func (f *Forwarder) exhausted(err error) error {
 	}
 	return err
 }
+
+// establishing is how long a call that another master passed on waits for this one, which has been elected, to be ready.
+// That takes a few round trips; the master that sent it looks further meanwhile.
+const establishing = 2 * time.Second
 
 // stopGrace is how long a call goes on looking for a leader after this node began to stop.
 const stopGrace = time.Second

@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -171,6 +171,66 @@ func TestArrivedNeverGoesOn(t *testing.T) {
 	}
 }
 
+// A call that was passed on to a master just elected waits there until it is ready: sent back, it would only come again.
+func TestArrivedWaitsForOneBeingEstablished(t *testing.T) {
+	elected := Place{Known: true, Leader: wire.Leader{ID: "self", Term: 2}}
+	ready := elected
+	ready.Here = true
+	for _, x := range []struct {
+		name string
+		then Place
+		want error
+	}{
+		{"ready", ready, nil},
+		{"another is elected", leads("other", "http://nowhere", 3), ErrNotLeader},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				r.set(elected)
+				c := call()
+				c.Arrived = true
+				c.Local = func(http.ResponseWriter, *http.Request) error { return nil }
+				began, done := time.Now(), make(chan error)
+				go func() { done <- r.f.Serve(recorder(), request(t, ""), c) }()
+				synctest.Wait()
+				r.set(x.then)
+				if err := <-done; !errors.Is(err, x.want) || time.Since(began) > 0 {
+					t.Fatal(err, time.Since(began))
+				}
+			})
+		})
+	}
+}
+
+// A call whose leader changed while it failed goes to the next one without a pause; one that has nowhere else to go pauses.
+func TestAnotherPlaceIsTriedAtOnce(t *testing.T) {
+	place := func(term uint64) Place {
+		return Place{Known: true, Here: true, Leader: wire.Leader{ID: "self", Term: term}}
+	}
+	for _, moves := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.Fate = func(error) Fate { return NotApplied } })
+			r.set(place(1))
+			c := call()
+			calls := 0
+			c.Local = func(http.ResponseWriter, *http.Request) error {
+				if calls++; calls > 1 {
+					return nil
+				}
+				if moves {
+					r.set(place(2))
+				}
+				return errors.New("not any more")
+			}
+			began := time.Now()
+			if err := r.f.Serve(recorder(), request(t, ""), c); err != nil || (time.Since(began) == 0) != moves {
+				t.Fatal(err, moves, time.Since(began))
+			}
+		})
+	}
+}
+
 func TestWhatIsTriedAgain(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -311,45 +371,6 @@ func (q quietRecorder) WriteHeader(code int) {
 }
 
 func recorder() quietRecorder { return quietRecorder{httptest.NewRecorder()} }
-
-// spy tells of a first read.
-type spy struct {
-	io.Reader
-	reads atomic.Int64
-}
-
-func (s *spy) Read(p []byte) (int, error) { s.reads.Add(1); return s.Reader.Read(p) }
-func (s *spy) Close() error               { return nil }
-
-func TestStreamsAreNotRepeatedOnceRead(t *testing.T) {
-	r := newRig(t, nil)
-	good, _ := leader(t, ok)
-	big := bytes.Repeat([]byte("x"), 1<<20)
-	broken, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
-		io.CopyN(io.Discard, req.Body, 100)
-		panic(http.ErrAbortHandler)
-	})
-	r.set(leads("broken", broken, 1))
-	c := call()
-	c.Stream, c.Again = true, true
-	req := request(t, "")
-	body := &spy{Reader: bytes.NewReader(big)}
-	req.Body, req.ContentLength = body, int64(len(big))
-	if err := r.f.Serve(recorder(), req, c); !errors.Is(err, ErrUnknownOutcome) {
-		t.Fatal(err)
-	}
-	// Nothing was read: a refused connection is no obstacle.
-	l, _ := net.Listen("tcp", "127.0.0.1:0")
-	l.Close()
-	r.set(leads("gone", "http://"+l.Addr().String(), 1))
-	time.AfterFunc(50*time.Millisecond, func() { r.set(leads("good", good, 1)) })
-	req.Body = &spy{Reader: strings.NewReader("whole")}
-	req.ContentLength = 5
-	w := recorder()
-	if err := r.f.Serve(w, req, c); err != nil || w.Body.String() != "POST whole hop=me" {
-		t.Fatal(err, w.Body.String())
-	}
-}
 
 func TestStopping(t *testing.T) {
 	// A held call of a master that stops still gets its successor's answer, or is told to go elsewhere.

@@ -197,7 +197,7 @@ func (f *Forwarder) request(ctx context.Context, r *http.Request, call *Call, pl
 	var s *stream
 	switch {
 	case call.Stream && r.Body != nil && r.Body != http.NoBody:
-		s = &stream{ReadCloser: r.Body, life: life}
+		s = &stream{once: once{ReadCloser: r.Body}, life: life}
 		req.Body, req.ContentLength = s, r.ContentLength
 	case len(call.Body) > 0:
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(call.Body)), int64(len(call.Body))
@@ -250,25 +250,36 @@ func Strip(h http.Header) http.Header {
 	return h
 }
 
-// stream is a body that passes through. Close does not close the caller's body: the server does that, and the caller's
-// next request must not be lost with it.
-type stream struct {
+// once is a streamed body, which nobody can read from its beginning again once something of it was read. Close does not
+// close the caller's body: the server does that, and the caller's next request must not be lost with it.
+type once struct {
 	io.ReadCloser
-	life *life
 	read atomic.Bool
 }
 
+func (o *once) Read(p []byte) (int, error) {
+	o.read.Store(true)
+	return o.ReadCloser.Read(p)
+}
+
+func (o *once) Close() error { return nil }
+
+func (o *once) touched() bool { return o != nil && o.read.Load() }
+
+// stream is such a body on its way to the leader.
+type stream struct {
+	once
+	life *life
+}
+
 func (s *stream) Read(p []byte) (int, error) {
-	s.read.Store(true)
 	s.life.pause() // now it is the caller who is waited for
-	n, err := s.ReadCloser.Read(p)
+	n, err := s.once.Read(p)
 	s.life.sign()
 	return n, err
 }
 
-func (s *stream) Close() error { return nil }
-
-func (s *stream) touched() bool { return s != nil && s.read.Load() }
+func (s *stream) touched() bool { return s != nil && s.once.touched() }
 
 // life ends a call whose other side shows none.
 type life struct {
