@@ -78,12 +78,17 @@ func (f *former) step(ctx context.Context) (pause time.Duration) {
 		f.follow(ctx, l.Promise)
 		return short
 	}
+	asked := n.cfg.Gossip.Asked() // before Members: what the call brings is in them then
 	members := n.cfg.Gossip.Members()
 	if via := withState(members, n.id); len(via) > 0 {
 		f.join(ctx, via)
 		return max(short, time.Second)
 	}
 	set, sentence := n.foundingSet(members)
+	if len(set) == 1 && !asked {
+		// A further master whose settings still say that it begins alone must not make a second cluster.
+		sentence = "asking the masters of RetryJoin whether there is a cluster"
+	}
 	if sentence != "" {
 		if n.boot.say("%s", sentence) {
 			level := slog.LevelInfo

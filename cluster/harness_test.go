@@ -46,6 +46,7 @@ type world struct {
 	mu      sync.Mutex
 	hosts   []*host
 	blocked map[[2]int]bool
+	refused map[[2]int]bool
 	conns   map[[2]int]map[net.Conn]bool
 }
 
@@ -88,7 +89,7 @@ func newLoneWorld(t *testing.T) *world {
 	must(t, err)
 	timing, err := TimingProfile("fast")
 	must(t, err)
-	w := &world{t: t, ca: ca, key: key, timing: timing, logs: &logBuffer{}, blocked: map[[2]int]bool{}, conns: map[[2]int]map[net.Conn]bool{}}
+	w := &world{t: t, ca: ca, key: key, timing: timing, logs: &logBuffer{}, blocked: map[[2]int]bool{}, refused: map[[2]int]bool{}, conns: map[[2]int]map[net.Conn]bool{}}
 	t.Cleanup(func() {
 		for _, h := range w.hosts {
 			h.stop()
@@ -286,8 +287,8 @@ func (h *host) stop() error {
 
 // kill is what a crash looks like from outside: nothing more is written or sent.
 func (h *host) kill() {
-	h.dir.Freeze()
 	h.transport.CutRaft()
+	h.dir.Freeze()
 	h.transport.ClosePeerConnections()
 	_ = h.stop()
 }

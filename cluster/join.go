@@ -100,7 +100,7 @@ func (n *Node) freeAddress(ctx context.Context, servers []raft.Server, j joinReq
 		if at, ok := n.wire.Contact(s.ID); ok && time.Since(at) < 4*n.cfg.Timing.Heartbeat {
 			return fmt.Errorf("%w: %s is the address of %s, which answers", ErrRefused, j.Address, n.nameOf(string(s.ID)))
 		}
-		if err := n.Remove(ctx, string(s.ID), false); err != nil {
+		if err := n.remove(ctx, string(s.ID), false, true); err != nil {
 			return fmt.Errorf("replace the member at %s, whose data is gone: %w", j.Address, err)
 		}
 	}

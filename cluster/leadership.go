@@ -33,6 +33,9 @@ func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 	if n.raft.State() != raft.Leader {
 		return fmt.Errorf("%w any more", ErrNotLeader)
 	}
+	if trouble := n.diskTrouble(); trouble != "" && n.betterDisk(ctx) != "" {
+		return fmt.Errorf("another master shall lead: %s", trouble)
+	}
 	since := time.Now()
 	r := &reign{Term: Term{Number: term, Generation: s.Generation, Since: since}, term: term, scope: s, ended: ctx.Done()}
 	r.prover = newProver(n.cfg.Timing.doubt())

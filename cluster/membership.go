@@ -18,6 +18,11 @@ const changeTimeout = 10 * time.Second
 // when something would be lost; force overrides both, but never removes the last voter. Only the leader can; it hands
 // leadership over first when it is to remove itself, and then fails with ErrNotLeader: ask again.
 func (n *Node) Remove(ctx context.Context, id string, force bool) error {
+	return n.remove(ctx, id, force, false)
+}
+
+// remove is Remove. With gone the master's data is lost already, so that only what nobody else has keeps it.
+func (n *Node) remove(ctx context.Context, id string, force, gone bool) error {
 	if _, err := n.leading(); err != nil {
 		return err
 	}
@@ -32,7 +37,7 @@ func (n *Node) Remove(ctx context.Context, id string, force bool) error {
 		}
 	}
 	if !force && n.cfg.RemoveCheck != nil {
-		if err := n.cfg.RemoveCheck(ctx, id); err != nil {
+		if err := n.cfg.RemoveCheck(ctx, id, gone); err != nil {
 			return fmt.Errorf("%w: without %s: %w", ErrRefused, n.nameOf(id), err)
 		}
 	}
@@ -146,14 +151,24 @@ func (n *Node) change(ctx context.Context, f func() raft.IndexFuture) error {
 
 // promoteDuty makes voters of those that have caught up.
 func (n *Node) promoteDuty(ctx context.Context) error {
+	patience := 20 * n.cfg.Timing.Election
+	complain := map[raft.ServerID]time.Time{} // when to say why one is no voter yet
 	for {
 		_, servers := n.configuration()
 		for _, s := range servers {
 			if s.Suffrage != raft.Nonvoter {
 				continue
 			}
-			if err := n.promote(ctx, s); err != nil && ctx.Err() == nil {
-				n.log.Debug("a new master is not promoted yet", "peer", n.nameOf(string(s.ID)), "err", err)
+			err := n.promote(ctx, s)
+			switch at, waits := complain[s.ID]; {
+			case err == nil:
+				delete(complain, s.ID)
+			case ctx.Err() != nil:
+			case !waits:
+				complain[s.ID] = time.Now().Add(patience)
+			case time.Now().After(at):
+				complain[s.ID] = time.Now().Add(max(patience, time.Minute))
+				n.log.Warn("a new master is no voter yet", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "err", err)
 			}
 		}
 		if !pauseFor(ctx, max(n.cfg.Timing.Election, 200*time.Millisecond)) {

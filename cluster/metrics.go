@@ -10,10 +10,10 @@ import (
 
 // metrics of a node; with a nil registerer they count and nobody sees them.
 type metrics struct {
-	proposals     *prometheus.HistogramVec // by kind and outcome
-	commands      prometheus.Histogram     // per entry
-	bytes         prometheus.Histogram     // per entry
-	slowFollowers prometheus.Gauge
+	proposals   *prometheus.HistogramVec // by kind and outcome
+	commands    prometheus.Histogram     // per entry
+	bytes       prometheus.Histogram     // per entry
+	uncommitted prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
@@ -28,8 +28,8 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 		bytes: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "scaleout_raft_entry_bytes", Help: "Size of log entries.", Buckets: prometheus.ExponentialBuckets(64, 4, 8),
 		}),
-		slowFollowers: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "scaleout_raft_uncommitted_seconds", Help: "How long an entry has waited for other masters, when unusually long; else 0.",
+		uncommitted: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "scaleout_raft_uncommitted_seconds", Help: "How long an entry has been waiting to be committed, when unusually long; else 0.",
 		}),
 	}
 	if reg == nil {
@@ -51,7 +51,7 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.proposals, m.commands, m.bytes, m.slowFollowers,
+		m.proposals, m.commands, m.bytes, m.uncommitted,
 		gauge("scaleout_raft_term", "Raft's term.", func() float64 { return float64(n.raft.CurrentTerm()) }),
 		gauge("scaleout_raft_is_leader", "1 on the master that leads and is ready.", func() float64 {
 			_, ready := n.IsLeader()

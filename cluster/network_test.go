@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"syscall"
 )
 
 // dial is the host's network: it knows to whom a connection leads and can be cut.
 func (h *host) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	link := [2]int{h.i, h.w.hostAt(addr)}
 	h.w.mu.Lock()
-	blocked := h.w.blocked[link]
+	blocked, refused := h.w.blocked[link], h.w.refused[link]
 	h.w.mu.Unlock()
+	if refused {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	}
 	if blocked {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -57,6 +62,19 @@ func (w *world) cut(i, j int) {
 	}
 }
 
+// refuse lets every connection between two masters break and the first one's new ones be refused.
+func (w *world) refuse(i, j int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused[[2]int{i, j}] = true
+	for _, link := range [][2]int{{i, j}, {j, i}} {
+		for c := range w.conns[link] {
+			c.Close()
+		}
+		delete(w.conns, link)
+	}
+}
+
 // isolate separates a master from all others.
 func (w *world) isolate(h *host) {
 	for _, o := range w.hosts {
@@ -70,4 +88,5 @@ func (w *world) heal() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.blocked)
+	clear(w.refused)
 }

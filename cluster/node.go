@@ -49,14 +49,16 @@ type Config struct {
 
 	// PromoteCheck returns nil when a non-voter may become a voter, as far as others than the log are concerned.
 	PromoteCheck func(ctx context.Context, id string) error
-	// RemoveCheck returns an error that says what would be lost without the node.
-	RemoveCheck func(ctx context.Context, id string) error
+	// RemoveCheck returns an error that says what would be lost without the node. With gone its own data is lost already.
+	RemoveCheck func(ctx context.Context, id string, gone bool) error
+	// RemoveDead is how long a member may be silent before the leader removes it; 0: for ever.
+	RemoveDead time.Duration
 	// KeyRing is handed to and taken from other masters; nil: none.
 	KeyRing KeyRing
 
-	// SlowCommit is told, at most every 30 s, how long an entry has waited for other masters while this one's disk
-	// answers. It must not block. Nil: nobody.
-	SlowCommit func(waited time.Duration)
+	// SlowCommit is told, at most every 30 s, how long an entry has been waiting to be committed, and what for. It must not
+	// block. Nil: nobody.
+	SlowCommit func(waited time.Duration, why string)
 
 	// Exit ends the process, with ExitStalled or ExitStateMachine. Nil: Run returns an error instead.
 	Exit func(code int)
@@ -103,8 +105,10 @@ type Node struct {
 	wire    *transport.Raft
 	notify  chan<- bool // to the runner of generations; set before started is closed
 	caught  chan struct{}
+	ended   chan struct{} // closed when Raft has been told to end
 	fatal   chan error
 	removed atomic.Bool
+	gone    atomic.Pointer[bereaved]
 
 	membership sync.Mutex // one change at a time
 	handing    sync.Mutex // one transfer at a time
@@ -124,6 +128,7 @@ func New(cfg Config) (*Node, error) {
 		clocks:  newClocks(cfg.Now, cfg.Logger),
 		started: make(chan struct{}),
 		caught:  make(chan struct{}),
+		ended:   make(chan struct{}),
 		fatal:   make(chan error, 1),
 
 		levelEvery: levelEvery,

@@ -191,19 +191,20 @@ func answer(w http.ResponseWriter, v any) {
 
 // status is what this node says about itself.
 func (n *Node) status() Status {
+	gone := n.leaderGone() // first: once it is so, the log grows no more
 	s := Status{
 		ID: n.id, Name: n.cfg.Name, Address: n.cfg.AdvertiseAddress, Version: n.cfg.Version, Level: n.cfg.Level,
 		BootstrapExpect: n.cfg.BootstrapExpect, HasState: n.hasLog(),
 		Stopping: n.stopping.Load() || n.cfg.Gossip.Self().Stopping,
 		State:    string(n.State()), Term: n.raft.CurrentTerm(),
 		LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(), AppliedIndex: n.raft.AppliedIndex(),
-		LogBytes: n.cfg.Dir.Log().Bytes(), Clock: n.cfg.Now().UnixNano(),
+		LogBytes: n.cfg.Dir.Log().Bytes(), Clock: n.cfg.Now().UnixNano(), FreeBytes: -1, Disk: n.diskTrouble(),
 	}
 	if _, id := n.raft.LeaderWithID(); id != "" {
-		s.Leader = string(id)
+		s.Leader, s.LeaderGone = string(id), gone
 	}
 	if free, err := n.cfg.Dir.Free(); err == nil {
-		s.FreeBytes = free
+		s.FreeBytes = int64(free)
 	}
 	return s
 }

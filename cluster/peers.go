@@ -107,12 +107,15 @@ type Status struct {
 	State           string `json:"state"`
 	Term            uint64 `json:"term"`
 	Leader          string `json:"leader"` // node id
-	LastIndex       uint64 `json:"last_index"`
-	CommitIndex     uint64 `json:"commit_index"`
-	AppliedIndex    uint64 `json:"applied_index"`
-	LogBytes        uint64 `json:"log_bytes"`
-	FreeBytes       uint64 `json:"free_bytes"`
-	Clock           int64  `json:"clock"` // nanoseconds since 1970
+	// LeaderGone: the leader's process has ended, as this node found out; see succession.
+	LeaderGone   bool   `json:"leader_gone,omitempty"`
+	LastIndex    uint64 `json:"last_index"`
+	CommitIndex  uint64 `json:"commit_index"`
+	AppliedIndex uint64 `json:"applied_index"`
+	LogBytes     uint64 `json:"log_bytes"`
+	FreeBytes    int64  `json:"free_bytes"`     // -1: unknown
+	Disk         string `json:"disk,omitempty"` // why its disk is none to lead with
+	Clock        int64  `json:"clock"`          // nanoseconds since 1970
 }
 
 func (c *peerClient) status(ctx context.Context, id string) (Status, error) {

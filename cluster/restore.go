@@ -169,7 +169,7 @@ func (n *Node) renew(ctx context.Context, old *reign) {
 	}
 	limit, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
-	for limit.Err() == nil {
+	for limit.Err() == nil && n.raft.State() != raft.Shutdown {
 		changed := n.LeaderChanged()
 		if r := n.reign.Load(); r != old && r != nil && r.ready.Load() {
 			return

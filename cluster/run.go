@@ -65,7 +65,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wire = n.cfg.Transport.Raft()
 	had := !n.cfg.Dir.New()
 	var err error
-	n.raft, err = raft.NewRaft(n.raftConfig(notify), n.machine, n.cfg.Dir.Log(), n.cfg.Dir.Log(), n.cfg.Dir.Snapshots(), n.wire)
+	n.raft, err = raft.NewRaft(n.raftConfig(notify), n.machine, n.cfg.Dir.Log(), terms{n.cfg.Dir.Log(), n}, n.cfg.Dir.Snapshots(), n.wire)
 	if err != nil {
 		return fmt.Errorf("cluster: open the log: %w", err)
 	}
@@ -90,7 +90,7 @@ func (n *Node) Run(ctx context.Context) error {
 		defer close(reigning)
 		_ = n.runner().Run(life, notify)
 	}()
-	for _, loop := range []func(context.Context){n.watchLeader, n.watchDisk, n.form, n.catchUp, n.watchLog} {
+	for _, loop := range []func(context.Context){n.watchLeader, n.succession, n.watchDisk, n.form, n.catchUp, n.watchLog} {
 		background.Go(func() { loop(life) })
 	}
 
@@ -120,7 +120,9 @@ func (n *Node) stopWith(err error) {
 // shutdown ends Raft. A stalled disk or a failed state machine can hold it up for ever, so the wait is bounded.
 func (n *Node) shutdown() error {
 	done := make(chan error, 1)
-	go func() { done <- n.raft.Shutdown().Error() }()
+	future := n.raft.Shutdown()
+	close(n.ended)
+	go func() { done <- future.Error() }()
 	select {
 	case err := <-done:
 		// Watchers of futures end with Raft, but for those of futures that it never answers.
@@ -157,9 +159,11 @@ func (n *Node) announce(change func(*gossip.Meta)) {
 func (n *Node) runner() leader.Runner {
 	own := []leader.Duty{
 		{Name: "clock", Run: n.clockDuty},
+		{Name: "disk", Run: n.diskDuty},
 		{Name: "idle", Run: n.idleDuty},
 		{Name: "promote", Run: n.promoteDuty},
 		{Name: "level", Run: n.levelDuty},
+		{Name: "dead", Run: n.deadDuty},
 	}
 	return leader.Runner{
 		Establish: n.establish,

@@ -42,6 +42,7 @@ type candidate struct {
 	server raft.Server
 	name   string
 	older  bool // it knows less than we do, though enough for the cluster's level
+	full   bool // its disk is none to lead with
 	last   uint64
 }
 
@@ -102,12 +103,7 @@ func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error)
 		}
 		servers = []raft.Server{s}
 	}
-	var ids []string
-	for _, s := range servers {
-		if s.Suffrage == raft.Voter && string(s.ID) != n.id {
-			ids = append(ids, string(s.ID))
-		}
-	}
+	ids := otherVoters(servers, n.id)
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("%w: there is no other voter", ErrRefused)
 	}
@@ -128,22 +124,27 @@ func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error)
 			errs = append(errs, fmt.Errorf("%s has not answered Raft for a while", name))
 		default:
 			s, _ := findServer(servers, id)
-			list = append(list, candidate{server: s, name: name, older: a.Level < n.cfg.Level, last: a.LastIndex})
+			list = append(list, candidate{server: s, name: name, older: a.Level < n.cfg.Level, full: a.Disk != "", last: a.LastIndex})
 		}
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("%w: no master can take over: %w", ErrRefused, errors.Join(errs...))
 	}
 	slices.SortFunc(list, func(a, b candidate) int {
-		if a.older != b.older {
-			if a.older {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Or(cmp.Compare(b.last, a.last), cmp.Compare(a.server.ID, b.server.ID))
+		return cmp.Or(after(a.full, b.full), after(a.older, b.older), cmp.Compare(b.last, a.last), cmp.Compare(a.server.ID, b.server.ID))
 	})
 	return list, nil
+}
+
+// after puts what is so behind what is not.
+func after(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // handTo makes one attempt.

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -218,8 +220,21 @@ type Member struct {
 	LastContact time.Time     // leader only: when it last answered Raft in this reign
 	ClockOffset time.Duration // how far its clock is ahead of this node's
 	ClockKnown  bool
-	FreeBytes   uint64
+	FreeBytes   int64  // -1: unknown
+	Disk        string // why its disk is none to lead with
 	Err         string // why it did not answer
+}
+
+// why is what a person needs of a call that failed: id and path say nothing that the member's row does not.
+func why(err error) string {
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op):
+		return op.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer within half a second"
+	}
+	return err.Error()
 }
 
 // Members are all masters, by name. It asks each one, for half a second at most.
@@ -269,11 +284,11 @@ func (n *Node) Members(ctx context.Context) []Member {
 			}
 		}
 		if err != nil {
-			m.Err = err.Error()
+			m.Err, m.FreeBytes = why(err), -1
 		} else {
 			m.Alive, m.Stopping = true, s.Stopping
 			m.Version, m.Level, m.State = s.Version, s.Level, State(s.State)
-			m.LastIndex, m.Applied, m.FreeBytes = s.LastIndex, s.AppliedIndex, s.FreeBytes
+			m.LastIndex, m.Applied, m.FreeBytes, m.Disk = s.LastIndex, s.AppliedIndex, s.FreeBytes, s.Disk
 			m.Name = s.Name
 			if own.LastIndex > s.LastIndex {
 				m.Lag = own.LastIndex - s.LastIndex

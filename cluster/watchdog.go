@@ -6,13 +6,17 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/store"
 )
 
 // watchDisk ends a leader whose disk stalls. While Raft stores an entry it does nothing else: it cannot transfer,
 // verify or shut down, and its heartbeats, which need no disk, keep the others from electing. So this runs outside
 // Raft, shares no lock with it, and cuts its connections.
 //
-// It also tells when the followers are the ones that do not take entries; that is no reason to end.
+// It ends any master whose log has lost its end (see store.ErrTorn), which Raft does not notice.
+//
+// It also tells when an entry is long in being committed, through this disk or the other masters; that is no reason to end.
 func (n *Node) watchDisk(ctx context.Context) {
 	limit := n.cfg.Timing.stall()
 	tick := time.NewTicker(limit / 20)
@@ -23,6 +27,12 @@ func (n *Node) watchDisk(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+		if n.cfg.Dir.Log().Torn() {
+			n.log.Error("this master ends itself: the disk did not take the entries that replace the end of its log; started again, it goes on from what the disk holds",
+				"path", n.cfg.Dir.Path())
+			n.die(fmt.Errorf("%w: %w", ErrStalled, store.ErrTorn), ExitStalled)
+			return
 		}
 		writing := n.cfg.Dir.Log().Writing()
 		if n.raft.State() != raft.Leader {
@@ -36,18 +46,22 @@ func (n *Node) watchDisk(ctx context.Context) {
 		if r == nil {
 			continue
 		}
-		if waits := r.proposer.oldest(); waits >= limit && writing < limit/2 {
-			n.metrics.slowFollowers.Set(waits.Seconds())
-			if time.Since(complained) > 30*time.Second {
-				complained = time.Now()
-				n.log.Warn("an entry is not being committed although this master's disk answers: too few other masters take entries",
-					"for", waits.Round(time.Millisecond), "term", r.term)
-				if n.cfg.SlowCommit != nil {
-					n.cfg.SlowCommit(waits)
-				}
+		waits := r.proposer.oldest()
+		if waits < limit/2 {
+			n.metrics.uncommitted.Set(0)
+			continue
+		}
+		n.metrics.uncommitted.Set(waits.Seconds())
+		if time.Since(complained) > 30*time.Second {
+			complained = time.Now()
+			why := "too few other masters take entries"
+			if writing > waits/2 {
+				why = "this master's disk is slow"
 			}
-		} else {
-			n.metrics.slowFollowers.Set(0)
+			n.log.Warn("an entry is not being committed: "+why, "for", waits.Round(time.Millisecond), "term", r.term)
+			if n.cfg.SlowCommit != nil {
+				n.cfg.SlowCommit(waits, why)
+			}
 		}
 	}
 }

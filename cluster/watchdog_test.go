@@ -3,8 +3,10 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +104,35 @@ func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
 		t.Errorf("Run returned %v", err)
 	}
 	w.agree()
+}
+
+// A leader whose own disk is slow, though not so slow that it must go, says so.
+func TestASlowDiskOfTheLeaderIsTold(t *testing.T) {
+	w := newWorld(t)
+	var end atomic.Pointer[func()]
+	told := make(chan string, 1)
+	h := w.add(expect(1), func(c *Config) {
+		c.SlowCommit = func(waited time.Duration, why string) {
+			if f := end.Load(); f != nil {
+				(*f)() // from here, so that the watchdog does not bite
+			}
+			select {
+			case told <- fmt.Sprintf("%v: %s", waited >= w.timing.stall()/2, why):
+			default:
+			}
+		}
+	})
+	disk := stallable(h)
+	h.start()
+	l := w.leader()
+	f := disk.begin()
+	end.Store(&f)
+	t.Cleanup(f)
+	_, _, err := l.folder(within(t, 10*time.Second), "late")
+	must(t, err)
+	if text := <-told; text != "true: this master's disk is slow" {
+		t.Error(text)
+	}
 }
 
 func TestAStalledFollowerStays(t *testing.T) {

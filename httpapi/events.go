@@ -111,7 +111,8 @@ func (s *eventStream) begin() (follow bool, err error) {
 			return false, nil // nobody reads
 		}
 	}
-	return follow, s.write([]byte(": " + s.api.cfg.Member.Name() + "\n\n"))
+	// The place is told before the first event: who loses this master while nothing happens knows where to go on.
+	return follow, s.write([]byte("id: " + s.at.String() + "\n: " + s.api.cfg.Member.Name() + "\n\n"))
 }
 
 // awaitIndex waits, bounded, until this master's state has come to the index.

@@ -55,6 +55,9 @@ func TestEventsAreTheSameOnEveryMaster(t *testing.T) {
 	if g.Header.Get("Content-Type") != "text/event-stream" || !strings.Contains(g.body, "id: 1.0\nevent: level_raised\ndata: {") || strings.Contains(g.body, "folder") {
 		t.Errorf("a user without roles reads %q", g.body)
 	}
+	if g := do(t, w.as(&monitor), "GET", w.nodes[1].srv.URL+"/v1/events?follow=false", ""); !strings.HasPrefix(g.body, "id: "+a[3].ID+"\n: ") || strings.Contains(g.body, "data") {
+		t.Errorf("who begins with the next event is told the place of the last: %q", g.body)
+	}
 	for _, query := range []string{"after=x", "follow=perhaps"} {
 		if g := do(t, w.as(&root), "GET", w.nodes[0].srv.URL+"/v1/events?"+query, ""); g.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", query, g.StatusCode, g.body)

@@ -176,6 +176,14 @@ func TestClusterRoutes(t *testing.T) {
 	if err != nil || s.ClusterID != "c1" || s.Members == nil || s.Warnings == nil {
 		t.Fatal(s, err)
 	}
+	w.elect(-1)
+	if s, err := mon.ClusterStale(t.Context()); err != nil || s.ClusterID != "c1" {
+		t.Errorf("without a leader: %+v, %v", s, err)
+	}
+	w.elect(0)
+	if g := do(t, w.as(&monitor), "GET", w.nodes[0].srv.URL+"/v1/cluster?consistency=later", ""); g.StatusCode != 400 {
+		t.Error(g.StatusCode)
+	}
 	if err := admin.RemoveMember(t.Context(), "gone", false); client.Code(err) != "member_not_found" {
 		t.Error(err)
 	}

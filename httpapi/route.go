@@ -104,8 +104,9 @@ func (a *API) routes() []route {
 
 		{name: "events", method: "GET", path: "/v1/events", who: users, here: always, untimed: true,
 			handle: (*API).events, doc: "What happens, as server-sent events; ids are equal on every master.", query: eventQuery, media: "text/event-stream"},
-		{name: "cluster", method: "GET", path: "/v1/cluster", who: monitors, again: true,
-			handle: (*API).cluster, doc: "Members, roles, lag, health, failure tolerance.", response: wire.ClusterStatus{}},
+		{name: "cluster", method: "GET", path: "/v1/cluster", who: monitors, here: stale, again: true,
+			handle: (*API).cluster, doc: "Members, roles, lag, health, failure tolerance, as the leader sees them; with consistency=stale as the master asked does, also when nobody leads.", response: wire.ClusterStatus{},
+			query: []queryParameter{{queryConsistency, "linearizable (default) or stale", "string"}}},
 		{name: "transfer_leadership", method: "POST", path: "/v1/cluster/transfer-leadership", who: admins, limit: smallBody, stays: true,
 			handle: (*API).transfer, doc: "Hands leadership to another master.", request: wire.Transfer{}, response: wire.Leader{}},
 		{name: "remove_member", method: "DELETE", path: "/v1/cluster/members/{id}", who: admins, again: true,

@@ -8,10 +8,13 @@ import (
 	"path/filepath"
 )
 
+// Partial follows a file's name, before something random, for as long as it is being written.
+const Partial = ".partial-"
+
 // WriteFile makes a file of what save writes: mode 0600, verified, durable, and under its name only then. It replaces
 // what was there.
 func WriteFile(path string, save func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".partial-")
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+Partial)
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,8 @@ type Config struct {
 	Logger     *slog.Logger
 	// Keep is how long a blob that nothing names stays; 0 means 24 h.
 	Keep time.Duration
+	// Look is how often this node looks whether it has all that is named; 0 means 5 min.
+	Look time.Duration
 }
 
 // Keeper is one node's part in keeping blobs.
@@ -104,6 +106,9 @@ func New(cfg Config) *Keeper {
 	}
 	if cfg.Keep == 0 {
 		cfg.Keep = 24 * time.Hour
+	}
+	if cfg.Look == 0 {
+		cfg.Look = 5 * time.Minute
 	}
 	return &Keeper{
 		cfg: cfg, log: cfg.Logger.With("component", "blobs"),

@@ -23,7 +23,7 @@ func (k *Keeper) Run(ctx context.Context, caughtUp <-chan struct{}) error {
 	k.barrier = true
 	k.mu.Unlock()
 	const day = 24 * time.Hour
-	timer := time.NewTimer(day)
+	timer := time.NewTimer(k.cfg.Look)
 	defer timer.Stop()
 	var verified time.Time
 	for {
@@ -33,10 +33,11 @@ func (k *Keeper) Run(ctx context.Context, caughtUp <-chan struct{}) error {
 			verified = time.Now()
 			k.Collect()
 		}
-		// What a dead holder kept back is tried again soon; else once a day.
-		wait := day
+		// Whoever was cut off while a blob was pushed lacks it and hears of it by nothing else: Raft brings the name alone.
+		// What a dead holder kept back is tried again soon.
+		wait := k.cfg.Look
 		if k.Missing() > 0 {
-			wait = 10 * time.Second
+			wait = min(wait, 10*time.Second)
 		}
 		timer.Reset(wait)
 		select {
@@ -210,9 +211,9 @@ func (k *Keeper) gone(ctx context.Context, digest string) bool {
 	return true
 }
 
-// Without returns the named blobs that fewer than a majority of the voters that remain without the node would hold.
-// A master that does not answer counts as holding nothing.
-func (k *Keeper) Without(ctx context.Context, node string) ([]string, error) {
+// Without returns the named blobs that fewer than a majority of the voters that remain without the node would hold, and
+// those of them that none would. A master that does not answer counts as holding nothing.
+func (k *Keeper) Without(ctx context.Context, node string) (few, none []string) {
 	_, voters, _ := k.cfg.Membership.Configuration()
 	var all []string
 	for digest := range k.cfg.Names.Digests() {
@@ -248,11 +249,13 @@ func (k *Keeper) Without(ctx context.Context, node string) ([]string, error) {
 			}
 		}
 	}
-	var lost []string
 	for _, digest := range all {
 		if holders[digest] < remaining/2+1 {
-			lost = append(lost, digest)
+			few = append(few, digest)
+		}
+		if holders[digest] == 0 {
+			none = append(none, digest)
 		}
 	}
-	return lost, nil
+	return few, none
 }

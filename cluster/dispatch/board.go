@@ -42,6 +42,7 @@ type worker struct {
 	held     int       // attempts that state gives to it
 	promised int       // grants on their way into the log
 	poll     *poll
+	strays   map[command.AttemptRef]bool // named as running, not its own, and told of
 }
 
 func (b *board) worker(id string) *worker {

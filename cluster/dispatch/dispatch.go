@@ -34,7 +34,8 @@ type Config struct {
 	State      State
 	Node       Node
 	Unapplied  func(error) bool
-	Election   time.Duration // election time-out of the masters, for the check of a worker's lease
+	Stray      func(worker string, ref command.AttemptRef) // told once of a running attempt that is not its worker's; nil: nobody
+	Election   time.Duration                               // election time-out of the masters, for the check of a worker's lease
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }

@@ -116,6 +116,9 @@ func (x *exchange) begin(ctx context.Context) error {
 				"exchange %d of worker %s comes after exchange %d; sequence numbers must not fall", p.Sequence, p.Worker, w.sequence)}
 		}
 		w.row, w.contact, w.slots = row, p.Received, p.Slots
+		if w.instance != p.Instance {
+			w.strays = nil
+		}
 		w.instance, w.sequence, w.latest = p.Instance, p.Sequence, x
 		if w.poll != nil {
 			w.poll.end(endReplaced)
@@ -367,6 +370,11 @@ func (d *Dispatcher) granted(x *exchange, err error) {
 // answer reads the grants' content from the state.
 func (x *exchange) answer() (command.Answer, error) {
 	view := x.d.cfg.State.View()
+	for _, ref := range x.fenced {
+		if slices.Contains(x.poll.Running, ref) { // of one that ended the state tells
+			x.d.stray(x.board, x.poll.Worker, ref)
+		}
+	}
 	out := command.Answer{Stop: x.stop, Renewed: x.keeps, Settled: x.done, Fenced: x.fenced, Enabled: x.row.Enabled}
 	if row, ok := view.Worker(x.poll.Worker); ok {
 		out.Enabled = row.Enabled

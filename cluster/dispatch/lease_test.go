@@ -95,12 +95,19 @@ func TestAFencedReport(t *testing.T) {
 		h.exchange(h.poll(one))
 		time.Sleep(term(leaseOf))
 		h.sweep()
-		p := h.poll(one)
-		p.Slots, p.Running = 0, []command.AttemptRef{at(id, 1)}
-		if a := h.exchange(p); !slices.Contains(a.Fenced, at(id, 1)) || len(a.Renewed) > 0 {
-			t.Errorf("a lost attempt that still runs: %+v", a)
+		var strays []command.AttemptRef
+		h.d.cfg.Stray = func(_ string, ref command.AttemptRef) { strays = append(strays, ref) }
+		for range 3 {
+			p := h.poll(one)
+			p.Slots, p.Running = 0, []command.AttemptRef{at(id, 1)}
+			if a := h.exchange(p); !slices.Contains(a.Fenced, at(id, 1)) || len(a.Renewed) > 0 {
+				t.Errorf("a lost attempt that still runs: %+v", a)
+			}
 		}
-		p = h.poll(one)
+		if !slices.Equal(strays, []command.AttemptRef{at(id, 1)}) {
+			t.Errorf("told of %v, once each is right", strays)
+		}
+		p := h.poll(one)
 		p.Slots, p.Ended = 0, []command.Report{report(id, 1, command.Succeeded)}
 		if a := h.exchange(p); !slices.Contains(a.Fenced, at(id, 1)) || len(a.Settled) > 0 {
 			t.Errorf("its report: %+v", a)

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"scaleout/fsm/catalog"
@@ -80,11 +81,42 @@ func (d *Dispatcher) Register(ctx context.Context, cmd *command.RegisterWorker, 
 	}
 	w := d.board.worker(cmd.ID)
 	w.contact = received
+	for _, ref := range reg.Fenced {
+		if slices.Contains(cmd.Running, ref) {
+			d.tell(w, ref)
+		}
+	}
 	d.refresh(view, ids, []string{cmd.ID}, time.Now())
 	if row, ok := view.Worker(cmd.ID); ok {
 		reg.Enabled = row.Enabled
 	}
 	return reg, nil
+}
+
+// stray tells of an attempt that a worker runs and that is not its own any more. The state does not: nothing is written
+// for it.
+func (d *Dispatcher) stray(b *board, worker string, ref command.AttemptRef) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b == d.board && b != nil {
+		d.tell(b.worker(worker), ref)
+	}
+}
+
+// tell is stray with the lock held.
+func (d *Dispatcher) tell(w *worker, ref command.AttemptRef) {
+	if w.strays[ref] {
+		return // it says so in each exchange until the package has ended
+	}
+	if w.strays == nil {
+		w.strays = map[command.AttemptRef]bool{}
+	}
+	w.strays[ref] = true
+	d.log.Warn("fenced: a worker still runs an attempt that is not its own any more; it is told to end it",
+		"task", ref.TaskID, "attempt", ref.Attempt, "worker", w.id)
+	if d.cfg.Stray != nil {
+		d.cfg.Stray(w.id, ref)
+	}
 }
 
 // holdOn gives what the worker says it runs its full term before the state gives it to the new process: the worker counts

@@ -21,10 +21,20 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 type clocks struct {
 	mu       sync.Mutex
 	next     time.Time // zero: none
-	swept    []time.Time
-	extended []time.Time
 	fail     error
 	extend   time.Duration // what ExtendAll gives
+	happened chan string   // "swept" or "extended", as it happens
+}
+
+func newClocks() *clocks { return &clocks{happened: make(chan string)} }
+
+// await is the next thing that happens, within a bubble however long it takes, and when that was.
+func (c *clocks) await(t *testing.T, want string) time.Time {
+	t.Helper()
+	if got := <-c.happened; got != want {
+		t.Fatalf("%s at %v, want %s", got, time.Now(), want)
+	}
+	return time.Now()
 }
 
 func (c *clocks) NextDeadline() (time.Time, bool) {
@@ -33,10 +43,14 @@ func (c *clocks) NextDeadline() (time.Time, bool) {
 	return c.next, !c.next.IsZero()
 }
 
-func (c *clocks) Sweep(context.Context) error {
+func (c *clocks) Sweep(ctx context.Context) error {
+	select {
+	case c.happened <- "swept":
+	case <-ctx.Done():
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.swept = append(c.swept, time.Now())
 	if c.fail != nil {
 		return c.fail
 	}
@@ -47,23 +61,18 @@ func (c *clocks) Sweep(context.Context) error {
 }
 
 func (c *clocks) ExtendAll() {
+	c.happened <- "extended"
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.extended = append(c.extended, time.Now())
 	if !c.next.IsZero() {
 		c.next = time.Now().Add(c.extend)
 	}
 }
 
-func (c *clocks) seen() (swept, extended int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.swept), len(c.extended)
-}
-
 // expiring runs the expiry loop in a bubble. After fresh, leadership is proved no more.
-func expiring(t *testing.T, c *clocks, fresh time.Duration, f func(start time.Time)) {
+func expiring(t *testing.T, fresh time.Duration, f func(t *testing.T, c *clocks, start time.Time)) {
 	synctest.Test(t, func(t *testing.T) {
+		c := newClocks()
 		ctx, cancel := context.WithCancel(t.Context())
 		start := time.Now()
 		proved := func() time.Time {
@@ -77,7 +86,7 @@ func expiring(t *testing.T, c *clocks, fresh time.Duration, f func(start time.Ti
 			defer close(done)
 			_ = (&Expiry{Interval: time.Minute, Leases: c, Proved: proved, Logger: quiet}).Run(ctx)
 		}()
-		f(start)
+		f(t, c, start)
 		cancel()
 		<-done
 	})
@@ -90,79 +99,71 @@ func (c *clocks) due(d time.Duration) {
 }
 
 func TestExpiryAtTheDeadlineAndAtTheInterval(t *testing.T) {
-	c := &clocks{}
-	expiring(t, c, 0, func(start time.Time) {
+	expiring(t, 0, func(t *testing.T, c *clocks, start time.Time) {
 		c.due(5500 * time.Millisecond)
-		time.Sleep(6 * time.Second)
-		synctest.Wait()
-		if len(c.swept) != 1 || c.swept[0].Sub(start) != 5500*time.Millisecond || len(c.extended) != 0 {
-			t.Fatalf("swept at %v, extended at %v", c.swept, c.extended)
+		if at := c.await(t, "swept"); at.Sub(start) != 5500*time.Millisecond {
+			t.Errorf("swept after %v", at.Sub(start))
 		}
+		synctest.Wait() // it sleeps again
 		// One that is granted later and due sooner than anything known.
+		granted := time.Now()
 		c.due(2 * time.Second)
-		time.Sleep(3 * time.Second)
-		synctest.Wait()
-		if n, _ := c.seen(); n != 2 {
-			t.Errorf("swept %d times", n)
+		second := c.await(t, "swept")
+		if took := second.Sub(granted); took != 2*time.Second {
+			t.Errorf("swept after %v", took)
 		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if n, _ := c.seen(); n != 3 {
-			t.Errorf("swept %d times with the interval", n)
+		// Nothing is due any more: the interval alone. The loop looks once a second.
+		if took := c.await(t, "swept").Sub(second); took < time.Minute || took > time.Minute+late {
+			t.Errorf("swept after %v with an interval of a minute", took)
 		}
 	})
 }
 
 // A leader without a proof in the last second may have been cut off from the workers: nobody is declared lost.
 func TestExpiryWithoutAFreshProof(t *testing.T) {
-	c := &clocks{extend: time.Hour}
-	expiring(t, c, 3*time.Second, func(start time.Time) {
+	expiring(t, 3*time.Second, func(t *testing.T, c *clocks, start time.Time) {
+		c.extend = time.Hour
 		c.due(10 * time.Second)
-		time.Sleep(11 * time.Second)
-		synctest.Wait()
-		if swept, extended := c.seen(); swept != 0 || extended != 1 {
-			t.Errorf("swept %d times, extended %d times", swept, extended)
+		if at := c.await(t, "extended"); at.Sub(start) != 10*time.Second {
+			t.Errorf("extended after %v", at.Sub(start))
 		}
 	})
 }
 
 // A sweep that fails is tried again a second later, not at once and not never.
 func TestExpiryTriesAgain(t *testing.T) {
-	c := &clocks{fail: errors.New("no proof")}
-	expiring(t, c, 0, func(time.Time) {
+	expiring(t, 0, func(t *testing.T, c *clocks, start time.Time) {
+		c.fail = errors.New("no proof")
 		c.due(time.Second)
-		time.Sleep(4500 * time.Millisecond)
-		synctest.Wait()
-		if n, _ := c.seen(); n < 3 || n > 4 {
-			t.Errorf("tried %d times in 3.5 s", n)
+		last := c.await(t, "swept")
+		for range 3 {
+			at := c.await(t, "swept")
+			if pause := at.Sub(last); pause != late {
+				t.Errorf("tried again after %v", pause)
+			}
+			last = at
 		}
 	})
 }
 
 // A loop that woke late was not listening for renewals either: everybody gets the full term again.
 func TestExpiryThatWokeLate(t *testing.T) {
-	for _, k := range []struct {
-		away            time.Duration
-		swept, extended int
-	}{{late, 1, 0}, {late + time.Millisecond, 0, 1}, {time.Hour, 0, 1}} {
+	for away, want := range map[time.Duration]string{late: "swept", late + time.Millisecond: "extended", time.Hour: "extended"} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			var away atomic.Int64
-			now := func() time.Time { return time.Now().Add(time.Duration(away.Load())) }
-			c := &clocks{extend: 2 * time.Hour}
+			var ahead atomic.Int64
+			now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			c := newClocks()
+			c.extend = 2 * time.Hour
 			c.due(500 * time.Millisecond)
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
 				_ = (&Expiry{Interval: time.Minute, Leases: c, Proved: now, Logger: quiet, now: now}).Run(ctx)
 			}()
-			time.Sleep(100 * time.Millisecond)
-			away.Store(int64(k.away)) // while it sleeps
-			time.Sleep(500 * time.Millisecond)
 			synctest.Wait()
-			if swept, extended := c.seen(); swept != k.swept || extended != k.extended {
-				t.Errorf("%v late: swept %d times, extended %d times", k.away, swept, extended)
-			}
+			ahead.Store(int64(away)) // while it sleeps
+			c.await(t, want)
 			cancel()
 			<-done
 		})
@@ -201,6 +202,7 @@ func TestHeartbeatCarriesWhatWasNotWritten(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		p := &proposals{err: errors.New("no majority")}
 		var since []time.Time
+		var asked func()
 		h := &Heartbeat{
 			Interval: 30 * time.Second, Proposer: p, Logger: quiet,
 			Masters: func(context.Context) ([]command.MasterBeat, []string) {
@@ -208,20 +210,29 @@ func TestHeartbeatCarriesWhatWasNotWritten(t *testing.T) {
 			},
 			Contacts: func(at time.Time) []command.WorkerBeat {
 				p.mu.Lock()
-				defer p.mu.Unlock()
 				since = append(since, at)
+				tell := asked
+				p.mu.Unlock()
+				if tell != nil {
+					tell()
+				}
 				return make([]command.WorkerBeat, 2*beatBatch+1)
 			},
 		}
 		done := make(chan struct{})
 		go func() { defer close(done); _ = h.Run(ctx) }()
 		synctest.Wait()
+		rounds := make(chan struct{})
 		p.mu.Lock()
 		p.err, p.list = nil, nil
+		asked = func() { rounds <- struct{}{} }
 		p.mu.Unlock()
 		began := time.Now()
-		time.Sleep(31 * time.Second)
-		synctest.Wait()
+		<-rounds
+		if took := time.Since(began); took != 30*time.Second {
+			t.Errorf("the next round came after %v", took)
+		}
+		synctest.Wait() // it has proposed
 		p.mu.Lock()
 		if len(since) != 2 || !since[1].IsZero() {
 			t.Errorf("after a failure contacts are asked since %v: some are lost", since)
@@ -234,7 +245,7 @@ func TestHeartbeatCarriesWhatWasNotWritten(t *testing.T) {
 			t.Errorf("%d, %d masters, %d, %d workers", len(first.Masters), len(last.Masters), len(first.Workers), len(last.Workers))
 		}
 		p.mu.Unlock()
-		time.Sleep(30 * time.Second)
+		<-rounds
 		cancel()
 		<-done
 		if want := began.Add(30 * time.Second); !since[2].Equal(want) {

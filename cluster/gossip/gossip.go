@@ -48,6 +48,7 @@ type Gossip struct {
 	log     *slog.Logger
 	book    *book
 	started chan struct{}
+	asked   chan struct{}
 
 	mu   sync.Mutex
 	self Meta
@@ -98,7 +99,7 @@ func New(cfg Config) (*Gossip, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	g := &Gossip{cfg: cfg, log: cfg.Logger, self: cfg.Self, started: make(chan struct{}), updates: make(chan struct{}, 1)}
+	g := &Gossip{cfg: cfg, log: cfg.Logger, self: cfg.Self, started: make(chan struct{}), asked: make(chan struct{}), updates: make(chan struct{}, 1)}
 	g.book = newBook(cfg.Self.ID, cfg.Logger, cfg.OnEvent)
 	return g, nil
 }
@@ -207,9 +208,24 @@ func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, port int
 			}
 		}
 		select {
+		case <-g.asked:
+		default:
+			close(g.asked)
+		}
+		select {
 		case <-ctx.Done():
 		case <-time.After(g.cfg.RetryInterval):
 		}
+	}
+}
+
+// Asked reports whether every listed master has been called once since Run began, with or without success.
+func (g *Gossip) Asked() bool {
+	select {
+	case <-g.asked:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -32,7 +32,7 @@ type world struct {
 	files  map[string][]byte
 	cmds   []*command.AppendMessages
 	fail   error         // of the next proposals
-	slow   time.Duration // of each proposal
+	held   chan struct{} // proposals wait until it is closed; nil: they do not
 	stored int
 }
 
@@ -106,8 +106,8 @@ func (w *world) apply(env command.Envelope) (command.Result, uint64, error) {
 }
 
 func (w *world) Propose(_ context.Context, env command.Envelope) (command.Result, uint64, error) {
-	if w.slow > 0 {
-		time.Sleep(w.slow)
+	if w.held != nil {
+		<-w.held
 	}
 	if w.fail != nil {
 		return command.Result{}, 0, w.fail
@@ -191,7 +191,7 @@ func TestCallsSharePacks(t *testing.T) {
 		a, b := w.task(), w.task()
 		began := time.Now()
 		first := w.add(item(a, 1, "a1", "a2"))
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(packTime / 2) // the time between the two is what is tested: the second does not put the pack off
 		second := w.add(item(b, 1, "b1"), item(a, 3, "a3"))
 		got := append(<-first, <-second...)
 		if took := time.Since(began); took != packTime {
@@ -249,7 +249,7 @@ func TestAFullPackDoesNotWait(t *testing.T) {
 // again by all at once, and refused again for ever.
 func TestPacksStayBoundedBehindASlowCommit(t *testing.T) {
 	within(t, func(w *world) {
-		w.slow = 5 * time.Second
+		w.held = make(chan struct{})
 		a := w.task()
 		const calls, each = 60, 100
 		var answers []<-chan []Accepted
@@ -261,6 +261,7 @@ func TestPacksStayBoundedBehindASlowCommit(t *testing.T) {
 			answers = append(answers, w.add(items...))
 			synctest.Wait()
 		}
+		close(w.held)
 		for _, out := range answers {
 			if got := <-out; len(got) != each {
 				t.Fatalf("%d answers of %d", len(got), each)

@@ -145,6 +145,16 @@ func (r *registry) all(p proto) []*link {
 	return r.matching(func(l *link) bool { return l.proto == p })
 }
 
+// from counts the inbound links of p from a node.
+func (r *registry) from(p proto, node string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.matching(func(l *link) bool {
+		c := l.upper.Load()
+		return l.inbound && l.proto == p && c != nil && c.peer == node
+	}))
+}
+
 // refuse severs all links of p and lets no more be added.
 func (r *registry) refuse(p proto) {
 	r.mu.Lock()

@@ -28,6 +28,7 @@ type Raft struct {
 	terms
 
 	handlers tally // inbound connections that the library reads
+	ended    chan raft.ServerID
 	close    sync.Once
 }
 
@@ -40,7 +41,7 @@ var (
 )
 
 func newRaft(t *Transport) *Raft {
-	r := &Raft{t: t}
+	r := &Raft{t: t, ended: make(chan raft.ServerID, 16)}
 	r.net = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Logger:  HCLog(t.cfg.Logger).Named("raft-net"),
 		Stream:  stream{t},
@@ -55,8 +56,33 @@ func (r *Raft) adopt(c *conn) bool {
 	if !r.handlers.add() {
 		return false
 	}
-	c.released = r.handlers.done
+	c.released = func() {
+		r.handlers.done()
+		if r.Connected(raft.ServerID(c.peer)) {
+			return
+		}
+		select {
+		case r.ended <- raft.ServerID(c.peer):
+		default:
+		}
+	}
 	return true
+}
+
+// Ended tells whose last inbound connection has ended. What came over it has been worked off by then. It is a hint:
+// connections end for many reasons, and when nobody takes the hints, later ones are dropped.
+func (r *Raft) Ended() <-chan raft.ServerID { return r.ended }
+
+// Connected says whether a node has a connection to this one.
+func (r *Raft) Connected(id raft.ServerID) bool { return r.t.links.from(protoRaft, string(id)) > 0 }
+
+// Appoint asks a node to call an election at once, as a leader does that hands over: whoever is asked to vote does not
+// insist that there is a leader already.
+func (r *Raft) Appoint(id raft.ServerID, target raft.ServerAddress) error {
+	header := raft.RPCHeader{
+		ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(r.t.cfg.NodeID), Addr: r.EncodePeer("", r.LocalAddr()),
+	}
+	return r.TimeoutNow(id, target, &raft.TimeoutNowRequest{RPCHeader: header}, &raft.TimeoutNowResponse{})
 }
 
 // Consumer implements raft.Transport.

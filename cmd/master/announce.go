@@ -2,7 +2,9 @@ package master
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +17,9 @@ const announceEvery = 200 * time.Millisecond
 
 // mostNoted bounds the notices that wait for a log that does not move.
 const mostNoted = 64
+
+// mostDetail is how many bytes of detail the state takes.
+const mostDetail = 1024
 
 // notices are what happened to this master and is not in the state yet.
 type notices struct {
@@ -95,10 +100,38 @@ func (m *Master) announcement(view *catalog.Reader, noted []command.Notice) (*co
 	return c, len(c.Members) > 0 && !same || len(noted) > 0
 }
 
-// slowCommit is told by the node when an entry has waited long for other masters.
-func (m *Master) slowCommit(waited time.Duration) {
-	m.noted.add(command.Notice{Type: catalog.EventSlowCommit, Node: m.ID(), Number: waited.Milliseconds(),
-		Detail: "an entry waited for other masters to store it"})
+// slowCommit is told by the node when an entry is long in being committed.
+func (m *Master) slowCommit(waited time.Duration, why string) {
+	m.noted.add(command.Notice{Type: catalog.EventSlowCommit, Node: m.ID(), Number: waited.Milliseconds(), Detail: why})
+}
+
+// stray is told by the dispatcher, which has logged it, of a worker that runs what is not its own any more.
+func (m *Master) stray(worker string, ref command.AttemptRef) {
+	m.noted.add(command.Notice{Type: catalog.EventReportFenced, Node: m.ID(),
+		Detail: fmt.Sprintf("worker %s still ran attempt %d of task %d; it was told to end it", worker, ref.Attempt, ref.TaskID)})
+}
+
+// watchDisks is a duty: it notes each master whose disk is no longer fit to lead with, once until it is.
+func (m *Master) watchDisks(ctx context.Context) error {
+	tick := time.NewTicker(m.cfg.Heartbeat)
+	defer tick.Stop()
+	full := map[string]bool{}
+	for {
+		for _, x := range m.node.Members(ctx) {
+			if x.Disk != "" && !full[x.ID] {
+				m.noted.add(command.Notice{Type: catalog.EventDiskFull, Node: x.ID, Number: x.FreeBytes,
+					Detail: strings.ToValidUTF8(x.Disk[:min(len(x.Disk), mostDetail)], "")})
+			}
+			if x.Err == "" { // its silence says nothing about its disk
+				full[x.ID] = x.Disk != ""
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }
 
 // tell writes the log lines of events that have no line of their own where they happen. The leader alone writes them:
@@ -114,10 +147,15 @@ func (m *Master) tell(events []catalog.Event) {
 		e := &events[i]
 		switch e.Type {
 		case catalog.EventReportFenced:
+			if e.Execution == 0 {
+				continue // a stray
+			}
 			m.log.Warn("report fenced: the attempt is not that worker's any more", "event", e.ID.String(), "task", e.Execution,
 				"attempt", e.Attempt, "worker", e.Worker, "detail", e.Detail)
 		case catalog.EventMemberJoined, catalog.EventMemberPromoted, catalog.EventMemberMoved, catalog.EventMemberRemoved:
 			m.log.Info("membership changed", "event", e.ID.String(), "change", e.Type, "name", e.Name, "id", e.Node, "detail", e.Detail)
+		case catalog.EventDiskFull:
+			m.log.Warn("the disk of a master is full or refuses writes", "event", e.ID.String(), "name", e.Name, "id", e.Node, "detail", e.Detail)
 		case catalog.EventLeaderElected:
 			m.log.Info("leadership changed", "event", e.ID.String(), "leader", e.Name, "id", e.Node, "term", e.Number)
 		}

@@ -34,6 +34,7 @@ type Config struct {
 	Expiry          time.Duration // DealWithExpiredTasksIntervalInMs
 	Cleanup         time.Duration // CleanupCompletedJobsIntervalInMs
 	RetryDelay      time.Duration // RetryDelayInMs
+	RemoveDead      time.Duration // RemoveDeadMastersAfterInMs; 0: never
 	MaxProjectBytes int64
 	MetricsOpen     bool
 

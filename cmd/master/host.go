@@ -50,6 +50,7 @@ func (m *Master) host() host {
 		"DealWithExpiredTasksIntervalInMs": ms(m.cfg.Expiry),
 		"MasterHeartbeatIntervalInMs":      ms(m.cfg.Heartbeat),
 		"RetryDelayInMs":                   ms(m.cfg.RetryDelay),
+		"RemoveDeadMastersAfterInMs":       ms(m.cfg.RemoveDead),
 		"MaxProjectBytes":                  strconv.FormatInt(m.cfg.MaxProjectBytes, 10),
 		"InstanceName":                     m.cfg.InstanceName,
 		"TimingProfile":                    m.cfg.Timing,

@@ -170,13 +170,14 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		Drop:         func() { m.dispatch.Drop() },
 		PromoteCheck: m.mayPromote,
 		RemoveCheck:  m.mayRemove,
+		RemoveDead:   cfg.RemoveDead,
 		SlowCommit:   m.slowCommit,
 		KeyRing:      m.ring, Exit: cfg.Exit, Now: cfg.Now, Snapshots: cfg.Snapshots, Logger: m.log, Registerer: cfg.Registry,
 	}); err != nil {
 		return err
 	}
 	m.dispatch = dispatch.New(dispatch.Config{
-		State: m.fsm, Node: m.node, Unapplied: unapplied, Election: timing.Election, Logger: m.log, Registerer: cfg.Registry,
+		State: m.fsm, Node: m.node, Unapplied: unapplied, Stray: m.stray, Election: timing.Election, Logger: m.log, Registerer: cfg.Registry,
 	})
 	cfg.Registry.MustRegister(m.dispatch)
 	m.measure(cfg.Registry)
@@ -236,8 +237,8 @@ func (m *Master) Address() string { return m.advertise }
 // over and nobody is answered. It is for tests; Run returns soon after.
 func (m *Master) Crash() {
 	m.crashed.Do(func() {
+		m.transport.CutRaft() // first: what is not kept must not be told
 		m.dir.Freeze()
-		m.transport.CutRaft()
 		close(m.crash)
 	})
 }
@@ -361,17 +362,17 @@ func bounded(ctx context.Context, limit time.Duration, f func(context.Context)) 
 type door struct {
 	name     string
 	listener net.Listener
-	server   *http.Server
+	server   *httpapi.Server
 }
 
 // servers are the two doors: users and workers, and the other masters, who may also ask what only masters may.
 func (m *Master) servers() []door {
-	public := httpapi.Server(m.api.Handler(), m.log)
+	public := httpapi.NewServer(m.api.Handler(), m.log)
 	inner := http.NewServeMux()
 	inner.Handle("/peer/blobs/", m.keeper.Handler())
 	inner.HandleFunc("GET "+hostPath, m.serveHost)
 	inner.Handle("/peer/", m.node.PeerHandler())
 	inner.Handle("/", m.api.Handler())
-	peer := httpapi.Server(m.transport.PeerHandler(inner), m.log)
+	peer := httpapi.NewServer(m.transport.PeerHandler(inner), m.log)
 	return []door{{"https", m.transport.HTTP(), public}, {"peers", m.transport.Peer(), peer}}
 }

@@ -22,6 +22,7 @@ func (m *Master) duties() []leader.Duty {
 	return []leader.Duty{
 		run("dispatch", func(ctx context.Context) error { return m.dispatch.Run(ctx) }),
 		run("announce", m.announce),
+		run("disks", m.watchDisks),
 		run("messages", func(ctx context.Context) error { return m.packer.Run(ctx) }),
 		run("heartbeat", func(ctx context.Context) error {
 			return (&duty.Heartbeat{
@@ -106,13 +107,15 @@ func (m *Master) mayPromote(ctx context.Context, id string) error {
 }
 
 // mayRemove names the blobs that would be lost without a master.
-func (m *Master) mayRemove(ctx context.Context, id string) error {
-	lost, err := m.keeper.Without(ctx, id)
-	if err != nil {
-		return err
-	}
-	if len(lost) > 0 {
-		return fmt.Errorf("%d blobs would be held by fewer than a majority of the masters that remain, %s among them", len(lost), lost[0])
+func (m *Master) mayRemove(ctx context.Context, id string, gone bool) error {
+	few, none := m.keeper.Without(ctx, id)
+	switch {
+	case gone && len(none) > 0:
+		return fmt.Errorf("%d blobs would be held by no master that answers, %s among them; where its disk is lost for good, "+
+			"'scaleout cluster remove --force' gives them up", len(none), none[0])
+	case !gone && len(few) > 0:
+		return fmt.Errorf("%d blobs would be held by fewer than a majority of the masters that remain, %s among them; those "+
+			"that lack one look for it every few minutes", len(few), few[0])
 	}
 	return nil
 }
@@ -136,10 +139,15 @@ func (m *Master) ready(ctx context.Context) []wire.Check {
 	if waiting == "" {
 		waiting = "no master leads"
 	}
+	disk := ""
+	if err := m.node.DiskError(); err != nil {
+		disk = err.Error()
+	}
 	return []wire.Check{
 		check("running", !m.draining.Load(), "this master is stopping"),
 		check("leader", leader, waiting),
 		check("caught_up", caught, "the state has not reached what the cluster had committed when this master started"),
+		check("disk", disk == "", disk),
 		check("member", m.node.State() != cluster.StateRemoved, "this master was removed from the cluster"),
 	}
 }
@@ -191,15 +199,12 @@ func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {
 		h := hosts[x.ID]
 		m := wire.Member{
 			ID: x.ID, Name: x.Name, Address: "https://" + x.Address, Role: x.Role, Leader: x.Leader, Health: health(x),
-			LagEntries: x.Lag, LastContactMs: -1, Version: x.Version, Level: x.Level, DiskFreeBytes: -1, MissingBlobs: h.MissingBlobs,
+			LagEntries: x.Lag, LastContactMs: -1, Version: x.Version, Level: x.Level, DiskFreeBytes: x.FreeBytes, MissingBlobs: h.MissingBlobs,
 		}
 		if x.Self {
 			m.LastContactMs = 0
 		} else if !x.LastContact.IsZero() {
 			m.LastContactMs = time.Since(x.LastContact).Milliseconds()
-		}
-		if x.FreeBytes > 0 {
-			m.DiskFreeBytes = int64(x.FreeBytes)
 		}
 		if !h.NotAfter.IsZero() {
 			at := h.NotAfter
@@ -241,6 +246,8 @@ func health(x cluster.Member) string {
 		return "stopping"
 	case x.Role == outside:
 		return "not a member: " + string(x.State)
+	case x.Disk != "":
+		return "disk: " + x.Disk
 	case x.Lag > 10_000:
 		return fmt.Sprintf("%d entries behind", x.Lag)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ type backupMetrics struct {
 func newBackupMetrics(r prometheus.Registerer) backupMetrics {
 	b := backupMetrics{
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "scaleout_backup_last_success_timestamp_seconds", Help: "When this master wrote its last scheduled backup; 0 when it has not since its start.",
+			Name: "scaleout_backup_last_success_timestamp_seconds", Help: "When this master wrote the newest of its scheduled backups; 0 without one.",
 		}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "scaleout_backup_failures_total", Help: "Scheduled backups of this master that failed.",
@@ -53,10 +54,15 @@ func (m *Master) backups(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	m.dropPartial()
 	for {
 		var wait time.Duration
-		if list := m.ownBackups(); len(list) > 0 {
-			wait = m.cfg.SnapshotInterval - time.Since(list[len(list)-1].at)
+		for _, b := range slices.Backward(m.ownBackups()) {
+			if age := time.Since(b.at); age >= 0 { // one from a time when the clock was ahead must not put off the next
+				m.backedUp.last.Set(float64(b.at.Unix()))
+				wait = m.cfg.SnapshotInterval - age
+				break
+			}
 		}
 		timer := time.NewTimer(max(wait, 0))
 		select {
@@ -80,7 +86,6 @@ func (m *Master) backups(ctx context.Context) error {
 			}
 			continue
 		}
-		m.backedUp.last.SetToCurrentTime()
 		m.log.Info("scheduled backup written", "path", path)
 		m.prune()
 	}
@@ -93,24 +98,44 @@ type ownBackup struct {
 
 // ownBackups are this master's files in the folder, oldest first. The folder may be one for all masters.
 func (m *Master) ownBackups() (list []ownBackup) {
-	prefix := fileSafe(m.cfg.Name) + "-"
 	entries, err := os.ReadDir(m.cfg.SnapshotFolder) // by name, and so by time
 	if err != nil {
 		return nil // there is none yet
 	}
 	for _, e := range entries {
-		stamp, ok := strings.CutPrefix(e.Name(), prefix)
-		if !ok {
-			continue
-		}
-		if stamp, ok = strings.CutSuffix(stamp, backupSuffix); !ok {
-			continue
-		}
-		if at, err := time.Parse(backupTime, stamp); err == nil {
+		if at, ok := m.written(e.Name()); ok {
 			list = append(list, ownBackup{filepath.Join(m.cfg.SnapshotFolder, e.Name()), at})
 		}
 	}
 	return list
+}
+
+// written is when this master wrote a backup of that name; false when it is not one of its own.
+func (m *Master) written(name string) (at time.Time, own bool) {
+	stamp, own := strings.CutPrefix(name, fileSafe(m.cfg.Name)+"-")
+	stamp, file := strings.CutSuffix(stamp, backupSuffix)
+	at, err := time.Parse(backupTime, stamp)
+	return at, own && file && err == nil
+}
+
+// dropPartial removes what a master that was killed while it wrote a backup has left.
+func (m *Master) dropPartial() {
+	entries, err := os.ReadDir(m.cfg.SnapshotFolder)
+	if err != nil {
+		return // there is none yet
+	}
+	for _, e := range entries {
+		name, _, partial := strings.Cut(e.Name(), backup.Partial)
+		if !partial {
+			continue
+		}
+		if _, own := m.written(name); !own {
+			continue
+		}
+		if err := os.Remove(filepath.Join(m.cfg.SnapshotFolder, e.Name())); err != nil {
+			m.log.Warn("a backup that was not finished could not be removed", "path", e.Name(), "err", err)
+		}
+	}
 }
 
 func fileSafe(name string) string {

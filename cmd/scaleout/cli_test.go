@@ -171,3 +171,25 @@ func TestMasterLogFindsItsFile(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 }
+
+// Wrong settings end a service for good: a manager that started it again would only repeat the error. 2 would not do, for
+// a process that panics ends with it too, and must be started again.
+func TestServicesEndForGoodOnWrongSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "Settings.config")
+	if err := os.WriteFile(file, []byte(`{"NoSuchSetting": 1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, noun := range []string{"master", "worker"} {
+		code, _, stderr := execute(t, noun, "start", "--config", file)
+		if code != exitOperator || !strings.Contains(stderr, "NoSuchSetting") {
+			t.Errorf("%s start: code %d, %s", noun, code, stderr)
+		}
+		unit, err := os.ReadFile("unit/scaleout-" + noun + ".service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("\nRestartPreventExitStatus=%d\n", exitOperator); !strings.Contains(string(unit), want) {
+			t.Errorf("the unit of the %s has no line %q", noun, want)
+		}
+	}
+}

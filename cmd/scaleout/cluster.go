@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,26 +26,33 @@ func (a *app) clusterStatus() *cobra.Command {
 		Use: "status", Short: "Show who leads, how the masters are and what could fail", Args: cobra.NoArgs,
 		Example: "  scaleout cluster status\n  scaleout cluster status -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.status(cmd.Context())
+			s, led, err := a.status(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if a.output == "json" {
-				return printJSON(cmd, s)
+				return errors.Join(printJSON(cmd, s), led)
 			}
 			leader := "none"
-			voters := 0
+			voters, healthy := 0, 0
 			for _, m := range s.Members {
 				if m.Leader {
 					leader = m.Name
 				}
 				if m.Role == wire.RoleVoter {
 					voters++
+					if m.Health == "healthy" {
+						healthy++
+					}
 				}
+			}
+			may := tolerance(s.FailureTolerance, voters)
+			if led != nil {
+				may = fmt.Sprintf("none: %d of %d voters answer, %d are needed", healthy, voters, voters/2+1)
 			}
 			if err := a.object(cmd, []pair{
 				{"cluster", s.ClusterID}, {"leader", leader}, {"term", s.Term}, {"index", s.Index}, {"feature level", s.Level},
-				{"failure tolerance", tolerance(s.FailureTolerance, voters)},
+				{"failure tolerance", may},
 			}); err != nil {
 				return err
 			}
@@ -66,7 +76,7 @@ func (a *app) clusterStatus() *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "\nwarning: %s", w)
 			}
 			fmt.Fprintln(cmd.OutOrStdout())
-			return nil
+			return led
 		},
 	}
 }
@@ -89,21 +99,22 @@ func (a *app) clusterMembers() *cobra.Command {
 		Use: "members", Short: "List the masters", Args: cobra.NoArgs,
 		Example: "  scaleout cluster members",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.status(cmd.Context())
+			s, led, err := a.status(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if a.output == "json" {
-				return printJSON(cmd, s.Members)
+				return errors.Join(printJSON(cmd, s.Members), led)
 			}
 			a.members(cmd, s.Members)
-			return nil
+			return led
 		},
 	}
 }
 
 func (a *app) members(cmd *cobra.Command, members []wire.Member) {
 	body := make([][]any, len(members))
+	led := slices.ContainsFunc(members, func(m wire.Member) bool { return m.Leader })
 	for i, m := range members {
 		role := m.Role
 		if m.Leader {
@@ -113,17 +124,25 @@ func (a *app) members(cmd *cobra.Command, members []wire.Member) {
 		if m.LastContactMs >= 0 {
 			contact = rounded(time.Duration(m.LastContactMs) * time.Millisecond).String()
 		}
-		if m.Leader {
-			contact = ""
+		if m.Leader || !led {
+			contact = "" // a leader's knowledge of the others
 		}
 		expires := ""
 		if m.CertificateNotAfter != nil {
 			expires = m.CertificateNotAfter.UTC().Format(time.DateOnly)
 		}
 		health, _ := healthWord(m.Health)
-		body[i] = []any{m.Name, role, health, m.Address, m.LagEntries, contact, m.Version, expires, m.MissingBlobs, m.ID}
+		level := ""
+		if m.Level > 0 {
+			level = strconv.Itoa(m.Level)
+		}
+		free := ""
+		if m.DiskFreeBytes >= 0 {
+			free = fmt.Sprintf("%.1f GiB", float64(m.DiskFreeBytes)/(1<<30))
+		}
+		body[i] = []any{m.Name, role, health, m.Address, m.LagEntries, contact, m.Version, level, expires, free, m.MissingBlobs, m.ID}
 	}
-	a.table(cmd, []string{"name", "role", "health", "address", "lag", "last contact", "version", "certificate until", "missing blobs", "id"}, body)
+	a.table(cmd, []string{"name", "role", "health", "address", "lag", "last contact", "version", "level", "certificate until", "disk free", "missing blobs", "id"}, body)
 }
 
 // healthWord parts what fits into a table from the reason behind it.
@@ -132,13 +151,27 @@ func healthWord(health string) (word, detail string) {
 	return word, detail
 }
 
-func (a *app) status(ctx context.Context) (wire.ClusterStatus, error) {
+// statusTime bounds the wait for a leader: a little longer than the masters hold a call for want of one.
+const statusTime = 12 * time.Second
+
+// status is the cluster as its leader sees it. When nobody leads, it is what one master sees, and led says so: who does
+// not answer is what an operator needs to know then.
+func (a *app) status(ctx context.Context) (s wire.ClusterStatus, led, err error) {
 	c, err := a.client()
 	if err != nil {
-		return wire.ClusterStatus{}, err
+		return s, nil, err
 	}
-	s, err := c.Cluster(ctx)
-	return s, friendly(err)
+	limit, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
+	if s, err = c.Cluster(limit); err == nil || ctx.Err() != nil || !errors.Is(err, client.ErrNoLeader) && limit.Err() == nil {
+		return s, nil, friendly(err)
+	}
+	seen, stale := c.ClusterStale(ctx)
+	if stale != nil {
+		return s, nil, friendly(err)
+	}
+	return seen, &statusError{exitUnreachable, errors.New("no master leads: a majority of the voters must run and reach each other. " +
+		"Nothing is lost meanwhile; start those that do not answer")}, nil
 }
 
 func (a *app) clusterLeave() *cobra.Command {

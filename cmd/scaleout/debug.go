@@ -115,7 +115,12 @@ func (b *bundle) gather(ctx context.Context, c *client.Client) {
 	for i, m := range c.Masters() {
 		masters[fmt.Sprintf("master-at-%d", i+1)] = m
 	}
-	if s, ok := take(b, ctx, "cluster.json", c.Cluster); ok {
+	s, led := take(b, ctx, "cluster.json", c.Cluster)
+	known := led
+	if !led { // then what one of them sees is what there is
+		s, known = take(b, ctx, "cluster.json", c.ClusterStale)
+	}
+	if known {
 		clear(masters)
 		for _, m := range s.Members {
 			masters[fileName(m.Name)] = m.Address
@@ -139,7 +144,7 @@ func (b *bundle) gather(ctx context.Context, c *client.Client) {
 		{"executions", map[string]any{"status": 5}, "executions_pending"}, {"executions", map[string]any{"status": 8}, "executions_stopping"},
 	} {
 		take(b, ctx, "views/"+v.file+".json", func(ctx context.Context) ([]client.Row, error) {
-			page, err := c.View(ctx, v.view, client.Query{Equal: v.equal, PageSize: 1000})
+			page, err := c.View(ctx, v.view, client.Query{Equal: v.equal, PageSize: 1000, Stale: !led})
 			return page.Rows, err
 		})
 	}
@@ -159,7 +164,9 @@ func (b *bundle) gather(ctx context.Context, c *client.Client) {
 // master adds what one master tells, whoever leads.
 func (b *bundle) master(ctx context.Context, c *client.Client, name string) {
 	dir := "masters/" + name + "/"
-	take(b, ctx, dir+"ready.json", c.Ready)
+	if _, answers := take(b, ctx, dir+"ready.json", c.Ready); !answers {
+		return // the rest would only be waited for
+	}
 	take(b, ctx, dir+"leader.json", c.Leader)
 	take(b, ctx, dir+"metrics.txt", c.Metrics)
 	take(b, ctx, dir+"state-hash.json", func(ctx context.Context) (wire.StateHash, error) { return c.StateHash(ctx, 0) })

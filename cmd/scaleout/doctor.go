@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +20,7 @@ import (
 
 	"scaleout/cluster/pki"
 	"scaleout/cmd/scaleout/settings"
+	"scaleout/cmd/worker"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -280,11 +282,16 @@ func (a *app) worker(ctx context.Context, p *patient, w settings.Worker) {
 	p.say("", "worker_agents", false, "not readable: %v", friendly(err))
 }
 
+// agent finds this machine's worker by its id; before it has one, or where its data directory cannot be read, by name.
 func (p *patient) agent(rows []client.Row, w settings.Worker) {
-	name := p.creds.Identity().Name
+	own := w.AgentId
+	if own == "" {
+		own, _ = worker.AgentID(w.DataDirectory) // it may be for the worker's account alone
+	}
+	name := cmp.Or(w.DisplayName, p.creds.Identity().Name)
 	for _, r := range rows {
 		id := r.Text("WorkerAgentId")
-		if !strings.EqualFold(id, w.AgentId) && r.Text("DisplayName") != w.DisplayName && r.Text("DisplayName") != name {
+		if own != "" && !strings.EqualFold(id, own) || own == "" && !strings.EqualFold(r.Text("DisplayName"), name) {
 			continue
 		}
 		if !r.Bool("IsEnabled") {
@@ -299,7 +306,7 @@ func (p *patient) agent(rows []client.Row, w settings.Worker) {
 		p.say("", "worker_agents", true, "worker %s is enabled and online", id)
 		return
 	}
-	p.say("", "worker_agents", false, "no worker of this name has registered yet; start it and look into its log")
+	p.say("", "worker_agents", false, "no worker %s has registered yet; start it and look into its log", cmp.Or(own, name))
 }
 
 func (a *app) report(cmd *cobra.Command, findings []symptom) error {

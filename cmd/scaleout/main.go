@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cluster"
 	"scaleout/cmd/worker/guard"
 	"scaleout/httpapi/client"
 )
@@ -29,6 +30,8 @@ const (
 	exitCanceled    = 4
 	exitTimedOut    = 5
 	exitUnreachable = 6
+	// exitOperator: a service that would end in the same way again. Not 2, which is also how Go ends a process that panics.
+	exitOperator = cluster.ExitStateMachine
 )
 
 func main() {

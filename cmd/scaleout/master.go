@@ -38,13 +38,13 @@ func (a *app) masterStart() *cobra.Command {
 Each setting comes from its flag, else from the environment (SCALEOUT_MASTER_PORT_NUMBER), else from the file, else from
 its default. 'scaleout config check FILE' explains a file.
 
-Exit codes: 0 stopped, 1 error, 2 usage, 75 the disk stands still (start it again), 78 the log holds an entry that this
-version does not know (install a newer one).`,
+Exit codes: 0 stopped, 1 error, 2 usage, 75 the disk stands still (start it again), 78 starting it again does not help: the
+settings are wrong, or the log holds an entry that this version does not know (install a newer one).`,
 		Example: `  scaleout master start --config MasterSettings.config
   scaleout master start --config MasterSettings.config --port-number 9391 --timing-profile wan`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := set.Load(file, os.LookupEnv); err != nil {
-				return settingsError(err)
+				return &statusError{exitOperator, settingsError(err)}
 			}
 			name := masterName(m)
 			folder, err := serviceFolder(m.LogFolder, "Master")
@@ -101,6 +101,7 @@ func masterConfig(m settings.Master) master.Config {
 		InstanceName: m.InstanceName, Timing: m.TimingProfile,
 		Heartbeat: time.Duration(m.MasterHeartbeatIntervalInMs), Expiry: time.Duration(m.DealWithExpiredTasksIntervalInMs),
 		Cleanup: time.Duration(m.CleanupCompletedJobsIntervalInMs), RetryDelay: time.Duration(m.RetryDelayInMs),
+		RemoveDead:      time.Duration(m.RemoveDeadMastersAfterInMs),
 		MaxProjectBytes: int64(m.MaxProjectBytes), MetricsOpen: m.MetricsOpen, Version: version,
 		SnapshotFolder: m.SnapshotFolder, SnapshotInterval: time.Duration(m.SnapshotIntervalInMs),
 		SnapshotRetain: m.SnapshotRetain, SnapshotKeyFile: m.SnapshotKeyFile,

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -49,7 +51,7 @@ service is called scaleout-master or scaleout-worker.`,
 		verb, short, done string
 		act               func(service.Service) error
 	}{
-		{"uninstall", "Remove the service; its data stays", "removed", service.Service.Uninstall},
+		{"uninstall", "Stop the service and remove it; its data stays", "removed", uninstall},
 		{"start", "Start the service", "started", service.Service.Start},
 		{"stop", "Stop the service", "stopped", service.Service.Stop},
 	} {
@@ -73,6 +75,19 @@ service is called scaleout-master or scaleout-worker.`,
 		return nil
 	}))
 	return cmd
+}
+
+// uninstall stops the service first: what ran on without a unit nobody could stop by its name.
+func uninstall(s service.Service) error {
+	switch status, err := s.Status(); {
+	case errors.Is(err, service.ErrNotInstalled):
+		return err
+	case status == service.StatusRunning:
+		if err := s.Stop(); err != nil {
+			return err
+		}
+	}
+	return s.Uninstall()
 }
 
 func serviceVerb(use, short string, act func(*cobra.Command, service.Service) error) *cobra.Command {
@@ -99,7 +114,8 @@ func serviceInstall() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "install master|worker --config FILE", Short: "Install the service and have it start with the machine", Args: cobra.ExactArgs(1),
 		ValidArgs: []string{"master", "worker"},
-		Long: `Install a service that runs this program with a settings file, which is checked first. The service starts with the machine;
+		Long: `Install a service that runs this program with a settings file, which is checked first,
+also for whether the service's account can read it and what it names. The service starts with the machine;
 'scaleout service start' starts it now. With --print the systemd unit is printed and nothing is installed.`,
 		Example: `  scaleout service install master --config /etc/scaleout/MasterSettings.config
   scaleout service install worker --config C:\ScaleOut\WorkerSettings.config --user .\etl`,
@@ -118,6 +134,9 @@ func serviceInstall() *cobra.Command {
 			s, err := p.service()
 			if err != nil {
 				return err
+			}
+			if _, err := s.Status(); err == nil {
+				return fmt.Errorf("%s is installed already; 'scaleout service uninstall %s' removes it and keeps its data", s, p.kind)
 			}
 			if err := s.Install(); err != nil {
 				return serviceError(err)
@@ -176,6 +195,40 @@ func (p *plan) check() error {
 	data := m.DataDirectory + w.DataDirectory
 	if !filepath.IsAbs(data) {
 		return fmt.Errorf("%s: DataDirectory %q is relative: a service has another working directory", p.config, data)
+	}
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	return p.reaches()
+}
+
+// unseen is what the master's unit hides from it.
+var unseen = []string{"/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/"}
+
+// reaches has the service's account run the program and read the settings and the files that they name.
+func (p *plan) reaches() error {
+	for _, path := range []string{p.executable, p.config} {
+		for _, hidden := range unseen {
+			if p.kind == "master" && strings.HasPrefix(path, hidden) {
+				return fmt.Errorf("the service does not see %s: programs belong into /usr/local/bin, settings into /etc/scaleout", path)
+			}
+		}
+	}
+	if os.Geteuid() != 0 {
+		// Only root may be another account, and only root can install: that says so itself.
+		return nil
+	}
+	if out, err := exec.Command("id", "-u", p.user).CombinedOutput(); err != nil {
+		return fmt.Errorf("the service's account: %s; deploy/systemd/scaleout.sysusers.conf makes the account scaleout, --user names another",
+			strings.TrimSpace(string(out)))
+	}
+	cmd := exec.Command("runuser", "-u", p.user, "--", p.executable, "config", "check", "--kind", p.kind, p.config)
+	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	// A certificate or key that cannot be read is a warning to somebody else's eyes; here it is the end.
+	if err := cmd.Run(); err != nil || stderr.Len() > 0 {
+		return fmt.Errorf("the account %s cannot use %s with %s: %s", p.user, p.executable, p.config, strings.TrimSpace(stderr.String()))
 	}
 	return nil
 }

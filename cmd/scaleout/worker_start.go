@@ -42,7 +42,7 @@ its default. 'scaleout config check FILE' explains a file.`,
   scaleout worker start --config WorkerSettings.config --max-task-count 4 --master-endpoint https://m1:8391,https://m2:8391`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := set.Load(file, os.LookupEnv); err != nil {
-				return settingsError(err)
+				return &statusError{exitOperator, settingsError(err)}
 			}
 			if !cmd.Flags().Changed("leave-after") {
 				leaveAfter = -1

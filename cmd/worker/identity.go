@@ -15,23 +15,17 @@ import (
 
 const agentFile = "agent.json"
 
-// agentID is the worker's id: the configured one, else the one of the data directory, made at the first start.
-func agentID(cfg Config) (string, error) {
-	if cfg.AgentID != "" {
-		return cfg.AgentID, nil
-	}
-	path := filepath.Join(cfg.DataDirectory, agentFile)
-	var doc struct {
-		AgentID string `json:"agent_id"`
-	}
+// AgentID is the id that a worker's data directory holds; "" when none has been made there yet.
+func AgentID(dataDirectory string) (string, error) {
+	path := filepath.Join(dataDirectory, agentFile)
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		doc.AgentID = strings.ToUpper(uuid.NewString())
-		return doc.AgentID, writeJSON(path, doc)
+		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("worker: %w", err)
 	}
+	var doc agentDocument
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return "", fmt.Errorf("worker: %s: %w", path, err)
 	}
@@ -40,6 +34,23 @@ func agentID(cfg Config) (string, error) {
 		return "", fmt.Errorf("worker: %s: agent_id %q is not a GUID", path, doc.AgentID)
 	}
 	return strings.ToUpper(id.String()), nil
+}
+
+type agentDocument struct {
+	AgentID string `json:"agent_id"`
+}
+
+// agentID is the worker's id: the configured one, else the one of the data directory, made at the first start.
+func agentID(cfg Config) (string, error) {
+	if cfg.AgentID != "" {
+		return cfg.AgentID, nil
+	}
+	id, err := AgentID(cfg.DataDirectory)
+	if id != "" || err != nil {
+		return id, err
+	}
+	doc := agentDocument{strings.ToUpper(uuid.NewString())}
+	return doc.AgentID, writeJSON(filepath.Join(cfg.DataDirectory, agentFile), doc)
 }
 
 // userAccount is the account that packages run under.

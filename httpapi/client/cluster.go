@@ -35,6 +35,16 @@ func (c *Client) Cluster(ctx context.Context) (wire.ClusterStatus, error) {
 	return got, err
 }
 
+// ClusterStale asks one master (the first that answers) how it sees the cluster, whether or not somebody leads.
+func (c *Client) ClusterStale(ctx context.Context) (wire.ClusterStatus, error) {
+	var got wire.ClusterStatus
+	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/v1/cluster", query: url.Values{"consistency": {"stale"}}, again: true, once: true})
+	if err != nil {
+		return got, err
+	}
+	return got, decode(a, &got)
+}
+
 // Transfer hands leadership to the named master, or to the one that the leader chooses when to is "".
 func (c *Client) Transfer(ctx context.Context, to string) (wire.Leader, error) {
 	var got wire.Leader

@@ -48,12 +48,15 @@ func (c *Client) Events(ctx context.Context, from EventsFrom, f func(wire.Event)
 			method: http.MethodGet, path: "/v1/events", query: q, header: header, again: true, once: true,
 			stream: func(r io.Reader) error {
 				good = time.Now()
-				err := readEvents(r, func(e wire.Event) error {
+				at := func(id string) {
+					last, good = id, time.Now()
+					header.Set(wire.HeaderLastEventID, last)
+				}
+				err := readEvents(r, at, func(e wire.Event) error {
 					if err := f(e); err != nil {
 						return &sinkError{err}
 					}
-					last, good = e.ID, time.Now()
-					header.Set(wire.HeaderLastEventID, last)
+					at(e.ID)
 					return nil
 				})
 				if err == nil && from.Follow {
@@ -83,15 +86,26 @@ func (c *Client) Events(ctx context.Context, from EventsFrom, f func(wire.Event)
 	}
 }
 
-// readEvents reads a stream of server-sent events whose data is JSON.
-func readEvents(r io.Reader, f func(wire.Event) error) error {
+// readEvents reads a stream of server-sent events whose data is JSON. An id without data is a place to go on from.
+func readEvents(r io.Reader, at func(id string), f func(wire.Event) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxEventLine)
+	place := ""
 	for lines.Scan() {
-		data, ok := strings.CutPrefix(lines.Text(), "data: ")
-		if !ok {
-			continue // id and type are in the data too
+		line := lines.Text()
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			place = id
+			continue
 		}
+		if line == "" && place != "" {
+			at(place)
+			place = ""
+		}
+		data, ok := strings.CutPrefix(line, "data: ")
+		if !ok {
+			continue // the type is in the data too
+		}
+		place = "" // so is the id
 		var e wire.Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
 			return &sinkError{fmt.Errorf("client: an event that cannot be read: %w", err)}

@@ -3,6 +3,7 @@ package settings
 import (
 	"net"
 	"strings"
+	"time"
 )
 
 // Master is MasterSettings.config.
@@ -29,6 +30,7 @@ type Master struct {
 	KeyFile                          string   `key:"KeyFile" doc:"key.pem"`
 	TimingProfile                    string   `key:"TimingProfile" default:"lan" one:"lan,fast,wan" doc:"Raft timings: lan, fast or wan"`
 	RetryDelayInMs                   Millis   `key:"RetryDelayInMs" default:"5000" min:"0" doc:"a retry waits this long times the attempt"`
+	RemoveDeadMastersAfterInMs       Millis   `key:"RemoveDeadMastersAfterInMs" default:"0" min:"0" doc:"the leader removes a master that is silent for so long, never below three voters; 0: it does not"`
 	MaxProjectBytes                  Size     `key:"MaxProjectBytes" default:"512MiB" min:"1024" doc:"largest project file"`
 	MetricsOpen                      bool     `key:"MetricsOpen" default:"false" doc:"/metrics without a certificate"`
 	SnapshotFolder                   string   `key:"SnapshotFolder" doc:"where this master writes backups of its own; empty: none"`
@@ -64,6 +66,10 @@ func NewMaster(m *Master) *Set {
 		}
 		if m.BootstrapExpect == 0 && len(m.RetryJoin) == 0 {
 			out = append(out, s.Problem("BootstrapExpect", "with 0 this master only joins a cluster, so RetryJoin must name one; set 1 for a cluster of one"))
+		}
+		if m.RemoveDeadMastersAfterInMs > 0 && m.RemoveDeadMastersAfterInMs < Millis(10*time.Minute) {
+			out = append(out, s.Problem("RemoveDeadMastersAfterInMs", "%d is shorter than many a restart; 0 for never, or at least 600000 (ten minutes)",
+				time.Duration(m.RemoveDeadMastersAfterInMs).Milliseconds()))
 		}
 		if m.BootstrapExpect%2 == 0 && m.BootstrapExpect > 0 {
 			out = append(out, s.Problem("BootstrapExpect", "%d masters tolerate no more failures than %d; use an odd number", m.BootstrapExpect, m.BootstrapExpect-1))

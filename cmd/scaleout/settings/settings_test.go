@@ -84,12 +84,12 @@ func TestEveryProblemIsNamedWithItsLine(t *testing.T) {
 
 func TestWholeIsChecked(t *testing.T) {
 	var m Master
-	err := NewMaster(&m).Load(write(t, `{"PortNumber": 8392, "BootstrapExpect": 2, "SSLCertThumbprint": "zz"}`), none)
+	err := NewMaster(&m).Load(write(t, `{"PortNumber": 8392, "BootstrapExpect": 2, "SSLCertThumbprint": "zz", "RemoveDeadMastersAfterInMs": 5000}`), none)
 	var problems Problems
 	if !errors.As(err, &problems) {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"GossipPort", "DataDirectory", "SSLCertThumbprint", "RetryJoin", "odd number"} {
+	for _, want := range []string{"GossipPort", "DataDirectory", "SSLCertThumbprint", "RetryJoin", "odd number", "at least 600000"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in:\n%v", want, err)
 		}

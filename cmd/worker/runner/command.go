@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -115,11 +116,15 @@ func packageArgument(ext, path string) string {
 	return path
 }
 
+// managersWords are what systemd tells a service: a package that took them for its own would speak for the worker.
+var managersWords = []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+
 // environment is what the package sees. Nothing that the worker itself was configured with comes through.
 func environment(environ []string, t Task, params, scratch string) []string {
 	env := make([]string, 0, len(environ)+len(t.Grant.Parameters)+9)
 	for _, kv := range environ {
-		if name, _, _ := strings.Cut(kv, "="); !strings.HasPrefix(strings.ToUpper(name), "SCALEOUT_") {
+		name, _, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(strings.ToUpper(name), "SCALEOUT_") && !slices.Contains(managersWords, name) {
 			env = append(env, kv)
 		}
 	}

@@ -54,6 +54,7 @@ func execute(t *testing.T, c Command) (string, int) {
 
 func TestWhatAPackageGets(t *testing.T) {
 	t.Setenv("SCALEOUT_KEY", "the worker's own")
+	t.Setenv("NOTIFY_SOCKET", "the worker's own")
 	t.Setenv("KEPT", "yes")
 	tk := task(t, "p.sh", `env; pwd; ls -d "$SCALEOUT_TASK_DIR"; exit 4`,
 		wire.Parameter{ObjectType: 30, Name: "Load date", Type: "DateTime", Value: "2026-01-02T00:00:00"},
