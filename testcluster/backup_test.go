@@ -162,7 +162,21 @@ func TestScheduledBackups(t *testing.T) {
 	if err := os.WriteFile(keyFile, []byte(backupSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// What a killed master left goes; a master of a like name keeps its own.
+	left := filepath.Join(folder, "files", "master-1-20260101T000000Z.backup.partial-17")
+	others := filepath.Join(folder, "files", "master-1-b-20260101T000000Z.backup.partial-17")
+	// A clock that was ahead once puts nothing off.
+	ahead := filepath.Join(folder, "files", "master-2-20990101T000000Z.backup")
+	if err := os.Mkdir(filepath.Join(folder, "files"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{left, others, ahead} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) {
+		cfg.MetricsOpen = true
 		cfg.SnapshotFolder, cfg.SnapshotInterval, cfg.SnapshotRetain, cfg.SnapshotKeyFile = filepath.Join(folder, "files"), time.Second, 2, keyFile
 	}))
 	of := func(i int) (list []string) {
@@ -174,12 +188,22 @@ func TestScheduledBackups(t *testing.T) {
 		c.Eventually("a first backup", 20*time.Second, func() bool { return len(of(i)) > 0 })
 		first[i] = of(i)[0]
 	}
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("what was not finished: %v", err)
+	}
+	if _, err := os.Stat(others); err != nil {
+		t.Error(err)
+	}
 	for i := range 3 {
 		c.Eventually("old ones go", 20*time.Second, func() bool { list := of(i); return len(list) > 0 && list[0] != first[i] })
 		if n := len(of(i)); n > 3 {
 			t.Errorf("%s keeps %d", c.Name(i), n)
 		}
 	}
+	c.Eventually("the metric says when", 20*time.Second, func() bool {
+		at := families(t, c, 1)["scaleout_backup_last_success_timestamp_seconds"].GetMetric()
+		return len(at) == 1 && time.Since(time.Unix(int64(at[0].GetGauge().GetValue()), 0)).Abs() < time.Minute
+	})
 	newest := of(0)[len(of(0))-1]
 	f, err := os.Open(newest)
 	if err != nil {

@@ -37,6 +37,9 @@ func (s *shop) picture() string {
 
 // Bad input gets its own clear answer at every master, and changes nothing.
 func TestBadInput(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	s := openShop(t, c, onceScript)

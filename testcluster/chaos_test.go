@@ -1,55 +1,42 @@
 package testcluster_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"scaleout/httpapi/client"
 	"scaleout/testcluster"
 )
 
-// work is a package that records when it runs: a line at its start, every 50 ms, and at its end. Two attempts of a
-// task overlap if the later one's first line is not after the earlier one's last.
-const work = `say() { printf '%s %s %s %s\n' "$1" "$SCALEOUT_EXECUTION_ID" "$SCALEOUT_ATTEMPT" "$(date +%s%N)" >> "$PROJECT_PARAM_OUT/$SCALEOUT_EXECUTION_ID"; }
-say start
-i=0
-while [ $i -lt "$PARAM_BEATS" ]; do sleep 0.05; say beat; i=$((i+1)); done
-say end
-`
-
-const chaosDefinition = `name: Chaos
-parameters:
-  - {name: Out, type: String, required: true}
-packages:
-  - name: work.sh
-    parameters:
-      - {name: Beats, type: Int32, default: 4}
-`
-
-// Seeds that found something, kept, and a few that found nothing.
+// A seed of each kind: an odd one harms masters of this process, an even one masters that are processes.
 var chaosSeeds = []uint64{1, 2}
 
+// Seeds that found something; a long run begins with them. 21: a follower whose full disk could not take what was to
+// replace the end of its log; 1795403008899282057: a replaced master was kept out for a blob that its predecessor had held.
+var keptSeeds = []uint64{21, 1795403008899282057}
+
 // TestChaos is a random walk of harm under load. SCALEOUT_CHAOS=1h runs new seeds for an hour; SCALEOUT_CHAOS_SEED=n
-// replays one.
+// replays one. SCALEOUT_CHAOS_LENGTH is how long such a walk is, a minute by default.
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
+	}
+	long := time.Minute
+	if text := os.Getenv("SCALEOUT_CHAOS_LENGTH"); text != "" {
+		var err error
+		if long, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if text := os.Getenv("SCALEOUT_CHAOS_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(text, func(t *testing.T) { chaos(t, seed, 60*time.Second) })
+		t.Run(text, func(t *testing.T) { chaos(t, seed, long) })
 		return
 	}
 	if text := os.Getenv("SCALEOUT_CHAOS"); text != "" {
@@ -58,188 +45,95 @@ func TestChaos(t *testing.T) {
 			t.Fatal(err)
 		}
 		end := time.Now().Add(length)
-		for seed := uint64(time.Now().UnixNano()); time.Now().Before(end) && !t.Failed(); seed++ {
-			t.Run(fmt.Sprint(seed), func(t *testing.T) { chaos(t, seed, 60*time.Second) })
+		kept := keptSeeds
+		for fresh := uint64(time.Now().UnixNano()); time.Now().Before(end) && !t.Failed(); fresh++ {
+			seed := fresh
+			if len(kept) > 0 {
+				seed, kept = kept[0], kept[1:]
+			}
+			t.Run(fmt.Sprint(seed), func(t *testing.T) { chaos(t, seed, long) })
 		}
 		return
 	}
 	for _, seed := range chaosSeeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { chaos(t, seed, 12*time.Second) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			chaos(t, seed, 10*time.Second)
+		})
 	}
 }
 
-// chaos breaks a cluster of three masters and two workers for a while under load and checks the invariants.
+// chaos breaks a cluster of three masters and two workers for a while, several things at a time and under load, and
+// checks what is promised: while it goes on, and at the end.
 func chaos(t *testing.T, seed uint64, length time.Duration) {
 	clocks, clock := testcluster.Clocks()
-	c := testcluster.Start(t, 3, clocks)
-	out := t.TempDir()
+	// The default timings: with quicker ones a busy machine moves leadership by itself, and each move renews every lease.
+	options := []testcluster.Option{testcluster.Profile("lan")}
+	if seed%2 == 0 {
+		options = append(options, testcluster.Processes())
+	} else {
+		options = append(options, clocks)
+	}
+	c := testcluster.Start(t, 3, options...)
 	c.DeployFile("Chaos", "Chaos", c.Pack(chaosDefinition, map[string]string{"work.sh": work}))
-	nemesis := testcluster.NewNemesis(c, seed, clock)
+	var workers []*testcluster.Worker
 	for range 2 {
-		nemesis.Workers = append(nemesis.Workers, c.Worker(testcluster.WorkerConfig{Process: true, MaxTaskCount: 6}))
+		workers = append(workers, c.Worker(testcluster.WorkerConfig{Process: true, Cuttable: true, MaxTaskCount: 6}))
 	}
-	load := &chaosLoad{c: c, out: out}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	var group sync.WaitGroup
-	for i := range 3 {
-		group.Go(func() { load.run(ctx, i) })
+	load := &chaosLoad{c: c, out: t.TempDir()}
+	watch := newWatch(c, load)
+	laggard := newLaggard(t, c, watch)
+	parts := []part{load, newLiar(t, c), laggard, newLedger(t, c, seed), watch}
+	for _, p := range parts {
+		p.begin()
 	}
-	for end := time.Now().Add(length); time.Now().Before(end); {
-		nemesis.Step()
-		c.Revive()
-	}
-	stop()
-	group.Wait()
+	nemesis := testcluster.NewNemesis(c, seed, clock, workers...)
+	ctx, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	nemesis.Walk(ctx)
+	t.Logf("seed %d\n%s", seed, nemesis.Story())
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the choices were\n%s", nemesis.Choices())
+		}
+	})
+	laggard.over.Store(true) // what it takes from now on would only be waited for
 	c.Heal()
-	c.Revive()
 	c.Leader()
-	t.Logf("seed %d: %d executions acknowledged, %d calls failed\n%s", seed, len(load.started), load.failed, nemesis.Log())
-	load.check(t)
-}
-
-// chaosLoad creates and starts executions and remembers which were acknowledged.
-type chaosLoad struct {
-	c   *testcluster.Cluster
-	out string
-
-	mu      sync.Mutex
-	started []int64
-	failed  int
-}
-
-func (l *chaosLoad) run(ctx context.Context, n int) {
-	admin := l.c.Admin()
-	for i := 0; ctx.Err() == nil; i++ {
-		id, err := l.one(ctx, admin, i%4 == n)
-		l.mu.Lock()
-		if err != nil {
-			l.failed++
-		} else {
-			l.started = append(l.started, id)
-		}
-		l.mu.Unlock()
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
+	for _, p := range parts {
+		p.end(t)
 	}
 }
 
-// one creates and starts an execution; some may be retried, and so lost and run again.
-func (l *chaosLoad) one(ctx context.Context, admin *client.Client, retry bool) (int64, error) {
-	r, err := admin.Call(ctx, "create_execution", map[string]any{"folder_name": "Chaos", "project_name": "Chaos", "package_name": "work.sh"})
-	if err != nil {
-		return 0, err
-	}
-	id, _ := r.Int("execution_id")
-	set := func(kind int, name string, value any) error {
-		_, err := admin.Call(ctx, "set_execution_parameter_value", map[string]any{
-			"execution_id": id, "object_type": kind, "parameter_name": name, "parameter_value": value,
-		})
-		return err
-	}
-	if err := set(20, "Out", l.out); err != nil {
-		return 0, err
-	}
-	retries := 0
-	if retry {
-		retries = 2
-		if err := set(30, "Beats", 60); err != nil {
-			return 0, err
-		}
-	}
-	_, err = admin.Call(ctx, "start_execution", map[string]any{"execution_id": id, "retry_count": retries})
-	return id, err
+// part is something that happens during a walk and is checked after it. Its end is called when all is whole again.
+type part interface {
+	begin()
+	end(t *testing.T)
 }
 
-// check waits until every acknowledged execution has ended and compares what the catalog says with what the packages
-// recorded.
-func (l *chaosLoad) check(t *testing.T) {
-	t.Helper()
-	admin := l.c.Admin()
-	// I3: every started task ends, or is reported lost, within its bound: the terms of its attempts and their retries.
-	for _, id := range l.started {
-		row := l.c.WaitStatus(id, 90*time.Second, 4, 6, 7) // I1: and none has disappeared
-		status, _ := row.Int("status")
-		attempts := recorded(t, filepath.Join(l.out, fmt.Sprint(id)))
-		// I2: no two attempts overlap.
-		for i := 1; i < len(attempts); i++ {
-			if before, after := attempts[i-1], attempts[i]; after.first <= before.last {
-				t.Errorf("execution %d: attempt %d began at %d, before the last sign of attempt %d at %d",
-					id, after.number, after.first, before.number, before.last)
+// loop is a goroutine that does something again and again until it is told to end.
+type loop struct {
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// run calls f with pauses; ctx ends with the loop.
+func (l *loop) run(pause time.Duration, f func(ctx context.Context)) {
+	ctx, stop := context.WithCancel(context.Background())
+	l.stop, l.done = stop, make(chan struct{})
+	go func() {
+		defer close(l.done)
+		for ctx.Err() == nil {
+			f(ctx)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
 			}
 		}
-		ends := 0
-		for _, a := range attempts {
-			if a.starts > 1 {
-				t.Errorf("execution %d: attempt %d started %d times", id, a.number, a.starts)
-			}
-			if a.ended {
-				ends++
-			}
-		}
-		page, err := admin.View(t.Context(), "tasks", client.Query{Equal: map[string]any{"execution_id": id}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		// I4: what the catalog calls lost stays lost, and what it calls succeeded has ended by the package's own word.
-		for _, r := range page.Rows {
-			number, _ := r.Int("attempt")
-			i := slices.IndexFunc(attempts, func(a record) bool { return int64(a.number) == number })
-			if r.Text("outcome") == "succeeded" && (i < 0 || !attempts[i].ended) {
-				t.Errorf("execution %d: attempt %d is said to have succeeded and has not ended", id, number)
-			}
-		}
-		if status == 7 && ends != 1 {
-			t.Errorf("execution %d succeeded, and %d of its attempts ran to their end", id, ends)
-		}
-	}
+	}()
 }
 
-// record is what one attempt wrote about itself.
-type record struct {
-	number      int
-	starts      int
-	first, last int64
-	ended       bool
-}
-
-func recorded(t *testing.T, path string) []record {
-	t.Helper()
-	f, err := os.Open(path)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var out []record
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		words := strings.Fields(lines.Text())
-		if len(words) != 4 {
-			continue // killed while it wrote
-		}
-		number, err := strconv.Atoi(words[2])
-		if err != nil {
-			t.Fatal(err)
-		}
-		at, err := strconv.ParseInt(words[3], 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i := slices.IndexFunc(out, func(r record) bool { return r.number == number })
-		if i < 0 {
-			i = len(out)
-			out = append(out, record{number: number, first: at})
-		}
-		r := &out[i]
-		r.last = max(r.last, at)
-		r.ended = r.ended || words[0] == "end"
-		if words[0] == "start" {
-			r.starts++
-		}
-	}
-	return out
+func (l *loop) wait() {
+	l.stop()
+	<-l.done
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"scaleout/cluster"
 	"scaleout/cluster/pki"
 	"scaleout/cmd/master"
 	"scaleout/cmd/worker"
@@ -38,6 +39,7 @@ type masterConfig struct {
 	Files                                              pki.Files
 	GossipKeyFile, KeyRingFile, Timing                 string
 	Heartbeat, Expiry, Cleanup, RetryDelay             time.Duration
+	Snapshots                                          *cluster.Snapshots
 }
 
 func plain(c master.Config) *masterConfig {
@@ -45,7 +47,7 @@ func plain(c master.Config) *masterConfig {
 		Name: c.Name, DataDirectory: c.DataDirectory, BindAddress: c.BindAddress, AdvertiseAddress: c.AdvertiseAddress,
 		Port: c.Port, GossipPort: c.GossipPort, BootstrapExpect: c.BootstrapExpect, RetryJoin: c.RetryJoin, Files: c.Files,
 		GossipKeyFile: c.GossipKeyFile, KeyRingFile: c.KeyRingFile, Timing: c.Timing,
-		Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay,
+		Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay, Snapshots: c.Snapshots,
 	}
 }
 
@@ -89,7 +91,7 @@ func childMain(file string, log *slog.Logger) error {
 			Name: c.Name, DataDirectory: c.DataDirectory, BindAddress: c.BindAddress, AdvertiseAddress: c.AdvertiseAddress,
 			Port: c.Port, GossipPort: c.GossipPort, BootstrapExpect: c.BootstrapExpect, RetryJoin: c.RetryJoin, Files: c.Files,
 			GossipKeyFile: c.GossipKeyFile, KeyRingFile: c.KeyRingFile, Timing: c.Timing,
-			Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay,
+			Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay, Snapshots: c.Snapshots,
 			Version: "test", Logger: log, Exit: os.Exit,
 		})
 		if err != nil {
@@ -110,7 +112,11 @@ func runWorker(ctx context.Context, c WorkerConfig, log *slog.Logger) error {
 		return err
 	}
 	transport := client.NewTransport(creds.ClientTLS("http/1.1"))
-	transport.DialTLSContext = creds.DialTLS(nil, "http/1.1")
+	var dial Dial
+	if c.Relay != "" {
+		dial = relayed(c.Relay)
+	}
+	transport.DialTLSContext = creds.DialTLS(dial, "http/1.1")
 	masters, err := client.New(client.Config{Masters: c.Masters, HTTPClient: httpClient(transport), Logger: log})
 	if err != nil {
 		return err

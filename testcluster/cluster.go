@@ -52,6 +52,7 @@ type Cluster struct {
 	profile   string
 	noWait    bool
 	settings  []func(int, *master.Config)
+	mounts    []func(*node) // makes a master's data directory, where it is not just a folder
 	log       *slog.Logger
 	logFile   *os.File
 
@@ -112,6 +113,9 @@ func (c *Cluster) add() *node {
 	nd := &node{c: c, i: i, name: name, gossip: freePort(c.tb), certs: c.issue(pki.RoleMaster, name)}
 	nd.data = filepath.Join(c.dir, name)
 	nd.address = fmt.Sprintf("127.0.0.1:%d", freePort(c.tb))
+	for _, f := range c.mounts {
+		f(nd)
+	}
 	c.nodes = append(c.nodes, nd)
 	c.net.place(nd.address, i)
 	return nd
@@ -283,9 +287,9 @@ func (c *Cluster) finish() {
 		w.end()
 	}
 	c.Heal()
-	if !c.tb.Failed() && !c.noWait {
+	if !c.tb.Failed() && !c.tb.Skipped() && !c.noWait {
 		for _, nd := range c.all() {
-			if !nd.running() && !nd.gone {
+			if !nd.running() && !nd.gone.Load() {
 				if err := nd.start(); err != nil {
 					c.tb.Errorf("%s does not come back: %v", nd.name, err)
 				}

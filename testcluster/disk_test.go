@@ -256,3 +256,52 @@ func TestClocksMinutesApart(t *testing.T) {
 		return false
 	})
 }
+
+// A leader that was cut off has entries that nobody else has. Back with the others it must replace them, and its disk has
+// room for a term and no more: it deletes its own and cannot store theirs. Raft would go on to believe in entries that are gone, and refuse
+// those of every leader from then on; so the master ends and is started again.
+func TestAFullDiskCannotReplaceTheLogsEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	t.Parallel()
+	// Slow timings: the leader that is cut off believes for about as long as an idle one waits before it writes something.
+	c := testcluster.Start(t, 3, testcluster.Profile("wan"))
+	ends := func(i int) bool {
+		return c.Logged(i, "the disk did not take the entries that replace the end of its log")
+	}
+	for round := 1; ; round++ {
+		idle := time.Now()
+		c.Eventually("the leader is idle", 5*time.Second, func() bool { return time.Since(idle) > 1500*time.Millisecond })
+		old := c.Leader()
+		mend := c.Isolate(old)
+		other := c.Client(c.Others(old)[0])
+		name := fmt.Sprintf("together-%d", round)
+		c.Eventually("the others go on", 30*time.Second, func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			_, err := other.Call(ctx, "create_folder", map[string]any{"folder_name": name})
+			return err == nil || client.Code(err) == "folder_exists"
+		})
+		c.Tighten(old)
+		mend()
+		c.Eventually("its disk has refused", 20*time.Second, func() bool { return c.Logged(old, "failed to append to logs") })
+		replaces := c.Logged(old, "clearing log suffix")
+		if replaces {
+			c.Eventually("it ends itself", 20*time.Second, func() bool { return ends(old) })
+		}
+		c.Heal()
+		c.Eventually("it is back", 30*time.Second, func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			r, err := c.Client(old).Ready(ctx)
+			return err == nil && r.Ready
+		})
+		if replaces {
+			break
+		}
+		if round == 5 {
+			t.Fatal("no leader that was cut off wrote anything: nothing was tested")
+		}
+	}
+}

@@ -61,6 +61,9 @@ func TestChosenWorkersOnly(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	// The shell ends politely, its child does not.
@@ -107,6 +110,9 @@ wait
 }
 
 func TestARetryWaitsAndPrefersAnotherWorker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	const delay = time.Second
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.RetryDelay = delay }))
@@ -135,6 +141,9 @@ func TestARetryWaitsAndPrefersAnotherWorker(t *testing.T) {
 
 // A runner that vanishes after the worker said that it has one costs no attempt.
 func TestReturnedCostsNoAttempt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	c := testcluster.Start(t, 1)
 	s := openShop(t, c, map[string]string{"job.odd": "note ran\n"})
@@ -172,6 +181,9 @@ func TestReturnedCostsNoAttempt(t *testing.T) {
 
 // Each reason for which an execution waits, and that it is gone once the execution runs.
 func TestReasons(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.RetryDelay = 10 * time.Minute }))
 	s := openShop(t, c, map[string]string{"a.sh": "note ran\n", "b.odd": "", "c.dtsx": ""})
@@ -374,6 +386,9 @@ func TestALongPollOutlivesTheLeader(t *testing.T) {
 
 // What packages say is kept once, in order, with times, whatever happens to the leader meanwhile.
 func TestMessagesAcrossALeadersDeath(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	const n = 60

@@ -205,6 +205,49 @@ func TestALostLogIsRefusedAndReplaced(t *testing.T) {
 	}
 }
 
+// A lost master comes back under its name, empty and on another machine: it joins beside the dead one, which an operator
+// then removes by its id. Nothing stands still meanwhile.
+func TestALostMasterComesBackElsewhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	t.Parallel()
+	c := testcluster.Start(t, 3)
+	c.Deploy("F", "P", map[string]string{"a.sh": "exit 0\n"})
+	c.Eventually("three voters", 20*time.Second, func() bool { return voters(status(t, c)) == 3 })
+	i := c.Leader()
+	old := status(t, c)[c.Name(i)].ID
+	c.Kill(i)
+	c.Wipe(i)
+	c.Move(i)
+	c.Restart(i)
+	members := func() (list []wire.Member, dead, alive int) {
+		s, err := c.Admin().Cluster(t.Context())
+		if err != nil {
+			return nil, 0, 0
+		}
+		for _, m := range s.Members {
+			switch {
+			case m.Role != wire.RoleVoter:
+			case m.ID == old && m.Health != "healthy":
+				dead++
+			case m.Health == "healthy":
+				alive++
+			}
+		}
+		return s.Members, dead, alive
+	}
+	c.Eventually("the new one votes beside the dead one", 40*time.Second, func() bool { _, dead, alive := members(); return dead == 1 && alive == 3 })
+	if _, err := c.Admin().Call(t.Context(), "create_folder", map[string]any{"folder_name": "meanwhile"}); err != nil {
+		t.Error(err)
+	}
+	must(t, c.Admin().RemoveMember(t.Context(), old, false))
+	list, dead, alive := members()
+	if dead != 0 || alive != 3 {
+		t.Errorf("members %+v", list)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

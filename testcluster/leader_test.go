@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,15 +138,19 @@ type load struct {
 	errs    []error
 }
 
+// loads tells the folders of one load from those of another.
+var loads atomic.Int64
+
 func startLoad(t *testing.T, c *testcluster.Cluster, users int) *load {
 	t.Helper()
 	l := &load{}
+	name := fmt.Sprintf("load-%d", loads.Add(1))
 	admin := c.Admin()
 	for u := range users {
 		l.group.Go(func() {
 			for k := 0; !l.stop.Load(); k++ {
 				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-				_, err := admin.Call(ctx, "create_folder", map[string]any{"folder_name": fmt.Sprintf("load-%d-%d", u, k)})
+				_, err := admin.Call(ctx, "create_folder", map[string]any{"folder_name": fmt.Sprintf("%s-%d-%d", name, u, k)})
 				cancel()
 				l.mu.Lock()
 				if err != nil {
@@ -174,6 +179,17 @@ func (l *load) gap(after time.Time) time.Duration {
 		}
 	}
 	return first.Sub(after)
+}
+
+// longest is the longest time between two successful writes.
+func (l *load) longest() (gap time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	moments := slices.SortedFunc(slices.Values(l.moments), time.Time.Compare)
+	for i := 1; i < len(moments); i++ {
+		gap = max(gap, moments[i].Sub(moments[i-1]))
+	}
+	return gap
 }
 
 // The time without a leader, as a writer sees it, is written down; only a generous bound is asserted.

@@ -7,132 +7,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/anishathalye/porcupine"
-
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 	"scaleout/testcluster"
 )
-
-// What a user or a worker asks of one execution, and what it is told.
-type (
-	ask struct {
-		kind    string // create, start, stop, grant, renew, finish, read
-		id      int64
-		worker  string
-		attempt int
-	}
-	told struct {
-		unknown bool   // the caller never learned
-		code    string // refusal
-		status  int64  // of read
-		done    bool   // of renew and finish: renewed, settled; false: fenced
-	}
-)
-
-// run is one execution as the model sees it: without retries, one attempt at most.
-type run struct {
-	status int64 // 0: does not exist
-	worker string
-}
-
-// statuses of an execution.
-const (
-	created, running, canceled, pending, succeeded, stopping = 1, 2, 3, 5, 7, 8
-)
-
-// step says whether the answer fits the state, and the next state.
-func step(s run, in ask, out told) (bool, run) {
-	mine := s.status == running || s.status == stopping
-	mine = mine && s.worker == in.worker && in.attempt == 1
-	switch in.kind {
-	case "create":
-		return s.status == 0, run{status: created}
-	case "read":
-		return out.status == s.status, s
-	case "start":
-		next := s
-		if s.status == created {
-			next.status = pending
-		}
-		return out.unknown || (out.code == "") == (s.status == created), next
-	case "stop":
-		next := s
-		switch s.status {
-		case created, pending:
-			next.status = canceled
-		case running:
-			next.status = stopping
-		}
-		return out.unknown || (out.code == "") == (next != s), next
-	case "grant": // a second delivery of the same attempt to the same worker is no second grant
-		if s.status == pending && in.attempt == 1 {
-			return true, run{running, in.worker}
-		}
-		return mine, s
-	case "renew":
-		return out.done == mine, s
-	case "finish":
-		next := s
-		if mine {
-			next.status = succeeded
-		}
-		again := s.status == succeeded && s.worker == in.worker && in.attempt == 1
-		return out.unknown || out.done == (mine || again), next
-	}
-	return false, s
-}
-
-var executionModel = porcupine.Model{
-	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
-		by := map[int64][]porcupine.Operation{}
-		for _, o := range history {
-			id := o.Input.(ask).id
-			by[id] = append(by[id], o)
-		}
-		var out [][]porcupine.Operation
-		for _, part := range by {
-			out = append(out, part)
-		}
-		return out
-	},
-	Init: func() any { return run{} },
-	Step: func(state, input, output any) (bool, any) {
-		ok, next := step(state.(run), input.(ask), output.(told))
-		return ok, next
-	},
-	DescribeOperation: func(input, output any) string {
-		in, out := input.(ask), output.(told)
-		return fmt.Sprintf("%s %d.%d %.4s: %+v", in.kind, in.id, in.attempt, in.worker, out)
-	},
-	DescribeState: func(state any) string { s := state.(run); return fmt.Sprintf("%d %.4s", s.status, s.worker) },
-}
-
-// history collects operations on the clock of this process.
-type history struct {
-	begin time.Time
-	mu    sync.Mutex
-	ops   []porcupine.Operation
-}
-
-func (h *history) now() int64 { return int64(time.Since(h.begin)) }
-
-func (h *history) add(client int, in ask, call int64, out told) {
-	at := h.now()
-	if out.unknown {
-		at = 1 << 62 // it may happen at any time from now on
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out, Return: at})
-}
 
 // Executions behave as if one copy of each stood in one place, whatever is cut, killed and restarted: create, start,
 // stop, read by users; grant, renew and finish by workers.
@@ -163,7 +47,7 @@ func TestExecutionsAreLinearizable(t *testing.T) {
 	}
 	for u := range users {
 		group.Go(func() {
-			user{h, u, c.User(fmt.Sprintf("user-%d", u), "ssis_admin"), rand.New(rand.NewPCG(seed, uint64(u))), &ids}.play(&stop)
+			user{h: h, n: u, cl: c.User(fmt.Sprintf("user-%d", u), "ssis_admin"), rnd: rand.New(rand.NewPCG(seed, uint64(u))), ids: &ids, pkg: "work.sh"}.play(&stop)
 		})
 	}
 	var done atomic.Bool
@@ -174,60 +58,15 @@ func TestExecutionsAreLinearizable(t *testing.T) {
 	stop.Store(true)
 	group.Wait()
 	c.Leader()
-	// Whole again, the workers hear of all that was given to them and report it.
-	was := make([]int64, len(played))
-	for i, p := range played {
-		was[i] = p.rounds.Load()
-	}
-	c.Eventually("the workers have heard everything", 30*time.Second, func() bool {
-		for i, p := range played {
-			if p.rounds.Load() < was[i]+4 {
-				return false
-			}
-		}
-		return true
-	})
+	heardAll(c, played)
 	done.Store(true)
 	workers.Wait()
-	ends := 0
-	for row, err := range c.Admin().Rows(t.Context(), "executions", client.Query{PageSize: 1000}) {
-		must(t, err)
-		id, _ := row.Int("execution_id")
-		status, _ := row.Int("status")
-		if _, known := ids.Load(id); known {
-			at := h.now()
-			h.add(users+hands, ask{kind: "read", id: id}, at, told{status: status})
-			ends++
-		}
-	}
-	kinds := map[string]int{}
-	ops := h.ops[:0:0]
-	for _, o := range h.ops {
-		in := o.Input.(ask)
-		if _, known := ids.Load(in.id); !known {
-			continue // created by a call that was never answered
-		}
-		ops = append(ops, o)
-		kinds[in.kind]++
-		if o.Output.(told).unknown {
-			kinds["unknown"]++
-		}
-	}
-	t.Logf("%d operations on %d executions: %v", len(ops), ends, kinds)
+	kinds := h.check(t, c, &ids, users+hands, fmt.Sprint(seed))
 	for _, kind := range []string{"create", "start", "stop", "grant", "renew", "finish", "read"} {
 		if kinds[kind] < 10 {
 			t.Errorf("only %d of %s: nothing was tested", kinds[kind], kind)
 		}
 	}
-	result, info := porcupine.CheckOperationsVerbose(executionModel, ops, time.Minute)
-	if result == porcupine.Ok {
-		return
-	}
-	file := filepath.Join(os.TempDir(), fmt.Sprintf("scaleout-linear-%d.html", seed))
-	if err := porcupine.VisualizePath(executionModel, info, file); err != nil {
-		t.Log(err)
-	}
-	t.Errorf("the history is %s; see %s", result, file)
 }
 
 // user creates, starts, stops and reads.
@@ -237,11 +76,17 @@ type user struct {
 	cl  *client.Client
 	rnd *rand.Rand
 	ids *sync.Map // of executions that somebody knows
+	pkg string    // that it creates executions of
+	// pace, when set, is waited for before each call.
+	pace func()
 }
 
 func (u user) play(stop *atomic.Bool) {
 	var mine []int64
 	for !stop.Load() {
+		if u.pace != nil {
+			u.pace()
+		}
 		if len(mine) == 0 || u.rnd.IntN(5) == 0 {
 			if id, ok := u.create(); ok {
 				mine = append(mine, id)
@@ -265,7 +110,7 @@ func (u user) create() (int64, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	call := u.h.now()
-	r, err := u.cl.Call(ctx, "create_execution", map[string]any{"folder_name": "ETL", "project_name": "Ledger", "package_name": "work.sh"})
+	r, err := u.cl.Call(ctx, "create_execution", map[string]any{"folder_name": "ETL", "project_name": "Ledger", "package_name": u.pkg})
 	id, ok := r.Int("execution_id")
 	if err != nil || !ok {
 		return 0, false
@@ -330,6 +175,23 @@ func (p *player) play(stop *atomic.Bool) {
 	for ref, call := range p.ended {
 		p.h.add(p.n, p.ask("finish", ref), call, told{unknown: true})
 	}
+}
+
+// heardAll waits, once the cluster is whole again, until the workers have heard of all that was given to them and have
+// reported it.
+func heardAll(c *testcluster.Cluster, played []*player) {
+	was := make([]int64, len(played))
+	for i, p := range played {
+		was[i] = p.rounds.Load()
+	}
+	c.Eventually("the workers have heard everything", 30*time.Second, func() bool {
+		for i, p := range played {
+			if p.rounds.Load() < was[i]+4 {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func (p *player) ask(kind string, ref wire.AttemptRef) ask {

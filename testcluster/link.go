@@ -16,13 +16,13 @@ func httpClient(t http.RoundTripper) *http.Client { return &http.Client{Transpor
 type network struct {
 	mu     sync.Mutex
 	places map[string]int
-	cut    map[[2]int]bool
+	cut    map[[2]int]int // how often; harms may overlap
 	slow   map[[2]int]time.Duration
 	conns  map[*link]bool
 }
 
 func newNetwork() *network {
-	return &network{places: map[string]int{}, cut: map[[2]int]bool{}, slow: map[[2]int]time.Duration{}, conns: map[*link]bool{}}
+	return &network{places: map[string]int{}, cut: map[[2]int]int{}, slow: map[[2]int]time.Duration{}, conns: map[*link]bool{}}
 }
 
 func (n *network) place(addr string, i int) {
@@ -36,7 +36,7 @@ func (n *network) dialer(from int) func(ctx context.Context, network, addr strin
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		n.mu.Lock()
 		to, known := n.places[addr]
-		blocked := known && (n.cut[[2]int{from, to}] || n.cut[[2]int{to, from}])
+		blocked := known && n.torn(from, to)
 		n.mu.Unlock()
 		if blocked {
 			// A cut network does not refuse: nobody answers.
@@ -55,10 +55,34 @@ func (n *network) dialer(from int) func(ctx context.Context, network, addr strin
 	}
 }
 
-func (n *network) set(from, to int, cut bool) {
+// torn says that nothing gets through in at least one direction. The caller holds the lock.
+func (n *network) torn(i, j int) bool { return n.cut[[2]int{i, j}] > 0 || n.cut[[2]int{j, i}] > 0 }
+
+// sunder drops what goes from one master to another, for each pair; mend takes back this cut and no other one.
+func (n *network) sunder(pairs ...[2]int) (mend func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cut[[2]int{from, to}] = cut
+	for _, p := range pairs {
+		n.cut[p]++
+	}
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, p := range pairs {
+			n.cut[p] = max(0, n.cut[p]-1)
+		}
+		n.drop()
+	}
+}
+
+// drop closes the connections that lost bytes and whose way is free again: they stay dead, as they would. The caller
+// holds the lock.
+func (n *network) drop() {
+	for l := range n.conns {
+		if l.lost && !n.torn(l.from, l.to) {
+			l.Conn.Close()
+		}
+	}
 }
 
 func (n *network) delay(from, to int, d time.Duration) {
@@ -70,20 +94,16 @@ func (n *network) delay(from, to int, d time.Duration) {
 func (n *network) state(from, to int) (cut bool, slow time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.cut[[2]int{from, to}], n.slow[[2]int{from, to}]
+	return n.cut[[2]int{from, to}] > 0, n.slow[[2]int{from, to}]
 }
 
-// heal lets everything through again. Connections that lost bytes stay dead, as they would.
+// heal lets everything through again.
 func (n *network) heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.cut)
 	clear(n.slow)
-	for l := range n.conns {
-		if l.lost {
-			l.Conn.Close()
-		}
-	}
+	n.drop()
 }
 
 // sever closes every connection of one master.
@@ -153,22 +173,21 @@ func (l *link) Close() error {
 	return l.Conn.Close()
 }
 
-// Cut cuts the link between two masters, both ways. In process only.
-func (c *Cluster) Cut(i, j int) {
-	c.net.set(i, j, true)
-	c.net.set(j, i, true)
+// Cut cuts the link between two masters, both ways, until Heal or mend. In process only, as all that concerns links.
+func (c *Cluster) Cut(i, j int) (mend func()) {
+	return c.net.sunder([2]int{i, j}, [2]int{j, i})
 }
 
 // CutOneWay drops what master i sends to master j.
-func (c *Cluster) CutOneWay(i, j int) { c.net.set(i, j, true) }
+func (c *Cluster) CutOneWay(i, j int) (mend func()) { return c.net.sunder([2]int{i, j}) }
 
 // Isolate cuts a master off from all others.
-func (c *Cluster) Isolate(i int) {
-	for _, nd := range c.all() {
-		if nd.i != i {
-			c.Cut(i, nd.i)
-		}
+func (c *Cluster) Isolate(i int) (mend func()) {
+	var pairs [][2]int
+	for _, j := range c.Others(i) {
+		pairs = append(pairs, [2]int{i, j}, [2]int{j, i})
 	}
+	return c.net.sunder(pairs...)
 }
 
 // Slow delays each write of master i to master j.

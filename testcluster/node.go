@@ -28,8 +28,10 @@ type node struct {
 	certs   string
 	address string // "host:port"
 	gossip  int
-	gone    bool // removed or left: it does not come back at the end
+	gone    atomic.Bool // removed or left: it does not come back at the end
 	stall   gate
+
+	starting sync.Mutex // the test and the supervisor may both want it started
 
 	mu     sync.Mutex
 	master *master.Master
@@ -58,6 +60,11 @@ func (nd *node) running() bool {
 // start starts the master and, as a supervisor would, starts it again when its disk was really too slow for it: a busy
 // machine is none of the test's business. After a stall that the test made it stays down.
 func (nd *node) start() error {
+	nd.starting.Lock()
+	defer nd.starting.Unlock()
+	if nd.running() {
+		return nil
+	}
 	if err := nd.launch(); err != nil {
 		return err
 	}
@@ -220,7 +227,7 @@ func (c *Cluster) Wipe(i int) {
 }
 
 // Forget leaves a master that has ended dead when the test ends.
-func (c *Cluster) Forget(i int) { c.node(i).gone = true }
+func (c *Cluster) Forget(i int) { c.node(i).gone.Store(true) }
 
 // Pause stops a master's process where it stands; processes only. Heal lets it run again.
 func (c *Cluster) Pause(i int) {
@@ -240,6 +247,9 @@ func (c *Cluster) Stall(i int) {
 	nd.mu.Unlock()
 	nd.stall.close()
 }
+
+// Running says whether a master has been started and has not ended.
+func (c *Cluster) Running(i int) bool { return c.node(i).running() }
 
 // Wait waits until a master has ended by itself and returns the exit code that it asked for and Run's error.
 func (c *Cluster) Wait(i int) (code int, err error) {
@@ -283,9 +293,10 @@ func (nd *node) heal() {
 
 // gate holds whoever passes while it is closed.
 type gate struct {
-	full atomic.Bool
-	mu   sync.Mutex
-	wait chan struct{} // nil: open
+	full  atomic.Bool
+	tight atomic.Bool
+	mu    sync.Mutex
+	wait  chan struct{} // nil: open
 }
 
 func (g *gate) close() {
@@ -298,6 +309,7 @@ func (g *gate) close() {
 
 func (g *gate) open() {
 	g.full.Store(false)
+	g.tight.Store(false)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.wait != nil {
@@ -323,7 +335,7 @@ type stalling struct {
 
 func (s *stalling) StoreLog(l *raft.Log) error {
 	s.gate.pass()
-	if err := s.fill(); err != nil {
+	if err := s.tighten(); err != nil {
 		return err
 	}
 	return s.LogStore.StoreLog(l)
@@ -331,7 +343,7 @@ func (s *stalling) StoreLog(l *raft.Log) error {
 
 func (s *stalling) StoreLogs(l []*raft.Log) error {
 	s.gate.pass()
-	if err := s.fill(); err != nil {
+	if err := s.tighten(); err != nil {
 		return err
 	}
 	return s.LogStore.StoreLogs(l)

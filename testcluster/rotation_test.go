@@ -21,6 +21,9 @@ import (
 // A new CA, new certificates for everybody one after the other, and the end of the old CA, while packages run and calls
 // are made: none fails. Then a stop of the leader shows that the masters also accept each other on new connections.
 func TestRotationUnderLoad(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	// The timings of a deployment: handshakes for every connection at once are much for a small machine.
 	c := testcluster.Start(t, 3, testcluster.Profile("lan"), testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
 	c.Deploy("ETL", "Jobs", map[string]string{"work.sh": "sleep 0.1\n"})
@@ -107,6 +110,9 @@ func TestRotationUnderLoad(t *testing.T) {
 
 // A certificate that ends within 30 days is said in the log, and the metric that the alert reads says when.
 func TestExpiryIsSaidInTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	c := testcluster.Start(t, 1, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
 	issued, err := c.Authority().Issue(pki.Request{
 		Role: pki.RoleMaster, Name: c.Name(0), Hosts: []string{"127.0.0.1", "localhost"}, Lifetime: 29 * 24 * time.Hour,

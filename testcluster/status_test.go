@@ -2,6 +2,7 @@ package testcluster_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -71,11 +72,13 @@ func TestStatusOfEveryMaster(t *testing.T) {
 			t.Errorf("the peers are %v, want %v", peers, addresses)
 		}
 		want := map[bool]int{true: 200, false: 503}[i == leader]
-		if resp, err := c.Nobody().Get(at + "/leader"); err != nil || resp.StatusCode != want {
-			t.Errorf("/leader of %s: %v, %v", at, resp, err)
-		} else {
-			resp.Body.Close()
-		}
+		c.Eventually(fmt.Sprintf("/leader of %s is %d", at, want), 10*time.Second, func() bool { // it leads a moment before it is ready
+			resp, err := c.Nobody().Get(at + "/leader")
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err == nil && resp.StatusCode == want
+		})
 	}
 	for _, i := range c.Others(leader) {
 		c.Kill(i)

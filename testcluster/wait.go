@@ -30,13 +30,18 @@ func (c *Cluster) Eventually(what string, limit time.Duration, ok func() bool) {
 	}
 }
 
-// Leader waits until a master leads and is ready, by the word of a majority, and returns its index.
+// Leader waits until a master leads and is ready, by the word of a majority of those that were not forgotten, and returns
+// its index.
 func (c *Cluster) Leader() int {
 	c.tb.Helper()
 	leader := -1
 	c.Eventually("a leader", 30*time.Second, func() bool {
 		votes := map[string]int{}
+		members := 0
 		for _, nd := range c.all() {
+			if !nd.gone.Load() {
+				members++
+			}
 			if !nd.running() {
 				continue
 			}
@@ -48,7 +53,7 @@ func (c *Cluster) Leader() int {
 			}
 		}
 		for _, nd := range c.all() {
-			if votes[nd.name] > len(c.all())/2 || votes[nd.name] > 0 && votes[nd.name] == len(votes) && len(votes) == 1 {
+			if votes[nd.name] > members/2 || votes[nd.name] > 0 && votes[nd.name] == len(votes) && len(votes) == 1 {
 				leader = nd.i
 				return true
 			}

@@ -2,10 +2,13 @@ package testcluster
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -29,7 +32,9 @@ type WorkerConfig struct {
 	Data         string // another worker's directory, for a clone
 	Disabled     bool   // it is not enabled
 	Runners      map[string][]string
+	Cuttable     bool // a process whose way to the masters can be cut
 
+	Relay        string // address; made for one that is cuttable
 	Certificates string // folder; made when empty
 }
 
@@ -47,6 +52,7 @@ type Worker struct {
 	c    *Cluster
 	cfg  WorkerConfig
 	ears *ears
+	way  *relay // nil unless cuttable
 
 	mu     sync.Mutex
 	worker *worker.Worker
@@ -89,8 +95,17 @@ func (c *Cluster) Worker(cfg WorkerConfig) *Worker {
 		cfg.Certificates = c.issue(pki.RoleWorker, cfg.Name)
 	}
 	w := &Worker{c: c, cfg: cfg, ears: &ears{conns: map[*ear]bool{}}}
+	if cfg.Cuttable {
+		var err error
+		w.way, err = newRelay()
+		c.must(err)
+		w.cfg.Relay = w.way.listener.Addr().String()
+	}
 	c.mu.Lock()
 	c.workers = append(c.workers, w)
+	if w.way != nil {
+		c.closers = append(c.closers, w.way.close)
+	}
 	c.mu.Unlock()
 	c.must(w.start())
 	if !cfg.Disabled {
@@ -158,6 +173,59 @@ func (w *Worker) Kill() {
 	w.c.tb.Helper()
 	w.child.signal(os.Kill)
 	<-w.child.done
+}
+
+// KillGuards kills the guards of a worker with SIGKILL, and what they guard dies with them. It says how many there were.
+func (w *Worker) KillGuards() (killed int, err error) {
+	files, err := filepath.Glob(filepath.Join(w.cfg.Data, "Tasks", "*", "guard.json"))
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		ended, err := killGuard(f)
+		if err != nil {
+			return killed, err
+		}
+		if ended {
+			killed++
+		}
+	}
+	return killed, nil
+}
+
+func killGuard(file string) (bool, error) {
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // it has ended meanwhile
+	}
+	if err != nil {
+		return false, err
+	}
+	var state struct {
+		PID int `json:"pid"`
+	}
+	if err := json.Unmarshal(raw, &state); err != nil {
+		return false, fmt.Errorf("%s: %w", file, err)
+	}
+	if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", state.PID)); err == nil && !strings.Contains(string(line), filepath.Dir(file)) {
+		return false, nil // it has ended, and its number is another process's
+	}
+	p, err := os.FindProcess(state.PID)
+	if err != nil {
+		return false, err
+	}
+	if err := p.Kill(); errors.Is(err, os.ErrProcessDone) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// CutOff cuts a worker process off from the masters at these addresses, from all when none is named; a deaf one still
+// speaks to them. The worker must be cuttable.
+func (w *Worker) CutOff(deaf bool, addresses ...string) (mend func()) {
+	return w.way.cut(&lineCut{deaf: deaf, addresses: addresses})
 }
 
 // Pause stops a worker process where it stands, Resume lets it run. Processes only.

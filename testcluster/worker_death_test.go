@@ -2,9 +2,6 @@ package testcluster_test
 
 import (
 	"context"
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -118,7 +115,9 @@ func TestAKilledGuard(t *testing.T) {
 	w := c.Worker(testcluster.WorkerConfig{})
 	id := s.start("beat.sh", 0)
 	c.Eventually("it runs", 10*time.Second, func() bool { return s.ran(id, "ran") == 1 })
-	killGuards(t, w.Data())
+	if n, err := w.KillGuards(); err != nil || n != 1 {
+		t.Fatalf("%d guards were killed: %v", n, err)
+	}
 	c.WaitStatus(id, 20*time.Second, 4)
 	if rows := s.attempts(id); !strings.Contains(rows[0].Text("message"), "guard") {
 		t.Errorf("%v", rows)
@@ -162,33 +161,5 @@ func TestAClonedWorker(t *testing.T) {
 	_, err = c.Hand("stranger", time.Minute, 10*time.Minute).Register(ctx, func(reg *wire.Register) { reg.AgentID = h.ID })
 	if client.Code(err) != "agent_id_taken" {
 		t.Errorf("another name: %v", err)
-	}
-}
-
-// killGuards kills the guards of a worker with SIGKILL.
-func killGuards(t *testing.T, data string) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(data, "Tasks", "*", "guard.json"))
-	if err != nil || len(files) == 0 {
-		t.Fatal("no guards", err)
-	}
-	for _, f := range files {
-		raw, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var state struct {
-			PID int `json:"pid"`
-		}
-		if err := json.Unmarshal(raw, &state); err != nil {
-			t.Fatal(err)
-		}
-		p, err := os.FindProcess(state.PID)
-		if err == nil {
-			err = p.Kill()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 }

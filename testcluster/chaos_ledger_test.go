@@ -1,0 +1,71 @@
+package testcluster_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"scaleout/fsm/ispac"
+	"scaleout/httpapi/wire"
+	"scaleout/testcluster"
+)
+
+// ledger is users and workers whose every call is recorded, and held at the end against the model of an execution. Its
+// package is of a kind that only its own workers run, so that every change is somebody's operation.
+type ledger struct {
+	c       *testcluster.Cluster
+	seed    uint64
+	h       *history
+	ids     sync.Map
+	users   []user
+	players []*player
+
+	stop, done atomic.Bool
+	calls, own sync.WaitGroup
+}
+
+func newLedger(t *testing.T, c *testcluster.Cluster, seed uint64) *ledger {
+	t.Helper()
+	c.Deploy("ETL", "Ledger", map[string]string{"work.hand": "played"}, ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true})
+	l := &ledger{c: c, seed: seed, h: &history{begin: time.Now()}}
+	const users, hands = 2, 2
+	for i := range users {
+		l.users = append(l.users, user{
+			h: l.h, n: i, cl: c.User(fmt.Sprintf("user-%d", i), "ssis_admin"), rnd: rand.New(rand.NewPCG(seed, uint64(i))),
+			ids: &l.ids, pkg: "work.hand", pace: func() { <-time.After(40 * time.Millisecond) },
+		})
+	}
+	for i := range hands {
+		// Long terms: nothing is declared lost.
+		hand := c.Hand(fmt.Sprintf("hand-%d", i), 5*time.Minute, 10*time.Minute)
+		_, err := hand.Register(t.Context(), func(reg *wire.Register) { reg.Extensions = []string{".hand"} })
+		must(t, err)
+		l.players = append(l.players, &player{h: l.h, n: users + i, hand: hand})
+	}
+	return l
+}
+
+func (l *ledger) begin() {
+	for _, u := range l.users {
+		l.calls.Go(func() { u.play(&l.stop) })
+	}
+	for _, p := range l.players {
+		l.own.Go(func() { p.play(&l.done) })
+	}
+}
+
+func (l *ledger) end(t *testing.T) {
+	t.Helper()
+	l.stop.Store(true)
+	l.calls.Wait()
+	heardAll(l.c, l.players)
+	l.done.Store(true)
+	l.own.Wait()
+	kinds := l.h.check(t, l.c, &l.ids, len(l.users)+len(l.players), fmt.Sprint(l.seed))
+	if kinds["finish"] == 0 {
+		t.Error("nothing of the ledger was finished: nothing was tested")
+	}
+}

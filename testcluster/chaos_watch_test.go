@@ -1,0 +1,164 @@
+package testcluster_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+	"scaleout/testcluster"
+)
+
+// watch reads the catalog again and again during a walk, with linearizable reads, and holds each look against those
+// before it: what was acknowledged is there (I1), and what became of an attempt stays so (I4).
+type watch struct {
+	c    *testcluster.Cluster
+	load *chaosLoad
+	loop loop
+
+	mu       sync.Mutex
+	looks    int
+	problems []string
+	attempts map[wire.AttemptRef]attemptRow
+	statuses map[int64]int64 // of executions
+}
+
+// attemptRow is what the catalog says of an attempt that was given to a worker.
+type attemptRow struct {
+	worker, outcome, message string
+	granted, ended           time.Time
+	exitCode                 int64
+}
+
+func newWatch(c *testcluster.Cluster, load *chaosLoad) *watch {
+	return &watch{c: c, load: load, attempts: map[wire.AttemptRef]attemptRow{}, statuses: map[int64]int64{}}
+}
+
+func (w *watch) begin() {
+	w.loop.run(300*time.Millisecond, func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		_ = w.look(ctx) // nobody may lead now
+	})
+}
+
+func (w *watch) end(t *testing.T) {
+	t.Helper()
+	w.loop.wait()
+	must(t, w.look(t.Context()))
+	t.Logf("the catalog was read %d times and knows %d attempts", w.looks, len(w.attempts))
+	for _, p := range w.problems[:min(len(w.problems), 20)] {
+		t.Error(p)
+	}
+}
+
+func (w *watch) wrong(format string, args ...any) {
+	w.problems = append(w.problems, fmt.Sprintf("look %d: ", w.looks)+fmt.Sprintf(format, args...))
+}
+
+// lost reports whether the catalog calls an attempt lost.
+func (w *watch) lost(ref wire.AttemptRef) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.attempts[ref].outcome == "lost"
+}
+
+// look reads everything once. What was known before it began must be in it.
+func (w *watch) look(ctx context.Context) error {
+	acknowledged := w.load.acknowledged()
+	admin := w.c.Admin()
+	statuses := map[int64]int64{}
+	for row, err := range admin.Rows(ctx, "executions", client.Query{PageSize: 1000}) {
+		if err != nil {
+			return err
+		}
+		id, _ := row.Int("execution_id")
+		statuses[id], _ = row.Int("status")
+	}
+	tasks := map[int64][]attemptRow{}
+	found := map[wire.AttemptRef]attemptRow{}
+	for row, err := range admin.Rows(ctx, "tasks", client.Query{PageSize: 1000}) {
+		if err != nil {
+			return err
+		}
+		a := attemptRow{worker: row.Text("worker_agent_id"), outcome: row.Text("outcome"), message: row.Text("message")}
+		var given bool
+		if a.granted, given = row.Time("granted"); !given {
+			continue // it waits
+		}
+		a.ended, _ = row.Time("ended")
+		a.exitCode, _ = row.Int("exit_code")
+		id, _ := row.Int("task_id")
+		number, _ := row.Int("attempt")
+		found[wire.AttemptRef{TaskID: id, Attempt: int(number)}] = a
+		tasks[id] = append(tasks[id], a)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looks++
+	w.compareStatuses(acknowledged, statuses)
+	w.compareAttempts(found)
+	for id, attempts := range tasks {
+		w.checkTask(id, attempts)
+	}
+	return nil
+}
+
+func (w *watch) compareStatuses(acknowledged []int64, now map[int64]int64) {
+	for _, id := range acknowledged {
+		switch status, ok := now[id]; {
+		case !ok:
+			w.wrong("I1: execution %d was acknowledged and is not there", id)
+		case status == created:
+			w.wrong("I1: the start of execution %d was acknowledged and it has not been started", id)
+		}
+	}
+	for id, before := range w.statuses {
+		status, ok := now[id]
+		if !ok {
+			w.wrong("I1: execution %d was there and is not any more", id)
+		}
+		if slices.Contains([]int64{canceled, failed, unexpected, succeeded}, before) && status != before {
+			w.wrong("I1: execution %d had ended with status %d and now has %d", id, before, status)
+		}
+	}
+	w.statuses = now
+}
+
+func (w *watch) compareAttempts(now map[wire.AttemptRef]attemptRow) {
+	for ref, before := range w.attempts {
+		a, ok := now[ref]
+		switch {
+		case !ok && before.outcome == wire.OutcomeReturned:
+			now[ref] = before // only so many of these are remembered
+		case !ok:
+			w.wrong("I4: attempt %v was there and is not any more: %+v", ref, before)
+		case a.worker != before.worker || !a.granted.Equal(before.granted):
+			w.wrong("I4: attempt %v was granted as %+v and is now %+v", ref, before, a)
+		case before.outcome != "" && a != before:
+			w.wrong("I4: attempt %v had ended as %+v and is now %+v", ref, before, a)
+		}
+	}
+	w.attempts = now
+}
+
+// checkTask looks at one task's attempts in their order: only the last may be running or have succeeded, and each was
+// granted after the one before had ended, in the time of the state.
+func (w *watch) checkTask(id int64, attempts []attemptRow) {
+	for i, a := range attempts {
+		if a.exitCode == lie || a.exitCode == late {
+			w.wrong("I4: a report that had to be refused was accepted: task %d, %+v", id, a)
+		}
+		if i == 0 {
+			continue
+		}
+		before := attempts[i-1]
+		if before.outcome == "" || before.outcome == wire.OutcomeSucceeded || a.granted.Before(before.ended) {
+			w.wrong("I4: task %d: %+v follows %+v", id, a, before)
+		}
+	}
+}

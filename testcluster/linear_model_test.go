@@ -1,0 +1,168 @@
+package testcluster_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"scaleout/httpapi/client"
+	"scaleout/testcluster"
+)
+
+// What a user or a worker asks of one execution, and what it is told.
+type (
+	ask struct {
+		kind    string // create, start, stop, grant, renew, finish, read
+		id      int64
+		worker  string
+		attempt int
+	}
+	told struct {
+		unknown bool   // the caller never learned
+		code    string // refusal
+		status  int64  // of read
+		done    bool   // of renew and finish: renewed, settled; false: fenced
+	}
+)
+
+// run is one execution as the model sees it: without retries, one attempt at most.
+type run struct {
+	status int64 // 0: does not exist
+	worker string
+}
+
+// statuses of an execution.
+const (
+	created, running, canceled, failed, pending, unexpected, succeeded, stopping = 1, 2, 3, 4, 5, 6, 7, 8
+)
+
+// step says whether the answer fits the state, and the next state.
+func step(s run, in ask, out told) (bool, run) {
+	mine := s.status == running || s.status == stopping
+	mine = mine && s.worker == in.worker && in.attempt == 1
+	switch in.kind {
+	case "create":
+		return s.status == 0, run{status: created}
+	case "read":
+		return out.status == s.status, s
+	case "start":
+		next := s
+		if s.status == created {
+			next.status = pending
+		}
+		return out.unknown || (out.code == "") == (s.status == created), next
+	case "stop":
+		next := s
+		switch s.status {
+		case created, pending:
+			next.status = canceled
+		case running:
+			next.status = stopping
+		}
+		return out.unknown || (out.code == "") == (next != s), next
+	case "grant": // a second delivery of the same attempt to the same worker is no second grant
+		if s.status == pending && in.attempt == 1 {
+			return true, run{running, in.worker}
+		}
+		return mine, s
+	case "renew":
+		return out.done == mine, s
+	case "finish":
+		next := s
+		if mine {
+			next.status = succeeded
+		}
+		again := s.status == succeeded && s.worker == in.worker && in.attempt == 1
+		return out.unknown || out.done == (mine || again), next
+	}
+	return false, s
+}
+
+var executionModel = porcupine.Model{
+	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+		by := map[int64][]porcupine.Operation{}
+		for _, o := range history {
+			id := o.Input.(ask).id
+			by[id] = append(by[id], o)
+		}
+		var out [][]porcupine.Operation
+		for _, part := range by {
+			out = append(out, part)
+		}
+		return out
+	},
+	Init: func() any { return run{} },
+	Step: func(state, input, output any) (bool, any) {
+		ok, next := step(state.(run), input.(ask), output.(told))
+		return ok, next
+	},
+	DescribeOperation: func(input, output any) string {
+		in, out := input.(ask), output.(told)
+		return fmt.Sprintf("%s %d.%d %.4s: %+v", in.kind, in.id, in.attempt, in.worker, out)
+	},
+	DescribeState: func(state any) string { s := state.(run); return fmt.Sprintf("%d %.4s", s.status, s.worker) },
+}
+
+// history collects operations on the clock of this process.
+type history struct {
+	begin time.Time
+	mu    sync.Mutex
+	ops   []porcupine.Operation
+}
+
+func (h *history) now() int64 { return int64(time.Since(h.begin)) }
+
+func (h *history) add(client int, in ask, call int64, out told) {
+	at := h.now()
+	if out.unknown {
+		at = 1 << 62 // it may happen at any time from now on
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out, Return: at})
+}
+
+// check reads what became of the executions that somebody knows, as reader's last word, and holds the whole history
+// against the model. A history that does not fit is kept as a page to look at. It returns how many of each kind it saw.
+func (h *history) check(t *testing.T, c *testcluster.Cluster, ids *sync.Map, reader int, name string) map[string]int {
+	t.Helper()
+	ends := 0
+	for row, err := range c.Admin().Rows(t.Context(), "executions", client.Query{PageSize: 1000}) {
+		must(t, err)
+		id, _ := row.Int("execution_id")
+		status, _ := row.Int("status")
+		if _, known := ids.Load(id); known {
+			at := h.now()
+			h.add(reader, ask{kind: "read", id: id}, at, told{status: status})
+			ends++
+		}
+	}
+	kinds := map[string]int{}
+	ops := h.ops[:0:0]
+	for _, o := range h.ops {
+		in := o.Input.(ask)
+		if _, known := ids.Load(in.id); !known {
+			continue // created by a call that was never answered
+		}
+		ops = append(ops, o)
+		kinds[in.kind]++
+		if o.Output.(told).unknown {
+			kinds["unknown"]++
+		}
+	}
+	t.Logf("%d operations on %d executions: %v", len(ops), ends, kinds)
+	result, info := porcupine.CheckOperationsVerbose(executionModel, ops, time.Minute)
+	if result != porcupine.Ok {
+		file := filepath.Join(os.TempDir(), "scaleout-linear-"+name+".html")
+		if err := porcupine.VisualizePath(executionModel, info, file); err != nil {
+			t.Log(err)
+		}
+		t.Errorf("the history is %s; see %s", result, file)
+	}
+	return kinds
+}

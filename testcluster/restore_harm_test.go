@@ -1,0 +1,243 @@
+package testcluster_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"scaleout/cluster"
+	"scaleout/cmd/master"
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+	"scaleout/testcluster"
+)
+
+// tripwire does something once, at the moment at which some master says a certain thing, before it goes on.
+type tripwire struct {
+	mu   sync.Mutex
+	text string
+	do   func()
+	hit  bool
+}
+
+func (w *tripwire) arm(text string, do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text, w.do = text, do
+}
+
+func (w *tripwire) sprung() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hit
+}
+
+func (w *tripwire) hear(text string) {
+	w.mu.Lock()
+	do := w.do
+	if do == nil || text != w.text {
+		w.mu.Unlock()
+		return
+	}
+	w.do, w.hit = nil, true
+	w.mu.Unlock()
+	do() // it may say something too
+}
+
+// wired puts the wire into the masters' logs.
+func (w *tripwire) wired() testcluster.Option {
+	return testcluster.Settings(func(_ int, cfg *master.Config) { cfg.Logger = slog.New(wiredLog{cfg.Logger.Handler(), w}) })
+}
+
+type wiredLog struct {
+	slog.Handler
+	wire *tripwire
+}
+
+func (l wiredLog) Handle(ctx context.Context, r slog.Record) error {
+	err := l.Handler.Handle(ctx, r)
+	l.wire.hear(r.Message)
+	return err
+}
+func (l wiredLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return wiredLog{l.Handler.WithAttrs(attrs), l.wire}
+}
+func (l wiredLog) WithGroup(name string) slog.Handler {
+	return wiredLog{l.Handler.WithGroup(name), l.wire}
+}
+
+// saved is a backup of a cluster that had something to do: one execution that waits, and one whose attempt a worker held
+// that may be followed by another.
+type saved struct {
+	file          []byte
+	lock          client.BackupLock
+	content       string
+	waiting, held int64
+}
+
+func savedWork(t *testing.T) saved {
+	t.Helper()
+	c := testcluster.Start(t, 1)
+	out, _ := deployLedger(t, c, "true")
+	s := saved{lock: lockOf(t, backupSecret)}
+	s.held = grantOne(t, c, c.Hand("by-hand", 9*time.Second, 9*time.Second), 1).TaskID
+	s.waiting = c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out})
+	s.content = content(t, c)
+	s.file = save(t, c.Admin(), true, s.lock)
+	return s
+}
+
+// A leader whose power is cut in the midst of a restore, at each of its steps: afterwards the cluster is the old one or
+// the restored one, all of it. The old one takes the same backup again.
+func TestALeaderDiesInARestore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	backup := savedWork(t)
+	// What a master says next, in the order of the steps. Old and restored are what may come of it.
+	for _, step := range []struct {
+		name, says    string
+		old, restored bool
+	}{
+		{"before anything", "restore of a backup asked for", true, false},
+		{"behind its fence", "a restored state replaces this cluster's", true, false},
+		{"with the state on its disk", "copied to local snapshot", true, false},
+		{"with the state in its memory", "restored user snapshot", true, false},
+		{"while it sends the state", "installing snapshot on", true, true},
+		{"when another one has it", "Installed remote snapshot", true, true},
+		{"before the next leadership", "leadership handed over", false, true},
+		{"when all is done", "backup restored", false, true},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			t.Parallel()
+			var wire tripwire
+			c := testcluster.Start(t, 3, wire.wired())
+			c.Eventually("three voters", 20*time.Second, func() bool { return healthyVoters(c) == 3 })
+			empty := content(t, c)
+			leader := c.Leader()
+			wire.arm(step.says, c.Master(leader).Crash)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			err := restoreUntil(ctx, c.Client(leader), backup)
+			if !wire.sprung() {
+				t.Fatalf("nobody said %q: nothing was tested (%v)", step.says, err)
+			}
+			c.Kill(leader)
+			was := c.Leader()
+			rejoin(t, c, leader)
+			switch now := content(t, c); {
+			case now == empty && step.old:
+				c.Eventually("the second restore", 30*time.Second, func() bool {
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					defer cancel()
+					// On a busy machine leadership may move meanwhile: then it is done and nobody knows, or it was refused.
+					err := restoreUntil(ctx, c.Admin(), backup)
+					return err == nil || client.Code(err) == "cluster_not_empty"
+				})
+				for i := range 3 {
+					if !c.Running(i) {
+						rejoin(t, c, i)
+					}
+				}
+			case now == backup.content && step.restored:
+			default:
+				t.Fatalf("under %s the cluster is neither the old one nor the restored one, or not the one expected:\n%s", c.Name(was), now)
+			}
+			if now := content(t, c); now != backup.content {
+				t.Errorf("saved:\n%s\nrestored:\n%s", backup.content, now)
+			}
+			goesOn(t, c, backup)
+		})
+	}
+}
+
+func (s saved) open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(s.file)), nil }
+
+// restoreUntil restores, until ctx ends.
+func restoreUntil(ctx context.Context, c *client.Client, s saved) error {
+	_, err := c.Restore(ctx, s.lock, int64(len(s.file)), s.open)
+	return err
+}
+
+// healthyVoters counts them, by the leader's word.
+func healthyVoters(c *testcluster.Cluster) (n int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s, err := c.Admin().Cluster(ctx)
+	if err != nil {
+		return 0
+	}
+	for _, m := range s.Members {
+		if m.Role == wire.RoleVoter && m.Health == "healthy" {
+			n++
+		}
+	}
+	return n
+}
+
+// rejoin starts a master again that died in a restore. One that cannot know what became of it says so and ends; then it
+// comes back as a new one.
+func rejoin(t *testing.T, c *testcluster.Cluster, i int) {
+	t.Helper()
+	c.Restart(i)
+	whole := func() bool { return healthyVoters(c) == 3 }
+	c.Eventually("it is there or has refused", 30*time.Second, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r, err := c.Client(i).Ready(ctx)
+		return !c.Running(i) || err == nil && r.Ready
+	})
+	if c.Running(i) {
+		return
+	}
+	if _, err := c.Wait(i); !errors.Is(err, cluster.ErrInstalling) {
+		t.Fatalf("it ended with %v", err)
+	}
+	c.Wipe(i)
+	c.Restart(i)
+	c.Eventually("it is a voter again", 30*time.Second, whole)
+}
+
+// goesOn checks that the leader knows what it restored: the lease that was held there runs, and what waited is done.
+func goesOn(t *testing.T, c *testcluster.Cluster, s saved) {
+	t.Helper()
+	if _, runs := task(t, c, s.held).Time("lease_until"); !runs {
+		t.Error("the lease of a restored attempt has no end: its worker may stay silent for ever")
+	}
+	c.Worker(testcluster.WorkerConfig{})
+	c.WaitStatus(s.waiting, 20*time.Second, 7)
+}
+
+// Who led before a restore has a memory of the old state: after it a new leadership begins, from the restored state. Its
+// queue is given out, and a lease of which nobody has heard since gets its full term there and ends.
+func TestARestoreBeginsANewLeadership(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	backup := savedWork(t)
+	for name, masters := range map[string]int{"one master": 1, "three masters": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := testcluster.Start(t, masters)
+			c.Eventually("all voters", 20*time.Second, func() bool { return healthyVoters(c) == masters })
+			began := time.Now()
+			if err := restoreUntil(t.Context(), c.Admin(), backup); err != nil {
+				t.Fatal(err)
+			}
+			goesOn(t, c, backup)
+			c.WaitStatus(backup.held, 60*time.Second, 7)
+			page, err := c.Admin().View(t.Context(), "tasks", client.Query{Equal: map[string]any{"task_id": backup.held}})
+			if err != nil || len(page.Rows) != 2 || page.Rows[0].Text("outcome") != "lost" {
+				t.Fatalf("%v, %v; want one attempt lost and one more", page.Rows, err)
+			}
+			if lost, _ := page.Rows[0].Time("ended"); lost.Before(began.Add(9 * time.Second)) {
+				t.Errorf("the restored lease ended %v after the restore began, its term is 9s", lost.Sub(began))
+			}
+		})
+	}
+}

@@ -1,0 +1,320 @@
+package testcluster_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// systemdVariable asks for the test that boots machines with systemd; it fails without what it needs.
+const systemdVariable = "SCALEOUT_SYSTEMD_BOOT"
+
+// machines are containers with Debian's systemd as their first process, and "desk", where an operator sits. They are set up
+// with the commands of docs/operations.md, word for word.
+type machines struct {
+	t      *testing.T
+	prefix string // of the containers; the network and the image have it as their name
+	guide  string // docs/operations.md
+	files  string // what an operator brings along: bin/scaleout and deploy/systemd
+}
+
+const (
+	theDesk   = "desk"
+	theWorker = "w1"
+)
+
+var theMasters = []string{"m1", "m2", "m3"}
+
+// Not '--privileged': an engine that has not all rights itself cannot give them. Whatever the host has, systemd finds
+// cgroup v2 and nothing else, as on a current machine; the container has a branch of its own there.
+var bootArguments = []string{
+	"--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
+	"--security-opt=systempaths=unconfined", "--cgroupns=private", "--tmpfs=/run", "--stop-signal=SIGRTMIN+3", "--env=container=docker",
+}
+
+const bootScript = "umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec /lib/systemd/systemd"
+
+func bootMachines(t *testing.T) *machines {
+	t.Helper()
+	if os.Getenv(systemdVariable) == "" {
+		t.Skipf("set %s=1 or run 'make systemd-test' for the test of machines with systemd", systemdVariable)
+	}
+	if out, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
+		t.Fatalf("no container engine answers: %v\n%s", err, out)
+	}
+	guide, err := os.ReadFile(filepath.Join("..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machines{t: t, prefix: fmt.Sprintf("scsystemd%d", os.Getpid()), guide: string(guide), files: t.TempDir()}
+	t.Cleanup(m.remove)
+
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		m.host("CGO_ENABLED=0 go build -o " + filepath.Join(m.files, "bin", "scaleout") + " scaleout/cmd/scaleout")
+		m.host("mkdir " + m.files + "/deploy && cp -r ../deploy/systemd " + m.files + "/deploy")
+	})
+	wg.Go(func() {
+		m.host(`mmdebstrap --quiet --variant=essential --include=systemd,systemd-sysv --dpkgopt=force-unsafe-io \
+			--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' bookworm - | docker import - ` + m.prefix)
+	})
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	m.host("docker network create " + m.prefix)
+	m.container(theDesk, nil, "sleep infinity")
+	for _, name := range append([]string{theWorker}, theMasters...) {
+		m.container(name, bootArguments, bootScript)
+	}
+	for _, name := range append([]string{theWorker}, theMasters...) {
+		m.up(name)
+	}
+	return m
+}
+
+// up waits until a machine has started what starts with it.
+func (m *machines) up(name string) {
+	m.t.Helper()
+	m.until(name+" is up", func() bool {
+		state, _ := m.try(name, "systemctl is-system-running")
+		return strings.TrimSpace(state) == "running"
+	})
+}
+
+// container starts one, with the operator's files in /root.
+func (m *machines) container(name string, arguments []string, script string) {
+	m.t.Helper()
+	args := append([]string{"run", "-d", "--name", m.prefix + name, "--hostname", name, "--network", m.prefix, "--network-alias", name + ".example.com"}, arguments...)
+	if out, err := exec.Command("docker", append(args, m.prefix, "/bin/sh", "-c", script)...).CombinedOutput(); err != nil {
+		m.t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	m.host("docker cp " + m.files + "/. " + m.prefix + name + ":/root")
+}
+
+func (m *machines) remove() {
+	for _, name := range append([]string{theDesk, theWorker}, theMasters...) {
+		if m.t.Failed() {
+			out, _ := m.try(name, "journalctl --no-pager -n 60 -u 'scaleout-*' || true")
+			m.t.Logf("%s:\n%s", name, out)
+		}
+		_ = exec.Command("docker", "rm", "-f", "-v", m.prefix+name).Run() // what was never started
+	}
+	_ = exec.Command("docker", "network", "rm", m.prefix).Run()
+	_ = exec.Command("docker", "rmi", "-f", m.prefix).Run()
+}
+
+// host runs a script here. It does not end the test itself: it is called beside it too.
+func (m *machines) host(script string) {
+	m.t.Helper()
+	if out, err := exec.Command("bash", "-eo", "pipefail", "-c", script).CombinedOutput(); err != nil {
+		m.t.Errorf("%s: %v\n%s", script, err, out)
+	}
+}
+
+// try runs a script on a machine, as root in /root.
+func (m *machines) try(name, script string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker", "exec", "-w", "/root", m.prefix+name, "bash", "-eo", "pipefail", "-c", script)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s%s", name, err, out, &stderr)
+	}
+	return string(out), err
+}
+
+func (m *machines) run(name, script string) string {
+	m.t.Helper()
+	out, err := m.try(name, script)
+	if err != nil {
+		m.t.Fatalf("%s\n%v", script, err)
+	}
+	return out
+}
+
+func (m *machines) until(what string, ok func() bool) {
+	m.t.Helper()
+	deadline := time.Now().Add(90 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			m.t.Fatalf("in vain: %s", what)
+		}
+		pause(200 * time.Millisecond)
+	}
+}
+
+// block is the one code block of the guide, below a heading, that has a text.
+func (m *machines) block(heading, text string) string {
+	m.t.Helper()
+	_, section, _ := strings.Cut(m.guide, "\n### "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n### ")
+	var found []string
+	for i, part := range strings.Split(section, "\n```\n") {
+		if i%2 == 1 && strings.Contains(part, text) {
+			found = append(found, part)
+		}
+	}
+	if len(found) != 1 {
+		m.t.Fatalf("docs/operations.md has %d blocks with %q below %q", len(found), text, heading)
+	}
+	return found[0]
+}
+
+// setUp is the guide's way from certificates to a cluster with a worker.
+func (m *machines) setUp() {
+	const linux = "Linux, systemd"
+	get := m.block("Plan", "/usr/local/bin")
+	m.run(theDesk, get)
+	m.run(theDesk, m.block("Certificates first", "ca init"))
+	unit := m.block(linux, "sysusers")
+	start := m.block(linux, "enable --now")
+	for i, name := range theMasters {
+		m.certificates(name, fmt.Sprintf("master-%d", i+1))
+		m.run(name, get)
+		m.run(name, unit)
+		text := strings.Replace(m.block(linux, "BootstrapExpect"), `"AdvertiseAddress": "m1.`, `"AdvertiseAddress": "`+name+".", 1)
+		m.write(name, "/etc/scaleout/MasterSettings.config", text)
+		m.run(name, "scaleout config check /etc/scaleout/MasterSettings.config")
+	}
+	ofWorker := strings.NewReplacer("scaleout-master", "scaleout-worker").Replace
+	m.certificates(theWorker, "worker-1")
+	m.run(theWorker, get)
+	m.run(theWorker, ofWorker(unit))
+	m.write(theWorker, "/etc/scaleout/WorkerSettings.config", m.block(linux, "TasksRootFolder"))
+	m.run(theWorker, "scaleout config check /etc/scaleout/WorkerSettings.config")
+	for _, name := range theMasters {
+		m.run(name, start)
+	}
+	m.run(theWorker, ofWorker(start))
+	m.run(theWorker, "scaleout doctor --config /etc/scaleout/WorkerSettings.config")
+	m.run(theDesk, m.block(linux, "worker enable"))
+}
+
+// certificates is what the guide has scp do.
+func (m *machines) certificates(name, certificate string) {
+	m.t.Helper()
+	m.run(name, "mkdir -p /etc/scaleout/certs")
+	m.host("docker cp " + m.prefix + theDesk + ":/root/certs/" + certificate + "/. - | docker cp - " + m.prefix + name + ":/etc/scaleout/certs")
+}
+
+func (m *machines) write(name, path, text string) {
+	m.t.Helper()
+	m.run(name, "mkdir -p "+filepath.Dir(path)+" && cat > "+path+" <<'END'\n"+text+"\nEND")
+}
+
+// cli runs commands with the operator's certificate.
+func (m *machines) cli(script string) string {
+	m.t.Helper()
+	return m.run(theDesk, m.operator()+script)
+}
+
+// operator are the lines of the guide that name the masters and the certificate.
+func (m *machines) operator() string {
+	m.t.Helper()
+	var exports []string
+	for line := range strings.Lines(m.block("Linux, systemd", "worker enable")) {
+		if strings.HasPrefix(line, "export ") {
+			exports = append(exports, line)
+		}
+	}
+	return strings.Join(exports, "")
+}
+
+// unit is what systemd knows about a service.
+func (m *machines) unit(name, unit string) map[string]string {
+	m.t.Helper()
+	out := m.run(name, "systemctl show "+unit)
+	properties := map[string]string{}
+	for line := range strings.Lines(out) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		properties[key] = value
+	}
+	return properties
+}
+
+// serves waits until a service says that it serves; it was started anew by systemd at least so often.
+func (m *machines) serves(name, unit string, restarts int) {
+	m.t.Helper()
+	m.until(name+" serves", func() bool {
+		p := m.unit(name, unit)
+		n, _ := strconv.Atoi(p["NRestarts"])
+		return p["ActiveState"] == "active" && p["StatusText"] == "serving" && n >= restarts
+	})
+}
+
+// dropIn changes a unit; an empty text takes the change back.
+func (m *machines) dropIn(name, unit, text string) {
+	m.t.Helper()
+	path := "/etc/systemd/system/" + unit + ".service.d/test.conf"
+	if text == "" {
+		m.run(name, "rm "+path)
+	} else {
+		m.write(name, path, "[Service]\n"+text)
+	}
+	m.run(name, "systemctl daemon-reload")
+}
+
+// hang stops a service's process, so that it is there and does nothing, and waits until the watchdog has replaced it.
+func (m *machines) hang(name, unit string) {
+	m.t.Helper()
+	m.run(name, "kill -STOP "+m.unit(name, unit)["MainPID"])
+	m.serves(name, unit, 1)
+	m.run(name, "journalctl -u "+unit+" | grep 'Watchdog timeout'")
+}
+
+func (m *machines) deploy(project string, packages map[string]string) {
+	m.t.Helper()
+	definition := "name: " + project + "\npackages:\n"
+	for file, text := range packages {
+		definition += "  - name: " + file + "\n"
+		m.write(theDesk, "/root/"+project+"/"+file, text)
+	}
+	m.write(theDesk, "/root/"+project+"/project.yaml", definition)
+	m.cli("scaleout project pack " + project + "\nscaleout project deploy " + project + ".ispac --folder ETL --create-folder")
+}
+
+var executionID = regexp.MustCompile(`execution_id\s+(\d+)`)
+
+func (m *machines) start(path string) string {
+	m.t.Helper()
+	out := m.cli("scaleout execution run " + path)
+	id := executionID.FindStringSubmatch(out)
+	if id == nil {
+		m.t.Fatalf("no id in %q", out)
+	}
+	return id[1]
+}
+
+const workerHome = "/var/lib/scaleout-worker"
+
+// ran counts, for each attempt that ran to its end, how often it did.
+func (m *machines) ran() map[string]int {
+	m.t.Helper()
+	times := map[string]int{}
+	for _, attempt := range strings.Fields(m.run(theWorker, "cat "+workerHome+"/ran")) {
+		times[attempt]++
+	}
+	return times
+}
+
+// packageProcesses are the processes of the worker's service without the worker itself.
+func (m *machines) packageProcesses() []string {
+	m.t.Helper()
+	all := strings.Fields(m.run(theWorker, "find /sys/fs/cgroup/system.slice/scaleout-worker.service -name cgroup.procs -exec cat {} +"))
+	main := m.unit(theWorker, "scaleout-worker")["MainPID"]
+	slices.Sort(all)
+	return slices.DeleteFunc(all, func(pid string) bool { return pid == main })
+}
