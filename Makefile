@@ -9,7 +9,7 @@ CHAOS    ?= 1h
 MEASURE  ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all demo test race lint fuzz chaos figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify
+.PHONY: help build build-all demo unit test race lint fuzz chaos figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -27,8 +27,11 @@ build-all: ## bin/ for Linux, Windows and macOS
 demo: build ## three masters, three workers, 200 executions, one killed leader
 	./bin/scaleout demo
 
+unit: ## the quick tests, in about a minute: most of what they do is wait, hence more of them at once
+	go test -short -parallel 8 ./...
+
 test: ## the tests
-	go tool gotestsum --format pkgname-and-test-fails -- -timeout 10m ./...
+	go tool gotestsum --format pkgname-and-test-fails -- -timeout 20m ./...
 
 race: ## the tests under the race detector
 	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 30m ./...
@@ -74,6 +77,9 @@ docker-test: build ## the containers under cut networks, kills, new addresses an
 
 systemd-verify: ## the units, read by systemd itself
 	SCALEOUT_SYSTEMD=1 go test -count=1 -run 'Units|ShippedUnits|UnitWord' ./cmd/scaleout
+
+systemd-test: ## machines with systemd, set up as docs/operations.md says, under restarts and hangs
+	SCALEOUT_SYSTEMD_BOOT=1 go test -count=1 -timeout 15m -v -run TestSystemd ./testcluster
 
 clean: ## remove what was built
 	rm -rf bin
