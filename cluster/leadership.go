@@ -38,7 +38,7 @@ func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 	}
 	since := time.Now()
 	r := &reign{Term: Term{Number: term, Generation: s.Generation, Since: since}, term: term, scope: s, ended: ctx.Done()}
-	r.prover = newProver(n.cfg.Timing.doubt())
+	r.prover = newProver(n.cfg.Timing.doubt(), &n.futures)
 	r.prover.answered = n.wire.Answered
 	r.prover.verify = n.raft.VerifyLeader
 	r.prover.proof = func() time.Time {

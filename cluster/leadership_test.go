@@ -284,3 +284,39 @@ func TestAKilledLeaderComesBackAndAgrees(t *testing.T) {
 	}
 	w.agree()
 }
+
+// Raft forgets the futures of entries that are on their way to the state machine when it ends.
+func TestRaftOwesNoAnswerAtTheEnd(t *testing.T) {
+	w := newWorld(t)
+	applying, gate := make(chan struct{}, 1), make(chan struct{})
+	var slow atomic.Bool
+	h := w.start(1, func(c *Config) {
+		machine := c.FSM
+		c.FSM = func(applied func(Applied), failed func(error)) (Machine, error) {
+			return machine(func(a Applied) {
+				if slow.CompareAndSwap(true, false) {
+					applying <- struct{}{}
+					<-gate
+				}
+				applied(a)
+			}, failed)
+		}
+	})[0]
+	w.leader(h)
+	slow.Store(true)
+	go func() { _, _, _ = h.folder(t.Context(), "slow") }()
+	<-applying
+	last := h.node.raft.LastIndex()
+	for range 16 {
+		h.node.futures.Go(func() { _ = h.node.raft.Barrier(0).Error() })
+	}
+	w.until("all is committed", func() bool { return h.node.raft.AppliedIndex() >= last+16 })
+	h.stopNode()
+	early := time.Now().Add(w.timing.Election) // long before the answers are given up
+	w.until("Raft ends or waits", func() bool { return h.node.raft.State() == raft.Shutdown || time.Now().After(early) })
+	close(gate)
+	must(t, h.stop())
+	if n := h.node.futures.n.Load(); n > 0 {
+		t.Errorf("%d wait for answers that nobody will give", n)
+	}
+}

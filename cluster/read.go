@@ -71,6 +71,7 @@ type prover struct {
 	proof    func() time.Time       // majority of the latest voters, this term
 	answered func() <-chan struct{} // closed at the next confirmation
 	verify   func() raft.Future
+	futures  *watchers
 	limit    time.Duration // without a proof for so long, leadership is in doubt
 	pause    time.Duration // between two triggers that brought nothing
 	kick     chan struct{}
@@ -89,8 +90,8 @@ type reader struct {
 	done    chan error
 }
 
-func newProver(limit time.Duration) *prover {
-	return &prover{limit: limit, pause: limit / 40, kick: make(chan struct{}, 1), since: time.Now(), doubt: make(chan struct{})}
+func newProver(limit time.Duration, futures *watchers) *prover {
+	return &prover{futures: futures, limit: limit, pause: limit / 40, kick: make(chan struct{}, 1), since: time.Now(), doubt: make(chan struct{})}
 }
 
 // wait returns nil once a proof for a moment after arrival is there.
@@ -183,12 +184,13 @@ func (p *prover) run(ctx context.Context) {
 		answered := p.answered()
 		p.note(p.proof())
 		if p.look() && running == nil && rested == nil {
-			triggered, running = time.Now(), make(chan struct{})
+			done := make(chan struct{})
+			triggered, running = time.Now(), done
 			// Detached: the future may never be answered, and the call itself blocks while Raft's disk stalls.
-			go func(done chan struct{}) {
+			p.futures.Go(func() {
 				defer close(done)
 				_ = p.verify().Error()
-			}(running)
+			})
 		}
 		select {
 		case <-ctx.Done():

@@ -22,7 +22,7 @@ type provable struct {
 }
 
 func startProver(t *testing.T, limit time.Duration) (*provable, func()) {
-	v := &provable{prover: newProver(limit), changed: make(chan struct{})}
+	v := &provable{prover: newProver(limit, &watchers{}), changed: make(chan struct{})}
 	v.prover.proof = func() time.Time { v.mu.Lock(); defer v.mu.Unlock(); return v.newest }
 	v.prover.answered = func() <-chan struct{} { v.mu.Lock(); defer v.mu.Unlock(); return v.changed }
 	v.prover.verify = func() raft.Future {

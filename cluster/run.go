@@ -117,18 +117,18 @@ func (n *Node) stopWith(err error) {
 	}
 }
 
-// shutdown ends Raft. A stalled disk or a failed state machine can hold it up for ever, so the wait is bounded.
+// shutdown ends Raft, when it has answered what it was asked: it forgets those whose entries are committed and on their
+// way to the state machine. A leader without a majority answers when its lease ends. A stalled disk or a failed state
+// machine can hold all that up for ever, so the waits are bounded.
 func (n *Node) shutdown() error {
+	n.futures.wait(2 * n.cfg.Timing.Election)
 	done := make(chan error, 1)
 	future := n.raft.Shutdown()
 	close(n.ended)
 	go func() { done <- future.Error() }()
 	select {
 	case err := <-done:
-		// Watchers of futures end with Raft, but for those of futures that it never answers.
-		for deadline := time.Now().Add(time.Second); n.futures.running() > 0 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
+		n.futures.wait(time.Second)
 		return err
 	case <-time.After(shutdownLimit):
 		return fmt.Errorf("cluster: raft did not end within %v", shutdownLimit)

@@ -179,7 +179,12 @@ func (w *watchers) Go(f func()) {
 	}()
 }
 
-func (w *watchers) running() int64 { return w.n.Load() }
+// wait returns when none is left, or after limit.
+func (w *watchers) wait(limit time.Duration) {
+	for deadline := time.Now().Add(limit); w.n.Load() > 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // await waits for a Raft future, but no longer than ctx: some are never answered, and then only their watcher waits on.
 func (n *Node) await(ctx context.Context, f raft.Future) error {

@@ -45,8 +45,6 @@ func (l *leakCheck) end(tb testing.TB) {
 		// memberlist's Shutdown does not wait for a probe that is under way; it ends with its own time-out.
 		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
 	}
-	// Raft leaves what was asked of it unanswered when it ends; a prover's one question stays with it.
-	ignored = append(ignored, goleak.IgnoreAnyFunction("scaleout/cluster.(*prover).run.func1"))
 	if l.stalled {
 		ignored = append(ignored, goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*deferError).Error"))
 	}
