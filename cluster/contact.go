@@ -1,6 +1,10 @@
 package cluster
 
-import "time"
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+)
 
 // Contact is when this node last heard from a leader, and now on the leader itself; zero when never.
 func (n *Node) Contact() time.Time {
@@ -11,4 +15,10 @@ func (n *Node) Contact() time.Time {
 		return time.Now()
 	}
 	return n.raft.LastContact()
+}
+
+// heard says whether a member answered this leader's Raft within so many heartbeat time-outs. This node always did.
+func (n *Node) heard(id raft.ServerID, heartbeats int) bool {
+	at, ok := n.wire.Contact(id)
+	return string(id) == n.id || ok && time.Since(at) < time.Duration(heartbeats)*n.cfg.Timing.Heartbeat
 }

@@ -27,8 +27,7 @@ func (n *Node) deadDuty(ctx context.Context) error {
 		}
 		_, servers := n.configuration()
 		for _, s := range servers {
-			at, ok := n.wire.Contact(s.ID)
-			if string(s.ID) == n.id || ok && time.Since(at) < 10*n.cfg.Timing.Heartbeat {
+			if n.heard(s.ID, 10) {
 				delete(silent, s.ID)
 				delete(again, s.ID)
 				continue

@@ -18,15 +18,19 @@ const roomToLead = 16 << 20
 // DiskError is why the last write to the log failed; nil when it did not.
 func (n *Node) DiskError() error { return n.cfg.Dir.Log().Failing() }
 
-// diskTrouble says why this master's disk is none to lead with; "" when it is.
-func (n *Node) diskTrouble() string {
-	if err := n.DiskError(); err != nil {
-		return err.Error()
+// disk is how many bytes are free, -1 when that is unknown, and why this master's disk is none to lead with; "" when it is.
+func (n *Node) disk() (free int64, trouble string) {
+	free = -1
+	if bytes, err := n.cfg.Dir.Free(); err == nil {
+		free = int64(bytes)
 	}
-	if free, err := n.cfg.Dir.Free(); err == nil && free < roomToLead {
-		return fmt.Sprintf("%d bytes are free for %s and a leader needs %d; make room", free, n.cfg.Dir.Path(), roomToLead)
+	switch err := n.DiskError(); {
+	case err != nil:
+		trouble = err.Error()
+	case free >= 0 && free < roomToLead:
+		trouble = fmt.Sprintf("%d bytes are free for %s and a leader needs %d; make room", free, n.cfg.Dir.Path(), roomToLead)
 	}
-	return ""
+	return free, trouble
 }
 
 // betterDisk is a voter whose disk is in order; "" when no other one has such a disk. Then it makes no difference who leads.
@@ -53,7 +57,7 @@ func otherVoters(servers []raft.Server, self string) []string {
 // diskDuty hands leadership over before the disk is so full that calls fail.
 func (n *Node) diskDuty(ctx context.Context) error {
 	for pauseFor(ctx, time.Second) {
-		trouble := n.diskTrouble()
+		_, trouble := n.disk()
 		if trouble == "" {
 			continue
 		}

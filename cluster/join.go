@@ -97,7 +97,7 @@ func (n *Node) freeAddress(ctx context.Context, servers []raft.Server, j joinReq
 		if string(s.ID) == n.id {
 			return fmt.Errorf("%w: %s is the address of this master, %s", ErrRefused, j.Address, n.cfg.Name)
 		}
-		if at, ok := n.wire.Contact(s.ID); ok && time.Since(at) < 4*n.cfg.Timing.Heartbeat {
+		if n.heard(s.ID, 4) {
 			return fmt.Errorf("%w: %s is the address of %s, which answers", ErrRefused, j.Address, n.nameOf(string(s.ID)))
 		}
 		if err := n.remove(ctx, string(s.ID), false, true); err != nil {

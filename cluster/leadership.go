@@ -33,7 +33,7 @@ func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 	if n.raft.State() != raft.Leader {
 		return fmt.Errorf("%w any more", ErrNotLeader)
 	}
-	if trouble := n.diskTrouble(); trouble != "" && n.betterDisk(ctx) != "" {
+	if _, trouble := n.disk(); trouble != "" && n.betterDisk(ctx) != "" {
 		return fmt.Errorf("another master shall lead: %s", trouble)
 	}
 	since := time.Now()

@@ -65,8 +65,7 @@ func (n *Node) mayLose(servers []raft.Server, gone raft.Server, force bool) erro
 			continue
 		}
 		remain++
-		at, ok := n.wire.Contact(s.ID)
-		if string(s.ID) == n.id || ok && time.Since(at) < 10*n.cfg.Timing.Heartbeat {
+		if n.heard(s.ID, 10) {
 			reachable++
 		}
 	}
@@ -209,9 +208,8 @@ func (n *Node) close(ctx context.Context, id raft.ServerID) error {
 	if err != nil {
 		return err
 	}
-	at, ok := n.wire.Contact(id)
 	switch level := n.machine.View().Level(); {
-	case !ok || time.Since(at) > 2*n.cfg.Timing.Heartbeat:
+	case !n.heard(id, 2):
 		return errors.New("it does not answer Raft")
 	case s.Stopping:
 		return errors.New("it is stopping")

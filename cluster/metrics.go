@@ -10,10 +10,9 @@ import (
 
 // metrics of a node; with a nil registerer they count and nobody sees them.
 type metrics struct {
-	proposals   *prometheus.HistogramVec // by kind and outcome
-	commands    prometheus.Histogram     // per entry
-	bytes       prometheus.Histogram     // per entry
-	uncommitted prometheus.Gauge
+	proposals *prometheus.HistogramVec // by kind and outcome
+	commands  prometheus.Histogram     // per entry
+	bytes     prometheus.Histogram     // per entry
 }
 
 func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
@@ -27,9 +26,6 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 		}),
 		bytes: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "scaleout_raft_entry_bytes", Help: "Size of log entries.", Buckets: prometheus.ExponentialBuckets(64, 4, 8),
-		}),
-		uncommitted: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "scaleout_raft_uncommitted_seconds", Help: "How long an entry has been waiting to be committed, when unusually long; else 0.",
 		}),
 	}
 	if reg == nil {
@@ -51,7 +47,7 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.proposals, m.commands, m.bytes, m.uncommitted,
+		m.proposals, m.commands, m.bytes,
 		gauge("scaleout_raft_term", "Raft's term.", func() float64 { return float64(n.raft.CurrentTerm()) }),
 		gauge("scaleout_raft_is_leader", "1 on the master that leads and is ready.", func() float64 {
 			_, ready := n.IsLeader()
@@ -67,6 +63,9 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 		gauge("scaleout_raft_log_bytes", "Size of the log's entries.", func() float64 { return float64(n.cfg.Dir.Log().Bytes()) }),
 		gauge("scaleout_raft_write_seconds", "How long the write to the log in progress has been running.", func() float64 {
 			return n.cfg.Dir.Log().Writing().Seconds()
+		}),
+		gauge("scaleout_raft_uncommitted_seconds", "How long an entry has been waiting to be committed, when unusually long; else 0.", func() float64 {
+			return n.overdue().Seconds()
 		}),
 		gauge("scaleout_cluster_voters", "Voters in the configuration.", func() float64 {
 			_, ids := n.Voters()
@@ -112,8 +111,7 @@ func (n *Node) FailureTolerance() int {
 	if n.raft.State() == raft.Leader {
 		alive = 0
 		for _, id := range voters {
-			at, ok := n.wire.Contact(id)
-			if string(id) == n.id || ok && time.Since(at) < 4*n.cfg.Timing.Heartbeat {
+			if n.heard(id, 4) {
 				alive++
 			}
 		}

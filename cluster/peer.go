@@ -192,19 +192,17 @@ func answer(w http.ResponseWriter, v any) {
 // status is what this node says about itself.
 func (n *Node) status() Status {
 	gone := n.leaderGone() // first: once it is so, the log grows no more
+	free, trouble := n.disk()
 	s := Status{
 		ID: n.id, Name: n.cfg.Name, Address: n.cfg.AdvertiseAddress, Version: n.cfg.Version, Level: n.cfg.Level,
 		BootstrapExpect: n.cfg.BootstrapExpect, HasState: n.hasLog(),
 		Stopping: n.stopping.Load() || n.cfg.Gossip.Self().Stopping,
 		State:    string(n.State()), Term: n.raft.CurrentTerm(),
 		LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(), AppliedIndex: n.raft.AppliedIndex(),
-		LogBytes: n.cfg.Dir.Log().Bytes(), Clock: n.cfg.Now().UnixNano(), FreeBytes: -1, Disk: n.diskTrouble(),
+		LogBytes: n.cfg.Dir.Log().Bytes(), Clock: n.cfg.Now().UnixNano(), FreeBytes: free, Disk: trouble,
 	}
 	if _, id := n.raft.LeaderWithID(); id != "" {
 		s.Leader, s.LeaderGone = string(id), gone
-	}
-	if free, err := n.cfg.Dir.Free(); err == nil {
-		s.FreeBytes = int64(free)
 	}
 	return s
 }

@@ -70,12 +70,7 @@ func (n *Node) succeed(ctx context.Context, lost bereaved) {
 		return
 	}
 	voters := voterIDs(servers)
-	var others []string
-	for _, id := range voters {
-		if string(id) != n.id && id != lost.leader {
-			others = append(others, string(id))
-		}
-	}
+	others := slices.DeleteFunc(otherVoters(servers, n.id), func(id string) bool { return id == string(lost.leader) })
 	for n.leaderGone() {
 		heirs := []Status{n.status()}
 		for _, a := range n.peers.statuses(ctx, others, successionLimit) {

@@ -112,7 +112,6 @@ func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error)
 	var errs []error
 	for id, a := range n.peers.statuses(ctx, ids, max(n.cfg.Timing.Election, 500*time.Millisecond)) {
 		name := n.nameOf(id)
-		contact, heard := n.wire.Contact(raft.ServerID(id))
 		switch {
 		case a.err != nil:
 			errs = append(errs, fmt.Errorf("%s does not answer: %w", name, a.err))
@@ -120,7 +119,7 @@ func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error)
 			errs = append(errs, fmt.Errorf("%s is stopping too", name))
 		case a.Level < level:
 			errs = append(errs, fmt.Errorf("%s runs an older version (level %d)", name, a.Level))
-		case !heard || time.Since(contact) > 2*n.cfg.Timing.Heartbeat:
+		case !n.heard(raft.ServerID(id), 2):
 			errs = append(errs, fmt.Errorf("%s has not answered Raft for a while", name))
 		default:
 			s, _ := findServer(servers, id)

@@ -42,28 +42,31 @@ func (n *Node) watchDisk(ctx context.Context) {
 			n.giveUp(writing)
 			return
 		}
-		r := n.reign.Load()
-		if r == nil {
-			continue
-		}
-		waits := r.proposer.oldest()
-		if waits < limit/2 {
-			n.metrics.uncommitted.Set(0)
-			continue
-		}
-		n.metrics.uncommitted.Set(waits.Seconds())
-		if time.Since(complained) > 30*time.Second {
+		if waits := n.overdue(); waits > 0 && time.Since(complained) > 30*time.Second {
 			complained = time.Now()
 			why := "too few other masters take entries"
 			if writing > waits/2 {
 				why = "this master's disk is slow"
 			}
-			n.log.Warn("an entry is not being committed: "+why, "for", waits.Round(time.Millisecond), "term", r.term)
+			n.log.Warn("an entry is not being committed: "+why, "for", waits.Round(time.Millisecond), "term", n.raft.CurrentTerm())
 			if n.cfg.SlowCommit != nil {
 				n.cfg.SlowCommit(waits, why)
 			}
 		}
 	}
+}
+
+// overdue is how long the oldest entry given to Raft has been waiting to be committed; 0 when that is nothing unusual.
+func (n *Node) overdue() time.Duration {
+	r := n.reign.Load()
+	if r == nil {
+		return 0
+	}
+	waits := r.proposer.oldest()
+	if waits < n.cfg.Timing.stall()/2 {
+		return 0
+	}
+	return waits
 }
 
 // giveUp lets the others elect: not ready, cut, a line in the log if that is possible at all, exit.

@@ -111,8 +111,12 @@ func TestASlowDiskOfTheLeaderIsTold(t *testing.T) {
 	w := newWorld(t)
 	var end atomic.Pointer[func()]
 	told := make(chan string, 1)
-	h := w.add(expect(1), func(c *Config) {
+	var h *host
+	h = w.add(expect(1), func(c *Config) {
 		c.SlowCommit = func(waited time.Duration, why string) {
+			if shown := h.node.overdue(); shown < waited {
+				t.Errorf("an entry has waited for %v, and the metric says %v", waited, shown)
+			}
 			if f := end.Load(); f != nil {
 				(*f)() // from here, so that the watchdog does not bite
 			}
@@ -132,6 +136,9 @@ func TestASlowDiskOfTheLeaderIsTold(t *testing.T) {
 	must(t, err)
 	if text := <-told; text != "true: this master's disk is slow" {
 		t.Error(text)
+	}
+	if shown := h.node.overdue(); shown != 0 {
+		t.Errorf("nothing waits, and the metric says %v", shown)
 	}
 }
 
