@@ -73,14 +73,14 @@ func (a *API) describeItself(w http.ResponseWriter, _ *request) error {
 }
 
 func (a *API) cluster(w http.ResponseWriter, r *request) error {
-	switch c := r.URL.Query().Get(queryConsistency); c {
-	case "stale":
-	case "", "linearizable":
+	local, err := staleRead(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	if !local {
 		if err := a.cfg.Proposer.Read(r.Context()); err != nil {
 			return err
 		}
-	default:
-		return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("consistency: %.64q; linearizable or stale was expected", c)}
 	}
 	s, err := a.cfg.Cluster.Status(r.Context())
 	if err != nil {

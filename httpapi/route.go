@@ -54,7 +54,10 @@ type queryParameter struct{ name, doc, kind string }
 
 func always(*http.Request) bool { return true }
 
-func stale(r *http.Request) bool { return r.URL.Query().Get("consistency") == "stale" }
+func stale(r *http.Request) bool {
+	local, _ := staleRead(r.URL.Query())
+	return local
+}
 
 // routes is the table. Procedures and views stand here once each: what there is of them comes from the registry.
 func (a *API) routes() []route {

@@ -14,8 +14,7 @@ import (
 // each 5 s, and callers open more connections than they use.
 type Server struct {
 	*http.Server
-	mu    sync.Mutex
-	fresh map[net.Conn]struct{}
+	fresh sync.Map // of net.Conn: those on which nothing was asked yet
 }
 
 // freshGrace is how long a new connection may take at the stop to bring the request that it was opened for.
@@ -28,7 +27,7 @@ func NewServer(h http.Handler, log *slog.Logger) *Server {
 	if log == nil {
 		log = slog.Default()
 	}
-	s := &Server{fresh: make(map[net.Conn]struct{})}
+	s := &Server{}
 	s.Server = &http.Server{
 		Handler:           h,
 		ConnState:         s.follow,
@@ -41,24 +40,22 @@ func NewServer(h http.Handler, log *slog.Logger) *Server {
 	return s
 }
 
+// follow is called twice in each call, and then deletes what is not there: that takes no lock.
 func (s *Server) follow(c net.Conn, state http.ConnState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if state == http.StateNew {
-		s.fresh[c] = struct{}{}
+		s.fresh.Store(c, nil)
 	} else {
-		delete(s.fresh, c)
+		s.fresh.Delete(c)
 	}
 }
 
 // Shutdown takes no more connections and returns when every call is answered, or with ctx's error when it ends first.
 func (s *Server) Shutdown(ctx context.Context) error {
 	timer := time.AfterFunc(freshGrace, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for c := range s.fresh {
-			_ = c.Close()
-		}
+		s.fresh.Range(func(c, _ any) bool {
+			_ = c.(net.Conn).Close()
+			return true
+		})
 	})
 	defer timer.Stop()
 	return s.Server.Shutdown(ctx)

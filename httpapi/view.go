@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -77,7 +78,8 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 
 // readQuery takes what a query string says; whatever is no word of ours is a column, which Select checks.
 func readQuery(r *request, req *catalog.Request) (local bool, err error) {
-	for name, values := range r.URL.Query() {
+	query := r.URL.Query()
+	for name, values := range query {
 		if len(values) != 1 {
 			return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("%.64q is given %d times; once was expected", name, len(values))}
 		}
@@ -94,18 +96,26 @@ func readQuery(r *request, req *catalog.Request) (local bool, err error) {
 			}
 			req.PageSize = n
 		case queryConsistency:
-			switch value {
-			case "stale":
-				local = true
-			case "linearizable":
-			default:
-				return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("consistency: %.64q; linearizable or stale was expected", value)}
-			}
 		default:
 			req.Filter[name] = value
 		}
 	}
-	return local, nil
+	return staleRead(query)
+}
+
+// staleRead says whether a query asks for what this master has, whoever leads.
+func staleRead(query url.Values) (bool, error) {
+	if !query.Has(queryConsistency) {
+		return false, nil
+	}
+	switch value := query.Get(queryConsistency); value {
+	case "stale":
+		return true, nil
+	case "linearizable":
+		return false, nil
+	default:
+		return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("consistency: %.64q; linearizable or stale was expected", value)}
+	}
 }
 
 func (a *API) listViews(w http.ResponseWriter, _ *request) error {

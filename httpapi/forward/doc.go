@@ -6,7 +6,8 @@
 // that two masters which each believe in the other cannot send a call round in circles. A master that is elected and not
 // ready yet keeps it until it is.
 //
-// While nobody leads, calls wait a bounded, jittered time; a new leader wakes them. A call in flight is dropped as soon as this node hears of
-// another leader or a higher term: its outcome is then unknown, and it is repeated only if its route says that this is
-// harmless. The package decides nothing about identity, permissions or the shape of errors: package httpapi does.
+// While nobody leads, calls wait a bounded, jittered time; a new leader wakes them. A call in flight is dropped as soon
+// as this node hears of another leader or a higher term: its outcome is then unknown, and it is repeated only if its
+// route says that this is harmless. The package decides nothing about identity, permissions or the shape of errors:
+// package httpapi does.
 package forward

@@ -132,6 +132,11 @@ type Call struct {
 	Stopped func(http.ResponseWriter) error
 }
 
+// streams says whether a body is read from r.
+func (c *Call) streams(r *http.Request) bool {
+	return c.Stream && r.Body != nil && r.Body != http.NoBody
+}
+
 // Serve handles the call here or passes it on to the leader. A nil error means that an answer was written. Before the
 // answer, w may get 102 Processing from another goroutine.
 func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) error {
@@ -158,7 +163,7 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 		switch {
 		case place.Here:
 			var body *once
-			if call.Stream && r.Body != nil {
+			if call.streams(r) {
 				body = &once{ReadCloser: r.Body}
 				r.Body = body
 			}

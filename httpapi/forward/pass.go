@@ -196,7 +196,7 @@ func (f *Forwarder) request(ctx context.Context, r *http.Request, call *Call, pl
 	req.Header.Set(wire.HeaderElapsed, strconv.FormatInt(time.Since(call.Received).Milliseconds(), 10))
 	var s *stream
 	switch {
-	case call.Stream && r.Body != nil && r.Body != http.NoBody:
+	case call.streams(r):
 		s = &stream{once: once{ReadCloser: r.Body}, life: life}
 		req.Body, req.ContentLength = s, r.ContentLength
 	case len(call.Body) > 0:

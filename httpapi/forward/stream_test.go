@@ -83,3 +83,29 @@ func TestAStreamReadHereIsNotReadAgain(t *testing.T) {
 		}
 	}
 }
+
+// A call without a body has nothing that could be read only once: it is tried again, and passed on without one.
+func TestAStreamedCallWithoutABodyGoesOn(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Fate = func(error) Fate { return NotApplied } })
+	length := make(chan int64, 1)
+	next, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
+		length <- req.ContentLength
+		ok(w, req)
+	})
+	r.set(Place{Here: true, Known: true, Leader: wire.Leader{ID: "self"}})
+	c := call()
+	c.Stream = true
+	c.Local = func(_ http.ResponseWriter, req *http.Request) error {
+		_, _ = io.Copy(io.Discard, req.Body)
+		r.set(leads("next", next, 2))
+		return ErrNotLeader
+	}
+	req := request(t, "")
+	req.Body, req.ContentLength = http.NoBody, 0
+	if err := r.f.Serve(recorder(), req, c); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-length; n != 0 {
+		t.Errorf("the next leader got a body of %d bytes (-1: unknown); want none", n)
+	}
+}
