@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"runtime"
 	"strconv"
 	"strings"
@@ -68,23 +69,42 @@ func (h remembering) WithGroup(name string) slog.Handler {
 // debug is this master for a bundle.
 func (m *Master) debug() wire.Debug {
 	c := &m.cfg
-	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-	timing := m.node.Timing()
 	return wire.Debug{
 		Name: c.Name, ID: m.ID(), Version: c.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH,
-		Level: command.Level, State: string(m.node.State()), Started: m.started, Log: m.recent.tail(),
-		Settings: map[string]string{
-			"NodeName": c.Name, "DataDirectory": c.DataDirectory, "BindAddress": c.BindAddress, "PortNumber": strconv.Itoa(c.Port),
-			"GossipPort": strconv.Itoa(c.GossipPort), "AdvertiseAddress": m.advertise, "RetryJoin": strings.Join(c.RetryJoin, ","),
-			"BootstrapExpect": strconv.Itoa(c.BootstrapExpect), "CACertFile": c.Files.CA, "CertFile": c.Files.Cert, "KeyFile": c.Files.Key,
-			"GossipKeyFile": c.GossipKeyFile, "KeyRingFile": c.KeyRingFile, "SSLCertThumbprint": c.Thumbprint, "InstanceName": c.InstanceName,
-			"TimingProfile": c.Timing, "MasterHeartbeatIntervalInMs": ms(c.Heartbeat), "DealWithExpiredTasksIntervalInMs": ms(c.Expiry),
-			"CleanupCompletedJobsIntervalInMs": ms(c.Cleanup), "RetryDelayInMs": ms(c.RetryDelay),
-			"RemoveDeadMastersAfterInMs": ms(c.RemoveDead),
-			"MaxProjectBytes":            strconv.FormatInt(c.MaxProjectBytes, 10), "MetricsOpen": strconv.FormatBool(c.MetricsOpen),
-			"SnapshotFolder": c.SnapshotFolder, "SnapshotIntervalInMs": ms(c.SnapshotInterval), "SnapshotRetain": strconv.Itoa(c.SnapshotRetain),
-			"SnapshotKeyFile": c.SnapshotKeyFile,
-			"(heartbeat)":     timing.Heartbeat.String(), "(election)": timing.Election.String(), "(lease)": timing.Lease.String(),
-		},
+		Level: command.Level, State: string(m.node.State()), Started: m.started, Log: m.recent.tail(), Settings: m.settings(),
 	}
 }
+
+// settings are all settings of this master, none of which is a secret, and in parentheses what follows from them.
+func (m *Master) settings() map[string]string {
+	c, timing := &m.cfg, m.node.Timing()
+	all := m.common()
+	maps.Copy(all, map[string]string{
+		"NodeName": c.Name, "DataDirectory": c.DataDirectory, "BindAddress": c.BindAddress, "PortNumber": strconv.Itoa(c.Port),
+		"GossipPort": strconv.Itoa(c.GossipPort), "AdvertiseAddress": m.advertise, "RetryJoin": strings.Join(c.RetryJoin, ","),
+		"BootstrapExpect": strconv.Itoa(c.BootstrapExpect), "CACertFile": c.Files.CA, "CertFile": c.Files.Cert, "KeyFile": c.Files.Key,
+		"GossipKeyFile": c.GossipKeyFile, "KeyRingFile": c.KeyRingFile, "SSLCertThumbprint": c.Thumbprint,
+		"SnapshotFolder": c.SnapshotFolder, "SnapshotIntervalInMs": millis(c.SnapshotInterval),
+		"SnapshotRetain": strconv.Itoa(c.SnapshotRetain), "SnapshotKeyFile": c.SnapshotKeyFile,
+		"(heartbeat)": timing.Heartbeat.String(), "(election)": timing.Election.String(), "(lease)": timing.Lease.String(),
+	})
+	return all
+}
+
+// common are the settings that should be equal on all masters.
+func (m *Master) common() map[string]string {
+	c := &m.cfg
+	return map[string]string{
+		"CleanupCompletedJobsIntervalInMs": millis(c.Cleanup),
+		"DealWithExpiredTasksIntervalInMs": millis(c.Expiry),
+		"MasterHeartbeatIntervalInMs":      millis(c.Heartbeat),
+		"RetryDelayInMs":                   millis(c.RetryDelay),
+		"RemoveDeadMastersAfterInMs":       millis(c.RemoveDead),
+		"MaxProjectBytes":                  strconv.FormatInt(c.MaxProjectBytes, 10),
+		"InstanceName":                     c.InstanceName,
+		"TimingProfile":                    c.Timing,
+		"MetricsOpen":                      strconv.FormatBool(c.MetricsOpen),
+	}
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -33,7 +33,7 @@ type host struct {
 	Instance     string            `json:"instance"`
 	NotAfter     time.Time         `json:"not_after"`
 	MissingBlobs int               `json:"missing_blobs"`
-	Settings     map[string]string `json:"settings"` // those that should be equal on all masters
+	Settings     map[string]string `json:"settings"` // see common
 }
 
 func (m *Master) host() host {
@@ -44,18 +44,7 @@ func (m *Master) host() host {
 		h.IP = address(name)
 	}
 	h.Thumbprint, _ = pki.Thumbprints(m.creds.Leaf())
-	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-	h.Settings = map[string]string{
-		"CleanupCompletedJobsIntervalInMs": ms(m.cfg.Cleanup),
-		"DealWithExpiredTasksIntervalInMs": ms(m.cfg.Expiry),
-		"MasterHeartbeatIntervalInMs":      ms(m.cfg.Heartbeat),
-		"RetryDelayInMs":                   ms(m.cfg.RetryDelay),
-		"RemoveDeadMastersAfterInMs":       ms(m.cfg.RemoveDead),
-		"MaxProjectBytes":                  strconv.FormatInt(m.cfg.MaxProjectBytes, 10),
-		"InstanceName":                     m.cfg.InstanceName,
-		"TimingProfile":                    m.cfg.Timing,
-		"MetricsOpen":                      strconv.FormatBool(m.cfg.MetricsOpen),
-	}
+	h.Settings = m.common()
 	return h
 }
 

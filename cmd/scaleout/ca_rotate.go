@@ -15,8 +15,7 @@ import (
 )
 
 func (a *app) caRotate() *cobra.Command {
-	var dir string
-	cmd := &cobra.Command{
+	return withAuthority(&cobra.Command{
 		Use: "rotate --ca DIR", Short: "Make a new CA beside the old one, without an interruption", Args: cobra.NoArgs,
 		Long: `Make a new CA beside the old one. What is issued from now on is signed by the new one and accepted by everybody who knows
 only the old one; whoever is renewed accepts both. So renew every certificate ('ca renew'), in any order, while everything
@@ -25,108 +24,78 @@ runs, and then retire the old CA ('ca retire').`,
   scaleout ca renew certs/* --ca ca      # and copy each folder to its machine
   scaleout ca retire --ca ca certs/*
   scaleout ca renew certs/* --ca ca      # takes the old CA out of everybody's ca.pem`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			authority, err := openAuthority(dir)
-			if err != nil {
-				return err
-			}
-			if err := authority.Rotate(time.Now()); err != nil {
-				return err
-			}
-			return a.showCAs(cmd, authority)
-		},
-	}
-	caFlag(cmd, &dir)
-	return cmd
+	}, func(cmd *cobra.Command, authority *pki.Authority, _ []string) error {
+		if err := authority.Rotate(time.Now()); err != nil {
+			return err
+		}
+		return a.showCAs(cmd, authority)
+	})
 }
 
 func (a *app) caRetire() *cobra.Command {
-	var dir string
-	cmd := &cobra.Command{
+	return withAuthority(&cobra.Command{
 		Use: "retire --ca DIR [FOLDER]…", Short: "Drop the oldest CA once nothing is signed by it any more",
 		Long: `Drop the oldest CA. Certificates that it signed are refused as soon as nodes have the new ca.pem, so name the folders of all
 certificates: it is refused while one of them still needs the old CA.`,
 		Example: "  scaleout ca retire --ca ca certs/*",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			authority, err := openAuthority(dir)
+	}, func(cmd *cobra.Command, authority *pki.Authority, folders []string) error {
+		roots := authority.Roots()
+		oldest := roots[len(roots)-1]
+		for _, folder := range folders {
+			leaf, err := readCertificate(filepath.Join(folder, pki.FileCert))
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", folder, err)
 			}
-			roots := authority.Roots()
-			oldest := roots[len(roots)-1]
-			folders, err := certificateFolders(args, dir)
-			if err != nil {
-				return err
+			if signedBy(leaf, oldest) {
+				return fmt.Errorf("%s was issued by the CA that is to be retired; 'scaleout ca renew %s --ca %s' renews it", folder, folder, cmd.Flag("ca").Value)
 			}
-			for _, folder := range folders {
-				leaf, err := readCertificate(filepath.Join(folder, pki.FileCert))
-				if err != nil {
-					return fmt.Errorf("%s: %w", folder, err)
-				}
-				if signedBy(leaf, oldest) {
-					return fmt.Errorf("%s was issued by the CA that is to be retired; 'scaleout ca renew %s --ca %s' renews it", folder, folder, dir)
-				}
-			}
-			if _, err := authority.Retire(); err != nil {
-				return err
-			}
-			return a.showCAs(cmd, authority)
-		},
-	}
-	caFlag(cmd, &dir)
-	return cmd
+		}
+		if _, err := authority.Retire(); err != nil {
+			return err
+		}
+		return a.showCAs(cmd, authority)
+	})
 }
 
 func (a *app) caRenew() *cobra.Command {
-	var dir string
 	var lifetime, before time.Duration
-	cmd := &cobra.Command{
+	cmd := withAuthority(&cobra.Command{
 		Use: "renew FOLDER… --ca DIR", Short: "Issue the certificates of folders again, as they are", Args: cobra.MinimumNArgs(1),
 		Long: `Issue the certificate of each folder again: the same name, role, hosts and database roles, a new key, signed by the newest
 CA, with the CAs that are to be trusted now. A node that watches the folder takes it up within seconds and needs no restart.`,
 		Example: `  scaleout ca renew certs/master-1 --ca ca
   scaleout ca renew certs/* --ca ca --within 720h      # those that end within 30 days`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			authority, err := openAuthority(dir)
+	}, func(cmd *cobra.Command, authority *pki.Authority, folders []string) error {
+		now := time.Now()
+		var rows [][]any
+		for _, folder := range folders {
+			leaf, err := readCertificate(filepath.Join(folder, pki.FileCert))
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", folder, err)
 			}
-			folders, err := certificateFolders(args, dir)
-			if err != nil {
-				return err
-			}
-			now := time.Now()
-			var rows [][]any
-			for _, folder := range folders {
-				leaf, err := readCertificate(filepath.Join(folder, pki.FileCert))
+			row := []any{folder, leaf.Subject.CommonName, "kept", leaf.NotAfter.UTC().Format(time.RFC3339)}
+			if before <= 0 || leaf.NotAfter.Sub(now) < before {
+				issued, err := renew(authority, leaf, lifetime, now)
 				if err != nil {
 					return fmt.Errorf("%s: %w", folder, err)
 				}
-				row := []any{folder, leaf.Subject.CommonName, "kept", leaf.NotAfter.UTC().Format(time.RFC3339)}
-				if before <= 0 || leaf.NotAfter.Sub(now) < before {
-					issued, err := renew(authority, leaf, lifetime, now)
-					if err != nil {
-						return fmt.Errorf("%s: %w", folder, err)
-					}
-					if err := issued.WriteFiles(folder); err != nil {
-						return err
-					}
-					row[2], row[3] = "renewed", issued.Leaf.NotAfter.UTC().Format(time.RFC3339)
+				if err := issued.WriteFiles(folder); err != nil {
+					return err
 				}
-				rows = append(rows, row)
+				row[2], row[3] = "renewed", issued.Leaf.NotAfter.UTC().Format(time.RFC3339)
 			}
-			if a.output == "json" {
-				out := []map[string]any{}
-				for _, r := range rows {
-					out = append(out, map[string]any{"folder": r[0], "name": r[1], "result": r[2], "not_after": r[3]})
-				}
-				return printJSON(cmd, out)
+			rows = append(rows, row)
+		}
+		if a.output == "json" {
+			out := []map[string]any{}
+			for _, r := range rows {
+				out = append(out, map[string]any{"folder": r[0], "name": r[1], "result": r[2], "not_after": r[3]})
 			}
-			a.table(cmd, []string{"folder", "name", "result", "valid until"}, rows)
-			return nil
-		},
-	}
-	caFlag(cmd, &dir)
+			return printJSON(cmd, out)
+		}
+		a.table(cmd, []string{"folder", "name", "result", "valid until"}, rows)
+		return nil
+	})
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long they are valid; default a year")
 	cmd.Flags().DurationVar(&before, "within", 0, "only certificates that end within this time; 0: all")
 	return cmd
@@ -134,35 +103,33 @@ CA, with the CAs that are to be trusted now. A node that watches the folder take
 
 // caList shows what is trusted and, of folders, what is in use.
 func (a *app) caList() *cobra.Command {
-	var dir string
-	cmd := &cobra.Command{
+	return withAuthority(&cobra.Command{
 		Use: "list --ca DIR [FOLDER]…", Short: "Show the CAs, and the certificates of folders",
 		Example: "  scaleout ca list --ca ca certs/*",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			authority, err := openAuthority(dir)
-			if err != nil {
-				return err
-			}
-			folders, err := certificateFolders(args, dir)
-			if err != nil {
-				return err
-			}
-			return a.showCAs(cmd, authority, folders...)
-		},
+	}, func(cmd *cobra.Command, authority *pki.Authority, folders []string) error {
+		return a.showCAs(cmd, authority, folders...)
+	})
+}
+
+// withAuthority makes run a verb of the authority that --ca names and of the certificates' folders among its arguments.
+func withAuthority(cmd *cobra.Command, run func(*cobra.Command, *pki.Authority, []string) error) *cobra.Command {
+	var dir string
+	cmd.Flags().StringVar(&dir, "ca", "", "directory of the authority")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if dir == "" {
+			return usagef("--ca is needed: the directory that 'scaleout ca init' made")
+		}
+		authority, err := pki.OpenAuthority(dir)
+		if err != nil {
+			return err
+		}
+		folders, err := certificateFolders(args, dir)
+		if err != nil {
+			return err
+		}
+		return run(cmd, authority, folders)
 	}
-	caFlag(cmd, &dir)
 	return cmd
-}
-
-func caFlag(cmd *cobra.Command, dir *string) {
-	cmd.Flags().StringVar(dir, "ca", "", "directory of the authority")
-}
-
-func openAuthority(dir string) (*pki.Authority, error) {
-	if dir == "" {
-		return nil, usagef("--ca is needed: the directory that 'scaleout ca init' made")
-	}
-	return pki.OpenAuthority(dir)
 }
 
 // certificateFolders leaves out what a shell's pattern brings along: plain files, and the authority's own folder.

@@ -34,21 +34,21 @@ func (a *app) clusterStatus() *cobra.Command {
 				return errors.Join(printJSON(cmd, s), led)
 			}
 			leader := "none"
-			voters, healthy := 0, 0
+			voters, answer := 0, 0
 			for _, m := range s.Members {
 				if m.Leader {
 					leader = m.Name
 				}
 				if m.Role == wire.RoleVoter {
 					voters++
-					if m.Health == "healthy" {
-						healthy++
+					if word, _ := healthWord(m.Health); word != "does not answer" {
+						answer++
 					}
 				}
 			}
 			may := tolerance(s.FailureTolerance, voters)
 			if led != nil {
-				may = fmt.Sprintf("none: %d of %d voters answer, %d are needed", healthy, voters, voters/2+1)
+				may = fmt.Sprintf("none: %d of %d voters answer, %d are needed", answer, voters, voters/2+1)
 			}
 			if err := a.object(cmd, []pair{
 				{"cluster", s.ClusterID}, {"leader", leader}, {"term", s.Term}, {"index", s.Index}, {"feature level", s.Level},
