@@ -93,7 +93,7 @@ func New(cfg Config) (_ *Master, err error) {
 		return nil, err
 	}
 	opened = append(opened, m.dir.Close)
-	if m.ring, err = openRing(cfg.DataDirectory, cfg.KeyRingFile); err != nil {
+	if m.ring, err = openRing(cfg.DataDirectory, cfg.KeyRingFile, m.log); err != nil {
 		return nil, err
 	}
 	listener := cfg.Listener

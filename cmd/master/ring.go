@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
+	"sync"
 
 	"scaleout/cluster/pki"
 	"scaleout/fsm/command"
@@ -17,13 +19,15 @@ const ringFile = "keyring.json"
 // ring is this master's key ring: it seals and opens secrets, and takes up keys that other masters have.
 type ring struct {
 	*pki.KeyRing
-	path string
+	path  string
+	log   *slog.Logger
+	merge sync.Mutex
 }
 
 // openRing opens the data directory's ring. The first start imports the file that came with the certificate; later a
 // key that is only in that file is taken up too, so that a rotated ring can be handed out the same way.
-func openRing(dir, importFile string) (*ring, error) {
-	r := &ring{path: filepath.Join(dir, ringFile)}
+func openRing(dir, importFile string, log *slog.Logger) (*ring, error) {
+	r := &ring{path: filepath.Join(dir, ringFile), log: log}
 	own, err := pki.LoadKeyRing(r.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -64,11 +68,23 @@ func (r *ring) Merge(raw []byte) error {
 	if err := json.Unmarshal(raw, &other); err != nil {
 		return err
 	}
-	changed, err := r.KeyRing.Merge(&other)
+	r.merge.Lock()
+	defer r.merge.Unlock()
+	// Nothing may be sealed with a key that is not on disk.
+	var next pki.KeyRing
+	if _, err := next.Merge(r.KeyRing); err != nil {
+		return err
+	}
+	changed, err := next.Merge(&other)
 	if err != nil || !changed {
 		return err
 	}
-	return r.KeyRing.Save(r.path)
+	if err := next.Save(r.path); err != nil {
+		return err
+	}
+	_, err = r.KeyRing.Merge(&next)
+	r.log.Info("new keys are in this master's key ring", "keys", next.Len())
+	return err
 }
 
 func (r *ring) seal(plaintext []byte, associated string) (*command.Sealed, error) {
