@@ -98,7 +98,7 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 			}
 		}
 	}()
-	err := w.startGuard(ctx, life, a)
+	err := w.startGuard(ctx, a)
 	close(ready)
 	<-listening
 	if err == nil {
@@ -136,9 +136,9 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 	}, false
 }
 
-// startGuard makes the attempt ready, which ctx may end, and starts it, which only the end of life breaks off: a package
-// that may have begun to run is stopped like any other.
-func (w *Worker) startGuard(ctx, life context.Context, a *attempt) error {
+// startGuard makes the attempt ready, which ctx may end, and starts it, which nothing breaks off: a package that may have
+// begun to run is stopped, or left to its guard, like any other.
+func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 	project, err := w.projects.acquire(ctx, a.info.ProjectBlob)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (w *Worker) startGuard(ctx, life context.Context, a *attempt) error {
 		return err
 	}
 	a.begun = w.wishes(a).lease
-	a.guard, err = guard.Start(life, guard.Spec{
+	a.guard, err = guard.Start(guard.Spec{
 		Executable: w.cfg.GuardExecutable, Folder: a.folder,
 		Command: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Remove: cmd.Remove,
 		Lease: a.begun, KillBefore: guardMargin, Grace: w.cfg.StopGrace,

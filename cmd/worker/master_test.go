@@ -33,6 +33,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if guard.IsGuard(os.Args) {
+		if gate := os.Getenv(silentEnv); gate != "" {
+			silent(gate)
+		}
 		os.Exit(guard.Main(os.Args))
 	}
 	if os.Getenv(childEnv) != "" {

@@ -4,6 +4,7 @@ package worker
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -40,7 +41,13 @@ func TestLeaveAndAdopt(t *testing.T) {
 		t.Errorf("a package that runs on was reported: %+v", task.ended)
 	}
 	m.mu.Unlock()
-	m.worker(m.config(cfg.DataDirectory))
+	takenOver(t, m, cfg.DataDirectory, task, gate, file)
+}
+
+// takenOver starts the next worker, lets the package go on to its end, exit code 7, and checks that it ran once.
+func takenOver(t *testing.T, m *master, data string, task *mtask, gate, file string) {
+	t.Helper()
+	m.worker(m.config(data))
 	m.until("registered again", func() bool { return len(m.registers) == 2 })
 	m.mu.Lock()
 	reg := m.registers[1]
@@ -57,6 +64,57 @@ func TestLeaveAndAdopt(t *testing.T) {
 	if n := runs(t, file); n != 1 {
 		t.Errorf("it ran %d times", n)
 	}
+}
+
+// silentEnv names a file before which a guard process does not say that its package runs.
+const silentEnv = "SCALEOUT_TEST_SILENT_GUARD"
+
+// silent makes what this process says wait for a file.
+func silent(gate string) {
+	worker := os.Stdout
+	r, w, err := os.Pipe()
+	if err != nil {
+		panic(err)
+	}
+	os.Stdout = w
+	go func() {
+		for range time.Tick(5 * time.Millisecond) {
+			if _, err := os.Stat(gate); err == nil {
+				break
+			}
+		}
+		_, _ = io.Copy(worker, r)
+		worker.Close()
+	}()
+}
+
+// A worker that leaves while a package begins leaves that one, too, to its guard: it may run already.
+func TestLeaveDuringAStart(t *testing.T) {
+	gates := t.TempDir()
+	said, done := filepath.Join(gates, "said"), filepath.Join(gates, "done")
+	t.Setenv(silentEnv, said)
+	m := newMaster(t)
+	cfg := m.config(t.TempDir())
+	text, file := counted(t, fmt.Sprintf(`while [ ! -e %s ]; do sleep 0.01; done; exit 7`, done))
+	task := m.script(1, text)
+	first := m.worker(cfg)
+	m.until("it runs", func() bool { return runs(t, file) == 1 })
+	first.Leave()
+	left := make(chan error, 1)
+	go func() { left <- first.wait() }()
+	select {
+	case err := <-left:
+		t.Errorf("the worker left before it knew what became of the start: %v", err)
+		left <- nil
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := os.WriteFile(said, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-left; err != nil {
+		t.Fatal(err)
+	}
+	takenOver(t, m, cfg.DataDirectory, task, done, file)
 }
 
 func TestWaitingUntilAMasterAnswers(t *testing.T) {

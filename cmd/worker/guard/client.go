@@ -33,9 +33,10 @@ const (
 	pollEvery    = 20 * time.Millisecond
 )
 
-// Start runs a package under a new guard process and returns once it runs. A package that could not be started is a
+// Start runs a package under a new guard process and returns once it runs, or after 20 s. Nothing else breaks a start off:
+// the package may run already, and a worker that leaves must find it so. A package that could not be started is a
 // *StartError, and its folder has an exit file; after any other error nothing runs and there may be none.
-func Start(ctx context.Context, spec Spec) (*Guard, error) {
+func Start(spec Spec) (*Guard, error) {
 	if spec.Executable == "" {
 		exe, err := os.Executable()
 		if err != nil {
@@ -82,17 +83,15 @@ func Start(ctx context.Context, spec Spec) (*Guard, error) {
 		}
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
-	defer stop()
+	limit := time.AfterFunc(startTimeout, func() { cmd.Process.Kill() })
+	defer limit.Stop()
 	if _, err := stdin.Write(data); err != nil {
 		return abandon(fmt.Errorf("%w: it does not take its spec (%w), see %s", ErrNoAnswer, err, logFile))
 	}
 	stdin.Close()
 	line, err := bufio.NewReader(r).ReadBytes('\n')
 	if err != nil {
-		return abandon(fmt.Errorf("%w: it ended or hung at its start (%w), see %s", ErrNoAnswer, errors.Join(err, ctx.Err()), logFile))
+		return abandon(fmt.Errorf("%w: it ended at its start, or hung there for %v (%w), see %s", ErrNoAnswer, startTimeout, err, logFile))
 	}
 	var a answer
 	if err := json.Unmarshal(bytes.TrimSpace(line), &a); err != nil {

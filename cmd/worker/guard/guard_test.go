@@ -43,7 +43,7 @@ func parent(folder string) int {
 		return 1
 	}
 	spec.Folder, spec.Lease.From = folder, Now()
-	g, err := Start(context.Background(), spec)
+	g, err := Start(spec)
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -94,7 +94,7 @@ func script(t *testing.T, text string) Spec {
 
 func start(t *testing.T, spec Spec) *Guard {
 	t.Helper()
-	g, err := Start(t.Context(), spec)
+	g, err := Start(spec)
 	if err != nil {
 		log, _ := os.ReadFile(filepath.Join(spec.Folder, logFile))
 		t.Fatalf("%v\n%s", err, log)
@@ -253,7 +253,7 @@ func TestLongFolderHasShortSocket(t *testing.T) {
 func TestStartFails(t *testing.T) {
 	spec := script(t, ``)
 	spec.Command = filepath.Join(spec.Folder, "nothing-here")
-	_, err := Start(t.Context(), spec)
+	_, err := Start(spec)
 	var failed *StartError
 	if !errors.Is(err, ErrStart) || !errors.As(err, &failed) || !failed.Exit.Elsewhere {
 		t.Fatalf("got %v", err)
@@ -263,12 +263,12 @@ func TestStartFails(t *testing.T) {
 	}
 	spec = script(t, `exit 0`)
 	spec.Lease.For = 100 * time.Millisecond
-	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "lease") {
+	if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), "lease") {
 		t.Fatalf("started with a lease that is over: %v", err)
 	}
 	spec = script(t, `exit 0`)
 	spec.Executable = "/bin/false"
-	if _, err := Start(t.Context(), spec); !errors.Is(err, ErrNoAnswer) {
+	if _, err := Start(spec); !errors.Is(err, ErrNoAnswer) {
 		t.Fatalf("a guard that says nothing: %v", err)
 	}
 }
@@ -276,13 +276,13 @@ func TestStartFails(t *testing.T) {
 func TestOnlyOnce(t *testing.T) {
 	spec := script(t, `sleep 60`)
 	g := start(t, spec)
-	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "guarded already") {
+	if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), "guarded already") {
 		t.Fatalf("second guard: %v", err)
 	}
 	if err := g.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "ended already") {
+	if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), "ended already") {
 		t.Fatalf("a guard for an ended attempt: %v", err)
 	}
 }
@@ -409,7 +409,7 @@ func TestFolderWithoutGuardIsLost(t *testing.T) {
 		t.Fatalf("exit %+v, %v", e, err)
 	}
 	// The guard that comes late must not start what was declared lost.
-	if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "ended already") {
+	if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), "ended already") {
 		t.Fatalf("started: %v", err)
 	}
 }
