@@ -27,8 +27,9 @@ build-all: ## bin/ for Linux, Windows and macOS
 demo: build ## three masters, three workers, 200 executions, one killed leader
 	./bin/scaleout demo
 
-unit: ## the quick tests, in about a minute: most of what they do is wait, hence more of them at once
-	go test -short -parallel 8 ./...
+# Most of what these tests do is wait: more of them at once, and those first that take longest.
+unit: ## the quick tests, in less than a minute
+	go test -short -p 4 -parallel 8 ./testcluster ./cluster ./cmd/worker/... ./...
 
 test: ## the tests
 	go tool gotestsum --format pkgname-and-test-fails -- -timeout 20m ./...
