@@ -167,6 +167,8 @@ func (w *Worker) Kill() {
 	w.nudge()
 }
 
+var errStopped = errors.New("the worker was stopped before")
+
 func (w *Worker) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, w.Close()) }()
 	left, err := leftovers(w.cfg.TasksRootFolder, w.log)
@@ -174,7 +176,8 @@ func (w *Worker) run(ctx context.Context) (err error) {
 		return err
 	}
 	// The life of everything below: it ends when the loops have, which may be long after ctx.
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	end := func() { cancel(errStopped) }
 	defer w.tasks.Wait()
 	defer end()
 	go func() {
