@@ -25,6 +25,9 @@ import (
 // childVariable carries a child's configuration file.
 const childVariable = "SCALEOUT_TESTCLUSTER_CHILD"
 
+// leaveSignal makes a worker process leave what runs to its guards, as its service does with --leave-after.
+const leaveSignal = syscall.SIGINT
+
 // childConfig is what a child process shall be: a master or a worker.
 type childConfig struct {
 	Master *masterConfig `json:",omitempty"`
@@ -127,13 +130,19 @@ func runWorker(ctx context.Context, c WorkerConfig, log *slog.Logger) error {
 	}
 	defer w.Close()
 	// The signal that ends ctx makes it drain; the next one does not wait.
-	signals := make(chan os.Signal, 1)
+	signals, leave := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	signal.Notify(leave, leaveSignal)
+	defer signal.Stop(leave)
 	go func() {
 		<-signals
 		<-signals
 		w.Kill()
+	}()
+	go func() {
+		<-leave
+		w.Leave()
 	}()
 	return w.Run(ctx)
 }

@@ -64,7 +64,7 @@ var deeds = []deed{
 	{name: "disk full", weight: 3, where: inProcessOnly, claims: aMaster, do: fill},
 	{name: "disk stall", weight: 3, where: inProcessOnly, claims: aMaster, do: stall},
 
-	{name: "kill worker", weight: 3, claims: aWorker, do: killWorker},
+	{name: "end worker", weight: 3, claims: aWorker, do: endWorker},
 	{name: "kill worker and guards", weight: 2, claims: aWorker, do: killWorkerAndGuards},
 	{name: "pause worker", weight: 3, claims: aWorker, do: pauseWorker},
 	{name: "cut worker off", weight: 2, claims: itsLine, do: cutWorkerOff},
@@ -139,8 +139,13 @@ func stall(n *Nemesis, s Step) (string, func()) {
 	return n.c.Name(s.Who), func() { n.c.unstall(s.Who); n.start(s.Who) }
 }
 
-func killWorker(n *Nemesis, s Step) (string, func()) {
+// endWorker leaves its packages alone: with SIGKILL, or, Flip, in good order.
+func endWorker(n *Nemesis, s Step) (string, func()) {
 	w := n.worker(s)
+	if s.Flip {
+		w.Leave()
+		return w.Name() + ", in good order", w.Restart
+	}
 	w.Kill()
 	return w.Name(), w.Restart
 }

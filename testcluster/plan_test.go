@@ -42,7 +42,7 @@ func TestAPlanIsItsSeeds(t *testing.T) {
 		t.Error("only a process can be paused")
 	}
 	both := strings.Join(slices.Sorted(maps.Keys(here)), ",") + strings.Join(slices.Sorted(maps.Keys(there)), ",")
-	for _, name := range []string{"kill leader", "stop", "transfer", "kill worker and guards", "cut worker off from leader", "grow and shrink", "lose a master's disk", "rest"} {
+	for _, name := range []string{"kill leader", "stop", "transfer", "end worker", "kill worker and guards", "cut worker off from leader", "grow and shrink", "lose a master's disk", "rest"} {
 		if strings.Count(both, name) < 2 {
 			t.Errorf("%q is not done to both kinds", name)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"scaleout/cluster/pki"
 	"scaleout/cmd/worker"
+	"scaleout/cmd/worker/guard"
 	"scaleout/httpapi/client"
 )
 
@@ -173,6 +174,28 @@ func (w *Worker) Kill() {
 	w.c.tb.Helper()
 	w.child.signal(os.Kill)
 	<-w.child.done
+}
+
+// Leave stops a worker process in good order, with its packages running on under their guards: none may be lost by it.
+// Processes only.
+func (w *Worker) Leave() {
+	w.c.tb.Helper()
+	began := time.Now()
+	defer func() {
+		folders, err := filepath.Glob(filepath.Join(w.cfg.Data, "Tasks", "*"))
+		w.c.must(err)
+		for _, f := range folders {
+			if e, err := guard.ReadExit(f); err == nil && e.Reason == guard.Lost && e.Ended.After(began) {
+				w.c.tb.Errorf("worker %s left, and that ended %s: %s", w.cfg.Name, f, e.Detail)
+			}
+		}
+	}()
+	w.child.signal(leaveSignal)
+	select {
+	case <-w.child.done:
+	case <-time.After(time.Minute):
+		w.c.tb.Errorf("worker %s did not leave within a minute", w.cfg.Name)
+	}
 }
 
 // KillGuards kills the guards of a worker with SIGKILL, and what they guard dies with them. It says how many there were.
