@@ -124,6 +124,7 @@ func (d *Dispatcher) Sweep(ctx context.Context) error {
 	for len(marked) > 0 {
 		n := min(len(marked), expireBatch)
 		if err := d.expire(ctx, marked[:n]); err != nil {
+			d.unmark(marked[n:], false)
 			return err
 		}
 		marked = marked[n:]

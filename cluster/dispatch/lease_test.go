@@ -182,6 +182,38 @@ func TestExpiryAgainstRenewals(t *testing.T) {
 	}
 }
 
+// A sweep of more attempts than one command takes, of which none is applied, leaves no mark on any of them.
+func TestASweepThatFailsMarksNobody(t *testing.T) {
+	within(t, func(h *house) {
+		const n = expireBatch + 10
+		h.worker(one, n)
+		var all []command.AttemptRef
+		for range n {
+			all = append(all, at(h.start("a.sh", 0), 1))
+		}
+		for held := 0; held < n; {
+			p := h.poll(one)
+			p.Running = all[:held]
+			held += len(h.exchange(p).Grants)
+		}
+		time.Sleep(term(toleranceOf))
+		set(h, &h.before, func(command.Command) error { return errUnapplied })
+		if err := h.d.Sweep(h.ctx); !errors.Is(err, errUnapplied) {
+			t.Fatal(err)
+		}
+		set(h, &h.before, nil)
+		p := h.poll(one)
+		p.Running = all
+		out := h.held(p)
+		if !ended(out) {
+			t.Fatal("a call waits for the end of a sweep that is over")
+		}
+		if r := <-out; r.err != nil || len(r.Renewed) != n {
+			t.Errorf("%d of %d renewed, %v", len(r.Renewed), n, r.err)
+		}
+	})
+}
+
 // A deposed leader declares nobody lost, and renews nothing.
 func TestWithoutProof(t *testing.T) {
 	within(t, func(h *house) {
