@@ -196,7 +196,7 @@ func TestASweepThatFailsMarksNobody(t *testing.T) {
 			p.Running = all[:held]
 			held += len(h.exchange(p).Grants)
 		}
-		time.Sleep(term(toleranceOf))
+		<-time.After(term(toleranceOf))
 		set(h, &h.before, func(command.Command) error { return errUnapplied })
 		if err := h.d.Sweep(h.ctx); !errors.Is(err, errUnapplied) {
 			t.Fatal(err)

@@ -325,6 +325,45 @@ func TestStopped(t *testing.T) {
 	})
 }
 
+// deaf is a store or a log that waits until it is told to end.
+type deaf struct{ stores bool }
+
+func (d deaf) Store(ctx context.Context, _ io.Reader, _ int64) (string, int64, error) {
+	if !d.stores {
+		<-ctx.Done()
+		return "", 0, ctx.Err()
+	}
+	return hex.EncodeToString(make([]byte, 32)), 1, nil
+}
+
+func (deaf) Open(context.Context, string) (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF }
+
+func (deaf) Propose(ctx context.Context, _ command.Envelope) (command.Result, uint64, error) {
+	<-ctx.Done()
+	return command.Result{}, 0, fmt.Errorf("the command waited: %w", ctx.Err())
+}
+
+// A leader that hands over in the midst of a commit does not tell the workers that they gave up themselves.
+func TestStoppedDuringACommit(t *testing.T) {
+	for name, d := range map[string]deaf{"in the store": {}, "in the log": {stores: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			p := New(d, d, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); _ = p.Run(ctx) }()
+			synctest.Wait()
+			out := make(chan error, 1)
+			go func() { _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); out <- err }()
+			<-time.After(2 * packTime)
+			cancel()
+			<-done
+			if err := <-out; !errors.Is(err, ErrStopped) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
 // Merging changes where messages lie, never what is said.
 func TestMerge(t *testing.T) {
 	within(t, func(w *world) {

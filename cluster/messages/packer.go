@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -20,7 +21,8 @@ const (
 	packParts = 2000 // the command that names them stays far below its limit
 )
 
-// ErrStopped is returned to calls that a stopped packer had not committed.
+// ErrStopped is returned to calls that a stopped packer had not committed. Where it is unknown whether it had, the error is
+// the proposer's own too.
 var ErrStopped = errors.New("this master stopped packing messages")
 
 // Store writes a segment to a majority of the voters.
@@ -186,7 +188,11 @@ func (p *Packer) take() (*pack, time.Duration) {
 func (p *Packer) commit(ctx context.Context, k *pack) {
 	defer close(k.done)
 	k.result, k.err = p.write(ctx, k)
-	if k.err != nil && ctx.Err() == nil {
+	switch {
+	case k.err == nil:
+	case ctx.Err() != nil: // not the caller's time is over, but this packer's
+		k.err = fmt.Errorf("%w: %w", ErrStopped, k.err)
+	default:
 		p.log.Warn("messages not committed; the workers send them again", "parts", len(k.parts), "bytes", k.bytes, "err", k.err)
 	}
 }
