@@ -7,12 +7,18 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // ErrNotFound says that no reachable master has the blob.
 var ErrNotFound = errors.New("blob not found on any reachable master")
+
+// ErrStopped says that this node stopped looking for a blob.
+var ErrStopped = errors.New("this master stopped looking for the blob")
 
 // ErrNoMajority says that too few voters have stored a blob.
 var ErrNoMajority = errors.New("blob not stored by a majority of the voters")
@@ -82,6 +88,7 @@ type Keeper struct {
 	log *slog.Logger
 
 	background sync.WaitGroup
+	fetches    singleflight.Group // by digest
 
 	mu        sync.Mutex
 	fresh     map[string]confirmation
@@ -90,8 +97,7 @@ type Keeper struct {
 	barrier   bool      // this node has caught up since its start
 	keepUntil time.Time // nothing is deleted before
 	unnamed   map[string]time.Time
-	fetching  map[string]chan struct{}
-	base      context.Context // of Run: pushes that outlive their call end with it
+	base      context.Context // of Run: what outlives its call ends with it
 }
 
 type confirmation struct {
@@ -113,8 +119,7 @@ func New(cfg Config) *Keeper {
 	return &Keeper{
 		cfg: cfg, log: cfg.Logger.With("component", "blobs"),
 		fresh: map[string]confirmation{}, nextScrub: make(chan struct{}, 1),
-		unnamed: map[string]time.Time{}, fetching: map[string]chan struct{}{},
-		base: context.Background(),
+		unnamed: map[string]time.Time{}, base: context.Background(),
 	}
 }
 
@@ -230,14 +235,14 @@ func (k *Keeper) spread(ctx context.Context, digest string, voters, others []str
 	return nil
 }
 
-// pushTime bounds one push, so that a silent peer does not hold a goroutine for ever.
-const pushTime = 2 * time.Minute
+// moveTime bounds one push or fetch, so that a silent peer does not hold a goroutine for ever.
+const moveTime = 2 * time.Minute
 
 func (k *Keeper) push(node, digest string) error {
 	k.mu.Lock()
 	base := k.base
 	k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(base, pushTime)
+	ctx, cancel := context.WithTimeout(base, moveTime)
 	defer cancel()
 	missing, err := k.cfg.Peers.Missing(ctx, node, []string{digest})
 	if err != nil || len(missing) == 0 {
@@ -253,52 +258,41 @@ func (k *Keeper) push(node, digest string) error {
 }
 
 // Open opens a blob; one that this node lacks is fetched from a holder and kept. Calls for the same blob share the
-// fetch.
+// fetch, which no caller's end breaks off for the others.
 func (k *Keeper) Open(ctx context.Context, digest string) (Blob, error) {
-	for {
-		if k.cfg.Disk.Has(digest) {
-			if b, err := k.cfg.Disk.Open(digest); err == nil {
-				return b, nil
-			}
+	if k.cfg.Disk.Has(digest) {
+		if b, err := k.cfg.Disk.Open(digest); err == nil {
+			return b, nil
 		}
-		k.mu.Lock()
-		running, ok := k.fetching[digest]
-		if !ok {
-			running = make(chan struct{})
-			k.fetching[digest] = running
-		}
-		k.mu.Unlock()
-		if ok {
-			select {
-			case <-running:
-				if !k.cfg.Disk.Has(digest) {
-					return nil, fmt.Errorf("%w: %s", ErrNotFound, digest)
-				}
-				continue
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		}
-		err := k.fetch(ctx, digest)
-		k.mu.Lock()
-		delete(k.fetching, digest)
-		k.mu.Unlock()
-		close(running)
-		if err != nil {
-			return nil, err
+	}
+	fetched := k.fetches.DoChan(digest, func() (any, error) { return nil, k.fetch(digest) })
+	select {
+	case f := <-fetched:
+		if f.Err != nil {
+			return nil, f.Err
 		}
 		return k.cfg.Disk.Open(digest)
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
-func (k *Keeper) fetch(ctx context.Context, digest string) error {
+// fetch tries one member after the other.
+func (k *Keeper) fetch(digest string) error {
+	k.background.Add(1)
+	defer k.background.Done()
+	k.mu.Lock()
+	base := k.base
+	k.mu.Unlock()
 	_, voters, others := k.cfg.Membership.Configuration()
 	errs := []error{fmt.Errorf("%w: %s", ErrNotFound, digest)}
-	for _, node := range append(voters, others...) {
+	for _, node := range slices.Concat(voters, others) {
 		if node == k.cfg.Membership.Self() {
 			continue
 		}
 		err := func() error {
+			ctx, cancel := context.WithTimeout(base, moveTime)
+			defer cancel()
 			r, err := k.cfg.Peers.Fetch(ctx, node, digest)
 			if err != nil {
 				return err
@@ -311,8 +305,8 @@ func (k *Keeper) fetch(ctx context.Context, digest string) error {
 			k.log.Info("blob fetched", "blob", digest, "peer", node)
 			return nil
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if base.Err() != nil {
+			return fmt.Errorf("%w: %s", ErrStopped, digest)
 		}
 		errs = append(errs, fmt.Errorf("master %s: %w", node, err))
 	}

@@ -420,3 +420,45 @@ func TestADamagedSourceIsNotTakenForTheBlob(t *testing.T) {
 		t.Errorf("%s: content of another digest was stored", answer.Status)
 	}
 }
+
+// The caller for whom a blob is being fetched may go away; the others who wait for it still get it.
+func TestACallersEndDoesNotEndTheOthersFetch(t *testing.T) {
+	c := start(t, []string{"a", "b"}, nil, time.Hour)
+	digest, _, err := c.disks["b"].Create(t.Context(), strings.NewReader("slow"), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, gate := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	serve := c.servers["b"].Config.Handler
+	c.servers["b"].Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			once.Do(func() { close(asked) })
+			select {
+			case <-gate:
+			case <-r.Context().Done():
+			}
+		}
+		serve.ServeHTTP(w, r)
+	})
+	first, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() { _, err := c.keepers["a"].Open(first, digest); left <- err }()
+	<-asked
+	got := make(chan error, 1)
+	go func() {
+		b, err := c.keepers["a"].Open(t.Context(), digest)
+		if err == nil {
+			err = b.Close()
+		}
+		got <- err
+	}()
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("who goes away is told %v", err)
+	}
+	close(gate)
+	if err := <-got; err != nil {
+		t.Errorf("who waited with it: %v", err)
+	}
+}

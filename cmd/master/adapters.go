@@ -40,6 +40,7 @@ var outer = []struct{ inner, outer error }{
 	{cluster.ErrRefused, httpapi.ErrRefused},
 	{dispatch.ErrNotLeading, httpapi.ErrNotLeader},
 	{messages.ErrStopped, httpapi.ErrNotLeader},
+	{blobs.ErrStopped, httpapi.ErrStopping},
 	{blobs.ErrNotFound, catalog.ErrNoBlob},
 	{blobs.ErrNoMajority, httpapi.ErrNoMajority},
 	{store.ErrTooLarge, catalog.ErrTooLarge},
