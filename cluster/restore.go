@@ -49,7 +49,7 @@ func (n *Node) RestoreReady(ctx context.Context, level int) (index uint64, err e
 	for id, a := range n.peers.statuses(ctx, others(servers, n.id), 2*time.Second) {
 		switch {
 		case a.err != nil:
-			return 0, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %w", ErrRefused, n.nameOf(id), a.err)
+			return 0, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %s", ErrRefused, n.nameOf(id), why(a.err))
 		case a.Level < level:
 			return 0, fmt.Errorf("%w: the backup is of feature level %d, %s knows levels up to %d: install a newer version there",
 				ErrLevel, level, n.nameOf(id), a.Level)

@@ -114,7 +114,7 @@ func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error)
 		name := n.nameOf(id)
 		switch {
 		case a.err != nil:
-			errs = append(errs, fmt.Errorf("%s does not answer: %w", name, a.err))
+			errs = append(errs, fmt.Errorf("%s does not answer: %s", name, why(a.err)))
 		case a.Stopping:
 			errs = append(errs, fmt.Errorf("%s is stopping too", name))
 		case a.Level < level:

@@ -233,7 +233,7 @@ func why(err error) string {
 	case errors.As(err, &op):
 		return op.Error()
 	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer within half a second"
+		return "no answer in time"
 	}
 	return err.Error()
 }

@@ -173,7 +173,8 @@ func look(err error) (kind, string) {
 	}
 	for i := range kinds {
 		if errors.Is(err, kinds[i].err) {
-			return kinds[i].kind, err.Error()
+			k := kinds[i].kind
+			return k, strings.TrimPrefix(err.Error(), k.code+": ") // whoever shows a problem says its code first
 		}
 	}
 	return kind{status: 500, code: wire.CodeInternal, hide: true}, "the master met an error of its own; its log has it under this request_id"

@@ -19,6 +19,13 @@ import (
 	"scaleout/httpapi/wire"
 )
 
+func TestACodeIsSaidOnce(t *testing.T) {
+	err := fmt.Errorf("%w: %w", ErrRefused, errors.New("no master can take over"))
+	if k, detail := look(err); k.code != "refused" || detail != "no master can take over" {
+		t.Errorf("%s: %s", k.code, detail)
+	}
+}
+
 // TestEveryError sends each error of the table, and each refusal of the catalog, through a route and back.
 func TestEveryError(t *testing.T) {
 	w := newWorld(t, 1)
