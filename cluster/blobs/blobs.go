@@ -80,6 +80,8 @@ type Config struct {
 	Keep time.Duration
 	// Look is how often this node looks whether it has all that is named; 0 means 5 min.
 	Look time.Duration
+	// Stall is how long a push or a fetch may stand still; 0 means 30 s.
+	Stall time.Duration
 }
 
 // Keeper is one node's part in keeping blobs.
@@ -115,6 +117,9 @@ func New(cfg Config) *Keeper {
 	}
 	if cfg.Look == 0 {
 		cfg.Look = 5 * time.Minute
+	}
+	if cfg.Stall == 0 {
+		cfg.Stall = 30 * time.Second
 	}
 	return &Keeper{
 		cfg: cfg, log: cfg.Logger.With("component", "blobs"),
@@ -235,15 +240,9 @@ func (k *Keeper) spread(ctx context.Context, digest string, voters, others []str
 	return nil
 }
 
-// moveTime bounds one push or fetch, so that a silent peer does not hold a goroutine for ever.
-const moveTime = 2 * time.Minute
-
-func (k *Keeper) push(node, digest string) error {
-	k.mu.Lock()
-	base := k.base
-	k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(base, moveTime)
-	defer cancel()
+func (k *Keeper) push(node, digest string) (err error) {
+	ctx, t, end := k.begin()
+	defer func() { err = end(err) }()
 	missing, err := k.cfg.Peers.Missing(ctx, node, []string{digest})
 	if err != nil || len(missing) == 0 {
 		return err
@@ -254,7 +253,13 @@ func (k *Keeper) push(node, digest string) error {
 	}
 	size := b.Size()
 	b.Close()
-	return k.cfg.Peers.Push(ctx, node, digest, size, func() (io.ReadCloser, error) { return k.cfg.Disk.Open(digest) })
+	return k.cfg.Peers.Push(ctx, node, digest, size, func() (io.ReadCloser, error) {
+		b, err := k.cfg.Disk.Open(digest)
+		if err != nil {
+			return nil, err
+		}
+		return t.of(b), nil
+	})
 }
 
 // Open opens a blob; one that this node lacks is fetched from a holder and kept. Calls for the same blob share the
@@ -281,31 +286,28 @@ func (k *Keeper) Open(ctx context.Context, digest string) (Blob, error) {
 func (k *Keeper) fetch(digest string) error {
 	k.background.Add(1)
 	defer k.background.Done()
-	k.mu.Lock()
-	base := k.base
-	k.mu.Unlock()
 	_, voters, others := k.cfg.Membership.Configuration()
 	errs := []error{fmt.Errorf("%w: %s", ErrNotFound, digest)}
 	for _, node := range slices.Concat(voters, others) {
 		if node == k.cfg.Membership.Self() {
 			continue
 		}
-		err := func() error {
-			ctx, cancel := context.WithTimeout(base, moveTime)
-			defer cancel()
+		err := func() (err error) {
+			ctx, t, end := k.begin()
+			defer func() { err = end(err) }()
 			r, err := k.cfg.Peers.Fetch(ctx, node, digest)
 			if err != nil {
 				return err
 			}
 			defer r.Close()
-			_, err = k.cfg.Disk.Put(ctx, digest, r, 0)
+			_, err = k.cfg.Disk.Put(ctx, digest, t.of(r), 0)
 			return err
 		}()
 		if err == nil {
 			k.log.Info("blob fetched", "blob", digest, "peer", node)
 			return nil
 		}
-		if base.Err() != nil {
+		if k.stopped() {
 			return fmt.Errorf("%w: %s", ErrStopped, digest)
 		}
 		errs = append(errs, fmt.Errorf("master %s: %w", node, err))

@@ -74,6 +74,9 @@ func (c *cluster) Digests() iter.Seq[string] {
 	return slices.Values(slices.Sorted(maps.Keys(c.names)))
 }
 
+// stall is how long a transfer may stand still in these tests.
+const stall = 300 * time.Millisecond
+
 func start(t *testing.T, voters, others []string, keep time.Duration) *cluster {
 	c := &cluster{
 		t: t, names: map[string]bool{}, cut: map[string]bool{}, voters: voters, others: others,
@@ -104,7 +107,7 @@ func start(t *testing.T, voters, others []string, keep time.Duration) *cluster {
 		t.Cleanup(func() { dir.Close() })
 		c.dirs[id], c.disks[id] = path, disk{dir.Blobs()}
 		k := blobs.New(blobs.Config{
-			Disk: c.disks[id], Peers: blobs.HTTP{Client: client}, Membership: membership{c, id}, Names: c, Keep: keep, Look: 20 * time.Millisecond,
+			Disk: c.disks[id], Peers: blobs.HTTP{Client: client}, Membership: membership{c, id}, Names: c, Keep: keep, Look: 20 * time.Millisecond, Stall: stall,
 		})
 		c.keepers[id] = k
 		c.servers[id] = httptest.NewServer(k.Handler())
@@ -461,4 +464,43 @@ func TestACallersEndDoesNotEndTheOthersFetch(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Errorf("who waited with it: %v", err)
 	}
+}
+
+// A peer that stands still in the midst of a blob is given up for the next one; one that is only slow is not.
+func TestATransferMayTakeItsTimeAndNotStandStill(t *testing.T) {
+	c := start(t, []string{"a", "b", "c"}, nil, time.Hour)
+	text := strings.Repeat("slow", 8)
+	digest := ""
+	for _, id := range []string{"b", "c"} {
+		var err error
+		if digest, _, err = c.disks[id].Create(t.Context(), strings.NewReader(text), 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := make(chan struct{})
+	send := func(id string, each time.Duration, stands bool) {
+		serve := c.servers[id].Config.Handler
+		c.servers[id].Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodGet {
+				serve.ServeHTTP(w, r)
+				return
+			}
+			for i := range text {
+				_, _ = io.WriteString(w, text[i:i+1])
+				_ = http.NewResponseController(w).Flush()
+				if stands && i == len(text)/2 {
+					<-r.Context().Done()
+					close(gone)
+					return
+				}
+				<-time.After(each)
+			}
+		})
+	}
+	send("b", 0, true)
+	send("c", 2*stall/time.Duration(len(text)), false)
+	if got := read(t, c.keepers["a"], digest); got != text {
+		t.Errorf("read %q", got)
+	}
+	<-gone
 }
