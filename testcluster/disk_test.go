@@ -291,12 +291,7 @@ func TestAFullDiskCannotReplaceTheLogsEnd(t *testing.T) {
 			c.Eventually("it ends itself", 20*time.Second, func() bool { return ends(old) })
 		}
 		c.Heal()
-		c.Eventually("it is back", 30*time.Second, func() bool {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			r, err := c.Client(old).Ready(ctx)
-			return err == nil && r.Ready
-		})
+		c.Eventually("it is back", 30*time.Second, func() bool { return ready(t.Context(), c, old) })
 		if replaces {
 			break
 		}

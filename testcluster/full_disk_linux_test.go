@@ -101,11 +101,8 @@ func happened(t *testing.T, c *client.Client, kind, name string) bool {
 func well(t *testing.T, c *testcluster.Cluster, i int) {
 	t.Helper()
 	c.Eventually(c.Name(i)+" is well", 30*time.Second, func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		r, err := c.Client(i).Ready(ctx)
 		m := status(t, c)[c.Name(i)]
-		return err == nil && r.Ready && m.Health == "healthy" && m.LagEntries < 100
+		return ready(t.Context(), c, i) && m.Health == "healthy" && m.LagEntries < 100
 	})
 }
 

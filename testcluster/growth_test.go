@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"scaleout/httpapi/wire"
 	"scaleout/testcluster"
 )
 
@@ -29,13 +28,7 @@ func TestGrowthAndBackUnderLoad(t *testing.T) {
 		t.Helper()
 		c.Eventually("as many healthy voters, and as many may fail", 60*time.Second, func() bool {
 			s, err := c.Admin().Cluster(t.Context())
-			healthy := 0
-			for _, m := range s.Members {
-				if m.Role == wire.RoleVoter && m.Health == "healthy" {
-					healthy++
-				}
-			}
-			return err == nil && healthy == n && s.FailureTolerance == (n-1)/2
+			return err == nil && healthy(s) == n && s.FailureTolerance == (n-1)/2
 		})
 	}
 	up := startLoad(t, c, 2)

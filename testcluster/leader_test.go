@@ -263,12 +263,7 @@ func TestRollingRestartUnderLoad(t *testing.T) {
 		was := polls.done.Load()
 		c.Eventually("polls go on with two masters", 20*time.Second, func() bool { return polls.done.Load() > was+5 })
 		c.Restart(i)
-		c.Eventually(c.Name(i)+" is ready", 30*time.Second, func() bool {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			defer cancel()
-			r, err := c.Client(i).Ready(ctx)
-			return err == nil && r.Ready
-		})
+		c.Eventually(c.Name(i)+" is ready", 30*time.Second, func() bool { return ready(t.Context(), c, i) })
 	}
 	for _, id := range ids {
 		c.WaitStatus(id, 30*time.Second, 7)

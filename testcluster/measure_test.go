@@ -80,7 +80,10 @@ func allReady(ctx context.Context, c *testcluster.Cluster) bool {
 	return ready(ctx, c, 0) && ready(ctx, c, 1) && ready(ctx, c, 2)
 }
 
+// ready is one master's own word, if it comes soon.
 func ready(ctx context.Context, c *testcluster.Cluster, i int) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	r, err := c.Client(i).Ready(ctx)
 	return err == nil && r.Ready
 }

@@ -181,12 +181,16 @@ func healthyVoters(c *testcluster.Cluster) (n int) {
 	if err != nil {
 		return 0
 	}
+	return healthy(s)
+}
+
+func healthy(s wire.ClusterStatus) (voters int) {
 	for _, m := range s.Members {
 		if m.Role == wire.RoleVoter && m.Health == "healthy" {
-			n++
+			voters++
 		}
 	}
-	return n
+	return voters
 }
 
 // rejoin starts a master again that died in a restore. One that cannot know what became of it says so and ends; then it
@@ -195,12 +199,7 @@ func rejoin(t *testing.T, c *testcluster.Cluster, i int) {
 	t.Helper()
 	c.Restart(i)
 	whole := func() bool { return healthyVoters(c) == 3 }
-	c.Eventually("it is there or has refused", 30*time.Second, func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		r, err := c.Client(i).Ready(ctx)
-		return !c.Running(i) || err == nil && r.Ready
-	})
+	c.Eventually("it is there or has refused", 30*time.Second, func() bool { return !c.Running(i) || ready(t.Context(), c, i) })
 	if c.Running(i) {
 		return
 	}

@@ -310,19 +310,25 @@ func TestStopped(t *testing.T) {
 		if _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); !errors.Is(err, ErrStopped) {
 			t.Errorf("before it runs: %v", err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); _ = p.Run(ctx) }()
-		synctest.Wait()
-		out := make(chan error, 1)
-		go func() { _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); out <- err }()
-		synctest.Wait()
-		cancel()
-		<-done
-		if err := <-out; !errors.Is(err, ErrStopped) {
+		if err := stopAfter(t, p, packTime/2); !errors.Is(err, ErrStopped) {
 			t.Error(err)
 		}
 	})
+}
+
+// stopAfter ends a packer so long after it was given something, and returns what the giver is told.
+func stopAfter(t *testing.T, p *Packer, d time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = p.Run(ctx) }()
+	synctest.Wait()
+	out := make(chan error, 1)
+	go func() { _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); out <- err }()
+	<-time.After(d)
+	cancel()
+	<-done
+	return <-out
 }
 
 // deaf is a store or a log that waits until it is told to end.
@@ -348,16 +354,7 @@ func TestStoppedDuringACommit(t *testing.T) {
 	for name, d := range map[string]deaf{"in the store": {}, "in the log": {stores: true}} {
 		synctest.Test(t, func(t *testing.T) {
 			p := New(d, d, slog.New(slog.NewTextHandler(io.Discard, nil)))
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan struct{})
-			go func() { defer close(done); _ = p.Run(ctx) }()
-			synctest.Wait()
-			out := make(chan error, 1)
-			go func() { _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); out <- err }()
-			<-time.After(2 * packTime)
-			cancel()
-			<-done
-			if err := <-out; !errors.Is(err, ErrStopped) {
+			if err := stopAfter(t, p, 2*packTime); !errors.Is(err, ErrStopped) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
