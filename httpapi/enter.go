@@ -208,6 +208,7 @@ func (a *API) fail(r *request, err error) {
 	}
 	p := wire.Problem{
 		Type: "about:blank", Title: title(k.status), Status: k.status, Detail: detail, Instance: r.URL.EscapedPath(), Code: k.code, RequestID: r.id,
+		Limit: limitOf(err),
 	}
 	var more interface{ extend(*wire.Problem) }
 	if errors.As(err, &more) {

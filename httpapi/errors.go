@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"scaleout/fsm"
 	"scaleout/fsm/catalog"
@@ -125,6 +126,7 @@ var codes = map[string]int{
 	"already_initialized":   409,
 	"key_reused":            422,
 	"too_many_keys":         429,
+	wire.CodeLimitReached:   429,
 }
 
 var classes = map[catalog.Class]int{
@@ -154,6 +156,31 @@ func statusOf(code string) int {
 	return http.StatusConflict
 }
 
+// LimitReached is an error that refuses what would go beyond a limit of the masters' settings; nothing was done. It is
+// answered with 429 and the code limit_reached.
+type LimitReached struct {
+	Limit  string        // name of the setting
+	Detail string        // a sentence with the number, and what to do
+	Retry  time.Duration // when another try may help; rounded up to whole seconds, one at least
+}
+
+func (e *LimitReached) Error() string { return wire.CodeLimitReached + ": " + e.Detail }
+
+func (e *LimitReached) seconds() int { return max(1, int((e.Retry+time.Second-1)/time.Second)) }
+
+// limitOf is the setting whose limit an error says is reached, "" for another error.
+func limitOf(err error) string {
+	var no *command.Rejection
+	var limit *LimitReached
+	switch {
+	case errors.As(err, &no):
+		return no.Limit
+	case errors.As(err, &limit):
+		return limit.Limit
+	}
+	return ""
+}
+
 // look turns an error into what a caller sees.
 func look(err error) (kind, string) {
 	var bad *wire.BadInput
@@ -170,6 +197,10 @@ func look(err error) (kind, string) {
 			k.retry = 60
 		}
 		return k, no.Detail
+	}
+	var limit *LimitReached
+	if errors.As(err, &limit) {
+		return kind{status: http.StatusTooManyRequests, code: wire.CodeLimitReached, retry: limit.seconds()}, limit.Detail
 	}
 	for i := range kinds {
 		if errors.Is(err, kinds[i].err) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -56,7 +57,7 @@ func TestEveryError(t *testing.T) {
 			t.Errorf("%v is in no row here", k.err)
 		}
 	}
-	rejections := map[string]int{"too_many_keys": 429, "key_reused": 422, "lease_too_short": 422, "agent_id_in_use": 409, "never_heard_of": 409, "thing_not_found": 404}
+	rejections := map[string]int{"too_many_keys": 429, "key_reused": 422, "lease_too_short": 422, "agent_id_in_use": 409, "limit_reached": 429, "never_heard_of": 409, "thing_not_found": 404}
 	for _, c := range append(catalog.Codes(), catalog.StateCodes()...) {
 		if _, special := codes[c.Name]; !special {
 			rejections[c.Name] = classes[c.Class]
@@ -66,6 +67,7 @@ func TestEveryError(t *testing.T) {
 		rows = append(rows, row{&command.Rejection{Code: code, Detail: "x"}, status, code})
 	}
 	rows = append(rows, row{&wire.BadInput{Code: "invalid_json"}, 400, "invalid_json"}, row{&wire.BadInput{Code: "body_too_large"}, 413, "body_too_large"},
+		row{&LimitReached{Limit: "MaxCallsInFlight", Retry: time.Millisecond}, 429, "limit_reached"},
 		row{errors.New("secret of the inside"), 500, "internal_error"})
 	c := w.as(&root)
 	var current error
@@ -83,6 +85,33 @@ func TestEveryError(t *testing.T) {
 		if strings.Contains(g.body, "secret") {
 			t.Errorf("told outside: %s", g.body)
 		}
+	}
+}
+
+// TestALimitIsNamed: whoever is refused by a limit learns which setting it is and when another try may help.
+func TestALimitIsNamed(t *testing.T) {
+	w := newWorld(t, 1)
+	n := w.nodes[0]
+	var current error
+	rt := &route{name: "test", who: users, here: always, handle: func(*API, http.ResponseWriter, *request) error { return current }}
+	n.api.router.Handle("/test", n.api.enter(rt))
+	for _, x := range []struct {
+		name  string
+		err   error
+		retry string
+	}{
+		{"of this master", fmt.Errorf("around: %w", &LimitReached{Limit: "MaxX", Detail: "3 are there", Retry: 1500 * time.Millisecond}), "2"},
+		{"at once", &LimitReached{Limit: "MaxX", Detail: "3 are there"}, "1"},
+		{"of the state", &command.Rejection{Code: "limit_reached", Limit: "MaxX", Detail: "3 are there"}, "60"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			current = x.err
+			g := do(t, w.as(&root), "GET", n.srv.URL+"/test", "")
+			if g.StatusCode != 429 || g.problem.Code != wire.CodeLimitReached || g.problem.Limit != "MaxX" || g.problem.Detail != "3 are there" ||
+				g.Header.Get("Retry-After") != x.retry {
+				t.Fatal(g.StatusCode, g.Header, g.body)
+			}
+		})
 	}
 }
 

@@ -47,8 +47,8 @@ func (s *State) keyed(env command.Envelope, cmd command.Command) command.Result 
 			clip(env.Caller.Name), chosenFloor)
 	}
 	result := s.transition(env.Caller, cmd)
-	if result.Rejection != nil && result.Rejection.Code == CodeVersionChanged {
-		return result // the proposer plans again under the same key
+	if no := result.Rejection; no != nil && (no.Code == CodeVersionChanged || no.Code == CodeLimitReached) {
+		return result // it is tried again under the same key: at once with a new plan, or when there is room
 	}
 	waits := int64(0)
 	if start, ok := cmd.(*command.StartExecution); ok && result.Rejection == nil {
@@ -138,6 +138,13 @@ func items[C any](s *State, caller command.Caller, list []C, f func(*Reader, *ed
 
 func reject(code, format string, args ...any) command.Result {
 	return command.Result{Rejection: refusal(code, format, args...)}
+}
+
+// rejectLimit refuses what would go beyond the limit of a setting.
+func rejectLimit(setting, format string, args ...any) command.Result {
+	no := refusal(CodeLimitReached, format, args...)
+	no.Limit = setting
+	return command.Result{Rejection: no}
 }
 
 func refuse(code, format string, args ...any) command.ItemResult {

@@ -21,6 +21,7 @@ const (
 	CodeGap                = "gap"
 	CodeKeyReused          = "key_reused"
 	CodeTooManyKeys        = "too_many_keys"
+	CodeLimitReached       = "limit_reached"
 	CodeSegmentNotFound    = "segment_not_found"
 	CodeMergeIncomplete    = "merge_incomplete"
 )
@@ -40,6 +41,7 @@ func StateCodes() []Code {
 		{CodeGap, Conflict, "Messages are missing before these: send them from next_seq on."},
 		{CodeKeyReused, Invalid, "The request key came with another request before."},
 		{CodeTooManyKeys, Conflict, "The caller has more young request keys than are kept."},
+		{CodeLimitReached, Conflict, "A limit of the masters' settings is reached; the problem's member limit names it."},
 		{CodeSegmentNotFound, NotFound, "No row names the message segment."},
 		{CodeMergeIncomplete, Conflict, "The merged segment would lose messages."},
 	}

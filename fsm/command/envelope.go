@@ -50,6 +50,7 @@ type ItemResult struct {
 type Rejection struct {
 	Code   string `cbor:"1,keyasint"`
 	Detail string `cbor:"2,keyasint,omitempty"`
+	Limit  string `cbor:"3,keyasint,omitempty"` // the setting whose limit is reached, with the code "limit_reached"
 }
 
 func (r *Rejection) Error() string { return r.Code + ": " + r.Detail }

@@ -98,9 +98,13 @@ const (
 	final      fate = iota // the answer stands
 	notApplied             // certainly nothing happened: try again
 	unknown                // it may have happened
+	full                   // nothing happened for want of room: try again after RetryAfter
 )
 
 func fateOf(e *Error) fate {
+	if e.Status == http.StatusTooManyRequests && e.RetryAfter > 0 {
+		return full
+	}
 	switch e.Code {
 	case wire.CodeNotLeader, wire.CodeNoLeader, wire.CodeStopping, wire.CodeBusy:
 		return notApplied

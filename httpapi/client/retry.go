@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -49,6 +50,15 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			if done != nil {
 				return nil, done
 			}
+			if room := roomIn(err); room > 0 {
+				// A limit is the cluster's, or this caller's share of a master: another master asked at once is no way round it.
+				if r.once || time.Since(alive)+room > patience {
+					return nil, err
+				}
+				if !pauseFor(ctx, room+rand.N(room/4)) {
+					return nil, gaveUp(context.Cause(ctx), append(before, named(m, err)))
+				}
+			}
 			var f *failure
 			doubt = doubt || errors.Is(err, ErrUnknownOutcome) || errors.As(err, &f) && f.sent
 			if errors.As(err, &f) && f.worked && !r.limited {
@@ -72,13 +82,30 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			return nil, err
 		}
 		before = failed
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if !pauseFor(ctx, wait) {
 			return nil, gaveUp(context.Cause(ctx), failed)
-		case <-t.C:
 		}
+	}
+}
+
+// roomIn is after how long a call that a limit refused may be tried again; 0 when none did.
+func roomIn(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) && fateOf(e) == full {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// pauseFor waits; false means that ctx ended first.
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 

@@ -15,6 +15,8 @@ type Problem struct {
 	// NextSeq (of the first item with a gap) and Accepted (of all items) belong to code "gap".
 	NextSeq  *int64     `json:"next_seq,omitempty"`
 	Accepted []Accepted `json:"accepted,omitempty"`
+	// Limit is the setting whose limit is reached, with code "limit_reached".
+	Limit string `json:"limit,omitempty"`
 	// Index is where the node stands, with code "index_passed".
 	Index uint64 `json:"index,omitempty"`
 }
@@ -43,5 +45,6 @@ const (
 	CodeIndexPassed         = "index_passed"
 	CodeGap                 = "gap"
 	CodeFenced              = "fenced"
+	CodeLimitReached        = "limit_reached"
 	CodeInternal            = "internal_error"
 )
