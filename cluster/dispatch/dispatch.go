@@ -16,7 +16,7 @@ import (
 // ErrNotLeading is returned while this node keeps no queue: it does not lead, or not yet.
 var ErrNotLeading = errors.New("this master does not lead")
 
-// State is the replicated state.
+// State is the replicated state. View takes no lock that is held while Touch is called.
 type State interface{ View() *catalog.Reader }
 
 // Node proposes commands and proves leadership.
@@ -63,7 +63,9 @@ func New(cfg Config) *Dispatcher {
 
 // Establish rebuilds the queue and gives every lease its full term. Call it behind a barrier of the new leadership.
 func (d *Dispatcher) Establish() {
-	view := d.cfg.State.View()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	view := d.cfg.State.View() // what is applied from now on waits in Touch and comes on top
 	b := newBoard(time.Now())
 	for w := range view.Workers() {
 		b.worker(w.ID).row = w
@@ -71,9 +73,7 @@ func (d *Dispatcher) Establish() {
 	for e := range view.Live() {
 		b.place(e, b.now)
 	}
-	d.mu.Lock()
 	d.board = b
-	d.mu.Unlock()
 	d.log.Info("queue rebuilt", "pending", len(b.tasks), "leases", len(b.leases), "workers", len(b.workers))
 }
 
@@ -112,7 +112,8 @@ func (d *Dispatcher) Touch(executions []int64, workers []string) {
 	d.refresh(view, executions, workers, now)
 }
 
-// refresh brings the board up to the view and hands out what became ready. The caller holds the lock.
+// refresh brings the board up to the view and hands out what became ready. The caller holds the lock and took the view
+// under it: a board that followed an older view than its own would forget grants and renew what is lost.
 func (d *Dispatcher) refresh(view *catalog.Reader, executions []int64, workers []string, now time.Time) {
 	b := d.board
 	for _, id := range workers {

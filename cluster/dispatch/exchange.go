@@ -82,55 +82,61 @@ type exchange struct {
 	proved bool
 }
 
-// begin checks the caller, notes the contact, renews its leases and takes what is ready.
+// begin checks the caller, notes the contact, renews its leases and takes what is ready. It waits while an attempt of
+// the caller is being declared lost.
 func (x *exchange) begin(ctx context.Context) error {
-	d, p := x.d, &x.poll
 	for {
-		view := d.cfg.State.View()
-		row, err := known(view, p)
-		if err != nil {
+		wait, err := x.tryBegin()
+		if wait == nil {
 			return err
 		}
-		x.row = row
-		d.mu.Lock()
-		b := d.board
-		if b == nil {
-			d.mu.Unlock()
-			return ErrNotLeading
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		if wait := b.expiring(heldBy(view, p.Worker, p.Instance), p.Running, p.Ended); wait != nil {
-			d.mu.Unlock()
-			select {
-			case <-wait:
-				continue
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		x.board = b
-		w := b.worker(p.Worker)
-		// The same sequence again is a retransmission by another way: it takes the older one's place.
-		if p.Sequence < w.sequence && w.instance == p.Instance {
-			d.mu.Unlock()
-			return &command.Rejection{Code: "stale_sequence", Detail: fmt.Sprintf(
-				"exchange %d of worker %s comes after exchange %d; sequence numbers must not fall", p.Sequence, p.Worker, w.sequence)}
-		}
-		w.row, w.contact, w.slots = row, p.Received, p.Slots
-		if w.instance != p.Instance {
-			w.strays = nil
-		}
-		w.instance, w.sequence, w.latest = p.Instance, p.Sequence, x
-		if w.poll != nil {
-			w.poll.end(endReplaced)
-			w.poll = nil
-		}
-		x.look(view, w)
-		if n := min(w.free()+len(p.Ended), p.Slots-len(x.keeps)-len(x.again), maxGrants); n > 0 && row.Enabled && len(x.again) == 0 {
-			x.taken = b.take(w, n, time.Now())
-		}
-		d.mu.Unlock()
-		return nil
 	}
+}
+
+// tryBegin is begin without the wait: it returns what to wait for before the next try. It looks at the state under the
+// lock that expiry, grants and renewals take, so that what it decides cannot be older than what they did.
+func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
+	d, p := x.d, &x.poll
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := d.board
+	if b == nil {
+		return nil, ErrNotLeading
+	}
+	view := d.cfg.State.View()
+	row, err := known(view, p)
+	if err != nil {
+		return nil, err
+	}
+	if wait := b.expiring(heldBy(view, p.Worker, p.Instance), p.Running, p.Ended); wait != nil {
+		return wait, nil
+	}
+	x.board, x.row = b, row
+	w := b.worker(p.Worker)
+	// The same sequence again is a retransmission by another way: it takes the older one's place.
+	if p.Sequence < w.sequence && w.instance == p.Instance {
+		return nil, &command.Rejection{Code: "stale_sequence", Detail: fmt.Sprintf(
+			"exchange %d of worker %s comes after exchange %d; sequence numbers must not fall", p.Sequence, p.Worker, w.sequence)}
+	}
+	w.row, w.contact, w.slots = row, p.Received, p.Slots
+	if w.instance != p.Instance {
+		w.strays = nil
+	}
+	w.instance, w.sequence, w.latest = p.Instance, p.Sequence, x
+	if w.poll != nil {
+		w.poll.end(endReplaced)
+		w.poll = nil
+	}
+	x.look(view, w)
+	if n := min(w.free()+len(p.Ended), p.Slots-len(x.keeps)-len(x.again), maxGrants); n > 0 && row.Enabled && len(x.again) == 0 {
+		x.taken = b.take(w, n, time.Now())
+	}
+	return nil, nil
 }
 
 // known is the worker's row if the caller may speak for it.
@@ -159,6 +165,16 @@ func heldBy(view *catalog.Reader, worker, instance string) []command.AttemptRef 
 		}
 	}
 	return refs
+}
+
+// heldAttempt is the attempt if state gives it to this process of a worker.
+func heldAttempt(view *catalog.Reader, ref command.AttemptRef, instance string) (*catalog.Attempt, bool) {
+	e, ok := view.Execution(ref.TaskID)
+	if !ok || len(e.Attempts) == 0 {
+		return nil, false
+	}
+	a := &e.Attempts[len(e.Attempts)-1]
+	return a, a.Number == ref.Attempt && a.Held() && a.Instance == instance
 }
 
 // expiring is the mark of a lease that the caller would renew, report on or be given again, if there is one. An attempt
@@ -391,14 +407,11 @@ func (x *exchange) answer() (command.Answer, error) {
 
 // grant is an attempt as the worker needs it.
 func grant(view *catalog.Reader, ref command.AttemptRef, instance string) (command.Grant, bool) {
-	e, ok := view.Execution(ref.TaskID)
-	if !ok || len(e.Attempts) == 0 {
+	a, ok := heldAttempt(view, ref, instance)
+	if !ok {
 		return command.Grant{}, false
 	}
-	a := &e.Attempts[len(e.Attempts)-1]
-	if a.Number != ref.Attempt || !a.Held() || a.Instance != instance {
-		return command.Grant{}, false
-	}
+	e, _ := view.Execution(ref.TaskID)
 	v, ok := view.Version(e.Version)
 	if !ok {
 		return command.Grant{}, false

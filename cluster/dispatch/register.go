@@ -59,24 +59,23 @@ func (d *Dispatcher) Register(ctx context.Context, cmd *command.RegisterWorker, 
 			reg.Fenced = append(reg.Fenced, r.AttemptRef)
 		}
 	}
-	view := d.cfg.State.View()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.board == nil {
 		return Registration{}, ErrNotLeading
 	}
+	view := d.cfg.State.View() // under the lock: the queue never goes back to an older state
 	ids := make([]int64, 0, len(cmd.Ended)+len(cmd.Running))
 	for _, r := range cmd.Ended {
 		ids = append(ids, r.TaskID)
 	}
 	for i, ref := range cmd.Running {
 		ids = append(ids, ref.TaskID)
-		e, ok := view.Execution(ref.TaskID)
-		if result.Items[len(cmd.Ended)+i].Code != "" || !ok || len(e.Attempts) == 0 {
+		a, ok := heldAttempt(view, ref, cmd.Instance)
+		if result.Items[len(cmd.Ended)+i].Code != "" || !ok {
 			reg.Fenced = append(reg.Fenced, ref)
 			continue
 		}
-		a := e.Attempts[len(e.Attempts)-1]
 		reg.Adopted = append(reg.Adopted, Adopted{ref, time.Duration(a.GiveUpAfterMs) * time.Millisecond})
 	}
 	w := d.board.worker(cmd.ID)
