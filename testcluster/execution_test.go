@@ -424,7 +424,7 @@ while [ $i -le %d ]; do echo "out $i"; echo "err $i" >&2; i=$((i+1)); sleep 0.05
 		}
 		var last time.Time
 		for _, r := range s.rows("operation_messages", map[string]any{"operation_id": id}, "operation_message_id") {
-			if kind, _ := r.Int("message_source_type"); kind != 20 {
+			if kind, _ := r.Int("message_source_type"); kind != 30 {
 				continue
 			}
 			at, ok := r.Time("message_time")

@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"cmd/worker/guard":      {},
 	"cmd/worker/spool":      {},
 	"cmd/scaleout/settings": {},
+	"cmd/scaleout/show":     {},
 	"fsm/catalog":           {"fsm/command", "fsm/segment", "fsm/ispac"},
 	"fsm":                   {"fsm/catalog", "fsm/command"},
 	"cluster/duty":          {"fsm", "fsm/catalog", "fsm/command"},

@@ -58,9 +58,10 @@ func (a *app) clusterStatus() *cobra.Command {
 			}
 			fmt.Fprintln(cmd.OutOrStdout())
 			a.members(cmd, s.Members)
+			fmt.Fprintln(cmd.OutOrStdout())
 			for _, m := range s.Members {
 				if _, detail := healthWord(m.Health); detail != "" {
-					fmt.Fprintf(cmd.OutOrStdout(), "\n%s %s", m.Name, m.Health)
+					sayf(cmd.OutOrStdout(), "%s: %s", m.Name, m.Health)
 				}
 			}
 			for _, d := range s.Settings {
@@ -70,12 +71,11 @@ func (a *app) clusterStatus() *cobra.Command {
 						values = append(values, m.Name+" "+v)
 					}
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "\nsetting %s differs: %s (the leader's counts)", d.Name, strings.Join(values, ", "))
+				sayf(cmd.OutOrStdout(), "setting %s differs: %s (the leader's counts)", d.Name, strings.Join(values, ", "))
 			}
 			for _, w := range s.Warnings {
-				fmt.Fprintf(cmd.OutOrStdout(), "\nwarning: %s", w)
+				sayf(cmd.OutOrStdout(), "warning: %s", w)
 			}
-			fmt.Fprintln(cmd.OutOrStdout())
 			return led
 		},
 	}
@@ -229,7 +229,7 @@ func (a *app) removeMember(cmd *cobra.Command, name string, force bool, check fu
 	if a.output == "json" {
 		return a.object(cmd, []pair{{"removed", m.ID}, {"name", m.Name}})
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s is no member any more; its data directory is of no use to this cluster.\n", m.Name)
+	sayf(cmd.ErrOrStderr(), "%s is no member any more; its data directory is of no use to this cluster.", m.Name)
 	return nil
 }
 

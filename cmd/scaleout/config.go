@@ -64,13 +64,13 @@ the file, the environment or the default. Certificate files that are named and c
 				}
 			} else {
 				for _, p := range problems {
-					fmt.Fprintln(cmd.OutOrStdout(), p)
+					sayf(cmd.OutOrStdout(), "%s", p)
 				}
 				if len(problems) == 0 {
 					a.effective(cmd, set)
 				}
 				for _, p := range warnings {
-					fmt.Fprintln(cmd.ErrOrStderr(), "warning:", p)
+					sayf(cmd.ErrOrStderr(), "warning: %s", p)
 				}
 			}
 			switch n := len(problems); {

@@ -50,7 +50,7 @@ versions. Values of parameters, keys and passwords are not in it; names of machi
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), path)
 			for _, e := range b.failed {
-				fmt.Fprintln(cmd.ErrOrStderr(), "not in it:", e)
+				sayf(cmd.ErrOrStderr(), "not in it: %v", e)
 			}
 			return nil
 		},

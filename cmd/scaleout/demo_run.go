@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/sync/errgroup"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/httpapi/client"
 )
 
@@ -197,10 +197,11 @@ type bar interface {
 }
 
 func newBar(out io.Writer, total int) bar {
-	if !terminal() {
+	w := show.Of(out)
+	if !w.Screen().Terminal {
 		return &plainBar{out: out, total: total}
 	}
-	p := mpb.New(mpb.WithOutput(os.Stdout), mpb.WithWidth(60))
+	p := mpb.New(mpb.WithOutput(w.Control()), mpb.WithWidth(60))
 	b := p.AddBar(int64(total),
 		mpb.PrependDecorators(decor.Name("executions "), decor.CountersNoUnit("%d/%d")),
 		mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO)))
@@ -213,7 +214,7 @@ type liveBar struct {
 }
 
 func (b *liveBar) at(n int)        { b.bar.SetCurrent(int64(n)) }
-func (b *liveBar) say(text string) { _, _ = b.p.Write([]byte(text + "\n")) }
+func (b *liveBar) say(text string) { _, _ = b.p.Write([]byte(show.Text(text) + "\n")) }
 func (b *liveBar) end() {
 	b.bar.Abort(false) // does nothing to a bar that is full
 	b.p.Wait()

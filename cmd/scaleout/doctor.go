@@ -330,7 +330,7 @@ func (a *app) report(cmd *cobra.Command, findings []symptom) error {
 			if f.Master != "" {
 				where = f.Master + "  " + f.Check
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s  %s: %s\n", mark, where, f.Detail)
+			sayf(cmd.OutOrStdout(), "%s  %s: %s", mark, where, f.Detail)
 		}
 	}
 	if wrong > 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
@@ -45,7 +46,7 @@ between are not kept any more. With -o json each event is one line.`,
 				if a.output == "json" {
 					return out.Encode(e)
 				}
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), eventLine(e))
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), show.Text(eventLine(e)))
 				return err
 			})
 			if from.Follow && cmd.Context().Err() != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/httpapi/client"
 )
 
@@ -22,10 +23,13 @@ func (a *app) executionLogs() *cobra.Command {
 			}
 			r := &logReader{c: c, id: id}
 			show := func(m client.Row) error {
-				if a.output == "json" {
-					return printJSON(cmd, m)
+				if source, _ := m.Int("message_source_type"); plain && source != sourcePackage {
+					return nil
 				}
-				if plain {
+				switch {
+				case a.output == "json":
+					return printJSON(cmd, m)
+				case plain:
 					_, err := fmt.Fprintln(cmd.OutOrStdout(), m.Text("message"))
 					return err
 				}
@@ -39,7 +43,7 @@ func (a *app) executionLogs() *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the execution has ended")
-	cmd.Flags().BoolVar(&plain, "plain", false, "the texts alone, without time and kind")
+	cmd.Flags().BoolVar(&plain, "plain", false, "the package's own lines alone, as it wrote them")
 	return cmd
 }
 
@@ -49,7 +53,8 @@ func printMessage(cmd *cobra.Command, m client.Row) error {
 		at = t.Local().Format("2006-01-02 15:04:05.000")
 	}
 	kind, _ := m.Int("message_type")
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %-7s %s\n", at, messageKind(kind), m.Text("message"))
+	start := fmt.Sprintf("%s %-7s ", at, messageKind(kind))
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), start+show.Indented(m.Text("message"), len(start)))
 	return err
 }
 

@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/httpapi/client"
 )
 
@@ -54,7 +53,7 @@ func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time
 	code := resultCode(status)
 	if code == exitFailed {
 		for _, m := range freshErrors(cmd.Context(), c, id, 5) {
-			fmt.Fprintln(cmd.ErrOrStderr(), "  "+m.Text("message"))
+			sayf(cmd.ErrOrStderr(), "  %s", m.Text("message"))
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "'scaleout execution why %d' says more, 'scaleout execution logs %d' all.\n", id, id)
 	}
@@ -159,12 +158,15 @@ func freshErrors(ctx context.Context, c *client.Client, id int64, most int) []cl
 	}
 }
 
-// sourceCatalog is the message_source_type of what the catalog itself says.
-const sourceCatalog = 10
+// Values of message_source_type.
+const (
+	sourceCatalog = 10 // what the catalog itself says
+	sourcePackage = 30 // the package's output
+)
 
 // progress tells how an execution goes: on a terminal one line that changes, elsewhere a line for each change.
 type progress struct {
-	w     io.Writer
+	w     *show.Writer
 	id    int64
 	live  bool
 	since time.Time
@@ -176,8 +178,8 @@ type progress struct {
 }
 
 func newProgress(w io.Writer, id int64, name func(worker string) string) *progress {
-	f, ok := w.(*os.File)
-	return &progress{w: w, id: id, live: ok && term.IsTerminal(int(f.Fd())), since: time.Now(), name: name, names: map[string]string{}}
+	out := show.Of(w)
+	return &progress{w: out, id: id, live: out.Screen().Terminal, since: time.Now(), name: name, names: map[string]string{}}
 }
 
 // where is the worker's name, else its machine.
@@ -213,18 +215,18 @@ func (p *progress) show(row client.Row, reason string) {
 func (p *progress) say(text string) {
 	if p.live {
 		p.turn++
-		fmt.Fprintf(p.w, "\r\x1b[K%c execution %d %s  %s", `|/-\`[p.turn%4], p.id, text, time.Since(p.since).Round(time.Second))
+		p.w.Status(fmt.Sprintf("%c execution %d %s  %s", `|/-\`[p.turn%4], p.id, text, time.Since(p.since).Round(time.Second)))
 		return
 	}
 	if text != p.last {
 		p.last = text
-		fmt.Fprintf(p.w, "%s execution %d %s\n", time.Now().Format(time.TimeOnly), p.id, text)
+		sayf(p.w, "%s execution %d %s", time.Now().Format(time.TimeOnly), p.id, text)
 	}
 }
 
 // end clears the line.
 func (p *progress) end() {
 	if p.live {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		p.w.Status("")
 	}
 }

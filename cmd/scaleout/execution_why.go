@@ -27,7 +27,7 @@ func (a *app) executionWhy() *cobra.Command {
 				})
 			}
 			for _, s := range f.sentences() {
-				fmt.Fprintln(cmd.OutOrStdout(), s)
+				sayf(cmd.OutOrStdout(), "%s", s)
 			}
 			return nil
 		}),

@@ -20,7 +20,8 @@ type fakeMaster struct {
 	views map[string]func(r *http.Request) (rows []map[string]any, next string)
 	calls []fakeCall
 	call  func(c fakeCall) (map[string]any, *wire.Problem)
-	down  int // so many answers are no_leader
+	down  int                                                     // so many answers are no_leader
+	pages map[string]func(w http.ResponseWriter, r *http.Request) // other paths
 }
 
 type fakeCall struct {
@@ -34,6 +35,10 @@ func (f *fakeMaster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.down > 0 {
 		f.down--
 		problem(w, wire.Problem{Status: 503, Code: wire.CodeNoLeader, Detail: "nobody leads"})
+		return
+	}
+	if page := f.pages[r.URL.Path]; page != nil {
+		page(w, r)
 		return
 	}
 	if name, ok := strings.CutPrefix(r.URL.Path, "/v1/catalog/views/"); ok && f.views[name] != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cluster"
+	"scaleout/cmd/scaleout/show"
 	"scaleout/cmd/worker/guard"
 	"scaleout/httpapi/client"
 )
@@ -50,22 +51,27 @@ func main() {
 // run executes the command line and turns its error into an exit code.
 func run(ctx context.Context, root *cobra.Command) int {
 	cmd, err := root.ExecuteContextC(ctx)
+	defer func() {
+		_ = show.Of(root.OutOrStdout()).Flush()
+		_ = show.Of(root.ErrOrStderr()).Flush()
+	}()
 	if err == nil {
 		return exitOK
 	}
 	var e *statusError
 	if errors.As(err, &e) {
 		if e.err != nil {
-			fmt.Fprintln(root.ErrOrStderr(), "scaleout:", e.err)
+			sayf(root.ErrOrStderr(), "scaleout: %v", e.err)
 		}
 		return e.code
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {
-		fmt.Fprintf(root.ErrOrStderr(), "scaleout: %v\nSee '%s --help'.\n", err, cmd.CommandPath())
+		sayf(root.ErrOrStderr(), "scaleout: %v", err)
+		fmt.Fprintf(root.ErrOrStderr(), "See '%s --help'.\n", cmd.CommandPath())
 		return exitUsage
 	}
-	fmt.Fprintln(root.ErrOrStderr(), "scaleout:", err)
+	sayf(root.ErrOrStderr(), "scaleout: %v", err)
 	if errors.Is(err, client.ErrNoLeader) || errors.Is(err, client.ErrUnreachable) {
 		return exitUnreachable
 	}

@@ -3,14 +3,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/httpapi/client"
 )
 
@@ -48,6 +48,11 @@ func printJSON(cmd *cobra.Command, v any) error {
 	return enc.Encode(v)
 }
 
+// sayf prints a sentence; lines after its first are indented, so that no text from outside looks like a line of its own.
+func sayf(w io.Writer, format string, args ...any) {
+	fmt.Fprintln(w, show.Indented(fmt.Sprintf(format, args...), 2))
+}
+
 // rows prints a table of the given columns, or the whole rows as JSON.
 func (a *app) rows(cmd *cobra.Command, columns []string, rows []client.Row) error {
 	if a.output == "json" {
@@ -79,6 +84,9 @@ func (a *app) table(cmd *cobra.Command, columns []string, body [][]any) {
 	}
 	t.AppendHeader(head)
 	for _, r := range body {
+		for i, v := range r {
+			r[i] = cell(v)
+		}
 		t.AppendRow(r)
 	}
 	// Trailing blanks would wrap on narrow terminals.
@@ -96,21 +104,18 @@ func cell(v any) string {
 		// Seven decimals of a datetimeoffset tell a person nothing.
 		if len(v) > 20 && v[4] == '-' && v[10] == 'T' && strings.HasSuffix(v, "Z") {
 			if i := strings.IndexByte(v, '.'); i > 0 {
-				return v[:i] + "Z"
+				return show.Text(v[:i] + "Z")
 			}
 		}
-		return v
+		return show.Text(v)
 	case bool:
 		if v {
 			return "yes"
 		}
 		return "no"
 	}
-	return fmt.Sprint(v)
+	return show.Text(fmt.Sprint(v))
 }
-
-// terminal reports whether stdout is a person's.
-func terminal() bool { return term.IsTerminal(int(os.Stdout.Fd())) }
 
 // statusNames are SSISDB's names of the statuses of operations.
 var statusNames = [...]string{

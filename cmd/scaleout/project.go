@@ -188,7 +188,7 @@ func warnings(cmd *cobra.Command, c *client.Client, operation int64) error {
 		if err != nil {
 			return friendly(err)
 		}
-		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", r.Text("message"))
+		sayf(cmd.ErrOrStderr(), "warning: %s", r.Text("message"))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cluster/pki"
+	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
 	"scaleout/store"
@@ -21,10 +23,15 @@ type app struct {
 	addr, cacert, cert, key string
 	output                  string
 	verbose                 bool
+
+	errors io.Writer                      // standard error
+	dial   func() (*client.Client, error) // in tests: what client returns
 }
 
-func newRoot() *cobra.Command {
-	a := &app{}
+func newRoot() *cobra.Command { return (&app{}).root() }
+
+// root makes the tree of all verbs. Whatever they print goes through the two writers that are set here.
+func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "scaleout",
 		Short:         "A highly available SSIS Scale Out Master, its workers, and the command line for both",
@@ -35,6 +42,8 @@ func newRoot() *cobra.Command {
   scaleout execution run ETL/Sales/Load.dtsx --param Day=2026-01-31 --wait
   scaleout execution why 17`,
 	}
+	root.SetOut(show.File(os.Stdout))
+	root.SetErr(show.File(os.Stderr))
 	env := func(name, fallback string) string {
 		if v := os.Getenv(name); v != "" {
 			return v
@@ -48,7 +57,8 @@ func newRoot() *cobra.Command {
 	flags.StringVar(&a.key, "key", env("SCALEOUT_KEY", ""), "your private key (SCALEOUT_KEY)")
 	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say what is tried")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		a.errors = cmd.ErrOrStderr()
 		if a.output != "table" && a.output != "json" {
 			return usagef("--output %q: want table or json", a.output)
 		}
@@ -108,14 +118,20 @@ func exactArgs(cmd *cobra.Command) {
 // logger writes to stderr: warnings, or everything with --verbose.
 func (a *app) logger() *slog.Logger {
 	level := slog.LevelWarn
+	if a.errors == nil { // completion asks masters before any verb runs, and has nobody to tell
+		return slog.New(slog.DiscardHandler)
+	}
 	if a.verbose {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewTextHandler(a.errors, &slog.HandlerOptions{Level: level}))
 }
 
 // client connects as the caller's certificate.
 func (a *app) client() (*client.Client, error) {
+	if a.dial != nil {
+		return a.dial()
+	}
 	if a.cacert == "" || a.cert == "" || a.key == "" {
 		return nil, usagef("the cluster asks for a certificate: set --cacert, --cert and --key, or SCALEOUT_CACERT, SCALEOUT_CERT and SCALEOUT_KEY ('scaleout dev' writes a file 'env' that does)")
 	}

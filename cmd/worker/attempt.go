@@ -271,17 +271,20 @@ func (w *Worker) pump(a *attempt) (int, error) {
 	return len(lines), nil
 }
 
-// sourceExternal is the message source type of an external process.
-const sourceExternal = 20
+// Message source types, as the product numbers them.
+const (
+	sourceExternal = 20 // the process that runs the package: what the worker and the guard say about it
+	sourcePackage  = 30 // the package: its output
+)
 
 func (w *Worker) messages(a *attempt, lines []guard.Line) []spool.Message {
 	list := make([]spool.Message, 0, len(lines))
 	for _, l := range lines {
-		kind := runner.TypeWarning
+		kind, source := runner.TypeWarning, sourceExternal
 		if l.Stream != guard.Notice {
-			kind = a.lines.Type(a.info.Package, l.Stream == guard.Stderr, l.Text)
+			kind, source = a.lines.Type(a.info.Package, l.Stream == guard.Stderr, l.Text), sourcePackage
 		}
-		list = append(list, spool.Message{Time: l.Time, Type: kind, SourceType: sourceExternal, Text: l.Text})
+		list = append(list, spool.Message{Time: l.Time, Type: kind, SourceType: source, Text: l.Text})
 	}
 	return list
 }

@@ -47,9 +47,12 @@ func TestRunsAndReports(t *testing.T) {
 		if msg.Text == "oops" {
 			want = 120
 		}
-		if msg.Type != want || msg.SourceType != 20 || time.Since(msg.Time) > time.Minute {
+		if msg.Type != want || msg.SourceType != sourcePackage || time.Since(msg.Time) > time.Minute {
 			t.Errorf("message %+v", msg)
 		}
+	}
+	if words := m.messages[bad.ref()][0]; words.SourceType != sourceExternal {
+		t.Errorf("the worker's own words look like the package's: %+v", words)
 	}
 	reg := m.registers[0]
 	m.mu.Unlock()

@@ -22,7 +22,7 @@ func messageViews() []*View {
 			{Name: "operation_id", Type: BigInt, Doc: "the operation; an execution's id is its operation's id"},
 			{Name: "message_time", Type: DateTimeOffset, Doc: "when it was written, by its writer's clock"},
 			{Name: "message_type", Type: SmallInt, Doc: "50 status change, 70 information, 110 warning, 120 error, …"},
-			{Name: "message_source_type", Type: SmallInt, Doc: "10 the catalog, 20 the package's process, …"},
+			{Name: "message_source_type", Type: SmallInt, Doc: "10 the catalog, 20 the worker, 30 the package: its output, …"},
 			{Name: "message", Type: NVarCharMax, Nullable: true, Doc: "the text"},
 			{Name: "extended_info_id", Type: BigInt, Nullable: true, Doc: "always NULL"},
 		},
