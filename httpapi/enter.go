@@ -104,6 +104,10 @@ func (a *API) serve(r *request) error {
 			return a.handle(r, w, hr)
 		},
 	}
+	// Nonsense asks for nothing; a time beyond the master's own is cut to that.
+	if ms, err := strconv.ParseInt(r.Header.Get(wire.HeaderLeaderWait), 10, 32); err == nil && ms > 0 {
+		call.LeaderWait = time.Duration(ms) * time.Millisecond
+	}
 	if rt.stopped != nil {
 		call.Stopped = func(w http.ResponseWriter) error { return rt.stopped(a, w, r) }
 	}

@@ -151,9 +151,6 @@ func healthWord(health string) (word, detail string) {
 	return word, detail
 }
 
-// statusTime bounds the wait for a leader: a little longer than the masters hold a call for want of one.
-const statusTime = 12 * time.Second
-
 // status is the cluster as its leader sees it. When nobody leads, it is what one master sees, and led says so: who does
 // not answer is what an operator needs to know then.
 func (a *app) status(ctx context.Context) (s wire.ClusterStatus, led, err error) {
@@ -161,9 +158,7 @@ func (a *app) status(ctx context.Context) (s wire.ClusterStatus, led, err error)
 	if err != nil {
 		return s, nil, err
 	}
-	limit, cancel := context.WithTimeout(ctx, statusTime)
-	defer cancel()
-	if s, err = c.Cluster(limit); err == nil || ctx.Err() != nil || !errors.Is(err, client.ErrNoLeader) && limit.Err() == nil {
+	if s, err = c.Cluster(ctx); err == nil || !errors.Is(err, client.ErrNoLeader) {
 		return s, nil, friendly(err)
 	}
 	seen, stale := c.ClusterStale(ctx)

@@ -44,9 +44,12 @@ versions. Values of parameters, keys and passwords are not in it; names of machi
 				return err
 			}
 			b := newBundle(f)
-			b.gather(cmd.Context(), c)
+			nobody := b.gather(cmd.Context(), c)
 			if err := errors.Join(b.close(), f.Close()); err != nil {
 				return err
+			}
+			if nobody != nil {
+				return errors.Join(nobody, os.Remove(path))
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), path)
 			for _, e := range b.failed {
@@ -106,7 +109,8 @@ func take[T any](b *bundle, ctx context.Context, name string, f func(context.Con
 	return v, true
 }
 
-func (b *bundle) gather(ctx context.Context, c *client.Client) {
+// gather fails when no master answers at all: there is nothing to gather then.
+func (b *bundle) gather(ctx context.Context, c *client.Client) error {
 	take(b, ctx, "client.json", func(context.Context) (any, error) {
 		return map[string]any{"version": version, "commit": commit, "go": runtime.Version(), "os_arch": runtime.GOOS + "/" + runtime.GOARCH,
 			"feature_level": command.Level, "time": b.now.UTC(), "masters": c.Masters()}, nil
@@ -115,7 +119,17 @@ func (b *bundle) gather(ctx context.Context, c *client.Client) {
 	for i, m := range c.Masters() {
 		masters[fmt.Sprintf("master-at-%d", i+1)] = m
 	}
-	s, led := take(b, ctx, "cluster.json", c.Cluster)
+	var nobody error
+	s, led := take(b, ctx, "cluster.json", func(ctx context.Context) (wire.ClusterStatus, error) {
+		s, err := c.Cluster(ctx)
+		if errors.Is(err, client.ErrUnreachable) {
+			nobody = err
+		}
+		return s, err
+	})
+	if nobody != nil {
+		return nobody
+	}
 	known := led
 	if !led { // then what one of them sees is what there is
 		s, known = take(b, ctx, "cluster.json", c.ClusterStale)
@@ -159,6 +173,7 @@ func (b *bundle) gather(ctx context.Context, c *client.Client) {
 		})
 		return events, err
 	})
+	return nil
 }
 
 // master adds what one master tells, whoever leads.

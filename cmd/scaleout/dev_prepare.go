@@ -153,7 +153,9 @@ func (s *stage) connect(a *app) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.clientWith(creds, s.addresses())
+	own := *a
+	own.notices, own.connectTimeout = nil, max(a.connectTimeout, devConnectTimeout)
+	return own.clientWith(creds, s.addresses())
 }
 
 func (s *stage) userFiles() pki.Files {

@@ -169,6 +169,10 @@ func (a *app) executionWait() *cobra.Command {
 		Example:           "  scaleout execution wait 17 --timeout 30m",
 		ValidArgsFunction: a.complete(executionIDs),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
+			// Asked first: who waits bears a long outage of the masters, but not that they never were there.
+			if _, err := execution(cmd.Context(), c, id); err != nil {
+				return friendly(err)
+			}
 			return a.await(cmd, c, id, timeout)
 		}),
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,9 @@ const (
 	outage = 2 * time.Minute
 )
 
+// nobodyAnswers is shown while an execution is waited for and no master tells how it goes.
+const nobodyAnswers = "no leader answers; trying on"
+
 // await waits for an execution's end, shows how it goes, and returns its result as the command's.
 func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time.Duration) error {
 	ctx := cmd.Context()
@@ -32,7 +36,9 @@ func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time
 		defer cancel()
 	}
 	p := newProgress(cmd.ErrOrStderr(), id, func(worker string) string { return workerName(ctx, c, worker) })
+	before := a.notices.to(func(string) { p.say(nobodyAnswers) })
 	row, err := untilEnded(ctx, c, id, p)
+	a.notices.to(before)
 	p.end()
 	switch {
 	case err == nil:
@@ -103,7 +109,7 @@ func untilEnded(ctx context.Context, c *client.Client, id int64, p *progress) (c
 			if time.Since(lastAnswer) > outage {
 				return nil, err
 			}
-			p.say("no leader answers; trying on")
+			p.say(nobodyAnswers)
 		default:
 			return nil, err
 		}
@@ -170,8 +176,10 @@ type progress struct {
 	id    int64
 	live  bool
 	since time.Time
-	last  string
-	turn  int
+
+	mu   sync.Mutex
+	last string
+	turn int
 
 	name  func(worker string) string
 	names map[string]string
@@ -212,7 +220,10 @@ func (p *progress) show(row client.Row, reason string) {
 	p.say(text)
 }
 
+// say shows a text, from any goroutine.
 func (p *progress) say(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.live {
 		p.turn++
 		p.w.Status(fmt.Sprintf("%c execution %d %s  %s", `|/-\`[p.turn%4], p.id, text, time.Since(p.since).Round(time.Second)))
@@ -226,6 +237,8 @@ func (p *progress) say(text string) {
 
 // end clears the line.
 func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.live {
 		p.w.Status("")
 	}

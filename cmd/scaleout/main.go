@@ -71,8 +71,12 @@ func run(ctx context.Context, root *cobra.Command) int {
 		fmt.Fprintf(root.ErrOrStderr(), "See '%s --help'.\n", cmd.CommandPath())
 		return exitUsage
 	}
-	sayf(root.ErrOrStderr(), "scaleout: %v", err)
-	if errors.Is(err, client.ErrNoLeader) || errors.Is(err, client.ErrUnreachable) {
+	sayf(root.ErrOrStderr(), "scaleout: %s", unprefixed(err))
+	if errors.Is(err, client.ErrUnreachable) {
+		fmt.Fprintln(root.ErrOrStderr(), "Do the masters run, and is --addr right? 'scaleout doctor' looks at each step on the way to them.")
+		return exitUnreachable
+	}
+	if errors.Is(err, client.ErrNoLeader) {
 		return exitUnreachable
 	}
 	return exitError

@@ -20,7 +20,7 @@ import (
 func at(c *testcluster.Cluster, args ...string) []string {
 	c.Admin() // makes the certificate
 	certs := filepath.Join(c.Dir(), "certs", "admin")
-	return append(args, "--addr", strings.Join(c.Masters(), ","), "--cacert", filepath.Join(certs, "ca.pem"),
+	return append(args, "--connect-timeout", "30s", "--addr", strings.Join(c.Masters(), ","), "--cacert", filepath.Join(certs, "ca.pem"),
 		"--cert", filepath.Join(certs, "cert.pem"), "--key", filepath.Join(certs, "key.pem"))
 }
 

@@ -1,17 +1,15 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"scaleout/cluster/pki"
 	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
@@ -24,6 +22,9 @@ type app struct {
 	output                  string
 	verbose                 bool
 
+	connectTimeout time.Duration
+	notices        *notices
+
 	errors io.Writer                      // standard error
 	dial   func() (*client.Client, error) // in tests: what client returns
 }
@@ -32,6 +33,7 @@ func newRoot() *cobra.Command { return (&app{}).root() }
 
 // root makes the tree of all verbs. Whatever they print goes through the two writers that are set here.
 func (a *app) root() *cobra.Command {
+	a.notices = &notices{}
 	root := &cobra.Command{
 		Use:           "scaleout",
 		Short:         "A highly available SSIS Scale Out Master, its workers, and the command line for both",
@@ -55,10 +57,19 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.cacert, "cacert", env("SCALEOUT_CACERT", ""), "ca.pem of the cluster (SCALEOUT_CACERT)")
 	flags.StringVar(&a.cert, "cert", env("SCALEOUT_CERT", ""), "your certificate (SCALEOUT_CERT)")
 	flags.StringVar(&a.key, "key", env("SCALEOUT_KEY", ""), "your private key (SCALEOUT_KEY)")
+	timeout, wrong := connectTimeout(os.Getenv("SCALEOUT_CONNECT_TIMEOUT"))
+	flags.DurationVar(&a.connectTimeout, "connect-timeout", timeout, "how long to try when no master answers or none leads (SCALEOUT_CONNECT_TIMEOUT)")
 	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say what is tried")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		a.errors = cmd.ErrOrStderr()
+		a.notices.to(func(text string) { sayf(cmd.ErrOrStderr(), "scaleout: %s", text) })
+		if wrong != nil && !cmd.Flags().Changed("connect-timeout") {
+			return wrong
+		}
+		if a.connectTimeout < leastConnectTimeout {
+			return usagef("--connect-timeout %v: want %v or more", a.connectTimeout, leastConnectTimeout)
+		}
 		if a.output != "table" && a.output != "json" {
 			return usagef("--output %q: want table or json", a.output)
 		}
@@ -127,35 +138,6 @@ func (a *app) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.errors, &slog.HandlerOptions{Level: level}))
 }
 
-// client connects as the caller's certificate.
-func (a *app) client() (*client.Client, error) {
-	if a.dial != nil {
-		return a.dial()
-	}
-	if a.cacert == "" || a.cert == "" || a.key == "" {
-		return nil, usagef("the cluster asks for a certificate: set --cacert, --cert and --key, or SCALEOUT_CACERT, SCALEOUT_CERT and SCALEOUT_KEY ('scaleout dev' writes a file 'env' that does)")
-	}
-	creds, err := pki.OpenCredentials(pki.CredentialsConfig{
-		Files: pki.Files{CA: a.cacert, Cert: a.cert, Key: a.key}, Logger: a.logger(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return a.clientWith(creds, splitList(a.addr))
-}
-
-// clientWith connects to masters with given credentials.
-func (a *app) clientWith(creds *pki.Credentials, masters []string) (*client.Client, error) {
-	for _, m := range masters {
-		if !strings.HasPrefix(m, "https://") {
-			return nil, usagef("--addr %q: want https://host:port", m)
-		}
-	}
-	return client.New(client.Config{
-		Masters: masters, HTTPClient: httpClient(newReloading(creds)), UserAgent: "scaleout/" + version, Logger: a.logger(),
-	})
-}
-
 func splitList(text string) []string {
 	var out []string
 	for part := range strings.SplitSeq(text, ",") {
@@ -178,13 +160,4 @@ func (a *app) versionCommand() *cobra.Command {
 			})
 		},
 	}
-}
-
-// caller turns an answer that says no into words for people; other errors stay.
-func friendly(err error) error {
-	var e *client.Error
-	if errors.As(err, &e) && e.Detail != "" && !errors.Is(err, client.ErrNoLeader) {
-		return fmt.Errorf("%s (%s)", e.Detail, e.Code)
-	}
-	return err
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,6 +54,7 @@ type answer struct {
 const maxAnswer = 64 << 20
 
 var (
+	errUnmet  = errors.New("no connection in time")
 	errSilent = errors.New("the master got the request and stays silent")
 	errLate   = errors.New("the master gave no final answer in time")
 	errStall  = errors.New("the transfer stands still")
@@ -68,10 +70,10 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// attempt sends the call to one master. Its error is *Error (the master said no), *failure, or an error that no other
-// master would cure.
-func (c *Client) attempt(ctx context.Context, master string, r *request) (*answer, error) {
-	w := &watch{silence: c.cfg.Silence, quiet: c.cfg.Quiet}
+// attempt sends the call to one master, which it has to reach within share. Its error is *Error (the master said no),
+// *failure, or an error that no other master would cure. The master's first sign of life is told to met.
+func (c *Client) attempt(ctx context.Context, master string, r *request, share time.Duration, met func()) (*answer, error) {
+	w := &watch{silence: c.cfg.Silence, quiet: c.cfg.Quiet, met: met}
 	if r.limited {
 		w.final = r.hold + c.grace
 	}
@@ -102,7 +104,14 @@ func (c *Client) attempt(ctx context.Context, master string, r *request) (*answe
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
+	if c.cfg.LeaderWait > 0 {
+		hold := min(c.cfg.LeaderWait, share)
+		req.Header.Set(wire.HeaderLeaderWait, strconv.FormatInt(max(hold.Milliseconds(), 1), 10))
+	}
 
+	w.mu.Lock()
+	w.expect(share, errUnmet)
+	w.mu.Unlock()
 	started := time.Now()
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -160,6 +169,7 @@ func (r *request) reader(note func()) (io.ReadCloser, int64, error) {
 type watch struct {
 	silence, quiet, final time.Duration
 	cancel                context.CancelCauseFunc
+	met                   func()
 
 	mu     sync.Mutex
 	timer  *time.Timer // the next sign of life is due
@@ -198,6 +208,7 @@ func (w *watch) trace() *httptrace.ClientTrace {
 			if code != http.StatusProcessing {
 				return nil
 			}
+			w.met()
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.worked = true
@@ -230,6 +241,7 @@ func (w *watch) progress() {
 
 // headers notes the final status: from here on only the body has to move.
 func (w *watch) headers() {
+	w.met()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.due != nil {

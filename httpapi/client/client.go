@@ -30,9 +30,18 @@ type Config struct {
 	Silence time.Duration
 	// Quiet is how long a master may stay silent after a sign of life (102 Processing, repeated every 3 s): 10 s.
 	Quiet time.Duration
-	// Patience is how long a call is tried again without success when its context does not end it before: 30 s. A call
+	// Patience is how long a call is tried without success when its context does not end it before: 30 s. It also ends an
+	// attempt that has not reached its master yet. A call
 	// whose key the library made is tried for at most 90 s, since the masters forget such keys after 2 min.
 	Patience time.Duration
+	// LeaderWait is how long a master may hold a call while nobody leads before it says so. 0: as long as masters do by
+	// themselves, 10 s.
+	LeaderWait time.Duration
+	// Waiting, when set, is told that a call has no answer yet and is tried on: after the first round through the masters
+	// that failed or after a second without a sign of life, whichever is first, and not again before a call was answered.
+	// The error says who was tried and how that ended (ErrUnreachable, or a master's own words); left is for how long the
+	// call will be tried. It may be called from another goroutine and must return soon.
+	Waiting func(err error, left time.Duration)
 	// Backoff is the first pause after a round through all masters: 50 ms; pauses grow to MaxBackoff (2 s), each with a
 	// jitter of half its length.
 	Backoff, MaxBackoff time.Duration
@@ -45,8 +54,10 @@ const (
 	defaultBackoff    = 50 * time.Millisecond
 	defaultMaxBackoff = 2 * time.Second
 	libraryPatience   = 90 * time.Second
-	stall             = 15 * time.Second // a body that does not move for so long is given up
-	exchangeGrace     = 5 * time.Second  // beyond an exchange's own hold
+	noticeAfter       = time.Second            // without a sign of life: Config.Waiting is told
+	leastShare        = 250 * time.Millisecond // for reaching one master
+	stall             = 15 * time.Second       // a body that does not move for so long is given up
+	exchangeGrace     = 5 * time.Second        // beyond an exchange's own hold
 )
 
 // Client calls the masters. It is safe for concurrent use.
@@ -60,6 +71,7 @@ type Client struct {
 	mu      sync.Mutex
 	masters []string
 	good    string // the one that answered last
+	told    bool   // Config.Waiting was told of this outage
 }
 
 // New checks the configuration and makes a client. It opens no connection.
@@ -178,6 +190,6 @@ func (c *Client) round() []string {
 
 func (c *Client) remember(master string) {
 	c.mu.Lock()
-	c.good = master
+	c.good, c.told = master, false
 	c.mu.Unlock()
 }

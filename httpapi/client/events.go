@@ -46,6 +46,7 @@ func (c *Client) Events(ctx context.Context, from EventsFrom, f func(wire.Event)
 		ended := errors.New("the master ended the stream")
 		_, err := c.do(ctx, &request{
 			method: http.MethodGet, path: "/v1/events", query: q, header: header, again: true, once: true,
+			patience: max(c.cfg.Patience-time.Since(good), leastShare),
 			stream: func(r io.Reader) error {
 				good = time.Now()
 				at := func(id string) {
@@ -73,9 +74,11 @@ func (c *Client) Events(ctx context.Context, from EventsFrom, f func(wire.Event)
 		default:
 			return err
 		}
-		if time.Since(good) > c.cfg.Patience {
+		left := c.cfg.Patience - time.Since(good)
+		if left < 0 {
 			return err
 		}
+		c.waiting(err, left)
 		pause := time.NewTimer(c.cfg.Backoff)
 		select {
 		case <-ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,14 +26,17 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 		patience = min(patience, r.patience)
 	}
 	alive := time.Now() // since when it has been failing
-	doubt := false      // an attempt may have been applied
-	var before []error  // of the round before: what says most when the context ends in the middle of one
+	heard := c.watchSilence(patience)
+	defer heard()
+	doubt := false     // an attempt may have been applied
+	var before []error // of the round before: what says most when the context ends in the middle of one
 	for {
 		masters := c.round()
 		failed := make([]error, 0, len(masters))
 		for i := 0; i < len(masters); i++ {
 			m := masters[i]
-			a, err := c.attempt(ctx, m, r)
+			share := max((patience-time.Since(alive))/time.Duration(len(masters)-i), leastShare)
+			a, err := c.attempt(ctx, m, r, share, heard)
 			if err == nil {
 				if a.leaves && len(masters) > 1 {
 					m = masters[(i+1)%len(masters)]
@@ -73,8 +77,8 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 				masters[i+1], masters[at] = masters[at], masters[i+1]
 			}
 		}
-		wait := pause.NextBackOff()
-		if r.once || untrusted(failed) || time.Since(alive)+wait > patience {
+		left := patience - time.Since(alive)
+		if r.once || untrusted(failed) || left <= 0 {
 			err := exhausted(failed)
 			if doubt && r.method != http.MethodGet && !errors.Is(err, ErrUnknownOutcome) {
 				err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
@@ -82,7 +86,8 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			return nil, err
 		}
 		before = failed
-		if !pauseFor(ctx, wait) {
+		c.waiting(exhausted(failed), left)
+		if !pauseFor(ctx, min(pause.NextBackOff(), left)) {
 			return nil, gaveUp(context.Cause(ctx), failed)
 		}
 	}
@@ -174,13 +179,18 @@ func gaveUp(cause error, failed []error) error {
 	if errors.As(errors.Join(failed...), &e) {
 		return fmt.Errorf("%w; %w", cause, e)
 	}
-	return fmt.Errorf("%w; %s", cause, list(failed))
+	return fmt.Errorf("%w; %w: %s", cause, ErrUnreachable, list(failed))
 }
 
 func list(failed []error) string {
 	texts := make([]string, len(failed))
 	for i, err := range failed {
 		texts[i] = err.Error()
+		var m *masterError
+		var dial *net.OpError
+		if errors.As(err, &m) && errors.As(err, &dial) && dial.Op == "dial" {
+			texts[i] = m.master + ": " + dial.Err.Error() // who was dialed is said by the master's address
+		}
 	}
 	return strings.Join(texts, "; ")
 }

@@ -122,6 +122,8 @@ type Call struct {
 	// repeated only if nothing of it was read.
 	Body   []byte
 	Stream bool
+	// LeaderWait, when set, is how long the caller wants the call to be held at most while nobody leads.
+	LeaderWait time.Duration
 	// Received is when this master received the call.
 	Received time.Time
 	// Local handles the call on the leader. An error means that it wrote nothing.
@@ -143,6 +145,9 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 	hold := f.cfg.Hold - rand.N(f.cfg.Hold/5+1)
 	if call.Arrived {
 		hold = min(hold, establishing)
+	}
+	if call.LeaderWait > 0 {
+		hold = min(hold, call.LeaderWait)
 	}
 	pause := 20 * time.Millisecond
 	var failing time.Time // since when the call has been failing

@@ -451,3 +451,22 @@ func TestAnswerOfADroppedCallIsNone(t *testing.T) {
 		t.Fatal(err, w.Code, tr.calls.Load())
 	}
 }
+
+// A caller that wants to hear soon that nobody leads is not held for longer; one that would wait longer is not held
+// beyond this master's own time.
+func TestALeaderIsWaitedForAsLongAsTheCallerWants(t *testing.T) {
+	for _, x := range []struct{ wait, most time.Duration }{{time.Second, time.Second}, {0, 10 * time.Second}, {time.Hour, 10 * time.Second}} {
+		t.Run(x.wait.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(c *Config) { c.Hold = 10 * time.Second })
+				c := call()
+				c.LeaderWait = x.wait
+				began := time.Now()
+				err := r.f.Serve(recorder(), request(t, "x"), c)
+				if took := time.Since(began); !errors.Is(err, ErrNoLeader) || took > x.most || took < x.most*7/10 {
+					t.Errorf("after %v: %v", took, err)
+				}
+			})
+		})
+	}
+}

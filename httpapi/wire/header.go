@@ -16,6 +16,8 @@ const (
 	// HeaderKeyOrigin tells keys made by the client library or a forwarding master (KeyOriginLibrary: kept 2 min) from
 	// keys that a caller chose (absent: kept 24 h).
 	HeaderKeyOrigin = "Scaleout-Key-Origin"
+	// HeaderLeaderWait is for how many milliseconds the caller wants the call to be held at most while nobody leads.
+	HeaderLeaderWait = "Scaleout-Leader-Wait-Ms"
 	// HeaderRequestID names one request in answers, problems and the logs of every master that it passed.
 	HeaderRequestID = "Scaleout-Request-Id"
 )

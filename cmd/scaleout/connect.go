@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"scaleout/cluster/pki"
+	"scaleout/httpapi/client"
+)
+
+const (
+	defaultConnectTimeout = 10 * time.Second
+	leastConnectTimeout   = 100 * time.Millisecond
+	// leaderWait is how long a master may hold a call while nobody leads: whoever sits in front of a terminal shall hear
+	// of it soon. The call is tried on all the same.
+	leaderWait = time.Second
+	// devConnectTimeout is for the clusters of dev and demo, whose leaders are killed on purpose on machines that are busy.
+	devConnectTimeout = 30 * time.Second
+)
+
+// connectTimeout reads SCALEOUT_CONNECT_TIMEOUT.
+func connectTimeout(text string) (time.Duration, error) {
+	if text == "" {
+		return defaultConnectTimeout, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return defaultConnectTimeout, usagef("SCALEOUT_CONNECT_TIMEOUT %q: want a duration such as 10s", text)
+	}
+	return d, nil
+}
+
+// client connects as the caller's certificate.
+func (a *app) client() (*client.Client, error) {
+	if a.dial != nil {
+		return a.dial()
+	}
+	if a.cacert == "" || a.cert == "" || a.key == "" {
+		return nil, usagef("the cluster asks for a certificate: set --cacert, --cert and --key, or SCALEOUT_CACERT, SCALEOUT_CERT and SCALEOUT_KEY ('scaleout dev' writes a file 'env' that does)")
+	}
+	creds, err := pki.OpenCredentials(pki.CredentialsConfig{
+		Files: pki.Files{CA: a.cacert, Cert: a.cert, Key: a.key}, Logger: a.logger(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.clientWith(creds, splitList(a.addr))
+}
+
+// clientWith connects to masters with given credentials.
+func (a *app) clientWith(creds *pki.Credentials, masters []string) (*client.Client, error) {
+	for _, m := range masters {
+		if !strings.HasPrefix(m, "https://") {
+			return nil, usagef("--addr %q: want https://host:port", m)
+		}
+	}
+	return client.New(client.Config{
+		Masters: masters, HTTPClient: httpClient(newReloading(creds)), UserAgent: "scaleout/" + version, Logger: a.logger(),
+		Patience: a.connectTimeout, LeaderWait: leaderWait, Waiting: a.tellWaiting,
+	})
+}
+
+// tellWaiting says that no master answers, who was tried and for how long that goes on.
+func (a *app) tellWaiting(err error, left time.Duration) {
+	text := unprefixed(err)
+	if left >= time.Second {
+		text += fmt.Sprintf("; trying for %v more (--connect-timeout)", left.Round(time.Second))
+	}
+	a.notices.say(text)
+}
+
+// notices are lines about calls that have no answer yet. They come from any goroutine. A nil one shows nothing.
+type notices struct {
+	mu   sync.Mutex
+	show func(text string)
+}
+
+// to changes where the lines go and returns where they went before; nil: nowhere.
+func (n *notices) to(show func(text string)) (before func(text string)) {
+	if n == nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before, n.show = n.show, show
+	return before
+}
+
+func (n *notices) say(text string) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.show != nil {
+		n.show(text)
+	}
+}
+
+// friendly turns an answer that says no into words for people; other errors stay.
+func friendly(err error) error {
+	var e *client.Error
+	if errors.As(err, &e) && e.Detail != "" && !errors.Is(err, client.ErrNoLeader) {
+		return fmt.Errorf("%s (%s)", e.Detail, e.Code)
+	}
+	return err
+}
+
+// unprefixed is an error without the name of the package that it comes from.
+func unprefixed(err error) string { return strings.TrimPrefix(err.Error(), "client: ") }
