@@ -17,9 +17,12 @@ import (
 // It ends any master whose log has lost its end (see store.ErrTorn), which Raft does not notice.
 //
 // It also tells when an entry is long in being committed, through this disk or the other masters; that is no reason to end.
+//
+// Both are measured in time in which this process ran: a tick that itself came late proves nothing.
 func (n *Node) watchDisk(ctx context.Context) {
 	limit := n.cfg.Timing.stall()
-	tick := time.NewTicker(limit / 20)
+	clock := awake{interval: limit / 20}
+	tick := time.NewTicker(clock.interval)
 	defer tick.Stop()
 	var complained time.Time
 	for {
@@ -34,7 +37,10 @@ func (n *Node) watchDisk(ctx context.Context) {
 			n.die(fmt.Errorf("%w: %w", ErrStalled, store.ErrTorn), ExitStalled)
 			return
 		}
-		writing := n.cfg.Dir.Log().Writing()
+		// Measured before the look: a pause in between is then known to the clock.
+		writing, waits := n.cfg.Dir.Log().Writing(), n.overdue()
+		clock.look(time.Now())
+		writing, waits = clock.of(writing), clock.of(waits)
 		if n.raft.State() != raft.Leader {
 			continue
 		}
@@ -42,7 +48,7 @@ func (n *Node) watchDisk(ctx context.Context) {
 			n.giveUp(writing)
 			return
 		}
-		if waits := n.overdue(); waits > 0 && time.Since(complained) > 30*time.Second {
+		if waits >= limit/2 && time.Since(complained) > 30*time.Second {
 			complained = time.Now()
 			why := "too few other masters take entries"
 			if writing > waits/2 {

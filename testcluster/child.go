@@ -43,6 +43,7 @@ type masterConfig struct {
 	GossipKeyFile, KeyRingFile, Timing                 string
 	Heartbeat, Expiry, Cleanup, RetryDelay             time.Duration
 	Snapshots                                          *cluster.Snapshots
+	SlowDisk                                           time.Duration
 }
 
 func plain(c master.Config) *masterConfig {
@@ -95,7 +96,7 @@ func childMain(file string, log *slog.Logger) error {
 			Port: c.Port, GossipPort: c.GossipPort, BootstrapExpect: c.BootstrapExpect, RetryJoin: c.RetryJoin, Files: c.Files,
 			GossipKeyFile: c.GossipKeyFile, KeyRingFile: c.KeyRingFile, Timing: c.Timing,
 			Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay, Snapshots: c.Snapshots,
-			Version: "test", Logger: log, Exit: os.Exit,
+			Version: "test", Logger: log, Exit: os.Exit, Store: slowed(c.SlowDisk),
 		})
 		if err != nil {
 			return err

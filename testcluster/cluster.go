@@ -57,6 +57,7 @@ type Cluster struct {
 	logFile   *os.File
 
 	supervisors sync.WaitGroup
+	slowDisk    time.Duration
 	ending      atomic.Bool
 
 	mu      sync.Mutex

@@ -100,7 +100,9 @@ func (nd *node) launch() error {
 		if _, err := fmt.Sscan(port, &cfg.Port); err != nil {
 			return err
 		}
-		ch, err := startChild(nd.c, nd.name, childConfig{Master: plain(cfg)})
+		child := plain(cfg)
+		child.SlowDisk = nd.c.slowDisk
+		ch, err := startChild(nd.c, nd.name, childConfig{Master: child})
 		if err != nil {
 			return err
 		}
