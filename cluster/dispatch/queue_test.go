@@ -168,6 +168,38 @@ func TestSlotsAreTheWorkersOwnWord(t *testing.T) {
 	})
 }
 
+// What a person is told of a worker: whether it is heard from, whether it takes anything new, how much it runs.
+func TestTheStateOfAWorker(t *testing.T) {
+	within(t, func(h *house) {
+		is := func(when string, want catalog.WorkerNow) {
+			t.Helper()
+			if got, ok := h.d.Worker(one); !ok || got != want {
+				t.Errorf("%s: %+v %v, want %+v", when, got, ok, want)
+			}
+		}
+		if _, ok := h.d.Worker(two); ok {
+			t.Error("a worker that never registered is known")
+		}
+		h.worker(one, 2)
+		is("registered and not heard yet", catalog.WorkerNow{Online: true})
+		id := h.start("a.sh", 0)
+		h.gives("the task", h.exchange(h.poll(one)), id)
+		is("running", catalog.WorkerNow{Online: true, Running: 1})
+		p := h.poll(one)
+		p.Slots, p.Running = 0, []command.AttemptRef{at(id, 1)}
+		h.exchange(p)
+		is("draining", catalog.WorkerNow{Online: true, Draining: true, Running: 1})
+		time.Sleep(2*time.Minute + time.Second)
+		is("silent", catalog.WorkerNow{Running: 1})
+		h.d.Drop()
+		if _, ok := h.d.Worker(one); ok {
+			t.Error("a leader of the past knows workers")
+		}
+		h.d.Establish()
+		is("under a new leader", catalog.WorkerNow{Running: 1})
+	})
+}
+
 func TestARetryPrefersAnotherWorker(t *testing.T) {
 	within(t, func(h *house) {
 		h.worker(one, 2)

@@ -165,6 +165,23 @@ func (d *Dispatcher) LastContact(id string) (time.Time, bool) {
 	return w.contact, true
 }
 
+// Worker is what this leader knows of a worker at this moment; false when it leads no more or does not know it.
+func (d *Dispatcher) Worker(id string) (catalog.WorkerNow, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.board == nil {
+		return catalog.WorkerNow{}, false
+	}
+	w := d.board.workers[id]
+	if w == nil || w.row == nil {
+		return catalog.WorkerNow{}, false
+	}
+	now := catalog.WorkerNow{Online: w.online(time.Now()), Running: w.held}
+	// Only what this process of the worker said counts: one that has just begun has said nothing yet.
+	now.Draining = now.Online && w.slots == 0 && w.latest != nil && w.instance == w.row.Instance
+	return now, true
+}
+
 // LeaseUntil is when the attempt is declared lost if nothing renews its lease.
 func (d *Dispatcher) LeaseUntil(ref command.AttemptRef) (time.Time, bool) {
 	d.mu.Lock()

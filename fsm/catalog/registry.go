@@ -104,8 +104,17 @@ type Live interface {
 	Reason(executionID int64) (code, sentence string, ok bool)
 	// LastContact is when the leader last heard from a worker.
 	LastContact(worker string) (time.Time, bool)
+	// Worker is what the leader knows of a registered worker at this moment.
+	Worker(id string) (WorkerNow, bool)
 	// LeaseUntil is when the lease of a running attempt ends if nothing renews it.
 	LeaseUntil(ref command.AttemptRef) (time.Time, bool)
+}
+
+// WorkerNow is a worker as the leader sees it.
+type WorkerNow struct {
+	Online   bool // heard from within twice its agent heartbeat
+	Draining bool // it takes nothing new: by its own word it holds nothing more
+	Running  int  // attempts that it holds
 }
 
 // MessageSource opens a message segment: the local blob, else streamed from a holder.

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 
 	"scaleout/fsm/command"
 )
@@ -56,6 +57,11 @@ func clusterViews() []*View {
 				{Name: "Tags", Type: NVarCharMax, Nullable: true, Doc: "can be set; takes no part in placement"},
 				{Name: "UserAccount", Type: NVarChar(256), Nullable: true, Doc: "the account that its packages run under"},
 				{Name: "LastOnlineTime", Type: DateTimeOffset, Nullable: true, Doc: "when a master last heard from it"},
+				{Name: "State", Type: NVarChar(32), Nullable: true, Live: true, Doc: "online, silent, or draining: it finishes what it runs"},
+				{Name: "MaxTaskCount", Type: Int, Doc: "how many tasks it runs at once"},
+				{Name: "RunningTasks", Type: Int, Nullable: true, Live: true, Doc: "how many it runs now"},
+				{Name: "Extensions", Type: NVarCharMax, Nullable: true, Doc: "extensions of the packages that it can run, comma-separated"},
+				{Name: "Version", Type: NVarChar(64), Nullable: true, Doc: "version of its binary"},
 			},
 			Rows: rowsOf(
 				func(q *Query) iter.Seq[*Worker] {
@@ -65,8 +71,10 @@ func clusterViews() []*View {
 					return q.View.Workers()
 				},
 				func(q *Query, w *Worker) Row {
+					state, running := workerNow(q, w)
 					return Row{w.ID, w.Enabled, orNull(w.DisplayName), orNull(w.Description), orNull(w.MachineName),
-						orNull(w.Tags), orNull(w.UserAccount), timeOrNull(lastContact(q, w))}
+						orNull(w.Tags), orNull(w.UserAccount), timeOrNull(lastContact(q, w)), state, int64(w.MaxTaskCount), running,
+						orNull(strings.Join(w.Extensions, ",")), orNull(w.Version)}
 				}),
 		},
 		{
@@ -87,6 +95,25 @@ func clusterViews() []*View {
 			},
 		},
 	}
+}
+
+// workerNow is a worker's state and how much it runs; NULL where the leader's memory does not say.
+func workerNow(q *Query, w *Worker) (state, running any) {
+	if q.Live == nil {
+		return nil, nil
+	}
+	now, ok := q.Live.Worker(w.ID)
+	switch {
+	case !ok:
+		return nil, nil
+	case now.Draining:
+		state = "draining"
+	case now.Online:
+		state = "online"
+	default:
+		state = "silent"
+	}
+	return state, int64(now.Running)
 }
 
 // lastContact is what the leader remembers, if that is later than what the last heartbeat wrote.

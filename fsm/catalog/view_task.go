@@ -101,7 +101,7 @@ func taskRow(q *Query, e *Execution, i int) Row {
 			}
 		}
 	case a.Outcome == Lost:
-		row[10] = lostSentence(a)
+		row[10] = lostSentence(q, a)
 	case a.Outcome == command.Succeeded || a.Outcome == command.Failed || a.Outcome == command.Canceled:
 		row[9] = int64(a.ExitCode)
 	}
@@ -109,10 +109,14 @@ func taskRow(q *Query, e *Execution, i int) Row {
 }
 
 // lostSentence says which worker was lost, and when.
-func lostSentence(a *Attempt) string {
+func lostSentence(q *Query, a *Attempt) string {
+	name := a.Worker
+	if w, ok := q.View.Worker(a.Worker); ok && w.DisplayName != "" {
+		name = w.DisplayName
+	}
 	silent := ""
 	if a.SilentSince != 0 {
 		silent = "silent since " + Text(DateTimeOffset, a.SilentSince) + ", "
 	}
-	return "worker " + a.Worker + " (" + a.Machine + "): " + silent + "lost at " + Text(DateTimeOffset, a.Ended)
+	return "worker " + name + " (" + a.Machine + "): " + silent + "lost at " + Text(DateTimeOffset, a.Ended)
 }

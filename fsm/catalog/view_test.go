@@ -15,6 +15,12 @@ import (
 type memory struct {
 	contact, until time.Time
 	reasons        map[int64]string
+	workers        map[string]WorkerNow
+}
+
+func (m memory) Worker(id string) (WorkerNow, bool) {
+	now, ok := m.workers[id]
+	return now, ok
 }
 
 func (m memory) Reason(id int64) (string, string, bool) {
@@ -77,6 +83,22 @@ func TestWorkerAgents(t *testing.T) {
 	w.live = memory{contact: time.Unix(1, 0)}
 	if rows = w.query(bob, "worker_agents", Request{}); rows[0]["LastOnlineTime"] != stored {
 		t.Fatalf("the leader's older memory wins: %v", rows)
+	}
+	for _, x := range []struct {
+		now   map[string]WorkerNow
+		state any
+		runs  any
+	}{
+		{nil, nil, nil},
+		{map[string]WorkerNow{workerOne: {Online: true, Running: 2}}, "online", json.Number("2")},
+		{map[string]WorkerNow{workerOne: {Online: true, Draining: true, Running: 1}}, "draining", json.Number("1")},
+		{map[string]WorkerNow{workerOne: {}}, "silent", json.Number("0")},
+	} {
+		w.live = memory{workers: x.now}
+		row := w.query(bob, "worker_agents", Request{Filter: map[string]string{"WorkerAgentId": workerOne}})[0]
+		if row["State"] != x.state || row["RunningTasks"] != x.runs || row["MaxTaskCount"] == nil {
+			t.Errorf("%v gives %v", x.now, row)
+		}
 	}
 }
 
@@ -257,7 +279,7 @@ func TestTasksView(t *testing.T) {
 	w.must(alice, &command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 3}, Worker: workerOne, Instance: "m1-1",
 		SilentSince: command.At(time.Date(2024, 5, 1, 12, 0, 1, 0, time.UTC))}}})
 	lost := w.query(alice, "tasks", Request{Filter: map[string]string{"status": "lost"}})
-	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string), "worker "+workerOne+" (m1): silent since 2024-05-01T12:00:01.0000000Z, lost at 2024-05-01T12:00:") {
+	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string), "worker m1 (m1): silent since 2024-05-01T12:00:01.0000000Z, lost at 2024-05-01T12:00:") {
 		t.Errorf("lost: %v", lost)
 	}
 	w.grant(id, 4, workerOne, "m1")
