@@ -22,8 +22,8 @@ func (s *State) Apply(index uint64, env command.Envelope) (command.Result, error
 	}
 	s.begin()
 	s.events.begin(index)
-	s.now.Time = max(s.now.Time, env.Time)
-	result := s.keyed(env, cmd)
+	s.now.tick(env.Time)
+	result := s.keyed(index, env, cmd)
 	if s.changes >= commitRows {
 		s.commit() // under the index of the entry before: this one is not complete
 	}
@@ -31,20 +31,19 @@ func (s *State) Apply(index uint64, env command.Envelope) (command.Result, error
 }
 
 // keyed answers a repeated command from the request keys, and keeps the answer of a new one.
-func (s *State) keyed(env command.Envelope, cmd command.Command) command.Result {
+func (s *State) keyed(index uint64, env command.Envelope, cmd command.Command) command.Result {
 	if env.Key.Text == "" {
 		return s.transition(env.Caller, cmd)
 	}
 	r := s.working()
-	if a, ok := s.keys.lookup(r, env.Caller, env.Key.Text); ok {
+	if a, ok := s.keys.lookup(r.meta.KeyTime, newest, env.Caller, env.Key.Text); ok {
 		if a.Same(env.Key.Request) {
 			return a.Result
 		}
 		return reject(CodeKeyReused, "the request key %s was used for another request: a key belongs to one request", clip(env.Key.Text))
 	}
-	if !s.keys.admit(r, env.Caller, env.Key.Chosen) {
-		return reject(CodeTooManyKeys, "%s has used more request keys within %v than can be kept: wait, or send fewer requests with Idempotency-Key",
-			clip(env.Caller.Name), chosenFloor)
+	if no := s.keys.admit(r, env.Caller, env.Key.Chosen); no != nil {
+		return command.Result{Rejection: no}
 	}
 	result := s.transition(env.Caller, cmd)
 	if no := result.Rejection; no != nil && (no.Code == CodeVersionChanged || no.Code == CodeLimitReached) {
@@ -56,7 +55,7 @@ func (s *State) keyed(env command.Envelope, cmd command.Command) command.Result 
 			waits = e.ID
 		}
 	}
-	s.keys.keep(env.Caller, env.Key, s.now.Time, waits, result)
+	s.keys.keep(s.working(), index, env.Caller, env.Key, waits, result)
 	return result
 }
 

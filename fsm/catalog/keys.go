@@ -2,21 +2,36 @@ package catalog
 
 import (
 	"crypto/sha256"
+	"math"
 	"sync"
 	"time"
 
 	"scaleout/fsm/command"
 )
 
-// How long a request key lives, in the state's time, and how many are kept. A key that was chosen by its caller
-// protects a day of retries; one that a client library made protects one call.
+// How long a request key lives at least, in key time, and how many are kept. A key that was chosen by its caller
+// protects a day of retries. One that a client library or a forwarding master made protects one call: its life is
+// twice the 90 s for which the library begins new tries. At 5,000 calls/s, the most that one certificate may make by
+// default, 900,000 such keys are alive; the half of a ring that one caller may fill holds more than that.
 const (
 	chosenLife   = 24 * time.Hour
-	libraryLife  = 2 * time.Minute
-	chosenFloor  = 15 * time.Minute // a chosen key younger than this never makes room
+	libraryLife  = 3 * time.Minute
 	chosenLimit  = 1_000_000
 	libraryLimit = 2_000_000
 )
+
+// keyTick is the most by which one stamp moves key time on. An idle leader writes a command a second.
+const keyTick = time.Second
+
+// tick takes the stamp of a command. State time follows the stamps forward. Key time, in which request keys age, adds
+// up the differences between them and no difference beyond keyTick: when leaders with different clocks take turns, or
+// a clock is set, state time jumps by minutes, and a retry that is under way would find its key forgotten. For the same
+// reason no key ages while nobody leads. A stamp before the last one moves neither, and key time goes on from there.
+func (m *meta) tick(stamp command.Time) {
+	m.KeyTime += min(max(stamp-m.Stamp, 0), command.Time(keyTick))
+	m.Stamp = stamp
+	m.Time = max(m.Time, stamp)
+}
 
 // keyStore keeps the answers to keyed commands. It stands outside go-memdb: millions of short-lived rows would cost a
 // kilobyte each. The state's goroutine writes; lookups come from anywhere.
@@ -24,13 +39,19 @@ type keyStore struct {
 	mu      sync.RWMutex
 	library *ring
 	chosen  *ring
-	share   int // of the chosen ring, for one caller
 }
 
 func newKeyStore() *keyStore { return newKeyStoreOf(libraryLimit, chosenLimit) }
 
 func newKeyStoreOf(library, chosen int) *keyStore {
-	return &keyStore{library: newRing(library), chosen: newRing(chosen), share: max(chosen/2, 1)}
+	return &keyStore{library: newRing(library, libraryLife), chosen: newRing(chosen, chosenLife)}
+}
+
+func (k *keyStore) ring(chosen bool) *ring {
+	if chosen {
+		return k.chosen
+	}
+	return k.library
 }
 
 // keyID identifies a caller's key. Two that differ and share 128 bits of SHA-256 do not occur.
@@ -49,44 +70,26 @@ func idOf(c command.Caller, key string) (id keyID) {
 // keyEntry is one kept answer.
 type keyEntry struct {
 	ID     keyID        `cbor:"1,keyasint"`
-	Caller string       `cbor:"2,keyasint"` // kind and name
-	At     command.Time `cbor:"3,keyasint"`
+	Caller string       `cbor:"2,keyasint"`           // kind and name
+	At     command.Time `cbor:"3,keyasint"`           // key time from which its life counts
 	Waits  int64        `cbor:"4,keyasint,omitempty"` // execution whose end its call waits for
 	Answer []byte       `cbor:"5,keyasint"`           // a KeyedAnswer
+	Index  uint64       `cbor:"-"`                    // of the log entry that made it; whoever reads an older state does not see it
 }
 
 func callerOf(c command.Caller) string { return c.Kind + ":" + c.Name }
 
-// expires is when an entry's life ends: never while the execution that its call waits for lives.
-func (e *keyEntry) expires(r *Reader, life time.Duration) (command.Time, bool) {
-	at := e.At
-	if e.Waits != 0 {
-		switch x, ok := r.Execution(e.Waits); {
-		case ok && !x.Status.HasEnded():
-			return 0, false
-		case ok:
-			at = max(at, x.Ended)
-		}
-	}
-	return at.Add(life), true
-}
+// newest as an index shows the keys of the entry that is being applied too.
+const newest = math.MaxUint64
 
-func (e *keyEntry) dead(r *Reader, life time.Duration) bool {
-	end, ends := e.expires(r, life)
-	return ends && end < r.meta.Time
-}
-
-// lookup finds a living key in either ring.
-func (k *keyStore) lookup(r *Reader, c command.Caller, key string) (KeyedAnswer, bool) {
+// lookup finds a living key in either ring, as of the log entry at index.
+func (k *keyStore) lookup(now command.Time, index uint64, c command.Caller, key string) (KeyedAnswer, bool) {
 	id := idOf(c, key)
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	for _, kind := range []struct {
-		*ring
-		life time.Duration
-	}{{k.chosen, chosenLife}, {k.library, libraryLife}} {
-		e := kind.find(id)
-		if e == nil || e.dead(r, kind.life) {
+	for _, r := range []*ring{k.chosen, k.library} {
+		e := r.find(id)
+		if e == nil || e.Index > index || r.dead(e, now) {
 			continue
 		}
 		var a KeyedAnswer
@@ -96,45 +99,42 @@ func (k *keyStore) lookup(r *Reader, c command.Caller, key string) (KeyedAnswer,
 	return KeyedAnswer{}, false
 }
 
-// admit makes room for a key of the caller and reports whether there is any. It is called before the command is
-// applied: a command that is told 429 has done nothing.
-func (k *keyStore) admit(r *Reader, c command.Caller, chosen bool) bool {
+// admit takes out dead keys and says why there is no room for another one of the caller; nil means that there is. It is
+// called before the command is applied: a command that is refused has done nothing. A living key never makes room.
+func (k *keyStore) admit(r *Reader, c command.Caller, chosen bool) *command.Rejection {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.library.expire(r, libraryLife)
-	k.chosen.expire(r, chosenLife)
-	if !chosen {
-		if k.library.alive >= k.library.limit {
-			k.library.pop()
+	k.library.expire(r)
+	k.chosen.expire(r)
+	ring, caller := k.ring(chosen), callerOf(c)
+	for {
+		var no *command.Rejection
+		switch {
+		case ring.count() >= ring.limit:
+			no = refusal(CodeTooManyKeys, "%d request keys of all callers are kept, for %v each, which is the most: wait, or send fewer calls",
+				ring.count(), ring.life)
+		case ring.held(caller) >= ring.share():
+			no = refusal(CodeTooManyKeys, "%d request keys of %s are kept, for %v each, which is the most for one caller: wait, or send fewer calls",
+				ring.held(caller), clip(c.Name), ring.life)
 		}
-		return true
+		// Keys that died while nobody sent any may still be there; they must not cost a call.
+		if no == nil || !ring.expire(r) {
+			return no
+		}
 	}
-	caller := callerOf(c)
-	old := r.meta.Time.Add(-chosenFloor)
-	if k.chosen.held(caller) >= k.share {
-		return k.chosen.evict(caller, old)
-	}
-	if k.chosen.alive >= k.chosen.limit {
-		return k.chosen.evictAny(old)
-	}
-	return true
 }
 
-// keep stores an answer for which admit has made room.
-func (k *keyStore) keep(c command.Caller, key command.Key, at command.Time, waits int64, result command.Result) {
+// keep stores an answer for which admit has found room.
+func (k *keyStore) keep(r *Reader, index uint64, c command.Caller, key command.Key, waits int64, result command.Result) {
 	answer, err := command.Marshal(KeyedAnswer{key.Request, result})
 	must(err)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	ring := k.library
-	if key.Chosen {
-		ring = k.chosen
-	}
-	ring.push(keyEntry{idOf(c, key.Text), callerOf(c), at, waits, answer})
+	k.ring(key.Chosen).push(keyEntry{idOf(c, key.Text), callerOf(c), r.meta.KeyTime, waits, answer, index})
 }
 
 func (k *keyStore) count() int {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return k.library.alive + k.chosen.alive
+	return k.library.count() + k.chosen.count()
 }

@@ -2,6 +2,9 @@ package catalog
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,27 +77,60 @@ func TestVersionChangedIsNotKept(t *testing.T) {
 	}
 }
 
-func TestKeysExpireInCommandTime(t *testing.T) {
-	for _, c := range []struct {
+func TestKeysExpire(t *testing.T) {
+	for name, c := range map[string]struct {
 		chosen bool
 		life   time.Duration
-	}{{false, libraryLife}, {true, chosenLife}} {
-		w := newMachine(t)
-		w.keyed(ada, "k", c.chosen, folder("A"))
-		at := w.now
-		w.now = at.Add(c.life - time.Millisecond)
-		if r := w.keyed(ada, "k", c.chosen, folder("A")); code(r) != "" {
-			t.Errorf("chosen %t: forgotten before %v: %v", c.chosen, c.life, r.Rejection)
-		}
-		w.now = at.Add(c.life)
-		if r := w.keyed(ada, "k", c.chosen, folder("A")); code(r) != CodeFolderExists {
-			t.Errorf("chosen %t: known after %v: %+v", c.chosen, c.life, r)
-		}
-		w.now = w.now.Add(c.life + time.Second)
-		w.keyed(ada, "other", c.chosen, folder("B"))
-		if n := w.s.keys.count(); n != 1 {
-			t.Errorf("chosen %t: %d keys are kept", c.chosen, n)
-		}
+	}{"library": {false, libraryLife}, "chosen": {true, chosenLife}} {
+		t.Run(name, func(t *testing.T) {
+			w := newMachine(t)
+			w.keyed(ada, "k", c.chosen, folder("A"))
+			w.pass(c.life - time.Millisecond)
+			if r := w.keyed(ada, "k", c.chosen, folder("A")); code(r) != "" {
+				t.Errorf("forgotten before %v: %v", c.life, r.Rejection)
+			}
+			if r := w.keyed(ada, "k", c.chosen, folder("A")); code(r) != CodeFolderExists {
+				t.Errorf("known after %v: %+v", c.life, r)
+			}
+			w.pass(c.life + time.Second)
+			w.keyed(ada, "other", c.chosen, folder("B"))
+			if n := w.s.keys.count(); n != 1 {
+				t.Errorf("%d keys are kept", n)
+			}
+		})
+	}
+}
+
+// Leaders whose clocks are apart take turns, a clock is set, nobody leads for a day: no key ages by more than a second.
+func TestJumpsOfTheClockAgeNoKey(t *testing.T) {
+	for name, steps := range map[string][]time.Duration{
+		"the next leader is ahead":         {5 * time.Minute},
+		"leaders take turns":               {5 * time.Minute, -10 * time.Minute, 10 * time.Minute, -10 * time.Minute, 10 * time.Minute},
+		"a clock that was dead is set":     {56 * 365 * 24 * time.Hour},
+		"nobody leads for a day":           {24 * time.Hour},
+		"a restored backup is a week old":  {7 * 24 * time.Hour, time.Second},
+		"a clock is set back, then ahead":  {-time.Hour, time.Hour},
+		"many changes of leader, in a row": {time.Minute, time.Minute, time.Minute, time.Minute, time.Minute, time.Minute, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newMachine(t)
+			first := w.keyed(ada, "k", false, folder("A"))
+			for _, d := range steps {
+				w.now = w.now.Add(d)
+				w.ok(&command.Noop{})
+			}
+			if again := w.keyed(ada, "k", false, folder("A")); code(again) != "" || again.Value != first.Value {
+				t.Errorf("the key was forgotten: %+v", again)
+			}
+			w.pass(libraryLife - time.Duration(len(steps)+1)*keyTick)
+			if again := w.keyed(ada, "k", false, folder("A")); code(again) != "" || again.Value != first.Value {
+				t.Errorf("the key was forgotten within its life: %+v", again)
+			}
+			w.pass(time.Duration(len(steps)+2) * keyTick)
+			if r := w.keyed(ada, "k", false, folder("A")); code(r) != CodeFolderExists {
+				t.Errorf("the key lives for ever: %+v", r)
+			}
+		})
 	}
 }
 
@@ -106,7 +142,7 @@ func TestKeyOfAWaitingCall(t *testing.T) {
 	start := &command.StartExecution{ExecutionID: id}
 	w.keyed(ada, "k", false, start)
 	for range 10 {
-		w.now = w.now.Add(10 * libraryLife)
+		w.pass(libraryLife + time.Second)
 		w.keyed(ada, fmt.Sprint("other", w.now), false, &command.Noop{})
 	}
 	if r := w.keyed(ada, "k", false, start); code(r) != "" {
@@ -117,84 +153,138 @@ func TestKeyOfAWaitingCall(t *testing.T) {
 	}
 	w.grant(id, 1)
 	w.ok(reportOf(id, 1, command.Succeeded))
-	end := w.now
-	w.now = end.Add(libraryLife - 10*time.Millisecond)
+	w.pass(libraryLife - 10*time.Millisecond)
 	if r := w.keyed(ada, "k", false, start); code(r) != "" {
 		t.Errorf("forgotten right after its end: %v", r.Rejection)
 	}
-	w.now = end.Add(libraryLife + 10*time.Millisecond)
+	// Its life begins when the ring notices, at the latest one life later.
+	for range 2 {
+		w.pass(libraryLife + time.Second)
+		w.keyed(ada, fmt.Sprint("other", w.now), false, &command.Noop{})
+	}
 	if r := w.keyed(ada, "k", false, start); code(r) != CodeAlreadyStarted {
 		t.Errorf("known for ever: %+v", r)
 	}
 }
 
-func TestSharesOfTheChosenRing(t *testing.T) {
-	w := newMachine(t)
-	w.s.keys = newKeyStoreOf(20, 10) // five for one caller
-	n := 0
-	send := func(c command.Caller) string {
-		n++
-		return code(w.keyed(c, fmt.Sprint("k", n), true, &command.Noop{}))
-	}
-	for range 5 {
-		if got := send(ada); got != "" {
-			t.Fatal(got)
-		}
-	}
-	if got := send(ada); got != CodeTooManyKeys {
-		t.Errorf("a sixth young key: %q", got)
-	}
-	if got := send(eve); got != "" {
-		t.Errorf("another caller pays for it: %q", got)
-	}
-	// Library keys have a ring of their own, whose oldest makes room at once.
-	for i := range 30 {
-		if r := w.keyed(ada, fmt.Sprint("l", i), false, &command.Noop{}); code(r) != "" {
-			t.Fatal(r.Rejection)
-		}
-	}
-	if _, ok := w.s.Reader().Answer(ada, "l9"); ok {
-		t.Error("the tenth library key of thirty is kept by a ring of twenty")
-	}
-	if _, ok := w.s.Reader().Answer(ada, "l10"); !ok {
-		t.Error("the eleventh is gone")
-	}
-	// After 15 minutes the oldest of the caller makes room; nobody else's.
-	w.now = w.now.Add(chosenFloor + time.Second)
-	if got := send(ada); got != "" {
-		t.Errorf("after %v: %q", chosenFloor, got)
-	}
-	for key, want := range map[string]bool{"k1": false, "k2": true} {
-		if _, ok := w.s.Reader().Answer(ada, key); ok != want {
-			t.Errorf("%s kept: %t", key, ok)
-		}
-	}
-	if _, ok := w.s.Reader().Answer(eve, "k7"); !ok {
-		t.Error("eve's key made room for ada's")
-	}
-	// A command that is told 429 has done nothing.
-	for range 4 {
-		send(ada)
-	}
-	if r := w.keyed(ada, "last", true, folder("A")); code(r) != CodeTooManyKeys {
-		t.Errorf("%+v", r)
-	}
-	if _, ok := w.s.Reader().Folder("A"); ok {
-		t.Error("a refused command was applied")
+// A full ring refuses what is new and forgets nothing that lives; what it refuses has done nothing.
+func TestAFullRingForgetsNoLivingKey(t *testing.T) {
+	for name, x := range map[string]struct {
+		chosen bool
+		life   time.Duration
+	}{"library": {false, libraryLife}, "chosen": {true, chosenLife}} {
+		t.Run(name, func(t *testing.T) {
+			w := newMachine(t)
+			w.s.keys = newKeyStoreOf(10, 10) // five for one caller
+			kept := map[string]command.Caller{}
+			send := func(c command.Caller, cmd command.Command) command.Result {
+				key := fmt.Sprint("k", len(kept))
+				r := w.keyed(c, key, x.chosen, cmd)
+				if code(r) == "" {
+					kept[key] = c
+				}
+				return r
+			}
+			full := func(who string, c command.Caller) {
+				t.Helper()
+				r := send(c, folder("Refused"))
+				if code(r) != CodeTooManyKeys || !strings.Contains(r.Rejection.Detail, who) {
+					t.Errorf("want a refusal for want of room for %s: %+v", who, r)
+				}
+			}
+			for range 5 {
+				send(ada, &command.Noop{})
+			}
+			full("ada", ada)
+			for range 4 {
+				send(eve, &command.Noop{})
+			}
+			if r := send(command.Caller{Kind: "user", Name: "bob"}, &command.Noop{}); code(r) != "" {
+				t.Errorf("another caller pays for it: %+v", r)
+			}
+			full("all callers", eve)
+			w.pass(x.life - time.Second)
+			full("all callers", ada)
+			for key, c := range kept {
+				if _, ok := w.s.Reader().Answer(c, key); !ok {
+					t.Errorf("%s of %s is forgotten", key, c.Name)
+				}
+			}
+			if r := w.keyed(ada, "k0", x.chosen, &command.Noop{}); code(r) != "" {
+				t.Errorf("a kept key is refused by a full ring: %+v", r)
+			}
+			if _, ok := w.s.Reader().Folder("Refused"); ok {
+				t.Error("a refused command was applied")
+			}
+			// The rings do not pay for each other, and what is dead makes room.
+			if r := w.keyed(ada, "of the other ring", !x.chosen, &command.Noop{}); code(r) != "" {
+				t.Errorf("%+v", r)
+			}
+			w.pass(2 * time.Second)
+			if r := send(ada, folder("A")); code(r) != "" {
+				t.Errorf("after %v: %+v", x.life, r)
+			}
+		})
 	}
 }
 
-// A ring under random pushes, expiries and evictions is what a plain list of entries would be, keeps its memory in
-// bounds, and its snapshots stay as they were.
+// Keys that died while nobody sent any cost no call, however many there are.
+func TestDeadKeysCostNoCall(t *testing.T) {
+	w := newMachine(t)
+	w.s.keys = newKeyStoreOf(1000, 10)
+	for i := range 500 {
+		w.keyed(ada, fmt.Sprint("k", i), false, &command.Noop{})
+	}
+	w.pass(libraryLife)
+	w.keyed(eve, "k", false, &command.Noop{})
+	for i := range 499 {
+		if r := w.keyed(ada, fmt.Sprint("l", i), false, &command.Noop{}); code(r) != "" {
+			t.Fatalf("call %d: %+v", i, r)
+		}
+	}
+}
+
+// A reader shows an answer if and only if it shows what was done.
+func TestAnAnswerIsSeenWithItsEntry(t *testing.T) {
+	w := newMachine(t)
+	before := w.s.Reader()
+	env, err := command.Wrap(folder("A"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Time, env.Caller, env.Key = w.now, ada, command.Key{Text: "k", Request: []byte("r")}
+	index := w.s.Index() + 1
+	if _, err := w.s.Apply(index, env); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]*Reader{"before the entry": before, "in the midst of it": w.s.Reader()} {
+		if _, ok := r.Answer(ada, "k"); ok {
+			t.Errorf("a reader %s has the answer", name)
+		}
+	}
+	if again, err := w.s.Apply(index, env); err != nil || code(again) != "" {
+		t.Errorf("the same key within an entry: %+v %v", again, err)
+	}
+	w.s.Commit(index)
+	if _, ok := w.s.Reader().Answer(ada, "k"); !ok {
+		t.Error("a reader of the entry has no answer")
+	}
+	if _, ok := before.Answer(ada, "k"); ok {
+		t.Error("a reader from before the entry has the answer")
+	}
+}
+
+// A ring under random pushes and pops is what a plain list of entries would be, keeps its memory in bounds, and its
+// snapshots stay as they were.
 func TestRing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		r := newRing(1 << 20)
+		r := newRing(1<<20, time.Minute)
 		var model []keyEntry
 		callers := []string{"a", "b", "c"}
 		same := func(s ringSnapshot, want []keyEntry) {
 			i := 0
 			for e := range s.entries() {
-				if i >= len(want) || e.ID != want[i].ID || e.At != want[i].At {
+				if i >= len(want) || e.ID != want[i].ID || e.At != want[i].At || e.Caller != want[i].Caller {
 					rt.Fatalf("entry %d is %v", i, e)
 				}
 				i++
@@ -205,54 +295,45 @@ func TestRing(t *testing.T) {
 		}
 		var taken ringSnapshot
 		var then []keyEntry
-		number := byte(0)
+		number := 0
 		for step := range rapid.IntRange(1, 60).Draw(rt, "steps") {
-			switch rapid.IntRange(0, 3).Draw(rt, "what") {
-			case 0, 1:
+			if rapid.Bool().Draw(rt, "push") {
 				caller := rapid.SampledFrom(callers).Draw(rt, "caller")
-				for range rapid.IntRange(1, 700).Draw(rt, "pushes") {
+				for range rapid.IntRange(1, 1500).Draw(rt, "pushes") {
 					number++
-					e := keyEntry{ID: keyID{number, byte(step)}, Caller: caller, At: command.Time(step)}
+					e := keyEntry{ID: keyID{byte(number), byte(number >> 8), byte(number >> 16)}, Caller: caller, At: command.Time(step)}
 					r.push(e)
 					model = append(model, e)
 				}
-			case 2:
-				caller := rapid.SampledFrom(callers).Draw(rt, "caller")
-				for range rapid.IntRange(1, 900).Draw(rt, "evictions") {
-					at := -1
-					for i := range model {
-						if model[i].Caller == caller {
-							at = i
-							break
-						}
-					}
-					if got := r.evict(caller, command.Time(step)); got != (at >= 0) {
-						rt.Fatalf("evicted %t", got)
-					}
-					if at >= 0 {
-						model = append(model[:at:at], model[at+1:]...)
-					}
-				}
-			case 3:
-				for range rapid.IntRange(1, 900).Draw(rt, "pops") {
+			} else {
+				for range min(rapid.IntRange(1, 1500).Draw(rt, "pops"), len(model)) {
 					r.pop()
-					if len(model) > 0 {
-						model = model[1:]
-					}
+					model = model[1:]
 				}
 			}
 			if step == 5 {
-				taken, then = r.snapshot(), append([]keyEntry(nil), model...)
+				taken, then = r.snapshot(), slices.Clone(model)
 			}
 		}
 		same(r.snapshot(), model)
 		if taken.blocks != nil {
 			same(taken, then)
 		}
-		if r.alive != len(model) {
-			rt.Fatalf("%d alive, want %d", r.alive, len(model))
+		for _, c := range callers {
+			n := 0
+			for _, e := range model {
+				if e.Caller == c {
+					n++
+				}
+			}
+			if r.held(c) != n {
+				rt.Fatalf("%s holds %d, want %d", c, r.held(c), n)
+			}
 		}
-		if held := len(r.blocks) * blockSize; held > 4*len(model)+7*blockSize {
+		if r.count() != len(model) || len(r.index) != len(model) {
+			rt.Fatalf("%d entries, %d ids, want %d", r.count(), len(r.index), len(model))
+		}
+		if held := len(r.blocks) * blockSize; held > len(model)+2*blockSize {
 			rt.Fatalf("%d places for %d entries", held, len(model))
 		}
 		for _, e := range model {
@@ -261,4 +342,20 @@ func TestRing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// BenchmarkKeys says what a kept key costs.
+func BenchmarkKeys(b *testing.B) {
+	s := NewState()
+	r := s.working()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range b.N {
+		s.keys.keep(r, 1, ada, command.Key{Text: fmt.Sprint(i), Request: make([]byte, 32)}, 0, command.Result{Value: int64(i)})
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(b.N), "B/key")
+	runtime.KeepAlive(s)
 }

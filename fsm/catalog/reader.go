@@ -271,10 +271,10 @@ func (r *Reader) Blobs() iter.Seq[string] {
 	}
 }
 
-// Answer is the state's answer to the first command with a request key, while the key lives. Unlike the rest of a
-// Reader it shows the newest state: an answer is only ever added.
+// Answer is the state's answer to the first command with a request key, while the key lives. What the Reader shows holds
+// what that command did. A key that has died since may be gone already.
 func (r *Reader) Answer(caller command.Caller, key string) (KeyedAnswer, bool) {
-	return r.state.keys.lookup(r, caller, key)
+	return r.state.keys.lookup(r.meta.KeyTime, r.meta.Index, caller, key)
 }
 
 // KeyedAnswer is what the state answered to the first command with a request key.

@@ -49,6 +49,9 @@ type meta struct {
 	// TasksBefore: tasks that ended before it no longer show.
 	TasksBefore command.Time `cbor:"13,keyasint"`
 	Roster      *roster      `cbor:"14,keyasint,omitempty"`
+	// Stamp is that of the last command, KeyTime the time in which request keys age; see tick.
+	Stamp   command.Time `cbor:"15,keyasint,omitempty"`
+	KeyTime command.Time `cbor:"16,keyasint,omitempty"`
 }
 
 // property is a catalog property that somebody set.

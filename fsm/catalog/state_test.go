@@ -102,6 +102,19 @@ func (w *machine) refused(code string, cmd command.Command) {
 	}
 }
 
+// pass lets as much time pass as a leader that writes a command a second does, the last command at the end of it.
+func (w *machine) pass(d time.Duration) {
+	w.Helper()
+	caller, key := w.caller, w.key
+	w.key = command.Key{}
+	end := w.now.Add(d)
+	for w.now < end {
+		w.now = min(w.now.Add(time.Second), end) - command.Time(time.Millisecond)
+		w.do(&command.Noop{})
+	}
+	w.caller, w.key = caller, key
+}
+
 // content is all of the state but its time.
 func (w *machine) content() string {
 	w.Helper()
@@ -113,7 +126,7 @@ func (w *machine) content() string {
 		if r.Type == tableMeta.record {
 			var m meta
 			must(command.Unmarshal(r.Data, &m))
-			m.Time = 0
+			m.Time, m.Stamp, m.KeyTime = 0, 0, 0
 			r.Data, _ = command.Marshal(m)
 		}
 		fmt.Fprintf(h, "%d %x\n", r.Type, r.Data)

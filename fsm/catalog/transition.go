@@ -40,7 +40,7 @@ func StateCodes() []Code {
 		{CodeNotHeld, Conflict, "The attempt is not held, or not by that worker process."},
 		{CodeGap, Conflict, "Messages are missing before these: send them from next_seq on."},
 		{CodeKeyReused, Invalid, "The request key came with another request before."},
-		{CodeTooManyKeys, Conflict, "The caller has more young request keys than are kept."},
+		{CodeTooManyKeys, Conflict, "As many request keys are kept as there is room for, of the caller or of all: nothing was done."},
 		{CodeLimitReached, Conflict, "A limit of the masters' settings is reached; the problem's member limit names it."},
 		{CodeSegmentNotFound, NotFound, "No row names the message segment."},
 		{CodeMergeIncomplete, Conflict, "The merged segment would lose messages."},

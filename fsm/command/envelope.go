@@ -9,7 +9,7 @@ type Command interface {
 // Key is a request key: the same key of the same caller yields the first answer again. The zero Key means none.
 type Key struct {
 	Text    string `cbor:"1,keyasint"`
-	Chosen  bool   `cbor:"2,keyasint,omitempty"` // chosen by a caller: kept 24 h; else made by a client library or a forwarding follower: 2 min
+	Chosen  bool   `cbor:"2,keyasint,omitempty"` // chosen by a caller: kept 24 h; else made by a client library or a forwarding follower: 3 min
 	Request []byte `cbor:"3,keyasint,omitempty"` // HMAC of the request: the same key with another request is refused
 }
 

@@ -34,8 +34,10 @@ type request struct {
 	hold    time.Duration
 	// once: one round through the masters, no pauses.
 	once bool
-	// patience replaces the client's, when set.
+	// patience shortens the client's, when set.
 	patience time.Duration
+	// library: the library made the request's key, which the masters keep for a short time only.
+	library bool
 	// stream takes the body of a 200 itself.
 	stream func(io.Reader) error
 	limit  int64 // of the answer's body; 0: maxAnswer
@@ -58,6 +60,7 @@ var (
 	errSilent = errors.New("the master got the request and stays silent")
 	errLate   = errors.New("the master gave no final answer in time")
 	errStall  = errors.New("the transfer stands still")
+	errOld    = errors.New("the call's key may be forgotten by now")
 )
 
 // failure is an attempt without an answer.

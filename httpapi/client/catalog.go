@@ -76,7 +76,7 @@ func WithKey(key string) CallOption {
 	return func(r *request) {
 		r.header.Set(wire.HeaderKey, key)
 		r.header.Del(wire.HeaderKeyOrigin)
-		r.patience = 0
+		r.library = false
 	}
 }
 
@@ -94,7 +94,7 @@ func (c *Client) Call(ctx context.Context, procedure string, args map[string]any
 	}
 	r := &request{
 		method: http.MethodPost, path: "/v1/catalog/procedures/" + url.PathEscape(procedure), header: http.Header{}, body: body,
-		again: true, patience: libraryPatience,
+		again: true, library: true,
 	}
 	r.header.Set(wire.HeaderKey, newKey())
 	r.header.Set(wire.HeaderKeyOrigin, wire.KeyOriginLibrary)

@@ -31,8 +31,9 @@ type Config struct {
 	// Quiet is how long a master may stay silent after a sign of life (102 Processing, repeated every 3 s): 10 s.
 	Quiet time.Duration
 	// Patience is how long a call is tried without success when its context does not end it before: 30 s. It also ends an
-	// attempt that has not reached its master yet. A call
-	// whose key the library made is tried for at most 90 s, since the masters forget such keys after 2 min.
+	// attempt that has not reached its master yet. A call whose key the library made is tried again for at most 90 s
+	// after a try that may have been applied, and its last try ends 150 s after that one, since the masters may forget
+	// such keys after 3 min.
 	Patience time.Duration
 	// LeaderWait is how long a master may hold a call while nobody leads before it says so. 0: as long as masters do by
 	// themselves, 10 s.
@@ -53,7 +54,9 @@ const (
 	defaultPatience   = 30 * time.Second
 	defaultBackoff    = 50 * time.Millisecond
 	defaultMaxBackoff = 2 * time.Second
-	libraryPatience   = 90 * time.Second
+	libraryPatience   = 90 * time.Second       // after a try that may have been applied, no further one begins
+	libraryEnd        = 150 * time.Second      // and the last one ends
+	longestHold       = 30 * time.Second       // a call that a master works on for longer does not wait for a leader
 	noticeAfter       = time.Second            // without a sign of life: Config.Waiting is told
 	leastShare        = 250 * time.Millisecond // for reaching one master
 	stall             = 15 * time.Second       // a body that does not move for so long is given up

@@ -28,15 +28,21 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 	alive := time.Now() // since when it has been failing
 	heard := c.watchSilence(patience)
 	defer heard()
-	doubt := false     // an attempt may have been applied
+	var d doubt
 	var before []error // of the round before: what says most when the context ends in the middle of one
 	for {
 		masters := c.round()
 		failed := make([]error, 0, len(masters))
 		for i := 0; i < len(masters); i++ {
 			m := masters[i]
+			if r.library && d.over(0) {
+				return nil, d.mark(exhausted(slices.Concat(before, failed)))
+			}
+			began := time.Now()
 			share := max((patience-time.Since(alive))/time.Duration(len(masters)-i), leastShare)
-			a, err := c.attempt(ctx, m, r, share, heard)
+			bounded, cancel := d.bound(ctx, r)
+			a, err := c.attempt(bounded, m, r, share, heard)
+			cancel()
 			if err == nil {
 				if a.leaves && len(masters) > 1 {
 					m = masters[(i+1)%len(masters)]
@@ -56,15 +62,15 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			}
 			if room := roomIn(err); room > 0 {
 				// A limit is the cluster's, or this caller's share of a master: another master asked at once is no way round it.
-				if r.once || time.Since(alive)+room > patience {
-					return nil, err
+				if r.once || time.Since(alive)+room > patience || r.library && d.over(room) {
+					return nil, d.mark(err)
 				}
 				if !pauseFor(ctx, room+rand.N(room/4)) {
 					return nil, gaveUp(context.Cause(ctx), append(before, named(m, err)))
 				}
 			}
+			d.note(began, err)
 			var f *failure
-			doubt = doubt || errors.Is(err, ErrUnknownOutcome) || errors.As(err, &f) && f.sent
 			if errors.As(err, &f) && f.worked && !r.limited {
 				// The master worked on the call until now, perhaps for hours: only now does it begin to fail. A call that
 				// is due within a time has failed when that is over: with no leader every master holds it for longer.
@@ -78,10 +84,10 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			}
 		}
 		left := patience - time.Since(alive)
-		if r.once || untrusted(failed) || left <= 0 {
+		if r.once || untrusted(failed) || left <= 0 || r.library && d.over(0) {
 			err := exhausted(failed)
-			if doubt && r.method != http.MethodGet && !errors.Is(err, ErrUnknownOutcome) {
-				err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+			if r.method != http.MethodGet {
+				err = d.mark(err)
 			}
 			return nil, err
 		}

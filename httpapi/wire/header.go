@@ -13,7 +13,7 @@ const (
 	HeaderStale = "Scaleout-Stale-Ms"
 	// HeaderKey is the request key: the same key of the same caller gets the first answer again.
 	HeaderKey = "Idempotency-Key"
-	// HeaderKeyOrigin tells keys made by the client library or a forwarding master (KeyOriginLibrary: kept 2 min) from
+	// HeaderKeyOrigin tells keys made by the client library or a forwarding master (KeyOriginLibrary: kept 3 min) from
 	// keys that a caller chose (absent: kept 24 h).
 	HeaderKeyOrigin = "Scaleout-Key-Origin"
 	// HeaderLeaderWait is for how many milliseconds the caller wants the call to be held at most while nobody leads.
