@@ -45,8 +45,23 @@ func (a *API) getBlob(w http.ResponseWriter, r *request) error {
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("ETag", strconv.Quote(digest))
 	h.Set("Cache-Control", "private, immutable, max-age=31536000")
-	http.ServeContent(w, r.Request, "", time.Time{}, io.NewSectionReader(blob, 0, size))
-	return nil
+	content := &served{ReaderAt: blob}
+	http.ServeContent(w, r.Request, "", time.Time{}, io.NewSectionReader(content, 0, size))
+	return content.err
+}
+
+// served remembers why a blob could not be read, which http.ServeContent keeps to itself: the answer must look broken.
+type served struct {
+	io.ReaderAt
+	err error
+}
+
+func (s *served) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.ReaderAt.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
 }
 
 func (a *API) putBlob(w http.ResponseWriter, r *request) error {

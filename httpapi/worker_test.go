@@ -202,7 +202,7 @@ func TestBlobs(t *testing.T) {
 		t.Error(req.StatusCode)
 	}
 	var back strings.Builder
-	if n, err := w.client(worker1, 0).GetBlob(t.Context(), digest, &back); err != nil || n != int64(len(content)) || back.String() != content {
+	if n, err := w.client(worker1, 0).GetBlob(t.Context(), digest, func() (io.Writer, error) { return &back, nil }); err != nil || n != int64(len(content)) || back.String() != content {
 		t.Fatal(n, err)
 	}
 }

@@ -2,29 +2,40 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
-// Blob is an open blob, for one reader. It stays readable when it is deleted meanwhile.
+// Blob is an open blob. It stays readable when it is deleted meanwhile. ReadAt may be called from several goroutines.
+//
+// No byte that is not what was stored is ever given out: ReadAt verifies the whole before its first byte, unless that
+// was done since the process began, and each block again when it is read. Read does as much once the whole has been
+// verified; before that it verifies while it reads, so that one pass over the file is enough, and gives the last bytes
+// out only when everything up to them is right.
 type Blob struct {
 	blobs  *Blobs
 	digest string
 	file   *os.File
 	info   fs.FileInfo
-	hash   hash.Hash
-	read   int64
-	err    error // sticky: how the reading ended
+
+	at     int64     // of Read
+	stream *outliner // of a Read that verifies while it reads
+	end    error     // sticky: how Read ended
+
+	mu      sync.Mutex
+	outline *outline // nil until the whole has been verified
+	block   int64    // the block in content; -1: none
+	content []byte
+	err     error // sticky: it is damaged or its disk does not give it
 }
 
 var (
@@ -52,45 +63,150 @@ func (b *Blobs) Open(digest string) (*Blob, error) {
 		f.Close()
 		return nil, fmt.Errorf("blob %s: %w", digest, err)
 	}
-	return &Blob{blobs: b, digest: digest, file: f, info: info, hash: sha256.New()}, nil
+	blob := &Blob{blobs: b, digest: digest, file: f, info: info, block: -1, outline: b.outlineOf(digest)}
+	if blob.outline != nil && blob.outline.size != info.Size() {
+		return nil, blob.corrupt("its file has %d bytes instead of %d", info.Size(), blob.outline.size)
+	}
+	return blob, nil
 }
 
-// Size is the size of the file in bytes.
+// Size is the size of the file in bytes; that it is the right one is certain once the blob has been verified.
 func (b *Blob) Size() int64 { return b.info.Size() }
 
-// Read reads on from where it last stopped. The last bytes are given out only when everything up to
-// them has the digest that the blob is named by; otherwise the file is set aside and the error is
-// ErrCorrupt. So a reader that stops after Size bytes and never asks for io.EOF is safe too.
+// Read reads on from where it last stopped.
 func (b *Blob) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
+	if b.end != nil {
+		return 0, b.end
 	}
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := b.file.Read(p)
-	b.hash.Write(p[:n])
-	b.read += int64(n)
-	switch {
-	case err != nil && err != io.EOF:
-		b.err = fmt.Errorf("blob %s: %w", b.digest, err)
-		return n, b.err
-	case err == nil && b.read < b.Size():
-		return n, nil
+	if b.at == 0 && b.stream == nil && !b.verified() {
+		b.stream = newOutliner()
 	}
-	if got := hex.EncodeToString(b.hash.Sum(nil)); got != b.digest || b.read != b.Size() {
-		b.err = fmt.Errorf("%w: blob %s: %d of %d bytes read have SHA-256 %s; the file is set aside and counts as missing",
-			ErrCorrupt, b.digest, b.read, b.Size(), got)
-		b.blobs.quarantine(b)
-		return 0, b.err
+	var n int
+	if b.stream != nil {
+		n, b.end = b.readOn(p)
+	} else {
+		n, b.end = b.ReadAt(p, b.at)
 	}
-	b.err = io.EOF
-	return n, nil
+	b.at += int64(n)
+	if n > 0 && b.end != nil && b.end != io.EOF {
+		return n, nil // what came before is right; the next call tells
+	}
+	return n, b.end
 }
 
-// ReadAt reads without verifying: a range cannot be checked against the digest of the whole. Whoever needs
-// certainty calls Verify, or reads to the end, first.
-func (b *Blob) ReadAt(p []byte, off int64) (int, error) { return b.file.ReadAt(p, off) }
+func (b *Blob) readOn(p []byte) (int, error) {
+	n, err := b.file.Read(p)
+	b.stream.Write(p[:n])
+	switch {
+	case err != nil && err != io.EOF:
+		return n, b.unreadable(err)
+	case err == nil && b.at+int64(n) < b.Size():
+		return n, nil
+	}
+	digest, outline := b.stream.finish()
+	if digest != b.digest || outline.size != b.Size() {
+		return 0, b.corrupt("%d of %d bytes read have SHA-256 %s", outline.size, b.Size(), digest)
+	}
+	b.blobs.remember(b.digest, outline)
+	return n, io.EOF
+}
+
+func (b *Blob) verified() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.outline != nil
+}
+
+// ReadAt implements io.ReaderAt.
+func (b *Blob) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, fmt.Errorf("blob %s: negative offset %d", b.digest, off)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil && b.outline == nil {
+		b.err = b.verify(context.Background())
+	}
+	for b.err == nil && n < len(p) {
+		if off >= b.outline.size {
+			return n, io.EOF
+		}
+		if b.err = b.load(off / blockSize); b.err == nil {
+			m := copy(p[n:], b.content[off%blockSize:])
+			n, off = n+m, off+int64(m)
+		}
+	}
+	return n, b.err
+}
+
+// load reads and verifies a block, unless it is the one that was read last. The lock is held.
+func (b *Blob) load(block int64) error {
+	if block == b.block {
+		return nil
+	}
+	b.block = -1
+	start := block * blockSize
+	size := min(blockSize, b.outline.size-start)
+	if int64(cap(b.content)) < size {
+		b.content = make([]byte, size)
+	}
+	b.content = b.content[:size]
+	n, err := b.file.ReadAt(b.content, start)
+	switch {
+	case err != nil && err != io.EOF:
+		return b.unreadable(err)
+	case int64(n) < size || !b.outline.holds(block, b.content):
+		return b.corrupt("the %d bytes from %d on are not those that were stored", size, start)
+	}
+	b.block = block
+	return nil
+}
+
+// verify reads the whole. The lock is held.
+func (b *Blob) verify(ctx context.Context) error {
+	o := newOutliner()
+	buf := make([]byte, copyChunk)
+	in := io.NewSectionReader(b.file, 0, math.MaxInt64)
+	for {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("blob %s: %w", b.digest, err)
+		}
+		n, err := in.Read(buf)
+		o.Write(buf[:n])
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return b.unreadable(err)
+		}
+	}
+	digest, outline := o.finish()
+	if digest != b.digest || outline.size != b.Size() {
+		return b.corrupt("its %d bytes have SHA-256 %s", outline.size, digest)
+	}
+	b.outline = outline
+	b.blobs.remember(b.digest, outline)
+	return nil
+}
+
+func (b *Blob) corrupt(format string, args ...any) error {
+	b.blobs.quarantine(b)
+	return fmt.Errorf("%w: blob %s: %s; the file is set aside and counts as missing", ErrCorrupt, b.digest, fmt.Sprintf(format, args...))
+}
+
+// unreadable is a file that the disk does not give. It counts as missing, so that another copy is fetched, and stays
+// where it is until that one takes its place: nobody knows that its content is bad.
+func (b *Blob) unreadable(err error) error {
+	if !errors.Is(err, os.ErrClosed) {
+		b.blobs.setDamaged(b.digest)
+		b.blobs.logger.Error("blob cannot be read; it counts as missing", "digest", b.digest, "error", err)
+		b.blobs.tell(b.digest)
+	}
+	return fmt.Errorf("blob %s: %w", b.digest, err)
+}
 
 // Close closes the file.
 func (b *Blob) Close() error {
@@ -108,17 +224,69 @@ func (b *Blobs) Verify(ctx context.Context, digest string) error {
 		return err
 	}
 	defer blob.Close()
-	buf := make([]byte, copyChunk)
+	blob.mu.Lock()
+	defer blob.mu.Unlock()
+	return blob.verify(ctx)
+}
+
+// Check is Verify for a blob that has not been verified since the process began. Calls for the same blob at the same time
+// read it once.
+func (b *Blobs) Check(ctx context.Context, digest string) error {
 	for {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("blob %s: %w", digest, err)
-		}
-		if _, err := blob.Read(buf); err == io.EOF {
+		b.mu.Lock()
+		wait := b.checking[digest]
+		if b.outlines.known[digest] != nil {
+			b.mu.Unlock()
 			return nil
-		} else if err != nil {
-			return err
+		}
+		if wait == nil {
+			break
+		}
+		b.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return fmt.Errorf("blob %s: %w", digest, ctx.Err())
 		}
 	}
+	done := make(chan struct{})
+	b.checking[digest] = done
+	b.mu.Unlock()
+	err := b.Verify(ctx, digest)
+	b.mu.Lock()
+	delete(b.checking, digest)
+	b.mu.Unlock()
+	close(done)
+	return err
+}
+
+// OnDamage sets who is told, from any goroutine, of each blob that was found damaged or unreadable. It must not call
+// back into b. Set it before the blobs are used.
+func (b *Blobs) OnDamage(tell func(digest string)) { b.damageTold = tell }
+
+func (b *Blobs) tell(digest string) {
+	if b.damageTold != nil {
+		b.damageTold(digest)
+	}
+}
+
+func (b *Blobs) outlineOf(digest string) *outline {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.outlines.known[digest]
+}
+
+func (b *Blobs) remember(digest string, o *outline) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.outlines.add(digest, o)
+}
+
+func (b *Blobs) setDamaged(digest string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.touched, digest)
+	b.damaged[digest] = struct{}{}
 }
 
 // quarantine moves a damaged file out of the way. It may be moved only if it still is the file that was
@@ -138,14 +306,16 @@ func (b *Blobs) quarantine(blob *Blob) {
 	if err == nil {
 		err = errors.Join(syncDir(filepath.Dir(path)), syncDir(filepath.Dir(aside)))
 	}
-	b.mu.Lock()
-	delete(b.touched, blob.digest)
 	if err != nil {
-		b.damaged[blob.digest] = struct{}{}
+		b.setDamaged(blob.digest)
+	} else {
+		b.mu.Lock()
+		delete(b.touched, blob.digest)
+		b.mu.Unlock()
 	}
-	b.mu.Unlock()
 	b.logger.Error("damaged blob set aside", "digest", blob.digest, "bytes", blob.Size(), "path", aside, "error", err)
 	b.trimQuarantine()
+	b.tell(blob.digest)
 }
 
 // trimQuarantine keeps the newest few; they are for looking at, and a failing disk makes many.

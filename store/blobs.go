@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -40,11 +39,18 @@ type Blobs struct {
 
 	mu      sync.Mutex
 	touched map[string]time.Time
-	damaged map[string]struct{} // damaged, and could not be set aside
+	damaged map[string]struct{} // damaged, and could not be set aside; or the disk does not give them
+
+	outlines   outlines                 // under mu
+	checking   map[string]chan struct{} // under mu: being verified, closed when that has ended
+	damageTold func(digest string)
 }
 
 func openBlobs(path string, g *gate, logger *slog.Logger) (*Blobs, error) {
-	b := &Blobs{path: path, gate: g, logger: logger, touched: map[string]time.Time{}, damaged: map[string]struct{}{}}
+	b := &Blobs{
+		path: path, gate: g, logger: logger, touched: map[string]time.Time{}, damaged: map[string]struct{}{},
+		outlines: outlines{known: map[string]*outline{}}, checking: map[string]chan struct{}{},
+	}
 	for _, name := range []string{incomingName, quarantineName} {
 		if err := makeDir(filepath.Join(path, name)); err != nil {
 			return nil, fmt.Errorf("blobs: %w", err)
@@ -119,12 +125,12 @@ func (b *Blobs) receive(ctx context.Context, want string, r io.Reader, limit int
 			os.Remove(f.Name())
 		}
 	}()
-	hash := sha256.New()
-	size, err = b.copy(ctx, io.MultiWriter(diskWriter{f}, hash), r, limit)
+	sums := newOutliner()
+	size, err = b.copy(ctx, io.MultiWriter(diskWriter{f}, sums), r, limit)
 	if err != nil {
 		return "", 0, fmt.Errorf("blob %s: %w", want, err)
 	}
-	digest = hex.EncodeToString(hash.Sum(nil))
+	digest, outline := sums.finish()
 	if want != "" && digest != want {
 		return "", 0, fmt.Errorf("%w: content of %d bytes has SHA-256 %s, want %s", ErrDigest, size, digest, want)
 	}
@@ -140,6 +146,7 @@ func (b *Blobs) receive(ctx context.Context, want string, r io.Reader, limit int
 	if err := b.name(digest, f.Name()); err != nil {
 		return "", 0, err
 	}
+	b.remember(digest, outline)
 	return digest, size, nil
 }
 
@@ -341,6 +348,7 @@ func (b *Blobs) Delete(digest string, untouchedSince time.Time) (bool, error) {
 	b.mu.Lock()
 	delete(b.touched, digest)
 	delete(b.damaged, digest)
+	b.outlines.drop(digest)
 	b.mu.Unlock()
 	return true, nil
 }

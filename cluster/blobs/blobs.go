@@ -26,7 +26,7 @@ var ErrNoMajority = errors.New("blob not stored by a majority of the voters")
 // confirmed is how long a confirmation of a blob's holders is good.
 const confirmed = 10 * time.Minute
 
-// Blob is an open blob. Reading it to its end verifies it.
+// Blob is an open blob. What it gives out is what was stored.
 type Blob interface {
 	io.ReadCloser
 	io.ReaderAt
@@ -42,7 +42,9 @@ type Disk interface {
 	Touch(digest string) (bool, error)
 	Delete(digest string, untouchedSince time.Time) (bool, error)
 	Walk(visit func(digest string, size int64, touched time.Time) error) error
+	// Verify reads the whole and sets a damaged file aside; Check does so unless that was done since the process began.
 	Verify(ctx context.Context, digest string) error
+	Check(ctx context.Context, digest string) error
 }
 
 // Peers speaks to other masters by node id.
@@ -95,6 +97,7 @@ type Keeper struct {
 	mu        sync.Mutex
 	fresh     map[string]confirmation
 	missing   int
+	damaged   int // found damaged since the start, whether or not they have been repaired
 	nextScrub chan struct{}
 	barrier   bool      // this node has caught up since its start
 	keepUntil time.Time // nothing is deleted before
@@ -160,13 +163,11 @@ func (k *Keeper) Ensure(ctx context.Context, digest string) error {
 	if ok && c.index == index && time.Since(c.at) < confirmed {
 		return nil
 	}
-	if !k.cfg.Disk.Has(digest) {
-		b, err := k.Open(ctx, digest)
-		if err != nil {
-			return err
-		}
-		b.Close()
+	b, err := k.open(ctx, digest)
+	if err != nil {
+		return err
 	}
+	b.Close()
 	if err := k.spread(ctx, digest, voters, others); err != nil {
 		return err
 	}
@@ -247,14 +248,14 @@ func (k *Keeper) push(node, digest string) (err error) {
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	b, err := k.cfg.Disk.Open(digest)
+	b, err := k.Open(ctx, digest)
 	if err != nil {
 		return err
 	}
 	size := b.Size()
 	b.Close()
 	return k.cfg.Peers.Push(ctx, node, digest, size, func() (io.ReadCloser, error) {
-		b, err := k.cfg.Disk.Open(digest)
+		b, err := k.Open(ctx, digest)
 		if err != nil {
 			return nil, err
 		}
@@ -262,12 +263,25 @@ func (k *Keeper) push(node, digest string) (err error) {
 	})
 }
 
-// Open opens a blob; one that this node lacks is fetched from a holder and kept. Calls for the same blob share the
-// fetch, which no caller's end breaks off for the others.
+// Open opens a blob that has been verified; one that this node lacks, or has damaged, is fetched from a holder and kept.
+// Calls for the same blob share the fetch, which no caller's end breaks off for the others. Ctx is for the reading, too:
+// a blob that turns out to be damaged while it is read is fetched anew and read on, unless ctx has ended.
 func (k *Keeper) Open(ctx context.Context, digest string) (Blob, error) {
+	b, err := k.open(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	return &lasting{Blob: b, k: k, ctx: ctx, digest: digest}, nil
+}
+
+func (k *Keeper) open(ctx context.Context, digest string) (Blob, error) {
 	if k.cfg.Disk.Has(digest) {
-		if b, err := k.cfg.Disk.Open(digest); err == nil {
-			return b, nil
+		if err := k.cfg.Disk.Check(ctx, digest); ctx.Err() != nil {
+			return nil, err
+		} else if err == nil {
+			if b, err := k.cfg.Disk.Open(digest); err == nil {
+				return b, nil
+			}
 		}
 	}
 	fetched := k.fetches.DoChan(digest, func() (any, error) { return nil, k.fetch(digest) })

@@ -109,6 +109,7 @@ func start(t *testing.T, voters, others []string, keep time.Duration) *cluster {
 		k := blobs.New(blobs.Config{
 			Disk: c.disks[id], Peers: blobs.HTTP{Client: client}, Membership: membership{c, id}, Names: c, Keep: keep, Look: 20 * time.Millisecond, Stall: stall,
 		})
+		dir.Blobs().OnDamage(k.Damaged)
 		c.keepers[id] = k
 		c.servers[id] = httptest.NewServer(k.Handler())
 		t.Cleanup(c.servers[id].Close)

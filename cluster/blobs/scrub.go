@@ -55,10 +55,7 @@ func (k *Keeper) Restored() {
 	k.mu.Lock()
 	k.keepUntil = time.Now().Add(k.cfg.Keep)
 	k.mu.Unlock()
-	select {
-	case k.nextScrub <- struct{}{}:
-	default:
-	}
+	k.look()
 }
 
 // Scrub fetches what a row names and this node lacks, and with verify reads every named blob once: a damaged file is
@@ -73,11 +70,9 @@ func (k *Keeper) Scrub(ctx context.Context, verify bool) {
 			if !verify {
 				continue
 			}
-			err := k.cfg.Disk.Verify(ctx, digest)
-			if err == nil || ctx.Err() != nil {
+			if err := k.cfg.Disk.Verify(ctx, digest); err == nil || ctx.Err() != nil {
 				continue
 			}
-			k.log.Error("blob damaged on disk; fetching it again", "blob", digest, "err", err)
 		}
 		b, err := k.Open(ctx, digest)
 		if err != nil {

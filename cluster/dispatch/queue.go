@@ -1,7 +1,9 @@
 package dispatch
 
 import (
+	"cmp"
 	"container/heap"
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -29,6 +31,7 @@ type task struct {
 	waiting  bool      // in retry wait
 	reserved bool      // on its way into the log
 	gone     bool      // removed; heaps drop it when they meet it
+	back     string    // its last attempt was handed back: by whom, how often and why
 	giveUp   func(*catalog.Worker) time.Duration
 }
 
@@ -89,6 +92,10 @@ func (b *board) enqueue(e *catalog.Execution, now time.Time) {
 	if n := len(e.Attempts); n > 0 {
 		last := &e.Attempts[n-1]
 		t.last = last.Worker
+		if times := e.ReturnedInARow(); times > 0 {
+			t.back = fmt.Sprintf("%s handed attempt %d back (%d in a row, the attempt that makes it %d fails): %.300s",
+				cmp.Or(last.Machine, last.Worker), last.Number, times, catalog.MostReturned, last.Message)
+		}
 		// The wait counts from when this leader learned of the failure, on its own monotonic clock.
 		if wait := time.Duration(e.NotBefore - last.Ended); e.NotBefore > 0 && wait > 0 {
 			t.due = now.Add(wait)

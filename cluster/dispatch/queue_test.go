@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,23 +250,33 @@ func TestARetryDoesNotWaitForAWorkerWithoutRoom(t *testing.T) {
 	})
 }
 
+// A worker that hands everything back does so ever more slowly, uses no attempt, and not for ever.
 func TestReturnedUsesNoAttempt(t *testing.T) {
 	within(t, func(h *house) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 0)
-		for n := 1; n <= 3; n++ {
+		began := time.Now()
+		wait := 5 * time.Second
+		for n := 1; n <= catalog.MostReturned; n++ {
 			h.gives("granted", h.exchange(h.poll(one)), id)
 			p := h.poll(one)
 			p.Ended = []command.Report{report(id, n, command.Returned)}
+			p.Ended[0].Message = "no disk"
 			h.gives("not at once", h.exchange(p))
+			if n == catalog.MostReturned {
+				break
+			}
 			h.status(id, catalog.Pending)
-			time.Sleep(5*time.Second + time.Millisecond)
+			if code, text, _ := h.d.Reason(id); code != HandedBack || !strings.Contains(text, "no disk") || !strings.Contains(text, wait.String()) {
+				t.Errorf("after %d: %s %q, want %v and the worker's words", n, code, text, wait)
+			}
+			time.Sleep(wait + time.Millisecond)
+			wait = min(2*wait, 5*time.Minute)
 		}
-		h.gives("granted", h.exchange(h.poll(one)), id)
-		p := h.poll(one)
-		p.Ended = []command.Report{report(id, 4, command.Failed)}
-		h.exchange(p)
 		h.status(id, catalog.Failed)
+		if d := time.Since(began); d < 10*time.Minute {
+			t.Errorf("given up after %v", d)
+		}
 	})
 }
 

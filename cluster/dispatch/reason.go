@@ -19,6 +19,7 @@ const (
 	SelectedWorkersOffline = "selected_workers_offline"
 	SelectedWorkersBusy    = "selected_workers_busy"
 	RetryWait              = "retry_wait"
+	HandedBack             = "handed_back"
 	Starting               = "starting"
 	Silent                 = "silent"
 )
@@ -47,6 +48,9 @@ func (d *Dispatcher) Reason(id int64) (code, sentence string, ok bool) {
 
 // reason goes from what no worker can mend to what the next poll will.
 func (b *board) reason(t *task, now time.Time) (code, sentence string) {
+	if t.waiting && t.back != "" {
+		return HandedBack, fmt.Sprintf("%s; attempt %d starts in %v", t.back, t.attempt, t.due.Sub(now).Round(time.Second))
+	}
 	if t.waiting {
 		return RetryWait, fmt.Sprintf("attempt %d starts in %v", t.attempt, t.due.Sub(now).Round(time.Second))
 	}

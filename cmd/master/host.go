@@ -33,11 +33,12 @@ type host struct {
 	Instance     string            `json:"instance"`
 	NotAfter     time.Time         `json:"not_after"`
 	MissingBlobs int               `json:"missing_blobs"`
+	DamagedBlobs int               `json:"damaged_blobs"`
 	Settings     map[string]string `json:"settings"` // see common
 }
 
 func (m *Master) host() host {
-	h := host{Instance: m.cfg.InstanceName, NotAfter: m.creds.NotAfter(), MissingBlobs: m.keeper.Missing()}
+	h := host{Instance: m.cfg.InstanceName, NotAfter: m.creds.NotAfter(), MissingBlobs: m.keeper.Missing(), DamagedBlobs: m.keeper.DamagedSinceStart()}
 	h.Machine, _ = os.Hostname() // "" is shown as unknown
 	if name, port, err := net.SplitHostPort(m.advertise); err == nil {
 		h.Port, _ = strconv.Atoi(port)

@@ -185,6 +185,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		Disk: disk{m.dir.Blobs()}, Peers: blobs.HTTP{Client: m.transport.PeerClient()}, Membership: membership{m.node},
 		Names: names{m.fsm}, MaxBytes: cfg.MaxProjectBytes, Logger: m.log,
 	})
+	m.dir.Blobs().OnDamage(m.keeper.Damaged)
 	m.backedUp = newBackupMetrics(cfg.Registry)
 	m.packer = messages.New(segments{m.keeper}, proposer{m}, m.log)
 	return m.routes(gossipKey)

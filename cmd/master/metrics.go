@@ -21,6 +21,7 @@ var (
 		"When a certificate of this master ends: its own (kind leaf), and each CA that it trusts (kind ca).", []string{"kind", "thumbprint"}, nil)
 	freeDesc    = prometheus.NewDesc("scaleout_disk_free_bytes", "What may still be written below the data directory.", nil, nil)
 	missingDesc = prometheus.NewDesc("scaleout_blobs_missing", "Blobs that are named and not on this master's disk.", nil, nil)
+	damagedDesc = prometheus.NewDesc("scaleout_blobs_damaged_total", "Blobs that were found damaged on this master's disk.", nil, nil)
 )
 
 // gauges are what the master itself knows; they are read when asked for.
@@ -28,7 +29,7 @@ type gauges struct{ m *Master }
 
 // Describe implements prometheus.Collector.
 func (gauges) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildDesc, readyDesc, certDesc, freeDesc, missingDesc} {
+	for _, d := range []*prometheus.Desc{buildDesc, readyDesc, certDesc, freeDesc, missingDesc, damagedDesc} {
 		c <- d
 	}
 }
@@ -66,6 +67,7 @@ func (g gauges) Collect(c chan<- prometheus.Metric) {
 	}
 	gauge(freeDesc, free)
 	gauge(missingDesc, float64(m.keeper.Missing()))
+	c <- prometheus.MustNewConstMetric(damagedDesc, prometheus.CounterValue, float64(m.keeper.DamagedSinceStart()))
 }
 
 // measure adds the master's own metrics, and those of the process and the runtime.

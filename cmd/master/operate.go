@@ -200,6 +200,7 @@ func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {
 		m := wire.Member{
 			ID: x.ID, Name: x.Name, Address: "https://" + x.Address, Role: x.Role, Leader: x.Leader, Health: health(x),
 			LagEntries: x.Lag, LastContactMs: -1, Version: x.Version, Level: x.Level, DiskFreeBytes: x.FreeBytes, MissingBlobs: h.MissingBlobs,
+			DamagedBlobs: h.DamagedBlobs,
 		}
 		if x.Self {
 			m.LastContactMs = 0
@@ -215,6 +216,10 @@ func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {
 		}
 		if h.MissingBlobs > 0 {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("%s lacks %d blobs that are named", x.Name, h.MissingBlobs))
+		}
+		if h.DamagedBlobs > 0 {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("%s found %d damaged blobs on its disk since it started and fetches them again: "+
+				"look at its disk", x.Name, h.DamagedBlobs))
 		}
 		if x.ClockKnown && x.ClockOffset.Abs() > 30*time.Second {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("the clock of %s is %v off", x.Name, x.ClockOffset.Round(time.Second)))

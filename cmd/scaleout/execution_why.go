@@ -83,6 +83,7 @@ var cures = map[string]string{
 	"workers_busy":             "It starts when a running one ends; more workers or a higher MaxTaskCount make room.",
 	"selected_workers_offline": "Only the selected workers may run it: bring one back, or stop it and run it with others.",
 	"selected_workers_busy":    "Only the selected workers may run it: it starts when one of their tasks ends.",
+	"handed_back":              "A worker could not start it: what it said, and its log, tell what to mend. The next attempt starts by itself.",
 	"retry_wait":               "Nothing to do: the next attempt starts by itself.",
 }
 

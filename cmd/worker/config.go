@@ -22,7 +22,7 @@ type Masters interface {
 	Register(ctx context.Context, reg wire.Register) (a wire.RegisterAnswer, sent time.Time, err error)
 	Exchange(ctx context.Context, worker string, req wire.Exchange) (a wire.ExchangeAnswer, sent time.Time, err error)
 	Messages(ctx context.Context, worker string, m wire.Messages) (wire.MessagesAnswer, error)
-	GetBlob(ctx context.Context, digest string, w io.Writer) (int64, error)
+	GetBlob(ctx context.Context, digest string, create func() (io.Writer, error)) (int64, error)
 	SetMasters(list []string) error
 }
 

@@ -26,7 +26,7 @@ import (
 type projects struct {
 	dir   string
 	limit int64
-	fetch func(ctx context.Context, digest string, w io.Writer) (int64, error)
+	fetch func(ctx context.Context, digest string, create func() (io.Writer, error)) (int64, error)
 	log   *slog.Logger
 
 	mu      sync.Mutex
@@ -59,7 +59,7 @@ var errProject = errors.New("worker: the project cannot be unpacked")
 
 var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-func openProjects(dir string, limit int64, fetch func(context.Context, string, io.Writer) (int64, error), log *slog.Logger) (*projects, error) {
+func openProjects(dir string, limit int64, fetch func(context.Context, string, func() (io.Writer, error)) (int64, error), log *slog.Logger) (*projects, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
@@ -176,7 +176,10 @@ func (p *projects) download(ctx context.Context, digest, tmp string) error {
 		return fmt.Errorf("worker: project cache: %w", err)
 	}
 	defer f.Close()
-	size, err := p.fetch(ctx, digest, f)
+	size, err := p.fetch(ctx, digest, func() (io.Writer, error) {
+		_, err := f.Seek(0, io.SeekStart)
+		return f, errors.Join(err, f.Truncate(0)) // what a master sent wrongly before is forgotten
+	})
 	if err != nil {
 		return fmt.Errorf("worker: download of project %s: %w", digest, err)
 	}

@@ -124,7 +124,7 @@ type Execution struct {
 	Values       []SetValue   `cbor:"24,keyasint,omitempty"` // values set on this execution, sorted by (type, name)
 	Attempts     []Attempt    `cbor:"25,keyasint,omitempty"` // granted ones, numbered from 1 by Number
 	Notes        []Note       `cbor:"26,keyasint,omitempty"` // messages of the catalog itself
-	Returned     int          `cbor:"27,keyasint,omitempty"` // grants handed back unused: they count in no limit
+	Returned     int          `cbor:"27,keyasint,omitempty"` // grants handed back unused: they count in no limit of retries
 }
 
 // SetValue is a value set by set_execution_parameter_value.
@@ -148,6 +148,7 @@ type Attempt struct {
 	Message       string          `cbor:"10,keyasint,omitempty"`
 	SilentSince   command.Time    `cbor:"11,keyasint,omitempty"`
 	NextSeq       int64           `cbor:"12,keyasint,omitempty"` // next message sequence number that the state takes; the first is 1
+	HandedBack    bool            `cbor:"13,keyasint,omitempty"` // failed since it was the last of too many that were handed back
 }
 
 // Lost is the outcome of an attempt whose term ran out.

@@ -35,7 +35,7 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 	switch {
 	case a == nil || fold(a.Worker) != fold(worker):
 		return refuse(CodeFenced, "attempt %d of task %d was not given to this worker", rep.Attempt, rep.TaskID)
-	case a.Outcome == rep.Outcome && a.ExitCode == rep.ExitCode:
+	case a.reported() == rep.Outcome && a.ExitCode == rep.ExitCode:
 		return command.ItemResult{}
 	case !a.Held():
 		return refuse(CodeFenced, "attempt %d of task %d has ended: %s", rep.Attempt, rep.TaskID, a.Outcome)
@@ -48,9 +48,15 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 	case command.Succeeded:
 		x.Status = Succeeded
 	case command.Returned:
-		x.Returned++
 		x.Notes = e.note(x.Notes, MessageWarning, "Worker %s (%s) handed attempt %d back: %s", a.Worker, clip(a.Machine), a.Number, clip(a.Message))
-		x.afterReturn(e)
+		if x.ReturnedInARow() < MostReturned {
+			x.Returned++
+			x.afterReturn(e)
+			break
+		}
+		a.Outcome, a.HandedBack = command.Failed, true
+		x.Notes = e.note(x.Notes, MessageError, "Attempt %d counts as failed: it was the %dth in a row that was handed back.", a.Number, MostReturned)
+		x.afterFailure(e, Failed)
 	default:
 		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) %s with exit code %d.",
 			a.Number, a.Worker, clip(a.Machine), rep.Outcome, a.ExitCode)
@@ -111,19 +117,47 @@ func (x *Execution) afterFailure(e *edit, end Status) {
 	}
 }
 
-// mostReturned bounds the handed-back attempts that an execution remembers; older ones are forgotten, numbers stay.
-const mostReturned = 32
+const (
+	// MostReturned is how many attempts may be handed back in a row. The last of them counts as failed: what no worker
+	// can start must end, and say why.
+	MostReturned = 10
+	// keptReturned bounds the handed-back attempts that an execution remembers; older ones are forgotten, numbers stay.
+	keptReturned = 32
+	// Each wait after a handed-back attempt is twice the last one, within these bounds.
+	shortestReturnWait = time.Second
+	longestReturnWait  = 5 * time.Minute
+)
 
-// afterReturn queues the task again. It waits as long as after a first failure: a worker that hands everything back
-// must not spin.
+// ReturnedInARow is how many attempts were handed back since one was not.
+func (x *Execution) ReturnedInARow() (n int) {
+	for n < len(x.Attempts) && x.Attempts[len(x.Attempts)-1-n].Outcome == command.Returned {
+		n++
+	}
+	return n
+}
+
+// reported is the outcome in the worker's words.
+func (a *Attempt) reported() command.Outcome {
+	if a.HandedBack {
+		return command.Returned
+	}
+	return a.Outcome
+}
+
+// afterReturn queues the task again, later each time: what keeps the worker from starting it may take a while to mend,
+// and must not make it spin.
 func (x *Execution) afterReturn(e *edit) {
 	if x.Status == Stopping {
 		x.Status, x.Ended = Canceled, e.Time
 		return
 	}
+	wait := max(time.Duration(x.RetryDelayMs)*time.Millisecond, shortestReturnWait)
+	for range x.ReturnedInARow() - 1 {
+		wait = min(2*wait, longestReturnWait)
+	}
 	x.Status = Pending
-	x.NotBefore = e.Time.Add(time.Duration(x.RetryDelayMs) * time.Millisecond)
-	if x.Returned > mostReturned {
+	x.NotBefore = e.Time.Add(wait)
+	if x.Returned > keptReturned {
 		oldest := slices.IndexFunc(x.Attempts, func(a Attempt) bool { return a.Outcome == command.Returned })
 		x.Attempts = slices.Delete(x.Attempts, oldest, oldest+1)
 		x.Returned--

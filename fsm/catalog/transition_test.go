@@ -138,21 +138,71 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// An attempt handed back uses none of the retries, however often it happens, and memory stays bounded.
+// An attempt handed back uses none of the retries. Each wait is longer than the last, up to a bound.
 func TestReturnedAttemptsDoNotCount(t *testing.T) {
 	w := ready(t)
 	id := w.pending(0)
-	for n := 1; n <= 500; n++ {
+	var last time.Duration
+	for n := 1; n < MostReturned; n++ {
 		w.grant(id, n)
 		w.ok(reportOf(id, n, command.Returned))
+		e := w.execution(id)
+		wait := time.Duration(e.NotBefore - e.Attempts[n-1].Ended)
+		if wait < last || wait == last && wait != longestReturnWait || wait > longestReturnWait {
+			t.Errorf("wait %d is %v, the one before was %v", n, wait, last)
+		}
+		last = wait
 	}
+	if e := w.execution(id); e.Status != Pending || e.Used() != 0 {
+		t.Errorf("%s, used %d", e.Status, e.Used())
+	}
+	w.grant(id, MostReturned)
+	w.ok(reportOf(id, MostReturned, command.Succeeded))
+	w.status(id, Succeeded)
+}
+
+// What no worker can start ends, and says why; retries apply as to any failure.
+func TestTooManyReturnedInARowAreAFailure(t *testing.T) {
+	w := ready(t)
+	id := w.pending(1)
+	give := func(from, to int) {
+		for n := from; n <= to; n++ {
+			w.grant(id, n)
+			w.ok(reportOf(id, n, command.Returned))
+		}
+	}
+	give(1, MostReturned)
 	e := w.execution(id)
-	if e.Status != Pending || e.Used() != 0 || len(e.Attempts) > mostReturned || len(e.Notes) > 300 {
+	a := e.current()
+	if e.Status != Pending || e.Used() != 1 || a.Outcome != command.Failed || !a.HandedBack || e.ReturnedInARow() != 0 {
+		t.Errorf("%s, used %d, %+v", e.Status, e.Used(), a)
+	}
+	w.ok(reportOf(id, MostReturned, command.Returned)) // the same word again
+	w.refused(CodeFenced, reportOf(id, MostReturned, command.Succeeded))
+	give(MostReturned+1, 2*MostReturned-1)
+	w.status(id, Pending)
+	give(2*MostReturned, 2*MostReturned)
+	w.status(id, Failed)
+	if e := w.execution(id); e.Used() != 2 || !e.current().HandedBack {
+		t.Errorf("used %d, %+v", e.Used(), e.current())
+	}
+}
+
+// However often attempts are handed back between others, memory stays bounded.
+func TestReturnedAttemptsAreForgotten(t *testing.T) {
+	w := ready(t)
+	id := w.pending(MaxRetryCount)
+	for n := 1; n <= 400; n++ {
+		w.grant(id, n)
+		outcome := command.Returned
+		if n%MostReturned == 0 {
+			outcome = command.Failed
+		}
+		w.ok(reportOf(id, n, outcome))
+	}
+	if e := w.execution(id); e.Status != Pending || e.Used() != 40 || e.Returned > keptReturned || len(e.Attempts) != e.Used()+e.Returned || len(e.Notes) > 300 {
 		t.Errorf("%s, used %d, %d attempts, %d notes", e.Status, e.Used(), len(e.Attempts), len(e.Notes))
 	}
-	w.grant(id, 501)
-	w.ok(reportOf(id, 501, command.Succeeded))
-	w.status(id, Succeeded)
 }
 
 // The answer to a grant was lost: the state holds the attempt, nothing else is granted, and the report counts.

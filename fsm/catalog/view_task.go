@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"scaleout/fsm/command"
@@ -25,7 +26,7 @@ func tasksView() *View {
 			{Name: "message", Type: NVarCharMax, Nullable: true, Doc: "the worker's last word, or what is known of a lost one"},
 			{Name: "give_up_after_ms", Type: BigInt, Nullable: true, Doc: "how long the package may run on without a master"},
 			{Name: "lease_until", Type: DateTimeOffset, Nullable: true, Live: true, Doc: "when it is given up if its worker stays silent"},
-			{Name: "reason", Type: NVarChar(64), Nullable: true, Live: true, Doc: "why it waits: no_worker_enabled, no_worker_online, no_worker_can_run, workers_busy, selected_workers_offline, selected_workers_busy, retry_wait, starting"},
+			{Name: "reason", Type: NVarChar(64), Nullable: true, Live: true, Doc: "why it waits: no_worker_enabled, no_worker_online, no_worker_can_run, workers_busy, selected_workers_offline, selected_workers_busy, retry_wait, handed_back, starting"},
 			{Name: "reason_text", Type: NVarCharMax, Nullable: true, Live: true, Doc: "the reason as a sentence"},
 		},
 		Walks: always,
@@ -102,6 +103,8 @@ func taskRow(q *Query, e *Execution, i int) Row {
 		}
 	case a.Outcome == Lost:
 		row[10] = lostSentence(q, a)
+	case a.HandedBack:
+		row[10] = fmt.Sprintf("handed back %d times in a row, the last time because %s", MostReturned, a.Message)
 	case a.Outcome == command.Succeeded || a.Outcome == command.Failed || a.Outcome == command.Canceled:
 		row[9] = int64(a.ExitCode)
 	}

@@ -16,7 +16,7 @@ const (
 	Succeeded Outcome = "succeeded"
 	Failed    Outcome = "failed"
 	Canceled  Outcome = "canceled"
-	Returned  Outcome = "returned" // the worker could not start it: the attempt does not count
+	Returned  Outcome = "returned" // the worker could not start it: the attempt does not count, unless too many in a row were
 )
 
 // Report is a worker's final word on one attempt.

@@ -32,6 +32,8 @@ type request struct {
 	// limited: the final status is due hold and a grace after the request was sent.
 	limited bool
 	hold    time.Duration
+	// local is the code of a refusal in which a master speaks for itself alone: another one may answer.
+	local string
 	// once: one round through the masters, no pauses.
 	once bool
 	// patience shortens the client's, when set.

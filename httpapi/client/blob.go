@@ -12,30 +12,45 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// GetBlob writes a blob to w and verifies it: content that does not match digest is ErrCorrupt, though w has got it.
-// When a master fails midway, the next one continues where it ended.
-func (c *Client) GetBlob(ctx context.Context, digest string, w io.Writer) (int64, error) {
+// GetBlob reads a blob and verifies it. Create yields the place for its content, empty, once for each beginning. When a
+// master fails midway, the next one continues where it ended; when the content does not match the digest, which may be
+// any master's fault that had a part in it, each begins anew from then on. ErrCorrupt when no master sent the right content.
+func (c *Client) GetBlob(ctx context.Context, digest string, create func() (io.Writer, error)) (int64, error) {
 	sum := sha256.New()
+	var w io.Writer
 	var written int64
+	var corrupt error
 	_, err := c.do(ctx, &request{
-		method: http.MethodGet, path: "/v1/blobs/" + digest, again: true,
+		method: http.MethodGet, path: "/v1/blobs/" + digest, again: true, local: wire.CodeBlobNotFound,
 		stream: func(r io.Reader) error {
+			if w == nil || corrupt != nil { // whose beginning was wrong is not known
+				place, err := create()
+				if err != nil {
+					return &sinkError{err}
+				}
+				w, written = place, 0
+				sum.Reset()
+			}
 			// The content is named by its digest, so what another master sends begins with what w has got.
 			if _, err := io.CopyN(io.Discard, r, written); err != nil {
-				return err
+				return fmt.Errorf("after %d bytes: %w", written, err)
 			}
 			n, err := io.Copy(&sink{io.MultiWriter(w, sum)}, r)
 			written += n
-			return err
+			if err != nil {
+				return err
+			}
+			if got := hex.EncodeToString(sum.Sum(nil)); got != digest {
+				corrupt = fmt.Errorf("%w: blob %s came as %s", ErrCorrupt, digest, got)
+				return corrupt
+			}
+			return nil
 		},
 	})
-	if err != nil {
-		return written, err
+	if err != nil && corrupt != nil && ctx.Err() == nil {
+		return written, fmt.Errorf("%w; %w", corrupt, err)
 	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != digest {
-		return written, fmt.Errorf("%w: blob %s came as %s", ErrCorrupt, digest, got)
-	}
-	return written, nil
+	return written, err
 }
 
 type sink struct{ io.Writer }

@@ -17,6 +17,7 @@ import (
 	"net/http/httptrace"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -315,16 +316,52 @@ func TestGetBlobGoesOnAtAnotherMaster(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	full := serve(t, func(w http.ResponseWriter, r *http.Request) { w.Write(content) })
-	var got bytes.Buffer
-	if n, err := quick(t, half.URL, full.URL).GetBlob(t.Context(), digest, &got); err != nil || n != int64(len(content)) || !bytes.Equal(got.Bytes(), content) {
-		t.Fatal(n, err)
-	}
 	wrong := serve(t, func(w http.ResponseWriter, r *http.Request) { w.Write(content[1:]) })
-	if _, err := quick(t, wrong.URL).GetBlob(t.Context(), digest, io.Discard); !errors.Is(err, ErrCorrupt) {
-		t.Fatal(err)
+	poor := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusNotFound, wire.Problem{Code: wire.CodeBlobNotFound})
+	})
+	bent := slices.Clone(content)
+	bent[7] ^= 1
+	halfBent := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		w.Write(bent[:len(content)/2])
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	for _, x := range []struct {
+		name    string
+		masters []*master
+		err     error
+		code    string
+	}{
+		{"broken off", []*master{half, full}, nil, ""},
+		{"wrong content", []*master{wrong, full}, nil, ""},
+		{"wrong and broken off", []*master{halfBent, full}, nil, ""},
+		{"wrong beginning, right end", []*master{halfBent, half, full}, nil, ""},
+		{"not there", []*master{poor, full}, nil, ""},
+		{"wrong everywhere", []*master{wrong, wrong}, ErrCorrupt, ""},
+		{"nowhere", []*master{poor, poor}, nil, wire.CodeBlobNotFound},
+		{"wrong or nowhere", []*master{poor, wrong}, ErrCorrupt, ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			var urls []string
+			for _, m := range x.masters {
+				urls = append(urls, m.URL)
+			}
+			var got *bytes.Buffer
+			n, err := quick(t, urls...).GetBlob(t.Context(), digest, func() (io.Writer, error) { got = new(bytes.Buffer); return got, nil })
+			switch {
+			case x.err != nil || x.code != "":
+				if x.err != nil && !errors.Is(err, x.err) || x.code != "" && Code(err) != x.code {
+					t.Errorf("error %v", err)
+				}
+			case err != nil || n != int64(len(content)) || !bytes.Equal(got.Bytes(), content):
+				t.Errorf("%d bytes, %v", n, err)
+			}
+		})
 	}
 	full.calls.Store(0)
-	if _, err := quick(t, full.URL).GetBlob(t.Context(), digest, failing{}); err == nil || err.Error() != "disk full" || full.calls.Load() != 1 {
+	if _, err := quick(t, full.URL).GetBlob(t.Context(), digest, func() (io.Writer, error) { return failing{}, nil }); err == nil || err.Error() != "disk full" || full.calls.Load() != 1 {
 		t.Fatal(err, full.calls.Load())
 	}
 }

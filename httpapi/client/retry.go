@@ -56,7 +56,7 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 				}
 				return nil, gaveUp(context.Cause(ctx), append(before, failed...))
 			}
-			next, done := judge(err, r.again)
+			next, done := judge(err, r)
 			if done != nil {
 				return nil, done
 			}
@@ -84,7 +84,7 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 			}
 		}
 		left := patience - time.Since(alive)
-		if r.once || untrusted(failed) || left <= 0 || r.library && d.over(0) {
+		if r.once || untrusted(failed) || unanimous(failed, r.local) || left <= 0 || r.library && d.over(0) {
 			err := exhausted(failed)
 			if r.method != http.MethodGet {
 				err = d.mark(err)
@@ -121,16 +121,19 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 }
 
 // judge tells whether an attempt's error stands (done), else which master to prefer next, if that is known.
-func judge(err error, again bool) (next string, done error) {
+func judge(err error, r *request) (next string, done error) {
 	var e *Error
 	var f *failure
 	switch {
 	case errors.As(err, &e):
 		switch fateOf(e) {
 		case final:
+			if r.local != "" && e.Code == r.local {
+				return "", nil
+			}
 			return "", e
 		case unknown:
-			if !again {
+			if !r.again {
 				return "", e
 			}
 		}
@@ -139,7 +142,7 @@ func judge(err error, again bool) (next string, done error) {
 		}
 		return next, nil
 	case errors.As(err, &f):
-		if f.sent && !again {
+		if f.sent && !r.again {
 			return "", fmt.Errorf("%w: %w", ErrUnknownOutcome, f.err)
 		}
 		return "", nil
@@ -156,6 +159,16 @@ func untrusted(failed []error) bool {
 		}
 	}
 	return len(failed) > 0
+}
+
+// unanimous reports whether every master refused with the code: together they know.
+func unanimous(failed []error, code string) bool {
+	for _, err := range failed {
+		if Code(err) != code {
+			return false
+		}
+	}
+	return code != "" && len(failed) > 0
 }
 
 type masterError struct {

@@ -47,6 +47,7 @@ type Member struct {
 	CertificateNotAfter *time.Time `json:"certificate_not_after"`
 	DiskFreeBytes       int64      `json:"disk_free_bytes"` // -1 when unknown
 	MissingBlobs        int        `json:"missing_blobs"`
+	DamagedBlobs        int        `json:"damaged_blobs"` // found on its disk since it started, repaired or not
 }
 
 // SettingDifference is one setting whose value differs between masters; Values is by master name.

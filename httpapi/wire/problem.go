@@ -46,5 +46,6 @@ const (
 	CodeGap                 = "gap"
 	CodeFenced              = "fenced"
 	CodeLimitReached        = "limit_reached"
+	CodeBlobNotFound        = "blob_not_found"
 	CodeInternal            = "internal_error"
 )

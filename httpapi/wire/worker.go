@@ -13,7 +13,7 @@ const (
 	OutcomeSucceeded = "succeeded"
 	OutcomeFailed    = "failed"
 	OutcomeCanceled  = "canceled"
-	OutcomeReturned  = "returned" // the worker could not start it: the attempt does not count
+	OutcomeReturned  = "returned" // the worker could not start it: the attempt does not count, unless too many in a row were
 )
 
 // Ended is a worker's final report on one attempt.

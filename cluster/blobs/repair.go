@@ -1,0 +1,116 @@
+package blobs
+
+import (
+	"context"
+	"io"
+	"sync"
+)
+
+// Damaged takes note of a blob that this node's disk found damaged, and fetches it from a holder at once. The disk calls
+// it; it does not wait.
+func (k *Keeper) Damaged(digest string) {
+	k.mu.Lock()
+	k.damaged++
+	k.mu.Unlock()
+	k.log.Error("blob damaged on disk; fetching it again", "blob", digest)
+	fetched := k.fetches.DoChan(digest, func() (any, error) { return nil, k.fetch(digest) })
+	k.background.Go(func() {
+		if f := <-fetched; f.Err != nil {
+			k.log.Warn("damaged blob not repaired; the scrub tries again", "blob", digest, "err", f.Err)
+			k.look()
+		}
+	})
+}
+
+// DamagedSinceStart is how many blobs were found damaged since this process began, whether or not they were repaired.
+func (k *Keeper) DamagedSinceStart() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.damaged
+}
+
+// look wakes the scrub.
+func (k *Keeper) look() {
+	select {
+	case k.nextScrub <- struct{}{}:
+	default:
+	}
+}
+
+// lasting is a blob that outlives damage of the file that it is read from. The disk gives out no wrong byte and a digest
+// names one content, so a fresh copy is read on where the damaged one ended.
+type lasting struct {
+	Blob
+	k      *Keeper
+	ctx    context.Context
+	digest string
+
+	mu   sync.Mutex
+	at   int64
+	copy Blob // the fresh copy, once there is one
+}
+
+func (l *lasting) ReadAt(p []byte, off int64) (int, error) {
+	b := l.current()
+	n, err := b.ReadAt(p, off)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	b, rerr := l.renew(b)
+	if rerr != nil {
+		return n, err
+	}
+	more, err := b.ReadAt(p[n:], off+int64(n))
+	return n + more, err
+}
+
+func (l *lasting) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := l.ReadAt(p, l.at)
+	l.at += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+func (l *lasting) current() Blob {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.copy != nil {
+		return l.copy
+	}
+	return l.Blob
+}
+
+// renew opens a fresh copy in place of the one that failed, once.
+func (l *lasting) renew(failed Blob) (Blob, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.copy != nil && l.copy != failed: // another reader was faster
+		return l.copy, nil
+	case l.copy != nil:
+		return nil, ErrNotFound
+	}
+	b, err := l.k.open(l.ctx, l.digest)
+	if err != nil {
+		return nil, err
+	}
+	l.copy = b
+	return b, nil
+}
+
+func (l *lasting) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.Blob.Close()
+	if l.copy != nil {
+		if cerr := l.copy.Close(); err == nil {
+			err = cerr
+		}
+	}
+	return err
+}
