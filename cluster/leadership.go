@@ -98,7 +98,9 @@ func (n *Node) ensureInitialised(ctx context.Context, r *reign) error {
 		// What every founder knows; when one is silent, the lowest there is, which is raised later.
 		level, _ := n.commonLevel(ctx)
 		level = max(level, 1)
-		res, _, err := r.proposer.own(ctx, &command.InitCluster{ClusterID: n.cfg.ClusterID, Level: level})
+		secret := make([]byte, 32)
+		_, _ = rand.Read(secret) // never fails
+		res, _, err := r.proposer.own(ctx, &command.InitCluster{ClusterID: n.cfg.ClusterID, Level: level, KeySecret: secret})
 		if err != nil {
 			return fmt.Errorf("initialise the cluster: %w", err)
 		}

@@ -3,12 +3,9 @@ package httpapi
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"net/http"
 	"strconv"
 
@@ -64,7 +61,7 @@ func (a *API) call(ctx context.Context, c *call) (called, error) {
 	view := a.cfg.State.View()
 	var mac []byte
 	if c.key != "" {
-		if mac, err = a.requestMAC(p, args); err != nil {
+		if mac, err = requestMAC(view.KeySecret(), p, c.raw); err != nil {
 			return called{}, err
 		}
 		if got, ok, err := a.kept(ctx, c, args, mac, view); ok || err != nil {
@@ -188,32 +185,6 @@ func (a *API) waitEnd(ctx context.Context, execution int64, waits func()) error 
 			return fmt.Errorf("%w: execution %d goes on; the same call with the same %s waits for it again: %w", ErrUnknownOutcome, execution, wire.HeaderKey, context.Cause(held))
 		}
 	}
-}
-
-// requestMAC authenticates a call's arguments, as they were understood: spelling and order do not matter.
-func (a *API) requestMAC(p *catalog.Procedure, args catalog.Args) ([]byte, error) {
-	h := hmac.New(sha256.New, a.cfg.KeySecret)
-	part(h, []byte(p.Name))
-	for i := range p.Parameters {
-		par := &p.Parameters[i]
-		if par.Output {
-			continue
-		}
-		b, err := catalog.Encode(par.Type, args[par.Name])
-		if err != nil {
-			return nil, fmt.Errorf("argument %s: %w", par.Name, err)
-		}
-		part(h, []byte(par.Name))
-		part(h, b)
-	}
-	return h.Sum(nil), nil
-}
-
-func part(h hash.Hash, b []byte) {
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], uint64(len(b)))
-	h.Write(n[:])
-	h.Write(b)
 }
 
 func carriesFile(p *catalog.Procedure) bool {

@@ -73,9 +73,13 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 		}
 	})
 	n := w.nodes[0]
-	first := func(procedure string, args catalog.Args, key string, cmd command.Command) {
+	first := func(procedure, body, key string, cmd command.Command) {
 		p, _ := catalog.ProcedureNamed(procedure)
-		mac, err := n.api.requestMAC(p, args)
+		var raw catalog.Raw
+		if err := json.Unmarshal([]byte(body), &raw); err != nil {
+			t.Error(err)
+		}
+		mac, err := requestMAC(w.fsm.View().KeySecret(), p, raw)
 		if err != nil {
 			t.Error(err)
 		}
@@ -85,7 +89,7 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 	}
 	c, url := w.as(&root), n.srv.URL+"/v1/catalog/procedures/"
 	between = func() {
-		first("create_folder", catalog.Args{"folder_name": "F"}, "k1", &command.CreateFolder{Name: "F"})
+		first("create_folder", `{"folder_name":"F"}`, "k1", &command.CreateFolder{Name: "F"})
 	}
 	g := do(t, c, "POST", url+"create_folder", `{"folder_name":"F"}`, wire.HeaderKey, "k1")
 	if g.StatusCode != 200 || !strings.Contains(g.body, `"folder_id":1`) {
@@ -93,8 +97,8 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 	}
 	digest := strings.Repeat("c", 64)
 	n.blobs.opening = func() error {
-		args := catalog.Args{"folder_name": "F", "project_name": "P", "project_stream": catalog.Blob(digest)}
-		first("deploy_project", args, "k2", &command.CreateFolder{Name: "G"}) // whatever it was: its id is the answer
+		body := fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest)
+		first("deploy_project", body, "k2", &command.CreateFolder{Name: "G"}) // whatever it was: its id is the answer
 		return fmt.Errorf("%w: two of three masters are gone", ErrNoMajority)
 	}
 	g = do(t, c, "POST", url+"deploy_project", fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k2")

@@ -136,8 +136,6 @@ type Config struct {
 	// Seal and Open are the key ring.
 	Seal func(plaintext []byte, associated string) (*command.Sealed, error)
 	Open func(s *command.Sealed, associated string) ([]byte, error)
-	// KeySecret authenticates requests under their keys; all masters derive the same from the cluster's keys.
-	KeySecret []byte
 	// Settings are those that plans use.
 	Settings func() catalog.Config
 	// NewGUID makes an upper-case GUID; Now is the leader's clock as Propose stamps it.
@@ -170,7 +168,7 @@ func (c *Config) check() error {
 		{"Member", c.Member == nil}, {"Proposer", c.Proposer == nil}, {"State", c.State == nil}, {"Workers", c.Workers == nil},
 		{"Blobs", c.Blobs == nil}, {"Cluster", c.Cluster == nil}, {"Identify", c.Identify == nil}, {"Peer", c.Peer == nil},
 		{"PeerClient", c.PeerClient == nil}, {"PeerURL", c.PeerURL == nil}, {"Seal", c.Seal == nil}, {"Open", c.Open == nil},
-		{"KeySecret", len(c.KeySecret) < 16}, {"Settings", c.Settings == nil}, {"NewGUID", c.NewGUID == nil}, {"Now", c.Now == nil},
+		{"Settings", c.Settings == nil}, {"NewGUID", c.NewGUID == nil}, {"Now", c.Now == nil},
 		{"Ready", c.Ready == nil}, {"Gatherer", c.Gatherer == nil},
 	} {
 		if f.missing {

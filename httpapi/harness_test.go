@@ -86,7 +86,7 @@ func newWorld(t testing.TB, n int, spoil ...func(*Config)) *world {
 		w.start(i, spoil...)
 	}
 	w.elect(0)
-	w.apply(root, &command.InitCluster{ClusterID: "c1", Level: command.Level})
+	w.apply(root, &command.InitCluster{ClusterID: "c1", Level: command.Level, KeySecret: []byte("0123456789abcdef")})
 	return w
 }
 
@@ -117,7 +117,6 @@ func (w *world) start(i int, spoil ...func(*Config)) {
 			}
 			return bytes.ToLower(s.Ciphertext), nil
 		},
-		KeySecret: []byte("0123456789abcdef"),
 		Settings: func() catalog.Config {
 			return catalog.Config{RetryDelay: time.Second, MaxProjectBytes: 1 << 20, Server: "S"}
 		},

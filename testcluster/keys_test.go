@@ -10,6 +10,7 @@ import (
 
 	"scaleout/cluster/pki"
 	"scaleout/cmd/master"
+	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 	"scaleout/testcluster"
 )
@@ -60,4 +61,31 @@ func TestAKeyOutlivesAJumpOfStateTime(t *testing.T) {
 			t.Fatalf("the same key made two folders: %s, then %s", first, again)
 		}
 	}
+}
+
+// A caller that repeats a call after its cluster was restored elsewhere, under another CA and without the old key ring,
+// gets the first answer; the key still refuses another call.
+func TestAKeySurvivesARestore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	t.Parallel()
+	old := testcluster.Start(t, 1)
+	args := map[string]any{"folder_name": "A"}
+	first, err := old.Admin().Call(t.Context(), "create_folder", args, client.WithKey("kept"))
+	must(t, err)
+	file := save(t, old.Admin(), true, client.BackupLock{})
+
+	c := testcluster.Start(t, 3)
+	if _, err := restore(t, c.Admin(), file, client.BackupLock{}); err != nil {
+		t.Fatal(err)
+	}
+	c.WaitHashes()
+	c.Kill(c.Leader())
+	again, err := c.Admin().Call(t.Context(), "create_folder", args, client.WithKey("kept"))
+	if err != nil || again.ReturnValue != first.ReturnValue {
+		t.Errorf("the repeated call: %+v, %v; want %+v", again, err, first)
+	}
+	_, err = c.Admin().Call(t.Context(), "create_folder", map[string]any{"folder_name": "B"}, client.WithKey("kept"))
+	refusedWith(t, err, "key_reused")
 }

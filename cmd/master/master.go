@@ -2,8 +2,6 @@ package master
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -188,7 +186,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 	m.dir.Blobs().OnDamage(m.keeper.Damaged)
 	m.backedUp = newBackupMetrics(cfg.Registry)
 	m.packer = messages.New(segments{m.keeper}, proposer{m}, m.log)
-	return m.routes(gossipKey)
+	return m.routes()
 }
 
 // machine makes the state machine with the node's hooks and those of the rooms that follow the state.
@@ -207,17 +205,11 @@ func (m *Master) machine(applied func(cluster.Applied), failed func(error)) (clu
 	return machine{m.fsm}, nil
 }
 
-func (m *Master) routes(gossipKey []byte) error {
-	// Every master has the gossip key, so all derive the same secret; it is not the key itself that leaves this room.
-	secret, err := hkdf.Key(sha256.New, gossipKey, nil, "scaleout request keys", 32)
-	if err != nil {
-		return err
-	}
+func (m *Master) routes() (err error) {
 	m.api, err = httpapi.New(httpapi.Config{
 		Member: member{m}, Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
 		Cluster: operator{m}, Snapshots: snapshots{m}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID, PeerClient: m.transport.PeerClient(),
 		PeerURL: peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
-		KeySecret: secret,
 		Settings: func() catalog.Config {
 			return catalog.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes, Server: m.cfg.InstanceName}
 		},

@@ -77,6 +77,9 @@ func floor[T any](r *Reader, t *table, k []byte) (row T) {
 // Index is the index of the last log entry that the transaction holds completely.
 func (r *Reader) Index() uint64 { return r.meta.Index }
 
+// KeySecret is what requests are authenticated with under their keys. It is for nobody outside the masters.
+func (r *Reader) KeySecret() []byte { return r.meta.KeySecret }
+
 // Time is the state's time: that of the latest command, never falling.
 func (r *Reader) Time() command.Time { return r.meta.Time }
 

@@ -52,6 +52,8 @@ type meta struct {
 	// Stamp is that of the last command, KeyTime the time in which request keys age; see tick.
 	Stamp   command.Time `cbor:"15,keyasint,omitempty"`
 	KeyTime command.Time `cbor:"16,keyasint,omitempty"`
+	// KeySecret is made once, for the first command. It goes where the kept keys go.
+	KeySecret []byte `cbor:"17,keyasint,omitempty"`
 }
 
 // property is a catalog property that somebody set.

@@ -54,7 +54,7 @@ func initCluster(r *Reader, e *edit, c *command.InitCluster) command.Result {
 	case c.ClusterID == "" || c.Level < 1:
 		return reject(CodeInvalidArgument, "a cluster needs an id and a feature level of at least 1, not %s and %d", clip(c.ClusterID), c.Level)
 	}
-	e.ClusterID, e.Level = c.ClusterID, max(e.Level, c.Level)
+	e.ClusterID, e.Level, e.KeySecret = c.ClusterID, max(e.Level, c.Level), c.KeySecret
 	return command.Result{}
 }
 

@@ -8,6 +8,7 @@ type Noop struct{}
 type InitCluster struct {
 	ClusterID string `cbor:"1,keyasint"`
 	Level     int    `cbor:"2,keyasint"`
+	KeySecret []byte `cbor:"3,keyasint,omitempty"` // random: what requests are authenticated with under their keys
 }
 
 // RaiseLevel raises the feature level; a lower or equal one changes nothing.

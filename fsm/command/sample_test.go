@@ -31,7 +31,7 @@ func samples() []command.Command {
 	refID := int64(9)
 	return []command.Command{
 		&command.Noop{},
-		&command.InitCluster{ClusterID: "c-1", Level: 1},
+		&command.InitCluster{ClusterID: "c-1", Level: 1, KeySecret: []byte{2}},
 		&command.RaiseLevel{Level: 2},
 		&command.Beat{
 			Masters: []command.MasterBeat{{
