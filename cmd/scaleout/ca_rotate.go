@@ -93,7 +93,7 @@ CA, with the CAs that are to be trusted now. A node that watches the folder take
 			}
 			return printJSON(cmd, out)
 		}
-		a.table(cmd, []string{"folder", "name", "result", "valid until"}, rows)
+		a.table(cmd, heads("Folder", "Name", "Result", "Valid until"), rows)
 		return nil
 	})
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long they are valid; default a year")
@@ -212,7 +212,7 @@ func (a *app) showCAs(cmd *cobra.Command, authority *pki.Authority, folders ...s
 		}
 		body = append(body, []any{r.Kind, r.Name, short(r.Thumbprint), r.NotAfter.Format(time.DateOnly), short(by), r.Folder})
 	}
-	a.table(cmd, []string{"kind", "name", "thumbprint", "valid until", "issued by", "folder"}, body)
+	a.table(cmd, heads("Kind", "Name", "Thumbprint", "Valid until", "Issued by", "Folder"), body)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -33,7 +34,7 @@ func (a *app) catalogCommand() *cobra.Command {
 				for _, v := range views {
 					body = append(body, []any{v.Name, len(v.Columns), v.Doc})
 				}
-				a.table(cmd, []string{"name", "columns", "what"}, body)
+				a.table(cmd, heads("Name", "Columns", "What"), body)
 				return nil
 			},
 		},
@@ -56,7 +57,7 @@ func (a *app) catalogCommand() *cobra.Command {
 				for _, p := range procedures {
 					body = append(body, []any{p.Name, parameters(p), p.Doc})
 				}
-				a.table(cmd, []string{"name", "parameters", "what"}, body)
+				a.table(cmd, []show.Column{{Head: "Name"}, {Head: "Parameters", Wrap: true}, {Head: "What", Wrap: true, Drop: 1}}, body)
 				return nil
 			},
 		},
@@ -127,7 +128,7 @@ func (a *app) catalogView() *cobra.Command {
 					break
 				}
 			}
-			return a.rows(cmd, columns, rows[:min(len(rows), limit)])
+			return a.raw(cmd, columns, rows[:min(len(rows), limit)])
 		},
 	}
 	cmd.Flags().StringVar(&order, "order", "", "columns, comma-separated, each with - in front for descending")
@@ -187,7 +188,7 @@ func (a *app) catalogCall() *cobra.Command {
 				return err
 			}
 			for _, set := range result.Sets {
-				if err := a.rows(cmd, set.Columns, set.Rows); err != nil {
+				if err := a.raw(cmd, set.Columns, set.Rows); err != nil {
 					return err
 				}
 			}

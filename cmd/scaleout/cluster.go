@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -116,9 +117,9 @@ func (a *app) members(cmd *cobra.Command, members []wire.Member) {
 	body := make([][]any, len(members))
 	led := slices.ContainsFunc(members, func(m wire.Member) bool { return m.Leader })
 	for i, m := range members {
-		role := m.Role
+		leads := ""
 		if m.Leader {
-			role = "leader"
+			leads = "leads"
 		}
 		contact := "never"
 		if m.LastContactMs >= 0 {
@@ -132,6 +133,10 @@ func (a *app) members(cmd *cobra.Command, members []wire.Member) {
 			expires = m.CertificateNotAfter.UTC().Format(time.DateOnly)
 		}
 		health, _ := healthWord(m.Health)
+		good := show.Bad
+		if health == "healthy" {
+			good = show.Good
+		}
 		level := ""
 		if m.Level > 0 {
 			level = strconv.Itoa(m.Level)
@@ -140,9 +145,14 @@ func (a *app) members(cmd *cobra.Command, members []wire.Member) {
 		if m.DiskFreeBytes >= 0 {
 			free = fmt.Sprintf("%.1f GiB", float64(m.DiskFreeBytes)/(1<<30))
 		}
-		body[i] = []any{m.Name, role, health, m.Address, m.LagEntries, contact, m.Version, level, expires, free, m.MissingBlobs, m.ID}
+		body[i] = []any{m.Name, m.Role, leads, show.Cell{Text: health, Tone: good}, m.Address, m.LagEntries, contact, m.Version, level, expires,
+			free, m.MissingBlobs, m.ID}
 	}
-	a.table(cmd, []string{"name", "role", "health", "address", "lag", "last contact", "version", "level", "certificate until", "disk free", "missing blobs", "id"}, body)
+	a.table(cmd, []show.Column{
+		{Head: "Name"}, {Head: "Role"}, {Head: "Leader"}, {Head: "Health", Wrap: true}, {Head: "Address", Drop: 2}, {Head: "Lag", Right: true, Drop: 3},
+		{Head: "Last contact", Right: true, Drop: 5}, {Head: "Version", Drop: 6}, {Head: "Level", Right: true, Drop: 8}, {Head: "Certificate until", Drop: 4},
+		{Head: "Disk free", Right: true, Drop: 7}, {Head: "Missing blobs", Right: true, Drop: 9}, {Head: "Id", Wide: true},
+	}, body)
 }
 
 // healthWord parts what fits into a table from the reason behind it.

@@ -11,6 +11,7 @@ import (
 
 	"scaleout/cluster/pki"
 	"scaleout/cmd/scaleout/settings"
+	"scaleout/cmd/scaleout/show"
 )
 
 func (a *app) configCommand() *cobra.Command {
@@ -108,7 +109,7 @@ func (a *app) effective(cmd *cobra.Command, set *settings.Set) {
 	for _, s := range set.Settings() {
 		body = append(body, []any{s.Key, shorten(s.Value, 60), s.Origin})
 	}
-	a.table(cmd, []string{"setting", "value", "from"}, body)
+	a.table(cmd, []show.Column{{Head: "Setting"}, {Head: "Value", Wrap: true}, {Head: "From"}}, body)
 }
 
 func shorten(s string, most int) string {

@@ -107,5 +107,5 @@ func (r *demoResult) print(a *app, out io.Writer, took time.Duration) {
 	fmt.Fprintln(out)
 	to := &cobra.Command{}
 	to.SetOut(out)
-	a.table(to, []string{"what", "result"}, body)
+	a.table(to, heads("What", "Result"), body)
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -37,6 +40,7 @@ between are not kept any more. With -o json each event is one line.`,
 			if err != nil {
 				return err
 			}
+			workers := a.workerNamer(cmd.Context(), c)
 			out := json.NewEncoder(cmd.OutOrStdout())
 			out.SetEscapeHTML(false)
 			err = c.Events(cmd.Context(), from, func(e wire.Event) error {
@@ -46,7 +50,7 @@ between are not kept any more. With -o json each event is one line.`,
 				if a.output == "json" {
 					return out.Encode(e)
 				}
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), show.Text(eventLine(e)))
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), show.Text(a.eventLine(e, workers)))
 				return err
 			})
 			if from.Follow && cmd.Context().Err() != nil {
@@ -62,6 +66,18 @@ between are not kept any more. With -o json each event is one line.`,
 	return cmd
 }
 
+// workerNamer finds workers' names by id, the id where there is none. A worker that is not known yet is asked for once.
+func (a *app) workerNamer(ctx context.Context, c *client.Client) func(id string) string {
+	names := map[string]string{}
+	return func(id string) string {
+		if _, known := names[id]; !known {
+			maps.Copy(names, workersByID(ctx, c))
+			names[id] = cmp.Or(names[id], id)
+		}
+		return names[id]
+	}
+}
+
 func eventTypeNames() (names []string) {
 	for _, t := range catalog.EventTypes() {
 		names = append(names, t.Name)
@@ -70,10 +86,10 @@ func eventTypeNames() (names []string) {
 }
 
 // eventLine is an event as a person reads it.
-func eventLine(e wire.Event) string {
+func (a *app) eventLine(e wire.Event, workers func(id string) string) string {
 	at := strings.Repeat(" ", len("2006-01-02 15:04:05.000"))
 	if !e.Time.IsZero() {
-		at = e.Time.Local().Format("2006-01-02 15:04:05.000")
+		at = a.stamp(e.Time)
 	}
 	var about []string
 	add := func(format string, args ...any) { about = append(about, fmt.Sprintf(format, args...)) }
@@ -98,7 +114,7 @@ func eventLine(e wire.Event) string {
 		}
 	}
 	if e.Worker != "" && e.Execution > 0 {
-		add("worker %s", e.Worker)
+		add("worker %s", workers(e.Worker))
 	}
 	if e.Detail != "" {
 		add("(%s)", e.Detail)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/httpapi/client"
 )
 
@@ -199,15 +200,20 @@ func (a *app) executionShow() *cobra.Command {
 			if err != nil {
 				return friendly(err)
 			}
+			names := workersByID(cmd.Context(), c)
+			describe(row, names)
+			for _, r := range attempts {
+				describe(r, names)
+			}
 			if a.output == "json" {
 				return printJSON(cmd, map[string]any{"execution": row, "parameters": values, "attempts": attempts})
 			}
 			status, _ := row.Int("status")
 			if err := a.object(cmd, []pair{
 				{"execution_id", id}, {"package", packagePath(row)}, {"status", statusName(status)},
-				{"created", row["created_time"]}, {"created by", row["caller_name"]}, {"started", row["start_time"]},
-				{"ended", row["end_time"]}, {"took", took(row)}, {"stopped by", row["stopped_by_name"]},
-				{"machine", row["machine_name"]}, {"attempts", row["executed_count"]},
+				{"created", moment(row, "created_time")}, {"created by", row["caller_name"]}, {"started", moment(row, "start_time")},
+				{"ended", moment(row, "end_time")}, {"took", took(row)}, {"stopped by", row["stopped_by_name"]},
+				{"worker", where(row)}, {"attempts", row["executed_count"]},
 			}); err != nil {
 				return err
 			}
@@ -217,13 +223,19 @@ func (a *app) executionShow() *cobra.Command {
 			})
 			if len(values) > 0 {
 				fmt.Fprintln(cmd.OutOrStdout())
-				if err := a.rows(cmd, []string{"parameter_name", "parameter_data_type", "parameter_value", "sensitive", "required", "runtime_override"}, values); err != nil {
+				if err := a.rows(cmd, values, value("Parameter", "parameter_name"), value("Type", "parameter_data_type").drop(1),
+					text("Value", "parameter_value"), value("Sensitive", "sensitive").drop(4), value("Required", "required").drop(3),
+					value("Given", "runtime_override").drop(2)); err != nil {
 					return err
 				}
 			}
 			if len(attempts) > 0 {
 				fmt.Fprintln(cmd.OutOrStdout())
-				return a.rows(cmd, []string{"attempt", "status", "machine", "granted", "ended", "exit_code", "reason", "message"}, attempts)
+				return a.rows(cmd, attempts, number("Attempt", "attempt"),
+					toned("Status", func(r client.Row) show.Cell { s := r.Text("status"); return show.Cell{Text: s, Tone: tone(s)} }),
+					derived("Worker", where).drop(2), when("Granted", "granted").drop(3), when("Ended", "ended").drop(4),
+					number("Exit code", "exit_code").drop(5), value("Reason", "reason").drop(6), text("Message", "message").drop(1),
+					value("Machine", "machine").wide(), when("Lease until", "lease_until").wide())
 			}
 			return nil
 		}),

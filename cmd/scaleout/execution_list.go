@@ -1,61 +1,193 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/httpapi/client"
 )
 
+// listing is which executions are listed.
+type listing struct {
+	statuses                []string
+	folder, project, caller string
+	since                   string
+	limit                   int
+}
+
 func (a *app) executionList() *cobra.Command {
-	var status, folder string
-	var limit int
+	var l listing
 	cmd := &cobra.Command{
 		Use: "list", Short: "List executions, the newest first", Args: cobra.NoArgs,
-		Example: "  scaleout execution list --status failed --folder ETL --limit 20",
+		Long: `List executions, the newest first. What is named by several flags must all be so.
+
+--since takes a time ago (90m, 24h, 7d), a day (2026-01-31) or a moment (2026-01-31T02:00:00Z), of their creation.`,
+		Example: `  scaleout execution list --status failed,unexpected --since 24h
+  scaleout execution list --folder ETL --project Sales --caller alice --limit 20`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if limit < 1 {
-				return usagef("--limit %d: want 1 or more", limit)
+			if l.limit < 1 {
+				return usagef("--limit %d: want 1 or more", l.limit)
 			}
-			q := client.Query{Equal: map[string]any{}, Order: []string{"-execution_id"}, PageSize: min(limit, 1000)}
-			if status != "" {
-				n, err := statusNumber(status)
+			since, err := parseSince(l.since, time.Now())
+			if err != nil {
+				return err
+			}
+			var numbers []int64
+			for _, s := range l.statuses {
+				n, err := statusNumber(s)
 				if err != nil {
 					return err
 				}
-				q.Equal["status"] = n
-			}
-			if folder != "" {
-				q.Equal["folder_name"] = folder
+				numbers = append(numbers, n)
 			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			rows, err := collect(cmd.Context(), c, "executions", q, limit)
+			rows, err := l.find(cmd.Context(), c, numbers, since)
 			if err != nil {
 				return friendly(err)
 			}
-			if a.output == "json" {
-				return a.rows(cmd, nil, rows)
+			names := workersByID(cmd.Context(), c)
+			for _, r := range rows {
+				describe(r, names)
 			}
-			body := make([][]any, len(rows))
-			for i, r := range rows {
-				n, _ := r.Int("status")
-				body[i] = []any{cell(r["execution_id"]), packagePath(r), statusName(n), cell(r["created_time"]), took(r),
-					cell(r["machine_name"]), cell(r["executed_count"])}
-			}
-			a.table(cmd, []string{"id", "package", "status", "created", "took", "machine", "attempts"}, body)
-			return nil
+			return a.rows(cmd, rows, number("Id", "execution_id"), derived("Package", packagePath).breakable(),
+				toned("Status", func(r client.Row) show.Cell { s := r.Text("status_name"); return show.Cell{Text: s, Tone: tone(s)} }),
+				when("Created", "created_time").drop(1), derived("Took", took).drop(2), derived("Worker", where).drop(3),
+				number("Attempts", "executed_count").drop(5), value("Caller", "caller_name").drop(4),
+				when("Started", "start_time").wide(), when("Ended", "end_time").wide(), value("Machine", "machine_name").wide(),
+				number("Project version", "project_lsn").wide(), value("Stopped by", "stopped_by_name").wide())
 		},
 	}
-	cmd.Flags().StringVar(&status, "status", "", "name or number of a status: created, pending, running, stopping, succeeded, failed, canceled, …")
-	cmd.Flags().StringVar(&folder, "folder", "", "only those of this folder")
-	cmd.Flags().IntVar(&limit, "limit", 50, "at most so many")
+	flags := cmd.Flags()
+	flags.StringSliceVar(&l.statuses, "status", nil, "only those of these statuses, by name or number: "+strings.Join(statusNames[1:], ", "))
+	flags.StringVar(&l.folder, "folder", "", "only those of this folder")
+	flags.StringVar(&l.project, "project", "", "only those of this project, or FOLDER/PROJECT")
+	flags.StringVar(&l.caller, "caller", "", "only those that this user created")
+	flags.StringVar(&l.since, "since", "", "only those created since then: 24h, 7d, 2026-01-31")
+	flags.IntVar(&l.limit, "limit", 50, "at most so many")
 	return cmd
+}
+
+// find reads what the listing names, the newest first.
+func (l *listing) find(ctx context.Context, c *client.Client, statuses []int64, since time.Time) ([]client.Row, error) {
+	equal := map[string]any{}
+	if folder, project, ok := strings.Cut(l.project, "/"); ok {
+		equal["folder_name"], equal["project_name"] = folder, project
+	} else if l.project != "" {
+		equal["project_name"] = l.project
+	}
+	if l.folder != "" {
+		equal["folder_name"] = l.folder
+	}
+	if l.caller != "" {
+		equal["caller_name"] = l.caller
+	}
+	if len(statuses) == 0 {
+		return newest(ctx, c, equal, since, l.limit)
+	}
+	// A query has one value for a column, and each status a list of its own on the masters.
+	var all []client.Row
+	for _, s := range slices.Compact(slices.Sorted(slices.Values(statuses))) {
+		equal["status"] = s
+		rows, err := newest(ctx, c, equal, since, l.limit)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	slices.SortFunc(all, func(x, y client.Row) int {
+		a, _ := x.Int("execution_id")
+		b, _ := y.Int("execution_id")
+		return cmp.Compare(b, a)
+	})
+	return all[:min(len(all), l.limit)], nil
+}
+
+// newest reads at most so many executions, the newest first, as far back as since. Creation times rise with the ids, so
+// the walk ends at the first that is older.
+func newest(ctx context.Context, c *client.Client, equal map[string]any, since time.Time, most int) ([]client.Row, error) {
+	q := client.Query{Equal: equal, Order: []string{"-execution_id"}, PageSize: min(most, 1000)}
+	var rows []client.Row
+	for r, err := range c.Rows(ctx, "executions", q) {
+		if err != nil {
+			return nil, err
+		}
+		if moment(r, "created_time").Before(since) {
+			break
+		}
+		if rows = append(rows, r); len(rows) == most {
+			break
+		}
+	}
+	return rows, nil
+}
+
+// parseSince is a moment in the past; the zero time for "".
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n > 0 && n < 100_000 {
+			return now.AddDate(0, 0, -n), nil
+		}
+	}
+	if d, err := time.ParseDuration(text); err == nil && d > 0 {
+		return now.Add(-d), nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04", time.DateTime, "2006-01-02T15:04:05"} {
+		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef("--since %q: want a time ago such as 90m, 24h or 7d, a day such as 2026-01-31, or a moment such as 2026-01-31T02:00:00Z", text)
+}
+
+// workersByID are the names of all workers by id. Names are a kindness: without the right to read them it is empty.
+func workersByID(ctx context.Context, c *client.Client) map[string]string {
+	names := map[string]string{}
+	rows, err := collect(ctx, c, "worker_agents", client.Query{PageSize: 1000}, 10_000)
+	if err != nil {
+		return names
+	}
+	for _, w := range rows {
+		names[w.Text("WorkerAgentId")] = w.Text("DisplayName")
+	}
+	return names
+}
+
+// describe adds to a row of executions or tasks the words for its numbers and ids: status_name and worker_name. They are
+// part of what -o json promises.
+func describe(r client.Row, workers map[string]string) {
+	if n, ok := r.Int("status"); ok {
+		r["status_name"] = statusName(n)
+	}
+	r["worker_name"] = nil
+	if name := workers[r.Text("worker_agent_id")]; name != "" {
+		r["worker_name"] = name
+	}
+}
+
+// where is the worker of a described row, by name, else its machine.
+func where(r client.Row) string {
+	for _, name := range []string{"worker_name", "machine_name", "machine"} {
+		if text := r.Text(name); text != "" {
+			return text
+		}
+	}
+	return ""
 }
 
 // statusNumber takes a status's number or its name; "ended_unexpectedly" and "unexpectedly" too.

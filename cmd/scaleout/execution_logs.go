@@ -33,7 +33,7 @@ func (a *app) executionLogs() *cobra.Command {
 					_, err := fmt.Fprintln(cmd.OutOrStdout(), m.Text("message"))
 					return err
 				}
-				return printMessage(cmd, m)
+				return a.printMessage(cmd, m)
 			}
 			if !follow {
 				_, err := r.read(cmd.Context(), show)
@@ -47,10 +47,10 @@ func (a *app) executionLogs() *cobra.Command {
 	return cmd
 }
 
-func printMessage(cmd *cobra.Command, m client.Row) error {
+func (a *app) printMessage(cmd *cobra.Command, m client.Row) error {
 	at := m.Text("message_time")
 	if t, ok := m.Time("message_time"); ok {
-		at = t.Local().Format("2006-01-02 15:04:05.000")
+		at = a.stamp(t)
 	}
 	kind, _ := m.Int("message_type")
 	start := fmt.Sprintf("%s %-7s ", at, messageKind(kind))

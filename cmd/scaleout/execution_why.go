@@ -47,16 +47,11 @@ func inquire(ctx context.Context, c *client.Client, id int64) (*inquiry, error) 
 	if err != nil {
 		return nil, err
 	}
-	f := &inquiry{execution: row, workers: map[string]string{}}
+	f := &inquiry{execution: row}
 	if f.attempts, err = collect(ctx, c, "tasks", client.Query{Equal: map[string]any{"execution_id": id}, PageSize: 1000}, 1000); err != nil {
 		return nil, err
 	}
-	// Names are a kindness: without the right to read them, ids must do.
-	if rows, err := collect(ctx, c, "worker_agents", client.Query{PageSize: 1000}, 10_000); err == nil {
-		for _, w := range rows {
-			f.workers[w.Text("WorkerAgentId")] = w.Text("DisplayName")
-		}
-	}
+	f.workers = workersByID(ctx, c)
 	if status, _ := row.Int("status"); status != 7 {
 		f.errors = lastErrors(ctx, c, id, 8)
 	}

@@ -31,7 +31,8 @@ func (a *app) folderCommand() *cobra.Command {
 			Use: "list", Short: "List folders", Args: cobra.NoArgs,
 			Example: "  scaleout folder list",
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return a.list(cmd, "folders", client.Query{}, "folder_id", "name", "description", "created_by_name", "created_time")
+				return a.list(cmd, "folders", client.Query{}, value("Name", "name"), text("Description", "description").drop(3),
+					value("Created by", "created_by_name").drop(2), when("Created", "created_time").drop(1), number("Id", "folder_id").wide())
 			},
 		},
 	)
@@ -53,7 +54,7 @@ func names(ctx context.Context, c *client.Client, view, column string) ([]string
 }
 
 // list prints all rows of a view's query.
-func (a *app) list(cmd *cobra.Command, view string, q client.Query, columns ...string) error {
+func (a *app) list(cmd *cobra.Command, view string, q client.Query, columns ...column) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func (a *app) list(cmd *cobra.Command, view string, q client.Query, columns ...s
 	if err != nil {
 		return friendly(err)
 	}
-	return a.rows(cmd, columns, rows)
+	return a.rows(cmd, rows, columns...)
 }
 
 // collect reads at most so many rows.

@@ -6,8 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
@@ -25,19 +25,41 @@ type pair struct {
 // object prints names and values.
 func (a *app) object(cmd *cobra.Command, pairs []pair) error {
 	if a.output == "json" {
-		m := make(map[string]any, len(pairs))
-		for _, p := range pairs {
-			m[p.name] = p.value
-		}
-		return printJSON(cmd, m)
+		return printJSON(cmd, jsonOf(pairs))
 	}
 	width := 0
 	for _, p := range pairs {
 		width = max(width, len(p.name))
 	}
 	for _, p := range pairs {
-		fmt.Fprintf(cmd.OutOrStdout(), "%-*s  %s\n", width, p.name, cell(p.value))
+		fmt.Fprintf(cmd.OutOrStdout(), "%-*s  %s\n", width, sentenceCase(p.name), a.cell(cmd, p.value))
 	}
+	return nil
+}
+
+func jsonOf(pairs []pair) map[string]any {
+	m := make(map[string]any, len(pairs))
+	for _, p := range pairs {
+		m[p.name] = p.value
+	}
+	return m
+}
+
+// sentenceCase makes a heading of a name: "execution_id" is "Execution id". What has capitals of its own, such as
+// WorkerAgentId, stays.
+func sentenceCase(name string) string {
+	if name == "" || strings.ToLower(name) != name {
+		return name
+	}
+	return strings.ToUpper(name[:1]) + strings.ReplaceAll(name[1:], "_", " ")
+}
+
+// done says what a verb did: as a sentence, or as JSON with these names. The names are a contract.
+func (a *app) done(cmd *cobra.Command, pairs []pair, format string, args ...any) error {
+	if a.output == "json" {
+		return printJSON(cmd, jsonOf(pairs))
+	}
+	sayf(cmd.OutOrStdout(), format, args...)
 	return nil
 }
 
@@ -53,46 +75,169 @@ func sayf(w io.Writer, format string, args ...any) {
 	fmt.Fprintln(w, show.Indented(fmt.Sprintf(format, args...), 2))
 }
 
-// rows prints a table of the given columns, or the whole rows as JSON.
-func (a *app) rows(cmd *cobra.Command, columns []string, rows []client.Row) error {
+// column is a column of a table of rows.
+type column struct {
+	show.Column
+	cell func(p *printer, r client.Row) show.Cell
+}
+
+// printer knows how values are to look in one table.
+type printer struct {
+	clock show.Clock
+	now   time.Time
+}
+
+// value is a column that shows the row's value of a name.
+func value(head, name string) column {
+	return column{show.Column{Head: head}, func(_ *printer, r client.Row) show.Cell { return show.Cell{Text: cell(r[name])} }}
+}
+
+// text is a column of text that may be broken into lines.
+func text(head, name string) column {
+	c := value(head, name)
+	c.Wrap = true
+	return c
+}
+
+// number is a column of numbers.
+func number(head, name string) column {
+	c := value(head, name)
+	c.Right = true
+	return c
+}
+
+// when is a column of times.
+func when(head, name string) column {
+	return column{show.Column{Head: head}, func(p *printer, r client.Row) show.Cell {
+		at, _ := r.Time(name)
+		return show.Cell{Text: p.clock.Time(at, p.now)}
+	}}
+}
+
+// derived is a column whose text is made of the row.
+func derived(head string, text func(client.Row) string) column {
+	return column{show.Column{Head: head}, func(_ *printer, r client.Row) show.Cell { return show.Cell{Text: text(r)} }}
+}
+
+// toned is derived with a colour.
+func toned(head string, cell func(client.Row) show.Cell) column {
+	return column{show.Column{Head: head}, func(_ *printer, r client.Row) show.Cell { return cell(r) }}
+}
+
+// drop gives the column up on a narrow terminal before those with a lower number.
+func (c column) drop(n int) column { c.Drop = n; return c }
+
+// breakable lets the column's text be broken into lines.
+func (c column) breakable() column { c.Wrap = true; return c }
+
+// wide shows the column with -o wide alone.
+func (c column) wide() column { c.Wide = true; return c }
+
+// clock is how times look: as asked for; relative where a person looks at a terminal, else the same for ever.
+func (a *app) clock(cmd *cobra.Command) show.Clock {
+	switch {
+	case a.utc:
+		return show.UTC
+	case a.absolute:
+		return show.Local
+	case show.Of(cmd.OutOrStdout()).Screen().Terminal:
+		return show.Relative
+	}
+	return show.UTC
+}
+
+// stamp is a moment with milliseconds, for lists of what happened.
+func (a *app) stamp(t time.Time) string {
+	if a.utc {
+		return t.UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	return t.Local().Format("2006-01-02 15:04:05.000")
+}
+
+// rows prints rows as a table of the given columns, or as they are as JSON.
+func (a *app) rows(cmd *cobra.Command, rows []client.Row, columns ...column) error {
 	if a.output == "json" {
 		if rows == nil {
 			rows = []client.Row{}
 		}
 		return printJSON(cmd, rows)
 	}
-	body := make([][]any, len(rows))
-	for i, r := range rows {
-		for _, c := range columns {
-			body[i] = append(body[i], cell(r[c]))
-		}
+	p := &printer{clock: a.clock(cmd), now: time.Now()}
+	t := &show.Table{Wide: a.output == "wide"}
+	for _, c := range columns {
+		t.Columns = append(t.Columns, c.Column)
 	}
-	a.table(cmd, columns, body)
-	return nil
+	for _, r := range rows {
+		line := make([]show.Cell, len(columns))
+		for i, c := range columns {
+			line[i] = c.cell(p, r)
+		}
+		t.Rows = append(t.Rows, line)
+	}
+	_, err := t.Print(show.Of(cmd.OutOrStdout()))
+	return err
 }
 
-// table prints aligned columns.
-func (a *app) table(cmd *cobra.Command, columns []string, body [][]any) {
-	t := table.NewWriter()
-	style := table.StyleLight
-	style.Options = table.OptionsNoBordersAndSeparators
-	style.Format.Header = 0
-	t.SetStyle(style)
-	head := make(table.Row, len(columns))
-	for i, c := range columns {
-		head[i] = strings.ToUpper(c)
+// raw prints rows under the names of their columns, those first that come first, and says which of them did not fit.
+func (a *app) raw(cmd *cobra.Command, names []string, rows []client.Row) error {
+	if a.output == "json" {
+		return a.rows(cmd, rows)
 	}
-	t.AppendHeader(head)
-	for _, r := range body {
-		for i, v := range r {
-			r[i] = cell(v)
+	t := &show.Table{Wide: a.output == "wide"}
+	for i, name := range names {
+		t.Columns = append(t.Columns, show.Column{Head: name, Drop: i})
+	}
+	for _, r := range rows {
+		line := make([]show.Cell, len(names))
+		for i, name := range names {
+			line[i].Text = cell(r[name])
 		}
-		t.AppendRow(r)
+		t.Rows = append(t.Rows, line)
 	}
-	// Trailing blanks would wrap on narrow terminals.
-	for line := range strings.SplitSeq(t.Render(), "\n") {
-		fmt.Fprintln(cmd.OutOrStdout(), strings.TrimRight(line, " "))
+	hidden, err := t.Print(show.Of(cmd.OutOrStdout()))
+	if hidden > 0 && err == nil {
+		sayf(cmd.ErrOrStderr(), "%d of %d columns do not fit; '-o wide' shows all, '-o json' too", hidden, len(names))
 	}
+	return err
+}
+
+// table prints cells under headings; the last column is the one that gives way on a narrow terminal.
+func (a *app) table(cmd *cobra.Command, columns []show.Column, body [][]any) {
+	t := &show.Table{Columns: columns, Wide: a.output == "wide"}
+	for _, r := range body {
+		line := make([]show.Cell, len(r))
+		for i, v := range r {
+			if c, ok := v.(show.Cell); ok {
+				line[i] = c
+				continue
+			}
+			line[i].Text = a.cell(cmd, v)
+		}
+		t.Rows = append(t.Rows, line)
+	}
+	_, _ = t.Print(show.Of(cmd.OutOrStdout()))
+}
+
+// heads are columns of which the last may be broken.
+func heads(names ...string) []show.Column {
+	out := make([]show.Column, len(names))
+	for i, n := range names {
+		out[i] = show.Column{Head: n, Wrap: i == len(names)-1}
+	}
+	return out
+}
+
+// cell is a value as a person reads it; times as the caller wants them.
+func (a *app) cell(cmd *cobra.Command, v any) string {
+	at, ok := v.(time.Time)
+	if !ok {
+		return cell(v)
+	}
+	if clock := a.clock(cmd); clock != show.Relative || at.IsZero() {
+		return clock.Time(at, time.Now())
+	}
+	// Of one thing both are wanted: how long ago, and when.
+	return show.Relative.Time(at, time.Now()) + ", " + show.Local.Time(at, time.Now())
 }
 
 // cell is a value as a person reads it.
@@ -117,6 +262,12 @@ func cell(v any) string {
 	return show.Text(fmt.Sprint(v))
 }
 
+// moment is a row's time, the zero time when it has none.
+func moment(r client.Row, name string) time.Time {
+	at, _ := r.Time(name)
+	return at
+}
+
 // statusNames are SSISDB's names of the statuses of operations.
 var statusNames = [...]string{
 	1: "created", 2: "running", 3: "canceled", 4: "failed", 5: "pending",
@@ -128,6 +279,21 @@ func statusName(n int64) string {
 		return statusNames[n]
 	}
 	return fmt.Sprint(n)
+}
+
+// tone is the colour of a status, of an execution or an attempt.
+func tone(status string) show.Tone {
+	switch status {
+	case "succeeded", "completed":
+		return show.Good
+	case "failed", "ended unexpectedly", "lost":
+		return show.Bad
+	case "canceled", "stopping", "pending":
+		return show.Warn
+	case "running":
+		return show.Busy
+	}
+	return show.Plain
 }
 
 // ended reports whether a status is final.

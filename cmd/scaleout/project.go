@@ -24,28 +24,32 @@ func (a *app) projectCommand() *cobra.Command {
 			Use: "list", Short: "List projects", Args: cobra.NoArgs,
 			Example: "  scaleout project list",
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return a.list(cmd, "projects", client.Query{}, "project_id", "folder_id", "name", "deployed_by_name", "last_deployed_time", "object_version_lsn")
+				return a.projectList(cmd)
 			},
 		},
 		&cobra.Command{
 			Use: "packages FOLDER/PROJECT", Short: "List a project's packages", Args: cobra.ExactArgs(1),
 			Example: "  scaleout project packages ETL/Sales",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.ofProject(cmd, args[0], "packages", "project_id", "package_id", "name", "entry_point", "version_major", "version_minor", "version_build")
+				return a.ofProject(cmd, args[0], "packages", "project_id", value("Name", "name"), value("Entry point", "entry_point"),
+					derived("Version", packageVersion).drop(2), text("Description", "description").drop(1), number("Id", "package_id").wide())
 			},
 		},
 		&cobra.Command{
 			Use: "parameters FOLDER/PROJECT", Short: "List a project's parameters", Args: cobra.ExactArgs(1),
 			Example: "  scaleout project parameters ETL/Sales",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.ofProject(cmd, args[0], "object_parameters", "project_id", "object_type", "object_name", "parameter_name", "data_type", "required", "sensitive", "design_default_value")
+				return a.ofProject(cmd, args[0], "object_parameters", "project_id", derived("Of", parameterOwner), value("Parameter", "parameter_name"),
+					value("Type", "data_type").drop(1), value("Required", "required").drop(2), value("Sensitive", "sensitive").drop(4),
+					text("Default", "design_default_value").drop(3), text("Description", "description").wide())
 			},
 		},
 		&cobra.Command{
 			Use: "versions FOLDER/PROJECT", Short: "List a project's versions", Args: cobra.ExactArgs(1),
 			Example: "  scaleout project versions ETL/Sales",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.ofProject(cmd, args[0], "object_versions", "object_id", "object_version_lsn", "object_name", "created_by", "created_time")
+				return a.ofProject(cmd, args[0], "object_versions", "object_id", number("Version", "object_version_lsn"), value("Project", "object_name"),
+					value("Deployed by", "created_by").drop(1), when("Deployed", "created_time"))
 			},
 		},
 		&cobra.Command{
@@ -63,8 +67,48 @@ func (a *app) projectCommand() *cobra.Command {
 	return cmd
 }
 
+// projectList prints all projects, each with its folder's name.
+func (a *app) projectList(cmd *cobra.Command) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	folders, err := collect(cmd.Context(), c, "folders", client.Query{PageSize: 1000}, 10_000)
+	if err != nil {
+		return friendly(err)
+	}
+	names := map[int64]string{}
+	for _, f := range folders {
+		id, _ := f.Int("folder_id")
+		names[id] = f.Text("name")
+	}
+	rows, err := collect(cmd.Context(), c, "projects", client.Query{PageSize: 1000}, 10_000)
+	if err != nil {
+		return friendly(err)
+	}
+	for _, r := range rows {
+		id, _ := r.Int("folder_id")
+		r["folder_name"] = names[id]
+	}
+	return a.rows(cmd, rows, value("Folder", "folder_name"), value("Name", "name"), number("Version", "object_version_lsn").drop(3),
+		value("Deployed by", "deployed_by_name").drop(2), when("Deployed", "last_deployed_time").drop(1),
+		text("Description", "description").wide(), number("Id", "project_id").wide())
+}
+
+func packageVersion(r client.Row) string {
+	return cell(r["version_major"]) + "." + cell(r["version_minor"]) + "." + cell(r["version_build"])
+}
+
+// parameterOwner is what a parameter belongs to.
+func parameterOwner(r client.Row) string {
+	if kind, _ := r.Int("object_type"); kind == objectProject {
+		return "the project"
+	}
+	return r.Text("object_name")
+}
+
 // ofProject prints a view's rows of one project.
-func (a *app) ofProject(cmd *cobra.Command, path, view, column string, columns ...string) error {
+func (a *app) ofProject(cmd *cobra.Command, path, view, key string, columns ...column) error {
 	folder, project, ok := strings.Cut(path, "/")
 	if !ok {
 		return usagef("%q: want FOLDER/PROJECT", path)
@@ -77,11 +121,11 @@ func (a *app) ofProject(cmd *cobra.Command, path, view, column string, columns .
 	if err != nil {
 		return friendly(err)
 	}
-	rows, err := collect(cmd.Context(), c, view, client.Query{Equal: map[string]any{column: id}}, 10_000)
+	rows, err := collect(cmd.Context(), c, view, client.Query{Equal: map[string]any{key: id}}, 10_000)
 	if err != nil {
 		return friendly(err)
 	}
-	return a.rows(cmd, columns, rows)
+	return a.rows(cmd, rows, columns...)
 }
 
 func projectID(ctx context.Context, c *client.Client, folder, project string) (int64, error) {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 type app struct {
 	addr, cacert, cert, key string
 	output                  string
+	utc, absolute           bool
 	verbose                 bool
 
 	connectTimeout time.Duration
@@ -28,6 +30,9 @@ type app struct {
 	errors io.Writer                      // standard error
 	dial   func() (*client.Client, error) // in tests: what client returns
 }
+
+// outputs are the values of --output.
+var outputs = []string{"table", "wide", "json"}
 
 func newRoot() *cobra.Command { return (&app{}).root() }
 
@@ -59,7 +64,9 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.key, "key", env("SCALEOUT_KEY", ""), "your private key (SCALEOUT_KEY)")
 	timeout, wrong := connectTimeout(os.Getenv("SCALEOUT_CONNECT_TIMEOUT"))
 	flags.DurationVar(&a.connectTimeout, "connect-timeout", timeout, "how long to try when no master answers or none leads (SCALEOUT_CONNECT_TIMEOUT)")
-	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
+	flags.StringVarP(&a.output, "output", "o", "table", "table, wide (every column) or json")
+	flags.BoolVar(&a.utc, "utc", false, "times in UTC")
+	flags.BoolVar(&a.absolute, "absolute", false, "times of day by this machine's clock, in place of '3 min ago'")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say what is tried")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		a.errors = cmd.ErrOrStderr()
@@ -70,8 +77,8 @@ func (a *app) root() *cobra.Command {
 		if a.connectTimeout < leastConnectTimeout {
 			return usagef("--connect-timeout %v: want %v or more", a.connectTimeout, leastConnectTimeout)
 		}
-		if a.output != "table" && a.output != "json" {
-			return usagef("--output %q: want table or json", a.output)
+		if !slices.Contains(outputs, a.output) {
+			return usagef("--output %q: want %s", a.output, strings.Join(outputs, ", "))
 		}
 		return nil
 	}

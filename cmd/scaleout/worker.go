@@ -33,41 +33,9 @@ func (a *app) workerCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "list", Short: "List workers", Args: cobra.NoArgs,
 			Example: "  scaleout worker list\n  scaleout worker list -o json",
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				return a.list(cmd, "worker_agents", client.Query{}, "WorkerAgentId", "DisplayName", "MachineName", "IsEnabled", "LastOnlineTime")
-			},
+			RunE:    func(cmd *cobra.Command, _ []string) error { return a.workerList(cmd) },
 		},
-		&cobra.Command{
-			Use: "show NAME|ID", Short: "Show a worker and what it runs", Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(workerNames),
-			Example: "  scaleout worker show worker-1",
-			RunE: func(cmd *cobra.Command, args []string) error {
-				c, err := a.client()
-				if err != nil {
-					return err
-				}
-				id, err := workerID(cmd.Context(), c, args[0])
-				if err != nil {
-					return friendly(err)
-				}
-				page, err := c.View(cmd.Context(), "worker_agents", client.Query{Equal: map[string]any{"WorkerAgentId": id}})
-				if err != nil || len(page.Rows) == 0 {
-					return friendly(err)
-				}
-				var pairs []pair
-				for _, column := range page.Columns {
-					pairs = append(pairs, pair{column, page.Rows[0][column]})
-				}
-				if err := a.object(cmd, pairs); err != nil || a.output == "json" {
-					return err
-				}
-				rows, err := collect(cmd.Context(), c, "tasks", client.Query{Equal: map[string]any{"worker_agent_id": id, "outcome": nil}}, 1000)
-				if err != nil {
-					return friendly(err)
-				}
-				fmt.Fprintln(cmd.OutOrStdout())
-				return a.rows(cmd, []string{"task_id", "attempt", "granted", "lease_until"}, rows)
-			},
-		},
+		a.workerShow(),
 		change("enable", "Let a worker take tasks", "enable_worker_agent"),
 		change("disable", "Give a worker nothing new; what runs finishes", "disable_worker_agent"),
 		change("remove", "Forget a worker that holds no task", "delete_worker_agent"),
