@@ -190,7 +190,13 @@ func TestReloadWhileRunning(t *testing.T) {
 	}
 	second := c.Leaf()
 	// Somebody else's files do not change who this node is.
-	write(t, issue(t, a, Request{Role: RoleMaster, Name: "m2", Hosts: []string{"localhost"}}, now), dir)
+	other := t.TempDir()
+	write(t, issue(t, a, Request{Role: RoleMaster, Name: "m2", Hosts: []string{"localhost"}}, now), other)
+	for _, name := range []string{FileCA, FileKey, FileCert} {
+		if err := os.Rename(filepath.Join(other, name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	waitFor(t, "warning about another node's files", log.hit)
 	if !c.Leaf().Equal(second) {
 		t.Fatal("another node's certificate was taken up")

@@ -29,6 +29,9 @@ const (
 // ErrCAExpired means that the authority's newest CA cannot sign any more.
 var ErrCAExpired = errors.New("the certificate authority has expired")
 
+// ErrOtherIdentity means that a folder holds another identity's certificate.
+var ErrOtherIdentity = errors.New("the folder belongs to somebody else")
+
 // Request is what a certificate shall say.
 type Request struct {
 	Role Role
@@ -109,8 +112,12 @@ func (a *Authority) Issue(req Request, now time.Time) (*Issued, error) {
 // WriteFiles puts cert.pem, key.pem (0600) and ca.pem, and for a master
 // gossip.key and keyring.json (0600), into folder, which is made if need be.
 // Files that are there are replaced one by one, each atomically: a running node
-// that watches them takes the set up when it is complete.
+// that watches them takes the set up when it is complete. A folder that holds the certificate of somebody else is refused
+// with ErrOtherIdentity: its holder would be somebody else from one moment to the next.
 func (i *Issued) WriteFiles(folder string) error {
+	if err := i.mayReplace(folder); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("make %s: %w", folder, err)
 	}
@@ -135,6 +142,36 @@ func (i *Issued) WriteFiles(folder string) error {
 		if err := writeFileAtomic(filepath.Join(folder, f.name), f.data, f.mode); err != nil {
 			return fmt.Errorf("write %s: %w", filepath.Join(folder, f.name), err)
 		}
+	}
+	return nil
+}
+
+// mayReplace looks at who the folder belongs to. The key is written before the certificate, so one without the other is
+// left by a write that was broken off.
+func (i *Issued) mayReplace(folder string) error {
+	if _, err := os.Stat(filepath.Join(folder, FileCAKey)); err == nil {
+		return fmt.Errorf("%s is the directory of the certificate authority itself: choose another folder", folder)
+	}
+	path := filepath.Join(folder, FileCert)
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	certs, err := parseCertificates(raw)
+	if err != nil {
+		return fmt.Errorf("%w: %s cannot be read (%w); choose another folder, or remove it", ErrOtherIdentity, path, err)
+	}
+	has, err := IdentityOf(certs[0])
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %s is no certificate of a cluster (%w); choose another folder, or remove it", ErrOtherIdentity, path, err)
+	case has.Cluster != i.Identity.Cluster:
+		return fmt.Errorf("%w: %s is of %s of another cluster (%s); choose another folder, or remove it", ErrOtherIdentity, path, has, has.Cluster)
+	case has.Role != i.Identity.Role || has.Name != i.Identity.Name:
+		return fmt.Errorf("%w: %s is of %s, this one is for %s; choose another folder, or remove it", ErrOtherIdentity, path, has, i.Identity)
 	}
 	return nil
 }

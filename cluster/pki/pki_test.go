@@ -423,3 +423,45 @@ func FuzzIdentity(f *testing.F) {
 		}
 	})
 }
+
+func TestFilesOfSomebodyElseStay(t *testing.T) {
+	now := time.Now()
+	ours, err := Init(filepath.Join(t.TempDir(), "ca"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := Init(filepath.Join(t.TempDir(), "ca"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker := func(name string) Request { return Request{Role: RoleWorker, Name: name} }
+	for _, test := range []struct {
+		name    string
+		prepare func(folder string) error
+		refused bool
+	}{
+		{"empty", func(string) error { return nil }, false},
+		{"the same identity", func(f string) error { return issue(t, ours, worker("w"), now).WriteFiles(f) }, false},
+		{"a key alone", func(f string) error { return os.WriteFile(filepath.Join(f, FileKey), []byte("x"), 0o600) }, false},
+		{"another name", func(f string) error { return issue(t, ours, worker("v"), now).WriteFiles(f) }, true},
+		{"another role", func(f string) error { return issue(t, ours, Request{Role: RoleUser, Name: "w"}, now).WriteFiles(f) }, true},
+		{"another cluster", func(f string) error { return issue(t, theirs, worker("w"), now).WriteFiles(f) }, true},
+		{"no certificate", func(f string) error { return os.WriteFile(filepath.Join(f, FileCert), []byte("x"), 0o600) }, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			folder := t.TempDir()
+			if err := test.prepare(folder); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := os.ReadFile(filepath.Join(folder, FileKey))
+			err := issue(t, ours, worker("w"), now).WriteFiles(folder)
+			if errors.Is(err, ErrOtherIdentity) != test.refused || (err != nil) != test.refused {
+				t.Errorf("%v", err)
+			}
+			after, _ := os.ReadFile(filepath.Join(folder, FileKey))
+			if test.refused && !bytes.Equal(before, after) {
+				t.Error("the key was replaced all the same")
+			}
+		})
+	}
+}

@@ -200,15 +200,24 @@ Stopping a master is not leaving: a master that was stopped is still a member an
 }
 
 func (a *app) clusterRemove() *cobra.Command {
-	var force bool
+	var force, yes bool
 	cmd := &cobra.Command{
 		Use: "remove NAME|ID", Short: "Remove a master that will not come back", Args: cobra.ExactArgs(1),
+		Long: `Remove a master that will not come back. One that is healthy is better taken out with 'scaleout cluster leave', so that is
+asked first; without a terminal it is refused. --yes removes it without a question.`,
 		Example:           "  scaleout cluster remove master-3\n  scaleout cluster remove 6b1d… --force",
 		ValidArgsFunction: a.complete(memberNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.removeMember(cmd, args[0], force, nil)
+			return a.removeMember(cmd, args[0], force, func(m wire.Member) error {
+				if yes || m.Health != "healthy" {
+					return nil
+				}
+				return confirm(cmd, fmt.Sprintf("%s is healthy; 'scaleout cluster leave %s' takes a running master out in order", m.Name, m.Name),
+					"remove it all the same")
+			})
 		},
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "remove it without a question, even if it is healthy")
 	cmd.Flags().BoolVar(&force, "force", false, "even if blobs lose their majority or the cluster stops until more masters come back")
 	return cmd
 }

@@ -43,7 +43,7 @@ versions. Values of parameters, keys and passwords are not in it; names of machi
 			if err != nil {
 				return err
 			}
-			b := newBundle(f)
+			b := newBundle(f, time.Now())
 			nobody := b.gather(cmd.Context(), c)
 			if err := errors.Join(b.close(), f.Close()); err != nil {
 				return err
@@ -70,9 +70,10 @@ type bundle struct {
 	err    error
 }
 
-func newBundle(w io.Writer) *bundle {
+func newBundle(w io.Writer, now time.Time) *bundle {
 	zip := gzip.NewWriter(w)
-	return &bundle{zip: zip, tar: tar.NewWriter(zip), now: time.Now()}
+	// tar keeps whole seconds and would round up: a file must not be younger than the moment in which it was made.
+	return &bundle{zip: zip, tar: tar.NewWriter(zip), now: now.Truncate(time.Second)}
 }
 
 func (b *bundle) close() error {

@@ -63,7 +63,7 @@ It exits with 0 only if so.`,
 			err = a.demo(cmd.Context(), cmd.OutOrStdout(), l, count)
 			switch {
 			case keep:
-			case err == nil || cmd.Context().Err() != nil: // shown, or broken off by whoever watched
+			case err == nil || cmd.Context().Err() != nil || errors.Is(err, errPortsTaken): // shown, broken off by whoever watched, or not begun
 				err = errors.Join(err, os.RemoveAll(l.dir))
 			default:
 				fmt.Fprintf(cmd.ErrOrStderr(), "What was left is in %s.\n", l.dir)

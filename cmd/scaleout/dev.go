@@ -170,6 +170,9 @@ func (a *app) startStage(ctx context.Context, out io.Writer, l layout, workerSet
 	if !held {
 		return nil, fmt.Errorf("another dev runs on %s; give this one a --data of its own", l.dir)
 	}
+	if err := l.portsFree(); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
 	s := &stage{layout: l, out: out, lock: lock, children: map[string]*child{}}
 	defer func() {
 		if err != nil {

@@ -62,6 +62,7 @@ So it can be a step of SQL Agent or cron.`,
 			if err != nil {
 				return err
 			}
+			o.note = func(format string, args ...any) { sayf(cmd.ErrOrStderr(), format, args...) }
 			id, err := o.create(cmd.Context(), c)
 			if err != nil {
 				return friendly(err)
@@ -97,6 +98,7 @@ func (a *app) executionCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			o.note = func(format string, args ...any) { sayf(cmd.ErrOrStderr(), format, args...) }
 			id, err := o.create(cmd.Context(), c)
 			if err != nil {
 				return friendly(err)

@@ -26,6 +26,7 @@ type order struct {
 	key                            string
 
 	values []assignment
+	note   func(format string, args ...any) // tells what was made of a value; nil: nobody wants to know
 }
 
 // assignment is a value for one parameter.
@@ -70,7 +71,7 @@ func (o *order) call(ctx context.Context, c *client.Client, step, procedure stri
 // create creates the execution with its parameters and workers. When a later step is refused the execution is canceled
 // again: half an order helps nobody.
 func (o *order) create(ctx context.Context, c *client.Client) (int64, error) {
-	types, err := o.types(ctx, c)
+	types, err := o.check(ctx, c)
 	if err != nil {
 		return 0, err
 	}
@@ -144,29 +145,6 @@ func (o *order) start(ctx context.Context, c *client.Client, id int64, retry int
 }
 
 func (v assignment) key() string { return fmt.Sprintf("%d/%s", v.objectType, strings.ToLower(v.name)) }
-
-// types are the declared data types of the parameters that get values. What is not declared is left to the masters to
-// refuse: their message is the better one.
-func (o *order) types(ctx context.Context, c *client.Client) (map[string]string, error) {
-	types := map[string]string{}
-	if len(o.values) == 0 {
-		return types, nil
-	}
-	id, err := projectID(ctx, c, o.folder, o.project)
-	if err != nil {
-		return nil, err
-	}
-	for r, err := range c.Rows(ctx, "object_parameters", client.Query{Equal: map[string]any{"project_id": id}, PageSize: 1000}) {
-		if err != nil {
-			return nil, err
-		}
-		kind, _ := r.Int("object_type")
-		if kind == objectProject || strings.EqualFold(r.Text("object_name"), o.pkg) {
-			types[assignment{int(kind), r.Text("parameter_name"), ""}.key()] = r.Text("data_type")
-		}
-	}
-	return types, nil
-}
 
 // parameterValue is text as JSON of the declared type: what is a number or a truth value there is one here. What does not
 // fit goes as text, for the masters to name. Server options declare none, so they are what they look like.

@@ -85,6 +85,9 @@ func withOrders(refuse string) *fakeMaster {
 					{"object_type": 30, "object_name": "Other.dtsx", "parameter_name": "Code", "data_type": "Int32"},
 				}, ""
 			},
+			"packages": func(*http.Request) ([]map[string]any, string) {
+				return []map[string]any{{"name": "Load.dtsx"}, {"name": "Other.dtsx"}}, ""
+			},
 			"worker_agents": one(map[string]any{"WorkerAgentId": "AA", "DisplayName": "worker-1"}),
 			"executions":    one(map[string]any{"execution_id": 17, "status": 1}),
 		},
@@ -290,5 +293,33 @@ func TestLogsShowEachMessageOnceAndInOrder(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("got %q", got)
+	}
+}
+
+// Without a terminal a state is told of once, however its numbers change from second to second.
+func TestOneLineForEachState(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out, 17, func(string) string { return "worker-1" })
+	pending, running := client.Row{"status": json.Number("5")}, client.Row{"status": json.Number("2"), "worker_agent_id": "AA"}
+	p.show(pending, waitingFor{})
+	for s := 9; s > 0; s-- {
+		p.show(pending, waitingFor{"retry_wait", fmt.Sprintf("attempt 2 starts in %ds", s)})
+	}
+	p.show(pending, waitingFor{"workers_busy", "all workers run as much as they may: worker-1 (3 of 4)"})
+	p.show(pending, waitingFor{"workers_busy", "all workers run as much as they may: worker-1 (4 of 4)"})
+	for range 3 {
+		p.show(running, waitingFor{})
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		_, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		got = append(got, text)
+	}
+	want := []string{
+		"execution 17 pending", "execution 17 pending: attempt 2 starts in 9s",
+		"execution 17 pending: all workers run as much as they may: worker-1 (3 of 4)", "execution 17 running on worker-1",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
 	}
 }

@@ -90,10 +90,10 @@ func untilEnded(ctx context.Context, c *client.Client, id int64, p *progress) (c
 			lastAnswer = time.Now()
 			status, _ := row.Int("status")
 			if ended(status) {
-				p.show(row, "")
+				p.show(row, waitingFor{})
 				return row, nil
 			}
-			reason := ""
+			var reason waitingFor
 			if status == 5 {
 				if pendingSince.IsZero() {
 					pendingSince = time.Now()
@@ -131,13 +131,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pendingReason is why the execution waits, "" when that is not known.
-func pendingReason(ctx context.Context, c *client.Client, id int64) string {
+// waitingFor is why an execution waits, as a word that stays the same for as long as the reason does and as a sentence, in
+// which times and numbers change. Both are empty when it is not known.
+type waitingFor struct{ code, text string }
+
+func pendingReason(ctx context.Context, c *client.Client, id int64) waitingFor {
 	page, err := c.View(ctx, "tasks", client.Query{Equal: map[string]any{"execution_id": id, "status": "pending"}})
 	if err != nil || len(page.Rows) == 0 {
-		return ""
+		return waitingFor{}
 	}
-	return page.Rows[0].Text("reason_text")
+	return waitingFor{page.Rows[0].Text("reason"), page.Rows[0].Text("reason_text")}
 }
 
 // workerName is a worker's name for people, "" when it cannot be read.
@@ -178,7 +181,7 @@ type progress struct {
 	since time.Time
 
 	mu   sync.Mutex
-	last string
+	last string // state
 	turn int
 
 	name  func(worker string) string
@@ -205,7 +208,7 @@ func (p *progress) where(row client.Row) string {
 	return row.Text("machine_name")
 }
 
-func (p *progress) show(row client.Row, reason string) {
+func (p *progress) show(row client.Row, reason waitingFor) {
 	status, _ := row.Int("status")
 	text := statusName(status)
 	if where := p.where(row); where != "" && (status == 2 || status == 8) {
@@ -214,14 +217,19 @@ func (p *progress) show(row client.Row, reason string) {
 	if n, _ := row.Int("executed_count"); n > 1 {
 		text += fmt.Sprintf(", attempt %d", n)
 	}
-	if reason != "" {
-		text += ": " + reason
+	state := text + ": " + reason.code
+	if reason.text != "" {
+		text += ": " + reason.text
 	}
-	p.say(text)
+	p.tell(state, text)
 }
 
-// say shows a text, from any goroutine.
-func (p *progress) say(text string) {
+// say shows a text.
+func (p *progress) say(text string) { p.tell(text, text) }
+
+// tell shows how it goes, from any goroutine. Without a terminal it does so only when the state is another one than
+// before.
+func (p *progress) tell(state, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.live {
@@ -229,8 +237,8 @@ func (p *progress) say(text string) {
 		p.w.Status(fmt.Sprintf("%c execution %d %s  %s", `|/-\`[p.turn%4], p.id, text, time.Since(p.since).Round(time.Second)))
 		return
 	}
-	if text != p.last {
-		p.last = text
+	if state != p.last {
+		p.last = state
 		sayf(p.w, "%s execution %d %s", time.Now().Format(time.TimeOnly), p.id, text)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"scaleout/fsm/catalog"
 	"scaleout/fsm/ispac"
 	"scaleout/httpapi/client"
 )
@@ -134,7 +135,7 @@ func projectID(ctx context.Context, c *client.Client, folder, project string) (i
 		return 0, err
 	}
 	if len(page.Rows) == 0 {
-		return 0, fmt.Errorf("there is no folder %q", folder)
+		return 0, fmt.Errorf("there is no folder %q%s", folder, nameHint(ctx, c, folder, "folders", nil))
 	}
 	folderID, _ := page.Rows[0].Int("folder_id")
 	page, err = c.View(ctx, "projects", client.Query{Equal: map[string]any{"folder_id": folderID, "name": project}})
@@ -142,10 +143,30 @@ func projectID(ctx context.Context, c *client.Client, folder, project string) (i
 		return 0, err
 	}
 	if len(page.Rows) == 0 {
-		return 0, fmt.Errorf("there is no project %q in folder %q", project, folder)
+		return 0, fmt.Errorf("there is no project %q in folder %q%s", project, folder,
+			nameHint(ctx, c, project, "projects", map[string]any{"folder_id": folderID}))
 	}
 	id, _ := page.Rows[0].Int("project_id")
 	return id, nil
+}
+
+// nameHint ends a sentence that says that a view has no row of that name: with the name that was probably meant, or with
+// those that there are. It is empty when they cannot be read or are too many to be of use.
+func nameHint(ctx context.Context, c *client.Client, name, view string, equal map[string]any) string {
+	const most = 1000
+	rows, err := collect(ctx, c, view, client.Query{Equal: equal, PageSize: most}, most)
+	if err != nil || len(rows) == most {
+		return ""
+	}
+	names := make([]string, len(rows))
+	for i, r := range rows {
+		names[i] = r.Text("name")
+	}
+	const few = 20
+	if hint := catalog.Hint(name, names); len(names) <= few || strings.Contains(hint, "did you mean") {
+		return hint
+	}
+	return fmt.Sprintf("; there are %d", len(names))
 }
 
 func (a *app) projectDeploy() *cobra.Command {

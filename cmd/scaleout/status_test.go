@@ -26,7 +26,7 @@ func TestLookingAtAClusterWithoutALeader(t *testing.T) {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 	for _, i := range c.Others(left) {
-		if !strings.Contains(out, c.Name(i)+" does not answer: dial tcp "+c.Address(i)) {
+		if !strings.Contains(out, c.Name(i)+": does not answer: dial tcp "+c.Address(i)) {
 			t.Errorf("it does not say that %s is gone:\n%s", c.Name(i), out)
 		}
 	}

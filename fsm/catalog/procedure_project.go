@@ -125,8 +125,9 @@ func checkName(parameter, name string) error {
 		return bad("begins or ends with a blank")
 	}
 	for _, r := range name {
-		if r < 0x20 || r == 0x7F || strings.ContainsRune(`"<>|`, r) {
-			return bad(fmt.Sprintf(`contains the character %q; control characters and " < > | are not allowed`, r))
+		// The slashes part the names in FOLDER/PROJECT/PACKAGE and in \SSISDB\folder\project\package.
+		if r < 0x20 || r == 0x7F || strings.ContainsRune(`"<>|/\`, r) {
+			return bad(fmt.Sprintf(`contains the character %q; control characters and " < > | / \ are not allowed`, r))
 		}
 	}
 	return nil

@@ -39,6 +39,7 @@ func TestFolders(t *testing.T) {
 	w.refuses(alice, "create_folder", `{"folder_name":"etl"}`, CodeFolderExists, `"ETL" exists`)
 	for name, says := range map[string]string{
 		"": "1–128", "@x": "begins with @", " x": "blank", "x ": "blank", `a"b`: "not allowed", "a<b": "not allowed", "a|b": "not allowed",
+		"a/b": `contains the character '/'`, "/": "not allowed", `a\b`: `contains the character '\\'`,
 		"a\tb": `contains the character '\t'`, "a\x00": "contains the character",
 	} {
 		object, _ := json.Marshal(map[string]string{"folder_name": name})

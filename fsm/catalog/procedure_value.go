@@ -91,6 +91,13 @@ func planSetExecutionParameter(_ context.Context, call *Call) (Plan, error) {
 	return Plan{Command: set}, nil
 }
 
+// CheckOption reports whether set_execution_parameter_value takes the value for the server option of that name; the error
+// says what is wrong, as the procedure would.
+func CheckOption(name string, v any) error {
+	_, _, err := optionValue(name, v)
+	return err
+}
+
 func optionValue(name string, v any) (string, command.Value, error) {
 	opt, ok := optionNamed(name)
 	if !ok {

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"scaleout/fsm/catalog"
+	"scaleout/httpapi/client"
+)
+
+// maxPackages is far more than a project file can hold.
+const maxPackages = 100_000
+
+// declared is a parameter as the project declares it.
+type declared struct {
+	objectType          int
+	name, dataType      string
+	required, sensitive bool
+}
+
+func (d declared) String() string {
+	text := d.name + " (" + d.dataType
+	if d.required {
+		text += ", required"
+	}
+	if d.sensitive {
+		text += ", sensitive"
+	}
+	return text + ")"
+}
+
+// scopes are how people name the parameters of an object type.
+var scopes = map[int]struct{ flag, noun string }{
+	objectProject:   {"--project-param", "project parameter"},
+	objectPackage:   {"--param", "package parameter"},
+	objectExecution: {"--option", "server option"},
+}
+
+// check holds the order against what the project declares, before anything is created: a typo shall leave no execution.
+// It returns the declared data types and fails with everything that is wrong at once.
+func (o *order) check(ctx context.Context, c *client.Client) (map[string]string, error) {
+	list, err := o.declared(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	types := map[string]string{}
+	for _, d := range list {
+		types[d.key()] = d.dataType
+	}
+	var wrong []error
+	given := map[string]bool{}
+	for _, v := range o.values {
+		given[v.key()] = true
+		if err := o.checkValue(list, v); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	for _, d := range list {
+		if d.required && !given[d.key()] {
+			wrong = append(wrong, fmt.Errorf("the %s %s is required: %s %s=VALUE", scopes[d.objectType].noun, d, scopes[d.objectType].flag, d.name))
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(append([]error{errors.New("nothing was created")}, wrong...)...)
+	}
+	return types, nil
+}
+
+func (d declared) key() string { return assignment{d.objectType, d.name, ""}.key() }
+
+// declared reads the parameters of the project and of the package.
+func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, error) {
+	id, err := projectID(ctx, c, o.folder, o.project)
+	if err != nil {
+		return nil, err
+	}
+	packages, err := collect(ctx, c, "packages", client.Query{Equal: map[string]any{"project_id": id}, PageSize: 1000}, maxPackages)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(packages))
+	for i, p := range packages {
+		names[i] = p.Text("name")
+	}
+	if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, o.pkg) }) {
+		return nil, fmt.Errorf("the project %s/%s has no package %s%s", o.folder, o.project, o.pkg, catalog.Hint(o.pkg, names))
+	}
+	var list []declared
+	for r, err := range c.Rows(ctx, "object_parameters", client.Query{Equal: map[string]any{"project_id": id}, PageSize: 1000}) {
+		if err != nil {
+			return nil, err
+		}
+		kind, _ := r.Int("object_type")
+		if kind == objectProject || kind == objectPackage && strings.EqualFold(r.Text("object_name"), o.pkg) {
+			list = append(list, declared{int(kind), r.Text("parameter_name"), r.Text("data_type"), r.Bool("required"), r.Bool("sensitive")})
+		}
+	}
+	return list, nil
+}
+
+func (o *order) checkValue(list []declared, v assignment) error {
+	scope := scopes[v.objectType]
+	if v.objectType == objectExecution {
+		if err := catalog.CheckOption(v.name, parameterValue("", v.text)); err != nil {
+			return fmt.Errorf("%s %s: %w", scope.flag, v.name, err)
+		}
+		return nil
+	}
+	at := slices.IndexFunc(list, func(d declared) bool { return d.key() == v.key() })
+	if at < 0 {
+		return o.unknown(list, v)
+	}
+	d := list[at]
+	stored, err := catalog.TypedValue(d.dataType, parameterValue(d.dataType, v.text))
+	if err != nil && d.sensitive {
+		return fmt.Errorf("%s %s: the value is not a valid %s; it is not shown, since the parameter is sensitive", scope.flag, d.name, d.dataType)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", scope.flag, d.name, err)
+	}
+	if d.dataType == "DateTime" && hasOffset(v.text) && o.note != nil {
+		if d.sensitive {
+			stored.Text = "the same instant"
+		}
+		o.note("%s is stored as %s, in UTC: a DateTime has no offset", d.name, stored.Text)
+	}
+	return nil
+}
+
+// unknown is the error of a parameter that is not declared.
+func (o *order) unknown(list []declared, v assignment) error {
+	scope := scopes[v.objectType]
+	var names []string
+	for _, d := range list {
+		if d.objectType == v.objectType {
+			names = append(names, d.name)
+			continue
+		}
+		if strings.EqualFold(d.name, v.name) {
+			return fmt.Errorf("%s %s: %s is a %s: use %s", scope.flag, v.name, d.name, scopes[d.objectType].noun, scopes[d.objectType].flag)
+		}
+	}
+	where := o.folder + "/" + o.project
+	if v.objectType == objectPackage {
+		where += "/" + o.pkg
+	}
+	return fmt.Errorf("%s %s: %s has no such %s%s", scope.flag, v.name, where, scope.noun, catalog.Hint(v.name, names))
+}
+
+// hasOffset reports whether a time says how far from UTC it is.
+func hasOffset(text string) bool {
+	text = strings.TrimSpace(text)
+	if strings.HasSuffix(text, "Z") {
+		return true
+	}
+	return len(text) > 10 && strings.ContainsAny(text[10:], "+-")
+}
