@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -43,6 +44,9 @@ type Options struct {
 	// WrapLog lets a test put a stalling or failing store between Raft and the
 	// disk. What it returns is below the cache and the clock of Log.Writing.
 	WrapLog func(LogStore) LogStore
+	// CheckSnapshot says why a snapshot's content is not that of the given place in the log; nil: the content is not looked
+	// into. It need not read to the end: the content has been compared with its checksum.
+	CheckSnapshot func(content io.Reader, index, term uint64) error
 	// RetainSnapshots is how many snapshots are kept; 0 means 2.
 	RetainSnapshots int
 	// LogCacheBytes bounds the memory for recent log entries; 0 means 32 MiB, a
@@ -131,6 +135,7 @@ func (d *Dir) open(opt Options) (err error) {
 	if d.snapshots, err = openSnapshots(d.path, d.log, &d.gate, opt); err != nil {
 		return err
 	}
+	d.log.covered = d.snapshots.end
 	for _, name := range []string{"", documentsName, snapshotsName} {
 		// A process that was killed between a rename and the fsync after it left a name that can be
 		// seen now, and could still be lost. From here on what is seen is durable.

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -14,12 +13,20 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
 
 const openTimeout = 2 * time.Second
+
+var (
+	logsBucket = []byte("logs") // entries by index, big-endian
+	confBucket = []byte("conf") // the record, and nothing else
+	recordKey  = []byte("record")
+
+	// errNotSet has the text that Raft looks for.
+	errNotSet = errors.New("not found")
+)
 
 // boltOptions: without the list of free pages on disk, which would be written again, whole, with
 // every commit; and with the kind of list that stays fast when it is long. Zero would wait for ever
@@ -28,18 +35,21 @@ func boltOptions() *bbolt.Options {
 	return &bbolt.Options{Timeout: openTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
 }
 
-// disk is the log file: raft-boltdb with a checksum on each entry, errors that say what
-// to do, and no trust in a file after a write to it has failed.
+// disk is the log file, with no trust in what it reads nor, after a write has failed, in what it wrote. Each entry has a
+// checksum, and every transaction renews the record, which says what the whole file holds: so an entry, a vote or a
+// whole page that went missing is noticed, at the price of no further fsync. A library that hides the transaction
+// (raft-boltdb) cannot do that.
 type disk struct {
-	*raftboltdb.BoltStore
+	db     *bbolt.DB
 	path   string
 	gate   *gate
 	failed atomic.Pointer[error]
 }
 
-// openDisk opens or makes the log file. It hands each entry to found, in order, before anything
-// is written: opening the database for writing commits a transaction, and a damaged file
-// is left as it is, for whoever wants to know what happened to it.
+var _ LogStore = (*disk)(nil)
+
+// openDisk opens or makes the log file. It hands each entry to found, in order, before the database library maps the
+// file: a damaged file is left as it is, for whoever wants to know what happened to it.
 func openDisk(path string, mustExist bool, g *gate, found func(*raft.Log)) (*disk, error) {
 	_, err := os.Stat(path)
 	switch {
@@ -52,38 +62,14 @@ func openDisk(path string, mustExist bool, g *gate, found func(*raft.Log)) (*dis
 	case err != nil:
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
-	indexes, err := examine(path)
-	if err != nil {
+	if err := examine(path, found); err != nil {
 		return nil, err
 	}
 	d := &disk{path: path, gate: g}
-	if err := guarded(path, func() error { return d.readAll(indexes, found) }); err != nil {
-		return nil, err
-	}
-	return d, guarded(path, func() error { return d.open(boltOptions()) })
-}
-
-func (d *disk) open(opt *bbolt.Options) error {
-	b, err := raftboltdb.New(raftboltdb.Options{Path: d.path, BoltOptions: opt})
-	d.BoltStore = b
-	return boltError(d.path, err)
-}
-
-func (d *disk) readAll(indexes []uint64, found func(*raft.Log)) (err error) {
-	opt := boltOptions()
-	opt.ReadOnly = true
-	if err := d.open(opt); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	for _, index := range indexes {
-		e := new(raft.Log)
-		if err := d.GetLog(index, e); err != nil {
-			return err
-		}
-		found(e)
-	}
-	return nil
+	return d, guarded(path, func() (err error) {
+		d.db, err = bbolt.Open(path, 0o600, boltOptions())
+		return boltError(path, err)
+	})
 }
 
 // makeBolt makes an empty log file under another name first: a file that a loss of power left
@@ -93,9 +79,16 @@ func makeBolt(path string) error {
 	if err := os.RemoveAll(temp); err != nil {
 		return err
 	}
-	b, err := raftboltdb.New(raftboltdb.Options{Path: temp, BoltOptions: boltOptions()})
+	db, err := bbolt.Open(temp, 0o600, boltOptions())
 	if err == nil {
-		err = b.Close()
+		err = errors.Join(db.Update(func(tx *bbolt.Tx) error {
+			for _, name := range [][]byte{logsBucket, confBucket} {
+				if _, err := tx.CreateBucket(name); err != nil {
+					return err
+				}
+			}
+			return putRecord(tx, record{})
+		}), db.Close())
 	}
 	if err == nil {
 		err = os.Rename(temp, path)
@@ -109,54 +102,74 @@ func makeBolt(path string) error {
 	return onDisk(path, err)
 }
 
-// examine walks the whole file before anything maps or writes it, and returns the indexes of the
-// entries.
-func examine(path string) ([]uint64, error) {
+// examine reads the whole file before anything maps or writes it.
+func examine(path string, found func(*raft.Log)) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("raft log: %w", err)
+		return fmt.Errorf("raft log: %w", err)
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("raft log: %w", err)
+		return fmt.Errorf("raft log: %w", err)
 	}
-	indexes, err := examinePages(f, st.Size())
-	if err != nil {
-		return nil, corrupt(path, err.Error())
+	if err := examinePages(f, st.Size(), found); err != nil {
+		return corrupt(path, err.Error())
 	}
-	return indexes, nil
+	return nil
 }
 
-func examinePages(f io.ReaderAt, size int64) (indexes []uint64, err error) {
+func examinePages(f io.ReaderAt, size int64, found func(*raft.Log)) error {
 	p, err := openPages(f, size)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	buckets, err := p.buckets()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	logs, conf := buckets["logs"], buckets["conf"]
+	logs, conf := buckets[string(logsBucket)], buckets[string(confBucket)]
 	if logs == nil || conf == nil || len(buckets) != 2 {
-		return nil, fmt.Errorf("not a Raft log: it has %d buckets, want logs and conf", len(buckets))
+		return fmt.Errorf("not a Raft log: it has %d buckets, want logs and conf", len(buckets))
 	}
-	err = p.bucket(logs, func(key, _ []byte) error {
+	var rec record
+	records := 0
+	if err := p.bucket(conf, func(key, value []byte) (err error) {
+		if string(key) != string(recordKey) {
+			return fmt.Errorf("conf holds %.20q, want %q alone", key, recordKey)
+		}
+		records++
+		rec, err = parseRecord(value)
+		return err
+	}); err != nil {
+		return err
+	}
+	if records == 0 {
+		return errors.New("the record of what the file holds is missing")
+	}
+	if rec.tx != p.tx {
+		return fmt.Errorf("the file's record (term, vote, number of entries) is of transaction %d, the newest one is %d", rec.tx, p.tx)
+	}
+	var there record
+	if err := p.bucket(logs, func(key, value []byte) error {
 		if len(key) != 8 {
 			return fmt.Errorf("log: a key of %d bytes, want 8", len(key))
 		}
-		indexes = append(indexes, binary.BigEndian.Uint64(key))
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return indexes, p.bucket(conf, func(key, value []byte) error {
-		if k := string(key); (k == "CurrentTerm" || k == "LastVoteTerm") && len(value) != 8 {
-			return fmt.Errorf("%s has %d bytes, want 8", k, len(value))
+		e, sum, err := parseEntry(binary.BigEndian.Uint64(key), value)
+		if err != nil {
+			return err
 		}
+		there.add(e.Index, sum)
+		found(&e)
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	if there.count != rec.count || there.digest != rec.digest {
+		return fmt.Errorf("the log holds %d entries with digest %016x, and the file's own record says %d with %016x",
+			there.count, there.digest, rec.count, rec.digest)
+	}
+	return nil
 }
 
 // guarded runs f, and turns a panic of the database library, or a fault on a page that the disk
@@ -185,54 +198,145 @@ func boltError(path string, err error) error {
 	return corrupt(path, err.Error())
 }
 
-func (d *disk) GetLog(index uint64, entry *raft.Log) error {
-	if err := d.BoltStore.GetLog(index, entry); err != nil {
-		if errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, berrors.ErrDatabaseNotOpen) {
-			return err
+func (d *disk) Close() error { return d.db.Close() }
+
+func (d *disk) FirstIndex() (index uint64, err error) {
+	return index, d.db.View(func(tx *bbolt.Tx) error {
+		if key, _ := tx.Bucket(logsBucket).Cursor().First(); key != nil {
+			index = binary.BigEndian.Uint64(key)
 		}
-		return corrupt(d.path, fmt.Sprintf("entry %d: %v", index, err))
-	}
-	if err := unseal(index, entry); err != nil {
-		return corrupt(d.path, err.Error())
-	}
-	return nil
+		return nil
+	})
+}
+
+func (d *disk) LastIndex() (index uint64, err error) {
+	return index, d.db.View(func(tx *bbolt.Tx) error {
+		if key, _ := tx.Bucket(logsBucket).Cursor().Last(); key != nil {
+			index = binary.BigEndian.Uint64(key)
+		}
+		return nil
+	})
+}
+
+func (d *disk) GetLog(index uint64, entry *raft.Log) error {
+	return d.db.View(func(tx *bbolt.Tx) error {
+		value := tx.Bucket(logsBucket).Get(indexKey(index))
+		if value == nil {
+			return raft.ErrLogNotFound
+		}
+		e, _, err := parseEntry(index, value)
+		if err != nil {
+			return corrupt(d.path, err.Error())
+		}
+		*entry = e
+		return nil
+	})
 }
 
 func (d *disk) StoreLog(entry *raft.Log) error { return d.StoreLogs([]*raft.Log{entry}) }
 
 func (d *disk) StoreLogs(entries []*raft.Log) error {
-	sealed := make([]*raft.Log, len(entries))
-	copies := make([]raft.Log, len(entries))
-	for i, e := range entries {
-		copies[i] = seal(e)
-		sealed[i] = &copies[i]
-	}
-	return d.write(func() error { return d.BoltStore.StoreLogs(sealed) })
+	return d.write(func(tx *bbolt.Tx, rec *record) error {
+		logs := tx.Bucket(logsBucket)
+		last, _ := logs.Cursor().Last()
+		for _, e := range entries {
+			key := indexKey(e.Index)
+			if string(key) <= string(last) {
+				if err := forget(rec, key, logs.Get(key)); err != nil {
+					return err
+				}
+			}
+			value, sum := encodeEntry(e)
+			if err := logs.Put(key, value); err != nil {
+				return err
+			}
+			rec.add(e.Index, sum)
+		}
+		return nil
+	})
 }
 
 func (d *disk) DeleteRange(low, high uint64) error {
-	return d.write(func() error { return d.BoltStore.DeleteRange(low, high) })
+	return d.write(func(tx *bbolt.Tx, rec *record) error {
+		c := tx.Bucket(logsBucket).Cursor()
+		for key, value := c.Seek(indexKey(low)); key != nil && binary.BigEndian.Uint64(key) <= high; key, value = c.Next() {
+			if err := forget(rec, key, value); err != nil {
+				return err
+			}
+			if err := c.Delete(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// forget takes an entry, if there is one, out of the record.
+func forget(rec *record, key, value []byte) error {
+	if value == nil {
+		return nil
+	}
+	sum, err := entrySum(value)
+	if err != nil {
+		return err
+	}
+	rec.remove(binary.BigEndian.Uint64(key), sum)
+	return nil
 }
 
 func (d *disk) Set(key, value []byte) error {
-	return d.write(func() error { return d.BoltStore.Set(key, value) })
+	return d.write(func(_ *bbolt.Tx, rec *record) error { return rec.set(string(key), value) })
+}
+
+func (d *disk) Get(key []byte) (value []byte, err error) {
+	return value, d.db.View(func(tx *bbolt.Tx) error {
+		rec, err := parseRecord(tx.Bucket(confBucket).Get(recordKey))
+		if err != nil {
+			return corrupt(d.path, err.Error())
+		}
+		var set bool
+		if value, set = rec.values[string(key)]; !set {
+			return errNotSet
+		}
+		return nil
+	})
 }
 
 func (d *disk) SetUint64(key []byte, value uint64) error {
-	return d.write(func() error { return d.BoltStore.SetUint64(key, value) })
+	return d.Set(key, binary.BigEndian.AppendUint64(nil, value))
 }
 
-// write runs one transaction. After one that failed for another reason than a full disk there are
-// no more: the kernel may have thrown the dirty pages away, after which an fsync of the same file
+func (d *disk) GetUint64(key []byte) (uint64, error) {
+	value, err := d.Get(key)
+	if err != nil {
+		return 0, err
+	}
+	if len(value) != 8 {
+		return 0, corrupt(d.path, fmt.Sprintf("%s has %d bytes, want 8", key, len(value)))
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
+// write runs one transaction, which renews the record. After one that failed for another reason than a full disk there
+// are no more: the kernel may have thrown the dirty pages away, after which an fsync of the same file
 // succeeds, and the meta page that was not made durable can be the one that is read.
-func (d *disk) write(commit func() error) error {
+func (d *disk) write(change func(tx *bbolt.Tx, rec *record) error) error {
 	if err := d.gate.check(); err != nil {
 		return err
 	}
 	if before := d.failed.Load(); before != nil {
 		return fmt.Errorf("%s takes no more writes until this process is started again: %w", d.path, *before)
 	}
-	err := commit()
+	err := d.db.Update(func(tx *bbolt.Tx) error {
+		rec, err := parseRecord(tx.Bucket(confBucket).Get(recordKey))
+		if err != nil {
+			return corrupt(d.path, err.Error())
+		}
+		if err := change(tx, &rec); err != nil {
+			return err
+		}
+		return putRecord(tx, rec)
+	})
 	if err == nil || errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return err
 	}
@@ -243,38 +347,9 @@ func (d *disk) write(commit func() error) error {
 	return err
 }
 
-// seal adds a checksum to an entry, at the end of its extensions: the one field that
-// the library stores and does not read.
-func seal(e *raft.Log) raft.Log {
-	s := *e
-	s.Extensions = make([]byte, 0, len(e.Extensions)+4)
-	s.Extensions = append(s.Extensions, e.Extensions...)
-	s.Extensions = binary.BigEndian.AppendUint32(s.Extensions, entrySum(e))
-	return s
+func putRecord(tx *bbolt.Tx, rec record) error {
+	rec.tx = uint64(tx.ID())
+	return tx.Bucket(confBucket).Put(recordKey, rec.encode())
 }
 
-func unseal(index uint64, e *raft.Log) error {
-	n := len(e.Extensions) - 4
-	if n < 0 {
-		return fmt.Errorf("entry %d has no checksum", index)
-	}
-	want := binary.BigEndian.Uint32(e.Extensions[n:])
-	if e.Extensions = e.Extensions[:n:n]; n == 0 {
-		e.Extensions = nil
-	}
-	if got := entrySum(e); got != want || e.Index != index {
-		return fmt.Errorf("entry %d (found as %d): checksum %08x, want %08x", index, e.Index, got, want)
-	}
-	return nil
-}
-
-func entrySum(e *raft.Log) uint32 {
-	head := make([]byte, 0, 25)
-	head = binary.BigEndian.AppendUint64(head, e.Index)
-	head = binary.BigEndian.AppendUint64(head, e.Term)
-	head = append(head, byte(e.Type))
-	head = binary.BigEndian.AppendUint64(head, uint64(len(e.Data)))
-	sum := crc32.Checksum(head, castagnoli)
-	sum = crc32.Update(sum, castagnoli, e.Data)
-	return crc32.Update(sum, castagnoli, e.Extensions)
-}
+func indexKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }

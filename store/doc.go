@@ -25,17 +25,19 @@
 //     log has lost its log, and is refused: a node that forgot its vote must not
 //     come back under its old name.
 //   - raft.db is a bbolt file: new pages are fsynced before the meta page that
-//     refers to them. Each log entry carries a checksum, checked when the directory is
-//     opened and when the entry is read from disk. After a failed fsync nobody knows
-//     what the disk holds, so the log takes no further write until it is opened anew.
-//     The whole file is examined before the database library maps it, since that library
-//     trusts its pages. One thing cannot be told apart: a meta page torn by a loss of power, which
-//     nobody was told about, and one damaged later; both times the one before it is used.
+//     refers to them. Each entry carries a checksum, and each transaction renews one record, with a checksum of
+//     its own, that holds term, vote, the transaction's number, and how many entries with which checksums the file
+//     has. So neither a flipped bit nor a page of yesterday goes unnoticed, and there is no further fsync. All of it is
+//     checked when the directory is opened, before the database library maps the file, since that library
+//     trusts its pages; an entry is checked again when it is read from disk. After a failed fsync nobody knows
+//     what the disk holds, so the log takes no further write until it is opened anew. A damaged meta page is refused
+//     too, although the one before it could be used: the last vote would be forgotten.
 //   - Log entries are deleted in steps, from the end that keeps what remains free of
 //     holes, so that a crash between two steps leaves a log that Raft can use.
-//   - Snapshots are the Raft library's own file format, with its checksum; left-overs of
-//     snapshots that were never finished are removed when the directory is opened. An older one
-//     stands in for a damaged one only when the log leads on from it without a hole.
+//   - Snapshots are directories that get their name last. The name, the description (meta.json, a document with a
+//     checksum) and the beginning of the content must agree on index and term, and the content has a checksum;
+//     left-overs of snapshots that were never finished are removed when the directory is opened. An older one
+//     stands in for a damaged one only when the log leads on from it without a hole; else the directory is refused.
 //   - Blobs are verified while they are written, before they get their name, and again
 //     whenever they are read. A damaged one is set aside in blobs/quarantine, so that
 //     it counts as missing and is fetched again from another node.

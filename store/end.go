@@ -29,13 +29,18 @@ func (e *end) cut(from uint64, err error) error {
 	return err
 }
 
-// mayStore refuses entries that would leave a hole.
-func (e *end) mayStore(entries []*raft.Log) error {
-	if from := e.from.Load(); from != 0 && len(entries) > 0 && entries[0].Index > from {
-		e.torn.Store(true)
-		return fmt.Errorf("raft log: entry %d: %w from %d on; this master must be started again", entries[0].Index, ErrTorn, from)
+// mayStore refuses entries that would leave a hole which no snapshot fills.
+func (e *end) mayStore(entries []*raft.Log, covered func(index uint64) bool) error {
+	from := e.from.Load()
+	switch {
+	case from == 0 || len(entries) == 0 || entries[0].Index <= from:
+		return nil
+	case covered(entries[0].Index - 1):
+		e.from.Store(0) // a snapshot came in place of what was cut off
+		return nil
 	}
-	return nil
+	e.torn.Store(true)
+	return fmt.Errorf("raft log: entry %d: %w from %d on; this master must be started again", entries[0].Index, ErrTorn, from)
 }
 
 func (e *end) stored(err error) {

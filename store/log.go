@@ -21,6 +21,8 @@ type Log struct {
 	disk  *disk
 	inner LogStore // disk, or what a test has put in front of it
 	began *pending
+	// covered is the last entry that a snapshot holds. It is set before anything is deleted.
+	covered func() (index uint64, err error)
 
 	// write is held around each change of entries, on disk and then in memory, so
 	// that the memory never has an entry that the disk has deleted meanwhile.
@@ -120,7 +122,7 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 		defer l.write.Unlock()
 		// Whatever comes of this write, the disk decides what stands at these indexes.
 		l.forgetRecent(entries)
-		if err := l.end.mayStore(entries); err != nil {
+		if err := l.end.mayStore(entries, l.isCovered); err != nil {
 			return err
 		}
 		err := l.inner.StoreLogs(entries)
@@ -148,12 +150,24 @@ func (l *Log) DeleteRange(low, high uint64) error {
 		return err
 	}
 	switch {
-	case low <= first:
+	case low <= first && (high < last || l.isCovered(last)):
 		return l.deleteOldest(first, min(high, last))
 	case high >= last:
+		// This may be the whole log, when all of it differs from the leader's.
+		low = max(low, first)
 		return l.end.cut(low, l.deleteNewest(low, last))
 	}
 	return l.deleteStep(low, high)
+}
+
+// isCovered says whether a snapshot holds the entry at index and all before it. When that cannot be found out, it does
+// not.
+func (l *Log) isCovered(index uint64) bool {
+	if l.covered == nil {
+		return false
+	}
+	end, err := l.covered()
+	return err == nil && end >= index
 }
 
 func (l *Log) deleteOldest(low, high uint64) error {

@@ -42,47 +42,50 @@ type pages struct {
 	root     uint64
 	freelist uint64
 	count    uint64 // pages in use or once used
+	tx       uint64 // the transaction that wrote it last
 	seen     map[uint64]bool
 }
 
-// openPages finds the newest valid meta page, as the library does.
+// openPages finds the newer of the two meta pages. Both must be valid: the database would take the older one for a damaged
+// newer one, and forget the last transaction, which may have been a vote. A loss of power leaves no half-written one:
+// what counts of a meta page is 80 bytes at the beginning of a sector, which a disk writes whole or not at all.
 func openPages(file io.ReaderAt, size int64) (*pages, error) {
-	var newest *pages
-	var newestTx uint64
-	consider := func(at int64) int64 {
-		buf := make([]byte, pageHead+metaSize)
-		if _, err := file.ReadAt(buf, at); err != nil {
-			return 0
-		}
-		m := buf[pageHead:]
-		sum := fnv.New64a()
-		sum.Write(m[:metaSum])
-		pageSize := int64(native.Uint32(m[8:]))
-		if native.Uint32(m) != boltMagic || native.Uint32(m[4:]) != 2 || native.Uint64(m[metaSum:]) != sum.Sum64() ||
-			pageSize < minPageSize || pageSize > maxPageSize || pageSize&(pageSize-1) != 0 {
-			return 0
-		}
-		if tx := native.Uint64(m[48:]); newest == nil || tx > newestTx {
-			newestTx = tx
-			newest = &pages{file: file, size: size, pageSize: pageSize, root: native.Uint64(m[16:]),
-				freelist: native.Uint64(m[32:]), count: native.Uint64(m[40:]), seen: map[uint64]bool{0: true, 1: true}}
-		}
-		return pageSize
+	first, err := openMeta(file, size, 0)
+	if err != nil {
+		return nil, err
 	}
-	if pageSize := consider(0); pageSize > 0 {
-		consider(pageSize)
-	} else {
-		for at := int64(minPageSize); at <= maxPageSize && newest == nil; at *= 2 {
-			consider(at)
-		}
+	newest, err := openMeta(file, size, first.pageSize)
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case newest == nil:
-		return nil, fmt.Errorf("not a database: none of its two meta pages is valid (%d bytes)", size)
-	case newest.count > uint64(size/newest.pageSize):
+	if newest.pageSize != first.pageSize {
+		return nil, fmt.Errorf("its meta pages say that a page has %d bytes, and %d", first.pageSize, newest.pageSize)
+	}
+	if first.tx > newest.tx {
+		newest = first
+	}
+	if newest.count > uint64(size/newest.pageSize) {
 		return nil, fmt.Errorf("cut off: %d bytes, want %d pages of %d", size, newest.count, newest.pageSize)
 	}
 	return newest, newest.checkFreelist()
+}
+
+// openMeta reads the meta page that stands at a place in the file.
+func openMeta(file io.ReaderAt, size, at int64) (*pages, error) {
+	buf := make([]byte, pageHead+metaSize)
+	if _, err := file.ReadAt(buf, at); err != nil {
+		return nil, fmt.Errorf("not a database: no meta page at byte %d of %d", at, size)
+	}
+	m := buf[pageHead:]
+	sum := fnv.New64a()
+	sum.Write(m[:metaSum])
+	pageSize := int64(native.Uint32(m[8:]))
+	if native.Uint32(m) != boltMagic || native.Uint32(m[4:]) != 2 || native.Uint64(m[metaSum:]) != sum.Sum64() ||
+		pageSize < minPageSize || pageSize > maxPageSize || pageSize&(pageSize-1) != 0 {
+		return nil, fmt.Errorf("the meta page at byte %d is damaged, or this is no database (%d bytes)", at, size)
+	}
+	return &pages{file: file, size: size, pageSize: pageSize, root: native.Uint64(m[16:]),
+		freelist: native.Uint64(m[32:]), count: native.Uint64(m[40:]), tx: native.Uint64(m[48:]), seen: map[uint64]bool{0: true, 1: true}}, nil
 }
 
 // read returns a page with its overflow, after its head has been found sound.

@@ -108,20 +108,9 @@ func TestDamagedNewestSnapshot(t *testing.T) {
 	closeDir(t, d)
 	flip(t, filepath.Join(path, snapshotsName, list[0].ID, "state.bin"), 20)
 
-	d = open(t, path)
-	_, _, err = d.Snapshots().Open(list[0].ID)
-	wantErr(t, err, ErrCorrupt, list[0].ID, "new node")
-	// The older one is sound, and yet no start: the entries in between are gone.
-	_, _, err = d.Snapshots().Open(list[1].ID)
-	wantErr(t, err, ErrCorrupt, list[1].ID, "does not lead")
-	if r, err := startRaft(t, d, &counter{}); err == nil {
-		r.Shutdown()
-		t.Fatal("Raft started with a hole in its history")
-	}
-	// Not even without a log, when nothing but the newer snapshot tells what is missing.
-	must(t, d.Log().DeleteRange(1, 1000))
-	_, _, err = d.Snapshots().Open(list[1].ID)
-	wantErr(t, err, ErrCorrupt, list[1].ID, "does not lead")
+	// The older one is sound, and yet no start: the entries in between are gone, and Raft would begin with a hole.
+	_, err = Open(path, Options{Logger: quiet()})
+	wantErr(t, err, ErrCorrupt, list[0].ID, "state.bin", "checksum", list[1].ID, "does not lead", "new node")
 }
 
 func TestAnOlderSnapshotWillDo(t *testing.T) {

@@ -1,78 +1,211 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-// The library marks a snapshot in the making so.
-const snapshotTemp = ".tmp"
+const (
+	snapshotTemp  = ".tmp"
+	snapshotMeta  = "meta.json"
+	snapshotState = "state.bin"
+)
 
-// snapshots is the library's file store with what it leaves out: it never removes
-// snapshots that were not finished, and it falls back to an older one without asking whether
-// the log still follows it.
+// snapshots are Raft's snapshots, each a directory named term-index-milliseconds. The library's own file store would do
+// if disks kept what they are given: it has no checksum over a snapshot's index, term and configuration, skips one that
+// it cannot read without a word, falls back to an older one without asking whether the log still follows it, and reports
+// a finished snapshot as failed when an older one cannot be removed.
 type snapshots struct {
-	*raft.FileSnapshotStore
-	path string
-	log  *Log
-	gate *gate
+	path   string
+	retain int
+	log    *Log
+	gate   *gate
+	logger *slog.Logger
+	check  func(content io.Reader, index, term uint64) error // nil: the content is not looked into
+
+	mu      sync.Mutex
+	refused map[string]struct{} // found damaged; not listed any more
 }
 
+// snapshotDocument is meta.json. The document's own checksum covers all of it.
+type snapshotDocument struct {
+	raft.SnapshotMeta
+	StateSum string `json:"state_crc32c"`
+}
+
+// snapshotName is what the name of a snapshot's directory says.
+type snapshotName struct {
+	id          string
+	term, index uint64
+	at          int64
+}
+
+func parseSnapshotName(id string) (n snapshotName, ok bool) {
+	part := strings.Split(id, "-")
+	if len(part) != 3 {
+		return n, false
+	}
+	var errs [3]error
+	n.id = id
+	n.term, errs[0] = strconv.ParseUint(part[0], 10, 64)
+	n.index, errs[1] = strconv.ParseUint(part[1], 10, 64)
+	n.at, errs[2] = strconv.ParseInt(part[2], 10, 64)
+	return n, errors.Join(errs[:]...) == nil
+}
+
+// openSnapshots refuses a directory whose state cannot be made whole: a snapshot that is damaged is passed over only
+// when an older one and the log lead to where it ends.
 func openSnapshots(dir string, log *Log, g *gate, opt Options) (*snapshots, error) {
-	path := filepath.Join(dir, snapshotsName)
-	removeLeftovers(path, func(name string) bool { return strings.HasSuffix(name, snapshotTemp) })
-	store, err := raft.NewFileSnapshotStoreWithLogger(dir, opt.RetainSnapshots, newHclog(opt.Logger))
-	if err != nil {
-		return nil, fmt.Errorf("snapshots: %w", onDisk(path, err))
+	s := &snapshots{
+		path: filepath.Join(dir, snapshotsName), retain: opt.RetainSnapshots, log: log, gate: g, logger: opt.Logger,
+		check: opt.CheckSnapshot, refused: map[string]struct{}{},
 	}
-	s := &snapshots{FileSnapshotStore: store, path: path, log: log, gate: g}
-	return s, s.check()
+	removeLeftovers(s.path, func(name string) bool { return strings.HasSuffix(name, snapshotTemp) })
+	names, err := s.names()
+	if err != nil {
+		return nil, err
+	}
+	var refused []error
+	for _, n := range names {
+		_, content, err := s.Open(n.id)
+		if err == nil {
+			if len(refused) > 0 {
+				s.logger.Error("a damaged snapshot is passed over; an older one and the log hold all that was in it",
+					"used", n.id, "err", errors.Join(refused...))
+			}
+			return s, content.Close()
+		}
+		refused = append(refused, fmt.Errorf("the snapshot of entry %d: %w", n.index, err))
+	}
+	if len(names) > 0 {
+		return nil, fmt.Errorf("snapshots: none of the %d can be used: %w", len(names), errors.Join(refused...))
+	}
+	first, err := log.FirstIndex()
+	if err != nil {
+		return nil, err
+	}
+	if first > 1 {
+		return nil, corrupt(s.path, fmt.Sprintf("no snapshot, and the log begins at entry %d", first))
+	}
+	if end, whole := log.endAfter(0); !whole {
+		return nil, corrupt(log.path, fmt.Sprintf("the log ends at entry %d and has a hole before it", end))
+	}
+	return s, nil
 }
 
-// Create begins a snapshot.
-func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
-	configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
-	if err := s.gate.check(); err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
-	}
-	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+// names are the finished snapshots, readable or not, the newest first, in Raft's order.
+func (s *snapshots) names() ([]snapshotName, error) {
+	entries, err := os.ReadDir(s.path)
 	if err != nil {
-		// On a full disk the library leaves behind what it had begun, at each try.
-		begun := fmt.Sprintf("%d-%d-", term, index)
-		removeLeftovers(s.path, func(name string) bool {
-			return strings.HasPrefix(name, begun) && strings.HasSuffix(name, snapshotTemp)
-		})
-		return nil, fmt.Errorf("snapshot: %w", onDisk(s.path, err))
+		return nil, fmt.Errorf("snapshots: %w", err)
 	}
-	// The library makes both files now and later syncs their content, and the directory
-	// above; their names in between are left to us.
-	made := &sinkGate{SnapshotSink: sink, path: filepath.Join(s.path, sink.ID()+snapshotTemp), gate: s.gate}
-	if err := syncDir(made.path); err != nil {
-		_ = made.Cancel()
-		return nil, fmt.Errorf("snapshot: %w", onDisk(made.path, err))
+	var names []snapshotName
+	for _, e := range entries {
+		if n, ok := parseSnapshotName(e.Name()); ok && e.IsDir() {
+			names = append(names, n)
+		}
 	}
-	return made, nil
+	slices.SortFunc(names, func(a, b snapshotName) int {
+		return cmp.Or(cmp.Compare(b.term, a.term), cmp.Compare(b.index, a.index), cmp.Compare(b.at, a.at))
+	})
+	return names, nil
 }
 
-// Open opens a snapshot whose checksum is right and from which the log goes on, without a hole, at least to
-// where the newest snapshot ends. Raft falls back to an older one when the newest is damaged; what this
-// node has once acknowledged must not be forgotten on the way.
+// end is the last entry that any finished snapshot holds, readable or not.
+func (s *snapshots) end() (index uint64, err error) {
+	names, err := s.names()
+	for _, n := range names {
+		index = max(index, n.index)
+	}
+	return index, err
+}
+
+// List returns the snapshots that are not known to be damaged, the newest first.
+func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
+	names, err := s.names()
+	if err != nil {
+		return nil, err
+	}
+	var list []*raft.SnapshotMeta
+	for _, n := range names {
+		if s.isRefused(n.id) {
+			continue
+		}
+		d, err := s.document(n)
+		if err != nil {
+			s.refuse(n.id, err)
+			continue
+		}
+		if list = append(list, &d.SnapshotMeta); len(list) == s.retain {
+			break
+		}
+	}
+	return list, nil
+}
+
+func (s *snapshots) isRefused(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, refused := s.refused[id]
+	return refused
+}
+
+// refuse takes a snapshot off the list when it is damaged, not when it could not be read this time.
+func (s *snapshots) refuse(id string, err error) {
+	if !errors.Is(err, ErrCorrupt) {
+		return
+	}
+	s.mu.Lock()
+	_, before := s.refused[id]
+	s.refused[id] = struct{}{}
+	s.mu.Unlock()
+	if !before {
+		s.logger.Error("a snapshot is refused", "snapshot", id, "err", err)
+	}
+}
+
+// document reads meta.json. Its numbers and the directory's name must agree: the name alone is known when the document
+// is damaged, and then it says how far this node once was.
+func (s *snapshots) document(n snapshotName) (d snapshotDocument, err error) {
+	path := filepath.Join(s.path, n.id, snapshotMeta)
+	found, err := readDocument(path, &d)
+	switch {
+	case err != nil:
+		return d, err
+	case !found:
+		return d, corrupt(path, "missing")
+	case d.ID != n.id || d.Index != n.index || d.Term != n.term:
+		return d, corrupt(path, fmt.Sprintf("it is of snapshot %q, entry %d, term %d, and its directory is named %s", d.ID, d.Index, d.Term, n.id))
+	case d.Version < raft.SnapshotVersionMin || d.Version > raft.SnapshotVersionMax:
+		return d, corrupt(path, fmt.Sprintf("it has version %d, this program reads %d to %d", d.Version, raft.SnapshotVersionMin, raft.SnapshotVersionMax))
+	}
+	return d, nil
+}
+
+// Open opens a snapshot whose name, document and content agree and are undamaged, and from which the log goes on,
+// without a hole, at least to where the newest snapshot ends: what this node has once acknowledged must not be forgotten
+// when Raft falls back to an older snapshot.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
-	path := filepath.Join(s.path, id)
-	meta, content, err := s.FileSnapshotStore.Open(id)
+	meta, content, err := s.open(id)
 	if err != nil {
-		return nil, nil, corrupt(path, err.Error())
+		s.refuse(id, err)
+		return nil, nil, err
 	}
-	newest, err := s.newest()
+	newest, err := s.end()
 	if end, whole := s.log.endAfter(meta.Index); err == nil && (!whole || end < newest) {
-		err = corrupt(path, fmt.Sprintf(
+		err = corrupt(filepath.Join(s.path, id), fmt.Sprintf(
 			"this snapshot ends at entry %d, a newer one at %d, and the log does not lead from one to the other", meta.Index, newest))
 	}
 	if err != nil {
@@ -82,76 +215,104 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	return meta, content, nil
 }
 
-// check refuses a directory whose log begins where no snapshot can lead to.
-func (s *snapshots) check() error {
-	list, err := s.List()
-	if err != nil || len(list) > 0 {
-		return err
+func (s *snapshots) open(id string) (_ *raft.SnapshotMeta, _ io.ReadCloser, err error) {
+	n, ok := parseSnapshotName(id)
+	if !ok {
+		return nil, nil, fmt.Errorf("snapshot %q: want a name of term, index and time", id)
 	}
-	newest, err := s.newest()
+	d, err := s.document(n)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if newest > 0 {
-		return corrupt(s.path, fmt.Sprintf("a snapshot of entry %d is there and cannot be read", newest))
+	path := filepath.Join(s.path, id, snapshotState)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, corrupt(path, "missing")
 	}
-	first, err := s.log.FirstIndex()
-	if err == nil && first > 1 {
-		err = corrupt(s.path, fmt.Sprintf("no snapshot, and the log begins at entry %d", first))
+	if err != nil {
+		return nil, nil, fmt.Errorf("snapshot: %w", err)
 	}
-	return err
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	sum := &summer{}
+	size, err := io.Copy(sum, f)
+	if err != nil {
+		return nil, nil, fmt.Errorf("snapshot: %w", err)
+	}
+	if size != d.Size || sum.text() != d.StateSum {
+		return nil, nil, corrupt(path, fmt.Sprintf("%d bytes with checksum %s, want %d with %s", size, sum.text(), d.Size, d.StateSum))
+	}
+	if s.check != nil {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return nil, nil, fmt.Errorf("snapshot: %w", err)
+		}
+		if err := s.check(f, d.Index, d.Term); err != nil {
+			return nil, nil, corrupt(path, err.Error())
+		}
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, nil, fmt.Errorf("snapshot: %w", err)
+	}
+	return &d.SnapshotMeta, f, nil
 }
 
-// newest is the last entry that any finished snapshot holds, readable or not: the library names the
-// directory of each term-index-time.
-func (s *snapshots) newest() (index uint64, err error) {
-	entries, err := os.ReadDir(s.path)
+// reap removes what is not needed once a new snapshot is there: all but the newest usable ones, and damaged ones that are
+// older. What cannot be removed costs room and nothing else.
+func (s *snapshots) reap() {
+	names, err := s.names()
 	if err != nil {
-		return 0, fmt.Errorf("snapshots: %w", err)
+		s.logger.Warn("old snapshots could not be looked for", "path", s.path, "err", err)
+		return
 	}
-	for _, e := range entries {
-		part := strings.Split(e.Name(), "-")
-		if !e.IsDir() || len(part) != 3 || strings.HasSuffix(e.Name(), snapshotTemp) {
+	kept := 0
+	for _, n := range names {
+		if kept < s.retain && !s.isRefused(n.id) {
+			kept++
 			continue
 		}
-		if n, err := strconv.ParseUint(part[1], 10, 64); err == nil {
-			index = max(index, n)
+		if kept == 0 {
+			continue // damaged and newer than all that is usable: it says how far this node was
+		}
+		if err := os.RemoveAll(filepath.Join(s.path, n.id)); err != nil {
+			s.logger.Warn("an old snapshot could not be removed; it is tried again with the next one", "snapshot", n.id, "err", err)
 		}
 	}
-	return index, nil
 }
 
-// sinkGate stops a snapshot in the making when the directory is frozen.
-type sinkGate struct {
-	raft.SnapshotSink
-	path string
-	gate *gate
-}
-
-func (s *sinkGate) Write(p []byte) (int, error) {
+// Create begins a snapshot.
+func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
 	if err := s.gate.check(); err != nil {
-		return 0, fmt.Errorf("snapshot: %w", err)
+		return nil, fmt.Errorf("snapshot: %w", err)
 	}
-	n, err := s.SnapshotSink.Write(p)
-	return n, onDisk(s.path, err)
-}
-
-// Cancel gives up the snapshot. When the disk was full the library gives up half-way and keeps what it
-// wrote; the file that it then leaves open frees its space when the garbage collector closes it.
-func (s *sinkGate) Cancel() error {
-	err := s.SnapshotSink.Cancel()
-	return onDisk(s.path, errors.Join(err, os.RemoveAll(s.path)))
-}
-
-func (s *sinkGate) Close() error {
-	if err := s.gate.check(); err != nil {
-		_ = s.Cancel() // closes the file; what it removes, the next Open would
-		return fmt.Errorf("snapshot: %w", err)
+	if version != raft.SnapshotVersionMax {
+		return nil, fmt.Errorf("snapshot of version %d: this program writes version %d", version, raft.SnapshotVersionMax)
 	}
-	err := s.SnapshotSink.Close()
-	if err != nil {
-		// Gone already when it was the reaping of older ones that failed.
-		_ = os.RemoveAll(s.path)
+	k := &sink{store: s}
+	for at := time.Now().UnixMilli(); ; at++ {
+		k.doc.SnapshotMeta = raft.SnapshotMeta{
+			Version: version, ID: fmt.Sprintf("%d-%d-%d", term, index, at), Index: index, Term: term,
+			Configuration: configuration.Clone(), ConfigurationIndex: configurationIndex,
+		}
+		k.path = filepath.Join(s.path, k.doc.ID+snapshotTemp)
+		if _, err := os.Lstat(filepath.Join(s.path, k.doc.ID)); err == nil {
+			continue
+		}
+		err := os.Mkdir(k.path, 0o700)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("snapshot: %w", onDisk(s.path, err))
+		}
+		break
 	}
-	return onDisk(s.path, err)
+	var err error
+	if k.file, err = os.OpenFile(filepath.Join(k.path, snapshotState), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("snapshot: %w", onDisk(s.path, err)), os.RemoveAll(k.path))
+	}
+	return k, nil
 }

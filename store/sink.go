@@ -1,0 +1,118 @@
+package store
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/raft"
+)
+
+// sink is a snapshot in the making. It gets its name as the last step.
+type sink struct {
+	store *snapshots
+	path  string
+	doc   snapshotDocument
+	file  *os.File
+	out   *bufio.Writer
+	sum   summer
+	ended bool
+}
+
+var _ raft.SnapshotSink = (*sink)(nil)
+
+// ID is the name that the snapshot will have.
+func (k *sink) ID() string { return k.doc.ID }
+
+// Position is the place in the log that the snapshot is of. The state machine writes it into the content, so that content
+// and directory cannot be exchanged unnoticed.
+func (k *sink) Position() (index, term uint64) { return k.doc.Index, k.doc.Term }
+
+// Write takes the next bytes of the content.
+func (k *sink) Write(p []byte) (int, error) {
+	if err := k.store.gate.check(); err != nil {
+		return 0, fmt.Errorf("snapshot: %w", err)
+	}
+	if k.out == nil {
+		k.out = bufio.NewWriterSize(k.file, 1<<16)
+	}
+	n, err := k.out.Write(p)
+	_, _ = k.sum.Write(p[:n])
+	k.doc.Size += int64(n)
+	return n, onDisk(k.path, err)
+}
+
+// Cancel gives the snapshot up.
+func (k *sink) Cancel() error {
+	if k.ended {
+		return nil
+	}
+	k.ended = true
+	err := k.file.Close()
+	if errors.Is(err, os.ErrClosed) {
+		err = nil
+	}
+	return onDisk(k.path, errors.Join(err, os.RemoveAll(k.path)))
+}
+
+// Close makes the snapshot durable and gives it its name. If it fails there is no such snapshot, unless the error says
+// that it could not be removed. What becomes of older snapshots makes no difference to this one.
+func (k *sink) Close() error {
+	if k.ended {
+		return nil
+	}
+	if err := k.finish(); err != nil {
+		return errors.Join(fmt.Errorf("snapshot: %w", onDisk(k.path, err)), k.Cancel())
+	}
+	k.ended = true
+	final := filepath.Join(k.store.path, k.doc.ID)
+	err := os.Rename(k.path, final)
+	if err == nil {
+		if err = syncDir(k.store.path); err != nil {
+			// Nobody knows whether its name is durable: without the snapshot that makes no difference.
+			err = errors.Join(err, os.RemoveAll(final))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", onDisk(final, errors.Join(err, os.RemoveAll(k.path))))
+	}
+	k.store.reap()
+	return nil
+}
+
+// finish makes the content and its description durable, all but the name.
+func (k *sink) finish() error {
+	if err := k.store.gate.check(); err != nil {
+		return err
+	}
+	if k.out != nil {
+		if err := k.out.Flush(); err != nil {
+			return err
+		}
+	}
+	if err := k.file.Sync(); err != nil {
+		return err
+	}
+	if err := k.file.Close(); err != nil {
+		return err
+	}
+	k.doc.StateSum = k.sum.text()
+	// This syncs the directory, and so the name of the content too.
+	if err := writeDocument(filepath.Join(k.path, snapshotMeta), k.doc); err != nil {
+		return err
+	}
+	return k.store.gate.check()
+}
+
+// summer is a running CRC-32C.
+type summer struct{ crc uint32 }
+
+func (s *summer) Write(p []byte) (int, error) {
+	s.crc = crc32.Update(s.crc, castagnoli, p)
+	return len(p), nil
+}
+
+func (s *summer) text() string { return fmt.Sprintf("%08x", s.crc) }
