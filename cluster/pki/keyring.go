@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -91,9 +92,21 @@ func (k *KeyRing) Save(path string) error {
 	return nil
 }
 
+// ringFile is a ring as it is kept and handed on. Without the sum a flipped bit would make another key of a key: all that
+// was sealed with the right one could not be opened, and what the wrong one seals is lost when it goes.
 type ringFile struct {
 	Format int       `json:"format"`
 	Keys   []ringKey `json:"keys"`
+	SHA256 string    `json:"sha256"` // of the keys, as compact JSON
+}
+
+func (f *ringFile) sum() (string, error) {
+	raw, err := json.Marshal(f.Keys)
+	if err != nil {
+		return "", errors.New("the keys could not be encoded")
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // MarshalJSON gives the ring with its keys in clear: for a 0600 file or a
@@ -101,7 +114,12 @@ type ringFile struct {
 func (k *KeyRing) MarshalJSON() ([]byte, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return json.MarshalIndent(ringFile{Format: 1, Keys: k.keys}, "", "  ")
+	f := ringFile{Format: 1, Keys: k.keys}
+	var err error
+	if f.SHA256, err = f.sum(); err != nil {
+		return nil, err
+	}
+	return json.MarshalIndent(f, "", "  ")
 }
 
 // UnmarshalJSON replaces the ring by what MarshalJSON gave.
@@ -116,6 +134,9 @@ func (k *KeyRing) UnmarshalJSON(data []byte) error {
 	}
 	if len(f.Keys) == 0 {
 		return fmt.Errorf("%w: it holds no key", ErrBadKeyRing)
+	}
+	if sum, err := f.sum(); err != nil || sum != f.SHA256 {
+		return fmt.Errorf("%w: its SHA-256 is not the one that it names; take the file of another master, or of a backup", ErrBadKeyRing)
 	}
 	fresh := &KeyRing{}
 	for _, key := range f.Keys {
