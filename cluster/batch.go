@@ -36,7 +36,7 @@ type proposer struct {
 	waiting int // bytes in queue
 	flights map[uint64]*flight
 	next    uint64
-	paused  bool
+	holds   int       // how many hold commands back; nothing is sent while any does
 	held    time.Time // entries are not sent before this: leadership is being transferred
 	last    time.Time // when the last entry was sent
 	closed  error
@@ -106,7 +106,7 @@ func (p *proposer) run(ctx context.Context) {
 func (p *proposer) take() (*flight, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) == 0 || len(p.flights) >= maxFlights || p.paused {
+	if len(p.queue) == 0 || len(p.flights) >= maxFlights || p.holds > 0 {
 		return nil, 0
 	}
 	now := time.Now()
@@ -258,26 +258,27 @@ func (p *proposer) close() {
 	}
 }
 
-// pause holds commands back until resume, and returns when what Raft has is answered, or ctx ends: an entry that is on
-// its way when leadership goes has an unknown outcome.
-func (p *proposer) pause(ctx context.Context) {
+// hold holds commands back until release is called, and returns when what Raft has is answered, or ctx ends: an entry
+// that is on its way when leadership goes has an unknown outcome. Who holds does so for itself: commands go on when the
+// last one has let go.
+func (p *proposer) hold(ctx context.Context) (release func()) {
+	p.mu.Lock()
+	p.holds++
+	p.mu.Unlock()
+	release = sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.holds--
+		p.kick()
+	})
 	for {
 		p.mu.Lock()
-		p.paused = true
 		flying := len(p.flights)
 		p.mu.Unlock()
 		if flying == 0 || !pauseFor(ctx, time.Millisecond) {
-			return
+			return release
 		}
 	}
-}
-
-// resume lets commands go on.
-func (p *proposer) resume() {
-	p.mu.Lock()
-	p.paused = false
-	p.kick()
-	p.mu.Unlock()
 }
 
 // idle is how long no entry has been sent.

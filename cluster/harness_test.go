@@ -178,7 +178,7 @@ func (h *host) start() {
 	t.Helper()
 	log := h.logger()
 	var err error
-	h.dir, err = store.Open(filepath.Join(h.path, "data"), store.Options{Logger: log, WrapLog: h.wrap})
+	h.dir, err = store.Open(filepath.Join(h.path, "data"), store.Options{Logger: log, WrapLog: h.wrap, CheckSnapshot: fsm.CheckHeader})
 	must(t, err)
 	certs := filepath.Join(h.path, "certs")
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: pki.Files{

@@ -16,6 +16,7 @@ import (
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/leader"
 	"scaleout/cluster/transport"
+	"scaleout/fsm"
 	"scaleout/fsm/command"
 	"scaleout/store"
 )
@@ -113,6 +114,7 @@ type Node struct {
 	membership sync.Mutex // one change at a time
 	handing    sync.Mutex // one transfer at a time
 	futures    watchers
+	installs   watchers // restored states that Raft is at work on
 	levelEvery time.Duration
 }
 
@@ -229,8 +231,12 @@ func (n *Node) applied(a Applied) {
 
 // machineFailed is the state machine's hook for an entry that it can neither apply nor skip.
 func (n *Node) machineFailed(err error) {
-	n.log.Error("this master stops: an entry of the log cannot be applied. Nothing is lost; start a version that knows it",
-		"err", err, "version", n.cfg.Version, "level", n.cfg.Level)
+	what := "this master stops: an entry of the log cannot be applied. Nothing is lost; start a version that knows it"
+	if errors.Is(err, fsm.ErrOutOfOrder) {
+		what = "this master stops: its data directory is damaged, or this is a mistake of the program. The other masters have " +
+			"all that it had: move its data directory away and start it with an empty one, so that it joins as a new one"
+	}
+	n.log.Error(what, "err", err, "version", n.cfg.Version, "level", n.cfg.Level)
 	n.die(fmt.Errorf("%w: %w", ErrStateMachine, err), ExitStateMachine)
 }
 

@@ -296,29 +296,33 @@ func TestTooMuchWaiting(t *testing.T) {
 	})
 }
 
-func TestNothingIsGivenToRaftWhilePaused(t *testing.T) {
+func TestNothingIsGivenToRaftWhileSomebodyHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, r, stop := startProposer(t)
 		defer stop()
 		first := proposeAll(t.Context(), p, 0, "a")
 		g := <-r.entries
-		paused := make(chan struct{})
-		go func() { p.pause(t.Context()); close(paused) }()
+		held := make(chan func())
+		go func() { held <- p.hold(t.Context()) }()
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()
 		select {
-		case <-paused:
-			t.Fatal("paused while an entry was on its way")
+		case <-held:
+			t.Fatal("held while an entry was on its way")
 		default:
 		}
 		second := proposeAll(t.Context(), p, 0, "b")
 		p.commit(g, 1)
-		<-paused
+		release := <-held
+		// Another one holds meanwhile and lets go, twice even: a hand-over that fails during a restore.
+		other := p.hold(t.Context())
+		other()
+		other()
 		synctest.Wait()
 		if o := <-first; o.err != nil || len(r.entries) != 0 {
 			t.Fatalf("%v, %d entries", o.err, len(r.entries))
 		}
-		p.resume()
+		release()
 		p.commit(<-r.entries, 2)
 		if o := <-second; o.err != nil || o.index != 2 {
 			t.Fatalf("%+v", o)

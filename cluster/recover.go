@@ -31,7 +31,7 @@ type Remains struct {
 // Inspect reads the data directory of a stopped master, its log applied to the end: also entries of which this master
 // never learned whether a majority had them. It changes nothing.
 func Inspect(path string, log *slog.Logger) (Remains, error) {
-	dir, err := store.Open(path, store.Options{Logger: log})
+	dir, err := openStopped(path, log)
 	if err != nil {
 		return Remains{}, err
 	}
@@ -39,20 +39,20 @@ func Inspect(path string, log *slog.Logger) (Remains, error) {
 	return r, errors.Join(err, dir.Close())
 }
 
+func openStopped(path string, log *slog.Logger) (*store.Dir, error) {
+	return store.Open(path, store.Options{Logger: log, CheckSnapshot: fsm.CheckHeader})
+}
+
 func inspect(dir *store.Dir, log *slog.Logger) (r Remains, err error) {
 	if dir.New() {
 		return r, fmt.Errorf("%s holds nothing of a cluster; this is for the data directory of a master that was a member", dir.Path())
 	}
 	machine := fsm.New(fsm.Config{Logger: log})
-	conf, trans := offline(dir, log)
-	// This restores the newest snapshot too.
-	members, err := raft.GetConfiguration(conf, machine, dir.Log(), dir.Log(), dir.Snapshots(), trans)
+	members, last, err := rebuild(dir, machine)
 	if err != nil {
 		return r, fmt.Errorf("read %s: %w", dir.Path(), err)
 	}
-	if r.LastIndex, err = replay(dir, machine); err != nil {
-		return r, err
-	}
+	r.LastIndex = last
 	r.ID, r.View = dir.ID(), machine.View()
 	r.Cluster, r.Time = r.View.ClusterID(), r.View.Time().Time()
 	for _, s := range members.Servers {
@@ -82,30 +82,51 @@ func offline(dir *store.Dir, log *slog.Logger) (*raft.Config, raft.Transport) {
 	return conf, trans
 }
 
-// replay applies what follows the newest snapshot.
-func replay(dir *store.Dir, machine *fsm.FSM) (last uint64, err error) {
-	list, err := dir.Snapshots().List()
+// rebuild restores the newest snapshot that can be restored and applies every entry of the log behind it, up to the last.
+// It returns the configuration after that entry. A hole between the two is an error.
+func rebuild(dir *store.Dir, machine *fsm.FSM) (members raft.Configuration, last uint64, err error) {
+	from, err := restoreNewest(dir, machine)
 	if err != nil {
-		return 0, err
+		return members, 0, err
 	}
-	for _, s := range list {
-		last = max(last, s.Index)
-	}
+	members, last = from.Configuration, from.Index
 	end, err := dir.Log().LastIndex()
 	if err != nil {
-		return 0, err
+		return members, 0, err
 	}
 	for index := last + 1; index <= end; index++ {
 		var entry raft.Log
 		if err := dir.Log().GetLog(index, &entry); err != nil {
-			return 0, fmt.Errorf("log entry %d: %w", index, err)
+			return members, 0, fmt.Errorf("log entry %d, which follows the state of entry %d: %w", index, last, err)
+		}
+		if entry.Type == raft.LogConfiguration {
+			members = raft.DecodeConfiguration(entry.Data)
 		}
 		if err := guarded(machine, func() error { machine.Apply(&entry); return nil }); err != nil {
-			return 0, err
+			return members, 0, err
 		}
 		last = index
 	}
-	return last, nil
+	return members, last, nil
+}
+
+// restoreNewest tries the snapshots in Raft's order, the newest first. Without any it returns the beginning of the log.
+func restoreNewest(dir *store.Dir, machine *fsm.FSM) (raft.SnapshotMeta, error) {
+	list, err := dir.Snapshots().List()
+	if err != nil || len(list) == 0 {
+		return raft.SnapshotMeta{}, err
+	}
+	var refused []error
+	for _, s := range list {
+		meta, content, err := dir.Snapshots().Open(s.ID)
+		if err == nil {
+			if err = machine.Restore(content); err == nil {
+				return *meta, nil
+			}
+		}
+		refused = append(refused, fmt.Errorf("snapshot %s: %w", s.ID, err))
+	}
+	return raft.SnapshotMeta{}, errors.Join(refused...)
 }
 
 // guarded runs f, in which a state machine that cannot go on does not return.
@@ -137,7 +158,7 @@ func Recover(path, copyTo string, log *slog.Logger) (r Remains, err error) {
 	if err := store.CopyDir(path, copyTo); err != nil {
 		return r, err
 	}
-	dir, err := store.Open(path, store.Options{Logger: log})
+	dir, err := openStopped(path, log)
 	if err != nil {
 		return r, err
 	}

@@ -39,23 +39,27 @@ func (n *Node) checkInstall() error {
 	return nil
 }
 
+// Place is where a state stands in the log: after the entry of that index and term.
+type Place struct{ Index, Term uint64 }
+
 // RestoreReady says why a backup of the given feature level must not be restored now; every master has to be there, for
-// each must get the key ring. Index is where the restored state is to be put.
-func (n *Node) RestoreReady(ctx context.Context, level int) (index uint64, err error) {
-	if _, err := n.leading(); err != nil {
-		return 0, err
+// each must get the key ring. It returns where the restored state is to be put.
+func (n *Node) RestoreReady(ctx context.Context, level int) (Place, error) {
+	r, err := n.leading()
+	if err != nil {
+		return Place{}, err
 	}
 	_, servers := n.configuration()
 	for id, a := range n.peers.statuses(ctx, others(servers, n.id), 2*time.Second) {
 		switch {
 		case a.err != nil:
-			return 0, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %s", ErrRefused, n.nameOf(id), why(a.err))
+			return Place{}, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %s", ErrRefused, n.nameOf(id), why(a.err))
 		case a.Level < level:
-			return 0, fmt.Errorf("%w: the backup is of feature level %d, %s knows levels up to %d: install a newer version there",
+			return Place{}, fmt.Errorf("%w: the backup is of feature level %d, %s knows levels up to %d: install a newer version there",
 				ErrLevel, level, n.nameOf(id), a.Level)
 		}
 	}
-	return n.raft.LastIndex() + installJump, nil
+	return Place{n.raft.LastIndex() + installJump, r.term}, nil
 }
 
 // SpreadKeyRing hands this master's key ring to every other one and returns when all have it.
@@ -77,18 +81,18 @@ func (n *Node) SpreadKeyRing(ctx context.Context) error {
 }
 
 // Install makes a snapshot the state of the whole cluster: in place of all that it has, at every member. It holds
-// commands back, asks check once nothing is on its way any more, and returns when a majority has the state and this
-// master, if it leads still, has begun anew from it. An error before that means that nothing was changed; a master that
-// cannot know ends.
-func (n *Node) Install(ctx context.Context, index uint64, size int64, snapshot io.Reader, check func() error) error {
+// commands back, asks check once nothing is on its way any more, and returns nil when a majority has the state and this
+// master, if it leads still, has begun anew from it. Of the errors, ErrUnknownOutcome alone leaves open whether the
+// state was taken over; with every other one nothing was changed. Where there are other masters, one that cannot know
+// ends.
+func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Reader, check func() error) error {
 	r, err := n.readyReign()
 	if err != nil {
 		return err
 	}
 	n.membership.Lock()
 	defer n.membership.Unlock()
-	r.proposer.pause(ctx)
-	defer r.proposer.resume()
+	defer r.proposer.hold(ctx)()
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -98,8 +102,9 @@ func (n *Node) Install(ctx context.Context, index uint64, size int64, snapshot i
 	if err := check(); err != nil {
 		return err
 	}
-	if last := n.raft.LastIndex(); last >= index {
-		return fmt.Errorf("%w: the log went on to entry %d while the state was made ready for %d; try again", ErrRefused, last, index)
+	if last := n.raft.LastIndex(); last >= at.Index || r.term != at.Term {
+		return fmt.Errorf("%w: the state was made ready for entry %d of term %d, and the log is at entry %d of term %d by now; try again",
+			ErrRefused, at.Index, at.Term, last, r.term)
 	}
 	_, servers := n.configuration()
 	alone := len(servers) == 1
@@ -109,14 +114,18 @@ func (n *Node) Install(ctx context.Context, index uint64, size int64, snapshot i
 		}
 	}
 	before := n.restores()
-	n.log.Warn("a restored state replaces this cluster's", "index", index, "bytes", size)
-	err = n.install(r, index, size, snapshot)
+	n.log.Warn("a restored state replaces this cluster's", "index", at.Index, "bytes", size)
+	err = n.install(r, at, size, snapshot)
 	switch {
 	case err == nil:
-	case n.restores() == before && !errors.Is(err, raft.ErrRaftShutdown):
-		// Raft refused before it touched anything.
+	case n.untouched(before, at, err):
 		return errors.Join(fmt.Errorf("%w: %w", ErrRefused, err), n.cfg.Dir.Save(installDocument, installing{}))
-	case !alone:
+	case alone:
+		// Its own disk decides, and the next start reads it.
+		n.log.Error("this master ended, or lost its leadership, while it took a restored state", "err", err)
+		return fmt.Errorf("%w: this master, the only one, ended before it was sure of the restored state; once it runs again, "+
+			"look whether the restored state is there: %w", ErrUnknownOutcome, err)
+	default:
 		n.log.Error("this master ends itself: it took a restored state and the others did not confirm it", "err", err)
 		n.die(fmt.Errorf("%w: %w", ErrInstalling, err), ExitStateMachine)
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
@@ -130,11 +139,30 @@ func (n *Node) Install(ctx context.Context, index uint64, size int64, snapshot i
 	return nil
 }
 
+// untouched says whether a state that was to be installed has certainly changed nothing: Raft refused it before the state
+// machine had it, is not still at work on it, and has left no snapshot of it that the next start would read.
+func (n *Node) untouched(before uint64, at Place, err error) bool {
+	if n.restores() != before || errors.Is(err, raft.ErrRaftShutdown) {
+		return false
+	}
+	list, err := n.cfg.Dir.Snapshots().List()
+	if err != nil {
+		return false
+	}
+	for _, s := range list {
+		if s.Index >= at.Index {
+			return false
+		}
+	}
+	return true
+}
+
 // install waits for Raft, and for little longer than the generation: some futures are never answered.
-func (n *Node) install(r *reign, index uint64, size int64, snapshot io.Reader) error {
-	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: index, Term: r.term, Size: size}
+func (n *Node) install(r *reign, at Place, size int64, snapshot io.Reader) error {
+	// Raft puts a state one entry behind the one that it is given.
+	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: at.Index - 1, Term: r.term, Size: size}
 	done := make(chan error, 1)
-	n.futures.Go(func() { done <- n.raft.Restore(meta, snapshot, 0) })
+	n.installs.Go(func() { done <- n.raft.Restore(meta, snapshot, 0) })
 	select {
 	case err := <-done:
 		return err

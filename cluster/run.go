@@ -121,6 +121,8 @@ func (n *Node) stopWith(err error) {
 // way to the state machine. A leader without a majority answers when its lease ends. A stalled disk or a failed state
 // machine can hold all that up for ever, so the waits are bounded.
 func (n *Node) shutdown() error {
+	// Raft panics when it is told to end while the state machine takes over a restored state.
+	n.installs.wait(shutdownLimit)
 	n.futures.wait(2 * n.cfg.Timing.Election)
 	done := make(chan error, 1)
 	future := n.raft.Shutdown()

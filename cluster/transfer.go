@@ -57,11 +57,11 @@ func (n *Node) handOver(ctx context.Context, id string) (err error) {
 	}
 	if r := n.reign.Load(); r != nil {
 		limit, cancel := context.WithTimeout(ctx, n.cfg.Timing.Election)
-		r.proposer.pause(limit)
+		release := r.proposer.hold(limit)
 		cancel()
 		defer func() {
 			if err != nil { // else they end with the generation, certain of not having been applied
-				r.proposer.resume()
+				release()
 			}
 		}()
 	}

@@ -24,7 +24,7 @@ func (f *FSM) Capture() (*Capture, error) {
 func (c *Capture) View() *catalog.Reader { return c.state.Reader() }
 
 // Write writes the state as a snapshot.
-func (c *Capture) Write(w io.Writer) error { return write(w, c.state) }
+func (c *Capture) Write(w io.Writer) error { return write(w, c.state, c.state.Reader().Index(), 0) }
 
 // Check reads a whole snapshot and verifies it, as Restore would. Errors wrap ErrSnapshot or ErrTooNew.
 func Check(r io.Reader, level int) (*catalog.Reader, error) {
@@ -39,7 +39,8 @@ func Check(r io.Reader, level int) (*catalog.Reader, error) {
 type Identity struct {
 	ClusterID string
 	Level     int    // the cluster's; the state's own stands when it is higher
-	Index     uint64 // where the log goes on
+	Index     uint64 // the place in the log that the state is put at
+	Term      uint64 // the term in which that is done
 }
 
 // Adopt rewrites a snapshot for another cluster and returns the state that it holds now.
@@ -49,5 +50,5 @@ func Adopt(r io.Reader, w io.Writer, level int, id Identity) (*catalog.Reader, e
 		return nil, err
 	}
 	state.Adopt(id.ClusterID, id.Level, id.Index)
-	return state.Reader(), write(w, state.Snapshot())
+	return state.Reader(), write(w, state.Snapshot(), id.Index, id.Term)
 }

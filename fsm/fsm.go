@@ -21,6 +21,8 @@ import (
 var (
 	// ErrCannotApply: the log holds an entry that this version does not understand, most likely a newer version's.
 	ErrCannotApply = catalog.ErrCannotApply
+	// ErrOutOfOrder: an entry came that the state holds already.
+	ErrOutOfOrder = errors.New("the state and the log do not belong together")
 	// ErrTooNew: the log or the snapshot needs a newer version of the program.
 	ErrTooNew = errors.New("a newer version of this program is needed")
 	// ErrSnapshot: the bytes are not a whole, undamaged snapshot.
@@ -56,6 +58,7 @@ type FSM struct {
 
 	mu      sync.Mutex // held while an entry is applied: what it guards is seen between entries only
 	state   *catalog.State
+	floor   uint64 // the entry that the restored snapshot is of; Raft applies none up to it again
 	hashers map[uint64][]chan *catalog.Snapshot
 	waiters map[uint64]chan struct{}
 
@@ -152,6 +155,9 @@ func (f *FSM) apply(l *raft.Log) (done Applied, err error) {
 			err = fmt.Errorf("log entry %d: a transition failed: %v\n%s", l.Index, p, debug.Stack())
 		}
 	}()
+	if held := max(f.state.Index(), f.floor); l.Index <= held {
+		return done, fmt.Errorf("%w: entry %d came, and the state holds all up to %d already", ErrOutOfOrder, l.Index, held)
+	}
 	f.serveHashers(func(index uint64) bool { return index < l.Index })
 	done = Applied{Index: l.Index, Term: l.Term, Proposer: entry.Proposer, First: entry.First, Results: make([]command.Result, len(entry.Commands))}
 	for i, env := range entry.Commands {
@@ -187,18 +193,18 @@ func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 // ErrTooNew.
 func (f *FSM) Restore(rc io.ReadCloser) error {
 	defer rc.Close()
-	state, err := read(rc, f.cfg.Level)
+	state, h, err := readWithHeader(rc, f.cfg.Level)
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
-	f.state = state
+	f.state, f.floor = state, h.Index
 	f.view.Store(state.Reader())
 	f.restored.Add(1)
 	f.serveHashers(func(index uint64) bool { return index <= state.Index() })
 	f.wake(func(uint64) bool { return true })
 	f.mu.Unlock()
-	f.cfg.Logger.Info("state restored from a snapshot", "index", state.Index(), "level", state.Level())
+	f.cfg.Logger.Info("state restored from a snapshot", "index", h.Index, "level", state.Level())
 	if f.cfg.Restored != nil {
 		f.cfg.Restored()
 	}

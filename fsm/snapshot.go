@@ -37,7 +37,14 @@ type Header struct {
 	Format    int    `cbor:"1,keyasint"`
 	Level     int    `cbor:"2,keyasint"`
 	ClusterID string `cbor:"3,keyasint"`
-	Index     uint64 `cbor:"4,keyasint"` // of the last entry in it
+	Index     uint64 `cbor:"4,keyasint"` // the log goes on after this entry
+	Term      uint64 `cbor:"5,keyasint"` // of that entry; 0 in a backup
+	Applied   uint64 `cbor:"6,keyasint"` // the last entry that the state holds; Raft's own entries may follow it up to Index
+}
+
+// sinkPosition is what a sink may say of the place in the log that the snapshot is of.
+type sinkPosition interface {
+	Position() (index, term uint64)
 }
 
 type snapshot struct{ state *catalog.Snapshot }
@@ -47,18 +54,22 @@ func (s *snapshot) Release() {}
 
 // Persist writes the snapshot to Raft's sink, and cancels it if that fails.
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
-	if err := write(sink, s.state); err != nil {
+	index, term := s.state.Reader().Index(), uint64(0)
+	if p, ok := sink.(sinkPosition); ok {
+		index, term = p.Position()
+	}
+	if err := write(sink, s.state, index, term); err != nil {
 		return errors.Join(fmt.Errorf("write the snapshot: %w", err), sink.Cancel())
 	}
 	return sink.Close()
 }
 
-func write(w io.Writer, s *catalog.Snapshot) error {
+func write(w io.Writer, s *catalog.Snapshot, index, term uint64) error {
 	sum := sha256.New()
 	out := bufio.NewWriterSize(w, 1<<18)
 	body := io.MultiWriter(out, sum)
 	r := s.Reader()
-	header, err := command.Marshal(Header{Format: format, Level: r.Level(), ClusterID: r.ClusterID(), Index: r.Index()})
+	header, err := command.Marshal(Header{Format: format, Level: r.Level(), ClusterID: r.ClusterID(), Index: index, Term: term, Applied: r.Index()})
 	if err != nil {
 		return err
 	}
@@ -148,6 +159,9 @@ func open(r io.Reader) (*summed, Header, error) {
 	if h.Format != format {
 		return nil, Header{}, fmt.Errorf("%w: the snapshot has format %d, this version reads format %d", ErrTooNew, h.Format, format)
 	}
+	if h.Applied > h.Index {
+		return nil, Header{}, fmt.Errorf("%w: its state goes to entry %d, beyond its own end at entry %d", ErrSnapshot, h.Applied, h.Index)
+	}
 	return in, h, nil
 }
 
@@ -157,54 +171,71 @@ func ReadHeader(r io.Reader) (Header, error) {
 	return h, err
 }
 
+// CheckHeader returns an error when a snapshot is not of the given place in the log. It reads the header alone.
+func CheckHeader(r io.Reader, index, term uint64) error {
+	h, err := ReadHeader(r)
+	if errors.Is(err, ErrTooNew) {
+		return nil // whoever restores it says so
+	}
+	if err == nil && (h.Index != index || h.Term != term) {
+		err = fmt.Errorf("%w: its content is of entry %d, term %d; want entry %d, term %d", ErrSnapshot, h.Index, h.Term, index, term)
+	}
+	return err
+}
+
 // read builds the state of a snapshot, whole or not at all.
 func read(r io.Reader, level int) (*catalog.State, error) {
+	state, _, err := readWithHeader(r, level)
+	return state, err
+}
+
+func readWithHeader(r io.Reader, level int) (_ *catalog.State, h Header, err error) {
 	in, h, err := open(r)
 	if err != nil {
-		return nil, err
+		return nil, h, err
 	}
 	if h.Level > level {
-		return nil, fmt.Errorf("%w: the snapshot is of feature level %d, this version knows up to %d: start the version that wrote it, or a later one",
+		return nil, h, fmt.Errorf("%w: the snapshot is of feature level %d, this version knows up to %d: start the version that wrote it, or a later one",
 			ErrTooNew, h.Level, level)
 	}
 	b := catalog.NewBuilder()
 	for count := uint64(0); ; count++ {
 		kind, err := binary.ReadUvarint(in)
 		if err != nil {
-			return nil, unreadable(err)
+			return nil, h, unreadable(err)
 		}
 		n, err := binary.ReadUvarint(in)
 		if err != nil {
-			return nil, unreadable(err)
+			return nil, h, unreadable(err)
 		}
 		if kind == 0 {
 			if n != count {
-				return nil, fmt.Errorf("%w: it has %d records and says %d", ErrSnapshot, count, n)
+				return nil, h, fmt.Errorf("%w: it has %d records and says %d", ErrSnapshot, count, n)
 			}
 			break
 		}
 		data, err := in.bytes(n)
 		if err != nil {
-			return nil, unreadable(err)
+			return nil, h, unreadable(err)
 		}
 		if err := b.Add(catalog.Record{Type: kind, Data: data}); err != nil {
-			return nil, fmt.Errorf("%w: record %d: %w", ErrSnapshot, count, err)
+			return nil, h, fmt.Errorf("%w: record %d: %w", ErrSnapshot, count, err)
 		}
 	}
 	want := in.sum.Sum(nil)
 	have := make([]byte, len(want))
 	if _, err := io.ReadFull(in.Reader, have); err != nil {
-		return nil, unreadable(err)
+		return nil, h, unreadable(err)
 	}
 	if !bytes.Equal(want, have) {
-		return nil, fmt.Errorf("%w: its SHA-256 differs: the file is damaged", ErrSnapshot)
+		return nil, h, fmt.Errorf("%w: its SHA-256 differs: the file is damaged", ErrSnapshot)
 	}
-	state, err := b.State(h.Index)
+	state, err := b.State(h.Applied)
 	if err != nil {
-		return nil, unreadable(err)
+		return nil, h, unreadable(err)
 	}
 	if state.Level() != h.Level {
-		return nil, fmt.Errorf("%w: the header says feature level %d, the state %d", ErrSnapshot, h.Level, state.Level())
+		return nil, h, fmt.Errorf("%w: the header says feature level %d, the state %d", ErrSnapshot, h.Level, state.Level())
 	}
-	return state, nil
+	return state, h, nil
 }

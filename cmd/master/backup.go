@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"scaleout/cluster"
 	"scaleout/cluster/backup"
 	"scaleout/cluster/pki"
 	"scaleout/fsm"
@@ -177,12 +178,12 @@ func (m *Master) restore(ctx context.Context, r io.Reader, key []byte) (out wire
 	if err != nil {
 		return out, err
 	}
-	index, err := m.node.RestoreReady(ctx, c.meta.Level)
+	at, err := m.node.RestoreReady(ctx, c.meta.Level)
 	if err != nil {
 		return out, err
 	}
-	index = max(index, c.meta.Index)
-	state, size, err := m.adopt(file, index)
+	at.Index = max(at.Index, c.meta.Index)
+	state, size, err := m.adopt(file, at)
 	if err != nil {
 		return out, err
 	}
@@ -198,12 +199,12 @@ func (m *Master) restore(ctx context.Context, r io.Reader, key []byte) (out wire
 			return out, err
 		}
 	}
-	if err := m.node.Install(ctx, index, size, state, m.empty); err != nil {
+	if err := m.node.Install(ctx, at, size, state, m.empty); err != nil {
 		return out, err
 	}
-	out = wire.Restored{Cluster: c.meta.Cluster, Index: c.meta.Index, NewIndex: index, Blobs: c.blobs, KeyRing: given != nil, Missing: m.lost(ctx, c.names)}
+	out = wire.Restored{Cluster: c.meta.Cluster, Index: c.meta.Index, NewIndex: at.Index, Blobs: c.blobs, KeyRing: given != nil, Missing: m.lost(ctx, c.names)}
 	m.log.Warn("backup restored", "from_cluster", c.meta.Cluster, "from_index", c.meta.Index, "taken", c.meta.Created,
-		"index", index, "blobs", c.blobs, "missing_blobs", len(out.Missing), "key_ring", out.KeyRing)
+		"index", at.Index, "blobs", c.blobs, "missing_blobs", len(out.Missing), "key_ring", out.KeyRing)
 	return out, nil
 }
 
@@ -271,7 +272,7 @@ func (m *Master) openKeyRing(c checked, key []byte) ([]byte, error) {
 }
 
 // adopt rewrites the backup's state into that of this cluster.
-func (m *Master) adopt(file io.ReadSeeker, index uint64) (state *os.File, size int64, err error) {
+func (m *Master) adopt(file io.ReadSeeker, at cluster.Place) (state *os.File, size int64, err error) {
 	if state, err = os.CreateTemp(m.cfg.DataDirectory, spoolPrefix+"*.tmp"); err != nil {
 		return nil, 0, err
 	}
@@ -281,7 +282,7 @@ func (m *Master) adopt(file io.ReadSeeker, index uint64) (state *os.File, size i
 		}
 	}()
 	view := m.fsm.View()
-	id := fsm.Identity{ClusterID: view.ClusterID(), Level: view.Level(), Index: index}
+	id := fsm.Identity{ClusterID: view.ClusterID(), Level: view.Level(), Index: at.Index, Term: at.Term}
 	if err := again(file, func(p backup.Part, content io.Reader) error {
 		if p.Type != backup.TypeState {
 			return nil

@@ -87,6 +87,7 @@ func New(cfg Config) (_ *Master, err error) {
 		return nil, err
 	}
 	cfg.Store.Logger = m.log
+	cfg.Store.CheckSnapshot = fsm.CheckHeader
 	if m.dir, err = store.Open(cfg.DataDirectory, cfg.Store); err != nil {
 		return nil, err
 	}
