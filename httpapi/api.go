@@ -20,6 +20,7 @@ type API struct {
 	forward  *forward.Forwarder
 	metrics  *metrics
 	who      *identities
+	quotas   *quotas
 	openapi  []byte
 	stopping context.Context // ends when this node is about to stop
 	stop     context.CancelFunc
@@ -30,7 +31,7 @@ func New(cfg Config) (*API, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	a := &API{cfg: cfg, log: cfg.Logger.With("component", "httpapi"), who: newIdentities(cfg.Identify)}
+	a := &API{cfg: cfg, log: cfg.Logger.With("component", "httpapi"), who: newIdentities(cfg.Identify), quotas: newQuotas(cfg.Limits)}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	var err error
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {

@@ -196,18 +196,27 @@ func carriesFile(p *catalog.Procedure) bool {
 	return false
 }
 
-// procedure is the route of all procedures.
-func (a *API) procedure(w http.ResponseWriter, r *request) error {
+// enterProcedure finds out which procedure is called, who may call it and how much its arguments may hold: whoever may
+// not call it sends this master no body, and no forwarding master reads one for it.
+func (a *API) enterProcedure(r *request) error {
 	name, err := r.name("procedure")
 	if err != nil {
 		return err
 	}
-	p, err := catalog.FindProcedure(name)
-	if err != nil {
+	if r.called, err = catalog.FindProcedure(name); err != nil {
 		return err
 	}
-	var raw catalog.Raw
-	if err := r.arguments(&raw); err != nil {
+	if !carriesFile(r.called) {
+		r.limit = callBody
+	}
+	return r.called.Authorize(r.caller)
+}
+
+// procedure is the route of all procedures.
+func (a *API) procedure(w http.ResponseWriter, r *request) error {
+	p := r.called
+	raw, err := r.arguments()
+	if err != nil {
 		return err
 	}
 	c := &call{
@@ -230,24 +239,12 @@ func (a *API) procedure(w http.ResponseWriter, r *request) error {
 	return answerRaw(w, http.StatusOK, b)
 }
 
-// arguments reads a flat object of arguments; no body at all means none. A name that stands twice in the same spelling
-// is refused here, since a map would keep the last one silently.
-func (r *request) arguments(raw *catalog.Raw) error {
+// arguments reads a flat object of arguments; no body at all means none.
+func (r *request) arguments() (catalog.Raw, error) {
 	if len(r.body) == 0 {
-		*raw = catalog.Raw{}
-		return nil
+		return catalog.Raw{}, nil
 	}
-	if err := wire.Unmarshal(r.body, raw); err != nil {
-		return err
-	}
-	twice, err := wire.DuplicateKey(r.body)
-	if err != nil {
-		return err
-	}
-	if twice != "" {
-		return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("the parameter %.64q is given twice", twice)}
-	}
-	return nil
+	return wire.Members(r.body)
 }
 
 // encode writes the answer in the types of the procedure's parameters.

@@ -152,6 +152,9 @@ type Config struct {
 	Registerer  prometheus.Registerer // optional
 	Logger      *slog.Logger          // optional
 
+	// Limits bound what one caller may take of this master; optional.
+	Limits Limits
+
 	// Hold is how long a call waits for a leader; optional, 10 s.
 	Hold time.Duration
 	// Timeout is how long a call may take on the leader once it got there, waiting calls excepted; optional, 30 s.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -34,7 +35,7 @@ func (a *API) enter(rt *route) http.Handler {
 		if rt.quick {
 			after = time.Hour // answered from memory; a sign of life would only be noise
 		}
-		r := &request{Request: hr, route: rt, id: newID(), received: time.Now()}
+		r := &request{Request: hr, route: rt, id: newID(), received: time.Now(), limit: rt.limit}
 		r.w = newProgress(w, hr, after)
 		flight.Inc()
 		defer func() {
@@ -73,15 +74,28 @@ func (a *API) serve(r *request) error {
 		a.refused(r, err)
 		return err
 	}
+	r.account = accountOf(r.caller, r.RemoteAddr)
+	done, err := a.quotas.call(r.account)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := rt.who.check(r.caller); err != nil {
 		return err
+	}
+	if rt.enter != nil {
+		if err := rt.enter(a, r); err != nil {
+			return err
+		}
 	}
 	if ms, err := strconv.ParseInt(r.Header.Get(wire.HeaderElapsed), 10, 64); err == nil && ms > 0 {
 		r.elapsed = time.Duration(ms) * time.Millisecond
 	}
-	if err := r.read(); err != nil {
+	free, err := a.read(r)
+	if err != nil {
 		return err
 	}
+	defer free()
 	// What is answered is at least as new as this; a handler that reads the state or changes it names its own index.
 	r.w.Header().Set(wire.HeaderIndex, strconv.FormatUint(a.cfg.State.View().Index(), 10))
 	place := a.cfg.Member.Place()
@@ -130,30 +144,49 @@ func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error 
 	return err
 }
 
-// read takes the body into memory, within the route's bound and time. It comes before anything else is done, so that a
-// caller who sends slowly holds nothing but its connection.
-func (r *request) read() error {
-	rt := r.route
-	if rt.limit == 0 || rt.stream {
-		return nil
+// read takes the body into memory, within the route's bound and time and the caller's share of the memory for bodies,
+// which is taken before anything is read and given back by free.
+func (a *API) read(r *request) (free func(), err error) {
+	if r.limit == 0 || r.route.stream || r.ContentLength == 0 {
+		return func() {}, nil
 	}
-	if r.ContentLength > rt.limit {
-		return &wire.BadInput{Code: wire.CodeBodyTooLarge, Detail: fmt.Sprintf("the body has %d bytes; this route takes %d", r.ContentLength, rt.limit)}
+	size := r.ContentLength
+	if size > r.limit {
+		return nil, &wire.BadInput{Code: wire.CodeBodyTooLarge, Detail: fmt.Sprintf("the body has %d bytes; at most %d are taken here", size, r.limit)}
 	}
+	if size < 0 {
+		size = r.limit // it may become that large
+	}
+	if free, err = a.quotas.body(r.account, size); err != nil {
+		return nil, err
+	}
+	if err := r.receive(); err != nil {
+		free()
+		return nil, err
+	}
+	return free, nil
+}
+
+// receive reads the body, in one piece where its length is known.
+func (r *request) receive() (err error) {
 	_ = r.w.rc.SetReadDeadline(time.Now().Add(bodyTime))
-	var err error
-	if r.body, err = wire.ReadAll(r.Body, rt.limit); err != nil {
-		var bad *wire.BadInput
-		if errors.As(err, &bad) {
-			return err
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("%w: %v for %d bytes", errSlow, bodyTime, r.ContentLength)
-		}
-		return fmt.Errorf("%w: the body did not arrive: %w", context.Canceled, err)
+	if r.ContentLength >= 0 {
+		r.body = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(r.Body, r.body)
+	} else {
+		r.body, err = wire.ReadAll(r.Body, r.limit)
 	}
-	_ = r.w.rc.SetReadDeadline(time.Time{})
-	return nil
+	var bad *wire.BadInput
+	switch {
+	case err == nil:
+		_ = r.w.rc.SetReadDeadline(time.Time{})
+		return nil
+	case errors.As(err, &bad):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w: %v for %d bytes", errSlow, bodyTime, r.ContentLength)
+	}
+	return fmt.Errorf("%w: the body did not arrive: %w", context.Canceled, err)
 }
 
 // decode reads the body strictly. Check, when v has it, follows.

@@ -31,6 +31,11 @@ var eventQuery = []queryParameter{
 // goes on at another.
 func (a *API) events(w http.ResponseWriter, r *request) error {
 	s := eventStream{api: a, r: r, w: w, rc: http.NewResponseController(w)}
+	done, err := a.quotas.stream(r.account)
+	if err != nil {
+		return err
+	}
+	defer done()
 	follow, err := s.begin()
 	if err != nil || r.Method == http.MethodHead {
 		return err

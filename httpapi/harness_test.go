@@ -360,6 +360,12 @@ func do(t testing.TB, c *http.Client, method, url, body string, headers ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	return finish(t, resp)
+}
+
+// finish reads an answer to its end.
+func finish(t testing.TB, resp *http.Response) got {
+	t.Helper()
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/wire"
@@ -154,6 +155,9 @@ type request struct {
 	hop      string // name of the master that forwarded it; "" for none
 	received time.Time
 	elapsed  time.Duration // for how long other masters had it before
+	limit    int64         // of the body: the route's, or less
 	body     []byte
+	account  string             // whose places it takes
+	called   *catalog.Procedure // of a procedure's route
 	w        *progress
 }

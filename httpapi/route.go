@@ -14,7 +14,8 @@ const (
 	smallBody    = 16 << 10
 	workerBody   = 8 << 20
 	messagesBody = 16 << 20
-	callBody     = 12 << 20 // a project of 8 MiB in base64, and room for the other arguments
+	callBody     = 256 << 10
+	fileBody     = 12 << 20 // a project of 8 MiB in base64, and room for the other arguments
 )
 
 // route is everything about a route but its work.
@@ -34,6 +35,9 @@ type route struct {
 	stays bool
 	// untimed: the handler bounds its own time.
 	untimed bool
+	// enter decides who may and how large the body may be where that depends on the path; it comes before the body is
+	// read, at the master asked.
+	enter func(a *API, r *request) error
 	// limit is the most bytes of a body that is read into memory; 0: the route takes none. stream: the handler reads it.
 	limit  int64
 	stream bool
@@ -73,7 +77,7 @@ func (a *API) routes() []route {
 		{name: "list_procedures", method: "GET", path: "/v1/catalog/procedures", who: users, here: always, quick: true,
 			handle: (*API).listProcedures, doc: "Lists the catalog's procedures.", response: wire.Procedures{}},
 		{name: "procedure", method: "POST", path: "/v1/catalog/procedures/{procedure}", who: users, again: true, keyed: true,
-			limit: callBody, untimed: true,
+			enter: (*API).enterProcedure, limit: fileBody, untimed: true,
 			handle: (*API).procedure, doc: "Calls a procedure.", response: wire.CallAnswer{}},
 
 		{name: "register", method: "POST", path: "/v1/workers/register", who: workers, again: true, limit: workerBody,

@@ -10,6 +10,7 @@ import (
 
 	"scaleout/cluster"
 	"scaleout/cluster/pki"
+	"scaleout/httpapi"
 	"scaleout/store"
 )
 
@@ -37,6 +38,7 @@ type Config struct {
 	RemoveDead      time.Duration // RemoveDeadMastersAfterInMs; 0: never
 	MaxProjectBytes int64
 	MetricsOpen     bool
+	Limits          httpapi.Limits // of one caller, at this master
 
 	// Scheduled backups of this master's own state; an empty folder means none.
 	SnapshotFolder   string
@@ -94,6 +96,7 @@ func (c *Config) fill() {
 	if c.MaxProjectBytes == 0 {
 		c.MaxProjectBytes = DefaultMaxProjectBytes
 	}
+	c.Limits = c.Limits.Filled()
 	if c.Port == 0 {
 		c.Port = DefaultPort
 	}

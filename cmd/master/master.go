@@ -216,6 +216,7 @@ func (m *Master) routes() (err error) {
 		},
 		NewGUID: func() string { return strings.ToUpper(uuid.NewString()) },
 		Now:     func() command.Time { return command.At(m.node.Now()) },
+		Limits:  m.cfg.Limits,
 		Ready:   m.ready, Version: m.cfg.Version, MetricsOpen: m.cfg.MetricsOpen,
 		Gatherer: m.cfg.Registry, Registerer: m.cfg.Registry, Logger: m.log,
 	})

@@ -16,6 +16,7 @@ import (
 	"scaleout/cluster/pki"
 	"scaleout/cmd/master"
 	"scaleout/cmd/scaleout/settings"
+	"scaleout/httpapi"
 )
 
 func (a *app) masterCommand() *cobra.Command {
@@ -103,6 +104,10 @@ func masterConfig(m settings.Master) master.Config {
 		Cleanup: time.Duration(m.CleanupCompletedJobsIntervalInMs), RetryDelay: time.Duration(m.RetryDelayInMs),
 		RemoveDead:      time.Duration(m.RemoveDeadMastersAfterInMs),
 		MaxProjectBytes: int64(m.MaxProjectBytes), MetricsOpen: m.MetricsOpen, Version: version,
+		Limits: httpapi.Limits{
+			CallsInFlight: m.MaxCallsInFlight, CallsPerSecond: m.MaxCallsPerSecond, EventStreams: m.MaxEventStreams,
+			BodyBytes: int64(m.MaxBodyMemoryBytes), CallerBodyBytes: int64(m.MaxBodyMemoryBytesPerCaller),
+		},
 		SnapshotFolder: m.SnapshotFolder, SnapshotInterval: time.Duration(m.SnapshotIntervalInMs),
 		SnapshotRetain: m.SnapshotRetain, SnapshotKeyFile: m.SnapshotKeyFile,
 	}

@@ -64,16 +64,19 @@ func Coerce(t SQLType, raw json.RawMessage) (any, error) {
 		return nil, misfit(t, string(raw), "the JSON must be valid UTF-8")
 	}
 	switch {
-	case len(raw) == 0 || !json.Valid(raw):
-		return nil, misfit(t, string(raw), "it must be a JSON value")
-	case bytes.Equal(raw, []byte("null")):
-		return nil, nil
-	case raw[0] == '"':
+	case len(raw) > 0 && raw[0] == '"':
+		if plain, ok := plainText(raw); ok && t.kind() == kindVarBinary {
+			return parseBase64(t, plain) // a project file: nothing is read or copied twice
+		}
 		var s string
 		if err := json.Unmarshal(raw, &s); err != nil {
 			return nil, misfit(t, string(raw), "it must be a JSON string")
 		}
 		return coerceString(t, s)
+	case len(raw) == 0 || !json.Valid(raw):
+		return nil, misfit(t, string(raw), "it must be a JSON value")
+	case bytes.Equal(raw, []byte("null")):
+		return nil, nil
 	case raw[0] == '{' || raw[0] == '[':
 		return coerceComposite(t, raw)
 	case raw[0] == 't' || raw[0] == 'f':
@@ -84,6 +87,20 @@ func Coerce(t SQLType, raw json.RawMessage) (any, error) {
 	default:
 		return coerceNumber(t, string(raw))
 	}
+}
+
+// plainText is what stands between the quotes of a JSON string without escapes and line ends.
+func plainText(raw []byte) ([]byte, bool) {
+	if len(raw) < 2 || raw[len(raw)-1] != '"' {
+		return nil, false
+	}
+	raw = raw[1 : len(raw)-1]
+	for _, c := range []byte("\"\\\r\n") {
+		if bytes.IndexByte(raw, c) >= 0 {
+			return nil, false
+		}
+	}
+	return raw, true
 }
 
 func coerceNumber(t SQLType, text string) (any, error) {
@@ -108,7 +125,7 @@ func coerceString(t SQLType, s string) (any, error) {
 	case kindBit:
 		return nil, misfit(t, s, wanted(t)) // JSON has booleans
 	case kindVarBinary:
-		return parseBase64(t, s)
+		return parseBase64(t, []byte(s))
 	}
 	return ParseText(t, s)
 }
@@ -167,7 +184,7 @@ func ParseText(t SQLType, s string) (any, error) {
 			}
 			return fitBinary(t, s, b)
 		}
-		return parseBase64(t, s)
+		return parseBase64(t, []byte(s))
 	case kindVariant:
 		if len(s) > maxVariant && characters(s) > maxVariant {
 			return nil, misfit(t, s, fmt.Sprintf("it has %d characters, at most %d fit", characters(s), maxVariant))
@@ -274,15 +291,17 @@ func parseGUID(s string) (string, bool) {
 	return strings.ToUpper(s), true
 }
 
-func parseBase64(t SQLType, s string) (any, error) {
+func parseBase64(t SQLType, s []byte) (any, error) {
+	shown := string(s[:min(len(s), 100)]) // in an error: a project file is not copied for it
 	if t == VarBinaryMax && base64.StdEncoding.DecodedLen(len(s)) > MaxBinary+2 {
-		return nil, misfit(t, s, errTooLong.Error())
+		return nil, misfit(t, shown, errTooLong.Error())
 	}
-	b, err := base64.StdEncoding.DecodeString(s)
+	b := make([]byte, base64.StdEncoding.DecodedLen(len(s)))
+	n, err := base64.StdEncoding.Decode(b, s)
 	if err != nil {
-		return nil, misfit(t, s, "it must be base64 with the standard alphabet and padding")
+		return nil, misfit(t, shown, "it must be base64 with the standard alphabet and padding")
 	}
-	return fitBinary(t, s, b)
+	return fitBinary(t, shown, b[:n])
 }
 
 var errTooLong = errors.New("at most 8 MiB fit into a request; upload the file with PUT /v1/blobs/{sha256} and pass {\"blob\":\"<sha256>\"}")

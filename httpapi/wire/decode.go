@@ -9,8 +9,12 @@ import (
 	"strings"
 )
 
-// MaxDepth is how deep a request may nest.
-const MaxDepth = 32
+// Bounds of a request's JSON, whatever its size in bytes.
+const (
+	MaxDepth   = 32      // levels
+	MaxValues  = 100_000 // of all its lists and objects
+	MaxMembers = 256     // of a flat object: Members
+)
 
 // BadInput says what is wrong with a request, as one of the Code constants and a sentence that names the value.
 type BadInput struct {
@@ -56,16 +60,14 @@ func Unmarshal(b []byte, v any) error {
 	return trailing(d)
 }
 
-// Shape tells whether b is an object and nests no deeper than MaxDepth; it runs before anything recursive sees b.
+// Shape tells whether b is an object, nests no deeper than MaxDepth and holds no more than MaxValues values; it runs
+// before anything that takes memory for what b holds.
 func Shape(b []byte) error {
-	trimmed := bytes.TrimLeft(b, " \t\r\n")
-	if len(trimmed) == 0 {
-		return bad(CodeInvalidJSON, "the body is empty; a JSON object was expected")
+	trimmed, err := object(b)
+	if err != nil {
+		return err
 	}
-	if trimmed[0] != '{' {
-		return bad(CodeInvalidJSON, "the body begins with %q; a JSON object was expected", trimmed[0])
-	}
-	depth, inString, escaped := 0, false, false
+	depth, values, inString, escaped := 0, 0, false, false
 	for _, c := range trimmed {
 		switch {
 		case escaped:
@@ -77,14 +79,34 @@ func Shape(b []byte) error {
 			inString = true
 		case c == '{' || c == '[':
 			if depth++; depth > MaxDepth {
-				return bad(CodeTooDeep, "the body nests deeper than %d levels", MaxDepth)
+				return tooDeep()
 			}
+			values++
 		case c == '}' || c == ']':
 			depth--
+		case c == ',':
+			values++
+		}
+		if values > MaxValues {
+			return bad(CodeTooManyValues, "the body holds more than %d values", MaxValues)
 		}
 	}
 	return nil
 }
+
+// object cuts leading blanks off and says whether an object follows.
+func object(b []byte) ([]byte, error) {
+	trimmed := bytes.TrimLeft(b, " \t\r\n")
+	if len(trimmed) == 0 {
+		return nil, bad(CodeInvalidJSON, "the body is empty; a JSON object was expected")
+	}
+	if trimmed[0] != '{' {
+		return nil, bad(CodeInvalidJSON, "the body begins with %q; a JSON object was expected", trimmed[0])
+	}
+	return trimmed, nil
+}
+
+func tooDeep() error { return bad(CodeTooDeep, "the body nests deeper than %d levels", MaxDepth) }
 
 func trailing(d *json.Decoder) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
@@ -113,30 +135,4 @@ func explain(err error, size int) error {
 		return bad(CodeUnknownField, "%s is not a field of this request", strings.TrimPrefix(err.Error(), "json: unknown field "))
 	}
 	return bad(CodeInvalidJSON, "%s", strings.TrimPrefix(err.Error(), "json: "))
-}
-
-// DuplicateKey is the first name that stands twice at the top level of an object, "" when there is none. encoding/json
-// would keep the last one.
-func DuplicateKey(b []byte) (string, error) {
-	d := json.NewDecoder(bytes.NewReader(b))
-	if _, err := d.Token(); err != nil {
-		return "", explain(err, len(b))
-	}
-	seen := make(map[string]bool)
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return "", explain(err, len(b))
-		}
-		name, _ := t.(string)
-		if seen[name] {
-			return name, nil
-		}
-		seen[name] = true
-		var skip json.RawMessage
-		if err := d.Decode(&skip); err != nil {
-			return "", explain(err, len(b))
-		}
-	}
-	return "", nil
 }

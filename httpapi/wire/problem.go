@@ -32,6 +32,7 @@ const (
 	CodeUnknownField        = "unknown_field"
 	CodeTrailingData        = "trailing_data"
 	CodeTooDeep             = "too_deep"
+	CodeTooManyValues       = "too_many_values"
 	CodeBodyTooLarge        = "body_too_large"
 	CodeInvalidArgument     = "invalid_argument"
 	CodeNotLeader           = "not_leader"

@@ -23,11 +23,12 @@ func TestDecodeIsStrict(t *testing.T) {
 		{"fraction", `{"instance":"a","slots":1.5}`, CodeInvalidArgument, "slots"},
 		{"overflow", `{"instance":"a","sequence":-1}`, CodeInvalidArgument, "sequence"},
 		{"deep", `{"running":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, CodeTooDeep, "32"},
+		{"many values", `{"running":[` + strings.Repeat("{},", MaxValues) + `{}]}`, CodeTooManyValues, "100000"},
 		{"syntax", `{"instance":a}`, CodeInvalidJSON, "byte"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var e Exchange
-			err := Decode(strings.NewReader(c.body), 1000, &e)
+			err := Decode(strings.NewReader(c.body), 1<<20, &e)
 			var bad *BadInput
 			if !errors.As(err, &bad) || bad.Code != c.code || !strings.Contains(bad.Detail, c.says) {
 				t.Fatalf("got %v, want %s saying %s", err, c.code, c.says)
@@ -110,15 +111,6 @@ func TestCallerHeader(t *testing.T) {
 		if c, err := DecodeCaller(bad); err == nil {
 			t.Errorf("%q decoded to %v", bad, c)
 		}
-	}
-}
-
-func TestDuplicateKey(t *testing.T) {
-	if s, err := DuplicateKey([]byte(`{"a":{"b":1,"b":2},"c":[1]}`)); s != "" || err != nil {
-		t.Fatal(s, err)
-	}
-	if s, _ := DuplicateKey([]byte(`{"a":1,"b":2,"a":3}`)); s != "a" {
-		t.Fatal(s)
 	}
 }
 

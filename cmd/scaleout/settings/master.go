@@ -32,6 +32,11 @@ type Master struct {
 	RetryDelayInMs                   Millis   `key:"RetryDelayInMs" default:"5000" min:"0" doc:"a retry waits this long times the attempt"`
 	RemoveDeadMastersAfterInMs       Millis   `key:"RemoveDeadMastersAfterInMs" default:"0" min:"0" doc:"the leader removes a master that is silent for so long, never below three voters; 0: it does not"`
 	MaxProjectBytes                  Size     `key:"MaxProjectBytes" default:"512MiB" min:"1024" doc:"largest project file"`
+	MaxCallsInFlight                 int      `key:"MaxCallsInFlight" default:"256" min:"4" max:"1000000" doc:"calls of one certificate name that a master works on at once, held polls included"`
+	MaxCallsPerSecond                int      `key:"MaxCallsPerSecond" default:"5000" min:"10" max:"1000000" doc:"calls of one certificate name per second; twice as many may come at once"`
+	MaxEventStreams                  int      `key:"MaxEventStreams" default:"8" min:"1" max:"100000" doc:"event streams of one certificate name at a master"`
+	MaxBodyMemoryBytes               Size     `key:"MaxBodyMemoryBytes" default:"64MiB" min:"33554432" doc:"bodies of requests that a master holds in memory at once; a quarter is for bodies up to 64 KiB"`
+	MaxBodyMemoryBytesPerCaller      Size     `key:"MaxBodyMemoryBytesPerCaller" default:"32MiB" min:"16777216" doc:"the part of them that one certificate name may take"`
 	MetricsOpen                      bool     `key:"MetricsOpen" default:"false" doc:"/metrics without a certificate"`
 	SnapshotFolder                   string   `key:"SnapshotFolder" doc:"where this master writes backups of its own; empty: none"`
 	SnapshotIntervalInMs             Millis   `key:"SnapshotIntervalInMs" default:"86400000" min:"60000" doc:"how often"`

@@ -1,0 +1,197 @@
+package httpapi
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"scaleout/fsm/command"
+)
+
+// Limits bound what one caller may take of this master, and what all bodies together may. A caller is a certificate's
+// kind and name, however many connections it uses. A call that one master forwards to another counts at both, under the
+// caller that the first one verified. A request without a certificate counts for its address. Zero fields get the
+// defaults.
+type Limits struct {
+	CallsInFlight   int   // MaxCallsInFlight: held polls count
+	CallsPerSecond  int   // MaxCallsPerSecond: twice as many may come at once
+	EventStreams    int   // MaxEventStreams
+	BodyBytes       int64 // MaxBodyMemoryBytes: of all callers
+	CallerBodyBytes int64 // MaxBodyMemoryBytesPerCaller
+}
+
+// The defaults of Limits.
+const (
+	DefaultCallsInFlight   = 256
+	DefaultCallsPerSecond  = 5000
+	DefaultEventStreams    = 8
+	DefaultBodyBytes       = 64 << 20
+	DefaultCallerBodyBytes = 32 << 20
+)
+
+// Filled is l with the defaults in place of what is not set.
+func (l Limits) Filled() Limits {
+	set := func(n *int, v int) {
+		if *n <= 0 {
+			*n = v
+		}
+	}
+	set(&l.CallsInFlight, DefaultCallsInFlight)
+	set(&l.CallsPerSecond, DefaultCallsPerSecond)
+	set(&l.EventStreams, DefaultEventStreams)
+	if l.BodyBytes <= 0 {
+		l.BodyBytes = DefaultBodyBytes
+	}
+	if l.CallerBodyBytes <= 0 {
+		l.CallerBodyBytes = min(DefaultCallerBodyBytes, l.BodyBytes)
+	}
+	return l
+}
+
+const (
+	// smallBodyBytes is the size up to which a body may use the quarter of the memory that large ones leave free.
+	smallBodyBytes = 64 << 10
+	// limitRetry is when a place may be free again: calls and bodies come and go.
+	limitRetry = time.Second
+	// streamRetry: an event stream is kept for as long as somebody reads it.
+	streamRetry = 10 * time.Second
+	// accountsSwept is how many accounts are kept before the idle ones are looked for.
+	accountsSwept = 1024
+)
+
+// quotas counts what each caller has of this master at the moment. It is safe for concurrent use.
+type quotas struct {
+	limits Limits
+
+	mu       sync.Mutex
+	accounts map[string]*account
+	sweepAt  int
+	bodies   int64
+}
+
+type account struct {
+	calls, streams int
+	bodies         int64
+	rate           *rate.Limiter
+}
+
+func newQuotas(l Limits) *quotas {
+	return &quotas{limits: l.Filled(), accounts: map[string]*account{}, sweepAt: accountsSwept}
+}
+
+// accountOf is whose places a request takes; "" for the masters themselves.
+func accountOf(c command.Caller, remote string) string {
+	switch {
+	case c.Kind == "master":
+		return ""
+	case c.Name != "":
+		return c.Kind + " " + c.Name
+	}
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		host = remote
+	}
+	return "address " + host
+}
+
+// account finds or makes an account. The lock is held.
+func (q *quotas) account(who string) *account {
+	a := q.accounts[who]
+	if a != nil {
+		return a
+	}
+	if len(q.accounts) >= q.sweepAt {
+		now := time.Now()
+		for name, a := range q.accounts {
+			if a.calls == 0 && a.rate.TokensAt(now) >= float64(a.rate.Burst()) {
+				delete(q.accounts, name)
+			}
+		}
+		q.sweepAt = max(accountsSwept, 2*len(q.accounts))
+	}
+	a = &account{rate: rate.NewLimiter(rate.Limit(q.limits.CallsPerSecond), 2*q.limits.CallsPerSecond)}
+	q.accounts[who] = a
+	return a
+}
+
+// call takes a place for one call, which holds everything else that the call takes: release comes last.
+func (q *quotas) call(who string) (release func(), err error) {
+	if who == "" {
+		return func() {}, nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.account(who)
+	switch {
+	case a.calls >= q.limits.CallsInFlight:
+		return nil, &LimitReached{Limit: "MaxCallsInFlight", Retry: limitRetry, Detail: fmt.Sprintf(
+			"%s has %d calls under way at this master, which is the most for one caller: wait until some are answered", who, a.calls)}
+	case !a.rate.Allow():
+		return nil, &LimitReached{Limit: "MaxCallsPerSecond", Retry: limitRetry, Detail: fmt.Sprintf(
+			"%s sends more than the %d calls per second that one caller may: send fewer, or more in one call", who, q.limits.CallsPerSecond)}
+	}
+	a.calls++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		a.calls--
+	}, nil
+}
+
+// stream takes a place for an event stream within a call.
+func (q *quotas) stream(who string) (release func(), err error) {
+	if who == "" {
+		return func() {}, nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.account(who)
+	if a.streams >= q.limits.EventStreams {
+		return nil, &LimitReached{Limit: "MaxEventStreams", Retry: streamRetry, Detail: fmt.Sprintf(
+			"%s reads %d event streams of this master, which is the most for one caller: let several readers share a stream", who, a.streams)}
+	}
+	a.streams++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		a.streams--
+	}, nil
+}
+
+// body takes memory for a body of n bytes within a call, before anything of it is read. A quarter of the memory is for
+// small bodies alone, so that calls without files pass while large ones wait.
+func (q *quotas) body(who string, n int64) (release func(), err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	most := q.limits.BodyBytes
+	if n > smallBodyBytes {
+		most -= most / 4
+	}
+	if q.bodies+n > most {
+		return nil, &LimitReached{Limit: "MaxBodyMemoryBytes", Retry: limitRetry, Detail: fmt.Sprintf(
+			"this master holds %d bytes of requests in memory and %d more would be beyond the %d that it gives to bodies of this size: try again",
+			q.bodies, n, most)}
+	}
+	var a *account
+	if who != "" {
+		a = q.account(who)
+		if a.bodies+n > q.limits.CallerBodyBytes {
+			return nil, &LimitReached{Limit: "MaxBodyMemoryBytesPerCaller", Retry: limitRetry, Detail: fmt.Sprintf(
+				"%s has %d bytes of requests in this master's memory and %d more would be beyond the %d of one caller: "+
+					"wait until its other calls are answered", who, a.bodies, n, q.limits.CallerBodyBytes)}
+		}
+		a.bodies += n
+	}
+	q.bodies += n
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.bodies -= n
+		if a != nil {
+			a.bodies -= n
+		}
+	}, nil
+}
