@@ -176,9 +176,11 @@ func (a *app) catalogCall() *cobra.Command {
 				return friendly(err)
 			}
 			if a.output == "json" {
-				return printJSON(cmd, map[string]any{
-					"return_value": result.ReturnValue, "output": result.Output, "result_sets": result.Sets,
-				})
+				sets := []map[string]any{}
+				for _, set := range result.Sets {
+					sets = append(sets, map[string]any{"columns": set.Columns, "rows": set.Rows})
+				}
+				return printJSON(cmd, map[string]any{"return_value": result.ReturnValue, "output": result.Output, "result_sets": sets})
 			}
 			pairs := []pair{{"return_value", result.ReturnValue}}
 			for name, v := range result.Output {

@@ -240,11 +240,8 @@ func (a *app) removeMember(cmd *cobra.Command, name string, force bool, check fu
 	if err := c.RemoveMember(cmd.Context(), m.ID, force); err != nil {
 		return friendly(err)
 	}
-	if a.output == "json" {
-		return a.object(cmd, []pair{{"removed", m.ID}, {"name", m.Name}})
-	}
-	sayf(cmd.ErrOrStderr(), "%s is no member any more; its data directory is of no use to this cluster.", m.Name)
-	return nil
+	return a.done(cmd, []pair{{"removed", m.ID}, {"name", m.Name}},
+		"%s is no member any more; its data directory is of no use to this cluster.", m.Name)
 }
 
 func (a *app) clusterTransfer() *cobra.Command {
@@ -269,7 +266,7 @@ func (a *app) clusterTransfer() *cobra.Command {
 			if err != nil {
 				return friendly(err)
 			}
-			return a.object(cmd, []pair{{"leader", l.Name}, {"address", l.Address}, {"term", l.Term}})
+			return a.done(cmd, []pair{{"leader", l.Name}, {"address", l.Address}, {"term", l.Term}}, "%s leads, term %d, at %s", l.Name, l.Term, l.Address)
 		},
 	}
 }

@@ -72,7 +72,7 @@ So it can be a step of SQL Agent or cron.`,
 				return friendly(err)
 			}
 			if !wait {
-				return a.object(cmd, []pair{{"execution_id", id}})
+				return a.done(cmd, []pair{{"execution_id", id}, {"package", args[0]}}, "started execution %d of %s", id, args[0])
 			}
 			return a.await(cmd, c, id, timeout)
 		},
@@ -103,7 +103,7 @@ func (a *app) executionCreate() *cobra.Command {
 			if err != nil {
 				return friendly(err)
 			}
-			return a.object(cmd, []pair{{"execution_id", id}})
+			return a.done(cmd, []pair{{"execution_id", id}, {"package", args[0]}}, "created execution %d of %s", id, args[0])
 		},
 	}
 	o.flags(cmd)
@@ -123,10 +123,7 @@ func (a *app) executionStart() *cobra.Command {
 				return friendly(err)
 			}
 			if !wait {
-				if a.output == "json" {
-					return a.object(cmd, []pair{{"execution_id", id}})
-				}
-				return nil
+				return a.done(cmd, []pair{{"execution_id", id}}, "started execution %d", id)
 			}
 			return a.await(cmd, c, id, timeout)
 		}),
@@ -147,7 +144,7 @@ func (a *app) executionStop() *cobra.Command {
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			stop := map[string]any{"operation_id": id}
 			if !wait {
-				return a.call(cmd, "stop_operation", stop)
+				return a.change(cmd, "stop_operation", stop, []pair{{"execution_id", id}}, "told execution %d to stop", id)
 			}
 			if _, err := c.Call(cmd.Context(), "stop_operation", stop); err != nil {
 				return friendly(err)

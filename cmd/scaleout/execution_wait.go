@@ -51,7 +51,7 @@ func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time
 	}
 	status, _ := row.Int("status")
 	if err := a.object(cmd, []pair{
-		{"execution_id", id}, {"status", statusName(status)}, {"took", took(row)},
+		{"execution_id", id}, {"package", packagePath(row)}, {"status", statusName(status)}, {"took", took(row)},
 		{"worker", p.where(row)}, {"attempts", row["executed_count"]},
 	}); err != nil {
 		return err

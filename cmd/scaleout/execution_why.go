@@ -23,7 +23,7 @@ func (a *app) executionWhy() *cobra.Command {
 			}
 			if a.output == "json" {
 				return printJSON(cmd, map[string]any{
-					"execution": f.execution, "attempts": f.attempts, "errors": f.errors, "explanation": f.sentences(),
+					"execution": f.execution, "attempts": f.attempts, "errors": append([]client.Row{}, f.errors...), "explanation": f.sentences(),
 				})
 			}
 			for _, s := range f.sentences() {

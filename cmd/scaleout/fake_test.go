@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -35,6 +36,11 @@ func (f *fakeMaster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.down > 0 {
 		f.down--
 		problem(w, wire.Problem{Status: 503, Code: wire.CodeNoLeader, Detail: "nobody leads"})
+		return
+	}
+	if digest, ok := strings.CutPrefix(r.URL.Path, "/v1/blobs/"); ok && r.Method == http.MethodPut {
+		n, _ := io.Copy(io.Discard, r.Body)
+		_ = json.NewEncoder(w).Encode(wire.Blob{SHA256: digest, Size: n})
 		return
 	}
 	if page := f.pages[r.URL.Path]; page != nil {

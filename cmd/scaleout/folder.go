@@ -16,7 +16,7 @@ func (a *app) folderCommand() *cobra.Command {
 			Use: "create NAME", Short: "Create a folder", Args: cobra.ExactArgs(1),
 			Example: "  scaleout folder create ETL",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.call(cmd, "create_folder", map[string]any{"folder_name": args[0]})
+				return a.change(cmd, "create_folder", map[string]any{"folder_name": args[0]}, []pair{{"folder", args[0]}}, "created folder %s", args[0])
 			},
 		},
 		&cobra.Command{
@@ -24,7 +24,7 @@ func (a *app) folderCommand() *cobra.Command {
 			Example:           "  scaleout folder delete ETL",
 			ValidArgsFunction: a.complete(folderNames),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.call(cmd, "delete_folder", map[string]any{"folder_name": args[0]})
+				return a.change(cmd, "delete_folder", map[string]any{"folder_name": args[0]}, []pair{{"folder", args[0]}}, "deleted folder %s", args[0])
 			},
 		},
 		&cobra.Command{
@@ -80,8 +80,8 @@ func collect(ctx context.Context, c *client.Client, view string, q client.Query,
 	return rows, nil
 }
 
-// call calls a procedure and prints its outputs.
-func (a *app) call(cmd *cobra.Command, procedure string, args map[string]any) error {
+// change calls a procedure and says what that did: format and words, or as JSON the procedure's outputs beside about.
+func (a *app) change(cmd *cobra.Command, procedure string, args map[string]any, about []pair, format string, words ...any) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -90,15 +90,8 @@ func (a *app) call(cmd *cobra.Command, procedure string, args map[string]any) er
 	if err != nil {
 		return friendly(err)
 	}
-	if a.output == "json" {
-		return printJSON(cmd, map[string]any{"return_value": result.ReturnValue, "output": result.Output})
-	}
-	for name, v := range result.Output {
-		if err := a.object(cmd, []pair{{name, v}}); err != nil {
-			return err
-		}
-	}
-	return nil
+	pairs := append([]pair{{"return_value", result.ReturnValue}, {"output", result.Output}}, about...)
+	return a.done(cmd, pairs, format, words...)
 }
 
 // code reports whether a master answered with the code.

@@ -81,8 +81,8 @@ func hostileMaster() *fakeMaster {
 				ClusterID: hostile, Members: []wire.Member{member}, Warnings: []string{hostile},
 				Settings: []wire.SettingDifference{{Name: hostile, Values: map[string]string{hostile: hostile}}},
 			}),
-			"/v1/catalog/views":      answer([]wire.View{{Name: hostile, Doc: hostile}}),
-			"/v1/catalog/procedures": answer([]wire.Procedure{{Name: hostile, Doc: hostile}}),
+			"/v1/catalog/views":      answer(wire.Views{Views: []wire.View{{Name: hostile, Doc: hostile}}}),
+			"/v1/catalog/procedures": answer(wire.Procedures{Procedures: []wire.Procedure{{Name: hostile, Doc: hostile}}}),
 			"/v1/events": func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")
 				b, _ := json.Marshal(wire.Event{ID: "1.0", Type: "execution_ended", Time: time.Unix(1, 0), Name: hostile, Detail: hostile})

@@ -32,7 +32,9 @@ func (a *app) object(cmd *cobra.Command, pairs []pair) error {
 		width = max(width, len(p.name))
 	}
 	for _, p := range pairs {
-		fmt.Fprintf(cmd.OutOrStdout(), "%-*s  %s\n", width, sentenceCase(p.name), a.cell(cmd, p.value))
+		if text := a.cell(cmd, p.value); text != "" {
+			fmt.Fprintf(cmd.OutOrStdout(), "%-*s  %s\n", width, sentenceCase(p.name), text)
+		}
 	}
 	return nil
 }

@@ -61,7 +61,8 @@ func (a *app) projectCommand() *cobra.Command {
 				if !ok {
 					return usagef("%q: want FOLDER/PROJECT", args[0])
 				}
-				return a.call(cmd, "delete_project", map[string]any{"folder_name": folder, "project_name": project})
+				return a.change(cmd, "delete_project", map[string]any{"folder_name": folder, "project_name": project},
+					[]pair{{"folder", folder}, {"project", project}}, "deleted project %s/%s", folder, project)
 			},
 		},
 	)
@@ -187,14 +188,21 @@ func (a *app) projectDeploy() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id, err := deploy(cmd.Context(), c, args[0], folder, name, secret, create)
+			d, err := deploy(cmd.Context(), c, args[0], folder, name, secret, create)
 			if err != nil {
 				return friendly(err)
 			}
-			if err := a.object(cmd, []pair{{"operation_id", id}}); err != nil {
+			version := ""
+			if d.lsn > 0 {
+				version = fmt.Sprintf(", version %d", d.lsn)
+			}
+			if err := a.done(cmd, []pair{
+				{"operation_id", d.operation}, {"folder", folder}, {"project", d.project}, {"project_version", d.version},
+				{"packages", d.packages}, {"object_version_lsn", d.lsn},
+			}, "deployed %s %s to %s, %d %s%s", d.project, d.version, folder, d.packages, plural(d.packages, "package"), version); err != nil {
 				return err
 			}
-			return warnings(cmd, c, id)
+			return warnings(cmd, c, d.operation)
 		},
 	}
 	cmd.Flags().StringVar(&folder, "folder", "", "folder to deploy to")
@@ -204,34 +212,47 @@ func (a *app) projectDeploy() *cobra.Command {
 	return cmd
 }
 
-// deploy uploads a project file and deploys it. It returns the operation's id.
-func deploy(ctx context.Context, c *client.Client, file, folder, name, password string, create bool) (int64, error) {
+// deployed is what came of a deployment.
+type deployed struct {
+	operation int64
+	project   string
+	version   string // the project's own, from its file
+	packages  int
+	lsn       int64 // the catalog's version
+}
+
+// deploy uploads a project file and deploys it.
+func deploy(ctx context.Context, c *client.Client, file, folder, name, password string, create bool) (*deployed, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return nil, err
+	}
+	// Read here too: a broken file is named before anything is sent.
+	p, err := ispac.Read(f, info.Size(), ispac.Options{Password: password})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if name == "" {
-		// Read here too: a broken file is named before anything is sent.
-		p, err := ispac.Read(f, info.Size(), ispac.Options{Password: password})
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", file, err)
-		}
 		name = p.Name
+	}
+	d := &deployed{project: name, packages: len(p.Packages), version: fmt.Sprintf("%d.%d", p.VersionMajor, p.VersionMinor)}
+	if p.VersionBuild > 0 {
+		d.version += fmt.Sprintf(".%d", p.VersionBuild)
 	}
 	if create {
 		_, err := c.Call(ctx, "create_folder", map[string]any{"folder_name": folder})
 		if err != nil && !code(err, "folder_exists") {
-			return 0, err
+			return nil, err
 		}
 	}
 	blob, err := c.PutBlobFile(ctx, file)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	args := map[string]any{
 		"folder_name": folder, "project_name": name, "project_stream": map[string]string{"blob": blob.SHA256},
@@ -241,10 +262,16 @@ func deploy(ctx context.Context, c *client.Client, file, folder, name, password 
 	}
 	result, err := c.Call(ctx, "deploy_project", args)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	id, _ := result.Int("operation_id")
-	return id, nil
+	d.operation, _ = result.Int("operation_id")
+	// The version is a kindness: it may be another's by now, or not to be seen by one who may only deploy.
+	if id, err := projectID(ctx, c, folder, name); err == nil {
+		if page, err := c.View(ctx, "projects", client.Query{Equal: map[string]any{"project_id": id}}); err == nil && len(page.Rows) == 1 {
+			d.lsn, _ = page.Rows[0].Int("object_version_lsn")
+		}
+	}
+	return d, nil
 }
 
 // warnings prints what an operation's messages warn of.
@@ -306,7 +333,8 @@ func (a *app) projectPack() *cobra.Command {
 			if err := os.WriteFile(out, raw, 0o644); err != nil {
 				return err
 			}
-			return a.object(cmd, []pair{{"file", out}, {"project", p.Name}, {"packages", len(p.Packages)}})
+			return a.done(cmd, []pair{{"file", out}, {"project", p.Name}, {"packages", len(p.Packages)}},
+				"packed %d %s of %s into %s", len(p.Packages), plural(len(p.Packages), "package"), p.Name, out)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "file to write; default: NAME.ispac")

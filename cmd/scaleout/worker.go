@@ -12,7 +12,7 @@ import (
 
 func (a *app) workerCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "worker", Short: "Workers: run one, list, enable, disable, remove"}
-	change := func(use, short, procedure string) *cobra.Command {
+	change := func(use, short, procedure, did string) *cobra.Command {
 		return &cobra.Command{
 			Use: use + " NAME|ID", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(workerNames),
 			Example: fmt.Sprintf("  scaleout worker %s worker-1", use),
@@ -25,7 +25,7 @@ func (a *app) workerCommand() *cobra.Command {
 				if err != nil {
 					return friendly(err)
 				}
-				return a.call(cmd, procedure, map[string]any{"WorkerAgentId": id})
+				return a.change(cmd, procedure, map[string]any{"WorkerAgentId": id}, []pair{{"WorkerAgentId", id}}, did, args[0])
 			},
 		}
 	}
@@ -36,9 +36,9 @@ func (a *app) workerCommand() *cobra.Command {
 			RunE:    func(cmd *cobra.Command, _ []string) error { return a.workerList(cmd) },
 		},
 		a.workerShow(),
-		change("enable", "Let a worker take tasks", "enable_worker_agent"),
-		change("disable", "Give a worker nothing new; what runs finishes", "disable_worker_agent"),
-		change("remove", "Forget a worker that holds no task", "delete_worker_agent"),
+		change("enable", "Let a worker take tasks", "enable_worker_agent", "enabled %s: it takes tasks"),
+		change("disable", "Give a worker nothing new; what runs finishes", "disable_worker_agent", "disabled %s: it takes nothing new, what it runs finishes"),
+		change("remove", "Forget a worker that holds no task", "delete_worker_agent", "removed %s"),
 	)
 	return cmd
 }
