@@ -144,6 +144,12 @@ func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 		return err
 	}
 	a.project = project
+	if project.name != a.info.ProjectBlob { // for the next worker process, which must not remove it
+		a.info.ProjectCopy = project.name
+		if err := a.info.write(a.folder); err != nil {
+			return err
+		}
+	}
 	cmd, err := w.runners.Prepare(runner.Task{
 		Grant: a.grant, ProjectFile: project.File, ProjectDir: project.Dir, Folder: a.folder,
 	})

@@ -31,6 +31,7 @@ type taskInfo struct {
 	Project     string    `json:"project"`
 	Package     string    `json:"package"`
 	ProjectBlob string    `json:"project_blob"`
+	ProjectCopy string    `json:"project_copy,omitempty"` // the one in the cache that it runs from; "": the first, named by the digest
 	GiveUpMs    int64     `json:"give_up_after_ms"`
 	Granted     time.Time `json:"granted"`
 	Stopped     bool      `json:"stopped,omitempty"` // a stop was asked for

@@ -1,11 +1,7 @@
 package worker
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,98 +10,110 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"scaleout/fsm/ispac"
 )
 
 // projects is the cache of unpacked projects by the digest of their file: each is downloaded once, verified, unpacked
-// read-only and renamed into place as a whole.
+// read-only and renamed into place as a whole. Before each run its file and all of its parts are verified anew: modes do
+// not bind an administrator's account, and what one package did to them must not reach the next one. A copy that was
+// changed stays for those that run from it, and is not given to anybody else.
 type projects struct {
 	dir   string
 	limit int64
 	fetch func(ctx context.Context, digest string, create func() (io.Writer, error)) (int64, error)
 	log   *slog.Logger
 
-	mu      sync.Mutex
-	entries map[string]*project
+	mu     sync.Mutex
+	turns  map[string]*turn    // by digest, of those that are being acquired
+	copies map[string]*project // by name
 }
 
-// project is one entry. Whoever holds a reference may read Dir and File; they are not removed meanwhile.
+// project is one copy. Whoever holds a reference may read Dir and File; they are not removed meanwhile.
 type project struct {
+	name   string // of its folder: the digest, with a number where an older copy is still in use
 	digest string
 	File   string // the project file as it was deployed
 	Dir    string // its parts
 
-	turn  chan struct{} // held while it is being made ready
-	ready bool          // under turn
-	noted bool          // under turn: that a package changed it
-	refs  int           // under projects.mu, like the rest
-	size  int64
-	used  time.Time
+	parts map[string]part // under its digest's turn; nil: not read from File yet
+
+	// Under projects.mu:
+	refs    int
+	size    int64
+	used    time.Time
+	spoiled bool // something changed it
+}
+
+// turn lets one call at a time verify or make a project.
+type turn struct {
+	slot chan struct{} // held by that call
+
+	// Under projects.mu:
+	users int
+	begun int      // verifications begun
+	good  *project // what the latest of them ended with
 }
 
 const (
 	projectFile = "project.ispac"
 	partsDir    = "parts"
-	listFile    = "parts.json"
 	tmpPrefix   = "tmp-"
 )
 
 // errProject is a project file that cannot be unpacked, here or elsewhere.
 var errProject = errors.New("worker: the project cannot be unpacked")
 
-var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var (
+	digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	nameForm   = regexp.MustCompile(`^([0-9a-f]{64})(-\d+)?$`)
+)
 
 func openProjects(dir string, limit int64, fetch func(context.Context, string, func() (io.Writer, error)) (int64, error), log *slog.Logger) (*projects, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	p := &projects{dir: dir, limit: limit, fetch: fetch, log: log, entries: map[string]*project{}}
+	p := &projects{dir: dir, limit: limit, fetch: fetch, log: log, turns: map[string]*turn{}, copies: map[string]*project{}}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		switch {
-		case strings.HasPrefix(e.Name(), tmpPrefix):
+		if strings.HasPrefix(e.Name(), tmpPrefix) {
 			if err := removeTree(path); err != nil {
 				log.Warn("leftover of a download", "path", path, "err", err)
 			}
-		case digestForm.MatchString(e.Name()):
-			pr := p.entry(e.Name())
+			continue
+		}
+		if m := nameForm.FindStringSubmatch(e.Name()); m != nil {
+			pr := p.at(e.Name(), m[1])
 			pr.size = treeSize(path)
 			if info, err := e.Info(); err == nil {
 				pr.used = info.ModTime()
 			}
+			p.copies[pr.name] = pr
 		}
 	}
-	p.shrink()
 	return p, nil
 }
 
-func (p *projects) entry(digest string) *project {
-	pr := p.entries[digest]
-	if pr == nil {
-		home := filepath.Join(p.dir, digest)
-		pr = &project{
-			digest: digest, turn: make(chan struct{}, 1),
-			File: filepath.Join(home, projectFile), Dir: filepath.Join(home, partsDir),
-		}
-		p.entries[digest] = pr
-	}
-	return pr
+func (p *projects) at(name, digest string) *project {
+	home := filepath.Join(p.dir, name)
+	return &project{name: name, digest: digest, File: filepath.Join(home, projectFile), Dir: filepath.Join(home, partsDir)}
 }
 
-// hold takes a reference without looking whether the project is there: for attempts that run from it already.
-func (p *projects) hold(digest string) *project {
+// hold takes a reference to a copy without verifying it, for an attempt that runs from it already; nil when it is not
+// there.
+func (p *projects) hold(name string) *project {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pr := p.entry(digest)
-	pr.refs++
+	pr := p.copies[name]
+	if pr != nil {
+		pr.refs++
+	}
 	return pr
 }
 
@@ -117,231 +125,182 @@ func (p *projects) release(pr *project) {
 	p.shrink()
 }
 
-// acquire returns the project, downloaded when it is not here. The caller releases it.
+// acquire returns a copy of the project, downloaded when there is none, that was verified after the call began. The
+// caller releases it.
 func (p *projects) acquire(ctx context.Context, digest string) (*project, error) {
 	if !digestForm.MatchString(digest) {
 		return nil, fmt.Errorf("%w: %.80q is not a digest; 64 hex digits were expected", errProject, digest)
 	}
-	pr := p.hold(digest)
-	err := p.prepare(ctx, pr)
-	if err != nil {
-		p.release(pr)
-		return nil, err
+	p.mu.Lock()
+	t := p.turns[digest]
+	if t == nil {
+		t = &turn{slot: make(chan struct{}, 1)}
+		p.turns[digest] = t
 	}
+	t.users++
+	before := t.begun
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(p.turns, digest)
+		}
+	}()
+	select {
+	case t.slot <- struct{}{}:
+		defer func() { <-t.slot }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	p.mu.Lock()
+	// One verification serves all calls that waited for it: of a large project many may start at once.
+	if pr := t.good; pr != nil && t.begun > before && p.copies[pr.name] == pr && !pr.spoiled {
+		pr.refs++
+		p.mu.Unlock()
+		return pr, nil
+	}
+	t.begun++
+	p.mu.Unlock()
+	pr, err := p.verified(ctx, digest)
+	p.mu.Lock()
+	t.good = pr
+	p.mu.Unlock()
+	return pr, err
+}
+
+// verified finds a copy that is as it should be, or makes one. The caller has the digest's turn.
+func (p *projects) verified(ctx context.Context, digest string) (*project, error) {
+	var spoiled *project
+	for {
+		pr := p.candidate(digest)
+		if pr == nil {
+			break
+		}
+		err := pr.verify()
+		if err == nil {
+			if spoiled != nil {
+				p.release(spoiled)
+			}
+			return pr, nil
+		}
+		p.mu.Lock()
+		pr.spoiled = true
+		others := pr.refs - 1
+		p.mu.Unlock()
+		p.log.Warn("the unpacked project was changed, perhaps by a package that ran from it; a fresh copy is made of it",
+			"project_blob", digest, "err", err, "running_from_it", others)
+		if spoiled != nil {
+			p.release(spoiled)
+		}
+		spoiled = pr
+	}
+	pr, err := p.build(ctx, digest, spoiled)
+	if spoiled != nil {
+		p.release(spoiled)
+	}
+	return pr, err
+}
+
+// candidate takes a reference to a copy that is not known to be spoiled.
+func (p *projects) candidate(digest string) *project {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pr := range p.copies {
+		if pr.digest == digest && !pr.spoiled {
+			pr.refs++
+			return pr
+		}
+	}
+	return nil
+}
+
+// build makes a copy and takes a reference to it. The project file is that of the spoiled copy when it is still right.
+func (p *projects) build(ctx context.Context, digest string, spoiled *project) (*project, error) {
+	tmp, err := os.MkdirTemp(p.dir, tmpPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("worker: project cache: %w", err)
+	}
+	parts, err := p.fill(ctx, digest, tmp, spoiled)
+	if err != nil {
+		return nil, errors.Join(err, removeTree(tmp))
+	}
+	size := treeSize(tmp)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name := digest
+	for n := 2; !p.free(name); n++ {
+		name = digest + "-" + strconv.Itoa(n)
+	}
+	pr := p.at(name, digest)
+	if err := os.Rename(tmp, filepath.Join(p.dir, name)); err != nil {
+		return nil, errors.Join(fmt.Errorf("worker: project cache: %w", err), removeTree(tmp))
+	}
+	pr.parts, pr.size, pr.refs = parts, size, 1
+	p.copies[name] = pr
 	return pr, nil
 }
 
-func (p *projects) prepare(ctx context.Context, pr *project) error {
-	select {
-	case pr.turn <- struct{}{}:
-		defer func() { <-pr.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	home := filepath.Dir(pr.File)
-	if !pr.ready {
-		sum, err := fileDigest(pr.File)
-		if pr.ready = err == nil && sum == pr.digest; !pr.ready && !errors.Is(err, fs.ErrNotExist) {
-			p.log.Warn("a cached project is damaged and is downloaded again", "project_blob", pr.digest, "err", err)
-		}
-	}
-	if pr.ready {
-		return p.renew(pr)
-	}
-	if err := removeTree(home); err != nil {
-		return fmt.Errorf("worker: project cache: %w", err)
-	}
-	tmp, err := os.MkdirTemp(p.dir, tmpPrefix)
-	if err != nil {
-		return fmt.Errorf("worker: project cache: %w", err)
-	}
-	if err := p.download(ctx, pr.digest, tmp); err != nil {
-		return errors.Join(err, removeTree(tmp))
-	}
-	if err := os.Rename(tmp, home); err != nil {
-		return errors.Join(fmt.Errorf("worker: project cache: %w", err), removeTree(tmp))
-	}
-	size := treeSize(home)
-	p.mu.Lock()
-	pr.size = size
-	p.mu.Unlock()
-	pr.ready = true
-	return nil
+// free reports whether a copy can have the name. The lock is held.
+func (p *projects) free(name string) bool {
+	_, err := os.Lstat(filepath.Join(p.dir, name)) // what could not be removed may still lie there
+	return p.copies[name] == nil && errors.Is(err, fs.ErrNotExist)
 }
 
-func (p *projects) download(ctx context.Context, digest, tmp string) error {
-	path := filepath.Join(tmp, projectFile)
+// fill puts a verified project file and its parts into a folder.
+func (p *projects) fill(ctx context.Context, digest, dir string, spoiled *project) (map[string]part, error) {
+	path := filepath.Join(dir, projectFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return fmt.Errorf("worker: project cache: %w", err)
+		return nil, fmt.Errorf("worker: project cache: %w", err)
 	}
 	defer f.Close()
-	size, err := p.fetch(ctx, digest, func() (io.Writer, error) {
-		_, err := f.Seek(0, io.SeekStart)
-		return f, errors.Join(err, f.Truncate(0)) // what a master sent wrongly before is forgotten
-	})
-	if err != nil {
-		return fmt.Errorf("worker: download of project %s: %w", digest, err)
-	}
-	// What is on the disk counts, not what came over the wire.
-	if sum, err := fileDigest(path); err != nil || sum != digest {
-		return fmt.Errorf("worker: download of project %s: the file has digest %s (%v)", digest, sum, err)
-	}
-	return unpack(f, size, filepath.Join(tmp, partsDir))
-}
-
-// renew unpacks the project again when something changed its parts. File modes do not bind an administrator's account,
-// and what one package did to the parts must not reach the next one.
-func (p *projects) renew(pr *project) error {
-	home := filepath.Dir(pr.File)
-	have, err := json.Marshal(listParts(pr.Dir))
-	want, rerr := os.ReadFile(filepath.Join(home, listFile))
-	if err == nil && rerr == nil && bytes.Equal(have, want) {
-		return nil
-	}
-	p.mu.Lock()
-	others := pr.refs - 1
-	p.mu.Unlock()
-	if others > 0 {
-		if pr.noted {
-			return nil
-		}
-		pr.noted = true
-		p.log.Error("a package changed the project that it runs from; others run from it, so it cannot be renewed now", "project_blob", pr.digest)
-		return nil
-	}
-	pr.noted = false
-	p.log.Warn("a package changed the project that it ran from; it is unpacked again", "project_blob", pr.digest)
-	f, err := os.Open(pr.File)
-	if err != nil {
-		return fmt.Errorf("worker: project cache: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil {
-		err = errors.Join(os.Chmod(home, 0o700), removeTree(pr.Dir))
-	}
-	if err != nil {
-		return fmt.Errorf("worker: project cache: %w", err)
-	}
-	return unpack(f, info.Size(), pr.Dir)
-}
-
-// unpack writes the parts of a project, read-only: packages that run at the same time share them. Beside them stands
-// what they were like.
-func unpack(f *os.File, size int64, dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return fmt.Errorf("worker: project cache: %w", err)
-	}
-	err := ispac.Extract(f, size, ispac.Options{}, func(name string, _ int64, r io.Reader) error {
-		part, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o500)
+	if spoiled == nil || copyOf(f, spoiled.File) != nil || right(path, digest) != nil {
+		_, err := p.fetch(ctx, digest, func() (io.Writer, error) {
+			_, err := f.Seek(0, io.SeekStart)
+			return f, errors.Join(err, f.Truncate(0)) // what a master sent wrongly before is forgotten
+		})
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("worker: download of project %s: %w", digest, err)
 		}
-		_, err = io.Copy(part, r)
-		return errors.Join(err, part.Close())
-	})
-	var bad *ispac.PartError
-	if errors.As(err, &bad) {
-		return fmt.Errorf("%w: %w", errProject, err)
+		// What is on the disk counts, not what came over the wire.
+		if err := right(path, digest); err != nil {
+			return nil, fmt.Errorf("worker: download of project %s: %w", digest, err)
+		}
 	}
-	var list []byte
-	if err == nil {
-		list, err = json.Marshal(listParts(dir))
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(filepath.Dir(dir), listFile), list, 0o600)
-	}
-	if err == nil {
-		err = errors.Join(os.Chmod(f.Name(), 0o400), os.Chmod(dir, 0o500))
-	}
-	if err != nil {
-		return fmt.Errorf("worker: project cache: %w", err)
-	}
-	return nil
+	return unpack(f, filepath.Join(dir, partsDir))
 }
 
-// partInfo is what a part looks like from outside.
-type partInfo struct {
-	Name     string `json:"name"`
-	Size     int64  `json:"size"`
-	Modified int64  `json:"modified"`
+func right(path, digest string) error {
+	got, err := fileDigest(path)
+	if err == nil && got != digest {
+		err = fmt.Errorf("%s has digest %s instead of %s", projectFile, got, digest)
+	}
+	return err
 }
 
-func listParts(dir string) []partInfo {
-	list := []partInfo{}
-	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == dir {
-			return nil
-		}
-		if info, err := d.Info(); err == nil {
-			name, _ := filepath.Rel(dir, path)
-			list = append(list, partInfo{name, info.Size(), info.ModTime().UnixNano()})
-		}
-		return nil
-	})
-	return list
-}
-
-// shrink removes projects that nothing uses, the longest unused first, until the rest is within the limit.
+// shrink removes copies that nothing uses: the spoiled ones, and the longest unused ones until the rest is within the
+// limit.
 func (p *projects) shrink() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for {
-		p.mu.Lock()
 		var total int64
-		var oldest *project
-		for _, pr := range p.entries {
+		var goes *project
+		for _, pr := range p.copies {
 			total += pr.size
-			if pr.refs == 0 && (oldest == nil || pr.used.Before(oldest.used)) {
-				oldest = pr
+			if pr.refs == 0 && (goes == nil || !goes.spoiled && (pr.spoiled || pr.used.Before(goes.used))) {
+				goes = pr
 			}
 		}
-		if total <= p.limit || oldest == nil {
-			p.mu.Unlock()
+		if goes == nil || total <= p.limit && !goes.spoiled {
 			return
 		}
 		// Out of the map before it is out of the disk: whoever asks for it now makes it anew. The lock is kept, since
 		// both use the same path.
-		delete(p.entries, oldest.digest)
-		err := removeTree(filepath.Dir(oldest.File))
-		p.mu.Unlock()
-		if err != nil {
+		delete(p.copies, goes.name)
+		if err := removeTree(filepath.Dir(goes.File)); err != nil {
 			p.log.Warn("project cache", "err", err)
 		}
 	}
-}
-
-func fileDigest(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
-}
-
-func treeSize(dir string) (size int64) {
-	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			if info, err := d.Info(); err == nil {
-				size += info.Size()
-			}
-		}
-		return nil
-	})
-	return size
-}
-
-// removeTree removes a folder whose parts may be read-only.
-func removeTree(dir string) error {
-	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type()&fs.ModeSymlink == 0 {
-			os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }

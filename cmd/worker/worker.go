@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -225,7 +226,7 @@ func (w *Worker) adopt(left []leftover) error {
 			defer func() { <-slots }()
 			a := newAttempt(l.info, l.folder)
 			a.stop = l.info.Stopped
-			a.project = w.projects.hold(l.info.ProjectBlob)
+			a.project = w.projects.hold(cmp.Or(l.info.ProjectCopy, l.info.ProjectBlob))
 			a.guard, errs[i] = guard.Adopt(l.folder)
 			if errors.Is(errs[i], guard.ErrGone) {
 				errs[i] = nil
@@ -243,6 +244,7 @@ func (w *Worker) adopt(left []leftover) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	w.projects.shrink() // not before: it would have removed what the adopted ones run from
 	// What ended while no worker was there is reported with the registration.
 	for _, a := range w.snapshot() {
 		if a.guard == nil {

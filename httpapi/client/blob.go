@@ -48,7 +48,7 @@ func (c *Client) GetBlob(ctx context.Context, digest string, create func() (io.W
 		},
 	})
 	if err != nil && corrupt != nil && ctx.Err() == nil {
-		return written, fmt.Errorf("%w; %w", corrupt, err)
+		return written, fmt.Errorf("%w; %w", ErrCorrupt, err)
 	}
 	return written, err
 }
