@@ -98,6 +98,7 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 			}
 		}
 	}()
+	secrets := secretsOf(a.grant)
 	err := w.startGuard(ctx, a)
 	close(ready)
 	<-listening
@@ -131,7 +132,7 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 		err = context.Cause(ctx)
 	}
 	return guard.Exit{
-		Reason: guard.StartFailed, Code: -1, Detail: err.Error(), Ended: time.Now(),
+		Reason: guard.StartFailed, Code: -1, Detail: guard.Mask(err.Error(), secrets), Ended: time.Now(),
 		Elsewhere: !errors.Is(err, runner.ErrPackage) && !errors.Is(err, errProject),
 	}, false
 }
@@ -163,7 +164,7 @@ func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 	a.begun = w.wishes(a).lease
 	a.guard, err = guard.Start(guard.Spec{
 		Executable: w.cfg.GuardExecutable, Folder: a.folder,
-		Command: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Remove: cmd.Remove,
+		Command: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Remove: cmd.Remove, Secrets: secretsOf(a.grant),
 		Lease: a.begun, KillBefore: guardMargin, Grace: w.cfg.StopGrace,
 	})
 	a.grant = wire.Grant{} // its secrets are not needed any more
@@ -171,6 +172,19 @@ func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 		removeAll(cmd.Remove)
 	}
 	return err
+}
+
+// secretsOf are the values that must not stand in what is recorded of an attempt.
+func secretsOf(g wire.Grant) []string {
+	var out []string
+	for _, list := range [][]wire.Parameter{g.Parameters, g.Options} {
+		for _, p := range list {
+			if p.Sensitive && len(p.Value) >= guard.MinSecret {
+				out = append(out, p.Value)
+			}
+		}
+	}
+	return out
 }
 
 func removeAll(paths []string) {

@@ -108,7 +108,7 @@ func (k *keeper) run(ready func(answer)) error {
 	}
 	defer unlisten()
 	defer listener.Close()
-	out, err := newOutput(k.spec.Folder, k.spec.MaxOutput, time.Now)
+	out, err := newOutput(k.spec.Folder, k.spec.MaxOutput, newMasker(k.spec.Secrets), time.Now)
 	if err != nil {
 		return refuse(err)
 	}
@@ -129,7 +129,7 @@ func (k *keeper) run(ready func(answer)) error {
 	drained, err := k.start(t, out)
 	if err != nil {
 		k.finish(out, Exit{
-			Reason: StartFailed, Code: -1, Detail: err.Error(), Ended: time.Now(),
+			Reason: StartFailed, Code: -1, Detail: out.masker.text(err.Error()), Ended: time.Now(),
 			Elsewhere: errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.ENOEXEC),
 		})
 		ready(answer{Exit: &k.exit})

@@ -53,21 +53,24 @@ type output struct {
 	tailLen int64
 	full    bool
 	dropped int64 // lines
+	masker  *masker
 	now     func() time.Time
 }
 
-func newOutput(folder string, limit int64, now func() time.Time) (*output, error) {
+func newOutput(folder string, limit int64, secrets *masker, now func() time.Time) (*output, error) {
 	f, err := os.OpenFile(filepath.Join(folder, OutputFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("guard: output file: %w", err)
 	}
 	tail := min(limit/tailPercent, maxTail)
-	return &output{file: f, w: bufio.NewWriter(f), room: max(limit-tail-noticeRoom, 0), tailMax: tail, now: now}, nil
+	return &output{file: f, w: bufio.NewWriter(f), room: max(limit-tail-noticeRoom, 0), tailMax: tail, masker: secrets, now: now}, nil
 }
 
 // pump copies one stream until its end. The two streams have no common order but that in which their pumps come to
-// their lines: lines said at about the same time may change places.
+// their lines: lines said at about the same time may change places. Secrets are masked before lines are made, so that
+// neither the end of a piece nor that of a line parts one.
 func (o *output) pump(s Stream, r io.Reader) {
+	r = o.masker.reader(r)
 	buf, have := make([]byte, maxLine), 0
 	for {
 		n, err := r.Read(buf[have:])

@@ -46,6 +46,7 @@ type Spec struct {
 	MaxOutput  int64         `json:"max_output"`          // bytes of the output file; 0 is 16 MiB
 	NoCgroup   bool          `json:"no_cgroup,omitempty"` // do without a cgroup where one could be made
 	Remove     []string      `json:"remove,omitempty"`    // files with secrets, removed when the package has ended
+	Secrets    []string      `json:"secrets,omitempty"`   // what must not stand in the output; see MinSecret
 }
 
 func (s *Spec) fill() {

@@ -37,7 +37,7 @@ func TestElapsedIsTheLargest(t *testing.T) {
 func TestOutputIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	const limit = 8 << 10
-	o, err := newOutput(dir, limit, time.Now)
+	o, err := newOutput(dir, limit, nil, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestOutputIsBounded(t *testing.T) {
 
 func TestOutputOddities(t *testing.T) {
 	dir := t.TempDir()
-	o, err := newOutput(dir, 1<<20, time.Now)
+	o, err := newOutput(dir, 1<<20, nil, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
