@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 )
 
 func TestThreeMastersBeginAndAgree(t *testing.T) {
@@ -15,23 +14,23 @@ func TestThreeMastersBeginAndAgree(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			res, index, err := l.folder(within(t, 10*time.Second), fmt.Sprintf("f%d", i))
+			res, index, err := l.folder(patient(t), fmt.Sprintf("f%d", i))
 			if err != nil || res.Rejection != nil || res.Value == 0 || index == 0 {
 				t.Errorf("proposal %d: %+v at %d: %v", i, res, index, err)
 			}
 		})
 	}
 	wg.Wait()
-	res, _, err := l.folder(within(t, 5*time.Second), "f7")
+	res, _, err := l.folder(patient(t), "f7")
 	if err != nil || res.Rejection == nil || res.Rejection.Code != "folder_exists" {
 		t.Fatalf("a second f7: %+v, %v; want the rejection as a result", res, err)
 	}
 	w.agree()
-	must(t, l.node.Read(within(t, 5*time.Second)))
+	must(t, l.node.Read(patient(t)))
 	for _, h := range w.except(l) {
 		if err := h.node.Read(t.Context()); err == nil {
 			t.Errorf("%s does not lead and lets a linearizable read pass", h.name)
 		}
-		must(t, h.node.Barrier(within(t, 5*time.Second)))
+		must(t, h.node.Barrier(patient(t)))
 	}
 }

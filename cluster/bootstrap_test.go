@@ -22,7 +22,7 @@ func TestFourMastersAtOnceWithExpectThree(t *testing.T) {
 	}
 	l := w.leader()
 	w.voters(4)
-	_, _, err := l.folder(within(t, 5*time.Second), "x")
+	_, _, err := l.folder(patient(t), "x")
 	must(t, err)
 	w.agree()
 	if n := strings.Count(w.logs.String(), "a new cluster begins"); n != 1 {
@@ -58,8 +58,8 @@ func TestAMasterAloneBeginsWithExpectOne(t *testing.T) {
 	w := newWorld(t)
 	w.start(1)
 	l := w.leader()
-	must(t, l.node.Read(within(t, 5*time.Second)))
-	_, _, err := l.folder(within(t, 5*time.Second), "x")
+	must(t, l.node.Read(patient(t)))
+	_, _, err := l.folder(patient(t), "x")
 	must(t, err)
 	w.until("caught up", func() bool {
 		select {
@@ -120,7 +120,7 @@ func TestADecidedProposalIsCarriedOutAfterARestart(t *testing.T) {
 	hosts[2].start()
 	l := w.leader()
 	w.voters(3)
-	_, _, err := l.folder(within(t, 5*time.Second), "x")
+	_, _, err := l.folder(patient(t), "x")
 	must(t, err)
 	w.agree()
 	for _, h := range hosts {

@@ -23,25 +23,25 @@ func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
 	w.start(3)
 	l := w.leader()
 	w.voters(3)
-	_, _, err := l.folder(within(t, 5*time.Second), "first")
+	_, _, err := l.folder(patient(t), "first")
 	must(t, err)
 	w.isolate(l)
 	held, cancel := l.node.Hold(t.Context())
 	defer cancel()
-	_, _, err = l.folder(within(t, 10*time.Second), "lost?")
+	_, _, err = l.folder(patient(t), "lost?")
 	if !errors.Is(err, ErrUnknownOutcome) {
 		t.Fatalf("a command given to a leader that is cut off: %v", err)
 	}
-	if err := l.node.Read(within(t, 5*time.Second)); err == nil {
+	if err := l.node.Read(patient(t)); err == nil {
 		t.Fatal("a deposed leader let a read pass")
 	}
 	select {
 	case <-held.Done():
-	case <-time.After(5 * time.Second):
+	case <-patient(t).Done():
 		t.Fatal("a call held by a leader without a majority was not ended")
 	}
 	next := w.leader(w.except(l)...)
-	_, _, err = next.folder(within(t, 5*time.Second), "second")
+	_, _, err = next.folder(patient(t), "second")
 	must(t, err)
 	w.heal()
 	w.agree()
@@ -60,7 +60,7 @@ func TestALeaderAloneWithANonvoterProvesNothing(t *testing.T) {
 	non := w.add(no)
 	non.start()
 	w.until("a non-voter follows", func() bool { return non.node.State() == StateNonvoter && non.node.machine.Index() > 0 })
-	must(t, l.node.Read(within(t, 5*time.Second)))
+	must(t, l.node.Read(patient(t)))
 	for _, h := range w.except(l, non) {
 		w.cut(l.i, h.i)
 	}
@@ -130,7 +130,7 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 		l := w.leader()
 		// The target may just have failed its check of contact: try as an operator would.
 		w.until("leadership moves", func() bool {
-			err := l.node.Transfer(within(t, 5*time.Second), "")
+			err := l.node.Transfer(patient(t), "")
 			return err == nil || errors.Is(err, ErrNotLeader)
 		})
 		w.until("the old one has ended", func() bool { term, _ := l.node.IsLeader(); return term == 0 || l.node.raft.State() == raft.Leader })
@@ -152,7 +152,7 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 	idle()
-	deadline := time.Now().Add(2 * time.Second)
+	deadline := time.Now().Add(patience)
 	const slack = 10 // Raft's connections; a leak would be at least one a transfer
 	for runtime.NumGoroutine() > before+slack && time.Now().Before(deadline) {
 		runtime.Gosched()
@@ -181,22 +181,22 @@ func TestStepDownHandsOverAndNothingIsLost(t *testing.T) {
 	l := w.leader()
 	w.voters(3)
 	changed := w.except(l)[0].node.LeaderChanged()
-	must(t, l.node.StepDown(within(t, 5*time.Second)))
+	must(t, l.node.StepDown(patient(t)))
 	if l.node.raft.State() == raft.Leader {
 		t.Fatal("it still leads")
 	}
 	select {
 	case <-changed:
-	case <-time.After(5 * time.Second):
+	case <-patient(t).Done():
 		t.Error("the others were not told")
 	}
 	next := w.leader(w.except(l)...)
-	if err := next.node.Transfer(within(t, 5*time.Second), l.node.ID()); !errors.Is(err, ErrRefused) {
+	if err := next.node.Transfer(patient(t), l.node.ID()); !errors.Is(err, ErrRefused) {
 		t.Errorf("leadership goes back to a master that is stopping: %v", err)
 	}
 	must(t, l.stop())
 	w.until("still three voters", func() bool { _, ids := next.node.Voters(); return len(ids) == 3 })
-	_, _, err := next.folder(within(t, 5*time.Second), "x")
+	_, _, err := next.folder(patient(t), "x")
 	must(t, err)
 	info, ok := next.node.Leader()
 	if !ok || info.ID != next.node.ID() || info.Name != next.name || info.Term == 0 || info.Address != next.address {
@@ -225,7 +225,7 @@ func TestAFailedEstablishHandsLeadershipOver(t *testing.T) {
 	if l.name == bad.Load() {
 		t.Errorf("%s leads although it cannot", l.name)
 	}
-	_, _, err := l.folder(within(t, 5*time.Second), "x")
+	_, _, err := l.folder(patient(t), "x")
 	must(t, err)
 }
 
@@ -233,7 +233,7 @@ func TestRefusedCommands(t *testing.T) {
 	w := newWorld(t)
 	w.start(1)
 	l := w.leader()
-	ctx := within(t, 10*time.Second)
+	ctx := patient(t)
 	big := folderEnvelope(t, "big")
 	big.Body = make([]byte, 300<<10)
 	if _, _, err := l.node.Propose(ctx, big); !errors.Is(err, ErrTooLarge) {
@@ -258,7 +258,7 @@ func TestAKilledLeaderComesBackAndAgrees(t *testing.T) {
 	l := w.leader()
 	w.voters(3)
 	for i := range 20 {
-		_, _, err := l.folder(within(t, 5*time.Second), fmt.Sprint(i))
+		_, _, err := l.folder(patient(t), fmt.Sprint(i))
 		must(t, err)
 	}
 	l.kill()
@@ -268,7 +268,7 @@ func TestAKilledLeaderComesBackAndAgrees(t *testing.T) {
 			t.Errorf("folder %d was acknowledged and is lost", i)
 		}
 	}
-	_, _, err := next.folder(within(t, 5*time.Second), "meanwhile")
+	_, _, err := next.folder(patient(t), "meanwhile")
 	must(t, err)
 	l.start()
 	w.until("it has caught up", func() bool {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"time"
 )
 
 func TestTheLevelRisesWhenEveryMasterKnowsIt(t *testing.T) {
@@ -27,7 +26,7 @@ func TestTheLevelRisesWhenEveryMasterKnowsIt(t *testing.T) {
 	if got := l.fsm.View().Level(); got != 1 {
 		t.Fatalf("a cluster of versions that know 1, 2 and 2 begins at level %d", got)
 	}
-	_, _, err := l.folder(within(t, 5*time.Second), "x")
+	_, _, err := l.folder(patient(t), "x")
 	must(t, err)
 	old := hosts[0]
 	must(t, old.stop())
@@ -56,7 +55,7 @@ func TestTheLevelRisesWhenEveryMasterKnowsIt(t *testing.T) {
 			t.Error("an older version runs")
 		}
 		old.done <- err
-	case <-time.After(10 * time.Second):
+	case <-patient(t).Done():
 		t.Error("an older version runs")
 	}
 	if err := old.stop(); err == nil {

@@ -32,7 +32,7 @@ func TestJoinIsPromotedWhenItHasCaughtUp(t *testing.T) {
 	w.start(1, check)
 	l := w.leader()
 	for i := range 100 {
-		_, _, err := l.folder(within(t, 5*time.Second), fmt.Sprint(i))
+		_, _, err := l.folder(patient(t), fmt.Sprint(i))
 		must(t, err)
 	}
 	late := w.add(check)
@@ -51,14 +51,14 @@ func TestJoinIsPromotedWhenItHasCaughtUp(t *testing.T) {
 	w.agree()
 
 	// Leaving is asking the leader; what remains goes on.
-	must(t, late.node.Leave(within(t, 10*time.Second), false))
+	must(t, late.node.Leave(patient(t), false))
 	w.until("one voter", func() bool { _, ids := l.node.Voters(); return len(ids) == 1 })
 	if s := late.node.State(); s != StateRemoved {
 		t.Errorf("the one that left is %s", s)
 	}
-	_, _, err := l.folder(within(t, 5*time.Second), "after")
+	_, _, err := l.folder(patient(t), "after")
 	must(t, err)
-	if err := l.node.Leave(within(t, 5*time.Second), true); !errors.Is(err, ErrRefused) {
+	if err := l.node.Leave(patient(t), true); !errors.Is(err, ErrRefused) {
 		t.Errorf("the last voter leaves: %v", err)
 	}
 }
@@ -73,7 +73,7 @@ func TestRemoveIsRefusedWhereItHurts(t *testing.T) {
 	w.start(3, lost)
 	l := w.leader()
 	f, g := w.except(l)[0], w.except(l)[1]
-	ctx := within(t, 30*time.Second)
+	ctx := patient(t)
 	if err := l.node.Remove(ctx, "nobody", false); !errors.Is(err, ErrUnknownMember) {
 		t.Errorf("an unknown one: %v", err)
 	}
@@ -110,7 +110,7 @@ func TestRemoveNeverCostsTheMajority(t *testing.T) {
 		at, _ := l.node.wire.Contact(raft.ServerID(id))
 		return time.Since(at) > 10*l.node.cfg.Timing.Heartbeat
 	})
-	ctx := within(t, 30*time.Second)
+	ctx := patient(t)
 	for _, m := range l.node.Members(ctx) {
 		if silent := m.ID == id; silent != (m.Err != "") || strings.Contains(m.Err, "Get ") {
 			t.Errorf("%s: %q", m.Name, m.Err)
@@ -134,7 +134,7 @@ func TestRemoveNeverCostsTheMajority(t *testing.T) {
 	if _, ids := l.node.Voters(); len(ids) != 2 {
 		t.Fatalf("voters %v", ids)
 	}
-	_, _, err := l.folder(within(t, 5*time.Second), "after")
+	_, _, err := l.folder(patient(t), "after")
 	must(t, err)
 }
 
@@ -176,7 +176,7 @@ func TestDeadMastersGoWhenAsked(t *testing.T) {
 		t.Errorf("voters %v", ids)
 	}
 	w.until("two of three decide", func() bool {
-		_, _, err := w.leader().folder(within(t, 5*time.Second), "after")
+		_, _, err := w.leader().folder(patient(t), "after")
 		return err == nil
 	})
 }
@@ -185,7 +185,7 @@ func TestStoppingIsNotLeavingAndNewAddressesAreTold(t *testing.T) {
 	w := newWorld(t)
 	w.start(3)
 	l := w.leader()
-	_, _, err := l.folder(within(t, 5*time.Second), "before")
+	_, _, err := l.folder(patient(t), "before")
 	must(t, err)
 	w.agree()
 	old := map[string]string{}
@@ -214,13 +214,13 @@ func TestStoppingIsNotLeavingAndNewAddressesAreTold(t *testing.T) {
 	})
 	// Whoever leads: on a busy machine that may change at any time.
 	w.until("a write", func() bool {
-		_, _, err := w.leader().folder(within(t, 5*time.Second), "after")
+		_, _, err := w.leader().folder(patient(t), "after")
 		return err == nil
 	})
 	w.agree()
 	w.until("every master is a voter and answers", func() bool {
 		l := w.leader()
-		ms := l.node.Members(within(t, 5*time.Second))
+		ms := l.node.Members(patient(t))
 		for _, m := range ms {
 			if !m.Alive || m.Role != "voter" || m.Err != "" || m.Leader != (m.ID == l.node.ID()) || m.Name == "" || m.Version != "1.0.0" {
 				return false
@@ -238,7 +238,7 @@ func TestAKnownIDWithAnEmptyLogIsRefused(t *testing.T) {
 	victim := w.except(l)[0]
 	must(t, victim.stop())
 	id := victim.dir.ID()
-	err := l.node.takeIn(within(t, 5*time.Second), joinRequest{
+	err := l.node.takeIn(patient(t), joinRequest{
 		ID: id, Name: victim.name, Address: "127.0.0.1:9", Cluster: w.ca.ClusterID(), Level: l.node.cfg.Level,
 	})
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "log is empty") {
@@ -246,7 +246,7 @@ func TestAKnownIDWithAnEmptyLogIsRefused(t *testing.T) {
 	}
 	// The cure: everything empty, so a new id; the old member goes by an operator's word.
 	must(t, os.RemoveAll(filepath.Join(victim.path, "data")))
-	must(t, l.node.Remove(within(t, 10*time.Second), id, false))
+	must(t, l.node.Remove(patient(t), id, false))
 	victim.start()
 	w.voters(3)
 	if victim.node.ID() == id {
@@ -273,7 +273,7 @@ func TestANewMasterAtTheAddressOfALostOneReplacesIt(t *testing.T) {
 	address := victim.address
 	must(t, victim.stop())
 	j := joinRequest{ID: "11111111-2222-3333-4444-555555555555", Name: "replacement", Address: address, Cluster: w.ca.ClusterID(), Level: l.node.cfg.Level}
-	w.until("it is taken in", func() bool { return l.node.takeIn(within(t, 5*time.Second), j) == nil })
+	w.until("it is taken in", func() bool { return l.node.takeIn(patient(t), j) == nil })
 	_, servers := l.node.configuration()
 	if _, ok := findServer(servers, old); ok {
 		t.Error("the lost one is still a member")
@@ -302,7 +302,7 @@ func TestJoinsThatAreRefused(t *testing.T) {
 	} {
 		j := good
 		c.spoil(&j)
-		err := l.node.takeIn(within(t, 5*time.Second), j)
+		err := l.node.takeIn(patient(t), j)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", what, err)
 		}

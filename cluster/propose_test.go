@@ -152,7 +152,7 @@ func TestAnEntryClosesAtTheSoftLimit(t *testing.T) {
 			var g given
 			select {
 			case g = <-r.entries:
-			case <-time.After(5 * time.Second):
+			case <-patient(t).Done():
 				t.Fatal("no entry")
 			}
 			size := 0

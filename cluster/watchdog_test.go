@@ -66,7 +66,7 @@ func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
 	}
 	l := w.leader()
 	w.voters(3)
-	_, _, err := l.folder(within(t, 5*time.Second), "before")
+	_, _, err := l.folder(patient(t), "before")
 	must(t, err)
 
 	begun := time.Now()
@@ -74,7 +74,7 @@ func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
 	t.Cleanup(end)
 	held, cancel := l.node.Hold(t.Context())
 	defer cancel()
-	_, _, err = l.folder(within(t, 10*time.Second), "during") // the idle no-op would do as well
+	_, _, err = l.folder(patient(t), "during") // the idle no-op would do as well
 	if !errors.Is(err, ErrUnknownOutcome) {
 		t.Errorf("a command on a stalled disk: %v", err)
 	}
@@ -83,7 +83,7 @@ func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
 		if code != ExitStalled {
 			t.Errorf("exit %d", code)
 		}
-	case <-time.After(10 * time.Second):
+	case <-patient(t).Done():
 		t.Fatal("the watchdog did not bite")
 	}
 	if took := time.Since(begun); took < w.timing.stall() {
@@ -93,7 +93,7 @@ func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
 	if took := time.Since(begun); took > w.timing.stall()+5*time.Second {
 		t.Errorf("%v passed until another led", took)
 	}
-	_, _, err = next.folder(within(t, 5*time.Second), "after")
+	_, _, err = next.folder(patient(t), "after")
 	must(t, err)
 	<-held.Done()
 	if _, ready := l.node.IsLeader(); ready {
@@ -132,7 +132,7 @@ func TestASlowDiskOfTheLeaderIsTold(t *testing.T) {
 	f := disk.begin()
 	end.Store(&f)
 	t.Cleanup(f)
-	_, _, err := l.folder(within(t, 10*time.Second), "late")
+	_, _, err := l.folder(patient(t), "late")
 	must(t, err)
 	if text := <-told; text != "true: this master's disk is slow" {
 		t.Error(text)
@@ -154,7 +154,7 @@ func TestAStalledFollowerStays(t *testing.T) {
 	w.voters(3)
 	f := w.except(l)[0]
 	end := stalls[f].begin()
-	_, _, err := l.folder(within(t, 5*time.Second), "x")
+	_, _, err := l.folder(patient(t), "x")
 	must(t, err)
 	w.until("the follower's write has run longer than a leader's may", func() bool { return f.dir.Log().Writing() > w.timing.stall()+300*time.Millisecond })
 	select {
@@ -179,7 +179,7 @@ func TestAnEntryThatCannotBeAppliedEndsTheProcess(t *testing.T) {
 		if code != ExitStateMachine {
 			t.Errorf("exit %d", code)
 		}
-	case <-time.After(10 * time.Second):
+	case <-patient(t).Done():
 		t.Fatal("the process lives")
 	}
 	if _, _, err := l.folder(within(t, time.Second), "next"); err == nil {
@@ -199,11 +199,11 @@ func TestTheLogIsSnapshottedWhenAsked(t *testing.T) {
 	w.start(1)
 	l := w.leader()
 	for _, name := range []string{"a", "b", "c"} {
-		_, _, err := l.folder(within(t, 5*time.Second), name)
+		_, _, err := l.folder(patient(t), name)
 		must(t, err)
 	}
 	l.node.keepTrailing(l.dir.Log().Bytes())
-	must(t, l.node.await(within(t, 10*time.Second), l.node.raft.Snapshot()))
+	must(t, l.node.await(patient(t), l.node.raft.Snapshot()))
 	must(t, l.stop())
 	l.start()
 	w.leader()
@@ -216,7 +216,7 @@ func TestBigEntriesLeaveFewBehindASnapshot(t *testing.T) {
 	w := newWorld(t)
 	w.start(1)
 	l := w.leader()
-	_, _, err := l.folder(within(t, 5*time.Second), "a")
+	_, _, err := l.folder(patient(t), "a")
 	must(t, err)
 	first, err := l.dir.Log().FirstIndex()
 	must(t, err)
