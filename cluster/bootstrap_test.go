@@ -20,10 +20,9 @@ func TestFourMastersAtOnceWithExpectThree(t *testing.T) {
 	for _, h := range w.hosts {
 		h.start()
 	}
-	l := w.leader()
+	w.leader()
 	w.voters(4)
-	_, _, err := l.folder(patient(t), "x")
-	must(t, err)
+	w.write("x")
 	w.agree()
 	if n := strings.Count(w.logs.String(), "a new cluster begins"); n != 1 {
 		t.Errorf("%d clusters began", n)
@@ -59,8 +58,7 @@ func TestAMasterAloneBeginsWithExpectOne(t *testing.T) {
 	w.start(1)
 	l := w.leader()
 	must(t, l.node.Read(patient(t)))
-	_, _, err := l.folder(patient(t), "x")
-	must(t, err)
+	w.write("x")
 	w.until("caught up", func() bool {
 		select {
 		case <-l.node.CaughtUp():
@@ -118,10 +116,9 @@ func TestADecidedProposalIsCarriedOutAfterARestart(t *testing.T) {
 		return strings.Contains(hosts[0].node.Waiting(), "waiting for the cluster that") && strings.Contains(hosts[1].node.Waiting(), "waiting for the cluster that")
 	})
 	hosts[2].start()
-	l := w.leader()
+	w.leader()
 	w.voters(3)
-	_, _, err := l.folder(patient(t), "x")
-	must(t, err)
+	w.write("x")
 	w.agree()
 	for _, h := range hosts {
 		if got := h.node.boot.current(); got.Promise != nil || got.Proposal != nil {

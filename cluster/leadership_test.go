@@ -23,12 +23,11 @@ func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
 	w.start(3)
 	l := w.leader()
 	w.voters(3)
-	_, _, err := l.folder(patient(t), "first")
-	must(t, err)
+	w.write("first")
 	w.isolate(l)
 	held, cancel := l.node.Hold(t.Context())
 	defer cancel()
-	_, _, err = l.folder(patient(t), "lost?")
+	_, _, err := l.folder(patient(t), "lost?")
 	if !errors.Is(err, ErrUnknownOutcome) {
 		t.Fatalf("a command given to a leader that is cut off: %v", err)
 	}
@@ -40,9 +39,7 @@ func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
 	case <-patient(t).Done():
 		t.Fatal("a call held by a leader without a majority was not ended")
 	}
-	next := w.leader(w.except(l)...)
-	_, _, err = next.folder(patient(t), "second")
-	must(t, err)
+	w.write("second", w.except(l)...)
 	w.heal()
 	w.agree()
 }
@@ -196,8 +193,7 @@ func TestStepDownHandsOverAndNothingIsLost(t *testing.T) {
 	}
 	must(t, l.stop())
 	w.until("still three voters", func() bool { _, ids := next.node.Voters(); return len(ids) == 3 })
-	_, _, err := next.folder(patient(t), "x")
-	must(t, err)
+	w.write("x")
 	info, ok := next.node.Leader()
 	if !ok || info.ID != next.node.ID() || info.Name != next.name || info.Term == 0 || info.Address != next.address {
 		t.Errorf("leader %+v", info)
@@ -225,8 +221,7 @@ func TestAFailedEstablishHandsLeadershipOver(t *testing.T) {
 	if l.name == bad.Load() {
 		t.Errorf("%s leads although it cannot", l.name)
 	}
-	_, _, err := l.folder(patient(t), "x")
-	must(t, err)
+	w.write("x")
 }
 
 func TestRefusedCommands(t *testing.T) {
@@ -258,8 +253,7 @@ func TestAKilledLeaderComesBackAndAgrees(t *testing.T) {
 	l := w.leader()
 	w.voters(3)
 	for i := range 20 {
-		_, _, err := l.folder(patient(t), fmt.Sprint(i))
-		must(t, err)
+		w.write(fmt.Sprint(i))
 	}
 	l.kill()
 	next := w.leader(w.except(l)...)
@@ -268,8 +262,7 @@ func TestAKilledLeaderComesBackAndAgrees(t *testing.T) {
 			t.Errorf("folder %d was acknowledged and is lost", i)
 		}
 	}
-	_, _, err := next.folder(patient(t), "meanwhile")
-	must(t, err)
+	w.write("meanwhile")
 	l.start()
 	w.until("it has caught up", func() bool {
 		select {

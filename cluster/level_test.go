@@ -26,8 +26,7 @@ func TestTheLevelRisesWhenEveryMasterKnowsIt(t *testing.T) {
 	if got := l.fsm.View().Level(); got != 1 {
 		t.Fatalf("a cluster of versions that know 1, 2 and 2 begins at level %d", got)
 	}
-	_, _, err := l.folder(patient(t), "x")
-	must(t, err)
+	w.write("x")
 	old := hosts[0]
 	must(t, old.stop())
 	levels[old] = 2
