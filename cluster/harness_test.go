@@ -296,7 +296,6 @@ func (h *host) kill() {
 // patience bounds every wait. It is reached only when a test fails, so it leaves room for the busiest machine.
 const patience = 2 * time.Minute
 
-
 // until waits for a condition.
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()

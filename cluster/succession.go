@@ -17,12 +17,11 @@ import (
 // whatever these findings are worth, since an election is; that a majority must agree keeps one bad link from deposing
 // a leader that the others still have. A host that is cut off or without power refuses nothing: then the heartbeats decide.
 
-const (
-	// successionPause is how often the leader is looked for, and then the others are asked whether they miss it too.
-	successionPause = 20 * time.Millisecond
-	// successionLimit is when that ends; by then the heartbeats of most timings have decided.
-	successionLimit = 2 * time.Second
-)
+// successionPause is how often the leader is looked for, and then the others are asked whether they miss it too.
+const successionPause = 20 * time.Millisecond
+
+// successionLimit is when that ends: by then the heartbeats have decided, since Raft waits for at most twice their time-out.
+func (n *Node) successionLimit() time.Duration { return 2 * n.raft.ReloadableConfig().HeartbeatTimeout }
 
 // bereaved names a leader whose process this node found gone.
 type bereaved struct {
@@ -52,7 +51,8 @@ func (n *Node) succession(ctx context.Context) {
 }
 
 func (n *Node) succeed(ctx context.Context, lost bereaved) {
-	ctx, cancel := context.WithTimeout(ctx, successionLimit)
+	limit := n.successionLimit()
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		_, err := n.peers.status(ctx, string(lost.leader))
@@ -73,7 +73,7 @@ func (n *Node) succeed(ctx context.Context, lost bereaved) {
 	others := slices.DeleteFunc(otherVoters(servers, n.id), func(id string) bool { return id == string(lost.leader) })
 	for n.leaderGone() {
 		heirs := []Status{n.status()}
-		for _, a := range n.peers.statuses(ctx, others, successionLimit) {
+		for _, a := range n.peers.statuses(ctx, others, limit) {
 			if a.err == nil && a.LeaderGone && a.Leader == string(lost.leader) && !a.Stopping {
 				heirs = append(heirs, a.Status)
 			}

@@ -14,16 +14,16 @@ func patientWorld(t *testing.T) *world {
 	return w
 }
 
-// patiently lets the followers' heartbeats and elections take longer than a test waits.
+// patiently lets the followers' heartbeats decide long after a succession has.
 func (w *world) patiently(leader *host) {
 	for _, h := range w.except(leader) {
 		conf := h.node.raft.ReloadableConfig()
-		conf.HeartbeatTimeout, conf.ElectionTimeout = 10*patience, 10*patience
+		conf.HeartbeatTimeout, conf.ElectionTimeout = patience/6, patience/6
 		must(w.t, h.node.raft.ReloadConfig(conf))
 	}
 }
 
-// When the leader's process ends, the others elect at once: the heartbeats would let them wait for minutes.
+// When the leader's process ends, the others elect at once and do not wait for the heartbeats.
 func TestSuccessionOfADeadProcess(t *testing.T) {
 	w := patientWorld(t)
 	w.start(3)
@@ -44,6 +44,9 @@ func TestSuccessionOfADeadProcess(t *testing.T) {
 	next := w.leader(rest...)
 	if !next.has("before") {
 		t.Error("what was acknowledged is lost")
+	}
+	if !w.logs.has("another master was asked to call an election") {
+		t.Error("the heartbeats decided")
 	}
 	w.write("after")
 }
