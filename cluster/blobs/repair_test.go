@@ -1,6 +1,7 @@
 package blobs_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"scaleout/cluster/blobs"
 	"scaleout/store"
 )
 
@@ -87,4 +89,31 @@ func TestDamageWithoutAnotherHolder(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	wait(t, "it counts as missing", func() bool { return c.keepers["a"].Missing() == 1 })
+}
+
+// endsInCheck is a disk whose caller goes away at the moment when the check has ended well.
+type endsInCheck struct {
+	disk
+	gone func()
+}
+
+func (d endsInCheck) Check(ctx context.Context, digest string) error {
+	defer d.gone()
+	return d.disk.Check(ctx, digest)
+}
+
+func TestTheCallerGoesAwayAsTheCheckEnds(t *testing.T) {
+	c := start(t, []string{"a"}, nil, 0)
+	digest, _, err := c.keepers["a"].Store(t.Context(), strings.NewReader("project"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	k := blobs.New(blobs.Config{Disk: endsInCheck{c.disks["a"], cancel}, Membership: membership{c, "a"}, Names: c})
+	if blob, err := k.Open(ctx, digest); !errors.Is(err, context.Canceled) {
+		t.Errorf("blob %v, error %v", blob, err)
+	}
+	if err := k.Ensure(ctx, digest); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }
