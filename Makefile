@@ -9,7 +9,7 @@ CHAOS    ?= 1h
 MEASURE  ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all demo unit test race lint fuzz chaos figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
+.PHONY: help build build-all demo unit test race lint fuzz damage chaos figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ fuzz: ## each fuzz target for FUZZTIME
 	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 	  done; \
 	done
+
+damage: ## every byte of a master's data directory, changed one at a time
+	SCALEOUT_LONG=1 go test -count=1 -timeout 30m -v -run TestEveryByte ./testcluster
 
 chaos: ## random harm under load, new seeds for CHAOS (an hour)
 	SCALEOUT_CHAOS=$(CHAOS) go test -count=1 -timeout 0 -v -run TestChaos ./testcluster

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ type Remains struct {
 	Members   []RosterMember // of the configuration as this master knows it, itself included
 	LastIndex uint64         // of its log
 	Time      time.Time      // of the newest command in it
+	Hash      string         // of the state, as masters compare it
 	View      *catalog.Reader
 	// Missing are blobs that the state names and this master does not hold.
 	Missing []string
@@ -53,6 +55,9 @@ func inspect(dir *store.Dir, log *slog.Logger) (r Remains, err error) {
 		return r, fmt.Errorf("read %s: %w", dir.Path(), err)
 	}
 	r.LastIndex = last
+	if _, r.Hash, err = machine.Hash(context.Background()); err != nil {
+		return r, fmt.Errorf("read %s: %w", dir.Path(), err)
+	}
 	r.ID, r.View = dir.ID(), machine.View()
 	r.Cluster, r.Time = r.View.ClusterID(), r.View.Time().Time()
 	for _, s := range members.Servers {

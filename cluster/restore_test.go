@@ -1,0 +1,158 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"testing"
+
+	"scaleout/fsm"
+	"scaleout/fsm/command"
+)
+
+// restorable is the host's own state of now, made ready to be installed later.
+func (h *host) restorable(t *testing.T) (Place, []byte) {
+	t.Helper()
+	at, err := h.node.RestoreReady(within(t, patience), command.Level)
+	must(t, err)
+	capture, err := h.fsm.Capture()
+	must(t, err)
+	var saved, adopted bytes.Buffer
+	must(t, capture.Write(&saved))
+	_, err = fsm.Adopt(&saved, &adopted, command.Level, fsm.Identity{
+		ClusterID: h.w.ca.ClusterID(), Level: capture.View().Level(), Index: at.Index, Term: at.Term,
+	})
+	must(t, err)
+	return at, adopted.Bytes()
+}
+
+// cutReader gives what it has, says so, and waits for what is to follow: an error or the rest.
+type cutReader struct {
+	io.Reader
+	reached chan struct{}
+	then    chan error
+}
+
+func newCutReader(b []byte) *cutReader {
+	return &cutReader{Reader: bytes.NewReader(b), reached: make(chan struct{}), then: make(chan error)}
+}
+
+func (r *cutReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n == 0 && errors.Is(err, io.EOF) && r.reached != nil {
+		close(r.reached)
+		r.reached = nil
+		return 0, <-r.then
+	}
+	return n, err
+}
+
+func TestALoneMasterTakesAState(t *testing.T) {
+	w := newWorld(t)
+	h := w.start(1)[0]
+	w.leader()
+	_, _, err := h.folder(within(t, patience), "before")
+	must(t, err)
+	at, state := h.restorable(t)
+	_, _, err = h.folder(within(t, patience), "after")
+	must(t, err)
+
+	// What Raft refuses changes nothing, and the cluster goes on.
+	r := newCutReader(state[:len(state)/2])
+	broken := errors.New("the file ends (injected)")
+	go func() { r.then <- broken }()
+	none := func() error { return nil }
+	if err := h.node.Install(within(t, patience), at, int64(len(state)), r, none); !errors.Is(err, ErrRefused) {
+		t.Fatalf("half a state: %v", err)
+	}
+	if _, _, err := h.folder(within(t, patience), "between"); err != nil || !h.has("after") {
+		t.Fatalf("after a refusal: %v, has what came before it: %v", err, h.has("after"))
+	}
+	other := at
+	other.Term++
+	if err := h.node.Install(within(t, patience), other, int64(len(state)), bytes.NewReader(state), none); !errors.Is(err, ErrRefused) {
+		t.Fatalf("a state for another term: %v", err)
+	}
+
+	must(t, h.node.Install(within(t, patience), at, int64(len(state)), bytes.NewReader(state), none))
+	w.leader()
+	if !h.has("before") || h.has("after") || h.has("between") {
+		t.Error("another state than the installed one")
+	}
+	_, _, err = h.folder(within(t, patience), "last")
+	must(t, err)
+	hash := h.hash()
+	must(t, h.stop())
+	// Name, description and content of what it left agree.
+	again, last, err := rebuilt(t, filepath.Join(h.path, "data"))
+	must(t, err)
+	if again != hash || last <= at.Index {
+		t.Errorf("started again: the state ends at %d (installed at %d), the same: %v", last, at.Index, again == hash)
+	}
+}
+
+func TestALoneMasterIsStoppedDuringARestore(t *testing.T) {
+	w := newWorld(t)
+	h := w.start(1)[0]
+	w.leader()
+	at, state := h.restorable(t)
+	_, _, err := h.folder(within(t, patience), "after")
+	must(t, err)
+	hash := h.hash()
+	r := newCutReader(state[:len(state)/2])
+	reached := r.reached
+	installed := make(chan error, 1)
+	go func() {
+		installed <- h.node.Install(context.Background(), at, int64(len(state)), r, func() error { return nil })
+	}()
+	<-reached
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.stop() }()
+	if err := <-installed; !errors.Is(err, ErrUnknownOutcome) {
+		t.Errorf("the answer of a master that was stopped before it had the state: %v", err)
+	}
+	r.then <- errors.New("stopped (injected)")
+	must(t, <-stopped)
+	if again, _, err := rebuilt(t, filepath.Join(h.path, "data")); err != nil || again != hash {
+		t.Errorf("nothing was restored, and its state is another one: %v", err)
+	}
+}
+
+// Whoever hands leadership over in vain during a restore does not let commands go.
+func TestAFailingHandOverDuringARestore(t *testing.T) {
+	w := newWorld(t)
+	h := w.start(1)[0]
+	w.leader()
+	at, state := h.restorable(t)
+	r := newCutReader(state)
+	reached := r.reached
+	installed := make(chan error, 1)
+	go func() {
+		installed <- h.node.Install(within(t, patience), at, int64(len(state)), r, func() error { return nil })
+	}()
+	<-reached
+	p := h.node.reign.Load().proposer
+	release := p.hold(t.Context())
+	release() // as after a hand-over that failed
+	proposed := make(chan error, 1)
+	go func() {
+		_, _, err := h.folder(within(t, patience), "meanwhile")
+		proposed <- err
+	}()
+	w.until("the command waits", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.queue) > 0 || len(p.flights) > 0
+	})
+	p.mu.Lock()
+	flights := len(p.flights)
+	p.mu.Unlock()
+	if flights > 0 {
+		t.Error("a command was given to Raft while a state is installed")
+	}
+	r.then <- io.EOF
+	must(t, <-installed)
+	<-proposed // with the old leadership, or into the new one: the restored state is the same
+}
