@@ -164,8 +164,23 @@ func (d *description) addView(rt *route, v *catalog.View) {
 		WithProperty("index", openapi3.NewInt64Schema()).
 		WithProperty("rows", openapi3.NewArraySchema().WithItems(row)).
 		WithProperty("next_page_token", openapi3.NewStringSchema())
+	if v.Source == catalog.FromSegments {
+		page.WithProperty("messages", messagesSchema())
+	}
 	op.AddResponse(http.StatusOK, openapi3.NewResponse().WithDescription("A page of rows.").WithJSONSchema(page))
 	d.doc.AddOperation(strings.Replace(rt.path, "{view}", v.Name, 1), rt.method, op)
+}
+
+// messagesSchema describes wire.MessagesState.
+func messagesSchema() *openapi3.Schema {
+	s := openapi3.NewObjectSchema().
+		WithProperty("complete", openapi3.NewBoolSchema()).
+		WithProperty("ended", openapi3.NewBoolSchema()).
+		WithProperty("missing", openapi3.NewInt64Schema()).
+		WithProperty("lost_attempts", openapi3.NewIntegerSchema())
+	s.Description = "There when one operation was asked for. Complete: it has ended and no message of it will come any more; " +
+		"missing counts the messages that workers have announced and that have not come in, lost_attempts the attempts whose last messages may never come."
+	return s
 }
 
 func (d *description) addProcedure(rt *route, p *catalog.Procedure) error {

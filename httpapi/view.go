@@ -72,6 +72,13 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 		b = append(b, `,"next_page_token":`...)
 		b = strconv.AppendQuote(b, page.NextPageToken)
 	}
+	if c := page.Messages; c != nil {
+		state, err := json.Marshal(wire.MessagesState(*c))
+		if err != nil {
+			return err
+		}
+		b = append(append(b, `,"messages":`...), state...)
+	}
 	w.Header().Set(wire.HeaderIndex, index)
 	return answerRaw(w, http.StatusOK, append(b, "}\n"...))
 }

@@ -255,44 +255,94 @@ func (p *pages) view(r *http.Request) ([]map[string]any, string) {
 	return p.rows[from:to], next
 }
 
+// Messages come in order and each once, and of an execution that has ended those that its worker has announced are
+// waited for, also when they come after its end.
 func TestLogsShowEachMessageOnceAndInOrder(t *testing.T) {
 	t.Parallel()
-	var p pages
-	say := func(n int) {
-		for range n {
-			p.rows = append(p.rows, map[string]any{"operation_message_id": 10 + len(p.rows), "message": fmt.Sprint("line ", len(p.rows))})
-		}
-	}
-	looks := 0
-	f := &fakeMaster{views: map[string]func(*http.Request) ([]map[string]any, string){
-		"operation_messages": p.view,
-		"executions": func(*http.Request) ([]map[string]any, string) {
-			looks++
-			status := 2
-			if looks == 2 {
-				say(4)
+	for _, follow := range []bool{true, false} {
+		t.Run(fmt.Sprint("follow ", follow), func(t *testing.T) {
+			t.Parallel()
+			var p pages
+			say := func(n int) {
+				for range n {
+					p.rows = append(p.rows, map[string]any{"operation_message_id": 10 + len(p.rows), "message": fmt.Sprint("line ", len(p.rows))})
+				}
 			}
-			if looks >= 3 {
-				status = 7
+			looks := 0
+			f := &fakeMaster{views: map[string]func(*http.Request) ([]map[string]any, string){
+				"operation_messages": func(r *http.Request) ([]map[string]any, string) {
+					switch looks++; looks {
+					case 4:
+						say(4)
+					case 8:
+						say(1) // after its end
+					}
+					return p.view(r)
+				},
+			}, messages: func() *wire.MessagesState {
+				s := &wire.MessagesState{Ended: !follow || looks > 5}
+				if s.Ended {
+					s.Missing = int64(8 - len(p.rows))
+				}
+				s.Complete = s.Ended && s.Missing == 0
+				return s
+			}}
+			say(3)
+			var got []string
+			r := &logReader{c: f.client(t), id: 17, follow: follow, late: time.Minute}
+			if err := r.all(t.Context(), func(m client.Row) error { got = append(got, m.Text("message")); return nil }); err != nil {
+				t.Fatal(err)
 			}
-			if looks == 5 {
-				say(1) // after its end
+			var want []string
+			for i := range 8 {
+				want = append(want, fmt.Sprint("line ", i))
 			}
-			return []map[string]any{{"execution_id": 17, "status": status}}, ""
-		},
-	}}
-	say(3)
-	var got []string
-	r := &logReader{c: f.client(t), id: 17}
-	if err := r.follow(t.Context(), func(m client.Row) error { got = append(got, m.Text("message")); return nil }); err != nil {
-		t.Fatal(err)
+			if !slices.Equal(got, want) {
+				t.Fatalf("got %q", got)
+			}
+			if !r.state.Complete {
+				t.Errorf("%+v", r.state)
+			}
+		})
 	}
-	var want []string
-	for i := range 8 {
-		want = append(want, fmt.Sprint("line ", i))
-	}
-	if !slices.Equal(got, want) {
-		t.Fatalf("got %q", got)
+}
+
+// Logs say what is missing of an ended execution: its exit code tells scripts when something may still come.
+func TestLogsSayWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		state wire.MessagesState
+		says  string
+		code  int
+	}{
+		{"complete", wire.MessagesState{Ended: true, Complete: true}, "", exitOK},
+		{"still running", wire.MessagesState{Missing: 3}, "", exitOK},
+		{"announced and not come", wire.MessagesState{Ended: true, Missing: 37}, "37 messages of execution 17 have not come in yet", exitTimedOut},
+		{"worker lost", wire.MessagesState{Ended: true, LostAttempts: 1}, "1 attempt lost with the worker", exitOK},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := &fakeMaster{views: map[string]func(*http.Request) ([]map[string]any, string){
+				"operation_messages": func(*http.Request) ([]map[string]any, string) { return nil, "" },
+			}, messages: func() *wire.MessagesState { return &tc.state }}
+			r := &logReader{c: f.client(t), id: 17, late: time.Nanosecond}
+			if err := r.all(t.Context(), func(client.Row) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			var stderr strings.Builder
+			cmd := &cobra.Command{}
+			cmd.SetErr(&stderr)
+			err := r.incomplete(cmd)
+			code := exitOK
+			var status *statusError
+			if errors.As(err, &status) {
+				code = status.code
+			}
+			if text := stderr.String() + fmt.Sprint(err); code != tc.code || !strings.Contains(text, tc.says) {
+				t.Errorf("exit %d: %s", code, text)
+			}
+		})
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -152,19 +151,16 @@ func workerName(ctx context.Context, c *client.Client, id string) string {
 	return page.Rows[0].Text("DisplayName")
 }
 
-// freshErrors are the last errors of an execution that has just ended: what the package said comes a moment after its
-// end.
+// freshErrors are the last errors of an execution that has just ended: what the package said last may come a moment
+// after its end.
 func freshErrors(ctx context.Context, c *client.Client, id int64, most int) []client.Row {
-	for try := 0; ; try++ {
-		found := lastErrors(ctx, c, id, most)
-		said := slices.ContainsFunc(found, func(m client.Row) bool {
-			source, _ := m.Int("message_source_type")
-			return source != sourceCatalog
-		})
-		if said || try == 5 || sleep(ctx, 300*time.Millisecond) != nil {
-			return found
+	for try := 0; try < 10; try++ {
+		page, err := c.View(ctx, "operation_messages", client.Query{Equal: map[string]any{"operation_id": id}, PageSize: 1})
+		if err != nil || page.Messages == nil || page.Messages.Missing == 0 || sleep(ctx, 300*time.Millisecond) != nil {
+			break
 		}
 	}
+	return lastErrors(ctx, c, id, most)
 }
 
 // Values of message_source_type.

@@ -23,6 +23,8 @@ type fakeMaster struct {
 	call  func(c fakeCall) (map[string]any, *wire.Problem)
 	down  int                                                     // so many answers are no_leader
 	pages map[string]func(w http.ResponseWriter, r *http.Request) // other paths
+	// messages is how complete operation_messages are; nil: the answer does not say.
+	messages func() *wire.MessagesState
 }
 
 type fakeCall struct {
@@ -54,7 +56,11 @@ func (f *fakeMaster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			b, _ := json.Marshal(row)
 			raw = append(raw, b)
 		}
-		_ = json.NewEncoder(w).Encode(wire.ViewAnswer{Rows: raw, NextPageToken: next})
+		answer := wire.ViewAnswer{Rows: raw, NextPageToken: next}
+		if name == "operation_messages" && f.messages != nil {
+			answer.Messages = f.messages()
+		}
+		_ = json.NewEncoder(w).Encode(answer)
 		return
 	}
 	if name, ok := strings.CutPrefix(r.URL.Path, "/v1/catalog/procedures/"); ok && f.call != nil {

@@ -336,9 +336,10 @@ func (w *Worker) end(a *attempt, exit guard.Exit) {
 		}
 		closing = append(closing, spool.Message{Time: exit.Ended, Type: kind, SourceType: sourceExternal, Text: text})
 	}
-	errs = append(errs, w.spool.Close(a.key, closing))
+	total, err := w.spool.Close(a.key, closing)
+	errs = append(errs, err)
 	if !want.fenced {
-		errs = append(errs, w.spool.AddReport(spool.Report{Key: a.key, Outcome: outcome, ExitCode: code, Message: text}))
+		errs = append(errs, w.spool.AddReport(spool.Report{Key: a.key, Outcome: outcome, ExitCode: code, Message: text, Messages: total}))
 	}
 	if err := errors.Join(errs...); err != nil {
 		// The folder stays unfinished: the next process tries again. The report itself is on its way.

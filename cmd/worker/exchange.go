@@ -134,7 +134,7 @@ func (w *Worker) holdings() ([]wire.AttemptRef, []wire.Ended) {
 			continue
 		}
 		ended = append(ended, wire.Ended{
-			TaskID: r.TaskID, Attempt: r.Attempt, Outcome: r.Outcome, ExitCode: r.ExitCode, Message: r.Message,
+			TaskID: r.TaskID, Attempt: r.Attempt, Outcome: r.Outcome, ExitCode: r.ExitCode, Message: r.Message, Messages: r.Messages,
 		})
 	}
 	for k := range w.attempts {

@@ -367,7 +367,7 @@ func TestMessagesThatNobodyTakes(t *testing.T) {
 	}
 	for id := range int64(3) {
 		k := spool.Key{TaskID: 1000 + id, Attempt: 1}
-		if err := s.Close(k, []spool.Message{{Time: time.Now(), Text: "of another catalog"}}); err != nil {
+		if _, err := s.Close(k, []spool.Message{{Time: time.Now(), Text: "of another catalog"}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -39,6 +39,8 @@ type Page struct {
 	Columns       []Column
 	Rows          []Row
 	NextPageToken string
+	// Messages tells how complete the messages of the one operation are that the query names; nil: it names none.
+	Messages *Completeness
 }
 
 // AppendRows appends the page's rows as a JSON array of objects.
@@ -111,6 +113,9 @@ func Select(ctx context.Context, view *View, r Request) (Page, error) {
 	}
 	if err != nil {
 		return Page{}, err
+	}
+	if view.Source == FromSegments {
+		page.Messages = completeness(q)
 	}
 	if last != nil {
 		page.NextPageToken = o.encodeToken(r, last)

@@ -149,6 +149,8 @@ type Attempt struct {
 	SilentSince   command.Time    `cbor:"11,keyasint,omitempty"`
 	NextSeq       int64           `cbor:"12,keyasint,omitempty"` // next message sequence number that the state takes; the first is 1
 	HandedBack    bool            `cbor:"13,keyasint,omitempty"` // failed since it was the last of too many that were handed back
+	Messages      int64           `cbor:"14,keyasint,omitempty"` // how many there are in all, by the worker's report
+	Untold        bool            `cbor:"15,keyasint,omitempty"` // the note on how it ended waits for the messages before it
 }
 
 // Lost is the outcome of an attempt whose term ran out.
@@ -156,6 +158,9 @@ const Lost command.Outcome = "lost"
 
 // Held reports whether a worker holds the attempt.
 func (a *Attempt) Held() bool { return a.Outcome == "" }
+
+// Missing is how many messages of a reported attempt have not come in yet.
+func (a *Attempt) Missing() int64 { return max(a.Messages-(a.NextSeq-1), 0) }
 
 // Note is a message that the catalog itself wrote about an operation.
 type Note struct {

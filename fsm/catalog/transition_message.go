@@ -78,13 +78,16 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied
 	x.Attempts = slices.Clone(x.Attempts)
 	a = x.attempt(p.Attempt)
 	a.NextSeq += taken
+	first := e.Message + 1
+	e.Message += taken
+	if a.Untold && a.Missing() == 0 {
+		x.tell(e, a, true)
+	}
 	if live {
 		e.replace(tableLive, x)
 	} else {
 		e.replace(tableHistory, newRecord(x))
 	}
-	first := e.Message + 1
-	e.Message += taken
 	run = e.addRun(r, x.ID, packed{p.Attempt, p.Part, int(taken), int(skip), segment, first})
 	return run, command.ItemResult{Value: a.NextSeq}
 }

@@ -224,3 +224,90 @@ func TestCleanupOfVersions(t *testing.T) {
 		t.Errorf("versions of a deleted project: %v", got)
 	}
 }
+
+// The line that says how an attempt ended stands behind the attempt's own lines, and until those are in the messages
+// count as incomplete.
+func TestTheEndIsToldBehindTheLines(t *testing.T) {
+	send := func(w *machine, segment string, id int64, attempt int, first int64, count int) {
+		w.ok(&command.AppendMessages{Segment: segment, Size: 10, Parts: []command.MessagePart{part(id, attempt, first, count, 0)}})
+	}
+	failed := func(id int64, attempt int, messages int64) *command.Exchange {
+		r := reportOf(id, attempt, command.Failed)
+		r.Ended[0].Messages = messages
+		return r
+	}
+	look := func(w *machine, id int64) (notes []Note, c Completeness) {
+		x, _ := w.s.Reader().Execution(id)
+		q := &Query{View: w.s.Reader(), Caller: command.Caller{Kind: "user", Roles: []string{command.RoleAdmin}}, Equal: map[string]any{"operation_id": id}}
+		return x.Notes, *completeness(q)
+	}
+	t.Run("lines first", func(t *testing.T) {
+		w := ready(t)
+		id := w.pending(0)
+		w.grant(id, 1)
+		send(w, segmentA, id, 1, 0, 3)
+		w.ok(failed(id, 1, 3))
+		if notes, c := look(w, id); len(notes) != 1 || !c.Complete {
+			t.Errorf("%v, %+v", notes, c)
+		}
+	})
+	t.Run("report first", func(t *testing.T) {
+		w := ready(t)
+		id := w.pending(0)
+		w.grant(id, 1)
+		send(w, segmentA, id, 1, 0, 1)
+		w.ok(failed(id, 1, 4))
+		if notes, c := look(w, id); len(notes) != 0 || c != (Completeness{Ended: true, Missing: 3}) {
+			t.Errorf("%v, %+v", notes, c)
+		}
+		send(w, segmentB, id, 1, 1, 3)
+		notes, c := look(w, id)
+		if len(notes) != 1 || !c.Complete {
+			t.Fatalf("%v, %+v", notes, c)
+		}
+		for _, run := range w.runs(id) {
+			if last := run.FirstID + int64(run.Count) - 1; last >= notes[0].ID {
+				t.Errorf("message %d comes after the end, %d", last, notes[0].ID)
+			}
+		}
+		send(w, segmentB, id, 1, 1, 3)
+		if again, _ := look(w, id); len(again) != 1 {
+			t.Errorf("the end is told again: %v", again)
+		}
+	})
+	t.Run("the next attempt does not wait", func(t *testing.T) {
+		w := ready(t)
+		id := w.pending(1)
+		w.grant(id, 1)
+		w.ok(failed(id, 1, 2))
+		if notes, c := look(w, id); len(notes) != 0 || c != (Completeness{Missing: 2}) {
+			t.Errorf("%v, %+v", notes, c)
+		}
+		w.grant(id, 2)
+		if notes, _ := look(w, id); len(notes) != 1 {
+			t.Errorf("%v", notes)
+		}
+		send(w, segmentA, id, 1, 0, 2)
+		w.ok(reportOf(id, 2, command.Succeeded))
+		if notes, c := look(w, id); len(notes) != 1 || !c.Complete {
+			t.Errorf("%v, %+v", notes, c)
+		}
+	})
+	t.Run("a lost worker has not told", func(t *testing.T) {
+		w := ready(t)
+		id := w.pending(0)
+		w.grant(id, 1)
+		w.ok(expireOf(id, 1))
+		if _, c := look(w, id); c != (Completeness{Ended: true, LostAttempts: 1}) {
+			t.Errorf("%+v", c)
+		}
+	})
+	t.Run("a number out of bounds", func(t *testing.T) {
+		w := ready(t)
+		id := w.pending(0)
+		w.grant(id, 1)
+		for _, n := range []int64{-1, mostMessages + 1} {
+			w.refused(CodeInvalidArgument, failed(id, 1, n))
+		}
+	})
+}

@@ -19,6 +19,9 @@ func exchange(s *State, caller command.Caller, c *command.Exchange) command.Resu
 	return command.Result{Items: append(reports, grants...)}
 }
 
+// mostMessages bounds how many messages an attempt can be said to have.
+const mostMessages = 1 << 40
+
 // report takes a worker's final word on an attempt: on the current one, from the process that holds it. The same word
 // again is fine, whichever process of the worker repeats it: the answer to the first may have been lost.
 func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*Attempt) bool) command.ItemResult {
@@ -41,29 +44,49 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 		return refuse(CodeFenced, "attempt %d of task %d has ended: %s", rep.Attempt, rep.TaskID, a.Outcome)
 	case !holds(a):
 		return refuse(CodeFenced, "attempt %d of task %d is held by another process of this worker", rep.Attempt, rep.TaskID)
+	case rep.Messages < 0 || rep.Messages > mostMessages:
+		return refuse(CodeInvalidArgument, "attempt %d of task %d cannot have %d messages", rep.Attempt, rep.TaskID, rep.Messages)
 	}
 	x, a = x.settled(e, rep.Outcome)
-	a.ExitCode, a.Message = rep.ExitCode, rep.Message
+	a.ExitCode, a.Message, a.Messages = rep.ExitCode, rep.Message, rep.Messages
 	switch rep.Outcome {
 	case command.Succeeded:
 		x.Status = Succeeded
 	case command.Returned:
-		x.Notes = e.note(x.Notes, MessageWarning, "Worker %s (%s) handed attempt %d back: %s", a.Worker, clip(a.Machine), a.Number, clip(a.Message))
 		if x.ReturnedInARow() < MostReturned {
 			x.Returned++
 			x.afterReturn(e)
 			break
 		}
 		a.Outcome, a.HandedBack = command.Failed, true
-		x.Notes = e.note(x.Notes, MessageError, "Attempt %d counts as failed: it was the %dth in a row that was handed back.", a.Number, MostReturned)
 		x.afterFailure(e, Failed)
 	default:
-		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) %s with exit code %d.",
-			a.Number, a.Worker, clip(a.Machine), rep.Outcome, a.ExitCode)
 		x.afterFailure(e, Failed)
+	}
+	if a = x.attempt(rep.Attempt); a != nil { // nil: one of too many handed back
+		x.tell(e, a, a.Missing() == 0)
 	}
 	e.put(r, x)
 	return command.ItemResult{}
+}
+
+// tell notes how a reported attempt ended, behind its own messages: the note waits until the last of them is in, or
+// until something else begins.
+func (x *Execution) tell(e *edit, a *Attempt, now bool) {
+	a.Untold = !now && a.Outcome != command.Succeeded
+	if !now {
+		return
+	}
+	if a.HandedBack || a.Outcome == command.Returned {
+		x.Notes = e.note(x.Notes, MessageWarning, "Worker %s (%s) handed attempt %d back: %s", a.Worker, clip(a.Machine), a.Number, clip(a.Message))
+	}
+	switch {
+	case a.HandedBack:
+		x.Notes = e.note(x.Notes, MessageError, "Attempt %d counts as failed: it was the %dth in a row that was handed back.", a.Number, MostReturned)
+	case a.Outcome == command.Failed || a.Outcome == command.Canceled:
+		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) %s with exit code %d.",
+			a.Number, a.Worker, clip(a.Machine), a.Outcome, a.ExitCode)
+	}
 }
 
 // expire declares an attempt lost, if that process still holds it.
@@ -198,7 +221,11 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 		return refuse(CodeNotEligible, "worker %s holds %d tasks of at most %d", w.ID, held, w.MaxTaskCount)
 	}
 	x = new(*x)
-	x.Attempts = append(slices.Clone(x.Attempts), Attempt{
+	x.Attempts = slices.Clone(x.Attempts)
+	if a := x.current(); a != nil && a.Untold {
+		x.tell(e, a, true)
+	}
+	x.Attempts = append(x.Attempts, Attempt{
 		NextSeq: 1, // messages are numbered from 1, as attempts are
 		Number:  next, Worker: w.ID, Instance: instance, Machine: w.MachineName, Granted: e.Time, GiveUpAfterMs: g.GiveUpAfterMs,
 	})

@@ -79,6 +79,46 @@ func messageRows(ctx context.Context, q *Query) iter.Seq2[Row, error] {
 	}
 }
 
+// Completeness tells whether an operation's messages are all there.
+type Completeness struct {
+	// Complete: it has ended, and no message of it will come any more.
+	Complete bool
+	// Ended: only what Missing and LostAttempts say keeps it from being complete.
+	Ended bool
+	// Missing is how many messages workers have announced that have not come in.
+	Missing int64
+	// LostAttempts is how many attempts were lost with their workers, so that nobody knows how many messages there are of them.
+	LostAttempts int
+}
+
+// completeness is that of the operation that the query names, nil if it names none that its caller may see.
+func completeness(q *Query) *Completeness {
+	id, ok := equalInt(q, "operation_id")
+	if !ok {
+		return nil
+	}
+	x, ok := q.View.Execution(id)
+	if !ok {
+		if o, ok := q.View.Operation(id); !ok || !sees(q.Caller, o.Caller) {
+			return nil
+		}
+		return &Completeness{Complete: true, Ended: true} // other operations end in the command that makes them
+	}
+	if !sees(q.Caller, x.Caller) {
+		return nil
+	}
+	c := &Completeness{Ended: x.Status.HasEnded()}
+	for i := range x.Attempts {
+		a := &x.Attempts[i]
+		c.Missing += a.Missing()
+		if a.Outcome == Lost {
+			c.LostAttempts++
+		}
+	}
+	c.Complete = c.Ended && c.Missing == 0 && c.LostAttempts == 0
+	return c
+}
+
 // chunk is consecutive messages of one operation: one of note and run is set.
 type chunk struct {
 	note *Note

@@ -57,7 +57,7 @@ func samples() []command.Command {
 			ID: "W", CertName: "w1", Instance: "i1", MachineID: "mid", BootID: "bid", Version: "1.0", MachineName: "WM", UserAccount: "svc",
 			DisplayName: "d", Description: "desc", MaxTaskCount: 10, LeaseMs: 60000, TaskHeartbeatMs: 10000, AgentHeartbeatMs: 60000,
 			ToleranceMs: 600000, Extensions: []string{".dtsx"}, Bitness: []int{64, 32}, Running: []command.AttemptRef{ref(7, 1)},
-			Ended:    []command.Report{{AttemptRef: ref(8, 2), Outcome: command.Failed, ExitCode: 1, Message: "no"}},
+			Ended:    []command.Report{{AttemptRef: ref(8, 2), Outcome: command.Failed, ExitCode: 1, Message: "no", Messages: 17}},
 			TakeOver: "old",
 		},
 		&command.EnableWorker{ID: "W", Enabled: true},

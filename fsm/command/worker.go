@@ -19,12 +19,13 @@ const (
 	Returned  Outcome = "returned" // the worker could not start it: the attempt does not count, unless too many in a row were
 )
 
-// Report is a worker's final word on one attempt.
+// Report is a worker's final word on one attempt. Messages is how many messages of it there are in all, taken or not.
 type Report struct {
 	AttemptRef
 	Outcome  Outcome `cbor:"3,keyasint"`
 	ExitCode int     `cbor:"4,keyasint,omitempty"`
 	Message  string  `cbor:"5,keyasint,omitempty"`
+	Messages int64   `cbor:"6,keyasint,omitempty"`
 }
 
 // RegisterWorker creates or updates a worker's row. It releases nothing by itself: ended attempts are settled at once,

@@ -195,6 +195,8 @@ type Page struct {
 	Rows    []Row
 	Next    string // token of the next page; "" at the end
 	StaleMs int64  // under Stale: how long ago the master last heard from a leader; else 0
+	// Messages tells whether an operation's messages are all there; nil unless operation_messages was asked for one operation.
+	Messages *wire.MessagesState
 }
 
 // View reads one page of a view.
@@ -211,7 +213,7 @@ func (c *Client) View(ctx context.Context, view string, q Query) (Page, error) {
 	if err := decode(a, &got); err != nil {
 		return Page{}, err
 	}
-	p := Page{Index: got.Index, Next: got.NextPageToken}
+	p := Page{Index: got.Index, Next: got.NextPageToken, Messages: got.Messages}
 	p.StaleMs, _ = strconv.ParseInt(a.header.Get(wire.HeaderStale), 10, 64)
 	if p.Rows, err = rowsOf(got.Rows); err != nil {
 		return Page{}, err

@@ -26,6 +26,21 @@ type ViewAnswer struct {
 	Index         uint64            `json:"index"`
 	Rows          []json.RawMessage `json:"rows"`
 	NextPageToken string            `json:"next_page_token,omitempty"`
+	// Messages is there when operation_messages was asked for one operation.
+	Messages *MessagesState `json:"messages,omitempty"`
+}
+
+// MessagesState tells whether an operation's messages are all there. Workers hand messages over beside their reports, so
+// for a moment after its end an execution may lack some.
+type MessagesState struct {
+	// Complete: the operation has ended and no message of it will come any more.
+	Complete bool `json:"complete"`
+	// Ended: the operation has ended.
+	Ended bool `json:"ended"`
+	// Missing is how many messages workers have announced that have not come in.
+	Missing int64 `json:"missing"`
+	// LostAttempts is how many attempts were lost with their workers: what they wrote last may never come.
+	LostAttempts int `json:"lost_attempts"`
 }
 
 // Views lists the catalog's views.

@@ -5,9 +5,11 @@ const (
 	MaxAttempts     = 10_000 // in one list of one exchange or registration
 	MaxMessages     = 10_000 // in one messages request
 	MaxMessageItems = 1_000
-	MaxTextBytes    = 64 << 10 // of one message or one final report
-	MaxNameBytes    = 512      // of one name in a registration
-	MaxWaitMs       = 10 * 60 * 1000
+
+	MaxAttemptMessages = 1 << 40  // of one attempt, by its report
+	MaxTextBytes       = 64 << 10 // of one message or one final report
+	MaxNameBytes       = 512      // of one name in a registration
+	MaxWaitMs          = 10 * 60 * 1000
 )
 
 // Validate checks what the types cannot say. Its errors are *BadInput.
@@ -104,6 +106,9 @@ func attempts(running []AttemptRef, ended []Ended) error {
 		case OutcomeSucceeded, OutcomeFailed, OutcomeCanceled, OutcomeReturned:
 		default:
 			return bad(CodeInvalidArgument, "ended[%d]: outcome %.64q; succeeded, failed, canceled or returned was expected", i, r.Outcome)
+		}
+		if r.Messages < 0 || r.Messages > MaxAttemptMessages {
+			return bad(CodeInvalidArgument, "ended[%d]: %d messages; 0 to %d was expected", i, r.Messages, MaxAttemptMessages)
 		}
 		if len(r.Message) > MaxTextBytes {
 			return bad(CodeInvalidArgument, "ended[%d]: the message has %d bytes; at most %d are taken", i, len(r.Message), MaxTextBytes)

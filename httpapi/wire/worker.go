@@ -16,13 +16,15 @@ const (
 	OutcomeReturned  = "returned" // the worker could not start it: the attempt does not count, unless too many in a row were
 )
 
-// Ended is a worker's final report on one attempt.
+// Ended is a worker's final report on one attempt. Messages is how many messages of it there are in all, sent or not:
+// the readers of them can tell whether they have all.
 type Ended struct {
 	TaskID   int64  `json:"task_id"`
 	Attempt  int    `json:"attempt"`
 	Outcome  string `json:"outcome"`
 	ExitCode int    `json:"exit_code"`
 	Message  string `json:"message,omitempty"`
+	Messages int64  `json:"messages,omitempty"`
 }
 
 // Register is what a worker says when it starts.

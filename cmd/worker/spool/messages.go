@@ -40,25 +40,26 @@ func (s *Spool) AppendMessages(k Key, msgs []Message, mark int64) error {
 }
 
 // Close stores the attempt's last messages, of which there is room for a few whatever the limits say, and takes no
-// more. Once all is accepted the attempt is forgotten. Closing twice changes nothing.
-func (s *Spool) Close(k Key, msgs []Message) error {
+// more. It returns how many messages the attempt has in all. Once all is accepted the attempt is forgotten. Closing twice
+// changes nothing.
+func (s *Spool) Close(k Key, msgs []Message) (total int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j, err := s.journal(k)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if j.closed {
-		return nil
+		return j.end() - 1, nil
 	}
 	msgs = append([]Message(nil), msgs[max(0, len(msgs)-s.limits.Closing):]...)
 	for i := range msgs {
 		msgs[i].Text = cut(msgs[i].Text)
 	}
 	if err := s.write(k, j, record{Messages: msgs, Mark: j.mark, Full: j.full, Closed: true}); err != nil {
-		return err
+		return j.end() - 1, err
 	}
-	return s.forgetIfDone(k, j)
+	return j.end() - 1, s.forgetIfDone(k, j)
 }
 
 // Mark is how far the source of an attempt's messages has been read, and whether the limit cut messages off.

@@ -33,6 +33,7 @@ type Report struct {
 	Outcome  string `json:"outcome"`
 	ExitCode int    `json:"exit_code"`
 	Message  string `json:"message,omitempty"`
+	Messages int64  `json:"messages,omitempty"` // how many messages of the attempt there are in all
 }
 
 // Message is one message of an attempt.
@@ -189,7 +190,11 @@ func (s *Spool) Reports() []Report {
 	defer s.mu.Unlock()
 	all := make([]Report, 0, len(s.order))
 	for _, k := range s.order {
-		all = append(all, s.reports[k])
+		r := s.reports[k]
+		if j := s.logs[k]; j != nil {
+			r.Messages = j.end() - 1 // the numbers may have been shifted since
+		}
+		all = append(all, r)
 	}
 	return all
 }

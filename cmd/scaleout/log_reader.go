@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+)
+
+// lateMessages is how long the last messages of an ended execution are waited for after the newest that came.
+const lateMessages = 10 * time.Second
+
+// logReader reads messages in order, each once. Messages are only ever added behind the last one.
+type logReader struct {
+	c      *client.Client
+	id     int64
+	follow bool // until the execution has ended; else until there is nothing more to read now
+	token  string
+	last   int64 // operation_message_id that was shown
+	// state is how complete the messages were at the last page.
+	state wire.MessagesState
+	late  time.Duration // 0: lateMessages
+}
+
+// read shows what is new and tells whether there was anything.
+func (r *logReader) read(ctx context.Context, show func(client.Row) error) (bool, error) {
+	some := false
+	for {
+		page, err := r.c.View(ctx, "operation_messages", client.Query{
+			Equal: map[string]any{"operation_id": r.id}, PageSize: 500, PageToken: r.token,
+		})
+		if err != nil {
+			return some, err
+		}
+		for _, m := range page.Rows {
+			n, _ := m.Int("operation_message_id")
+			if n <= r.last {
+				continue // the last page is read again each time: it is the one that grows
+			}
+			r.last, some = n, true
+			if err := show(m); err != nil {
+				return some, err
+			}
+		}
+		r.state = wire.MessagesState{Ended: true, Complete: true} // an operation that is not there says nothing more
+		if page.Messages != nil {
+			r.state = *page.Messages
+		}
+		if page.Next == "" {
+			return some, nil
+		}
+		r.token = page.Next
+	}
+}
+
+// all shows every message. Of an execution that has ended it waits for those that its workers have announced, as long as
+// they keep coming.
+func (r *logReader) all(ctx context.Context, show func(client.Row) error) error {
+	patience := r.late
+	if patience == 0 {
+		patience = lateMessages
+	}
+	pause, news := firstPoll, time.Now()
+	for {
+		missing := r.state.Missing
+		some, err := r.read(ctx, show)
+		if err != nil {
+			return err
+		}
+		if some || r.state.Missing != missing {
+			pause, news = firstPoll, time.Now()
+		}
+		switch {
+		case r.state.Ended && (r.state.Missing == 0 || time.Since(news) > patience):
+			return nil
+		case !r.state.Ended && !r.follow:
+			return nil
+		}
+		if sleep(ctx, pause) != nil {
+			return nil // interrupted by the reader
+		}
+		pause = min(pause*3/2, lastPoll)
+	}
+}
+
+// incomplete tells on stderr what is missing of an ended execution's messages, and is an error if that may still come.
+func (r *logReader) incomplete(cmd *cobra.Command) error {
+	if !r.state.Ended {
+		return nil
+	}
+	if n := r.state.LostAttempts; n > 0 {
+		sayf(cmd.ErrOrStderr(), "%d %s lost with the worker: the lines written last may be missing ('scaleout execution why %d' says more)",
+			n, plural(n, "attempt"), r.id)
+	}
+	if r.state.Missing > 0 {
+		return &statusError{exitTimedOut, fmt.Errorf(
+			"%d messages of execution %d have not come in yet: its worker keeps them until it reaches a master; 'scaleout execution logs %d' shows them then",
+			r.state.Missing, r.id, r.id)}
+	}
+	return nil
+}
