@@ -81,8 +81,7 @@ func (l Lock) Check() error {
 // wrapped is the content of a part of type TypeKeyRing.
 type wrapped struct {
 	Lock   Lock   `json:"lock"`
-	Nonce  []byte `json:"nonce"`
-	Sealed []byte `json:"sealed"`
+	Sealed []byte `json:"sealed"` // begins with its nonce
 }
 
 func gcm(key []byte) (cipher.AEAD, error) {
@@ -93,7 +92,7 @@ func gcm(key []byte) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cipher.NewGCM(block)
+	return cipher.NewGCMWithRandomNonce(block) // FIPS 140 mode permits no other nonces
 }
 
 // associated ties a key ring to its cluster and lock.
@@ -114,9 +113,7 @@ func Wrap(ring, key []byte, l Lock, cluster string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	nonce := make([]byte, aead.NonceSize())
-	_, _ = rand.Read(nonce) // never fails
-	return json.Marshal(wrapped{Lock: l, Nonce: nonce, Sealed: aead.Seal(nil, nonce, ring, data)})
+	return json.Marshal(wrapped{Lock: l, Sealed: aead.Seal(nil, nil, ring, data)})
 }
 
 // LockOf reads how the key of a wrapped key ring is made.
@@ -142,10 +139,10 @@ func Unwrap(part, key []byte, cluster string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(w.Nonce) != aead.NonceSize() {
-		return nil, fmt.Errorf("%w: its key ring has a nonce of %d bytes", ErrDamaged, len(w.Nonce))
+	if len(w.Sealed) < aead.Overhead() {
+		return nil, fmt.Errorf("%w: its key ring is sealed in %d bytes", ErrDamaged, len(w.Sealed))
 	}
-	ring, err := aead.Open(nil, w.Nonce, w.Sealed, data)
+	ring, err := aead.Open(nil, nil, w.Sealed, data)
 	if err != nil {
 		return nil, ErrWrongKey
 	}

@@ -20,7 +20,10 @@ import (
 // GossipKeySize is the length in bytes of a gossip key (AES-256).
 const GossipKeySize = 32
 
-const ringKeySize = 32
+const (
+	ringKeySize = 32
+	nonceSize   = 12 // of what the cipher puts before a sealed text
+)
 
 // Errors of a key ring.
 var (
@@ -191,7 +194,8 @@ func (k *KeyRing) add(key ringKey) (added bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if key.aead, err = cipher.NewGCM(block); err != nil {
+	// The library's own nonces are the only ones that FIPS 140 mode permits.
+	if key.aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
 		return false, err
 	}
 	k.keys = append(slices.Clone(k.keys), key)
@@ -256,11 +260,8 @@ func (k *KeyRing) Seal(plaintext, associated []byte) (keyID string, nonce, ciphe
 		return "", nil, nil, fmt.Errorf("%w: the ring is empty", ErrUnknownKey)
 	}
 	key := k.keys[len(k.keys)-1]
-	nonce = make([]byte, key.aead.NonceSize())
-	if _, err := rand.Read(nonce); err != nil {
-		return "", nil, nil, err
-	}
-	return key.ID, nonce, key.aead.Seal(nil, nonce, plaintext, associated), nil
+	sealed := key.aead.Seal(nil, nil, plaintext, associated)
+	return key.ID, sealed[:nonceSize:nonceSize], sealed[nonceSize:], nil
 }
 
 // Open decrypts what Seal gave. ErrUnknownKey names a key that the ring lacks;
@@ -272,10 +273,10 @@ func (k *KeyRing) Open(keyID string, nonce, ciphertext, associated []byte) ([]by
 		if key.ID != keyID {
 			continue
 		}
-		if len(nonce) != key.aead.NonceSize() {
-			return nil, fmt.Errorf("%w: the nonce has %d bytes; want %d", ErrSealBroken, len(nonce), key.aead.NonceSize())
+		if len(nonce) != nonceSize {
+			return nil, fmt.Errorf("%w: the nonce has %d bytes; want %d", ErrSealBroken, len(nonce), nonceSize)
 		}
-		plaintext, err := key.aead.Open(nil, nonce, ciphertext, associated)
+		plaintext, err := key.aead.Open(nil, nil, slices.Concat(nonce, ciphertext), associated)
 		if err != nil {
 			return nil, fmt.Errorf("%w with key %s: it was changed or belongs elsewhere", ErrSealBroken, keyID)
 		}

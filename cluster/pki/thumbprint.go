@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto/fips140"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
@@ -12,7 +13,9 @@ import (
 // Thumbprints are the SHA-1 and the SHA-256 of a certificate, upper-case hex
 // without separators: what certificate dialogs and MasterSettings.config show.
 func Thumbprints(cert *x509.Certificate) (sha1Hex, sha256Hex string) {
-	s1 := sha1.Sum(cert.Raw)
+	var s1 [sha1.Size]byte
+	// A name by which people know a certificate; no trust rests on it alone, the chain is verified beside.
+	fips140.WithoutEnforcement(func() { s1 = sha1.Sum(cert.Raw) })
 	s256 := sha256.Sum256(cert.Raw)
 	return strings.ToUpper(hex.EncodeToString(s1[:])), strings.ToUpper(hex.EncodeToString(s256[:]))
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"scaleout/httpapi/wire"
 )
@@ -56,12 +57,12 @@ func dtexecOptions(t Task) ([]byte, error) {
 	option := func(name string, args ...string) {
 		b.WriteString(name)
 		for i, a := range args {
-			if strings.ContainsAny(a, "\r\n\x00") {
+			if strings.ContainsAny(a, unwritable) {
 				what := "its argument"
 				if i > 0 {
 					what = "the value of " + args[0]
 				}
-				bad = fmt.Errorf("%w: %s: %s has a line break or a zero byte, which dtexec's command file cannot hold", ErrPackage, name, what)
+				bad = fmt.Errorf("%w: %s: %s has a line break, a zero byte or an end-of-file character, which dtexec's command file cannot hold", ErrPackage, name, what)
 			}
 			b.WriteString([]string{" ", ";"}[min(i, 1)] + quote(a))
 		}
@@ -100,13 +101,41 @@ func setPath(p wire.Parameter) string {
 }
 
 // quote makes one argument of a text. Quotes stand only where they are needed: a bare text is read alike by every
-// version. A quote inside is doubled.
+// version. A quote inside is doubled, as dtexec's documentation says. It says nothing of a backslash before a quote, which
+// other readers of command lines take for an escape: there the argument would not end, and the next line, or the rest of
+// the value, would be read as options. So backslashes before a quote are doubled. A reader that knows no escape sees one
+// backslash too many at the end of a folder's path, which harms none; it sees no option more in either case.
 func quote(s string) string {
-	if s != "" && !strings.ContainsAny(s, " \t\";'") && s[0] != '/' && s[0] != '-' {
+	if s != "" && !strings.ContainsFunc(s, needsQuotes) && s[0] != '/' && s[0] != '-' {
 		return s
 	}
-	return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
+	var b strings.Builder
+	b.WriteByte('"')
+	run := 0 // of backslashes
+	for i := range len(s) {
+		switch s[i] {
+		case '\\':
+			run++
+		case '"':
+			b.WriteString(strings.Repeat(`\`, run))
+			b.WriteByte('"')
+			run = 0
+		default:
+			run = 0
+		}
+		b.WriteByte(s[i])
+	}
+	b.WriteString(strings.Repeat(`\`, run))
+	b.WriteByte('"')
+	return b.String()
 }
+
+func needsQuotes(r rune) bool {
+	return strings.ContainsRune(`";'`, r) || unicode.IsSpace(r) || unicode.IsControl(r)
+}
+
+// unwritable are the characters that end a line, or the whole file, for some reader of text.
+const unwritable = "\r\n\v\f\x00\x1a\u0085\u2028\u2029"
 
 // exitMeaning is what dtexec's documentation says of its exit codes.
 var exitMeaning = map[int]string{

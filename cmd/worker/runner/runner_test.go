@@ -175,7 +175,7 @@ func TestDtexec(t *testing.T) {
 /Package "My Load.dtsx"
 /De "ssis 123"
 /Set \Package.Variables[$Package::Plain];5
-/Set \Package.Variables[$Project::Quoted];"say ""a;b"" c:\dir\"
+/Set \Package.Variables[$Project::Quoted];"say ""a;b"" c:\dir\\"
 /Set \Package.Variables[$Project::Path];c:\dir\
 /Set \Package.Variables[$Project::Empty];""
 /Set \Package.Variables[$Package::Option];"/De x"
