@@ -73,7 +73,7 @@ func (a *API) putBlob(w http.ResponseWriter, r *request) error {
 	if r.ContentLength > limit {
 		return tooLarge(limit)
 	}
-	size, err := a.cfg.Blobs.Put(r.Context(), digest, &upload{r: http.MaxBytesReader(w, r.Body, limit), rc: r.w.rc})
+	size, err := a.cfg.Blobs.Put(r.Context(), r.caller.Name, digest, r.ContentLength, &upload{r: http.MaxBytesReader(w, r.Body, limit), rc: r.w.rc})
 	_ = r.w.rc.SetReadDeadline(time.Time{})
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {

@@ -19,7 +19,7 @@ type blobs struct {
 	opening func() error
 }
 
-func (b *blobs) Put(_ context.Context, digest string, r io.Reader) (int64, error) {
+func (b *blobs) Put(_ context.Context, _, digest string, _ int64, r io.Reader) (int64, error) {
 	data, err := io.ReadAll(r)
 	if err != nil {
 		return 0, err
@@ -44,7 +44,7 @@ func (b *blobs) Store(ctx context.Context, r io.Reader, limit int64) (string, in
 	}
 	sum := sha256.Sum256(data)
 	digest := hex.EncodeToString(sum[:])
-	n, err := b.Put(ctx, digest, bytes.NewReader(data))
+	n, err := b.Put(ctx, "", digest, int64(len(data)), bytes.NewReader(data))
 	return digest, n, err
 }
 

@@ -87,9 +87,10 @@ type Accepted struct {
 // ErrNoMajority where they apply.
 type Blobs interface {
 	catalog.BlobStore
-	// Put stores what r holds, of that digest, on a majority and returns its size. Nothing is kept when the content has
-	// another digest.
-	Put(ctx context.Context, digest string, r io.Reader) (int64, error)
+	// Put stores what r holds, of that digest, for the caller of that name, on a majority and returns its size; size is
+	// what r is said to hold, -1 when that is not known. Nothing is kept when the content has another digest.
+	// *LimitReached when the caller has uploaded too much that nothing names.
+	Put(ctx context.Context, by, digest string, size int64, r io.Reader) (int64, error)
 }
 
 // Cluster is the cluster as an operator sees it. Its errors wrap ErrUnknownMember or ErrRefused where they apply.

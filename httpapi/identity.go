@@ -110,7 +110,7 @@ var (
 	users          = access{kinds: []string{"user"}}
 	workers        = access{kinds: []string{"worker"}}
 	blobReaders    = access{kinds: []string{"worker", "user", "master"}}
-	blobWriters    = access{kinds: []string{"user", "master"}}
+	blobWriters    = access{kinds: []string{"user", "master"}, roles: []string{command.RoleAdmin}} // who may deploy
 	monitors       = access{kinds: []string{"user"}, roles: []string{command.RoleMonitor}}
 	admins         = access{kinds: []string{"user"}, roles: []string{command.RoleAdmin}}
 )

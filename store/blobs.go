@@ -44,6 +44,7 @@ type Blobs struct {
 	outlines   outlines                 // under mu
 	checking   map[string]chan struct{} // under mu: being verified, closed when that has ended
 	damageTold func(digest string)
+	uploads    map[string]Upload // under mu
 }
 
 func openBlobs(path string, g *gate, logger *slog.Logger) (*Blobs, error) {
@@ -51,12 +52,15 @@ func openBlobs(path string, g *gate, logger *slog.Logger) (*Blobs, error) {
 		path: path, gate: g, logger: logger, touched: map[string]time.Time{}, damaged: map[string]struct{}{},
 		outlines: outlines{known: map[string]*outline{}}, checking: map[string]chan struct{}{},
 	}
-	for _, name := range []string{incomingName, quarantineName} {
+	for _, name := range []string{incomingName, quarantineName, uploadsName} {
 		if err := makeDir(filepath.Join(path, name)); err != nil {
 			return nil, fmt.Errorf("blobs: %w", err)
 		}
 	}
 	removeLeftovers(filepath.Join(path, incomingName), func(string) bool { return true })
+	if err := b.openUploads(); err != nil {
+		return nil, err
+	}
 	return b, b.syncNames()
 }
 
@@ -349,7 +353,11 @@ func (b *Blobs) Delete(digest string, untouchedSince time.Time) (bool, error) {
 	delete(b.touched, digest)
 	delete(b.damaged, digest)
 	b.outlines.drop(digest)
+	_, marked := b.uploads[digest]
 	b.mu.Unlock()
+	if marked {
+		return true, b.unmark(digest)
+	}
 	return true, nil
 }
 

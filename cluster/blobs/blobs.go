@@ -45,12 +45,17 @@ type Disk interface {
 	// Verify reads the whole and sets a damaged file aside; Check does so unless that was done since the process began.
 	Verify(ctx context.Context, digest string) error
 	Check(ctx context.Context, digest string) error
+	// Mark, Unmark and Marked remember who uploaded which blob, across restarts. A mark goes with its blob, and a mark
+	// whose blob never came goes at the next start.
+	Mark(digest string, u Upload) error
+	Unmark(digest string) error
+	Marked() map[string]Upload
 }
 
 // Peers speaks to other masters by node id.
 type Peers interface {
-	// Push sends a blob; nil means that it is on the peer's disk, fsynced.
-	Push(ctx context.Context, node, digest string, size int64, open func() (io.ReadCloser, error)) error
+	// Push sends a blob, and who uploaded it; nil means that it is on the peer's disk, fsynced.
+	Push(ctx context.Context, node, digest, by string, size int64, open func() (io.ReadCloser, error)) error
 	// Missing asks which of the digests the peer lacks; those that it has count as confirmed there.
 	Missing(ctx context.Context, node string, digests []string) ([]string, error)
 	// Fetch streams a blob from the peer.
@@ -77,6 +82,7 @@ type Config struct {
 	Membership Membership
 	Names      Names
 	MaxBytes   int64 // a larger blob is refused
+	MaxUnnamed int64 // most bytes that one caller may have uploaded which nothing names; 0: no limit
 	Logger     *slog.Logger
 	// Keep is how long a blob that nothing names stays; 0 means 24 h.
 	Keep time.Duration
@@ -103,6 +109,8 @@ type Keeper struct {
 	keepUntil time.Time // nothing is deleted before
 	unnamed   map[string]time.Time
 	base      context.Context // of Run: what outlives its call ends with it
+
+	uploading uploading
 }
 
 type confirmation struct {
@@ -128,6 +136,7 @@ func New(cfg Config) *Keeper {
 		cfg: cfg, log: cfg.Logger.With("component", "blobs"),
 		fresh: map[string]confirmation{}, nextScrub: make(chan struct{}, 1),
 		unnamed: map[string]time.Time{}, base: context.Background(),
+		uploading: uploading{bytes: map[string]int64{}, calls: map[string]int{}},
 	}
 }
 
@@ -254,7 +263,7 @@ func (k *Keeper) push(node, digest string) (err error) {
 	}
 	size := b.Size()
 	b.Close()
-	return k.cfg.Peers.Push(ctx, node, digest, size, func() (io.ReadCloser, error) {
+	return k.cfg.Peers.Push(ctx, node, digest, k.cfg.Disk.Marked()[digest].By, size, func() (io.ReadCloser, error) {
 		b, err := k.Open(ctx, digest)
 		if err != nil {
 			return nil, err

@@ -32,7 +32,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type disk struct{ *store.Blobs }
 
 func (d disk) Open(digest string) (blobs.Blob, error) { return d.Blobs.Open(digest) }
-func (d disk) Touch(digest string) (bool, error)      { return d.Blobs.Touch(digest) }
+func (d disk) Mark(digest string, u blobs.Upload) error {
+	return d.Blobs.Mark(digest, store.Upload(u))
+}
+
+func (d disk) Marked() map[string]blobs.Upload {
+	out := map[string]blobs.Upload{}
+	for digest, u := range d.Blobs.Marked() {
+		out[digest] = blobs.Upload(u)
+	}
+	return out
+}
+func (d disk) Touch(digest string) (bool, error) { return d.Blobs.Touch(digest) }
 
 // net3 is a few masters that reach each other over real HTTP; a cut one answers nobody.
 type cluster struct {
@@ -107,7 +118,7 @@ func start(t *testing.T, voters, others []string, keep time.Duration) *cluster {
 		t.Cleanup(func() { dir.Close() })
 		c.dirs[id], c.disks[id] = path, disk{dir.Blobs()}
 		k := blobs.New(blobs.Config{
-			Disk: c.disks[id], Peers: blobs.HTTP{Client: client}, Membership: membership{c, id}, Names: c, Keep: keep, Look: 20 * time.Millisecond, Stall: stall,
+			Disk: c.disks[id], Peers: blobs.HTTP{Client: client}, Membership: membership{c, id}, Names: c, Keep: keep, Look: 20 * time.Millisecond, Stall: stall, MaxBytes: most, MaxUnnamed: most,
 		})
 		dir.Blobs().OnDamage(k.Damaged)
 		c.keepers[id] = k

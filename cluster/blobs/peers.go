@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -16,6 +18,9 @@ const maxAsked = 1000
 
 // path is where Handler is mounted on the peer port.
 const path = "/peer/blobs/"
+
+// uploadedBy is the header that says who uploaded a pushed blob, URL-encoded.
+const uploadedBy = "Scaleout-Uploaded-By"
 
 // HTTP is Peers over the masters' own connections: a node id is the host of the URL.
 type HTTP struct{ Client *http.Client }
@@ -27,7 +32,7 @@ type list struct {
 }
 
 // Push implements Peers.
-func (h HTTP) Push(ctx context.Context, node, digest string, size int64, open func() (io.ReadCloser, error)) error {
+func (h HTTP) Push(ctx context.Context, node, digest, by string, size int64, open func() (io.ReadCloser, error)) error {
 	body, err := open()
 	if err != nil {
 		return err
@@ -39,6 +44,9 @@ func (h HTTP) Push(ctx context.Context, node, digest string, size int64, open fu
 	}
 	req.ContentLength = size
 	req.GetBody = open
+	if by != "" {
+		req.Header.Set(uploadedBy, url.QueryEscape(by))
+	}
 	resp, err := h.Client.Do(req)
 	if err != nil {
 		return err
@@ -95,12 +103,32 @@ func status(resp *http.Response) error {
 	return fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(text))
 }
 
+// take stores what a peer pushes, with the mark of who uploaded it: the next leader counts it, too.
+func (k *Keeper) take(r *http.Request) error {
+	digest := r.PathValue("digest")
+	by, err := url.QueryUnescape(r.Header.Get(uploadedBy))
+	if err != nil {
+		return fmt.Errorf("%s: %w", uploadedBy, err)
+	}
+	mark := by != "" && !k.cfg.Disk.Has(digest)
+	if mark {
+		if err := k.cfg.Disk.Mark(digest, Upload{by, max(r.ContentLength, 0)}); err != nil {
+			return err
+		}
+	}
+	_, err = k.cfg.Disk.Put(r.Context(), digest, r.Body, k.cfg.MaxBytes)
+	if mark && err != nil && !k.cfg.Disk.Has(digest) {
+		return errors.Join(err, k.cfg.Disk.Unmark(digest))
+	}
+	return err
+}
+
 // Handler answers the other masters: PUT and GET of a blob, and POST missing. It serves what lies on this disk only, so
 // that a fetch never goes round in circles.
 func (k *Keeper) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+path+"{digest}", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := k.cfg.Disk.Put(r.Context(), r.PathValue("digest"), r.Body, k.cfg.MaxBytes); err != nil {
+		if err := k.take(r); err != nil {
 			k.log.Warn("blob of a peer not stored", "blob", r.PathValue("digest"), "err", err)
 			http.Error(w, err.Error(), http.StatusInsufficientStorage)
 			return

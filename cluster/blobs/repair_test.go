@@ -38,7 +38,7 @@ func (c *cluster) bend(node, digest string, at int64) {
 // Whoever reads a blob that is damaged meanwhile reads on from a fresh copy, and does not notice.
 func TestDamageIsMendedWhileABlobIsRead(t *testing.T) {
 	c := start(t, []string{"a", "b", "c"}, nil, time.Hour)
-	content := strings.Repeat("0123456789", 50_000)
+	content := strings.Repeat("0123456789", 40_000)
 	digest, _, err := c.keepers["a"].Store(t.Context(), strings.NewReader(content), 0)
 	if err != nil {
 		t.Fatal(err)

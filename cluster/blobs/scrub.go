@@ -61,6 +61,7 @@ func (k *Keeper) Restored() {
 // Scrub fetches what a row names and this node lacks, and with verify reads every named blob once: a damaged file is
 // set aside by the disk and fetched again.
 func (k *Keeper) Scrub(ctx context.Context, verify bool) {
+	k.tidy()
 	missing := 0
 	for digest := range k.cfg.Names.Digests() {
 		if ctx.Err() != nil {

@@ -218,6 +218,15 @@ func (d disk) Open(digest string) (blobs.Blob, error) {
 	return b, nil
 }
 
+func (d disk) Mark(digest string, u blobs.Upload) error { return d.Blobs.Mark(digest, store.Upload(u)) }
+func (d disk) Marked() map[string]blobs.Upload {
+	out := map[string]blobs.Upload{}
+	for digest, u := range d.Blobs.Marked() {
+		out[digest] = blobs.Upload(u)
+	}
+	return out
+}
+
 // membership is the latest configuration.
 type membership struct{ node *cluster.Node }
 
@@ -264,8 +273,12 @@ func (a project) Store(ctx context.Context, r io.Reader, limit int64) (string, i
 	digest, size, err := a.Keeper.Store(ctx, r, limit)
 	return digest, size, translate(err)
 }
-func (a project) Put(ctx context.Context, digest string, r io.Reader) (int64, error) {
-	size, err := a.Keeper.Put(ctx, digest, r)
+func (a project) Put(ctx context.Context, by, digest string, size int64, r io.Reader) (int64, error) {
+	size, err := a.Keeper.Upload(ctx, by, digest, size, r)
+	var limit *blobs.LimitError
+	if errors.As(err, &limit) {
+		return 0, &httpapi.LimitReached{Limit: "MaxUnnamedBlobBytes", Detail: limit.Error(), Retry: time.Hour}
+	}
 	return size, translate(err)
 }
 func (a project) Confirm(ctx context.Context, digest string) (int64, error) {

@@ -37,8 +37,10 @@ type Config struct {
 	RetryDelay      time.Duration // RetryDelayInMs
 	RemoveDead      time.Duration // RemoveDeadMastersAfterInMs; 0: never
 	MaxProjectBytes int64
-	MetricsOpen     bool
-	Limits          httpapi.Limits // of one caller, at this master
+	// MaxUnnamedBlobBytes is how much one certificate name may have uploaded that no project names.
+	MaxUnnamedBlobBytes int64
+	MetricsOpen         bool
+	Limits              httpapi.Limits // of one caller, at this master
 
 	// Scheduled backups of this master's own state; an empty folder means none.
 	SnapshotFolder   string
@@ -74,6 +76,7 @@ const (
 	DefaultCleanup         = 12 * time.Hour
 	DefaultRetryDelay      = 5 * time.Second
 	DefaultMaxProjectBytes = 512 << 20
+	DefaultMaxUnnamedBytes = 2 << 30
 
 	DefaultSnapshotInterval = 24 * time.Hour
 	DefaultSnapshotRetain   = 7
@@ -95,6 +98,9 @@ func (c *Config) fill() {
 	}
 	if c.MaxProjectBytes == 0 {
 		c.MaxProjectBytes = DefaultMaxProjectBytes
+	}
+	if c.MaxUnnamedBlobBytes == 0 {
+		c.MaxUnnamedBlobBytes = max(DefaultMaxUnnamedBytes, c.MaxProjectBytes)
 	}
 	c.Limits = c.Limits.Filled()
 	if c.Port == 0 {

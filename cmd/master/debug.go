@@ -101,6 +101,7 @@ func (m *Master) common() map[string]string {
 		"RetryDelayInMs":                   millis(c.RetryDelay),
 		"RemoveDeadMastersAfterInMs":       millis(c.RemoveDead),
 		"MaxProjectBytes":                  strconv.FormatInt(c.MaxProjectBytes, 10),
+		"MaxUnnamedBlobBytes":              strconv.FormatInt(c.MaxUnnamedBlobBytes, 10),
 		"MaxCallsInFlight":                 strconv.Itoa(c.Limits.CallsInFlight),
 		"MaxCallsPerSecond":                strconv.Itoa(c.Limits.CallsPerSecond),
 		"MaxEventStreams":                  strconv.Itoa(c.Limits.EventStreams),

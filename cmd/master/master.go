@@ -182,7 +182,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 	m.measure(cfg.Registry)
 	m.keeper = blobs.New(blobs.Config{
 		Disk: disk{m.dir.Blobs()}, Peers: blobs.HTTP{Client: m.transport.PeerClient()}, Membership: membership{m.node},
-		Names: names{m.fsm}, MaxBytes: cfg.MaxProjectBytes, Logger: m.log,
+		Names: names{m.fsm}, MaxBytes: cfg.MaxProjectBytes, MaxUnnamed: cfg.MaxUnnamedBlobBytes, Logger: m.log,
 	})
 	m.dir.Blobs().OnDamage(m.keeper.Damaged)
 	m.backedUp = newBackupMetrics(cfg.Registry)

@@ -103,7 +103,7 @@ func masterConfig(m settings.Master) master.Config {
 		Heartbeat: time.Duration(m.MasterHeartbeatIntervalInMs), Expiry: time.Duration(m.DealWithExpiredTasksIntervalInMs),
 		Cleanup: time.Duration(m.CleanupCompletedJobsIntervalInMs), RetryDelay: time.Duration(m.RetryDelayInMs),
 		RemoveDead:      time.Duration(m.RemoveDeadMastersAfterInMs),
-		MaxProjectBytes: int64(m.MaxProjectBytes), MetricsOpen: m.MetricsOpen, Version: version,
+		MaxProjectBytes: int64(m.MaxProjectBytes), MaxUnnamedBlobBytes: int64(m.MaxUnnamedBlobBytes), MetricsOpen: m.MetricsOpen, Version: version,
 		Limits: httpapi.Limits{
 			CallsInFlight: m.MaxCallsInFlight, CallsPerSecond: m.MaxCallsPerSecond, EventStreams: m.MaxEventStreams,
 			BodyBytes: int64(m.MaxBodyMemoryBytes), CallerBodyBytes: int64(m.MaxBodyMemoryBytesPerCaller),

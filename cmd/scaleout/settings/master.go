@@ -32,6 +32,7 @@ type Master struct {
 	RetryDelayInMs                   Millis   `key:"RetryDelayInMs" default:"5000" min:"0" doc:"a retry waits this long times the attempt"`
 	RemoveDeadMastersAfterInMs       Millis   `key:"RemoveDeadMastersAfterInMs" default:"0" min:"0" doc:"the leader removes a master that is silent for so long, never below three voters; 0: it does not"`
 	MaxProjectBytes                  Size     `key:"MaxProjectBytes" default:"512MiB" min:"1024" doc:"largest project file"`
+	MaxUnnamedBlobBytes              Size     `key:"MaxUnnamedBlobBytes" default:"2GiB" min:"1024" doc:"most bytes that one user may have uploaded which no project names yet; not less than MaxProjectBytes"`
 	MaxCallsInFlight                 int      `key:"MaxCallsInFlight" default:"256" min:"4" max:"1000000" doc:"calls of one certificate name that a master works on at once, held polls included"`
 	MaxCallsPerSecond                int      `key:"MaxCallsPerSecond" default:"5000" min:"10" max:"1000000" doc:"calls of one certificate name per second; twice as many may come at once"`
 	MaxEventStreams                  int      `key:"MaxEventStreams" default:"8" min:"1" max:"100000" doc:"event streams of one certificate name at a master"`
@@ -62,6 +63,10 @@ func NewMaster(m *Master) *Set {
 		}
 		if t := strings.NewReplacer(" ", "", ":", "").Replace(m.SSLCertThumbprint); t != "" && !thumbprint(t) {
 			out = append(out, s.Problem("SSLCertThumbprint", "%q is neither a SHA-1 (40 hex digits) nor a SHA-256 (64) thumbprint", m.SSLCertThumbprint))
+		}
+		if m.MaxUnnamedBlobBytes < m.MaxProjectBytes {
+			out = append(out, s.Problem("MaxUnnamedBlobBytes", "%d is less than MaxProjectBytes, %d: a project file of that size could not be uploaded",
+				m.MaxUnnamedBlobBytes, m.MaxProjectBytes))
 		}
 		if m.BindAddress != "" && net.ParseIP(m.BindAddress) == nil {
 			out = append(out, s.Problem("BindAddress", "%q is not an IP address", m.BindAddress))

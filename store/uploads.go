@@ -1,0 +1,101 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+)
+
+// uploadsName is the folder of the marks, one file each, named by the blob.
+const uploadsName = "uploads"
+
+// Upload says whose a blob is that somebody uploaded.
+type Upload struct {
+	By   string `json:"by"`
+	Size int64  `json:"size"` // in bytes
+}
+
+// openUploads reads the marks. One whose blob never came, since the process ended before, goes; so does one that cannot
+// be read.
+func (b *Blobs) openUploads() error {
+	dir := filepath.Join(b.path, uploadsName)
+	removeLeftovers(dir, isTemp)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("blobs: %w", err)
+	}
+	b.uploads = map[string]Upload{}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		var u Upload
+		if checkDigest(e.Name()) == nil && b.Has(e.Name()) {
+			if _, err := readDocument(path, &u); err == nil && u.Size >= 0 {
+				b.uploads[e.Name()] = u
+				continue
+			}
+			b.logger.Warn("it cannot be read who uploaded a blob; it counts for nobody", "digest", e.Name(), "path", path)
+		}
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("blobs: %w", err)
+		}
+	}
+	return nil
+}
+
+// Mark notes, durably, who uploads a blob and how many bytes it has. Mark it before it is put: a mark without a blob is
+// forgotten at the next start, a blob without a mark counts for nobody.
+func (b *Blobs) Mark(digest string, u Upload) error {
+	if err := checkDigest(digest); err != nil {
+		return err
+	}
+	defer b.hold(digest)()
+	if err := b.gate.check(); err != nil {
+		return fmt.Errorf("blob %s: %w", digest, err)
+	}
+	b.mu.Lock()
+	known := b.uploads[digest] == u
+	b.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := writeDocument(filepath.Join(b.path, uploadsName, digest), u); err != nil {
+		return onDisk(b.path, err)
+	}
+	b.mu.Lock()
+	b.uploads[digest] = u
+	b.mu.Unlock()
+	return nil
+}
+
+// Unmark forgets who uploaded a blob.
+func (b *Blobs) Unmark(digest string) error {
+	if err := checkDigest(digest); err != nil {
+		return err
+	}
+	defer b.hold(digest)()
+	if err := b.gate.check(); err != nil {
+		return fmt.Errorf("blob %s: %w", digest, err)
+	}
+	return b.unmark(digest)
+}
+
+// unmark is Unmark under the digest's lock.
+func (b *Blobs) unmark(digest string) error {
+	if err := os.Remove(filepath.Join(b.path, uploadsName, digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("blob %s: %w", digest, err)
+	}
+	b.mu.Lock()
+	delete(b.uploads, digest)
+	b.mu.Unlock()
+	return nil
+}
+
+// Marked returns the marks by digest.
+func (b *Blobs) Marked() map[string]Upload {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.uploads)
+}
