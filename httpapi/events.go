@@ -197,6 +197,10 @@ func shown(e *catalog.Event) wire.Event {
 	out := wire.Event{
 		ID: e.ID.String(), Time: e.Time.Time(), Type: e.Type, Execution: e.Execution, Attempt: e.Attempt, Status: int64(e.Status),
 		Worker: e.Worker, Node: e.Node, Name: e.Name, Owner: e.Owner, Detail: e.Detail,
+		Folder: e.Folder, Project: e.Project, Package: e.Package,
+	}
+	if e.Type == catalog.EventExecutionEnded {
+		out.StatusName = e.Status.String()
 	}
 	switch e.Kind().Number {
 	case "term":

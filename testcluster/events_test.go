@@ -70,6 +70,9 @@ func TestEventsAreOneStory(t *testing.T) {
 		if e.Type == catalog.EventExecutionGranted && e.Worker != w.ID() {
 			t.Errorf("granted to %s", e.Worker)
 		}
+		if e.Type == catalog.EventExecutionEnded && (e.Status != 7 || e.StatusName != "succeeded" || e.Folder != "F" || e.Project != "P" || e.Package != "a.sh") {
+			t.Errorf("an end is told as %+v", e)
+		}
 	}
 	for kind, want := range map[string]int{"execution_created": 2, "execution_started": 2, "execution_granted": 2, "execution_ended": 2,
 		"project_deployed": 1, "worker_enabled": 1, "member_joined": 4, "level_raised": 1} {

@@ -33,17 +33,18 @@ type alertFile struct {
 	Groups []struct {
 		Name  string
 		Rules []struct {
-			Alert, Expr string
-			For         string
-			Labels      map[string]string
-			Annotations map[string]string
+			Alert, Record string
+			Expr          string
+			For           string
+			Labels        map[string]string
+			Annotations   map[string]string
 		}
 	}
 }
 
-func readAlerts(t *testing.T) alertFile {
+func readAlerts(t *testing.T, name string) alertFile {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("..", "deploy", "prometheus", "alerts.yml"))
+	raw, err := os.ReadFile(filepath.Join("..", "deploy", "prometheus", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,6 +196,7 @@ func (e exposed) fits(expr string) []string {
 			switch {
 			case len(values) == 0:
 				wrong = append(wrong, s.Name+" has no label "+m.Name)
+			case slices.Contains([]string{"folder", "project", "package"}, m.Name): // whatever the catalog has
 			case m.Type == labels.MatchEqual && !values[m.Value]:
 				wrong = append(wrong, fmt.Sprintf("%s{%s=%q}: the values are %v", s.Name, m.Name, m.Value, slices.Sorted(maps.Keys(values))))
 			case m.Type == labels.MatchRegexp && !slices.ContainsFunc(slices.Collect(maps.Keys(values)), m.Matches):
@@ -206,18 +208,56 @@ func (e exposed) fits(expr string) []string {
 	return wrong
 }
 
+// promQL are the queries of a document. A line that begins with "or" goes on with the query before it.
+func promQL(t *testing.T, name string) (out []string) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("..", "docs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(raw), "```promql\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		for line := range strings.Lines(block) {
+			if strings.HasPrefix(line, "or ") {
+				out[len(out)-1] += line
+			} else {
+				out = append(out, line)
+			}
+		}
+	}
+	if len(out) < 5 {
+		t.Errorf("only %d queries were read in %s", len(out), name)
+	}
+	return out
+}
+
 // Every metric that the alerts and the dashboard ask for is shown by a running cluster, with the labels they ask for.
 func TestAlertsAndDashboardAskForWhatThereIs(t *testing.T) {
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
 	c.Deploy("ETL", "Jobs", map[string]string{"work.sh": "true\n"})
 	c.Worker(testcluster.WorkerConfig{})
+	c.Deploy("ETL", "Sales", map[string]string{"fail.sh": "exit 1\n"})
 	c.WaitStatus(c.Run("ETL/Jobs/work.sh", 0, nil), 30*time.Second, int64(catalog.Succeeded))
+	c.WaitStatus(c.Run("ETL/Sales/fail.sh", 0, nil), 30*time.Second, int64(catalog.Failed))
 	get(t, c, 0, "/v1/cluster").Body.Close() // without a certificate, to be refused
 	shown := scrape(t, c, 3)
+	for _, g := range readAlerts(t, "jobs.yml").Groups {
+		for _, r := range g.Rules {
+			if wrong := shown.fits(r.Expr); len(wrong) > 0 || r.Alert != "" || r.Labels["folder"] == "" || r.Labels["project"] == "" || r.Labels["package"] == "" {
+				t.Errorf("jobs.yml: %+v: %q", r, wrong)
+			}
+			shown[r.Record] = map[string]map[string]bool{}
+		}
+	}
+	for _, expr := range promQL(t, "alerting.md") {
+		for _, w := range shown.fits(expr) {
+			t.Errorf("docs/alerting.md: %s: %s", expr, w)
+		}
+	}
 
 	seen := map[string]bool{}
 	duration := regexp.MustCompile(`^[0-9]+[smhd]$`)
-	for _, g := range readAlerts(t).Groups {
+	for _, g := range readAlerts(t, "alerts.yml").Groups {
 		for _, r := range g.Rules {
 			if seen[r.Alert] {
 				t.Errorf("%s: twice", r.Alert)

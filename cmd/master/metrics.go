@@ -72,5 +72,5 @@ func (g gauges) Collect(c chan<- prometheus.Metric) {
 
 // measure adds the master's own metrics, and those of the process and the runtime.
 func (m *Master) measure(r prometheus.Registerer) {
-	r.MustRegister(gauges{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(gauges{m}, executionMetrics{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }

@@ -59,6 +59,10 @@ type Event struct {
 	Owner     string       `cbor:"10,keyasint,omitempty"`
 	Number    int64        `cbor:"11,keyasint,omitempty"` // EventType.Number says what it means
 	Detail    string       `cbor:"12,keyasint,omitempty"`
+	// The package of an execution's end. Name holds the three too, for people; a name may have a slash in it.
+	Folder  string `cbor:"13,keyasint,omitempty"`
+	Project string `cbor:"14,keyasint,omitempty"`
+	Package string `cbor:"15,keyasint,omitempty"`
 }
 
 // EventType describes a type of events.
@@ -261,7 +265,7 @@ func (s *State) observeExecution(op changeOp, x *Execution) {
 	case x.Status == Stopping:
 		ev.Type, ev.Detail = EventExecutionStopping, x.StoppedBy
 	case x.Status.HasEnded():
-		ev.Type = EventExecutionEnded
+		ev.Type, ev.Folder, ev.Project, ev.Package = EventExecutionEnded, x.Folder, x.Project, x.Package
 		if now != nil {
 			ev.Number = int64(now.ExitCode)
 		}

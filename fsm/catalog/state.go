@@ -53,7 +53,8 @@ type meta struct {
 	Stamp   command.Time `cbor:"15,keyasint,omitempty"`
 	KeyTime command.Time `cbor:"16,keyasint,omitempty"`
 	// KeySecret is made once, for the first command. It goes where the kept keys go.
-	KeySecret []byte `cbor:"17,keyasint,omitempty"`
+	KeySecret []byte  `cbor:"17,keyasint,omitempty"`
+	Totals    *Totals `cbor:"18,keyasint,omitempty"`
 }
 
 // property is a catalog property that somebody set.

@@ -88,12 +88,15 @@ var (
 			byDigest: of(func(s *Segment) []byte { return []byte(s.Digest) })}}
 	tableRuns = &table{name: "runs", record: 13, empty: fresh[runs],
 		key: of(func(r *runs) []byte { return key(r.OperationID, r.First) })}
+	// 14 to 17 are the records of the request keys and of the events.
+	tableTallies = &table{name: "tallies", record: 18, empty: fresh[Tally],
+		key: of(func(t *Tally) []byte { return tallyKey(t.Folder, t.Project, t.Package) })}
 )
 
 // tables is every table; the index of a table in it is its place in counts.
 var tables = []*table{
 	tableMeta, tableProperties, tableMasters, tableWorkers, tableFolders, tableProjects, tableVersions, tableOperations,
-	tableLive, tableHistory, tablePostings, tableSegments, tableRuns,
+	tableLive, tableHistory, tablePostings, tableSegments, tableRuns, tableTallies,
 }
 
 // key writes numbers so that bytes order like them.

@@ -155,6 +155,7 @@ func startExecution(r *Reader, e *edit, c *command.StartExecution) command.Resul
 	x = new(*x)
 	x.Status, x.Queued, x.RetryCount, x.RetryDelayMs = Pending, e.Time, c.RetryCount, c.RetryDelayMs
 	e.replace(tableLive, x)
+	e.expectEnd(r, x)
 	return command.Result{}
 }
 
@@ -195,4 +196,5 @@ func (e *edit) put(r *Reader, x *Execution) {
 	e.remove(tableLive, x)
 	e.add(tableHistory, newRecord(x))
 	e.enlist(r, x)
+	e.countEnd(r, x)
 }

@@ -131,7 +131,7 @@ func (e *edit) packageIDs(r *Reader, project *Project, manifest *command.Manifes
 // deleteProject refuses while an execution of the project waits or runs, since its worker may still have to fetch the
 // file. One that was only created does not hold the project: starting it is refused from then on.
 func deleteProject(r *Reader, e *edit, c *command.DeleteProject) command.Result {
-	_, project, missing := folderAndProject(r, c.Folder, c.Project)
+	folder, project, missing := folderAndProject(r, c.Folder, c.Project)
 	if missing != nil {
 		return command.Result{Rejection: missing}
 	}
@@ -141,6 +141,7 @@ func deleteProject(r *Reader, e *edit, c *command.DeleteProject) command.Result 
 		}
 	}
 	e.remove(tableProjects, project)
+	e.forgetTallies(r, folder.Name, project.Name)
 	for v := range r.Versions(project.ID) {
 		v = new(*v)
 		v.Orphan = true

@@ -232,6 +232,7 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	x.Status = Running
 	if x.Started == 0 {
 		x.Started = e.Time
+		e.countWait(x, e.Time)
 	}
 	e.replace(tableLive, x)
 	return command.ItemResult{}

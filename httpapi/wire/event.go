@@ -16,14 +16,19 @@ type Event struct {
 	Execution int64     `json:"execution_id,omitempty"`
 	Attempt   int       `json:"attempt,omitempty"`
 	Status    int64     `json:"status,omitempty"` // of the execution, after the event
-	Worker    string    `json:"worker,omitempty"` // AgentId
-	Node      string    `json:"node,omitempty"`   // a master's id
-	Name      string    `json:"name,omitempty"`   // folder/project/package, a worker's or a master's name
-	Owner     string    `json:"owner,omitempty"`  // who created the execution
-	Term      int64     `json:"term,omitempty"`
-	Level     int64     `json:"level,omitempty"`
-	Version   int64     `json:"version,omitempty"`
-	Ms        int64     `json:"ms,omitempty"`
-	ExitCode  int64     `json:"exit_code,omitempty"`
-	Detail    string    `json:"detail,omitempty"`
+	// StatusName is Status in a word; with Folder, Project and Package it stands in execution_ended.
+	StatusName string `json:"status_name,omitempty"`
+	Folder     string `json:"folder_name,omitempty"`
+	Project    string `json:"project_name,omitempty"`
+	Package    string `json:"package_name,omitempty"`
+	Worker     string `json:"worker,omitempty"` // AgentId
+	Node       string `json:"node,omitempty"`   // a master's id
+	Name       string `json:"name,omitempty"`   // folder/project/package, a worker's or a master's name
+	Owner      string `json:"owner,omitempty"`  // who created the execution
+	Term       int64  `json:"term,omitempty"`
+	Level      int64  `json:"level,omitempty"`
+	Version    int64  `json:"version,omitempty"`
+	Ms         int64  `json:"ms,omitempty"`
+	ExitCode   int64  `json:"exit_code,omitempty"`
+	Detail     string `json:"detail,omitempty"`
 }
