@@ -141,7 +141,11 @@ func (a *app) catalogCall() *cobra.Command {
 	var key string
 	cmd := &cobra.Command{
 		Use: "call PROC [name=value]…", Short: "Call a procedure", Args: cobra.MinimumNArgs(1),
-		Example: "  scaleout catalog call create_folder folder_name=ETL",
+		Long: `Call a procedure. A value need not stand on the command line: name=@FILE reads a file (as base64 where the procedure takes
+binary data), name=- standard input, name alone asks without showing what is typed. A value that begins with @ is written
+with @@.`,
+		Example: `  scaleout catalog call create_folder folder_name=ETL
+  scaleout catalog call deploy_project folder_name=ETL project_name=Sales project_stream=@Sales.ispac project_password=@password`,
 		ValidArgsFunction: a.complete(func(ctx context.Context, c *client.Client) ([]string, error) {
 			procedures, err := c.Procedures(ctx)
 			var names []string
@@ -159,13 +163,21 @@ func (a *app) catalogCall() *cobra.Command {
 			if err != nil {
 				return friendly(err)
 			}
-			values := map[string]any{}
+			read, values := valuesOf(cmd), map[string]any{}
 			for _, arg := range args[1:] {
-				name, value, ok := strings.Cut(arg, "=")
-				if !ok {
-					return usagef("%q: want name=value", arg)
+				name, _, _ := strings.Cut(arg, "=")
+				sqlType := types[strings.ToLower(strings.TrimPrefix(name, "@"))]
+				name, value, from, err := read.split("argument", arg, strings.HasPrefix(sqlType, "varbinary"))
+				if from == asked && err == nil {
+					value, err = read.question(cmd.Context(), "argument "+name)
 				}
-				values[name] = argument(types[strings.ToLower(strings.TrimPrefix(name, "@"))], value)
+				if err != nil {
+					return err
+				}
+				values[name] = value
+				if from == plain || !strings.EqualFold(value, "null") {
+					values[name] = argument(sqlType, value)
+				}
 			}
 			var opts []client.CallOption
 			if key != "" {

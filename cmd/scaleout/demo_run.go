@@ -57,13 +57,13 @@ func (d *demo) submit(ctx context.Context) error {
 	g.SetLimit(submitters)
 	first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	regions := []string{"north", "east", "south", "west"}
-	types := map[string]string{assignment{objectPackage, "Day", ""}.key(): "DateTime"}
+	types := map[string]string{parameterKey(objectPackage, "Day"): "DateTime"}
 	for i := range d.count {
 		g.Go(func() error {
 			o := &order{folder: demoFolder, project: d.project, pkg: demoPackage, values: []assignment{
-				{objectPackage, "Day", first.AddDate(0, 0, i/len(regions)).Format(time.DateOnly)},
-				{objectPackage, "Region", regions[i%len(regions)]},
-				{objectProject, "OutputFolder", d.files},
+				{objectType: objectPackage, name: "Day", text: first.AddDate(0, 0, i/len(regions)).Format(time.DateOnly)},
+				{objectType: objectPackage, name: "Region", text: regions[i%len(regions)]},
+				{objectType: objectProject, name: "OutputFolder", text: d.files},
 			}}
 			id, err := o.createTyped(ctx, d.client, types)
 			if err != nil {

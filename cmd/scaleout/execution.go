@@ -24,8 +24,8 @@ func (a *app) executionCommand() *cobra.Command {
 // flags adds the flags that say what is to be executed.
 func (o *order) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.params, "param", nil, "NAME=VALUE of a package parameter; repeat")
-	flags.StringArrayVar(&o.projectParams, "project-param", nil, "NAME=VALUE of a project parameter; repeat")
+	flags.StringArrayVar(&o.params, "param", nil, "NAME=VALUE of a package parameter, NAME=@FILE from a file, NAME=- from standard input, NAME to be asked; repeat")
+	flags.StringArrayVar(&o.projectParams, "project-param", nil, "NAME=VALUE of a project parameter, likewise; repeat")
 	flags.StringArrayVar(&o.options, "option", nil, "NAME=VALUE of a server option such as LOGGING_LEVEL; repeat")
 	flags.StringArrayVar(&o.workers, "worker", nil, "name or id of a worker that may run it; repeat; default: any")
 	flags.BoolVar(&o.use32, "use32bit", false, "run it in the 32-bit runtime")
@@ -43,9 +43,16 @@ func (a *app) executionRun() *cobra.Command {
 
 With --wait it shows progress, ends when the execution ends, and its exit code is the result:
 0 succeeded, 3 failed or ended unexpectedly, 4 canceled, 5 still going on after --timeout, 6 no leader or unreachable.
-So it can be a step of SQL Agent or cron.`,
+So it can be a step of SQL Agent or cron.
+
+The value of a parameter need not stand on the command line, where other users can see it and where shells keep it:
+NAME=@FILE reads a file, NAME=- standard input, NAME alone asks without showing what is typed. One line end at the end of a
+file is left out. A value that begins with @ is written with @@. A sensitive parameter that is required and not given is
+asked for when there is a terminal. Folder, project, package, parameters, types and required values are checked before
+anything is created.`,
 		Example: `  scaleout execution run ETL/Sales/Load.dtsx --param Day=2026-01-31 --wait
   scaleout execution run ETL/Sales/load.sh --project-param Server=db1 --worker worker-1 --retry 2
+  scaleout execution run ETL/Sales/load.sh --param Password=@/run/secrets/sales
   scaleout execution run ETL/Sales/load.sh --request-key nightly-2026-01-31 --wait --timeout 2h`,
 		ValidArgsFunction: a.complete(packagePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,6 +62,7 @@ So it can be a step of SQL Agent or cron.`,
 			if timeout < 0 || retry < 0 {
 				return usagef("--timeout and --retry cannot be negative")
 			}
+			o.read = valuesOf(cmd)
 			if err := o.parse(args[0]); err != nil {
 				return err
 			}
@@ -91,6 +99,7 @@ func (a *app) executionCreate() *cobra.Command {
 		Example:           "  scaleout execution create ETL/Sales/Load.dtsx --param Day=2026-01-31\n  scaleout execution start 17",
 		ValidArgsFunction: a.complete(packagePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.read = valuesOf(cmd)
 			if err := o.parse(args[0]); err != nil {
 				return err
 			}

@@ -52,14 +52,24 @@ func (o *order) check(ctx context.Context, c *client.Client) (map[string]string,
 	}
 	var wrong []error
 	given := map[string]bool{}
-	for _, v := range o.values {
+	for i := range o.values {
+		v := &o.values[i]
 		given[v.key()] = true
-		if err := o.checkValue(list, v); err != nil {
+		if err := o.checkValue(ctx, list, v); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
 	for _, d := range list {
-		if d.required && !given[d.key()] {
+		if !d.required || given[d.key()] {
+			continue
+		}
+		v := assignment{objectType: d.objectType, name: d.name, from: asked}
+		if d.sensitive && o.read.interactive && len(wrong) == 0 {
+			if err := o.checkValue(ctx, list, &v); err != nil {
+				return nil, err
+			}
+			o.values = append(o.values, v)
+		} else {
 			wrong = append(wrong, fmt.Errorf("the %s %s is required: %s %s=VALUE", scopes[d.objectType].noun, d, scopes[d.objectType].flag, d.name))
 		}
 	}
@@ -69,7 +79,7 @@ func (o *order) check(ctx context.Context, c *client.Client) (map[string]string,
 	return types, nil
 }
 
-func (d declared) key() string { return assignment{d.objectType, d.name, ""}.key() }
+func (d declared) key() string { return parameterKey(d.objectType, d.name) }
 
 // declared reads the parameters of the project and of the package.
 func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, error) {
@@ -101,17 +111,29 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 	return list, nil
 }
 
-func (o *order) checkValue(list []declared, v assignment) error {
+// checkValue checks one value, and asks for it first when it has to be asked for.
+func (o *order) checkValue(ctx context.Context, list []declared, v *assignment) error {
 	scope := scopes[v.objectType]
+	at := slices.IndexFunc(list, func(d declared) bool { return d.key() == v.key() })
+	if at < 0 && v.objectType != objectExecution {
+		return o.unknown(list, *v)
+	}
+	if v.from == asked {
+		what := scope.noun + " " + v.name
+		if at >= 0 {
+			what = scope.noun + " " + list[at].String()
+		}
+		text, err := o.read.question(ctx, what)
+		if err != nil {
+			return err
+		}
+		v.text = text
+	}
 	if v.objectType == objectExecution {
 		if err := catalog.CheckOption(v.name, parameterValue("", v.text)); err != nil {
 			return fmt.Errorf("%s %s: %w", scope.flag, v.name, err)
 		}
 		return nil
-	}
-	at := slices.IndexFunc(list, func(d declared) bool { return d.key() == v.key() })
-	if at < 0 {
-		return o.unknown(list, v)
 	}
 	d := list[at]
 	stored, err := catalog.TypedValue(d.dataType, parameterValue(d.dataType, v.text))
@@ -120,6 +142,10 @@ func (o *order) checkValue(list []declared, v assignment) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", scope.flag, d.name, err)
+	}
+	if d.sensitive && v.from == plain && v.text != "" && o.note != nil {
+		o.note("%s is sensitive, and other users of this machine can see command lines: use %s %s=@FILE, =- for standard input, or %s %s alone to be asked",
+			d.name, scope.flag, d.name, scope.flag, d.name)
 	}
 	if d.dataType == "DateTime" && hasOffset(v.text) && o.note != nil {
 		if d.sensitive {

@@ -26,6 +26,7 @@ type order struct {
 	key                            string
 
 	values []assignment
+	read   *values                          // where values that are not on the command line come from
 	note   func(format string, args ...any) // tells what was made of a value; nil: nobody wants to know
 }
 
@@ -33,6 +34,7 @@ type order struct {
 type assignment struct {
 	objectType int
 	name, text string
+	from       origin
 }
 
 // parse takes the command line apart before anything is asked of a master.
@@ -42,17 +44,20 @@ func (o *order) parse(path string) error {
 		return usagef("%q: want FOLDER/PROJECT/PACKAGE, such as ETL/Sales/Load.dtsx", path)
 	}
 	o.folder, o.project, o.pkg = parts[0], parts[1], parts[2]
+	if o.read == nil {
+		o.read = &values{in: strings.NewReader("")}
+	}
 	for _, list := range []struct {
 		objectType int
 		flag       string
 		given      []string
 	}{{objectPackage, "param", o.params}, {objectProject, "project-param", o.projectParams}, {objectExecution, "option", o.options}} {
 		for _, g := range list.given {
-			name, text, ok := strings.Cut(g, "=")
-			if !ok || name == "" {
-				return usagef("--%s %q: want NAME=VALUE", list.flag, g)
+			name, text, from, err := o.read.split("--"+list.flag, g, false)
+			if err != nil {
+				return err
 			}
-			o.values = append(o.values, assignment{list.objectType, name, text})
+			o.values = append(o.values, assignment{list.objectType, name, text, from})
 		}
 	}
 	return nil
@@ -144,7 +149,11 @@ func (o *order) start(ctx context.Context, c *client.Client, id int64, retry int
 	return err
 }
 
-func (v assignment) key() string { return fmt.Sprintf("%d/%s", v.objectType, strings.ToLower(v.name)) }
+func (v assignment) key() string { return parameterKey(v.objectType, v.name) }
+
+func parameterKey(objectType int, name string) string {
+	return fmt.Sprintf("%d/%s", objectType, strings.ToLower(name))
+}
 
 // parameterValue is text as JSON of the declared type: what is a number or a truth value there is one here. What does not
 // fit goes as text, for the masters to name. Server options declare none, so they are what they look like.

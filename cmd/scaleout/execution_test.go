@@ -23,11 +23,11 @@ func TestOrderIsParsedBeforeAnythingIsAsked(t *testing.T) {
 	if err := o.parse("ETL/Sales/sub/Load.dtsx"); err != nil {
 		t.Fatal(err)
 	}
-	want := []assignment{{30, "Day", "2026-01-31"}, {30, "Note", "a=b"}, {20, "Server", ""}, {50, "LOGGING_LEVEL", "3"}}
+	want := []assignment{{30, "Day", "2026-01-31", plain}, {30, "Note", "a=b", plain}, {20, "Server", "", plain}, {50, "LOGGING_LEVEL", "3", plain}}
 	if o.folder != "ETL" || o.project != "Sales" || o.pkg != "sub/Load.dtsx" || !slices.Equal(o.values, want) {
 		t.Fatalf("%+v", o)
 	}
-	for _, bad := range []*order{{params: []string{"Day"}}, {options: []string{"=3"}}} {
+	for _, bad := range []*order{{params: []string{""}}, {options: []string{"=3"}}, {params: []string{"Day=@"}}} {
 		var usage *usageError
 		if err := bad.parse("a/b/c"); !errors.As(err, &usage) {
 			t.Errorf("%+v: %v", bad, err)
