@@ -69,7 +69,7 @@ func (w *worker) online(now time.Time) bool {
 	if w.row == nil {
 		return false
 	}
-	limit := 2 * time.Duration(w.row.AgentHeartbeatMs) * time.Millisecond
+	limit := 2 * command.Span(w.row.AgentHeartbeatMs)
 	last := w.contact
 	if last.IsZero() {
 		last = w.row.LastOnline.Time()

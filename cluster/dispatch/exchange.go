@@ -241,10 +241,10 @@ func (x *exchange) quiet() bool {
 
 // bound is the longest time that a poll may be held: short enough for a renewal to come in time.
 func (x *exchange) bound() time.Duration {
-	lease := time.Duration(x.row.LeaseMs) * time.Millisecond
+	lease := command.Span(x.row.LeaseMs)
 	limit := min(30*time.Second, lease/3)
 	if len(x.poll.Running) > 0 {
-		limit = min(time.Duration(x.row.TaskHeartbeatMs)*time.Millisecond, lease/6)
+		limit = min(command.Span(x.row.TaskHeartbeatMs), lease/6)
 	}
 	return min(limit, x.poll.Wait)
 }
@@ -421,6 +421,6 @@ func grant(view *catalog.Reader, ref command.AttemptRef, instance string) (comma
 		AttemptRef: ref, ExecutionID: e.ID, Folder: e.Folder, Project: e.Project, Package: e.Package,
 		ProjectID: e.ProjectID, VersionLSN: e.Version, ProjectBlob: v.Blob,
 		Parameters: parameters, Options: options, Use32Bit: e.Use32Bit, ProjectPassword: password,
-		GiveUpAfter: time.Duration(a.GiveUpAfterMs) * time.Millisecond,
+		GiveUpAfter: command.Span(a.GiveUpAfterMs),
 	}, true
 }

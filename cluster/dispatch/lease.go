@@ -50,7 +50,7 @@ func (l *lease) renew(from time.Time) {
 func (b *board) grantLease(ref command.AttemptRef, a *catalog.Attempt, now time.Time) {
 	l := &lease{
 		ref: ref, worker: a.Worker, instance: a.Instance,
-		giveUp: time.Duration(a.GiveUpAfterMs) * time.Millisecond,
+		giveUp: command.Span(a.GiveUpAfterMs),
 	}
 	l.renew(now)
 	b.leases[ref] = l

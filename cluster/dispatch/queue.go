@@ -127,9 +127,9 @@ func giveUp(e *catalog.Execution) func(*catalog.Worker) time.Duration {
 	last := len(e.Attempts)-e.Returned >= e.RetryCount
 	return func(w *catalog.Worker) time.Duration {
 		if last {
-			return time.Duration(w.ToleranceMs) * time.Millisecond
+			return command.Span(w.ToleranceMs)
 		}
-		return time.Duration(w.LeaseMs) * time.Millisecond
+		return command.Span(w.LeaseMs)
 	}
 }
 

@@ -111,7 +111,7 @@ func (b *board) silence(l *lease, now time.Time) (code, sentence string, ok bool
 		return "", "", false
 	}
 	// Three missed heartbeats: one may be held, one on its way.
-	if now.Sub(l.renewed) < 3*time.Duration(w.row.TaskHeartbeatMs)*time.Millisecond {
+	if now.Sub(l.renewed) < 3*command.Span(w.row.TaskHeartbeatMs) {
 		return "", "", false
 	}
 	return Silent, fmt.Sprintf("worker %s is silent since %s, attempt %d is lost at %s",

@@ -76,7 +76,7 @@ func (d *Dispatcher) Register(ctx context.Context, cmd *command.RegisterWorker, 
 			reg.Fenced = append(reg.Fenced, ref)
 			continue
 		}
-		reg.Adopted = append(reg.Adopted, Adopted{ref, time.Duration(a.GiveUpAfterMs) * time.Millisecond})
+		reg.Adopted = append(reg.Adopted, Adopted{ref, command.Span(a.GiveUpAfterMs)})
 	}
 	w := d.board.worker(cmd.ID)
 	w.contact = received
@@ -151,9 +151,8 @@ func (d *Dispatcher) holdOn(ctx context.Context, cmd *command.RegisterWorker, re
 // checkLease holds the worker's lease against the masters' timings: two held polls, a transfer, two elections and the
 // guard's five seconds must fit into it.
 func (d *Dispatcher) checkLease(cmd *command.RegisterWorker) error {
-	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-	lease, tolerance := ms(cmd.LeaseMs), ms(cmd.ToleranceMs)
-	h := min(ms(cmd.TaskHeartbeatMs), lease/6)
+	lease, tolerance := command.Span(cmd.LeaseMs), command.Span(cmd.ToleranceMs)
+	h := min(command.Span(cmd.TaskHeartbeatMs), lease/6)
 	least := 2*h + 2*time.Second + 2*d.cfg.Election + 5*time.Second
 	if lease > least && lease <= tolerance && h > 0 {
 		return nil

@@ -137,8 +137,9 @@ func startExecution(r *Reader, e *edit, c *command.StartExecution) command.Resul
 	if refused != nil {
 		return command.Result{Rejection: refused}
 	}
-	if c.RetryCount < 0 || c.RetryCount > MaxRetryCount || c.RetryDelayMs < 0 {
-		return reject(CodeInvalidArgument, "retry_count %d is outside 0–%d, or the delay of %d ms is negative", c.RetryCount, MaxRetryCount, c.RetryDelayMs)
+	if c.RetryCount < 0 || c.RetryCount > MaxRetryCount || c.RetryDelayMs < 0 || c.RetryDelayMs > command.MaxSpanMs {
+		return reject(CodeInvalidArgument, "retry_count %d is outside 0–%d, or the delay of %d ms outside 0–%d",
+			c.RetryCount, MaxRetryCount, c.RetryDelayMs, int64(command.MaxSpanMs))
 	}
 	project, ok := r.ProjectByID(x.ProjectID)
 	version, there := r.Version(x.Version)

@@ -134,7 +134,7 @@ func (x *Execution) afterFailure(e *edit, end Status) {
 		x.Status, x.Ended = Canceled, e.Time
 	case x.Used() <= x.RetryCount:
 		x.Status = Pending
-		x.NotBefore = e.Time.Add(time.Duration(x.RetryDelayMs) * time.Millisecond * time.Duration(x.Used()))
+		x.NotBefore = e.Time.Add(command.Span(min(x.RetryDelayMs, command.MaxSpanMs) * int64(x.Used())))
 	default:
 		x.Status, x.Ended = end, e.Time
 	}
@@ -174,7 +174,7 @@ func (x *Execution) afterReturn(e *edit) {
 		x.Status, x.Ended = Canceled, e.Time
 		return
 	}
-	wait := max(time.Duration(x.RetryDelayMs)*time.Millisecond, shortestReturnWait)
+	wait := max(command.Span(x.RetryDelayMs), shortestReturnWait)
 	for range x.ReturnedInARow() - 1 {
 		wait = min(2*wait, longestReturnWait)
 	}
@@ -210,8 +210,8 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 		return refuse(CodeNotEligible, "worker %s is disabled", w.ID)
 	case !x.AnyWorker && !slices.Contains(x.Workers, w.ID):
 		return refuse(CodeNotEligible, "execution %d does not allow worker %s", x.ID, w.ID)
-	case g.GiveUpAfterMs <= 0:
-		return refuse(CodeInvalidArgument, "an attempt needs a time to give up after, not %d ms", g.GiveUpAfterMs)
+	case g.GiveUpAfterMs <= 0 || g.GiveUpAfterMs > command.MaxSpanMs:
+		return refuse(CodeInvalidArgument, "an attempt needs a time to give up after, from 1 to %d ms, not %d ms", int64(command.MaxSpanMs), g.GiveUpAfterMs)
 	}
 	held := 0
 	for range r.HeldBy(w.ID) {

@@ -35,6 +35,10 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 		return reject(CodeInvalidArgument, "worker %s: AgentId, certificate name and instance must be given, MaxTaskCount (%d) be at least 1 "+
 			"and 0 < LeaseInterval (%d ms) <= HeartbeatErrorTolerance (%d ms)", clip(c.ID), c.MaxTaskCount, c.LeaseMs, c.ToleranceMs)
 	}
+	if longest := max(c.ToleranceMs, c.TaskHeartbeatMs, c.AgentHeartbeatMs); longest > command.MaxSpanMs {
+		return reject(CodeInvalidArgument, "worker %s: a time span of %d ms; HeartbeatErrorTolerance and the heartbeat intervals may be %d ms at most",
+			clip(c.ID), longest, int64(command.MaxSpanMs))
+	}
 	row := &Worker{RegisterWorker: *c, Registered: e.Time}
 	row.Running, row.Ended, row.TakeOver = nil, nil, "" // they are in the executions
 	old, known := r.Worker(c.ID)

@@ -25,6 +25,15 @@ func (t Time) Time() time.Time {
 // Add returns t + d.
 func (t Time) Add(d time.Duration) Time { return t + Time(d) }
 
+// MaxSpanMs bounds the spans of time that workers and settings bring into the state, about 34 years: sums and multiples of
+// them with a time of ours, and what a leader adds to a lease, are far from an overflow.
+const MaxSpanMs = 1 << 40
+
+// Span is a number of milliseconds as a duration, within 0 and MaxSpanMs.
+func Span(ms int64) time.Duration {
+	return time.Duration(min(max(ms, 0), MaxSpanMs)) * time.Millisecond
+}
+
 // Sealed is a secret under a key of the cluster's key ring (AES-256-GCM). Its associated data names the row and the
 // column that it belongs to, so that a sealed value copied elsewhere does not open.
 type Sealed struct {

@@ -29,7 +29,7 @@ type Master struct {
 	CertFile                         string   `key:"CertFile" doc:"cert.pem"`
 	KeyFile                          string   `key:"KeyFile" doc:"key.pem"`
 	TimingProfile                    string   `key:"TimingProfile" default:"lan" one:"lan,fast,wan" doc:"Raft timings: lan, fast or wan"`
-	RetryDelayInMs                   Millis   `key:"RetryDelayInMs" default:"5000" min:"0" doc:"a retry waits this long times the attempt"`
+	RetryDelayInMs                   Millis   `key:"RetryDelayInMs" default:"5000" min:"0" max:"86400000" doc:"a retry waits this long times the attempt"`
 	RemoveDeadMastersAfterInMs       Millis   `key:"RemoveDeadMastersAfterInMs" default:"0" min:"0" doc:"the leader removes a master that is silent for so long, never below three voters; 0: it does not"`
 	MaxProjectBytes                  Size     `key:"MaxProjectBytes" default:"512MiB" min:"1024" doc:"largest project file"`
 	MaxUnnamedBlobBytes              Size     `key:"MaxUnnamedBlobBytes" default:"2GiB" min:"1024" doc:"most bytes that one user may have uploaded which no project names yet; not less than MaxProjectBytes"`

@@ -17,7 +17,7 @@ type Worker struct {
 	StoreName                          string   `key:"StoreName" default:"My" doc:"accepted for old files, without effect"`
 	AgentHeartbeatInterval             Timespan `key:"AgentHeartbeatInterval" default:"00:01:00" min:"1s" doc:"heartbeat of the worker; twice this without a word is offline"`
 	TaskHeartbeatInterval              Timespan `key:"TaskHeartbeatInterval" default:"00:00:10" min:"100ms" doc:"how often running tasks are reported"`
-	HeartbeatErrorTolerance            Timespan `key:"HeartbeatErrorTolerance,HeartbeatErrorTollerance" default:"00:10:00" min:"1s" doc:"how long a task that would not be retried goes on without a master"`
+	HeartbeatErrorTolerance            Timespan `key:"HeartbeatErrorTolerance,HeartbeatErrorTollerance" default:"00:10:00" min:"1s" max:"87600h" doc:"how long a task that would not be retried goes on without a master"`
 	TaskRequestMaxCPU                  float64  `key:"TaskRequestMaxCPU" default:"70.0" min:"0" max:"100" doc:"accepted for old files, without effect"`
 	TaskRequestMinMemory               float64  `key:"TaskRequestMinMemory" default:"100.0" min:"0" doc:"accepted for old files, without effect"`
 	MaxTaskCount                       int      `key:"MaxTaskCount" default:"10" min:"1" max:"1000" doc:"most tasks at once"`
