@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"time"
 
 	"scaleout/httpapi/wire"
 )
@@ -85,8 +84,7 @@ func (a *API) restoreSnapshot(w http.ResponseWriter, r *request) error {
 	}
 	a.log.LogAttrs(r.Context(), slog.LevelWarn, "restore of a backup asked for", slog.Int64("bytes", r.ContentLength), slog.String("caller", r.caller.Name))
 	// What was begun is not given up because its caller went.
-	out, err := a.cfg.Snapshots.Restore(context.WithoutCancel(r.Context()), &upload{r: r.Body, rc: r.w.rc}, key)
-	_ = r.w.rc.SetReadDeadline(time.Time{})
+	out, err := a.cfg.Snapshots.Restore(context.WithoutCancel(r.Context()), r.Body, key)
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,6 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// transferTime is how long a transfer of a blob may stand still.
-const transferTime = 60 * time.Second
-
 // digest is the SHA-256 in the path, in lower case only: a blob has one name.
 func (r *request) digest() (string, error) {
 	s, err := r.name("sha256")
@@ -73,8 +70,7 @@ func (a *API) putBlob(w http.ResponseWriter, r *request) error {
 	if r.ContentLength > limit {
 		return tooLarge(limit)
 	}
-	size, err := a.cfg.Blobs.Put(r.Context(), r.caller.Name, digest, r.ContentLength, &upload{r: http.MaxBytesReader(w, r.Body, limit), rc: r.w.rc})
-	_ = r.w.rc.SetReadDeadline(time.Time{})
+	size, err := a.cfg.Blobs.Put(r.Context(), r.caller.Name, digest, r.ContentLength, http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return tooLarge(limit)
@@ -87,15 +83,4 @@ func (a *API) putBlob(w http.ResponseWriter, r *request) error {
 
 func tooLarge(limit int64) error {
 	return fmt.Errorf("%w: the project file has more than the %d bytes of MaxProjectBytes", catalog.ErrTooLarge, limit)
-}
-
-// upload gives each piece of a body its own time: how long the whole takes depends on its size.
-type upload struct {
-	r  io.Reader
-	rc *http.ResponseController
-}
-
-func (u *upload) Read(p []byte) (int, error) {
-	_ = u.rc.SetReadDeadline(time.Now().Add(transferTime))
-	return u.r.Read(p)
 }

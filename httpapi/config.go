@@ -156,6 +156,12 @@ type Config struct {
 	// Limits bound what one caller may take of this master; optional.
 	Limits Limits
 
+	// Reached tells the limit that leaves no room for a request's connection, nil for none; optional.
+	Reached func(*http.Request) *LimitReached
+	// BodyTime is how long a caller may take to send a body that is read into memory; optional, 30 s.
+	BodyTime time.Duration
+	// UploadRate is how many bytes a second a streamed body must bring; optional, 4 KiB. It may fall behind by a minute.
+	UploadRate int64
 	// Hold is how long a call waits for a leader; optional, 10 s.
 	Hold time.Duration
 	// Timeout is how long a call may take on the leader once it got there, waiting calls excepted; optional, 30 s.

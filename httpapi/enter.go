@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -22,9 +21,6 @@ import (
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/wire"
 )
-
-// bodyTime is how long a caller may take to send a body that is read into memory.
-const bodyTime = 30 * time.Second
 
 // enter is what every request passes before its handler: identity, permission, bounds, the way to the leader, and the
 // way of errors back.
@@ -36,7 +32,7 @@ func (a *API) enter(rt *route) http.Handler {
 			after = time.Hour // answered from memory; a sign of life would only be noise
 		}
 		r := &request{Request: hr, route: rt, id: newID(), received: time.Now(), limit: rt.limit}
-		r.w = newProgress(w, hr, after)
+		r.w = newProgress(w, hr, after, a.bodyTimes(rt))
 		flight.Inc()
 		defer func() {
 			p := recover()
@@ -70,6 +66,10 @@ func (a *API) serve(r *request) error {
 	rt := r.route
 	err := a.identify(r)
 	r.w.Header().Set(wire.HeaderRequestID, r.id)
+	if limit := a.reached(r.Request); limit != nil {
+		r.w.Header().Set("Connection", "close")
+		return limit
+	}
 	if err != nil && !rt.who.open {
 		a.refused(r, err)
 		return err
@@ -169,7 +169,6 @@ func (a *API) read(r *request) (free func(), err error) {
 
 // receive reads the body, in one piece where its length is known.
 func (r *request) receive() (err error) {
-	_ = r.w.rc.SetReadDeadline(time.Now().Add(bodyTime))
 	if r.ContentLength >= 0 {
 		r.body = make([]byte, r.ContentLength)
 		_, err = io.ReadFull(r.Body, r.body)
@@ -179,12 +178,9 @@ func (r *request) receive() (err error) {
 	var bad *wire.BadInput
 	switch {
 	case err == nil:
-		_ = r.w.rc.SetReadDeadline(time.Time{})
 		return nil
-	case errors.As(err, &bad):
+	case errors.As(err, &bad), errors.Is(err, errSlow):
 		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: %v for %d bytes", errSlow, bodyTime, r.ContentLength)
 	}
 	return fmt.Errorf("%w: the body did not arrive: %w", context.Canceled, err)
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,8 +19,8 @@ type progress struct {
 	rc     *http.ResponseController
 	header http.Header
 	timer  *time.Timer
-	able   bool         // the caller speaks HTTP/1.1
-	held   *atomic.Bool // set while net/http may be writing 100 Continue itself
+	able   bool  // the caller speaks HTTP/1.1
+	body   *body // nil: the request has none
 
 	mu     sync.Mutex
 	status int // 0: no final status yet
@@ -29,11 +28,12 @@ type progress struct {
 	done   bool
 }
 
-func newProgress(w http.ResponseWriter, r *http.Request, after time.Duration) *progress {
-	p := &progress{w: w, rc: http.NewResponseController(w), header: make(http.Header), able: r.ProtoAtLeast(1, 1), held: new(atomic.Bool)}
-	if r.Header.Get("Expect") != "" && r.Body != nil {
-		p.held.Store(true)
-		r.Body = &awaited{r.Body, p.held}
+func newProgress(w http.ResponseWriter, r *http.Request, after time.Duration, t bodyTimes) *progress {
+	p := &progress{w: w, rc: http.NewResponseController(w), header: make(http.Header), able: r.ProtoAtLeast(1, 1)}
+	_ = p.rc.SetWriteDeadline(time.Now().Add(writeDeadline)) // for a 100 Continue of net/http's own
+	if r.Body != nil && r.ContentLength != 0 {
+		p.body = newBody(r, p.rc, t)
+		r.Body = p.body
 	}
 	p.mu.Lock() // the timer may fire before it is assigned
 	p.timer = time.AfterFunc(after, p.tick)
@@ -60,7 +60,7 @@ func (p *progress) WriteHeader(code int) {
 	switch {
 	case p.done || p.status != 0:
 	case code == http.StatusProcessing:
-		if p.able && !p.held.Load() {
+		if p.able && !p.body.held() {
 			_ = p.rc.SetWriteDeadline(time.Now().Add(writeDeadline))
 			p.w.WriteHeader(code)
 		}
@@ -77,6 +77,7 @@ func (p *progress) begin(code int) {
 	for k, v := range p.header {
 		h[k] = v
 	}
+	p.body.abandon()
 	// From here on changes of the header are trailers or nothing, as with any ResponseWriter.
 	p.header = h
 	_ = p.rc.SetWriteDeadline(time.Now().Add(writeDeadline))
@@ -103,13 +104,15 @@ func (p *progress) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach deadlines and flushing.
 func (p *progress) Unwrap() http.ResponseWriter { return p.w }
 
-// finish ends the signs of life before the handler returns, and gives the connection back without a deadline.
+// finish ends the signs of life before the handler returns. What net/http still writes then has its time, and what it
+// would still read has none.
 func (p *progress) finish() (status int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done = true
 	p.timer.Stop()
-	_ = p.rc.SetWriteDeadline(time.Time{})
+	p.body.abandon()
+	_ = p.rc.SetWriteDeadline(time.Now().Add(writeDeadline))
 	return p.status
 }
 
@@ -118,20 +121,3 @@ func (p *progress) begun() bool {
 	defer p.mu.Unlock()
 	return p.status != 0
 }
-
-// awaited notes that the first read has returned: by then net/http has written its 100 Continue.
-type awaited struct {
-	body interface {
-		Read([]byte) (int, error)
-		Close() error
-	}
-	held *atomic.Bool
-}
-
-func (a *awaited) Read(p []byte) (int, error) {
-	n, err := a.body.Read(p)
-	a.held.Store(false)
-	return n, err
-}
-
-func (a *awaited) Close() error { return a.body.Close() }

@@ -20,10 +20,22 @@ type Server struct {
 // freshGrace is how long a new connection may take at the stop to bring the request that it was opened for.
 const freshGrace = 100 * time.Millisecond
 
+// Times bound what a connection may do before a route's own bounds apply; zero means the default.
+type Times struct {
+	Head time.Duration // for a request's head; 10 s
+	Idle time.Duration // between two requests; 2 min
+}
+
 // NewServer wraps a handler in a server with bounds on what a connection may do before a route's own apply: HTTP/1.1 only
-// (measured faster here than HTTP/2, which would share one connection between held polls and everything else), 10 s for
-// a request's head, 2 min between two requests, 64 KiB of headers.
-func NewServer(h http.Handler, log *slog.Logger) *Server {
+// (measured faster here than HTTP/2, which would share one connection between held polls and everything else), Times,
+// 64 KiB of headers.
+func NewServer(h http.Handler, log *slog.Logger, t Times) *Server {
+	if t.Head == 0 {
+		t.Head = 10 * time.Second
+	}
+	if t.Idle == 0 {
+		t.Idle = 2 * time.Minute
+	}
 	if log == nil {
 		log = slog.Default()
 	}
@@ -31,8 +43,8 @@ func NewServer(h http.Handler, log *slog.Logger) *Server {
 	s.Server = &http.Server{
 		Handler:           h,
 		ConnState:         s.follow,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		ReadHeaderTimeout: t.Head,
+		IdleTimeout:       t.Idle,
 		MaxHeaderBytes:    64 << 10,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		ErrorLog:          slog.NewLogLogger(log.With("component", "http").Handler(), slog.LevelDebug),

@@ -22,7 +22,7 @@ func TestShutdownWaitsForCallsAndNotForUnusedConnections(t *testing.T) {
 		close(entered)
 		<-release
 		_, _ = io.WriteString(w, "answered")
-	}), slog.New(slog.DiscardHandler))
+	}), slog.New(slog.DiscardHandler), Times{})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(listener) }()
 

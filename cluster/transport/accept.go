@@ -34,27 +34,24 @@ func (t *Transport) accept(ctx context.Context) error {
 			continue
 		}
 		pause = 0
-		leave := t.gate.enter(ctx, raw)
-		if leave == nil {
-			_ = raw.Close()
-			return nil
+		t.busy.Store(time.Now().UnixNano())
+		if l := t.admit(raw); l != nil {
+			wg.Go(func() { t.receive(l) })
 		}
-		wg.Go(func() { t.receive(raw, leave) })
+		t.busy.Store(0)
 	}
 }
 
 // receive does TLS and preamble and hands the connection to its server.
-func (t *Transport) receive(raw net.Conn, leave func()) {
-	l, err := t.links.add(raw, protoNone, true)
-	if err != nil {
-		leave()
-		return
-	}
+func (t *Transport) receive(l *link) {
 	remote := l.RemoteAddr().String()
 	_ = l.SetDeadline(time.Now().Add(t.cfg.Handshake))
 	server := tls.Server(l, t.server)
-	err = server.Handshake()
-	leave()
+	l.turns.Store(&t.turns)
+	err := server.Handshake()
+	if turns := l.turns.Swap(nil); turns != nil && l.turn {
+		turns.leave()
+	}
 	if err != nil {
 		l.sever()
 		t.refused(remote, err)
@@ -66,18 +63,28 @@ func (t *Transport) receive(raw net.Conn, leave func()) {
 	case ALPNPeer:
 		t.receiveMaster(server, l, protoPeer, t.peer)
 	default:
-		if err := t.links.become(l, protoHTTP, t.cfg.MaxConns); err != nil {
-			l.sever()
-			t.refused(remote, err)
-			return
-		}
-		_ = l.SetDeadline(time.Time{})
-		t.http.put(server, t.cfg.Handshake)
+		t.receiveHTTP(server, l)
 	}
+}
+
+// receiveHTTP puts a connection among those of its certificate's holder, or among the strangers.
+func (t *Transport) receiveHTTP(server *tls.Conn, l *link) {
+	q := t.http
+	if err := t.settle(server.ConnectionState(), l); err != nil {
+		l.sever()
+		t.refused(l.RemoteAddr().String(), err)
+		return
+	}
+	if l.stranger {
+		q = t.strangers
+	}
+	_ = l.SetDeadline(time.Time{})
+	q.put(server, t.cfg.Handshake)
 }
 
 func (t *Transport) receiveMaster(server *tls.Conn, l *link, p proto, q *queue) {
 	remote := l.RemoteAddr().String()
+	t.known.note(l.address)
 	pre, err := readPreamble(server)
 	v := verdictOK
 	if err != nil {
@@ -106,6 +113,7 @@ func (t *Transport) receiveMaster(server *tls.Conn, l *link, p proto, q *queue) 
 		t.refused(remote, err)
 		return
 	}
+	_ = l.hold(nil) // masters are counted by become
 	_ = l.SetDeadline(time.Time{})
 	c := newConn(server, l, p, pre.From)
 	if p == protoRaft {
@@ -137,8 +145,11 @@ func (t *Transport) judge(pre preamble, p proto) (verdict, error) {
 // handshakes are ordinary; a master that is turned away is not.
 func (t *Transport) refused(remote string, err error) {
 	var peer *peerRefusedError
+	var limit *LimitError
 	reason, loud := "tls", false
 	switch {
+	case errors.As(err, &limit):
+		reason, loud = limit.Setting, true
 	case errors.As(err, &peer):
 		reason, loud = "certificate", true
 	case errors.Is(err, ErrWrongCluster):
@@ -159,32 +170,9 @@ func (t *Transport) refused(remote string, err error) {
 		t.log.Debug("connection refused", "remote", remote, "reason", reason, "err", err)
 		return
 	}
-	if silent, now := t.refusals.due(reason, time.Now()); now {
+	if silent, now := t.refusals.Due(reason, time.Now()); now {
 		t.log.Warn("connection refused", "remote", remote, "reason", reason, "err", err, "more_since_last", silent)
 	}
-}
-
-// throttle lets one line per reason through every ten seconds: a master of
-// another cluster that was given our address tries for ever.
-type throttle struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-	kept map[string]int
-}
-
-func (t *throttle) due(reason string, now time.Time) (silent int, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.last == nil {
-		t.last, t.kept = map[string]time.Time{}, map[string]int{}
-	}
-	if last, seen := t.last[reason]; seen && now.Sub(last) < 10*time.Second {
-		t.kept[reason]++
-		return 0, false
-	}
-	silent = t.kept[reason]
-	t.last[reason], t.kept[reason] = now, 0
-	return silent, true
 }
 
 // peerRefusedError is a certificate that may not speak Raft or peer.

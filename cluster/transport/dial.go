@@ -67,6 +67,7 @@ func (t *Transport) dialAddr(ctx context.Context, p proto, node, addr string) (*
 		l.sever()
 		return nil, err
 	}
+	t.known.note(l.address)
 	_ = l.SetDeadline(time.Time{})
 	c := newConn(client, l, p, node)
 	l.upper.Store(c)

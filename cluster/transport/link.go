@@ -2,9 +2,12 @@ package transport
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"scaleout/cluster/admission"
 )
 
 type proto string
@@ -23,7 +26,17 @@ type link struct {
 	reg     *registry
 	inbound bool
 
+	address netip.Prefix // of the other side; zero: unknown
+
+	turns atomic.Pointer[turns] // set while the handshake goes on
+	turn  bool                  // it is this handshake's turn to compute; only the handshake's goroutine uses it
+
+	// Set before the connection is handed to its server, by the goroutine of the handshake.
+	stranger bool
+	reached  *LimitError // the limit for which it is among the strangers
+
 	// Guarded by reg.mu.
+	place *admission.Place
 	proto proto
 	gen   uint64    // certificate generation under which it was made
 	aged  time.Time // when it was first found to be of an old generation
@@ -68,7 +81,7 @@ func newRegistry(m *metrics) *registry {
 // add takes up a new connection. It closes it and fails when the transport has
 // stopped or, for p, connections are refused.
 func (r *registry) add(raw net.Conn, p proto, inbound bool) (*link, error) {
-	l := &link{Conn: raw, reg: r, inbound: inbound, proto: p}
+	l := &link{Conn: raw, reg: r, inbound: inbound, proto: p, address: admission.Address(raw.RemoteAddr())}
 	r.mu.Lock()
 	err := r.refusal(p)
 	if err == nil {
@@ -87,6 +100,7 @@ func (r *registry) add(raw net.Conn, p proto, inbound bool) (*link, error) {
 
 // become says what an inbound connection turned out to be; limit bounds how many
 // of that kind may be open.
+// Zero is no limit.
 func (r *registry) become(l *link, p proto, limit int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +110,7 @@ func (r *registry) become(l *link, p proto, limit int) error {
 	if _, open := r.links[l]; !open {
 		return net.ErrClosed
 	}
-	if r.counts[p] >= limit {
+	if limit > 0 && r.counts[p] >= limit {
 		return ErrBusy
 	}
 	r.count(l, -1)
@@ -124,11 +138,32 @@ func (r *registry) count(l *link, d int) {
 
 func (r *registry) remove(l *link) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, ok := r.links[l]; ok {
+	_, ok := r.links[l]
+	place := l.place
+	l.place = nil
+	if ok {
 		delete(r.links, l)
 		r.count(l, -1)
 	}
+	r.mu.Unlock()
+	place.Leave()
+}
+
+// hold takes another place for the one that the link held. It fails, and gives the new one back, when the link is closed.
+func (l *link) hold(place *admission.Place) error {
+	l.reg.mu.Lock()
+	_, open := l.reg.links[l]
+	old := l.place
+	if open {
+		l.place = place
+	}
+	l.reg.mu.Unlock()
+	if !open {
+		place.Leave()
+		return net.ErrClosed
+	}
+	old.Leave()
+	return nil
 }
 
 // sever closes all links of p. Closing may block (it does not for TCP, but links

@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, []string{"protocol", "direction"}),
 		refuses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scaleout_transport_refused_total",
-			Help: "Inbound connections that were refused, by reason.",
+			Help: "Inbound connections that were refused or closed for others, by reason; for a limit, the setting's name.",
 		}, []string{"reason"}),
 		dials: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scaleout_transport_dial_failures_total",
@@ -31,6 +31,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "scaleout_transport_retired_total",
 			Help: "Connections closed because the certificates had changed.",
 		}),
+	}
+	for _, setting := range []string{LimitHandshakes, LimitConnections, LimitPerCertificate, LimitStrangers, LimitPerAddress} {
+		m.refuses.WithLabelValues(setting)
 	}
 	for _, reason := range []string{"tls", "certificate", "wrong_cluster", "wrong_node", "busy", "preamble", "not_ready", "timeout"} {
 		m.refuses.WithLabelValues(reason)

@@ -151,6 +151,18 @@ func (s *security) VerifyPeer(cs tls.ConnectionState) error {
 	return nil
 }
 
+// Holder names holders by their role: all workers share a name here.
+func (s *security) Holder(cs tls.ConnectionState) (string, error) {
+	if len(cs.PeerCertificates) == 0 {
+		return "", errors.New("no certificate")
+	}
+	leaf := cs.PeerCertificates[0]
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: s.ca.pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+		return "", err
+	}
+	return leaf.Subject.OrganizationalUnit[0], nil
+}
+
 func (s *security) hasSeen(serial string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,11 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/cluster/admission"
 )
 
 // The protocols of the port, as ALPN names.
@@ -44,6 +47,9 @@ type Security interface {
 	// VerifyPeer accepts exactly the certificates of masters of this cluster. It
 	// is called within the handshake, on both sides, for Raft and peer connections.
 	VerifyPeer(tls.ConnectionState) error
+	// Holder is the name under which the connections of a valid client certificate of this cluster are counted; an error
+	// means that there is none. It is called once for each HTTP connection.
+	Holder(tls.ConnectionState) (string, error)
 	// Changed is closed when the certificate or the trusted CAs have changed.
 	Changed() <-chan struct{}
 }
@@ -65,13 +71,16 @@ type Config struct {
 	// Dial opens the TCP connection; nil is a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	Handshake     time.Duration // bound of a dial, and of TLS plus preamble on either side; 0: 5 s
-	MaxHandshakes int           // inbound handshakes at a time; 0: 256
-	MaxConns      int           // open HTTP connections; 0: 10,000. Masters are not counted
-	MaxPeerConns  int           // open inbound Raft and peer connections, each; 0: 512
-	RaftTimeout   time.Duration // bound of one Raft message and of silence within one; 0: 10 s
-	MaxRaftPool   int           // idle Raft connections kept per node; 0: 3
-	Retire        time.Duration // how long a busy connection may keep an old certificate; 0: 1 min
+	// Masters are the hosts (IP addresses or names) at which other masters are known to be; nil: none. Connections from
+	// there, and from where a master has connected, are counted apart from everybody else's.
+	Masters func() []string
+
+	Limits       Limits
+	Handshake    time.Duration // bound of a dial, and of TLS plus preamble on either side; 0: 5 s
+	MaxPeerConns int           // open inbound Raft and peer connections, each; 0: 512
+	RaftTimeout  time.Duration // bound of one Raft message and of silence within one; 0: 10 s
+	MaxRaftPool  int           // idle Raft connections kept per node; 0: 3
+	Retire       time.Duration // how long a busy connection may keep an old certificate; 0: 1 min
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
@@ -102,8 +111,7 @@ func (c *Config) complete() error {
 	orDuration(&c.Handshake, 5*time.Second)
 	orDuration(&c.RaftTimeout, 10*time.Second)
 	orDuration(&c.Retire, time.Minute)
-	orInt(&c.MaxHandshakes, 256)
-	orInt(&c.MaxConns, 10_000)
+	c.Limits.complete()
 	orInt(&c.MaxPeerConns, 512)
 	orInt(&c.MaxRaftPool, 3)
 	return nil
@@ -128,11 +136,16 @@ type Transport struct {
 	metrics *metrics
 	server  *tls.Config
 	links   *registry
-	gate    *gate
+	outside *crowd // connections from anywhere
+	inside  *crowd // connections from where masters are
+	holders *admission.Pool
+	known   addresses
+	turns   turns
+	busy    atomic.Int64 // since when the accepting goroutine has been at work, in Unix nanoseconds; 0: it waits
 
-	http, peer, raftIn *queue
-	peers              *peerRoundTripper
-	refusals           throttle
+	http, strangers, peer, raftIn *queue
+	peers                         *peerRoundTripper
+	refusals                      admission.Throttle
 
 	raftOnce sync.Once
 	raft     *Raft
@@ -151,14 +164,18 @@ func New(cfg Config) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		cfg:     cfg,
-		log:     cfg.Logger.With("component", "transport"),
-		metrics: m,
-		links:   newRegistry(m),
-		gate:    newGate(cfg.MaxHandshakes),
-		http:    newQueue(cfg.Listener.Addr()),
-		peer:    newQueue(cfg.Listener.Addr()),
-		raftIn:  newQueue(advertised(cfg.Advertise)),
+		cfg:       cfg,
+		log:       cfg.Logger.With("component", "transport"),
+		metrics:   m,
+		links:     newRegistry(m),
+		outside:   newCrowd(cfg.Limits),
+		inside:    newCrowd(cfg.Limits),
+		holders:   admission.New(admission.Limits{Max: cfg.Limits.Connections, PerKey: cfg.Limits.PerCertificate}),
+		turns:     make(turns, max(2, runtime.GOMAXPROCS(0))),
+		http:      newQueue(cfg.Listener.Addr()),
+		strangers: newQueue(cfg.Listener.Addr()),
+		peer:      newQueue(cfg.Listener.Addr()),
+		raftIn:    newQueue(advertised(cfg.Advertise)),
 	}
 	t.server = serverConfig(cfg.Security)
 	t.peers = newPeerRoundTripper(t)
@@ -176,6 +193,7 @@ func (t *Transport) Run(ctx context.Context) error {
 	accepted := make(chan error, 1)
 	wg.Go(func() { accepted <- t.accept(ctx) })
 	wg.Go(func() { t.rotate(ctx) })
+	wg.Go(func() { t.known.follow(ctx, t.cfg.Masters) })
 
 	var err error
 	select {
@@ -188,7 +206,7 @@ func (t *Transport) Run(ctx context.Context) error {
 	if t.raftOpen.Load() {
 		_ = t.Raft().Close()
 	}
-	for _, q := range []*queue{t.http, t.peer, t.raftIn} {
+	for _, q := range []*queue{t.http, t.strangers, t.peer, t.raftIn} {
 		_ = q.Close()
 	}
 	t.peers.closeIdle()
@@ -196,10 +214,14 @@ func (t *Transport) Run(ctx context.Context) error {
 	return err
 }
 
-// HTTP yields the connections of workers and users, as *tls.Conn with the
-// handshake done. Whether there is a client certificate, and which, is for the
-// server to look at.
+// HTTP yields the connections of workers and users with a valid certificate, as
+// *tls.Conn with the handshake done.
 func (t *Transport) HTTP() net.Listener { return t.http }
+
+// Strangers yields the HTTP connections that have shown no valid certificate:
+// few, and closed when others want their places. Those for which a limit leaves
+// no room come here too; Reached tells them.
+func (t *Transport) Strangers() net.Listener { return t.strangers }
 
 // Peer yields connections of verified masters, for an HTTP/1.1 server. Requests
 // have their TLS field set; PeerID says which node calls. Wrap the server's

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net"
+	"net/http"
+	"strings"
 	"time"
 
 	"scaleout/cluster"
@@ -15,6 +18,7 @@ import (
 	"scaleout/cluster/dispatch"
 	"scaleout/cluster/messages"
 	"scaleout/cluster/pki"
+	"scaleout/cluster/transport"
 	"scaleout/fsm"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
@@ -92,6 +96,46 @@ func (s security) VerifyPeer(state tls.ConnectionState) error {
 		return fmt.Errorf("%w: it is %s", pki.ErrNotMaster, id)
 	}
 	return nil
+}
+
+// Holder names whom a connection belongs to.
+func (s security) Holder(state tls.ConnectionState) (string, error) {
+	id, err := s.Verify(state.PeerCertificates, x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		return "", err
+	}
+	return string(id.Role) + " " + id.Name, nil
+}
+
+// reached is a limit of the port as httpapi tells it.
+func reached(r *http.Request) *httpapi.LimitReached {
+	limit, ok := transport.Reached(r)
+	if !ok {
+		return nil
+	}
+	return &httpapi.LimitReached{Limit: limit.Setting, Detail: limit.Error() + "; close some, or let them be used again", Retry: 5 * time.Second}
+}
+
+// masterHosts are the hosts at which other masters are known to be.
+func (m *Master) masterHosts() []string {
+	hosts := []string{}
+	for _, entry := range m.cfg.RetryJoin {
+		hosts = append(hosts, hostOf(entry))
+	}
+	for _, id := range m.node.Servers() {
+		if a, ok := m.node.Address(id); ok {
+			hosts = append(hosts, hostOf(a))
+		}
+	}
+	return hosts
+}
+
+// hostOf is the host of "host" or "host:port".
+func hostOf(entry string) string {
+	if host, _, err := net.SplitHostPort(entry); err == nil {
+		return host
+	}
+	return strings.Trim(entry, "[]")
 }
 
 // identify tells httpapi who a certificate's holder is.

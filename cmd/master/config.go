@@ -10,6 +10,7 @@ import (
 
 	"scaleout/cluster"
 	"scaleout/cluster/pki"
+	"scaleout/cluster/transport"
 	"scaleout/httpapi"
 	"scaleout/store"
 )
@@ -42,6 +43,10 @@ type Config struct {
 	MetricsOpen         bool
 	Limits              httpapi.Limits // of one caller, at this master
 
+	// Connections bound the inbound connections of the port; zero values mean defaults.
+	Connections transport.Limits
+	Times       Times
+
 	// Scheduled backups of this master's own state; an empty folder means none.
 	SnapshotFolder   string
 	SnapshotInterval time.Duration // SnapshotIntervalInMs
@@ -67,6 +72,15 @@ type Config struct {
 	Promote   func(ctx context.Context, id string) error // asked before a non-voter's blobs are
 }
 
+// Times bound how long requests may take to come and connections to be idle; zero means the default of httpapi.
+type Times struct {
+	Head         time.Duration // RequestHeadTimeoutInMs
+	Body         time.Duration // RequestBodyTimeoutInMs
+	Idle         time.Duration // IdleTimeoutInMs
+	IdleStranger time.Duration // IdleTimeoutWithoutCertificateInMs; 0: 10 s
+	UploadRate   int64         // MinUploadBytesPerSecond
+}
+
 // The defaults of MasterSettings.config.
 const (
 	DefaultPort            = 8391
@@ -77,6 +91,7 @@ const (
 	DefaultRetryDelay      = 5 * time.Second
 	DefaultMaxProjectBytes = 512 << 20
 	DefaultMaxUnnamedBytes = 2 << 30
+	DefaultIdleStranger    = 10 * time.Second
 
 	DefaultSnapshotInterval = 24 * time.Hour
 	DefaultSnapshotRetain   = 7
@@ -93,6 +108,7 @@ func (c *Config) fill() {
 	set(&c.Cleanup, DefaultCleanup)
 	set(&c.RetryDelay, DefaultRetryDelay)
 	set(&c.SnapshotInterval, DefaultSnapshotInterval)
+	set(&c.Times.IdleStranger, DefaultIdleStranger)
 	if c.SnapshotRetain == 0 {
 		c.SnapshotRetain = DefaultSnapshotRetain
 	}

@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"runtime"
@@ -86,7 +87,14 @@ func (m *Master) settings() map[string]string {
 		"GossipKeyFile": c.GossipKeyFile, "KeyRingFile": c.KeyRingFile, "SSLCertThumbprint": c.Thumbprint,
 		"SnapshotFolder": c.SnapshotFolder, "SnapshotIntervalInMs": millis(c.SnapshotInterval),
 		"SnapshotRetain": strconv.Itoa(c.SnapshotRetain), "SnapshotKeyFile": c.SnapshotKeyFile,
-		"(heartbeat)": timing.Heartbeat.String(), "(election)": timing.Election.String(), "(lease)": timing.Lease.String(),
+		"MaxHandshakes": strconv.Itoa(c.Connections.Handshakes), "MaxConnections": strconv.Itoa(c.Connections.Connections),
+		"MaxConnectionsPerCertificate":     strconv.Itoa(c.Connections.PerCertificate),
+		"MaxConnectionsWithoutCertificate": strconv.Itoa(c.Connections.Strangers),
+		"MaxConnectionsPerAddress":         strconv.Itoa(c.Connections.PerAddress), "UnlimitedAddresses": fmt.Sprint(c.Connections.Unlimited),
+		"RequestHeadTimeoutInMs": millis(c.Times.Head), "RequestBodyTimeoutInMs": millis(c.Times.Body),
+		"MinUploadBytesPerSecond": strconv.FormatInt(c.Times.UploadRate, 10), "IdleTimeoutInMs": millis(c.Times.Idle),
+		"IdleTimeoutWithoutCertificateInMs": millis(c.Times.IdleStranger),
+		"(heartbeat)":                       timing.Heartbeat.String(), "(election)": timing.Election.String(), "(lease)": timing.Lease.String(),
 	})
 	return all
 }

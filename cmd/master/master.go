@@ -142,7 +142,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 	if m.transport, err = transport.New(transport.Config{
 		Listener: listener, Security: security{m.creds}, NodeID: m.dir.ID(), ClusterID: clusterID, Advertise: m.advertise,
 		Resolve: func(id string) (string, bool) { return m.node.Address(id) }, Dial: cfg.Dial,
-		Logger: m.log, Registerer: cfg.Registry,
+		Masters: m.masterHosts, Limits: cfg.Connections, Logger: m.log, Registerer: cfg.Registry,
 	}); err != nil {
 		return err
 	}
@@ -218,6 +218,7 @@ func (m *Master) routes() (err error) {
 		Now:     func() command.Time { return command.At(m.node.Now()) },
 		Limits:  m.cfg.Limits,
 		Ready:   m.ready, Version: m.cfg.Version, MetricsOpen: m.cfg.MetricsOpen,
+		Reached: reached, BodyTime: m.cfg.Times.Body, UploadRate: m.cfg.Times.UploadRate,
 		Gatherer: m.cfg.Registry, Registerer: m.cfg.Registry, Logger: m.log,
 	})
 	return err
@@ -353,21 +354,24 @@ func bounded(ctx context.Context, limit time.Duration, f func(context.Context)) 
 	f(ctx)
 }
 
-// door is one of the port's two listeners with its server.
+// door is one of the port's listeners with its server.
 type door struct {
 	name     string
 	listener net.Listener
 	server   *httpapi.Server
 }
 
-// servers are the two doors: users and workers, and the other masters, who may also ask what only masters may.
+// servers are the doors: users and workers; those who have shown no certificate of this cluster, for whom the same
+// handler has little; and the other masters, who may also ask what only masters may.
 func (m *Master) servers() []door {
-	public := httpapi.NewServer(m.api.Handler(), m.log)
+	times := httpapi.Times{Head: m.cfg.Times.Head, Idle: m.cfg.Times.Idle}
+	public := httpapi.NewServer(m.api.Handler(), m.log, times)
+	strangers := httpapi.NewServer(m.api.Handler(), m.log, httpapi.Times{Head: m.cfg.Times.Head, Idle: m.cfg.Times.IdleStranger})
 	inner := http.NewServeMux()
 	inner.Handle("/peer/blobs/", m.keeper.Handler())
 	inner.HandleFunc("GET "+hostPath, m.serveHost)
 	inner.Handle("/peer/", m.node.PeerHandler())
 	inner.Handle("/", m.api.Handler())
-	peer := httpapi.NewServer(m.transport.PeerHandler(inner), m.log)
-	return []door{{"https", m.transport.HTTP(), public}, {"peers", m.transport.Peer(), peer}}
+	peer := httpapi.NewServer(m.transport.PeerHandler(inner), m.log, times)
+	return []door{{"https", m.transport.HTTP(), public}, {"strangers", m.transport.Strangers(), strangers}, {"peers", m.transport.Peer(), peer}}
 }

@@ -2,12 +2,9 @@ package master
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 )
 
@@ -26,45 +23,37 @@ func (m *Master) Waiting(ctx context.Context) string {
 	return strings.Join(waits, "; ")
 }
 
-// Alive asks this master's own /livez through its port, as anybody would. An error means that it does not work any
-// more, whatever else it does.
+// Alive asks this master's own /livez of each server behind the port, and whether the port goes on accepting. It asks
+// within the process: how many others want to connect, and what stands between them and the port, is no sign that a
+// restart helps. An error means that this master does not work any more, whatever else it does.
 func (m *Master) Alive(ctx context.Context) error {
-	transport := &http.Transport{
-		DisableKeepAlives: true, // a connection of its own each time: the listener is part of the question
-		TLSClientConfig: &tls.Config{
-			MinVersion: tls.VersionTLS13,
-			NextProtos: []string{"http/1.1"},
-			// The certificate names where others reach this port; here it is enough that it is one of a master.
-			InsecureSkipVerify: true,
-			VerifyConnection: func(state tls.ConnectionState) error {
-				_, err := m.creds.Verify(state.PeerCertificates, x509.ExtKeyUsageServerAuth)
-				return err
-			},
-		},
+	if err := m.transport.Alive(); err != nil {
+		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+m.door()+"/livez", nil)
+	for name, dial := range map[string]func(context.Context) (net.Conn, error){"https": m.transport.DialHTTP, "strangers": m.transport.DialStranger} {
+		if err := askLive(ctx, dial); err != nil {
+			return fmt.Errorf("this master's server %q does not answer: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func askLive(ctx context.Context, dial func(context.Context) (net.Conn, error)) error {
+	transport := &http.Transport{
+		DisableKeepAlives: true, // a connection of its own each time: that one is taken is part of the question
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://inside/livez", nil)
 	if err != nil {
 		return err
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("this master does not answer on its own port: %w", err)
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("this master answers its own /livez with %s", resp.Status)
+		return fmt.Errorf("/livez: %s", resp.Status)
 	}
 	return nil
-}
-
-// door is where this machine reaches the port.
-func (m *Master) door() string {
-	if l := m.cfg.Listener; l != nil {
-		return l.Addr().String()
-	}
-	host := m.cfg.BindAddress
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	return net.JoinHostPort(host, strconv.Itoa(m.cfg.Port))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cluster/pki"
+	"scaleout/cluster/transport"
 	"scaleout/cmd/master"
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/httpapi"
@@ -93,6 +94,7 @@ func runMaster(ctx context.Context, cfg master.Config) error {
 
 // masterConfig maps the settings file to a master's configuration.
 func masterConfig(m settings.Master) master.Config {
+	unlimited, _ := settings.Networks(m.UnlimitedAddresses) // Load has checked them
 	return master.Config{
 		Name: m.NodeName, DataDirectory: m.DataDirectory,
 		BindAddress: m.BindAddress, Port: m.PortNumber, GossipPort: m.GossipPort, AdvertiseAddress: m.AdvertiseAddress,
@@ -110,6 +112,15 @@ func masterConfig(m settings.Master) master.Config {
 		},
 		SnapshotFolder: m.SnapshotFolder, SnapshotInterval: time.Duration(m.SnapshotIntervalInMs),
 		SnapshotRetain: m.SnapshotRetain, SnapshotKeyFile: m.SnapshotKeyFile,
+		Connections: transport.Limits{
+			Handshakes: m.MaxHandshakes, Connections: m.MaxConnections, PerCertificate: m.MaxConnectionsPerCertificate,
+			Strangers: m.MaxConnectionsWithoutCertificate, PerAddress: m.MaxConnectionsPerAddress, Unlimited: unlimited,
+		},
+		Times: master.Times{
+			Head: time.Duration(m.RequestHeadTimeoutInMs), Body: time.Duration(m.RequestBodyTimeoutInMs),
+			Idle: time.Duration(m.IdleTimeoutInMs), IdleStranger: time.Duration(m.IdleTimeoutWithoutCertificateInMs),
+			UploadRate: int64(m.MinUploadBytesPerSecond),
+		},
 	}
 }
 

@@ -1,7 +1,9 @@
 package settings
 
 import (
+	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -43,6 +45,18 @@ type Master struct {
 	SnapshotIntervalInMs             Millis   `key:"SnapshotIntervalInMs" default:"86400000" min:"60000" doc:"how often"`
 	SnapshotRetain                   int      `key:"SnapshotRetain" default:"7" min:"1" max:"10000" doc:"how many of them are kept"`
 	SnapshotKeyFile                  string   `key:"SnapshotKeyFile" doc:"random file that wraps the key ring in them; empty: they are without it"`
+
+	MaxHandshakes                     int      `key:"MaxHandshakes" default:"1024" min:"16" max:"100000" doc:"TLS handshakes that may be under way at a time; masters' addresses are counted apart"`
+	MaxConnections                    int      `key:"MaxConnections" default:"10000" min:"16" max:"1000000" doc:"open connections with a valid certificate; masters are not counted"`
+	MaxConnectionsPerCertificate      int      `key:"MaxConnectionsPerCertificate" default:"1024" min:"4" max:"1000000" doc:"open connections under the name of one certificate"`
+	MaxConnectionsWithoutCertificate  int      `key:"MaxConnectionsWithoutCertificate" default:"256" min:"8" max:"1000000" doc:"open connections without a valid certificate, such as those of load balancers; the oldest make room for new ones"`
+	MaxConnectionsPerAddress          int      `key:"MaxConnectionsPerAddress" default:"32" min:"1" max:"1000000" doc:"of those, from one address (IPv6: one /64)"`
+	UnlimitedAddresses                []string `key:"UnlimitedAddresses" default:"127.0.0.0/8,::1/128" doc:"addresses or networks without MaxConnectionsPerAddress, such as those of load balancers; masters' have none"`
+	RequestHeadTimeoutInMs            Millis   `key:"RequestHeadTimeoutInMs" default:"10000" min:"100" max:"600000" doc:"how long the head of a request may take"`
+	RequestBodyTimeoutInMs            Millis   `key:"RequestBodyTimeoutInMs" default:"30000" min:"100" max:"3600000" doc:"how long the body of a request may take that is not a file"`
+	MinUploadBytesPerSecond           Size     `key:"MinUploadBytesPerSecond" default:"4KiB" min:"1" doc:"what the upload of a file must bring; it may fall behind by a minute"`
+	IdleTimeoutInMs                   Millis   `key:"IdleTimeoutInMs" default:"120000" min:"1000" doc:"how long a connection may be open between two requests"`
+	IdleTimeoutWithoutCertificateInMs Millis   `key:"IdleTimeoutWithoutCertificateInMs" default:"10000" min:"100" doc:"the same for connections without a valid certificate"`
 }
 
 // NewMaster is the settings of a master at their defaults; Load fills m.
@@ -71,6 +85,9 @@ func NewMaster(m *Master) *Set {
 		if m.BindAddress != "" && net.ParseIP(m.BindAddress) == nil {
 			out = append(out, s.Problem("BindAddress", "%q is not an IP address", m.BindAddress))
 		}
+		if _, err := Networks(m.UnlimitedAddresses); err != nil {
+			out = append(out, s.Problem("UnlimitedAddresses", "%v", err))
+		}
 		if m.BootstrapExpect > 1 && len(m.RetryJoin) == 0 {
 			out = append(out, s.Problem("RetryJoin", "a cluster of %d masters needs the address of at least one other", m.BootstrapExpect))
 		}
@@ -87,6 +104,23 @@ func NewMaster(m *Master) *Set {
 		return out
 	}
 	return s
+}
+
+// Networks reads a list of addresses ("10.0.0.7") and networks ("10.0.0.0/24").
+func Networks(list []string) ([]netip.Prefix, error) {
+	out := make([]netip.Prefix, 0, len(list))
+	for _, text := range list {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			ip, err := netip.ParseAddr(text)
+			if err != nil {
+				return nil, fmt.Errorf("%q is neither an IP address nor a network such as 10.0.0.0/24", text)
+			}
+			p = netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen())
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 func thumbprint(t string) bool {

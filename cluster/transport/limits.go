@@ -1,0 +1,213 @@
+package transport
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"scaleout/cluster/admission"
+)
+
+// The settings of a master that hold the limits: the names by which refusals are told and counted.
+const (
+	LimitHandshakes     = "MaxHandshakes"
+	LimitConnections    = "MaxConnections"
+	LimitPerCertificate = "MaxConnectionsPerCertificate"
+	LimitStrangers      = "MaxConnectionsWithoutCertificate"
+	LimitPerAddress     = "MaxConnectionsPerAddress"
+)
+
+// Limits bound the inbound connections; zero means the default.
+type Limits struct {
+	Handshakes     int // TLS handshakes at a time; 1,024
+	Connections    int // HTTP connections with a valid certificate; 10,000
+	PerCertificate int // of them, for one name in a certificate; 1,024
+	Strangers      int // HTTP connections without a valid certificate; 256
+	PerAddress     int // of them, from one address; 32
+	// Unlimited are the addresses without PerAddress; nil: loopback.
+	Unlimited []netip.Prefix
+}
+
+func (l *Limits) complete() {
+	orInt(&l.Handshakes, 1024)
+	orInt(&l.Connections, 10_000)
+	orInt(&l.PerCertificate, 1024)
+	orInt(&l.Strangers, 256)
+	orInt(&l.PerAddress, 32)
+	if l.Unlimited == nil {
+		l.Unlimited = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+}
+
+func (l *Limits) unlimited(address netip.Prefix) bool {
+	for _, p := range l.Unlimited {
+		if p.Contains(address.Addr()) || address.Contains(p.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// LimitError says which limit left no room for a connection.
+type LimitError struct {
+	Setting string
+	Max     int
+}
+
+func (e *LimitError) Error() string {
+	switch e.Setting {
+	case LimitHandshakes:
+		return fmt.Sprintf("%d TLS handshakes are under way, which is %s", e.Max, e.Setting)
+	case LimitConnections:
+		return fmt.Sprintf("%d connections with a certificate are open, which is %s", e.Max, e.Setting)
+	case LimitPerCertificate:
+		return fmt.Sprintf("%d connections are open under the name of one certificate, which is %s", e.Max, e.Setting)
+	case LimitStrangers:
+		return fmt.Sprintf("%d connections without a valid certificate are open, which is %s", e.Max, e.Setting)
+	default:
+		return fmt.Sprintf("%d connections without a valid certificate are open from one address, which is %s", e.Max, e.Setting)
+	}
+}
+
+// handshakeGrace is how long a handshake is safe from newcomers of its own address: a real one takes milliseconds when
+// nothing else wants the processor, and a rush of workers must be served in order.
+const handshakeGrace = time.Second
+
+// crowd is the bounds of connections that have not shown a certificate (yet).
+type crowd struct {
+	handshakes *admission.Pool
+	strangers  *admission.Pool
+}
+
+func newCrowd(l Limits) *crowd {
+	return &crowd{
+		handshakes: admission.New(admission.Limits{Max: l.Handshakes, Grace: handshakeGrace}),
+		strangers:  admission.New(admission.Limits{Max: l.Strangers, PerKey: l.PerAddress}),
+	}
+}
+
+// crowdOf is where connections from an address are counted. Those from masters' addresses are apart, so that strangers
+// elsewhere cannot keep masters out, and bounded too: others may run on these machines.
+func (t *Transport) crowdOf(address netip.Prefix) (c *crowd, exempt bool) {
+	if t.known.has(address) {
+		return t.inside, true
+	}
+	return t.outside, t.cfg.Limits.unlimited(address)
+}
+
+// admit finds a place for a new connection, without waiting. nil: there is none, and the connection is closed.
+func (t *Transport) admit(raw net.Conn) *link {
+	l, err := t.links.add(raw, protoNone, true)
+	if err != nil {
+		return nil
+	}
+	c, exempt := t.crowdOf(l.address)
+	place, full := c.handshakes.Enter(l.address.String(), exempt, func(admission.Full) { t.evict(l, LimitHandshakes, t.cfg.Limits.Handshakes) })
+	if full == admission.Free {
+		err = l.hold(place)
+	} else {
+		err = &LimitError{LimitHandshakes, t.cfg.Limits.Handshakes}
+	}
+	if err != nil {
+		l.reset()
+		t.refused(raw.RemoteAddr().String(), err)
+		return nil
+	}
+	return l
+}
+
+// evict closes a connection whose place another one was given.
+func (t *Transport) evict(l *link, setting string, most int) {
+	l.reset()
+	t.refused(l.RemoteAddr().String(), &LimitError{setting, most})
+}
+
+// settle moves an HTTP connection to its place: under the name in its certificate, else among the strangers.
+func (t *Transport) settle(cs tls.ConnectionState, l *link) error {
+	if err := t.links.become(l, protoHTTP, 0); err != nil {
+		return err
+	}
+	limits := &t.cfg.Limits
+	name, err := t.cfg.Security.Holder(cs)
+	if err == nil {
+		place, full := t.holders.Take(name)
+		if full == admission.Free {
+			return l.hold(place)
+		}
+		l.reached = &LimitError{LimitConnections, limits.Connections}
+		if full == admission.FullKey {
+			l.reached = &LimitError{LimitPerCertificate, limits.PerCertificate}
+		}
+		t.refused(l.RemoteAddr().String(), l.reached)
+	}
+	l.stranger = true
+	c, exempt := t.crowdOf(l.address)
+	place, _ := c.strangers.Enter(l.address.String(), exempt, func(full admission.Full) {
+		if full == admission.FullKey {
+			t.evict(l, LimitPerAddress, limits.PerAddress)
+			return
+		}
+		t.evict(l, LimitStrangers, limits.Strangers)
+	})
+	return l.hold(place)
+}
+
+// Reached tells the limit for which a request's connection has no place among those with a valid certificate.
+func Reached(r *http.Request) (*LimitError, bool) {
+	a, ok := r.Context().Value(http.LocalAddrContextKey).(linkAddr)
+	if !ok || a.link.reached == nil {
+		return nil, false
+	}
+	return a.link.reached, true
+}
+
+// linkAddr carries a connection to where a request is handled.
+type linkAddr struct {
+	net.Addr
+	link *link
+}
+
+// LocalAddr is what net/http puts into a request's context; see Reached.
+func (l *link) LocalAddr() net.Addr { return linkAddr{l.Conn.LocalAddr(), l} }
+
+// turns bounds how many handshakes compute at a time, so that a flood of them leaves the processor to others. Waiting
+// for bytes takes no turn: who is slow holds up nobody.
+type turns chan struct{}
+
+func (t turns) enter() { t <- struct{}{} }
+func (t turns) leave() { <-t }
+
+// Read takes a turn for each piece of a handshake that has come.
+func (l *link) Read(p []byte) (int, error) {
+	turns := l.turns.Load()
+	if turns == nil {
+		return l.Conn.Read(p)
+	}
+	if l.turn {
+		l.turn = false
+		turns.leave()
+	}
+	n, err := l.Conn.Read(p)
+	if n > 0 {
+		l.reg.mu.Lock()
+		place := l.place
+		l.reg.mu.Unlock()
+		place.Spoke()
+	}
+	if err == nil {
+		turns.enter()
+		l.turn = true
+	}
+	return n, err
+}
+
+// reset closes the connection without a farewell: nothing of it stays in the kernel.
+func (l *link) reset() {
+	if tcp, ok := l.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	l.sever()
+}
