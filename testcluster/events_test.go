@@ -18,7 +18,7 @@ import (
 // eventsOf is what one master tells from the beginning up to now.
 func eventsOf(t *testing.T, c *testcluster.Cluster, i int) (out []wire.Event) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := c.Client(i).Events(ctx, client.EventsFrom{After: "0"}, func(e wire.Event) error {
 		out = append(out, e)
@@ -96,7 +96,7 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Profile("lan"), testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
 	s := openShop(t, c, map[string]string{"never.sh": "exit 0\n"})
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	const lease = 9 * time.Second
 	h := c.Hand("hand", lease, lease)

@@ -187,7 +187,7 @@ func TestReasons(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.RetryDelay = 10 * time.Minute }))
 	s := openShop(t, c, map[string]string{"a.sh": "note ran\n", "b.odd": "", "c.dtsx": ""})
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	id := s.start("a.sh", 1)
 	s.reason(id, "no_worker_enabled")
@@ -236,7 +236,7 @@ func TestAFencedReport(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	s := openShop(t, c, onceScript)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	h := c.Hand("hand", time.Minute, time.Minute)
 	other := c.Hand("other", time.Minute, time.Minute)
@@ -293,7 +293,7 @@ func TestDrain(t *testing.T) {
 	s.once(id)
 	select {
 	case <-w.Ended():
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the drained worker does not end")
 	}
 	c.WaitStatus(later, time.Second, 5)
@@ -314,7 +314,7 @@ func TestASecondSignalEndsWhatRuns(t *testing.T) {
 	c.WaitStatus(id, 10*time.Second, 4)
 	select {
 	case <-w.Ended():
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the worker does not end")
 	}
 	if s.ran(id, "end") != 0 {
@@ -351,7 +351,7 @@ func TestALongPollOutlivesTheLeader(t *testing.T) {
 	s := openShop(t, c, onceScript)
 	leader := c.Leader()
 	h := c.Hand("hand", 90*time.Second, 90*time.Second).At(c, c.Others(leader)[0])
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	type reply struct {
 		wire.ExchangeAnswer

@@ -36,7 +36,7 @@ func (c *Cluster) Hand(name string, lease, giveUp time.Duration) *Hand {
 		LeaseMs: lease.Milliseconds(), TaskHeartbeatMs: 200, AgentHeartbeatMs: 600_000, ErrorToleranceMs: giveUp.Milliseconds(),
 		Extensions: []string{".sh"}, Bitness: []int{64}, Running: []wire.AttemptRef{}, Ended: []wire.Ended{},
 	}
-	ctx, cancel := context.WithTimeout(c.tb.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.tb.Context(), 2*time.Minute)
 	defer cancel()
 	_, _, err := cl.Register(ctx, h.reg)
 	c.must(err)

@@ -90,7 +90,7 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 		ids = append(ids, c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out}))
 		from := c.Leader()
 		to := c.Others(from)[k%2]
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		l, err := c.Admin().Transfer(ctx, c.Name(to))
 		cancel()
 		if err != nil {
@@ -149,7 +149,7 @@ func startLoad(t *testing.T, c *testcluster.Cluster, users int) *load {
 	for u := range users {
 		l.group.Go(func() {
 			for k := 0; !l.stop.Load(); k++ {
-				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 				_, err := admin.Call(ctx, "create_folder", map[string]any{"folder_name": fmt.Sprintf("%s-%d-%d", name, u, k)})
 				cancel()
 				l.mu.Lock()
@@ -301,7 +301,7 @@ func startPolls(h *testcluster.Hand) *polls {
 	p := &polls{}
 	p.group.Go(func() {
 		for !p.stop.Load() {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 			begin := time.Now()
 			// No slots: it is there to be answered, not to get work.
 			_, err := h.Exchange(ctx, 200*time.Millisecond, 0, nil)

@@ -22,7 +22,7 @@ import (
 func grantOne(t *testing.T, c *testcluster.Cluster, h *testcluster.Hand, retries int, holds ...wire.AttemptRef) wire.AttemptRef {
 	t.Helper()
 	id := c.Run("ETL/Ledger/work.sh", retries, map[string]any{"Out": "x"})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	a, err := h.Exchange(ctx, 5*time.Second, len(holds)+1, holds)
 	if err != nil || len(a.Grants) != 1 || a.Grants[0].TaskID != id {
@@ -34,7 +34,7 @@ func grantOne(t *testing.T, c *testcluster.Cluster, h *testcluster.Hand, retries
 // task is the newest attempt's row.
 func task(t *testing.T, c *testcluster.Cluster, id int64) client.Row {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	page, err := c.Admin().View(ctx, "tasks", client.Query{Equal: map[string]any{"task_id": id}})
 	if err != nil || len(page.Rows) == 0 {

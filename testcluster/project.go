@@ -50,7 +50,7 @@ func (c *Cluster) Pack(definition string, files map[string]string) []byte {
 // DeployFile deploys a project file.
 func (c *Cluster) DeployFile(folder, project string, raw []byte) {
 	c.tb.Helper()
-	ctx, cancel := context.WithTimeout(c.tb.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(c.tb.Context(), 2*time.Minute)
 	defer cancel()
 	admin := c.Admin()
 	if _, err := admin.Call(ctx, "create_folder", map[string]any{"folder_name": folder}); err != nil && client.Code(err) != "folder_exists" {
@@ -78,7 +78,7 @@ func (c *Cluster) Run(path string, retries int, parameters map[string]any) int64
 func (c *Cluster) Create(path string, parameters map[string]any) int64 {
 	c.tb.Helper()
 	parts := strings.SplitN(path, "/", 3)
-	ctx, cancel := context.WithTimeout(c.tb.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(c.tb.Context(), 2*time.Minute)
 	defer cancel()
 	admin := c.Admin()
 	r, err := admin.Call(ctx, "create_execution", map[string]any{
@@ -98,7 +98,7 @@ func (c *Cluster) Create(path string, parameters map[string]any) int64 {
 // Begin starts a created execution.
 func (c *Cluster) Begin(id int64, retries int) {
 	c.tb.Helper()
-	ctx, cancel := context.WithTimeout(c.tb.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(c.tb.Context(), 2*time.Minute)
 	defer cancel()
 	_, err := c.Admin().Call(ctx, "start_execution", map[string]any{"execution_id": id, "retry_count": retries})
 	c.must(err)

@@ -28,7 +28,7 @@ func TestRealProjects(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	s := &shop{Cluster: c, t: t, dir: t.TempDir()}
 	s.call("create_folder", map[string]any{"folder_name": "Real"})
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	deploy := func(name, password string) (int64, error) {
 		raw, err := os.ReadFile(filepath.Join(folder, name+".ispac"))

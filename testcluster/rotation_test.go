@@ -38,7 +38,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	for range 2 {
 		group.Go(func() {
 			for !stop.Load() {
-				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 				r, err := user.Call(ctx, "create_execution", map[string]any{"folder_name": "ETL", "project_name": "Jobs", "package_name": "work.sh"})
 				id, _ := r.Int("execution_id")
 				if err == nil {

@@ -32,7 +32,7 @@ func TestSynchronizedStart(t *testing.T) {
 	}
 	leader := c.Leader()
 	follower := c.Others(leader)[0]
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	short, leave := context.WithCancel(ctx)
 	left := start(short, c.Admin())
@@ -63,7 +63,7 @@ func TestSynchronizedStart(t *testing.T) {
 			if r.err != nil || r.ReturnValue != 0 {
 				t.Errorf("%+v, %v", r.Result, r.err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Error("still held after the end")
 		}
 	}

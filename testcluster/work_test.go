@@ -115,7 +115,7 @@ func (s *shop) startOn(pkg string, retries int, workers ...string) int64 {
 
 func (s *shop) call(procedure string, args map[string]any) client.Result {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	r, err := s.Admin().Call(ctx, procedure, args)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *shop) call(procedure string, args map[string]any) client.Result {
 // rows are all rows of a view, page by page.
 func (s *shop) rows(view string, equal map[string]any, order ...string) []client.Row {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	var out []client.Row
 	q := client.Query{Equal: equal, Order: order, PageSize: 1000}

@@ -332,7 +332,7 @@ func (w *Worker) end() {
 	}
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		w.c.tb.Errorf("worker %s does not end", w.cfg.Name)
 		if ch != nil {
 			ch.signal(os.Kill)

@@ -131,7 +131,7 @@ func TestAClonedWorker(t *testing.T) {
 	s := openShop(t, c, onceScript)
 	h := c.Hand("original", time.Minute, 10*time.Minute)
 	id := s.start("once.sh", 0)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	a, err := h.Exchange(ctx, 10*time.Second, 1, nil)
 	if err != nil || len(a.Grants) != 1 {

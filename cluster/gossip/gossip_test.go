@@ -92,7 +92,7 @@ func joining(others ...*party) func(*Config) {
 // until waits for a condition, looking again at every change.
 func (p *party) until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		changed := p.Changed()
 		if ok() {

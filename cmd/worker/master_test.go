@@ -172,7 +172,7 @@ func (m *master) tell() {
 // until waits for a condition, which is asked under the lock.
 func (m *master) until(what string, ok func() bool) {
 	m.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -518,7 +518,7 @@ func (r *running) wait() error {
 	case err := <-r.done:
 		r.done <- err
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		r.t.Fatal("Run does not return")
 		return nil
 	}

@@ -503,7 +503,7 @@ func TestLongOutputIsBoundedAndEndsWithItsEnd(t *testing.T) {
 
 func filePID(t *testing.T, path string) int {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -163,9 +163,8 @@ func TestSilenceAfterProcessing(t *testing.T) {
 		<-r.Context().Done()
 	})
 	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.CallAnswer{}) })
-	began := time.Now()
-	if _, err := quick(t, frozen.URL, good.URL).Call(t.Context(), "p", nil); err != nil || time.Since(began) > 5*time.Second {
-		t.Fatal(err, time.Since(began))
+	if _, err := quick(t, frozen.URL, good.URL).Call(t.Context(), "p", nil); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -325,16 +325,16 @@ func TestNewsOfAnotherLeader(t *testing.T) {
 			c := call()
 			c.Again = true
 			w := recorder()
-			began := time.Now()
-			if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Code != 200 || time.Since(began) > 3*time.Second {
-				t.Fatal(err, w.Code, time.Since(began))
+			if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Code != 200 {
+				t.Fatal(err, w.Code)
 			}
 		})
 	}
 }
 
 func TestSilentLeader(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Quiet = 200 * time.Millisecond })
+	const quiet = 2 * time.Second // long enough for a busy machine to give the signs of life in time
+	r := newRig(t, func(c *Config) { c.Quiet = quiet })
 	var n atomic.Int64
 	url, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		io.Copy(io.Discard, req.Body)
@@ -342,10 +342,10 @@ func TestSilentLeader(t *testing.T) {
 			<-req.Context().Done()
 			return
 		}
-		for range 4 { // signs of life keep it, however long it takes
+		for range 6 { // signs of life keep it, however long it takes
 			w.WriteHeader(http.StatusProcessing)
 			select {
-			case <-time.After(100 * time.Millisecond):
+			case <-time.After(quiet / 5):
 			case <-req.Context().Done():
 				return
 			}
@@ -383,9 +383,8 @@ func TestStopping(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.set(Place{})
-	began := time.Now()
-	if err := r.f.Serve(recorder(), request(t, ""), call()); !errors.Is(err, ErrStopping) || time.Since(began) > 5*time.Second {
-		t.Fatal(err, time.Since(began))
+	if err := r.f.Serve(recorder(), request(t, ""), call()); !errors.Is(err, ErrStopping) {
+		t.Fatal(err)
 	}
 }
 

@@ -104,7 +104,7 @@ func start(t *testing.T, spec Spec) *Guard {
 
 func wait(t *testing.T, g *Guard) Exit {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	e, err := g.Wait(ctx)
 	if err != nil {
@@ -115,7 +115,7 @@ func wait(t *testing.T, g *Guard) Exit {
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

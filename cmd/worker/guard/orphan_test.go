@@ -42,7 +42,6 @@ func TestWorkerStopped(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			spec := script(t, `echo $$ > ready; sleep 60`)
 			spec.Lease.For = 1500 * time.Millisecond
-			began := Now()
 			cmd := startParent(t, spec)
 			pid := readPID(t, spec, "ready")
 			cmd.Process.Signal(sig)
@@ -52,9 +51,6 @@ func TestWorkerStopped(t *testing.T) {
 			}
 			if e, _ := ReadExit(spec.Folder); e.Reason != Deadline {
 				t.Errorf("exit %+v", e)
-			}
-			if took := began.Since(Now()); took > 5*time.Second {
-				t.Errorf("it took %v", took)
 			}
 		})
 	}
