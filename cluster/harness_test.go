@@ -165,6 +165,11 @@ func (s security) VerifyPeer(cs tls.ConnectionState) error {
 	return err
 }
 
+func (s security) Holder(cs tls.ConnectionState) (string, error) {
+	id, err := s.Verify(cs.PeerCertificates, x509.ExtKeyUsageClientAuth)
+	return id.Name, err
+}
+
 func (h *host) logger() *slog.Logger {
 	level := slog.LevelInfo
 	if os.Getenv("CLUSTER_TEST_DEBUG") != "" {
