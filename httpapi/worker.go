@@ -35,11 +35,13 @@ func (a *API) register(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	limits := a.cfg.Settings().Limits
 	cmd := &command.RegisterWorker{
 		ID: id, CertName: r.caller.Name, Instance: in.Instance, MachineID: in.MachineID, BootID: in.BootID, Version: in.Version,
 		MachineName: in.MachineName, UserAccount: in.UserAccount, DisplayName: in.DisplayName, Description: in.Description,
 		MaxTaskCount: in.MaxTaskCount, LeaseMs: in.LeaseMs, TaskHeartbeatMs: in.TaskHeartbeatMs, AgentHeartbeatMs: in.AgentHeartbeatMs,
 		ToleranceMs: in.ErrorToleranceMs, Bitness: in.Bitness, Running: refsIn(in.Running), Ended: reports(in.Ended),
+		MostAgentIDs: limits.AgentIDs, MostNeverEnabled: limits.NeverEnabled, TaskCountLimit: limits.TaskCount,
 	}
 	for _, e := range in.Extensions {
 		cmd.Extensions = append(cmd.Extensions, strings.ToLower(e))

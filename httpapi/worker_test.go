@@ -240,3 +240,26 @@ func TestSlowUploadWithContinue(t *testing.T) {
 		}
 	}
 }
+
+// TestLimitsTravelWithARegistration: the state decides by the leader's settings, which the command carries.
+func TestLimitsTravelWithARegistration(t *testing.T) {
+	limits := catalog.Limits{AgentIDs: 1, NeverEnabled: 5, TaskCount: 10}
+	w := newWorld(t, 1, func(c *Config) {
+		c.Settings = func() catalog.Config { return catalog.Config{Limits: limits} }
+	})
+	in := registration()
+	in.MaxTaskCount = 5000
+	c := w.client(worker1, 0)
+	if _, _, err := c.Register(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	if row, ok := w.fsm.View().Worker(agent); !ok || row.MaxTaskCount != 10 || row.CertName != "worker-1" {
+		t.Fatalf("%+v", row)
+	}
+	in.AgentID = "22222222-2222-4222-8222-222222222222"
+	_, _, err := c.Register(t.Context(), in)
+	var e *client.Error
+	if !errors.As(err, &e) || e.Status != 429 || e.Problem.Limit != "MaxAgentIdsPerCertificate" || e.RetryAfter == 0 {
+		t.Fatal(err)
+	}
+}

@@ -18,16 +18,19 @@ const keepTasks = 60 * time.Minute
 const cleanupBatch = 256
 
 // Cleanup removes, every Interval (CleanupCompletedJobsIntervalInMs) and in bounded batches: detail of ended tasks,
-// operations past RETENTION_WINDOW, project versions past MAX_PROJECT_VERSIONS; then it merges small message segments.
+// operations past RETENTION_WINDOW, workers that were never enabled and are silent, project versions past
+// MAX_PROJECT_VERSIONS; then it merges small message segments.
 // Blobs that no row names any more are each node's own to delete.
 type Cleanup struct {
 	Interval time.Duration
 	Proposer Proposer
 	State    interface{ View() *catalog.Reader }
 	// Now is the earlier of the leader's clock and its stamp: a wrong clock must not delete what is young.
-	Now    func() time.Time
-	Merge  func(ctx context.Context) error
-	Logger *slog.Logger
+	Now func() time.Time
+	// NeverEnabled is how long a worker that was never enabled is kept without being heard from.
+	NeverEnabled time.Duration
+	Merge        func(ctx context.Context) error
+	Logger       *slog.Logger
 }
 
 // Run cleans until ctx ends.
@@ -72,6 +75,9 @@ func (c *Cleanup) plan() (*command.Cleanup, error) {
 	view := c.State.View()
 	now := c.Now()
 	cmd := &command.Cleanup{EndedTasks: command.At(now.Add(-keepTasks)), Limit: cleanupBatch}
+	if c.NeverEnabled > 0 {
+		cmd.NeverEnabled = command.At(now.Add(-c.NeverEnabled))
+	}
 	if enabled(view, "OPERATION_CLEANUP_ENABLED") {
 		days, err := number(view, "RETENTION_WINDOW")
 		if err != nil {

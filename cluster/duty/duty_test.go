@@ -275,7 +275,7 @@ func TestCleanup(t *testing.T) {
 	merged := 0
 	c := &Cleanup{
 		Interval: time.Hour, Proposer: p, State: reading{state}, Now: func() time.Time { return now }, Logger: quiet,
-		Merge: func(context.Context) error { merged++; return nil },
+		Merge: func(context.Context) error { merged++; return nil }, NeverEnabled: 24 * time.Hour,
 	}
 	removed, err := c.round(t.Context())
 	if err != nil || removed != 2*cleanupBatch+3 || merged != 1 || len(p.list) != 3 {
@@ -284,6 +284,7 @@ func TestCleanup(t *testing.T) {
 	cmd := p.list[0].(*command.Cleanup)
 	want := command.Cleanup{
 		EndedTasks: command.At(now.Add(-time.Hour)), Operations: command.At(now.AddDate(0, 0, -365)), MaxVersions: 10, Limit: cleanupBatch,
+		NeverEnabled: command.At(now.Add(-24 * time.Hour)),
 	}
 	if *cmd != want {
 		t.Errorf("%+v, want %+v", *cmd, want)

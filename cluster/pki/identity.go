@@ -102,8 +102,8 @@ func checkName(name string) error {
 		return fmt.Errorf("the name %q is not valid UTF-8", name)
 	case name == "." || name == "..":
 		return fmt.Errorf("the name %q is not allowed", name)
-	case strings.ContainsFunc(name, func(r rune) bool { return unicode.IsControl(r) }):
-		return fmt.Errorf("the name %q contains a control character", name)
+	case strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }):
+		return fmt.Errorf("the name %q contains a control or format character", name)
 	case strings.TrimSpace(name) != name:
 		return fmt.Errorf("the name %q begins or ends with a space", name)
 	}

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"scaleout/cluster"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi"
 	"scaleout/store"
 )
@@ -42,6 +44,9 @@ type Config struct {
 	MaxUnnamedBlobBytes int64
 	MetricsOpen         bool
 	Limits              httpapi.Limits // of one caller, at this master
+	// CatalogLimits hold for the cluster: the leader's count.
+	CatalogLimits      catalog.Limits
+	ExpireNeverEnabled time.Duration // ExpireNeverEnabledAfterInMs
 
 	// Connections bound the inbound connections of the port; zero values mean defaults.
 	Connections transport.Limits
@@ -93,6 +98,12 @@ const (
 	DefaultMaxUnnamedBytes = 2 << 30
 	DefaultIdleStranger    = 10 * time.Second
 
+	DefaultNotStarted         = 20_000
+	DefaultTaskCount          = 1000
+	DefaultAgentIDs           = 64
+	DefaultNeverEnabled       = 10_000
+	DefaultExpireNeverEnabled = 24 * time.Hour
+
 	DefaultSnapshotInterval = 24 * time.Hour
 	DefaultSnapshotRetain   = 7
 )
@@ -119,6 +130,10 @@ func (c *Config) fill() {
 		c.MaxUnnamedBlobBytes = max(DefaultMaxUnnamedBytes, c.MaxProjectBytes)
 	}
 	c.Limits = c.Limits.Filled()
+	set(&c.ExpireNeverEnabled, DefaultExpireNeverEnabled)
+	l := &c.CatalogLimits
+	l.NotStarted, l.TaskCount = cmp.Or(l.NotStarted, DefaultNotStarted), cmp.Or(l.TaskCount, DefaultTaskCount)
+	l.AgentIDs, l.NeverEnabled = cmp.Or(l.AgentIDs, DefaultAgentIDs), cmp.Or(l.NeverEnabled, DefaultNeverEnabled)
 	if c.Port == 0 {
 		c.Port = DefaultPort
 	}

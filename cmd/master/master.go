@@ -212,7 +212,8 @@ func (m *Master) routes() (err error) {
 		Cluster: operator{m}, Snapshots: snapshots{m}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID, PeerClient: m.transport.PeerClient(),
 		PeerURL: peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
 		Settings: func() catalog.Config {
-			return catalog.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes, Server: m.cfg.InstanceName}
+			return catalog.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes, Server: m.cfg.InstanceName,
+				Limits: m.cfg.CatalogLimits}
 		},
 		NewGUID: func() string { return strings.ToUpper(uuid.NewString()) },
 		Now:     func() command.Time { return command.At(m.node.Now()) },

@@ -34,7 +34,7 @@ func (m *Master) duties() []leader.Duty {
 		}),
 		run("cleanup", func(ctx context.Context) error {
 			return (&duty.Cleanup{
-				Interval: m.cfg.Cleanup, Proposer: m.node, State: m.fsm, Now: m.node.Now, Merge: m.merge, Logger: m.log,
+				Interval: m.cfg.Cleanup, Proposer: m.node, State: m.fsm, Now: m.node.Now, NeverEnabled: m.cfg.ExpireNeverEnabled, Merge: m.merge, Logger: m.log,
 			}).Run(ctx)
 		}),
 	}

@@ -27,7 +27,7 @@ func happyMaster() *fakeMaster {
 	views := everyView("text", map[string]any{
 		"execution_id": 17, "operation_id": 17, "task_id": 17, "status": 7, "tasks.status": "succeeded", "worker_agents.State": "online",
 		"folders.name": "ETL", "folder_name": "ETL", "projects.name": "Sales", "project_name": "Sales", "package_name": "Load.dtsx",
-		"packages.name": "Load.dtsx", "WorkerAgentId": "AA", "worker_agent_id": "AA", "DisplayName": "worker-1", "object_version_lsn": 3,
+		"packages.name": "Load.dtsx", "WorkerAgentId": "AA", "worker_agent_id": "AA", "DisplayName": "first", "CertificateName": "worker-1", "object_version_lsn": 3,
 	})
 	return &fakeMaster{
 		views: views,

@@ -88,7 +88,7 @@ func withOrders(refuse string) *fakeMaster {
 			"packages": func(*http.Request) ([]map[string]any, string) {
 				return []map[string]any{{"name": "Load.dtsx"}, {"name": "Other.dtsx"}}, ""
 			},
-			"worker_agents": one(map[string]any{"WorkerAgentId": "AA", "DisplayName": "worker-1"}),
+			"worker_agents": one(map[string]any{"WorkerAgentId": "AA", "CertificateName": "worker-1"}),
 			"executions":    one(map[string]any{"execution_id": 17, "status": 1}),
 		},
 		call: func(c fakeCall) (map[string]any, *wire.Problem) {

@@ -17,6 +17,7 @@ import (
 	"scaleout/cluster/transport"
 	"scaleout/cmd/master"
 	"scaleout/cmd/scaleout/settings"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi"
 )
 
@@ -110,7 +111,12 @@ func masterConfig(m settings.Master) master.Config {
 			CallsInFlight: m.MaxCallsInFlight, CallsPerSecond: m.MaxCallsPerSecond, EventStreams: m.MaxEventStreams,
 			BodyBytes: int64(m.MaxBodyMemoryBytes), CallerBodyBytes: int64(m.MaxBodyMemoryBytesPerCaller),
 		},
-		SnapshotFolder: m.SnapshotFolder, SnapshotInterval: time.Duration(m.SnapshotIntervalInMs),
+		CatalogLimits: catalog.Limits{
+			NotStarted: m.MaxExecutionsNotStarted, TaskCount: m.MaxTaskCountLimit, AgentIDs: m.MaxAgentIdsPerCertificate,
+			NeverEnabled: m.MaxWorkersNeverEnabled,
+		},
+		ExpireNeverEnabled: time.Duration(m.ExpireNeverEnabledAfterInMs),
+		SnapshotFolder:     m.SnapshotFolder, SnapshotInterval: time.Duration(m.SnapshotIntervalInMs),
 		SnapshotRetain: m.SnapshotRetain, SnapshotKeyFile: m.SnapshotKeyFile,
 		Connections: transport.Limits{
 			Handshakes: m.MaxHandshakes, Connections: m.MaxConnections, PerCertificate: m.MaxConnectionsPerCertificate,

@@ -139,11 +139,11 @@ func reject(code, format string, args ...any) command.Result {
 	return command.Result{Rejection: refusal(code, format, args...)}
 }
 
-// rejectLimit refuses what would go beyond the limit of a setting.
-func rejectLimit(setting, format string, args ...any) command.Result {
+// limitRefusal refuses what would go beyond the limit of a setting.
+func limitRefusal(setting, format string, args ...any) *command.Rejection {
 	no := refusal(CodeLimitReached, format, args...)
 	no.Limit = setting
-	return command.Result{Rejection: no}
+	return no
 }
 
 func refuse(code, format string, args ...any) command.ItemResult {

@@ -95,7 +95,8 @@ func planCreateExecution(_ context.Context, call *Call) (Plan, error) {
 	serverMode := said && !inScaleOut
 	return Plan{
 		Command: &command.CreateExecution{
-			Folder: folder.Name, Project: project.Name, Package: pkg.Name, Version: project.Version,
+			MostNotStarted: call.Config.Limits.NotStarted,
+			Folder:         folder.Name, Project: project.Name, Package: pkg.Name, Version: project.Version,
 			Use32Bit: call.Args.bit("use32bitruntime"), ServerMode: serverMode,
 			AnyWorker: serverMode || call.Args.bit("useanyworker"), Server: call.Config.Server,
 		},

@@ -307,7 +307,7 @@ func TestWorkerProcedures(t *testing.T) {
 			t.Errorf("%s is %v", name, row()[name])
 		}
 	}
-	w.refuses(alice, "set_worker_agent_property", set("IsEnabled", "1"), CodeInvalidArgument, "DisplayName, Description and Tags")
+	w.refuses(alice, "set_worker_agent_property", set("IsEnabled", "1"), CodeInvalidArgument, "DisplayName, Description, Tags and MaxTaskCount")
 	w.refuses(alice, "set_worker_agent_property", set("Description", strings.Repeat("x", 257)), CodeInvalidArgument, "at most 256 characters, these are 257")
 	id := w.started(bob)
 	w.grant(id, 1, workerOne, "m1")

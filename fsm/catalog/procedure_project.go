@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/ispac"
@@ -126,11 +127,55 @@ func checkName(parameter, name string) error {
 	}
 	for _, r := range name {
 		// The slashes part the names in FOLDER/PROJECT/PACKAGE and in \SSISDB\folder\project\package.
-		if r < 0x20 || r == 0x7F || strings.ContainsRune(`"<>|/\`, r) {
-			return bad(fmt.Sprintf(`contains the character %q; control characters and " < > | / \ are not allowed`, r))
+		if hidden(r) || strings.ContainsRune(`"<>|/\`, r) {
+			return bad(fmt.Sprintf(`contains the character %q; control and format characters and " < > | / \ are not allowed`, r))
 		}
 	}
 	return nil
+}
+
+// hidden reports whether a character shows as nothing, or changes how what is around it shows: a name that holds one can
+// be taken for another, and a terminal may obey it.
+func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
+
+// hiddenIn finds the first such character and describes it.
+func hiddenIn(s string) (string, bool) {
+	for _, r := range s {
+		if hidden(r) {
+			return fmt.Sprintf("the character %q; control and format characters are not allowed in names", r), true
+		}
+	}
+	return "", false
+}
+
+// checkShown refuses a project file whose packages or parameters have such names.
+func checkShown(p *ispac.Project) error {
+	look := func(what string, names ...string) error {
+		for _, name := range names {
+			if r, found := hiddenIn(name); found {
+				return refusal(CodeInvalidProject, "project_stream: the name of the %s %s contains %s", what, clip(name), r)
+			}
+		}
+		return nil
+	}
+	parameters := func(list []ispac.Parameter) error {
+		for i := range list {
+			if err := look("parameter", list[i].Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err := parameters(p.Parameters)
+	for i := range p.Packages {
+		if err == nil {
+			err = look("package", p.Packages[i].Name)
+		}
+		if err == nil {
+			err = parameters(p.Packages[i].Parameters)
+		}
+	}
+	return err
 }
 
 func planDeployProject(ctx context.Context, call *Call) (Plan, error) {
@@ -156,6 +201,9 @@ func planDeployProject(ctx context.Context, call *Call) (Plan, error) {
 		return Plan{}, refusal(CodeNameMismatch, "project_name: the project file is of the project %s, not %s", clip(read.Name), clip(name))
 	}
 	if err := checkName("the name in the project file", read.Name); err != nil {
+		return Plan{}, err
+	}
+	if err := checkShown(read); err != nil {
 		return Plan{}, err
 	}
 	deploy := &command.DeployProject{Folder: folder.Name, Project: read.Name, Blob: file.digest, Size: file.size, Warnings: read.Warnings}

@@ -41,6 +41,8 @@ func TestFolders(t *testing.T) {
 		"": "1–128", "@x": "begins with @", " x": "blank", "x ": "blank", `a"b`: "not allowed", "a<b": "not allowed", "a|b": "not allowed",
 		"a/b": `contains the character '/'`, "/": "not allowed", `a\b`: `contains the character '\\'`,
 		"a\tb": `contains the character '\t'`, "a\x00": "contains the character",
+		"a\u0085b": "format characters", "a\u202eb": `the character '\u202e'`, "a\u200bb": "format characters", "a\u2066b": "format characters",
+		"a\u2028b": "format characters", "a\ufeffb": "format characters",
 	} {
 		object, _ := json.Marshal(map[string]string{"folder_name": name})
 		w.refuses(alice, "create_folder", string(object), CodeInvalidArgument, says)

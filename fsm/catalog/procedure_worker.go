@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"scaleout/fsm/command"
@@ -14,7 +15,25 @@ const (
 	propertyDisplayName = "DisplayName"
 	propertyDescription = "Description"
 	propertyTags        = "Tags"
+	// propertyMaxTaskCount is ours: the product has no such property.
+	propertyMaxTaskCount = "MaxTaskCount"
 )
+
+func unknownProperty(name string) *command.Rejection {
+	return refusal(CodeInvalidArgument, "PropertyName: %s cannot be set; a worker has %s, %s, %s and %s",
+		clip(name), propertyDisplayName, propertyDescription, propertyTags, propertyMaxTaskCount)
+}
+
+// taskCount reads a value of MaxTaskCount.
+func taskCount(value string) (int, *command.Rejection) {
+	const most = 1_000_000
+	n, err := strconv.Atoi(strings.TrimSpace(value))
+	if err != nil || n < 0 || n > most {
+		return 0, refusal(CodeInvalidArgument, "PropertyValue: %s is no MaxTaskCount: use 1 to %d, which lowers what the worker asks for, or 0 to take it away",
+			clip(value), most)
+	}
+	return n, nil
+}
 
 func workerProcedures() []*Procedure {
 	id := Parameter{Name: "WorkerAgentId", Type: UniqueIdentifier, Required: true, Doc: "the worker's AgentId, as in worker_agents"}
@@ -33,10 +52,10 @@ func workerProcedures() []*Procedure {
 			Name: "set_worker_agent_property", Permission: admin,
 			Parameters: []Parameter{
 				id,
-				{Name: "PropertyName", Type: NVarChar(256), Required: true, Doc: "DisplayName, Description or Tags"},
-				{Name: "PropertyValue", Type: NVarCharMax, Required: true, Doc: "the new value; DisplayName and Description hold 256 characters"},
+				{Name: "PropertyName", Type: NVarChar(256), Required: true, Doc: "DisplayName, Description, Tags or MaxTaskCount"},
+				{Name: "PropertyValue", Type: NVarCharMax, Required: true, Doc: "the new value; DisplayName and Description hold 256 characters, MaxTaskCount a number that lowers the worker's own (0: none)"},
 			},
-			Doc:  "Sets a worker's DisplayName, Description or Tags.",
+			Doc:  "Sets a worker's DisplayName, Description or Tags, or lowers its MaxTaskCount.",
 			Plan: planSetWorkerProperty,
 		},
 		{
@@ -80,6 +99,13 @@ func planSetWorkerProperty(_ context.Context, call *Call) (Plan, error) {
 		return Plan{}, err
 	}
 	name, value := call.Args.text("PropertyName"), call.Args.text("PropertyValue")
+	if strings.EqualFold(name, propertyMaxTaskCount) {
+		n, err := taskCount(value)
+		if err != nil {
+			return Plan{}, err
+		}
+		return Plan{Command: &command.SetWorkerProperty{ID: w.ID, Name: propertyMaxTaskCount, Value: strconv.Itoa(n)}}, nil
+	}
 	for _, known := range []string{propertyDisplayName, propertyDescription, propertyTags} {
 		if !strings.EqualFold(name, known) {
 			continue
@@ -90,10 +116,12 @@ func planSetWorkerProperty(_ context.Context, call *Call) (Plan, error) {
 		if n := len(value); n > maxTags {
 			return Plan{}, refusal(CodeInvalidArgument, "PropertyValue: %s holds at most %d bytes, these are %d", known, maxTags, n)
 		}
+		if r, hidden := hiddenIn(value); hidden && known == propertyDisplayName {
+			return Plan{}, refusal(CodeInvalidArgument, "PropertyValue: %s contains %s", clip(value), r)
+		}
 		return Plan{Command: &command.SetWorkerProperty{ID: w.ID, Name: known, Value: value}}, nil
 	}
-	return Plan{}, refusal(CodeInvalidArgument, "PropertyName: %s cannot be set; a worker has %s, %s and %s",
-		clip(name), propertyDisplayName, propertyDescription, propertyTags)
+	return Plan{}, unknownProperty(name)
 }
 
 // maxTags keeps a worker's row, which every heartbeat rewrites, small.

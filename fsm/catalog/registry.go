@@ -163,6 +163,15 @@ type Config struct {
 	RetryDelay      time.Duration
 	MaxProjectBytes int64
 	Server          string // InstanceName
+	Limits          Limits
+}
+
+// Limits are the settings that travel in commands, so that every master applies the same ones; 0 means no limit.
+type Limits struct {
+	NotStarted   int // MaxExecutionsNotStarted: executions of one caller that no worker was given yet
+	AgentIDs     int // MaxAgentIdsPerCertificate: of one certificate name
+	NeverEnabled int // MaxWorkersNeverEnabled: workers of all
+	TaskCount    int // MaxTaskCountLimit: MaxTaskCount of one worker
 }
 
 // Plan is what a procedure wants done: a command, rows, or a command and something to wait for.

@@ -94,6 +94,12 @@ type Worker struct {
 	// NameSet and DescriptionSet: set_worker_agent_property gave the value, so registrations leave it alone.
 	NameSet        bool `cbor:"45,keyasint,omitempty"`
 	DescriptionSet bool `cbor:"46,keyasint,omitempty"`
+	// EverEnabled: somebody has let it take tasks once. A worker that nobody ever did expires.
+	EverEnabled bool `cbor:"47,keyasint,omitempty"`
+	// MaxTaskCount is what counts: OwnTaskCount, which the worker asks for within the masters' limit, lowered to
+	// TaskCountSet where set_worker_agent_property gave one.
+	OwnTaskCount int `cbor:"48,keyasint,omitempty"`
+	TaskCountSet int `cbor:"49,keyasint,omitempty"`
 }
 
 // Execution is an execution, its operation and its task in one row.

@@ -26,6 +26,7 @@ type State struct {
 	changes int
 	touched Touched // since Touched was last called
 	events  eventLog
+	places  places
 
 	mu    sync.Mutex // guards shown
 	shown map[string]int
@@ -65,7 +66,7 @@ type property struct {
 
 // NewState returns an empty state.
 func NewState() *State {
-	s := &State{db: newDatabase(), keys: newKeyStore()}
+	s := &State{db: newDatabase(), keys: newKeyStore(), places: newPlaces()}
 	s.begin()
 	s.commit()
 	return s
@@ -186,6 +187,7 @@ func (s *State) write(e *edit) {
 func (s *State) put(c change) {
 	s.changes++
 	s.touched.note(c.row)
+	s.count(c)
 	i := tableIndex(c.table)
 	if c.op == removed {
 		must(s.txn.Delete(c.table.name, c.row))

@@ -29,6 +29,11 @@ func cleanup(s *State, caller command.Caller, c *command.Cleanup) command.Result
 		s.write(e)
 		removed++
 	}
+	if c.NeverEnabled > 0 && removed < limit {
+		e := s.edit(caller)
+		removed += cleanWorkers(s.working(), e, c.NeverEnabled, limit-removed)
+		s.write(e)
+	}
 	if c.MaxVersions > 0 && removed < limit {
 		e := s.edit(caller)
 		removed += cleanVersions(s.working(), e, c.MaxVersions, limit-removed)
@@ -89,6 +94,21 @@ func cleanVersions(r *Reader, e *edit, most, limit int) (removed int) {
 		}
 		if !pinned {
 			e.remove(tableVersions, v)
+			removed++
+		}
+	}
+	return removed
+}
+
+// cleanWorkers removes up to limit workers that were never enabled and not heard from since the cut-off: a certificate
+// makes as many as it likes in its time, and nobody else ever takes them away.
+func cleanWorkers(r *Reader, e *edit, before command.Time, limit int) (removed int) {
+	for w := range r.Workers() {
+		if removed == limit {
+			break
+		}
+		if !w.EverEnabled && w.LastOnline < before {
+			e.remove(tableWorkers, w)
 			removed++
 		}
 	}

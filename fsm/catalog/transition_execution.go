@@ -26,12 +26,17 @@ func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Res
 	case c.ReferenceID != nil:
 		return reject(CodeReferenceNotFound, "the project %s has no environment reference %d", clip(project.Name), *c.ReferenceID)
 	}
+	caller := e.caller.String()
+	if n := r.state.places.notStarted[caller]; c.MostNotStarted > 0 && n >= c.MostNotStarted {
+		return command.Result{Rejection: limitRefusal("MaxExecutionsNotStarted", "%s has %d executions that no worker was given yet, which is the most "+
+			"for one caller: wait until some run, or stop those that are not wanted", clip(caller), n)}
+	}
 	e.Operation++
 	x := &Execution{
 		ID: e.Operation, Status: Created, Folder: folder.Name, Project: project.Name, Package: version.Manifest.Packages[at].Name,
 		ProjectID: project.ID, PackageID: version.PackageIDs[at], Version: version.LSN, Use32Bit: c.Use32Bit,
 		ServerMode: c.ServerMode, AnyWorker: c.AnyWorker || c.ServerMode, Server: c.Server,
-		Caller: e.caller.String(), Created: e.Time,
+		Caller: caller, Created: e.Time,
 	}
 	if c.ServerMode {
 		x.Notes = e.note(nil, MessageWarning, "runinscaleout 0 was given: there is no server mode, so any worker may run this execution.")

@@ -41,6 +41,11 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 	}
 	row := &Worker{RegisterWorker: *c, Registered: e.Time}
 	row.Running, row.Ended, row.TakeOver = nil, nil, "" // they are in the executions
+	row.MostAgentIDs, row.MostNeverEnabled, row.TaskCountLimit = 0, 0, 0
+	row.OwnTaskCount = c.MaxTaskCount
+	if c.TaskCountLimit > 0 {
+		row.OwnTaskCount = min(row.OwnTaskCount, c.TaskCountLimit)
+	}
 	old, known := r.Worker(c.ID)
 	if known {
 		if fold(old.CertName) != fold(c.CertName) {
@@ -56,6 +61,7 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 		row.ID, row.CertName = old.ID, old.CertName
 		row.Tags, row.Enabled, row.Registered = old.Tags, old.Enabled, old.Registered
 		row.LastOnline, row.NameSet, row.DescriptionSet = old.LastOnline, old.NameSet, old.DescriptionSet
+		row.EverEnabled, row.TaskCountSet = old.EverEnabled, old.TaskCountSet
 		if old.NameSet {
 			row.DisplayName = old.DisplayName
 		}
@@ -63,6 +69,12 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 			row.Description = old.Description
 		}
 	}
+	if !known {
+		if no := roomForWorker(&r.state.places, c); no != nil {
+			return command.Result{Rejection: no}
+		}
+	}
+	row.limitTasks()
 	row.LastOnline = max(row.LastOnline, e.Time)
 	if known {
 		e.replace(tableWorkers, row)
@@ -70,6 +82,27 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 		e.add(tableWorkers, row)
 	}
 	return command.Result{}
+}
+
+// roomForWorker refuses a new worker beyond the command's limits.
+func roomForWorker(t *places, c *command.RegisterWorker) *command.Rejection {
+	if n := t.agentIDs[fold(c.CertName)]; c.MostAgentIDs > 0 && n >= c.MostAgentIDs {
+		return limitRefusal("MaxAgentIdsPerCertificate", "the certificate name %s has %d AgentIds, which is the most for one: delete workers that are "+
+			"no more (delete_worker_agent), or use another certificate", clip(c.CertName), n)
+	}
+	if n := t.neverEnabled; c.MostNeverEnabled > 0 && n >= c.MostNeverEnabled {
+		return limitRefusal("MaxWorkersNeverEnabled", "%d workers wait to be enabled for the first time, which is the most: "+
+			"enable or delete some; those that are silent expire", n)
+	}
+	return nil
+}
+
+// limitTasks derives MaxTaskCount from what the worker asks for and what was set.
+func (w *Worker) limitTasks() {
+	w.MaxTaskCount = w.OwnTaskCount
+	if w.TaskCountSet > 0 {
+		w.MaxTaskCount = min(w.MaxTaskCount, w.TaskCountSet)
+	}
 }
 
 // adopt moves a running attempt to the worker's new process.
@@ -96,6 +129,7 @@ func enableWorker(r *Reader, e *edit, c *command.EnableWorker) command.Result {
 	}
 	w = new(*w)
 	w.Enabled = c.Enabled
+	w.EverEnabled = w.EverEnabled || c.Enabled
 	e.replace(tableWorkers, w)
 	return command.Result{}
 }
@@ -113,9 +147,15 @@ func setWorkerProperty(r *Reader, e *edit, c *command.SetWorkerProperty) command
 		w.Description, w.DescriptionSet = c.Value, true
 	case strings.EqualFold(c.Name, propertyTags):
 		w.Tags = c.Value
+	case strings.EqualFold(c.Name, propertyMaxTaskCount):
+		n, err := taskCount(c.Value)
+		if err != nil {
+			return command.Result{Rejection: err}
+		}
+		w.TaskCountSet = n
+		w.limitTasks()
 	default:
-		return reject(CodeInvalidArgument, "%s cannot be set; a worker has %s, %s and %s",
-			clip(c.Name), propertyDisplayName, propertyDescription, propertyTags)
+		return command.Result{Rejection: unknownProperty(c.Name)}
 	}
 	e.replace(tableWorkers, w)
 	return command.Result{}

@@ -62,6 +62,7 @@ func clusterViews() []*View {
 				{Name: "RunningTasks", Type: Int, Nullable: true, Live: true, Doc: "how many it runs now"},
 				{Name: "Extensions", Type: NVarCharMax, Nullable: true, Doc: "extensions of the packages that it can run, comma-separated"},
 				{Name: "Version", Type: NVarChar(64), Nullable: true, Doc: "version of its binary"},
+				{Name: "CertificateName", Type: NVarChar(256), Doc: "name in its certificate, which the cluster's own authority vouches for; other names are the worker's own words"},
 			},
 			Rows: rowsOf(
 				func(q *Query) iter.Seq[*Worker] {
@@ -74,7 +75,7 @@ func clusterViews() []*View {
 					state, running := workerNow(q, w)
 					return Row{w.ID, w.Enabled, orNull(w.DisplayName), orNull(w.Description), orNull(w.MachineName),
 						orNull(w.Tags), orNull(w.UserAccount), timeOrNull(lastContact(q, w)), state, int64(w.MaxTaskCount), running,
-						orNull(strings.Join(w.Extensions, ",")), orNull(w.Version)}
+						orNull(strings.Join(w.Extensions, ",")), orNull(w.Version), w.CertName}
 				}),
 		},
 		{

@@ -124,6 +124,9 @@ type CreateExecution struct {
 	AnyWorker   bool   `cbor:"7,keyasint"`
 	ReferenceID *int64 `cbor:"8,keyasint,omitempty"`
 	Server      string `cbor:"9,keyasint,omitempty"` // server_name
+	// MostNotStarted is how many executions of the caller may wait that no worker was given yet, by the leader's
+	// settings; 0 means no limit.
+	MostNotStarted int `cbor:"10,keyasint,omitempty"`
 }
 
 // SetExecutionParameter sets a parameter (object type 20 or 30) or a server option (50) of an execution not yet started.
@@ -193,7 +196,9 @@ type Cleanup struct {
 	EndedTasks  Time `cbor:"1,keyasint,omitempty"` // tasks that ended before it become history without task detail
 	Operations  Time `cbor:"2,keyasint,omitempty"` // operations (executions too) that ended before it go, with their messages
 	MaxVersions int  `cbor:"3,keyasint,omitempty"` // project versions beyond the newest so many, unless an execution pins them
-	Limit       int  `cbor:"4,keyasint"`           // at most so many rows; Result.Value tells how many went
+	// NeverEnabled: workers that were never enabled and that no master has heard from since then go.
+	NeverEnabled Time `cbor:"5,keyasint,omitempty"`
+	Limit        int  `cbor:"4,keyasint"` // at most so many rows; Result.Value tells how many went
 }
 
 // Kind methods, in the order of the kinds.

@@ -47,7 +47,7 @@ func samples() []command.Command {
 		&command.DeleteProject{Folder: "Sales", Project: "Load"},
 		&command.CreateExecution{
 			Folder: "Sales", Project: "Load", Package: "Load.dtsx", Version: 3, Use32Bit: true, ServerMode: true, AnyWorker: true,
-			ReferenceID: &refID, Server: "SRV",
+			ReferenceID: &refID, Server: "SRV", MostNotStarted: 20000,
 		},
 		&command.SetExecutionParameter{ExecutionID: 7, ObjectType: 30, Name: "Year", Value: command.Value{Type: "Int32", Text: "1", Sealed: sealed()}},
 		&command.AddExecutionWorker{ExecutionID: 7, Worker: "W"},
@@ -58,7 +58,7 @@ func samples() []command.Command {
 			DisplayName: "d", Description: "desc", MaxTaskCount: 10, LeaseMs: 60000, TaskHeartbeatMs: 10000, AgentHeartbeatMs: 60000,
 			ToleranceMs: 600000, Extensions: []string{".dtsx"}, Bitness: []int{64, 32}, Running: []command.AttemptRef{ref(7, 1)},
 			Ended:    []command.Report{{AttemptRef: ref(8, 2), Outcome: command.Failed, ExitCode: 1, Message: "no", Messages: 17}},
-			TakeOver: "old",
+			TakeOver: "old", MostAgentIDs: 64, MostNeverEnabled: 10000, TaskCountLimit: 1000,
 		},
 		&command.EnableWorker{ID: "W", Enabled: true},
 		&command.SetWorkerProperty{ID: "W", Name: "Tags", Value: "x"},
@@ -70,7 +70,7 @@ func samples() []command.Command {
 		&command.Expire{Items: []command.Expiry{{AttemptRef: ref(7, 1), Worker: "W", Instance: "i1", SilentSince: 3}}},
 		&command.AppendMessages{Segment: digest, Size: 99, Parts: []command.MessagePart{{TaskID: 7, Attempt: 1, Worker: "W", FirstSeq: 4, Count: 2, Part: 1}}},
 		&command.MergeSegments{Segment: digest, Size: 99, Sources: []string{digest}, Moves: []command.SegmentMove{{Source: 0, Part: 1}}},
-		&command.Cleanup{EndedTasks: 1, Operations: 2, MaxVersions: 10, Limit: 100},
+		&command.Cleanup{EndedTasks: 1, Operations: 2, MaxVersions: 10, Limit: 100, NeverEnabled: 4},
 		&command.EnableScaleout{},
 		&command.Announce{
 			Leader: "n1", Term: 3, Members: []command.AnnouncedMember{{ID: "n1", Name: "m1", Address: "h:8391", Voter: true}},

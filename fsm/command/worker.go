@@ -54,6 +54,11 @@ type RegisterWorker struct {
 	// same machine as before (or the first). Another machine id without it is rejected with "agent_id_in_use" while
 	// state gives the old one attempts.
 	TakeOver string `cbor:"20,keyasint,omitempty"`
+	// The limits of the leader's settings, which may differ from another master's; 0 means none. MostAgentIDs is of one
+	// certificate name, MostNeverEnabled of all workers that were never enabled; TaskCountLimit bounds MaxTaskCount.
+	MostAgentIDs     int `cbor:"21,keyasint,omitempty"`
+	MostNeverEnabled int `cbor:"22,keyasint,omitempty"`
+	TaskCountLimit   int `cbor:"23,keyasint,omitempty"`
 }
 
 // EnableWorker enables or disables a worker.
@@ -62,7 +67,7 @@ type EnableWorker struct {
 	Enabled bool   `cbor:"2,keyasint"`
 }
 
-// SetWorkerProperty sets DisplayName, Description or Tags.
+// SetWorkerProperty sets DisplayName, Description, Tags or MaxTaskCount (a number that lowers the worker's own; "0": none).
 type SetWorkerProperty struct {
 	ID    string `cbor:"1,keyasint"`
 	Name  string `cbor:"2,keyasint"`

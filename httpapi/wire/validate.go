@@ -1,5 +1,12 @@
 package wire
 
+import (
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
 // Bounds of what one request may carry.
 const (
 	MaxAttempts     = 10_000 // in one list of one exchange or registration
@@ -10,7 +17,15 @@ const (
 	MaxTextBytes       = 64 << 10 // of one message or one final report
 	MaxNameBytes       = 512      // of one name in a registration
 	MaxWaitMs          = 10 * 60 * 1000
+
+	maxDescription = 256 // characters of a worker's, as the catalog's column holds
+	maxExtensions  = 64  // that one worker runs
 )
+
+// hidden reports whether a character shows as nothing, or changes how what is around it shows.
+func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
+
+func utf16Units(s string) int { return len(utf16.Encode([]rune(s))) }
 
 // Validate checks what the types cannot say. Its errors are *BadInput.
 func (r *Register) Validate() error {
@@ -27,12 +42,18 @@ func (r *Register) Validate() error {
 		{"display_name", r.DisplayName}, {"description", r.Description},
 	}...)
 	for _, f := range texts {
-		limit := MaxNameBytes
 		if f.name == "description" {
-			limit = 4096
+			if n := utf16Units(f.value); n > maxDescription {
+				return bad(CodeInvalidArgument, "%s has %d characters; at most %d are taken", f.name, n, maxDescription)
+			}
+			continue // a text, not a name
 		}
-		if len(f.value) > limit {
-			return bad(CodeInvalidArgument, "%s has %d bytes; at most %d are taken", f.name, len(f.value), limit)
+		if len(f.value) > MaxNameBytes {
+			return bad(CodeInvalidArgument, "%s has %d bytes; at most %d are taken", f.name, len(f.value), MaxNameBytes)
+		}
+		if at := strings.IndexFunc(f.value, hidden); at >= 0 {
+			r, _ := utf8.DecodeRuneInString(f.value[at:])
+			return bad(CodeInvalidArgument, "%s: %.80q contains the character %q; control and format characters are not allowed in names", f.name, f.value, r)
 		}
 	}
 	numbers := []struct {
@@ -48,8 +69,8 @@ func (r *Register) Validate() error {
 			return bad(CodeInvalidArgument, "%s is %d; a number from 1 to %d was expected", f.name, f.value, most)
 		}
 	}
-	if len(r.Extensions) > 256 || len(r.Bitness) > 8 {
-		return bad(CodeInvalidArgument, "%d extensions and %d bitness values; at most 256 and 8 are taken", len(r.Extensions), len(r.Bitness))
+	if len(r.Extensions) > maxExtensions || len(r.Bitness) > 8 {
+		return bad(CodeInvalidArgument, "%d extensions and %d bitness values; at most %d and 8 are taken", len(r.Extensions), len(r.Bitness), maxExtensions)
 	}
 	for _, e := range r.Extensions {
 		if len(e) < 2 || len(e) > 32 || e[0] != '.' {

@@ -40,6 +40,11 @@ type Master struct {
 	MaxEventStreams                  int      `key:"MaxEventStreams" default:"8" min:"1" max:"100000" doc:"event streams of one certificate name at a master"`
 	MaxBodyMemoryBytes               Size     `key:"MaxBodyMemoryBytes" default:"64MiB" min:"33554432" doc:"bodies of requests that a master holds in memory at once; a quarter is for bodies up to 64 KiB"`
 	MaxBodyMemoryBytesPerCaller      Size     `key:"MaxBodyMemoryBytesPerCaller" default:"32MiB" min:"16777216" doc:"the part of them that one certificate name may take"`
+	MaxExecutionsNotStarted          int      `key:"MaxExecutionsNotStarted" default:"20000" min:"1" max:"10000000" doc:"executions of one caller that are created and that no worker was given yet"`
+	MaxTaskCountLimit                int      `key:"MaxTaskCountLimit" default:"1000" min:"1" max:"10000" doc:"bounds the MaxTaskCount of every worker"`
+	MaxAgentIdsPerCertificate        int      `key:"MaxAgentIdsPerCertificate" default:"64" min:"1" max:"100000" doc:"workers that may register under one certificate name"`
+	MaxWorkersNeverEnabled           int      `key:"MaxWorkersNeverEnabled" default:"10000" min:"1" max:"1000000" doc:"registered workers that were never enabled"`
+	ExpireNeverEnabledAfterInMs      Millis   `key:"ExpireNeverEnabledAfterInMs" default:"86400000" min:"60000" doc:"a worker that was never enabled is forgotten, at the next cleanup, when no master has heard from it for so long"`
 	MetricsOpen                      bool     `key:"MetricsOpen" default:"false" doc:"/metrics without a certificate"`
 	SnapshotFolder                   string   `key:"SnapshotFolder" doc:"where this master writes backups of its own; empty: none"`
 	SnapshotIntervalInMs             Millis   `key:"SnapshotIntervalInMs" default:"86400000" min:"60000" doc:"how often"`
