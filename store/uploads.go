@@ -7,10 +7,15 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// uploadsName is the folder of the marks, one file each, named by the blob.
+// uploadsName is the folder of the marks: a file for each, <digest>.json.
 const uploadsName = "uploads"
+
+func (b *Blobs) markFile(digest string) string {
+	return filepath.Join(b.path, uploadsName, digest+".json")
+}
 
 // Upload says whose a blob is that somebody uploaded.
 type Upload struct {
@@ -30,13 +35,14 @@ func (b *Blobs) openUploads() error {
 	b.uploads = map[string]Upload{}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
+		digest, _ := strings.CutSuffix(e.Name(), ".json")
 		var u Upload
-		if checkDigest(e.Name()) == nil && b.Has(e.Name()) {
+		if path == b.markFile(digest) && checkDigest(digest) == nil && b.Has(digest) {
 			if _, err := readDocument(path, &u); err == nil && u.Size >= 0 {
-				b.uploads[e.Name()] = u
+				b.uploads[digest] = u
 				continue
 			}
-			b.logger.Warn("it cannot be read who uploaded a blob; it counts for nobody", "digest", e.Name(), "path", path)
+			b.logger.Warn("it cannot be read who uploaded a blob; it counts for nobody", "digest", digest, "path", path)
 		}
 		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("blobs: %w", err)
@@ -61,7 +67,7 @@ func (b *Blobs) Mark(digest string, u Upload) error {
 	if known {
 		return nil
 	}
-	if err := writeDocument(filepath.Join(b.path, uploadsName, digest), u); err != nil {
+	if err := writeDocument(b.markFile(digest), u); err != nil {
 		return onDisk(b.path, err)
 	}
 	b.mu.Lock()
@@ -84,7 +90,7 @@ func (b *Blobs) Unmark(digest string) error {
 
 // unmark is Unmark under the digest's lock.
 func (b *Blobs) unmark(digest string) error {
-	if err := os.Remove(filepath.Join(b.path, uploadsName, digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(b.markFile(digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("blob %s: %w", digest, err)
 	}
 	b.mu.Lock()

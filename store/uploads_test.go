@@ -26,7 +26,7 @@ func TestWhoUploadedABlob(t *testing.T) {
 	}
 	wantErr(t, b.Mark("x", Upload{}), ErrDigest)
 	closeDir(t, d)
-	flip(t, filepath.Join(path, blobsName, uploadsName, bent), 30)
+	flip(t, filepath.Join(path, blobsName, uploadsName, bent+".json"), 30)
 	must(t, os.WriteFile(filepath.Join(path, blobsName, uploadsName, "stray"), nil, 0o600))
 
 	d = open(t, path)
