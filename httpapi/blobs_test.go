@@ -5,9 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"strings"
 	"sync"
+	"testing"
 
 	"scaleout/fsm/catalog"
 )
@@ -17,6 +21,7 @@ type blobs struct {
 	mu      sync.Mutex
 	m       map[string][]byte
 	opening func() error
+	fails   int64
 }
 
 func (b *blobs) Put(_ context.Context, _, digest string, _ int64, r io.Reader) (int64, error) {
@@ -58,7 +63,17 @@ func (b *blobs) Confirm(_ context.Context, digest string) (int64, error) {
 	return int64(len(data)), nil
 }
 
-type reader struct{ *bytes.Reader }
+type reader struct {
+	*bytes.Reader
+	fails int64 // from this offset on; 0: it does not
+}
+
+func (r reader) ReadAt(p []byte, off int64) (int, error) {
+	if r.fails > 0 && off+int64(len(p)) > r.fails {
+		return 0, errors.New("the disk gave something else")
+	}
+	return r.Reader.ReadAt(p, off)
+}
 
 func (reader) Close() error { return nil }
 
@@ -74,5 +89,29 @@ func (b *blobs) Open(_ context.Context, digest string) (catalog.ReaderAtCloser, 
 	if !ok {
 		return nil, 0, fmt.Errorf("%w: %s", catalog.ErrNoBlob, digest)
 	}
-	return reader{bytes.NewReader(data)}, int64(len(data)), nil
+	return reader{bytes.NewReader(data), b.fails}, int64(len(data)), nil
+}
+
+// A blob that cannot be read to its end must not look complete, however much of it was sent.
+func TestABlobThatFailsMidwayLooksBroken(t *testing.T) {
+	w := newWorld(t, 1)
+	n := w.nodes[0]
+	digest, _, err := n.blobs.Store(t.Context(), strings.NewReader(strings.Repeat("0123456789", 50_000)), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fails := range []int64{1, 300_000, 499_999} {
+		n.blobs.mu.Lock()
+		n.blobs.fails = fails
+		n.blobs.mu.Unlock()
+		resp, err := w.as(&worker1).Get(n.srv.URL + "/v1/blobs/" + digest)
+		if err != nil {
+			continue
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err == nil && resp.StatusCode == http.StatusOK {
+			t.Errorf("failing from %d on: %d bytes look complete", fails, len(got))
+		}
+	}
 }

@@ -197,11 +197,11 @@ func (b *Blob) corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: blob %s: %s; the file is set aside and counts as missing", ErrCorrupt, b.digest, fmt.Sprintf(format, args...))
 }
 
-// unreadable is a file that the disk does not give. It counts as missing, so that another copy is fetched, and stays
-// where it is until that one takes its place: nobody knows that its content is bad.
+// unreadable is a file that the disk does not give. It counts as missing for a while, so that another copy is fetched,
+// and stays where it is until that one takes its place: nobody knows that its content is bad.
 func (b *Blob) unreadable(err error) error {
 	if !errors.Is(err, os.ErrClosed) {
-		b.blobs.setDamaged(b.digest)
+		b.blobs.setDamaged(b.digest, time.Now().Add(unreadableFor))
 		b.blobs.logger.Error("blob cannot be read; it counts as missing", "digest", b.digest, "error", err)
 		b.blobs.tell(b.digest)
 	}
@@ -282,11 +282,11 @@ func (b *Blobs) remember(digest string, o *outline) {
 	b.outlines.add(digest, o)
 }
 
-func (b *Blobs) setDamaged(digest string) {
+func (b *Blobs) setDamaged(digest string, until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.touched, digest)
-	b.damaged[digest] = struct{}{}
+	b.damaged[digest] = until
 }
 
 // quarantine moves a damaged file out of the way. It may be moved only if it still is the file that was
@@ -307,7 +307,7 @@ func (b *Blobs) quarantine(blob *Blob) {
 		err = errors.Join(syncDir(filepath.Dir(path)), syncDir(filepath.Dir(aside)))
 	}
 	if err != nil {
-		b.setDamaged(blob.digest)
+		b.setDamaged(blob.digest, time.Time{})
 	} else {
 		b.mu.Lock()
 		delete(b.touched, blob.digest)

@@ -21,6 +21,8 @@ const (
 	// keepQuarantined is how many damaged files are kept for whoever wants to know why.
 	keepQuarantined = 16
 	copyChunk       = 128 << 10
+	// unreadableFor is how long a blob that the disk did not give counts as missing.
+	unreadableFor = time.Minute
 )
 
 // Blobs are files named by the SHA-256 of their content, in lower-case hex: blobs/ab/abcd….
@@ -39,7 +41,9 @@ type Blobs struct {
 
 	mu      sync.Mutex
 	touched map[string]time.Time
-	damaged map[string]struct{} // damaged, and could not be set aside; or the disk does not give them
+	// damaged are those that could not be set aside, for good (the zero time), and those that the disk did not give, until
+	// they are looked at again: another copy takes their place before, where there is one.
+	damaged map[string]time.Time
 
 	outlines   outlines                 // under mu
 	checking   map[string]chan struct{} // under mu: being verified, closed when that has ended
@@ -49,7 +53,7 @@ type Blobs struct {
 
 func openBlobs(path string, g *gate, logger *slog.Logger) (*Blobs, error) {
 	b := &Blobs{
-		path: path, gate: g, logger: logger, touched: map[string]time.Time{}, damaged: map[string]struct{}{},
+		path: path, gate: g, logger: logger, touched: map[string]time.Time{}, damaged: map[string]time.Time{},
 		outlines: outlines{known: map[string]*outline{}}, checking: map[string]chan struct{}{},
 	}
 	for _, name := range []string{incomingName, quarantineName, uploadsName} {
@@ -417,8 +421,8 @@ func (b *Blobs) settle() {
 func (b *Blobs) isDamaged(digest string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_, bad := b.damaged[digest]
-	return bad
+	until, bad := b.damaged[digest]
+	return bad && (until.IsZero() || time.Now().Before(until))
 }
 
 func checkDigest(digest string) error {

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"scaleout/cluster/backup"
 	"scaleout/cluster/pki"
+	"scaleout/fsm/ispac"
 )
 
 // inFIPS marks the process that TestFIPSOnly starts.
@@ -60,6 +65,9 @@ func TestInFIPSMode(t *testing.T) {
 	if plain, err := ring.Open(id, nonce, sealed, []byte("place")); err != nil || string(plain) != "secret" {
 		t.Errorf("%q, %v", plain, err)
 	}
+	if err := underPassword(); err == nil || !strings.Contains(err.Error(), "DontSaveSensitive") {
+		t.Errorf("a project under a password: %v", err)
+	}
 	for _, how := range []string{backup.FromPassphrase, backup.FromKeyFile} {
 		lock := backup.NewLock(how)
 		key, err := lock.Key([]byte(strings.Repeat("a long secret ", 4)))
@@ -74,4 +82,19 @@ func TestInFIPSMode(t *testing.T) {
 			t.Errorf("%s: %q, %v", how, got, err)
 		}
 	}
+}
+
+// underPassword reads a project file with a password.
+func underPassword() error {
+	d := ispac.Definition{Name: "P", Packages: []ispac.PackageDefinition{{Name: "a.sh"}}}
+	p, err := d.Project(uuid.NewString, []string{"a.sh"})
+	if err != nil {
+		return err
+	}
+	var file bytes.Buffer
+	if err := ispac.Write(&file, p, func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("true")), nil }); err != nil {
+		return err
+	}
+	_, err = ispac.Read(bytes.NewReader(file.Bytes()), int64(file.Len()), ispac.Options{Password: "ssis"})
+	return err
 }

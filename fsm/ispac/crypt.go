@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/cipher"
 	"crypto/des"
+	"crypto/fips140"
 	"crypto/sha1"
 	"errors"
 )
@@ -18,6 +19,10 @@ type projectKey struct {
 // the SHA-1 of the password. The salt that stands beside each value takes no
 // part in it.
 func newProjectKey(password string) (*projectKey, error) {
+	if fips140.Enforced() {
+		return nil, errors.New("SSIS encrypts with Triple-DES under a key made with SHA-1, which FIPS 140 forbids here (GODEBUG=fips140=only); " +
+			"save the project with the protection level DontSaveSensitive and set sensitive values in the catalog")
+	}
 	hash := sha1.Sum([]byte(password))
 	key := make([]byte, 0, 2*sha1.Size)
 	for _, pad := range []byte{0x36, 0x5C} {
