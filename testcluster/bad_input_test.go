@@ -22,7 +22,7 @@ func (s *shop) picture() string {
 	for _, view := range []string{"folders", "projects", "object_versions", "packages", "object_parameters", "executions",
 		"execution_parameter_values", "operations", "tasks", "worker_agents", "catalog_properties"} {
 		for _, r := range s.rows(view, nil) {
-			for _, moving := range []string{"LastOnlineTime", "reason", "reason_text", "lease_until"} {
+			for _, moving := range []string{"LastOnlineTime", "State", "reason", "reason_text", "lease_until"} {
 				delete(r, moving)
 			}
 			raw, err := json.Marshal(r)
