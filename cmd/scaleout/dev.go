@@ -62,7 +62,7 @@ func (a *app) devCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Run a whole cluster on this machine: masters and workers, with real certificates", Args: cobra.NoArgs,
 		Long: `Run a whole cluster on this machine: masters and workers as processes of their own, with real certificates and real disks.
-Kill one by hand and see what happens; 'scaleout dev restart NAME' starts it again. Ctrl-C stops all, the workers first;
+Kill one by hand ('scaleout dev status' shows their pids) and see what happens; 'scaleout dev restart NAME' starts it again. Ctrl-C stops all, the workers first;
 a second Ctrl-C does not wait for what runs. The data directory is resumed by the next 'scaleout dev'.`,
 		Example: `  scaleout dev
   scaleout dev --masters 5 --workers 0 --port 9391 --data /tmp/five
@@ -77,7 +77,7 @@ a second Ctrl-C does not wait for what runs. The data directory is resumed by th
 		},
 	}
 	f.add(cmd, "./scaleout-dev")
-	cmd.AddCommand(a.devRestart())
+	cmd.AddCommand(a.devRestart(), a.devStatus(), a.devPID())
 	return cmd
 }
 
@@ -87,7 +87,7 @@ func (a *app) dev(ctx context.Context, out io.Writer, l layout) error {
 	if err != nil {
 		return err
 	}
-	door, err := openControl(l.control(), s.restart)
+	door, err := openControl(l.control(), map[string]devVerb{"restart": s.restart, "status": s.status})
 	if err != nil {
 		return errors.Join(err, s.stop())
 	}

@@ -17,15 +17,18 @@ import (
 // control is the door through which other commands reach a running dev: a loopback port, since a path to a socket may
 // be too long, and a secret in a file that only this account can read.
 type control struct {
-	file    string
-	token   string
-	ln      net.Listener
-	restart func(ctx context.Context, name string) (string, error)
+	file  string
+	token string
+	ln    net.Listener
+	verbs map[string]devVerb
 
 	calls  sync.WaitGroup
 	life   context.Context
 	cancel context.CancelFunc
 }
+
+// devVerb does something with the child of that name, or with all; its text is the answer.
+type devVerb func(ctx context.Context, name string) (string, error)
 
 type controlFile struct {
 	Address string `json:"address"`
@@ -43,12 +46,12 @@ type controlAnswer struct {
 	Error string `json:"error"`
 }
 
-func openControl(file string, restart func(context.Context, string) (string, error)) (*control, error) {
+func openControl(file string, verbs map[string]devVerb) (*control, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	c := &control{file: file, token: rand.Text(), ln: ln, restart: restart}
+	c := &control{file: file, token: rand.Text(), ln: ln, verbs: verbs}
 	c.life, c.cancel = context.WithCancel(context.Background())
 	raw, err := json.Marshal(controlFile{ln.Addr().String(), c.token})
 	if err == nil {
@@ -88,10 +91,10 @@ func (c *control) answer(conn net.Conn) {
 		out.Error = "not understood: " + err.Error()
 	case subtle.ConstantTimeCompare([]byte(in.Token), []byte(c.token)) != 1:
 		out.Error = "wrong token"
-	case in.Verb != "restart":
+	case c.verbs[in.Verb] == nil:
 		out.Error = fmt.Sprintf("unknown verb %q", in.Verb)
 	default:
-		text, err := c.restart(c.life, in.Name)
+		text, err := c.verbs[in.Verb](c.life, in.Name)
 		out.Text = text
 		if err != nil {
 			out.Error = err.Error()

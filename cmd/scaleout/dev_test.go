@@ -207,12 +207,12 @@ func TestControlAnswersWhoHasTheToken(t *testing.T) {
 	if _, err := askControl(t.Context(), file, controlRequest{}); err == nil || !strings.Contains(err.Error(), "no dev runs") {
 		t.Fatal(err)
 	}
-	c, err := openControl(file, func(_ context.Context, name string) (string, error) {
+	c, err := openControl(file, map[string]devVerb{"restart": func(_ context.Context, name string) (string, error) {
 		if name != "master-1" {
 			return "", errors.New("unknown " + name)
 		}
 		return "done", nil
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

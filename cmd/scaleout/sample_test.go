@@ -67,7 +67,7 @@ func TestSampleRuns(t *testing.T) {
 	if text, err := run("extract.sh", "PARAM_REGION=moon"); err == nil || !strings.Contains(text, "moon is not one of") {
 		t.Errorf("%v %s", err, text)
 	}
-	if text, err := run("extract.sh", "PROJECT_PARAM_OUTPUTFOLDER=/no/such"); err == nil || !strings.Contains(text, "not a folder") {
+	if text, err := run("extract.sh", "PROJECT_PARAM_OUTPUTFOLDER="+sales+"/no"); err == nil || !strings.Contains(text, "cannot be made") {
 		t.Errorf("%v %s", err, text)
 	}
 }

@@ -1,4 +1,5 @@
-# What the packages share. Nothing but the shell itself is used: the sample must run where there is nothing else.
+# What the packages share. Nothing but the shell itself is used, and mkdir where the folder is not there yet: the sample must
+# run where there is nothing else.
 set -eu
 
 day=${PARAM_DAY%%[T ]*}
@@ -13,4 +14,4 @@ fail() {
 	exit 1
 }
 
-[ -d "$folder" ] || fail "OutputFolder $folder is not a folder on this machine"
+[ -d "$folder" ] || mkdir -p "$folder" || fail "OutputFolder $folder cannot be made on this machine"
