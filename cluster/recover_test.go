@@ -3,12 +3,15 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"scaleout/fsm"
 )
@@ -146,5 +149,41 @@ func TestRecoverFromTheOlderSnapshot(t *testing.T) {
 	must(t, err)
 	if hash != want || end != last {
 		t.Errorf("after recovery the state ends at %d (want %d), as before: %v", end, last, hash == want)
+	}
+}
+
+// An entry that the state holds already ends the master, with a sentence and the code that keeps it down.
+func TestAnEntryThatComesTwiceEndsTheMaster(t *testing.T) {
+	w := newWorld(t)
+	h := w.start(1)[0]
+	w.leader()
+	_, index, err := h.folder(within(t, patience), "folder")
+	must(t, err)
+	var entry raft.Log
+	must(t, h.dir.Log().GetLog(index, &entry))
+	hash := h.hash()
+	applied := make(chan struct{})
+	go func() {
+		defer close(applied)
+		h.fsm.Apply(&entry)
+	}()
+	select {
+	case code := <-h.exits:
+		if code != ExitStateMachine {
+			t.Errorf("it ends with code %d", code)
+		}
+	case <-time.After(patience):
+		t.Error("it goes on")
+	}
+	h.fsm.Stop()
+	<-applied
+	if err := h.stop(); !errors.Is(err, ErrStateMachine) || !errors.Is(err, fsm.ErrOutOfOrder) {
+		t.Errorf("Run ended with %v", err)
+	}
+	if !w.logs.has("move its data directory away") {
+		t.Error("nobody is told what to do")
+	}
+	if again, _, err := rebuilt(t, filepath.Join(h.path, "data")); err != nil || again != hash {
+		t.Errorf("its data is as it was: %v, %v", again == hash, err)
 	}
 }

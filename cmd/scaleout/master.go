@@ -13,12 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cluster"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
 	"scaleout/cmd/master"
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/fsm/catalog"
 	"scaleout/httpapi"
+	"scaleout/store"
 )
 
 func (a *app) masterCommand() *cobra.Command {
@@ -42,7 +44,8 @@ Each setting comes from its flag, else from the environment (SCALEOUT_MASTER_POR
 its default. 'scaleout config check FILE' explains a file.
 
 Exit codes: 0 stopped, 1 error, 2 usage, 75 the disk stands still (start it again), 78 starting it again does not help: the
-settings are wrong, or the log holds an entry that this version does not know (install a newer one).`,
+settings are wrong, the data directory is damaged or half restored, or it holds what this version does not know (install a
+newer one).`,
 		Example: `  scaleout master start --config MasterSettings.config
   scaleout master start --config MasterSettings.config --port-number 9391 --timing-profile wan`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -73,6 +76,9 @@ settings are wrong, or the log holds an entry that this version does not know (i
 			}
 			if err := runMaster(ctx, cfg); err != nil {
 				log.Error("scaleout master ends", "err", err)
+				if endsForGood(err) {
+					return &statusError{exitOperator, err}
+				}
 				return err
 			}
 			log.Info("scaleout master has stopped")
@@ -91,6 +97,19 @@ func runMaster(ctx context.Context, cfg master.Config) error {
 	}
 	defer announce(ctx, cfg.Logger, masterPulse(m))()
 	return m.Run(ctx)
+}
+
+// endsForGood says whether a master that is started again can only end in the same way: somebody has to see to its data
+// directory or its version.
+func endsForGood(err error) bool {
+	for _, reason := range []error{
+		store.ErrCorrupt, store.ErrNewerFormat, pki.ErrBadKeyRing, cluster.ErrInstalling, cluster.ErrLevel,
+	} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
 }
 
 // masterConfig maps the settings file to a master's configuration.
