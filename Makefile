@@ -6,6 +6,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 10s
 CHAOS    ?= 1h
+ATTACK   ?= 20s
 MEASURE  ?= 50
 
 .DEFAULT_GOAL := help
@@ -59,6 +60,9 @@ damage: ## every byte of a master's data directory, changed one at a time
 
 chaos: ## random harm under load, new seeds for CHAOS (an hour)
 	SCALEOUT_CHAOS=$(CHAOS) go test -count=1 -timeout 0 -v -run TestChaos ./testcluster
+
+attack: ## what strangers and the least privileged may do to a cluster, ATTACK long each
+	SCALEOUT_ATTACK=$(ATTACK) go test -count=1 -timeout 0 -v -run TestAttacks ./testcluster
 
 figures: ## failover and rolling restarts, MEASURE rounds of each, with percentiles
 	SCALEOUT_MEASURE=$(MEASURE) go test -count=1 -timeout 0 -v -run 'TestFailoverFigures|TestRollingRestartFigures' ./testcluster

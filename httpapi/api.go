@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"scaleout/cluster/admission"
 	"scaleout/httpapi/forward"
 )
 
@@ -21,6 +22,7 @@ type API struct {
 	metrics  *metrics
 	who      *identities
 	quotas   *quotas
+	refusals admission.Throttle
 	openapi  []byte
 	stopping context.Context // ends when this node is about to stop
 	stop     context.CancelFunc

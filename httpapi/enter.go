@@ -278,16 +278,20 @@ func title(status int) string {
 	return "Client Closed Request"
 }
 
-// refused counts and logs a caller who is not of this cluster.
+// refused counts a caller who is not of this cluster, and logs it as often as a person wants to read it.
 func (a *API) refused(r *request, err error) {
 	k, _ := look(err)
 	a.metrics.refused.WithLabelValues(k.code).Inc()
+	silent, due := a.refusals.Due(k.code, time.Now())
+	if !due {
+		return
+	}
 	level := slog.LevelWarn
 	if errors.Is(err, ErrCertificateRequired) {
 		level = slog.LevelInfo // browsers and scanners
 	}
 	a.log.LogAttrs(r.Context(), level, "caller refused", slog.String("code", k.code), slog.String("remote", r.RemoteAddr),
-		slog.String("request_id", r.id), slog.Any("error", err))
+		slog.String("request_id", r.id), slog.Any("error", err), slog.Int("more_since_last", silent))
 }
 
 // ensureKey checks a call's request key and gives one to a call without: the call may then be repeated when its

@@ -17,11 +17,17 @@ import (
 // As is an HTTP client with a certificate of this cluster, for calls that no library would make.
 func (c *Cluster) As(role pki.Role, name string, roles ...string) *http.Client {
 	c.tb.Helper()
+	return c.bare(c.Folder(role, name, roles...))
+}
+
+// Folder is the folder of a certificate of this cluster, issued when it is first asked for.
+func (c *Cluster) Folder(role pki.Role, name string, roles ...string) string {
+	c.tb.Helper()
 	folder := filepath.Join(c.dir, "certs", name)
 	if _, err := os.Stat(folder); err != nil {
 		c.issue(role, name, roles...)
 	}
-	return c.bare(folder)
+	return folder
 }
 
 // Nobody is an HTTP client without a certificate.

@@ -16,9 +16,11 @@ import (
 
 	"scaleout/cluster"
 	"scaleout/cluster/pki"
+	"scaleout/cluster/transport"
 	"scaleout/cmd/master"
 	"scaleout/cmd/worker"
 	"scaleout/cmd/worker/guard"
+	"scaleout/httpapi"
 	"scaleout/httpapi/client"
 )
 
@@ -44,6 +46,10 @@ type masterConfig struct {
 	Heartbeat, Expiry, Cleanup, RetryDelay             time.Duration
 	Snapshots                                          *cluster.Snapshots
 	SlowDisk                                           time.Duration
+	Connections                                        transport.Limits
+	Times                                              master.Times
+	Limits                                             httpapi.Limits
+	MaxUnnamedBlobBytes                                int64
 }
 
 func plain(c master.Config) *masterConfig {
@@ -52,6 +58,7 @@ func plain(c master.Config) *masterConfig {
 		Port: c.Port, GossipPort: c.GossipPort, BootstrapExpect: c.BootstrapExpect, RetryJoin: c.RetryJoin, Files: c.Files,
 		GossipKeyFile: c.GossipKeyFile, KeyRingFile: c.KeyRingFile, Timing: c.Timing,
 		Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay, Snapshots: c.Snapshots,
+		Connections: c.Connections, Times: c.Times, Limits: c.Limits, MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
 	}
 }
 
@@ -96,6 +103,7 @@ func childMain(file string, log *slog.Logger) error {
 			Port: c.Port, GossipPort: c.GossipPort, BootstrapExpect: c.BootstrapExpect, RetryJoin: c.RetryJoin, Files: c.Files,
 			GossipKeyFile: c.GossipKeyFile, KeyRingFile: c.KeyRingFile, Timing: c.Timing,
 			Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay, Snapshots: c.Snapshots,
+			Connections: c.Connections, Times: c.Times, Limits: c.Limits, MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
 			Version: "test", Logger: log, Exit: os.Exit, Store: slowed(c.SlowDisk),
 		})
 		if err != nil {
@@ -115,13 +123,13 @@ func runWorker(ctx context.Context, c WorkerConfig, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	transport := client.NewTransport(creds.ClientTLS("http/1.1"))
+	outbound := client.NewTransport(creds.ClientTLS("http/1.1"))
 	var dial Dial
 	if c.Relay != "" {
 		dial = relayed(c.Relay)
 	}
-	transport.DialTLSContext = creds.DialTLS(dial, "http/1.1")
-	masters, err := client.New(client.Config{Masters: c.Masters, HTTPClient: httpClient(transport), Logger: log})
+	outbound.DialTLSContext = creds.DialTLS(dial, "http/1.1")
+	masters, err := client.New(client.Config{Masters: c.Masters, HTTPClient: httpClient(outbound), Logger: log})
 	if err != nil {
 		return err
 	}
@@ -176,6 +184,20 @@ func startChild(c *Cluster, name string, cfg childConfig) (*child, error) {
 	}()
 	return ch, nil
 }
+
+// PID is the process of a master; 0 for one within this process.
+func (c *Cluster) PID(i int) int {
+	nd := c.node(i)
+	nd.mu.Lock()
+	defer nd.mu.Unlock()
+	if nd.child == nil {
+		return 0
+	}
+	return nd.child.cmd.Process.Pid
+}
+
+// Gossip is a master's gossip address.
+func (c *Cluster) Gossip(i int) string { return fmt.Sprintf("127.0.0.1:%d", c.node(i).gossip) }
 
 // signal sends a signal; a process that has ended does not mind.
 func (ch *child) signal(s os.Signal) { _ = ch.cmd.Process.Signal(s) }

@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"cluster":               {"cluster/...", "fsm", "fsm/catalog", "fsm/command", "store"},
 	"httpapi/client":        {"httpapi/wire"},
 	"httpapi/forward":       {"httpapi/wire"},
-	"httpapi":               {"fsm", "fsm/catalog", "fsm/command", "httpapi/wire", "httpapi/forward"},
+	"httpapi":               {"cluster/admission", "fsm", "fsm/catalog", "fsm/command", "httpapi/wire", "httpapi/forward"},
 	"cmd/worker":            {"httpapi/client", "httpapi/wire", "cluster/transport", "cluster/pki", "fsm/ispac", "cmd/worker/..."},
 	"cmd/worker/runner":     {"httpapi/client", "httpapi/wire", "cluster/transport", "cluster/pki", "fsm/ispac", "cmd/worker/..."},
 	"cmd/master":            {"cluster/...", "fsm/...", "httpapi/...", "store"},

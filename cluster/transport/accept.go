@@ -49,18 +49,19 @@ func (t *Transport) receive(l *link) {
 	server := tls.Server(l, t.server)
 	l.turns.Store(&t.turns)
 	err := server.Handshake()
-	if turns := l.turns.Swap(nil); turns != nil && l.turn {
-		turns.leave()
-	}
+	l.turns.Store(nil)
 	if err != nil {
+		t.endTurn(l)
 		l.sever()
 		t.refused(remote, err)
 		return
 	}
 	switch alpn := server.ConnectionState().NegotiatedProtocol; alpn {
 	case ALPNRaft:
+		t.endTurn(l)
 		t.receiveMaster(server, l, protoRaft, t.raftIn)
 	case ALPNPeer:
+		t.endTurn(l)
 		t.receiveMaster(server, l, protoPeer, t.peer)
 	default:
 		t.receiveHTTP(server, l)
@@ -70,7 +71,9 @@ func (t *Transport) receive(l *link) {
 // receiveHTTP puts a connection among those of its certificate's holder, or among the strangers.
 func (t *Transport) receiveHTTP(server *tls.Conn, l *link) {
 	q := t.http
-	if err := t.settle(server.ConnectionState(), l); err != nil {
+	err := t.settle(server.ConnectionState(), l)
+	t.endTurn(l)
+	if err != nil {
 		l.sever()
 		t.refused(l.RemoteAddr().String(), err)
 		return

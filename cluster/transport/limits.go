@@ -173,12 +173,20 @@ type linkAddr struct {
 // LocalAddr is what net/http puts into a request's context; see Reached.
 func (l *link) LocalAddr() net.Addr { return linkAddr{l.Conn.LocalAddr(), l} }
 
-// turns bounds how many handshakes compute at a time, so that a flood of them leaves the processor to others. Waiting
-// for bytes takes no turn: who is slow holds up nobody.
+// turns bounds how many handshakes compute at a time, so that a flood of them leaves half of the processors to others.
+// Waiting for bytes takes no turn: who is slow holds up nobody.
 type turns chan struct{}
 
 func (t turns) enter() { t <- struct{}{} }
 func (t turns) leave() { <-t }
+
+// endTurn ends the last turn of a handshake.
+func (t *Transport) endTurn(l *link) {
+	if l.turn {
+		l.turn = false
+		t.turns.leave()
+	}
+}
 
 // Read takes a turn for each piece of a handshake that has come.
 func (l *link) Read(p []byte) (int, error) {

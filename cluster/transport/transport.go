@@ -171,7 +171,7 @@ func New(cfg Config) (*Transport, error) {
 		outside:   newCrowd(cfg.Limits),
 		inside:    newCrowd(cfg.Limits),
 		holders:   admission.New(admission.Limits{Max: cfg.Limits.Connections, PerKey: cfg.Limits.PerCertificate}),
-		turns:     make(turns, max(2, runtime.GOMAXPROCS(0))),
+		turns:     make(turns, max(1, runtime.GOMAXPROCS(0)/2)),
 		http:      newQueue(cfg.Listener.Addr()),
 		strangers: newQueue(cfg.Listener.Addr()),
 		peer:      newQueue(cfg.Listener.Addr()),

@@ -1,0 +1,184 @@
+package testcluster_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"scaleout/cluster/pki"
+	"scaleout/testcluster"
+)
+
+// strangersAttacks are those for which it is enough to reach the ports, or to hold some certificate.
+var strangersAttacks = []attack{
+	{name: "bodies that never come", attack: bodiesThatNeverCome, least: 300},
+	{name: "heads that never end", attack: headsThatNeverEnd, least: 300},
+	{name: "silent connections", attack: silentConnections, least: 300},
+	{name: "silent connections from everywhere", attack: silentFromEverywhere, least: 300},
+	{name: "handshakes that stop half way", attack: halfHandshakes, least: 300},
+	{name: "handshakes without end", attack: handshakesWithoutEnd, least: 100},
+	{name: "answers that nobody reads", attack: unreadAnswers, least: 50},
+	{name: "connections of one certificate", prepare: leastPrivileged, attack: connectionsOfOneCertificate, least: 300},
+}
+
+// bodiesThatNeverCome announces bodies and sends none.
+func bodiesThatNeverCome(ctx context.Context, x *attacker) error {
+	return x.many(ctx, 1500, func(ctx context.Context, i int) error {
+		c, err := x.tls(ctx, x.master(i), "")
+		if err != nil {
+			return err
+		}
+		x.did.Add(1)
+		if _, err := io.WriteString(c, "POST /v1/catalog/procedures/create_folder HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{"); err != nil {
+			return err
+		}
+		hold(ctx, c, time.Minute)
+		return errTurnedAway
+	})
+}
+
+// headsThatNeverEnd sends a header line each second.
+func headsThatNeverEnd(ctx context.Context, x *attacker) error {
+	return x.many(ctx, 1500, func(ctx context.Context, i int) error {
+		c, err := x.tls(ctx, x.master(i), "")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		x.did.Add(1)
+		_, err = io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: x\r\n")
+		for err == nil && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+			_, err = io.WriteString(c, "X-More: x\r\n")
+		}
+		return errTurnedAway
+	})
+}
+
+// silentConnections opens 500 connections a second and more, and says nothing on them.
+func silentConnections(ctx context.Context, x *attacker) error {
+	return x.many(ctx, 2000, func(ctx context.Context, i int) error {
+		c, err := x.dial(ctx, x.master(i))
+		if err != nil {
+			return err
+		}
+		x.did.Add(1)
+		hold(ctx, c, time.Minute)
+		return nil
+	})
+}
+
+func silentFromEverywhere(ctx context.Context, x *attacker) error {
+	return x.many(ctx, 2000, func(ctx context.Context, i int) error {
+		from := fmt.Sprintf("127.%d.%d.%d", 1+i%200, i/200%250, 1+i/50_000%250)
+		c, err := x.dialFrom(ctx, from, x.master(i))
+		if err != nil {
+			return err
+		}
+		x.did.Add(1)
+		hold(ctx, c, time.Minute)
+		return nil
+	})
+}
+
+// halfHandshakes has the masters compute their part of a handshake and never does its own.
+func halfHandshakes(ctx context.Context, x *attacker) error {
+	hello, err := clientHello()
+	if err != nil {
+		return err
+	}
+	return x.many(ctx, 2000, func(ctx context.Context, i int) error {
+		c, err := x.dial(ctx, x.master(i))
+		if err != nil {
+			return err
+		}
+		x.did.Add(1)
+		_, _ = c.Write(hello)
+		hold(ctx, c, time.Minute)
+		return nil
+	})
+}
+
+// clientHello is the first flight of a handshake.
+func clientHello() ([]byte, error) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	go func() {
+		c := newClientTLS(near)
+		_ = c.Handshake()
+	}()
+	_ = far.SetReadDeadline(time.Now().Add(10 * time.Second))
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(far, head); err != nil {
+		return nil, err
+	}
+	body := make([]byte, binary.BigEndian.Uint16(head[3:]))
+	if _, err := io.ReadFull(far, body); err != nil {
+		return nil, err
+	}
+	return append(head, body...), nil
+}
+
+// handshakesWithoutEnd does whole handshakes as fast as it can.
+func handshakesWithoutEnd(ctx context.Context, x *attacker) error {
+	return x.many(ctx, 200, func(ctx context.Context, i int) error {
+		c, err := x.tls(ctx, x.master(i), "")
+		if err != nil {
+			return err
+		}
+		x.did.Add(1)
+		return c.Close()
+	})
+}
+
+// unreadAnswers asks and asks on one connection and reads nothing.
+func unreadAnswers(ctx context.Context, x *attacker) error {
+	return x.many(ctx, 500, func(ctx context.Context, i int) error {
+		c, err := x.tls(ctx, x.master(i), "")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		x.did.Add(1)
+		for range 20_000 {
+			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+			if _, err := io.WriteString(c, "GET /readyz?verbose HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				return err
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+		}
+		return nil
+	})
+}
+
+// leastPrivileged makes a certificate of a user without any role.
+func leastPrivileged(t *testing.T, c *testcluster.Cluster) map[string]string {
+	t.Helper()
+	return map[string]string{"certificate": c.Folder(pki.RoleUser, "nobody-special")}
+}
+
+// connectionsOfOneCertificate opens as many as it gets under one name, and asks on each.
+func connectionsOfOneCertificate(ctx context.Context, x *attacker) error {
+	return x.many(ctx, 4500, func(ctx context.Context, i int) error {
+		c, err := x.tls(ctx, x.master(i), x.Args["certificate"])
+		if err != nil {
+			return err
+		}
+		x.did.Add(1)
+		if _, err := io.WriteString(c, "GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			return err
+		}
+		hold(ctx, c, time.Minute)
+		return errTurnedAway
+	})
+}

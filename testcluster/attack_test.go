@@ -1,0 +1,287 @@
+package testcluster_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"scaleout/cmd/master"
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
+	"scaleout/testcluster"
+)
+
+// The bounds that every attack is held to. They are written before the attacks are run.
+const (
+	attackP99    = time.Second // of what honest callers wait
+	attackMemory = 256 << 20   // of each master, above what it had before the attack
+)
+
+// attack is what somebody does to a cluster who has no certificate, or one that permits nothing.
+type attack struct {
+	name string
+	// prepare makes what the attack needs, while the cluster is still quiet, and returns arguments for the attackers, such
+	// as folders of certificates; nil: nothing.
+	prepare func(t *testing.T, c *testcluster.Cluster) map[string]string
+	// attack goes on until ctx ends. It runs in the attackers' process, at nice 19 and on one thread, and has the masters'
+	// addresses and the arguments; it counts what it did with x.did, and must bound how much it holds at a time.
+	attack func(ctx context.Context, x *attacker) error
+	// least is how often it must have done it: an attack that did nothing proves nothing.
+	least int64
+	// after checks more than the bounds that all attacks have; nil: nothing more.
+	after func(t *testing.T, c *testcluster.Cluster)
+}
+
+// attacks are all of them; SCALEOUT_ATTACK_ONLY runs those whose names hold a text. To add one, write a function
+// func(ctx, *attacker) error and add a line here: the test prepares, measures, checks and reports the same for all.
+// Connections from x.dial come from 127.0.0.2, honest callers and masters are at 127.0.0.1.
+var attacks = slices.Concat(strangersAttacks)
+
+// TestAttacks runs the attacks one after the other against three masters that are processes, SCALEOUT_ATTACK long each,
+// while honest callers measure.
+func TestAttacks(t *testing.T) {
+	text := os.Getenv("SCALEOUT_ATTACK")
+	if text == "" {
+		t.Skip("make attack runs it")
+	}
+	length, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.Profile("lan"), testcluster.Settings(func(_ int, cfg *master.Config) {
+		// Attackers are on this machine too, and have to feel what strangers elsewhere would.
+		cfg.Connections.Unlimited = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
+	}))
+	if _, err := rss(c.PID(0)); err != nil {
+		t.Skipf("the memory of processes cannot be read here: %v", err)
+	}
+	for i := range attacks {
+		a := &attacks[i]
+		if !strings.Contains(a.name, os.Getenv("SCALEOUT_ATTACK_ONLY")) {
+			continue
+		}
+		t.Run(a.name, func(t *testing.T) { underAttack(t, c, a, length) })
+	}
+}
+
+// underAttack runs one attack and holds the cluster to the bounds.
+func underAttack(t *testing.T, c *testcluster.Cluster, a *attack, length time.Duration) {
+	var args map[string]string
+	if a.prepare != nil {
+		args = a.prepare(t, c)
+	}
+	leader := c.Leader()
+	before, err := leads(t.Context(), c, leader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same callers before and during the attack: what the machine itself costs is seen in the report.
+	quiet := newHonest(t, c)
+	quiet.run(t.Context(), time.Second)
+	idle := memory(t, c)
+
+	honest := newHonest(t, c)
+	ctx, stop := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	peaks := make([]int64, len(idle))
+	group.Go(func() { watchMemory(ctx, t, c, peaks) })
+	ended := make(chan struct{})
+	group.Go(func() { honest.runUntil(ended) })
+	did, err := runAttacker(t, c, a, args, length)
+	close(ended)
+	stop()
+	group.Wait()
+	if err != nil {
+		t.Errorf("the attackers: %v", err)
+	}
+	if did < a.least {
+		t.Errorf("the attackers did it %d times; at least %d are an attack", did, a.least)
+	}
+
+	after, err := leads(t.Context(), c, leader)
+	if err != nil || after.ID != before.ID || after.Term != before.Term {
+		t.Errorf("leadership changed: %s in term %d before, %s in term %d after (%v)", before.Name, before.Term, after.Name, after.Term, err)
+	}
+	for _, e := range honest.failures() {
+		t.Errorf("an honest caller: %v", e)
+	}
+	if p99 := honest.percentile(99); p99 >= attackP99 {
+		t.Errorf("honest callers waited %v (99th percentile), %v before the attack; less than %v was expected", p99, quiet.percentile(99), attackP99)
+	}
+	most := int64(0)
+	for i := range idle {
+		grown := peaks[i] - idle[i]
+		most = max(most, grown)
+		if grown > attackMemory {
+			t.Errorf("%s grew by %d MiB; at most %d were expected", c.Name(i), grown>>20, attackMemory>>20)
+		}
+	}
+	if a.after != nil {
+		a.after(t, c)
+	}
+	t.Logf("%d acts of attackers; honest callers: %d calls, median %v, 99th percentile %v (before: %v), slowest %v; memory at most +%d MiB",
+		did, honest.calls(), honest.percentile(50), honest.percentile(99), quiet.percentile(99), honest.percentile(100), most>>20)
+}
+
+func leads(ctx context.Context, c *testcluster.Cluster, i int) (wire.Leader, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return c.Client(i).Leader(ctx)
+}
+
+// honest callers do what callers do, with kept connections and with new ones, and remember how long each waited.
+type honest struct {
+	c     *testcluster.Cluster
+	kinds []func(ctx context.Context) error
+
+	mu     sync.Mutex
+	waited []time.Duration
+	failed []error
+}
+
+func newHonest(t *testing.T, c *testcluster.Cluster) *honest {
+	t.Helper()
+	h := &honest{c: c}
+	admin := c.Admin()
+	h.kinds = append(h.kinds,
+		func(ctx context.Context) error { _, err := admin.Call(ctx, "enable_scaleout", nil); return err },
+		func(ctx context.Context) error { _, err := admin.View(ctx, "folders", client.Query{}); return err },
+	)
+	for i := range c.Masters() {
+		one, fresh := c.Client(i), c.Nobody()
+		fresh.Transport.(*http.Transport).DisableKeepAlives = true
+		h.kinds = append(h.kinds,
+			func(ctx context.Context) error { _, err := one.Leader(ctx); return err },
+			func(ctx context.Context) error {
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+c.Address(i)+"/livez", nil)
+				if err != nil {
+					return err
+				}
+				resp, err := fresh.Do(req)
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					return fmt.Errorf("/livez of %s: %s", c.Name(i), resp.Status)
+				}
+				return nil
+			})
+	}
+	return h
+}
+
+func (h *honest) run(ctx context.Context, length time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	h.runUntil(ctx.Done())
+}
+
+// runUntil has each caller call again and again, with a pause between two calls.
+func (h *honest) runUntil(ended <-chan struct{}) {
+	var group sync.WaitGroup
+	for _, call := range h.kinds {
+		group.Go(func() {
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				began := time.Now()
+				err := call(ctx)
+				took := time.Since(began)
+				cancel()
+				h.mu.Lock()
+				h.waited = append(h.waited, took)
+				if err != nil {
+					h.failed = append(h.failed, err)
+				}
+				h.mu.Unlock()
+				select {
+				case <-ended:
+					return
+				case <-tick.C:
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func (h *honest) calls() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.waited)
+}
+
+// failures are the first few.
+func (h *honest) failures() []error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failed[:min(len(h.failed), 5)]
+}
+
+func (h *honest) percentile(p int) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.waited) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(h.waited))
+	return sorted[min(len(sorted)-1, len(sorted)*p/100)].Round(100 * time.Microsecond)
+}
+
+// rss is how much memory of the machine a process holds, in bytes.
+func rss(pid int) (int64, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(raw)) {
+		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(text), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("process %d has no VmRSS", pid)
+}
+
+func memory(t *testing.T, c *testcluster.Cluster) []int64 {
+	t.Helper()
+	out := make([]int64, len(c.Masters()))
+	for i := range out {
+		var err error
+		if out[i], err = rss(c.PID(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// watchMemory keeps the most that each master held until ctx ends.
+func watchMemory(ctx context.Context, t *testing.T, c *testcluster.Cluster, peaks []int64) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for i := range peaks {
+			now, err := rss(c.PID(i))
+			if err != nil {
+				t.Errorf("%s: %v", c.Name(i), err)
+				return
+			}
+			peaks[i] = max(peaks[i], now)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
