@@ -54,7 +54,7 @@ func TestATypoLeavesNothing(t *testing.T) {
 		{"type", "ETL/Sales/Load.dtsx", order{params: []string{good}, projectParams: []string{"Limit=many"}}, []string{`--project-param Limit: "many" is not a valid Int32`}},
 		{"date", "ETL/Sales/Load.dtsx", order{params: []string{"Day=31.1.2026"}}, []string{`"31.1.2026" is not a valid DateTime`, "2017-05-30T08:14:00"}},
 		{"required", "ETL/Sales/Load.dtsx", order{}, []string{"Day (DateTime, required) is required: --param Day=VALUE"}},
-		{"option", "ETL/Sales/Load.dtsx", order{params: []string{good}, options: []string{"LOGING_LEVEL=1"}}, []string{"did you mean LOGGING_LEVEL?"}},
+		{"option", "ETL/Sales/Load.dtsx", order{params: []string{good}, options: []string{"LOGING_LEVEL=1"}}, []string{"--option LOGING_LEVEL: there is no server option", "did you mean LOGGING_LEVEL?"}},
 		{"option's value", "ETL/Sales/Load.dtsx", order{params: []string{good}, options: []string{"LOGGING_LEVEL=9"}}, []string{"--option LOGGING_LEVEL", "3 verbose"}},
 		{"all at once", "ETL/Sales/Load.dtsx", order{params: []string{"Dya=1"}, projectParams: []string{"Limit=x"}}, []string{"Dya", "Limit", "required"}},
 	} {

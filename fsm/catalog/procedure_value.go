@@ -95,6 +95,10 @@ func planSetExecutionParameter(_ context.Context, call *Call) (Plan, error) {
 // says what is wrong, as the procedure would.
 func CheckOption(name string, v any) error {
 	_, _, err := optionValue(name, v)
+	var no *command.Rejection
+	if errors.As(err, &no) {
+		return errors.New(no.Detail)
+	}
 	return err
 }
 
