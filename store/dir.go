@@ -44,8 +44,8 @@ type Options struct {
 	// WrapLog lets a test put a stalling or failing store between Raft and the
 	// disk. What it returns is below the cache and the clock of Log.Writing.
 	WrapLog func(LogStore) LogStore
-	// CheckSnapshot says why a snapshot's content is not that of the given place in the log; nil: the content is not looked
-	// into. It need not read to the end: the content has been compared with its checksum.
+	// CheckSnapshot says why a snapshot's content is not that of the given place in the log; nil: the content is not
+	// looked into. It need not read to the end: the content has been compared with its checksum.
 	CheckSnapshot func(content io.Reader, index, term uint64) error
 	// RetainSnapshots is how many snapshots are kept; 0 means 2.
 	RetainSnapshots int

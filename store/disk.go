@@ -35,8 +35,8 @@ func boltOptions() *bbolt.Options {
 	return &bbolt.Options{Timeout: openTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
 }
 
-// disk is the log file, with no trust in what it reads nor, after a write has failed, in what it wrote. Each entry has a
-// checksum, and every transaction renews the record, which says what the whole file holds: so an entry, a vote or a
+// disk is the log file, with no trust in what it reads nor, after a write has failed, in what it wrote. Each entry has
+// a checksum, and every transaction renews the record, which says what the whole file holds: so an entry, a vote or a
 // whole page that went missing is noticed, at the price of no further fsync. A library that hides the transaction
 // (raft-boltdb) cannot do that.
 type disk struct {
@@ -148,7 +148,8 @@ func examinePages(f io.ReaderAt, size int64, found func(*raft.Log)) error {
 		return errors.New("the record of what the file holds is missing")
 	}
 	if rec.tx != p.tx {
-		return fmt.Errorf("the file's record (term, vote, number of entries) is of transaction %d, the newest one is %d", rec.tx, p.tx)
+		return fmt.Errorf("the file's record (term, vote, number of entries) is of transaction %d, the newest one is %d",
+			rec.tx, p.tx)
 	}
 	var there record
 	if err := p.bucket(logs, func(key, value []byte) error {

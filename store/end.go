@@ -40,7 +40,8 @@ func (e *end) mayStore(entries []*raft.Log, covered func(index uint64) bool) err
 		return nil
 	}
 	e.torn.Store(true)
-	return fmt.Errorf("raft log: entry %d: %w from %d on; this master must be started again", entries[0].Index, ErrTorn, from)
+	return fmt.Errorf("raft log: entry %d: %w from %d on; this master must be started again",
+		entries[0].Index, ErrTorn, from)
 }
 
 func (e *end) stored(err error) {
@@ -53,5 +54,6 @@ func (e *end) stored(err error) {
 	}
 }
 
-// Torn says that Raft believes in a last entry that this log has not got: see ErrTorn. It stays so until the next start.
+// Torn says that Raft believes in a last entry that this log has not got: see ErrTorn. It stays so until the next
+// start.
 func (l *Log) Torn() bool { return l.end.torn.Load() }

@@ -46,9 +46,10 @@ type pages struct {
 	seen     map[uint64]bool
 }
 
-// openPages finds the newer of the two meta pages. Both must be valid: the database would take the older one for a damaged
-// newer one, and forget the last transaction, which may have been a vote. A loss of power leaves no half-written one:
-// what counts of a meta page is 80 bytes at the beginning of a sector, which a disk writes whole or not at all.
+// openPages finds the newer of the two meta pages. Both must be valid: the database would take the older one for a
+// damaged newer one, and forget the last transaction, which may have been a vote. A loss of power leaves no
+// half-written one: what counts of a meta page is 80 bytes at the beginning of a sector, which a disk writes whole or
+// not at all.
 func openPages(file io.ReaderAt, size int64) (*pages, error) {
 	first, err := openMeta(file, size, 0)
 	if err != nil {
@@ -84,8 +85,10 @@ func openMeta(file io.ReaderAt, size, at int64) (*pages, error) {
 		pageSize < minPageSize || pageSize > maxPageSize || pageSize&(pageSize-1) != 0 {
 		return nil, fmt.Errorf("the meta page at byte %d is damaged, or this is no database (%d bytes)", at, size)
 	}
-	return &pages{file: file, size: size, pageSize: pageSize, root: native.Uint64(m[16:]),
-		freelist: native.Uint64(m[32:]), count: native.Uint64(m[40:]), tx: native.Uint64(m[48:]), seen: map[uint64]bool{0: true, 1: true}}, nil
+	return &pages{
+		file: file, size: size, pageSize: pageSize, root: native.Uint64(m[16:]), freelist: native.Uint64(m[32:]),
+		count: native.Uint64(m[40:]), tx: native.Uint64(m[48:]), seen: map[uint64]bool{0: true, 1: true},
+	}, nil
 }
 
 // read returns a page with its overflow, after its head has been found sound.

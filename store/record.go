@@ -75,10 +75,10 @@ func entrySum(value []byte) (uint32, error) {
 	return binary.BigEndian.Uint32(value[len(value)-sumSize:]), nil
 }
 
-// record says what the log file holds: Raft's own small values, and how many entries with which checksums. It is renewed
-// by every transaction as one value with one checksum. So nothing can go missing from the file unnoticed; and a crash
-// between two of Raft's writes of a vote (first its term, then its candidate) leaves a record that is as whole as any
-// other: it names a candidate of an older term for a term in which nobody has been given a vote yet.
+// record says what the log file holds: Raft's own small values, and how many entries with which checksums. It is
+// renewed by every transaction as one value with one checksum. So nothing can go missing from the file unnoticed; and a
+// crash between two of Raft's writes of a vote (first its term, then its candidate) leaves a record that is as whole as
+// any other: it names a candidate of an older term for a term in which nobody has been given a vote yet.
 type record struct {
 	tx     uint64 // the transaction that wrote it, which the newest meta page must be of
 	count  uint64
@@ -104,7 +104,8 @@ func (r *record) remove(index uint64, sum uint32) {
 
 func (r *record) set(key string, value []byte) error {
 	if len(key) > math.MaxUint8 || len(value) > math.MaxUint8 {
-		return fmt.Errorf("raft log: a value of %d bytes under a key of %d; want at most %d each", len(value), len(key), math.MaxUint8)
+		return fmt.Errorf("raft log: a value of %d bytes under a key of %d; want at most %d each",
+			len(value), len(key), math.MaxUint8)
 	}
 	if r.values == nil {
 		r.values = map[string][]byte{}
@@ -113,7 +114,8 @@ func (r *record) set(key string, value []byte) error {
 	return nil
 }
 
-// encode writes tx, count, digest, the values in order of key (each key and value after its length in one byte), CRC-32C.
+// encode writes tx, count, digest, the values in order of key (each key and value after its length in one byte),
+// CRC-32C.
 func (r *record) encode() []byte {
 	b := binary.BigEndian.AppendUint64(nil, r.tx)
 	b = binary.BigEndian.AppendUint64(b, r.count)

@@ -27,8 +27,8 @@ var _ raft.SnapshotSink = (*sink)(nil)
 // ID is the name that the snapshot will have.
 func (k *sink) ID() string { return k.doc.ID }
 
-// Position is the place in the log that the snapshot is of. The state machine writes it into the content, so that content
-// and directory cannot be exchanged unnoticed.
+// Position is the place in the log that the snapshot is of. The state machine writes it into the content, so that
+// content and directory cannot be exchanged unnoticed.
 func (k *sink) Position() (index, term uint64) { return k.doc.Index, k.doc.Term }
 
 // Write takes the next bytes of the content.
@@ -68,19 +68,31 @@ func (k *sink) Close() error {
 		return errors.Join(fmt.Errorf("snapshot: %w", onDisk(k.path, err)), k.Cancel())
 	}
 	k.ended = true
-	final := filepath.Join(k.store.path, k.doc.ID)
-	err := os.Rename(k.path, final)
-	if err == nil {
-		if err = syncDir(k.store.path); err != nil {
-			// Nobody knows whether its name is durable: without the snapshot that makes no difference.
-			err = errors.Join(err, os.RemoveAll(final))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("snapshot: %w", onDisk(final, errors.Join(err, os.RemoveAll(k.path))))
+	if err := k.name(); err != nil {
+		return fmt.Errorf("snapshot: %w", onDisk(k.path, errors.Join(err, os.RemoveAll(k.path))))
 	}
 	k.store.reap()
 	return nil
+}
+
+// name gives a complete snapshot its name. When nobody can know whether the name is durable it is taken back; when it
+// is not known either whether that is durable, the snapshot stays where everybody sees it.
+func (k *sink) name() error {
+	final := filepath.Join(k.store.path, k.doc.ID)
+	if err := os.Rename(k.path, final); err != nil {
+		return err
+	}
+	err := k.store.sync(k.store.path)
+	if err == nil {
+		return nil
+	}
+	if back := os.Rename(final, k.path); back != nil {
+		return errors.Join(err, back)
+	}
+	if back := k.store.sync(k.store.path); back != nil {
+		return errors.Join(err, back, os.Rename(k.path, final))
+	}
+	return err
 }
 
 // finish makes the content and its description durable, all but the name.

@@ -25,8 +25,8 @@ const (
 
 // snapshots are Raft's snapshots, each a directory named term-index-milliseconds. The library's own file store would do
 // if disks kept what they are given: it has no checksum over a snapshot's index, term and configuration, skips one that
-// it cannot read without a word, falls back to an older one without asking whether the log still follows it, and reports
-// a finished snapshot as failed when an older one cannot be removed.
+// it cannot read without a word, falls back to an older one without asking whether the log still follows it, and
+// reports a finished snapshot as failed when an older one cannot be removed.
 type snapshots struct {
 	path   string
 	retain int
@@ -34,6 +34,7 @@ type snapshots struct {
 	gate   *gate
 	logger *slog.Logger
 	check  func(content io.Reader, index, term uint64) error // nil: the content is not looked into
+	sync   func(dir string) error                            // syncDir
 
 	mu      sync.Mutex
 	refused map[string]struct{} // found damaged; not listed any more
@@ -70,7 +71,7 @@ func parseSnapshotName(id string) (n snapshotName, ok bool) {
 func openSnapshots(dir string, log *Log, g *gate, opt Options) (*snapshots, error) {
 	s := &snapshots{
 		path: filepath.Join(dir, snapshotsName), retain: opt.RetainSnapshots, log: log, gate: g, logger: opt.Logger,
-		check: opt.CheckSnapshot, refused: map[string]struct{}{},
+		check: opt.CheckSnapshot, sync: syncDir, refused: map[string]struct{}{},
 	}
 	removeLeftovers(s.path, func(name string) bool { return strings.HasSuffix(name, snapshotTemp) })
 	names, err := s.names()
@@ -187,16 +188,18 @@ func (s *snapshots) document(n snapshotName) (d snapshotDocument, err error) {
 	case !found:
 		return d, corrupt(path, "missing")
 	case d.ID != n.id || d.Index != n.index || d.Term != n.term:
-		return d, corrupt(path, fmt.Sprintf("it is of snapshot %q, entry %d, term %d, and its directory is named %s", d.ID, d.Index, d.Term, n.id))
+		return d, corrupt(path, fmt.Sprintf("it is of snapshot %q, entry %d, term %d, and its directory is named %s",
+			d.ID, d.Index, d.Term, n.id))
 	case d.Version < raft.SnapshotVersionMin || d.Version > raft.SnapshotVersionMax:
-		return d, corrupt(path, fmt.Sprintf("it has version %d, this program reads %d to %d", d.Version, raft.SnapshotVersionMin, raft.SnapshotVersionMax))
+		return d, corrupt(path, fmt.Sprintf("it has version %d, this program reads %d to %d",
+			d.Version, raft.SnapshotVersionMin, raft.SnapshotVersionMax))
 	}
 	return d, nil
 }
 
 // Open opens a snapshot whose name, document and content agree and are undamaged, and from which the log goes on,
-// without a hole, at least to where the newest snapshot ends: what this node has once acknowledged must not be forgotten
-// when Raft falls back to an older snapshot.
+// without a hole, at least to where the newest snapshot ends: what this node has once acknowledged must not be
+// forgotten when Raft falls back to an older snapshot.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, content, err := s.open(id)
 	if err != nil {
@@ -206,7 +209,8 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	newest, err := s.end()
 	if end, whole := s.log.endAfter(meta.Index); err == nil && (!whole || end < newest) {
 		err = corrupt(filepath.Join(s.path, id), fmt.Sprintf(
-			"this snapshot ends at entry %d, a newer one at %d, and the log does not lead from one to the other", meta.Index, newest))
+			"this snapshot ends at entry %d, a newer one at %d, and the log does not lead from one to the other",
+			meta.Index, newest))
 	}
 	if err != nil {
 		content.Close()
@@ -243,7 +247,8 @@ func (s *snapshots) open(id string) (_ *raft.SnapshotMeta, _ io.ReadCloser, err 
 		return nil, nil, fmt.Errorf("snapshot: %w", err)
 	}
 	if size != d.Size || sum.text() != d.StateSum {
-		return nil, nil, corrupt(path, fmt.Sprintf("%d bytes with checksum %s, want %d with %s", size, sum.text(), d.Size, d.StateSum))
+		return nil, nil, corrupt(path, fmt.Sprintf("%d bytes with checksum %s, want %d with %s",
+			size, sum.text(), d.Size, d.StateSum))
 	}
 	if s.check != nil {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -259,8 +264,8 @@ func (s *snapshots) open(id string) (_ *raft.SnapshotMeta, _ io.ReadCloser, err 
 	return &d.SnapshotMeta, f, nil
 }
 
-// reap removes what is not needed once a new snapshot is there: all but the newest usable ones, and damaged ones that are
-// older. What cannot be removed costs room and nothing else.
+// reap removes what is not needed once a new snapshot is there: all but the newest usable ones, and damaged ones that
+// are older. What cannot be removed costs room and nothing else.
 func (s *snapshots) reap() {
 	names, err := s.names()
 	if err != nil {
@@ -277,7 +282,8 @@ func (s *snapshots) reap() {
 			continue // damaged and newer than all that is usable: it says how far this node was
 		}
 		if err := os.RemoveAll(filepath.Join(s.path, n.id)); err != nil {
-			s.logger.Warn("an old snapshot could not be removed; it is tried again with the next one", "snapshot", n.id, "err", err)
+			s.logger.Warn("an old snapshot could not be removed; it is tried again with the next one",
+				"snapshot", n.id, "err", err)
 		}
 	}
 }
@@ -311,7 +317,8 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 		break
 	}
 	var err error
-	if k.file, err = os.OpenFile(filepath.Join(k.path, snapshotState), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+	k.file, err = os.OpenFile(filepath.Join(k.path, snapshotState), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("snapshot: %w", onDisk(s.path, err)), os.RemoveAll(k.path))
 	}
 	return k, nil
