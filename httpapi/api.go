@@ -89,6 +89,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	flight   *prometheus.GaugeVec
 	refused  *prometheus.CounterVec
+	limits   *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -106,11 +107,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "scaleout_http_refused_total",
 			Help: "Requests refused for who sent them.",
 		}, []string{"reason"}),
+		limits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "scaleout_limit_reached_total",
+			Help: "Calls refused with limit_reached, by the setting whose limit it was.",
+		}, []string{"limit"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.duration, m.flight, m.refused} {
+	for _, c := range []prometheus.Collector{m.duration, m.flight, m.refused, m.limits} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("httpapi: %w", err)
 		}

@@ -239,9 +239,13 @@ func (a *API) fail(r *request, err error) {
 	if r.w.begun() {
 		panic(http.ErrAbortHandler) // the answer must look broken, not complete
 	}
+	limit := limitOf(err)
+	if limit != "" {
+		a.metrics.limits.WithLabelValues(limit).Inc()
+	}
 	p := wire.Problem{
 		Type: "about:blank", Title: title(k.status), Status: k.status, Detail: detail, Instance: r.URL.EscapedPath(), Code: k.code, RequestID: r.id,
-		Limit: limitOf(err),
+		Limit: limit,
 	}
 	var more interface{ extend(*wire.Problem) }
 	if errors.As(err, &more) {

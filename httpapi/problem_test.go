@@ -113,6 +113,9 @@ func TestALimitIsNamed(t *testing.T) {
 			}
 		})
 	}
+	if g := do(t, w.as(&root), "GET", n.srv.URL+"/metrics", ""); !strings.Contains(g.body, `scaleout_limit_reached_total{limit="MaxX"} 3`) {
+		t.Fatal(g.body)
+	}
 }
 
 func TestPanicIsAnError(t *testing.T) {
