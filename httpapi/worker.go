@@ -269,7 +269,7 @@ func reports(in []wire.Ended) []command.Report {
 	for _, e := range in {
 		out = append(out, command.Report{
 			AttemptRef: command.AttemptRef{TaskID: e.TaskID, Attempt: e.Attempt},
-			Outcome:    command.Outcome(e.Outcome), ExitCode: e.ExitCode, Message: e.Message, Messages: e.Messages,
+			Outcome:    command.Outcome(e.Outcome), ExitCode: e.ExitCode, Message: e.Message, Messages: e.Messages, Code: e.Code,
 		})
 	}
 	return out

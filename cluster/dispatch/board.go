@@ -15,6 +15,7 @@ type board struct {
 	tasks   map[int64]*task
 	classes map[string]*class
 	waits   waits
+	bounds  bounds
 	workers map[string]*worker
 	leases  map[command.AttemptRef]*lease
 	due     deadlines

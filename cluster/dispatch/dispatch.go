@@ -36,6 +36,7 @@ type Config struct {
 	Unapplied  func(error) bool
 	Stray      func(worker string, ref command.AttemptRef) // told once of a running attempt that is not its worker's; nil: nobody
 	Election   time.Duration                               // election time-out of the masters, for the check of a worker's lease
+	Now        func() time.Time                            // the clock that commands are stamped with; nil: time.Now
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -55,6 +56,9 @@ type Dispatcher struct {
 func New(cfg Config) *Dispatcher {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With("component", "dispatch"), wake: make(chan struct{}, 1)}
 	d.metrics = newMetrics(cfg.Registerer)

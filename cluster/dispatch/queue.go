@@ -24,14 +24,16 @@ const scan = 32
 type task struct {
 	id       int64
 	class    *class
-	attempt  int       // the number that its next grant carries
-	last     string    // worker of its last attempt
-	due      time.Time // retry wait ends; zero: none
-	ready    time.Time // since when it could be granted
-	waiting  bool      // in retry wait
-	reserved bool      // on its way into the log
-	gone     bool      // removed; heaps drop it when they meet it
-	back     string    // its last attempt was handed back: by whom, how often and why
+	attempt  int          // the number that its next grant carries
+	last     string       // worker of its last attempt
+	due      time.Time    // retry wait ends; zero: none
+	ready    time.Time    // since when it could be granted
+	waiting  bool         // in retry wait
+	reserved bool         // on its way into the log
+	gone     bool         // removed; heaps drop it when they meet it
+	back     string       // its last attempt was handed back: by whom, how often and why
+	until    command.Time // when it has waited too long, in state time; 0: never
+	slot     int          // its place in the heap of bounds; -1: none
 	giveUp   func(*catalog.Worker) time.Duration
 }
 
@@ -88,7 +90,7 @@ func (b *board) enqueue(e *catalog.Execution, now time.Time) {
 		c = &class{extension: extension, bits: bits, any: e.AnyWorker, allowed: e.Workers}
 		b.classes[key] = c
 	}
-	t := &task{id: e.ID, class: c, attempt: attempt, ready: now, giveUp: giveUp(e)}
+	t := &task{id: e.ID, class: c, attempt: attempt, ready: now, until: e.QueueUntil, slot: -1, giveUp: giveUp(e)}
 	if n := len(e.Attempts); n > 0 {
 		last := &e.Attempts[n-1]
 		t.last = last.Worker
@@ -102,6 +104,7 @@ func (b *board) enqueue(e *catalog.Execution, now time.Time) {
 		}
 	}
 	b.tasks[e.ID] = t
+	b.bound(t)
 	c.tasks++
 	if t.due.After(now) {
 		t.waiting = true
@@ -136,6 +139,7 @@ func giveUp(e *catalog.Execution) func(*catalog.Worker) time.Duration {
 func (b *board) dequeue(id int64) {
 	if t := b.tasks[id]; t != nil {
 		t.gone = true
+		b.unbound(t)
 		delete(b.tasks, id)
 		t.class.tasks--
 	}

@@ -21,6 +21,7 @@ func (m *Master) duties() []leader.Duty {
 	}
 	return []leader.Duty{
 		run("dispatch", func(ctx context.Context) error { return m.dispatch.Run(ctx) }),
+		run("queue timeout", func(ctx context.Context) error { return m.dispatch.FailOverdue(ctx) }),
 		run("announce", m.announce),
 		run("disks", m.watchDisks),
 		run("messages", func(ctx context.Context) error { return m.packer.Run(ctx) }),

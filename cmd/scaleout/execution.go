@@ -28,6 +28,8 @@ func (o *order) flags(cmd *cobra.Command) {
 	flags.StringArrayVar(&o.projectParams, "project-param", nil, "NAME=VALUE of a project parameter, likewise; repeat")
 	flags.StringArrayVar(&o.options, "option", nil, "NAME=VALUE of a server option such as LOGGING_LEVEL; repeat")
 	flags.StringArrayVar(&o.workers, "worker", nil, "name or id of a worker that may run it; repeat; default: any")
+	flags.DurationVar(&o.queueTimeout, "queue-timeout", 0, "an attempt that no worker takes within this time, such as 30m, fails the execution (option QUEUE_TIMEOUT)")
+	flags.DurationVar(&o.runTimeout, "run-timeout", 0, "an attempt that runs longer than this, such as 4h, is ended and counts as failed; retries apply (option RUN_TIMEOUT)")
 	flags.BoolVar(&o.use32, "use32bit", false, "run it in the 32-bit runtime")
 	flags.StringVar(&o.key, "request-key", "", "the same key and arguments get the same execution again for 24 h, however often this is repeated")
 }
@@ -53,6 +55,7 @@ anything is created.`,
 		Example: `  scaleout execution run ETL/Sales/Load.dtsx --param Day=2026-01-31 --wait
   scaleout execution run ETL/Sales/load.sh --project-param Server=db1 --worker worker-1 --retry 2
   scaleout execution run ETL/Sales/load.sh --param Password=@/run/secrets/sales
+  scaleout execution run ETL/Sales/load.sh --queue-timeout 30m --run-timeout 4h --wait
   scaleout execution run ETL/Sales/load.sh --request-key nightly-2026-01-31 --wait --timeout 2h`,
 		ValidArgsFunction: a.complete(packagePaths),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type order struct {
 	workers                        []string
 	use32                          bool
 	key                            string
+	queueTimeout, runTimeout       time.Duration // 0: no bound
 
 	values []assignment
 	read   *values                          // where values that are not on the command line come from
@@ -58,6 +60,18 @@ func (o *order) parse(path string) error {
 				return err
 			}
 			o.values = append(o.values, assignment{list.objectType, name, text, from})
+		}
+	}
+	for _, bound := range []struct {
+		flag, option string
+		given        time.Duration
+	}{{"queue-timeout", "QUEUE_TIMEOUT", o.queueTimeout}, {"run-timeout", "RUN_TIMEOUT", o.runTimeout}} {
+		if bound.given < 0 {
+			return usagef("--%s %v: want a time such as 90s, 30m or 4h, or 0 for no bound", bound.flag, bound.given)
+		}
+		if bound.given > 0 {
+			seconds := int64((bound.given + time.Second - 1) / time.Second) // the masters count in whole ones
+			o.values = append(o.values, assignment{objectExecution, bound.option, strconv.FormatInt(seconds, 10), plain})
 		}
 	}
 	return nil

@@ -27,7 +27,12 @@ func TestOrderIsParsedBeforeAnythingIsAsked(t *testing.T) {
 	if o.folder != "ETL" || o.project != "Sales" || o.pkg != "sub/Load.dtsx" || !slices.Equal(o.values, want) {
 		t.Fatalf("%+v", o)
 	}
-	for _, bad := range []*order{{params: []string{""}}, {options: []string{"=3"}}, {params: []string{"Day=@"}}} {
+	o = &order{queueTimeout: 90 * time.Second, runTimeout: 1500 * time.Millisecond}
+	bounds := []assignment{{50, "QUEUE_TIMEOUT", "90", plain}, {50, "RUN_TIMEOUT", "2", plain}}
+	if err := o.parse("a/b/c"); err != nil || !slices.Equal(o.values, bounds) {
+		t.Errorf("%+v, %v", o.values, err)
+	}
+	for _, bad := range []*order{{queueTimeout: -time.Second}, {runTimeout: -1}, {params: []string{""}}, {options: []string{"=3"}}, {params: []string{"Day=@"}}} {
 		var usage *usageError
 		if err := bad.parse("a/b/c"); !errors.As(err, &usage) {
 			t.Errorf("%+v: %v", bad, err)

@@ -122,7 +122,9 @@ func (f *inquiry) sentences() []string {
 	case 6:
 		say("No attempt is left, and nobody knows how the last one ended: check what the package did before you run it again.")
 	case 4:
-		say("No attempt is left.")
+		if !slices.ContainsFunc(f.attempts, neverTaken) {
+			say("No attempt is left.")
+		}
 	}
 	if ended(status) && len(f.attempts)-pending == 0 && status != 3 {
 		say("Its attempts are not kept any more; the executions view says: machine %s, attempts %s.", orNone(e.Text("machine_name")), cell(e["executed_count"]))
@@ -136,8 +138,14 @@ func (f *inquiry) sentences() []string {
 	return out
 }
 
+// neverTaken reports whether no worker took the attempt in time.
+func neverTaken(t client.Row) bool { return t.Text("reason") == "queue_timeout" }
+
 // attempt is one attempt as a sentence.
 func (f *inquiry) attempt(t client.Row) string {
+	if neverTaken(t) {
+		return t.Text("message")
+	}
 	where := t.Text("machine")
 	if name := f.workers[t.Text("worker_agent_id")]; name != "" {
 		where = name

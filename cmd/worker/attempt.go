@@ -165,7 +165,7 @@ func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 	a.guard, err = guard.Start(guard.Spec{
 		Executable: w.cfg.GuardExecutable, Folder: a.folder,
 		Command: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Remove: cmd.Remove, Secrets: secretsOf(a.grant),
-		Lease: a.begun, KillBefore: guardMargin, Grace: w.cfg.StopGrace,
+		Lease: a.begun, KillBefore: guardMargin, Grace: w.cfg.StopGrace, RunTimeout: a.info.runTimeout(),
 	})
 	a.grant = wire.Grant{} // its secrets are not needed any more
 	if err != nil {
@@ -339,7 +339,7 @@ func (w *Worker) end(a *attempt, exit guard.Exit) {
 	total, err := w.spool.Close(a.key, closing)
 	errs = append(errs, err)
 	if !want.fenced {
-		errs = append(errs, w.spool.AddReport(spool.Report{Key: a.key, Outcome: outcome, ExitCode: code, Message: text, Messages: total}))
+		errs = append(errs, w.spool.AddReport(spool.Report{Key: a.key, Outcome: outcome, ExitCode: code, Message: text, Messages: total, Code: endCode(exit)}))
 	}
 	if err := errors.Join(errs...); err != nil {
 		// The folder stays unfinished: the next process tries again. The report itself is on its way.
@@ -375,6 +375,14 @@ func (w *Worker) end(a *attempt, exit guard.Exit) {
 	}
 }
 
+// endCode is the code of a bound of the execution that ended an attempt; "" when none did.
+func endCode(exit guard.Exit) string {
+	if exit.Reason == guard.TimedOut {
+		return wire.EndedRunTimeout
+	}
+	return ""
+}
+
 // verdict turns an exit into the report's outcome, exit code and sentence.
 func (w *Worker) verdict(a *attempt, exit guard.Exit, stopped bool) (outcome string, code int, text string) {
 	failed := wire.OutcomeFailed
@@ -394,6 +402,8 @@ func (w *Worker) verdict(a *attempt, exit guard.Exit, stopped bool) (outcome str
 		return failed, exit.Code, "its processes were killed: " + exit.Detail
 	case guard.Deadline:
 		return failed, exit.Code, "it was killed, since no master could be reached before its lease ran out"
+	case guard.TimedOut:
+		return failed, exit.Code, fmt.Sprintf("it was ended, since it ran longer than %v (%s)", a.info.runTimeout(), optionRunTimeout)
 	case guard.Killed:
 		return failed, exit.Code, "it was killed, since the worker was told to end at once"
 	}

@@ -134,7 +134,7 @@ func (w *Worker) holdings() ([]wire.AttemptRef, []wire.Ended) {
 			continue
 		}
 		ended = append(ended, wire.Ended{
-			TaskID: r.TaskID, Attempt: r.Attempt, Outcome: r.Outcome, ExitCode: r.ExitCode, Message: r.Message, Messages: r.Messages,
+			TaskID: r.TaskID, Attempt: r.Attempt, Outcome: r.Outcome, ExitCode: r.ExitCode, Message: r.Message, Messages: r.Messages, Code: r.Code,
 		})
 	}
 	for k := range w.attempts {

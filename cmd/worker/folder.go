@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"sort"
+	"strconv"
 	"time"
 
 	"scaleout/cmd/worker/guard"
@@ -33,6 +35,7 @@ type taskInfo struct {
 	ProjectBlob string    `json:"project_blob"`
 	ProjectCopy string    `json:"project_copy,omitempty"` // the one in the cache that it runs from; "": the first, named by the digest
 	GiveUpMs    int64     `json:"give_up_after_ms"`
+	RunTimeoutS int64     `json:"run_timeout_s,omitempty"` // how long it may run; 0: as long as its lease goes on
 	Granted     time.Time `json:"granted"`
 	Stopped     bool      `json:"stopped,omitempty"` // a stop was asked for
 	Done        bool      `json:"done,omitempty"`    // its report has been stored, or is not wanted
@@ -42,8 +45,27 @@ func infoOf(g wire.Grant) taskInfo {
 	return taskInfo{
 		TaskID: g.TaskID, Attempt: g.Attempt, ExecutionID: g.ExecutionID, Folder: g.Folder, Project: g.Project,
 		Package: g.Package, ProjectBlob: g.ProjectBlob, GiveUpMs: g.GiveUpAfterMs, Granted: time.Now(),
+		RunTimeoutS: runTimeoutOf(g.Options),
 	}
 }
+
+// optionRunTimeout is the server option that bounds how long an attempt runs, in seconds.
+const optionRunTimeout = "RUN_TIMEOUT"
+
+// runTimeoutOf reads the bound from a grant's options; 0 when there is none. The masters have checked it.
+func runTimeoutOf(options []wire.Parameter) int64 {
+	for _, o := range options {
+		if o.Name == optionRunTimeout {
+			n, err := strconv.ParseInt(o.Value, 10, 64)
+			if err == nil && n > 0 && n < int64(math.MaxInt64/time.Second) {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+func (t taskInfo) runTimeout() time.Duration { return time.Duration(t.RunTimeoutS) * time.Second }
 
 func (t taskInfo) key() spool.Key { return spool.Key{TaskID: t.TaskID, Attempt: t.Attempt} }
 

@@ -445,8 +445,15 @@ func (m *master) deploy(parts map[string]string) string {
 func (m *master) run(id int64, pkg, digest string, params ...wire.Parameter) *mtask {
 	k := &mtask{grant: wire.Grant{
 		TaskID: id, Attempt: 1, ExecutionID: id, Folder: "F", Project: "P", Package: pkg, ProjectBlob: digest,
-		Parameters: params, Options: []wire.Parameter{},
+		Parameters: []wire.Parameter{}, Options: []wire.Parameter{},
 	}}
+	for _, p := range params {
+		if p.ObjectType == 50 {
+			k.grant.Options = append(k.grant.Options, p)
+		} else {
+			k.grant.Parameters = append(k.grant.Parameters, p)
+		}
+	}
 	m.change(func() {
 		k.grant.GiveUpAfterMs = cmp.Or(m.giveUp, 60_000)
 		m.tasks = append(m.tasks, k)

@@ -380,6 +380,29 @@ func TestMessagesThatNobodyTakes(t *testing.T) {
 	m.until("nothing waits any more", func() bool { idle, _, _ := w.spool.Idle(); return idle })
 }
 
+// A package that runs longer than its execution's RUN_TIMEOUT is ended by its guard, also when no master answers, and the
+// report says what ended it.
+func TestRunTimeoutNeedsNoMaster(t *testing.T) {
+	t.Parallel()
+	m := newMaster(t)
+	cfg := m.config(t.TempDir())
+	m.worker(cfg)
+	text, file := counted(t, "sleep 60")
+	k := m.script(1, text, wire.Parameter{ObjectType: 50, Name: "RUN_TIMEOUT", Type: "Int32", Value: "2"})
+	m.until("it runs", func() bool { return runs(t, file) == 1 })
+	m.change(func() { m.down = true })
+	folder := filepath.Join(cfg.DataDirectory, "Tasks", "1-1")
+	m.until("its guard ends it", func() bool { e, err := guard.ReadExit(folder); return err == nil && e.Reason == guard.TimedOut })
+	m.change(func() { m.down = false })
+	e := m.ended(k)
+	if e.Outcome != wire.OutcomeFailed || e.Code != wire.EndedRunTimeout || !strings.Contains(e.Message, "longer than 2s (RUN_TIMEOUT)") {
+		t.Errorf("%+v", e)
+	}
+	m.until("its messages say so", func() bool {
+		return slices.ContainsFunc(m.messages[k.ref()], func(msg wire.Message) bool { return strings.Contains(msg.Text, "RUN_TIMEOUT") })
+	})
+}
+
 func TestRenewedOrEnded(t *testing.T) {
 	t.Parallel()
 	m := newMaster(t)

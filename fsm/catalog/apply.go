@@ -101,6 +101,8 @@ func (s *State) transition(caller command.Caller, cmd command.Command) command.R
 		return exchange(s, caller, c)
 	case *command.Expire:
 		return command.Result{Items: items(s, caller, c.Items, expire)}
+	case *command.FailQueued:
+		return command.Result{Items: items(s, caller, c.Items, failQueued)}
 	case *command.AppendMessages:
 		return appendMessages(s, caller, c)
 	case *command.MergeSegments:

@@ -202,6 +202,7 @@ func planStartExecution(_ context.Context, call *Call) (Plan, error) {
 	}
 	plan := Plan{Command: &command.StartExecution{
 		ExecutionID: e.ID, RetryCount: int(retries), RetryDelayMs: call.Config.RetryDelay.Milliseconds(),
+		QueueTimeoutMs: timeout(e, optionQueueTimeout).Milliseconds(),
 	}}
 	if Synchronized(e) {
 		plan.Wait = e.ID

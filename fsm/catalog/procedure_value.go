@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/ispac"
@@ -20,9 +22,16 @@ type option struct {
 	doc     string
 }
 
-const optionSynchronized = "SYNCHRONIZED"
+const (
+	optionSynchronized = "SYNCHRONIZED"
+	optionQueueTimeout = "QUEUE_TIMEOUT"
+	optionRunTimeout   = "RUN_TIMEOUT"
+)
 
-// serverOptions are the documented ones, in the order in which execution_parameter_values lists them.
+// maxTimeout is the longest time that QUEUE_TIMEOUT and RUN_TIMEOUT take.
+const maxTimeout = 366 * 24 * time.Hour
+
+// serverOptions are the documented ones and two of ours, in the order in which execution_parameter_values lists them.
 var serverOptions = []option{
 	{name: "CALLER_INFO", typ: ispac.String, check: atMost(4000), doc: "free text about who asked"},
 	{name: "CUSTOMIZED_LOGGING_LEVEL", typ: ispac.String, check: atMost(128), doc: "the level that LOGGING_LEVEL 100 names"},
@@ -30,6 +39,8 @@ var serverOptions = []option{
 	{name: "DUMP_ON_ERROR", typ: ispac.Boolean, initial: "false", doc: "whether an error makes a dump"},
 	{name: "DUMP_ON_EVENT", typ: ispac.Boolean, initial: "false", doc: "whether the events of DUMP_EVENT_CODE make a dump"},
 	{name: "LOGGING_LEVEL", typ: ispac.Int32, initial: "1", check: loggingLevel, doc: "0 none, 1 basic, 2 performance, 3 verbose, 4 runtime lineage, 100 customized"},
+	{name: optionQueueTimeout, typ: ispac.Int32, check: seconds, doc: "ours: how many seconds an attempt may wait for a worker before the execution fails; 0 or none: for ever"},
+	{name: optionRunTimeout, typ: ispac.Int32, check: seconds, doc: "ours: how many seconds an attempt may run before it is ended and counts as failed; 0 or none: for ever"},
 	{name: optionSynchronized, typ: ispac.Boolean, initial: "false", doc: "whether start_execution waits for the end"},
 }
 
@@ -40,6 +51,28 @@ func atMost(n int) func(string) (string, error) {
 		}
 		return text, nil
 	}
+}
+
+// seconds checks a bound of an execution.
+func seconds(text string) (string, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if most := int64(maxTimeout / time.Second); err != nil || n < 0 || n > most {
+		return "", fmt.Errorf("use seconds from 1 to %d, or 0 for no bound", most)
+	}
+	return text, nil
+}
+
+// timeout is an option's value in time; 0 when there is none.
+func timeout(e *Execution, name string) time.Duration {
+	v, ok := setValue(e, ObjectExecution, name)
+	if !ok {
+		return 0
+	}
+	n, err := strconv.ParseInt(v.Text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * time.Second
 }
 
 func loggingLevel(text string) (string, error) {

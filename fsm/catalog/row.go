@@ -131,6 +131,12 @@ type Execution struct {
 	Attempts     []Attempt    `cbor:"25,keyasint,omitempty"` // granted ones, numbered from 1 by Number
 	Notes        []Note       `cbor:"26,keyasint,omitempty"` // messages of the catalog itself
 	Returned     int          `cbor:"27,keyasint,omitempty"` // grants handed back unused: they count in no limit of retries
+	// QueueTimeoutMs bounds each wait for a worker, 0: not at all; QueueUntil is when the present one is over, in state time.
+	QueueTimeoutMs int64        `cbor:"40,keyasint,omitempty"`
+	QueueUntil     command.Time `cbor:"41,keyasint,omitempty"`
+	// Overdue: no worker was found in time. Waited is then the code of why it waited, "" when nobody knows.
+	Overdue bool   `cbor:"42,keyasint,omitempty"`
+	Waited  string `cbor:"43,keyasint,omitempty"`
 }
 
 // SetValue is a value set by set_execution_parameter_value.
@@ -156,6 +162,7 @@ type Attempt struct {
 	NextSeq       int64           `cbor:"12,keyasint,omitempty"` // next message sequence number that the state takes; the first is 1
 	HandedBack    bool            `cbor:"13,keyasint,omitempty"` // failed since it was the last of too many that were handed back
 	Messages      int64           `cbor:"14,keyasint,omitempty"` // how many there are in all, by the worker's report
+	Code          string          `cbor:"16,keyasint,omitempty"` // what ended it, when that was a bound of the execution: RunTimeout
 	Untold        bool            `cbor:"15,keyasint,omitempty"` // the note on how it ended waits for the messages before it
 }
 

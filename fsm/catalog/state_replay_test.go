@@ -91,7 +91,8 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 	case 8:
 		return &command.AddExecutionWorker{ExecutionID: id(), Worker: worker()}
 	case 9, 10, 11:
-		return &command.StartExecution{ExecutionID: id(), RetryCount: rapid.IntRange(0, 2).Draw(rt, "retries"), RetryDelayMs: 1000}
+		return &command.StartExecution{ExecutionID: id(), RetryCount: rapid.IntRange(0, 2).Draw(rt, "retries"), RetryDelayMs: 1000,
+			QueueTimeoutMs: rapid.SampledFrom([]int64{0, 1, 1000}).Draw(rt, "queue timeout")}
 	case 12:
 		return &command.StopOperation{OperationID: id()}
 	case 13, 14:
@@ -112,6 +113,13 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 		}
 		return x
 	case 20:
+		if rapid.Bool().Draw(rt, "queue") {
+			c := &command.FailQueued{Items: []command.Overdue{{AttemptRef: ref(), Reason: "no_worker_online"}}}
+			if x, ok := r.Execution(c.Items[0].TaskID); ok {
+				c.Items[0].Until = x.QueueUntil
+			}
+			return c
+		}
 		return &command.Expire{Items: []command.Expiry{{AttemptRef: ref(), Worker: worker(), Instance: instance()}}}
 	case 21, 22:
 		m := &command.AppendMessages{Segment: fmt.Sprintf("%064x", rapid.IntRange(0, 9).Draw(rt, "segment")), Size: 1}

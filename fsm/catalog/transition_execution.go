@@ -158,8 +158,13 @@ func startExecution(r *Reader, e *edit, c *command.StartExecution) command.Resul
 	if !x.AnyWorker && len(x.Workers) == 0 {
 		return reject(CodeNoWorkerSelected, "execution %d may use chosen workers only and none was added", x.ID)
 	}
+	if c.QueueTimeoutMs < 0 || c.QueueTimeoutMs > maxTimeout.Milliseconds() {
+		return reject(CodeInvalidArgument, "a wait of %d ms for a worker is outside 0–%d", c.QueueTimeoutMs, maxTimeout.Milliseconds())
+	}
 	x = new(*x)
 	x.Status, x.Queued, x.RetryCount, x.RetryDelayMs = Pending, e.Time, c.RetryCount, c.RetryDelayMs
+	x.QueueTimeoutMs = c.QueueTimeoutMs
+	x.waitsFrom(e.Time)
 	e.replace(tableLive, x)
 	e.expectEnd(r, x)
 	return command.Result{}

@@ -22,6 +22,9 @@ func exchange(s *State, caller command.Caller, c *command.Exchange) command.Resu
 // mostMessages bounds how many messages an attempt can be said to have.
 const mostMessages = 1 << 40
 
+// mostCode bounds a code that is kept with an execution, in bytes.
+const mostCode = 64
+
 // report takes a worker's final word on an attempt: on the current one, from the process that holds it. The same word
 // again is fine, whichever process of the worker repeats it: the answer to the first may have been lost.
 func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*Attempt) bool) command.ItemResult {
@@ -44,11 +47,13 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 		return refuse(CodeFenced, "attempt %d of task %d has ended: %s", rep.Attempt, rep.TaskID, a.Outcome)
 	case !holds(a):
 		return refuse(CodeFenced, "attempt %d of task %d is held by another process of this worker", rep.Attempt, rep.TaskID)
+	case len(rep.Code) > mostCode:
+		return refuse(CodeInvalidArgument, "attempt %d of task %d ended with a code of %d bytes; at most %d are taken", rep.Attempt, rep.TaskID, len(rep.Code), mostCode)
 	case rep.Messages < 0 || rep.Messages > mostMessages:
 		return refuse(CodeInvalidArgument, "attempt %d of task %d cannot have %d messages", rep.Attempt, rep.TaskID, rep.Messages)
 	}
 	x, a = x.settled(e, rep.Outcome)
-	a.ExitCode, a.Message, a.Messages = rep.ExitCode, rep.Message, rep.Messages
+	a.ExitCode, a.Message, a.Messages, a.Code = rep.ExitCode, rep.Message, rep.Messages, rep.Code
 	switch rep.Outcome {
 	case command.Succeeded:
 		x.Status = Succeeded
@@ -83,6 +88,9 @@ func (x *Execution) tell(e *edit, a *Attempt, now bool) {
 	switch {
 	case a.HandedBack:
 		x.Notes = e.note(x.Notes, MessageError, "Attempt %d counts as failed: it was the %dth in a row that was handed back.", a.Number, MostReturned)
+	case a.Code == RunTimeout:
+		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) was ended, since it ran longer than the execution's %s allows.",
+			a.Number, a.Worker, clip(a.Machine), optionRunTimeout)
 	case a.Outcome == command.Failed || a.Outcome == command.Canceled:
 		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) %s with exit code %d.",
 			a.Number, a.Worker, clip(a.Machine), a.Outcome, a.ExitCode)
@@ -135,6 +143,7 @@ func (x *Execution) afterFailure(e *edit, end Status) {
 	case x.Used() <= x.RetryCount:
 		x.Status = Pending
 		x.NotBefore = e.Time.Add(command.Span(min(x.RetryDelayMs, command.MaxSpanMs) * int64(x.Used())))
+		x.waitsFrom(x.NotBefore)
 	default:
 		x.Status, x.Ended = end, e.Time
 	}
@@ -193,10 +202,7 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	if !ok || x.Status != Pending {
 		return refuse(CodeNotPending, "task %d is not pending", g.TaskID)
 	}
-	next := 1
-	if a := x.current(); a != nil {
-		next = a.Number + 1
-	}
+	next := x.next()
 	if g.Attempt != next {
 		return refuse(CodeNotPending, "the next attempt of task %d is %d, not %d", g.TaskID, next, g.Attempt)
 	}

@@ -26,7 +26,7 @@ func tasksView() *View {
 			{Name: "message", Type: NVarCharMax, Nullable: true, Doc: "the worker's last word, or what is known of a lost one"},
 			{Name: "give_up_after_ms", Type: BigInt, Nullable: true, Doc: "how long the package may run on without a master"},
 			{Name: "lease_until", Type: DateTimeOffset, Nullable: true, Live: true, Doc: "when it is given up if its worker stays silent"},
-			{Name: "reason", Type: NVarChar(64), Nullable: true, Live: true, Doc: "why it waits: no_worker_enabled, no_worker_online, no_worker_can_run, workers_busy, selected_workers_offline, selected_workers_busy, retry_wait, handed_back, starting"},
+			{Name: "reason", Type: NVarChar(64), Nullable: true, Live: true, Doc: "why it waits: no_worker_enabled, no_worker_online, no_worker_can_run, workers_busy, selected_workers_offline, selected_workers_busy, retry_wait, handed_back, starting; or the bound that ended it: queue_timeout, run_timeout"},
 			{Name: "reason_text", Type: NVarCharMax, Nullable: true, Live: true, Doc: "the reason as a sentence"},
 		},
 		Walks: always,
@@ -38,7 +38,7 @@ func taskRows(_ context.Context, q *Query) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		for e := range taskExecutions(q) {
 			n := len(e.Attempts)
-			if e.Status == Pending {
+			if e.Status == Pending || e.Overdue {
 				n++
 			}
 			if n == 0 || !sees(q.Caller, e.Caller) {
@@ -81,13 +81,17 @@ func taskRow(q *Query, e *Execution, i int) Row {
 		}
 	}
 	if i == len(e.Attempts) {
-		number := 1
-		if i > 0 {
-			number = e.Attempts[i-1].Number + 1
+		number := e.next()
+		if e.Overdue {
+			return Row{e.ID, e.ID, int64(number), string(command.Failed), nil, nil, nil, timeOrNull(e.Ended), string(command.Failed), nil,
+				e.overdueSentence(), nil, nil, QueueTimeout, e.overdueSentence()}
 		}
 		return Row{e.ID, e.ID, int64(number), "pending", nil, nil, nil, nil, nil, nil, nil, nil, nil, reason, sentence}
 	}
 	a := &e.Attempts[i]
+	if a.Code != "" {
+		reason, sentence = a.Code, orNull(a.Message)
+	}
 	row := Row{e.ID, e.ID, int64(a.Number), string(a.Outcome), guidOrNull(a.Worker), orNull(a.Machine), timeOrNull(a.Granted),
 		timeOrNull(a.Ended), orNull(string(a.Outcome)), nil, orNull(a.Message), a.GiveUpAfterMs, nil, reason, sentence}
 	switch {

@@ -314,6 +314,8 @@ func TestExecutionParameterValues(t *testing.T) {
 	want := []string{
 		"50 CALLER_INFO String <nil>", "50 CUSTOMIZED_LOGGING_LEVEL String <nil>", "50 DUMP_EVENT_CODE String <nil>",
 		"50 DUMP_ON_ERROR Boolean false value_set", "50 DUMP_ON_EVENT Boolean false value_set", "50 LOGGING_LEVEL Int32 0 value_set runtime_override",
+		"50 QUEUE_TIMEOUT Int32 <nil>",
+		"50 RUN_TIMEOUT Int32 <nil>",
 		"50 SYNCHRONIZED Boolean false value_set",
 		"20 Server String db1 value_set", "20 Secret String <nil> sensitive value_set", "20 Batch Int32 3 required value_set runtime_override",
 		"20 CM.db.ConnectionString String Data Source=. value_set", "20 CM.db.Password String <nil> sensitive",

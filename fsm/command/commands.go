@@ -148,6 +148,8 @@ type StartExecution struct {
 	ExecutionID  int64 `cbor:"1,keyasint"`
 	RetryCount   int   `cbor:"2,keyasint,omitempty"`
 	RetryDelayMs int64 `cbor:"3,keyasint"` // of the leader that accepted it; a retry waits RetryDelayMs × attempt
+	// QueueTimeoutMs bounds how long an attempt may wait for a worker; 0: for ever.
+	QueueTimeoutMs int64 `cbor:"4,keyasint,omitempty"`
 }
 
 // StopOperation stops an execution.

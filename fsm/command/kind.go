@@ -29,6 +29,7 @@ const (
 	KindCleanup
 	KindEnableScaleout
 	KindAnnounce
+	KindFailQueued
 )
 
 // Spec describes a kind: its name in logs and metrics, the feature level that introduced it, and a constructor.
@@ -64,6 +65,7 @@ var Specs = map[Kind]Spec{
 	KindCleanup:               {"cleanup", 1, func() Command { return new(Cleanup) }},
 	KindEnableScaleout:        {"enable_scaleout", 1, func() Command { return new(EnableScaleout) }},
 	KindAnnounce:              {"announce", 2, func() Command { return new(Announce) }},
+	KindFailQueued:            {"fail_queued", 2, func() Command { return new(FailQueued) }},
 }
 
 func (k Kind) String() string {

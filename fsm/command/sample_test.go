@@ -51,13 +51,13 @@ func samples() []command.Command {
 		},
 		&command.SetExecutionParameter{ExecutionID: 7, ObjectType: 30, Name: "Year", Value: command.Value{Type: "Int32", Text: "1", Sealed: sealed()}},
 		&command.AddExecutionWorker{ExecutionID: 7, Worker: "W"},
-		&command.StartExecution{ExecutionID: 7, RetryCount: 2, RetryDelayMs: 5000},
+		&command.StartExecution{ExecutionID: 7, RetryCount: 2, RetryDelayMs: 5000, QueueTimeoutMs: 60000},
 		&command.StopOperation{OperationID: 7},
 		&command.RegisterWorker{
 			ID: "W", CertName: "w1", Instance: "i1", MachineID: "mid", BootID: "bid", Version: "1.0", MachineName: "WM", UserAccount: "svc",
 			DisplayName: "d", Description: "desc", MaxTaskCount: 10, LeaseMs: 60000, TaskHeartbeatMs: 10000, AgentHeartbeatMs: 60000,
 			ToleranceMs: 600000, Extensions: []string{".dtsx"}, Bitness: []int{64, 32}, Running: []command.AttemptRef{ref(7, 1)},
-			Ended:    []command.Report{{AttemptRef: ref(8, 2), Outcome: command.Failed, ExitCode: 1, Message: "no", Messages: 17}},
+			Ended:    []command.Report{{AttemptRef: ref(8, 2), Outcome: command.Failed, ExitCode: 1, Message: "no", Messages: 17, Code: "run_timeout"}},
 			TakeOver: "old", MostAgentIDs: 64, MostNeverEnabled: 10000, TaskCountLimit: 1000,
 		},
 		&command.EnableWorker{ID: "W", Enabled: true},
@@ -72,6 +72,7 @@ func samples() []command.Command {
 		&command.MergeSegments{Segment: digest, Size: 99, Sources: []string{digest}, Moves: []command.SegmentMove{{Source: 0, Part: 1}}},
 		&command.Cleanup{EndedTasks: 1, Operations: 2, MaxVersions: 10, Limit: 100, NeverEnabled: 4},
 		&command.EnableScaleout{},
+		&command.FailQueued{Items: []command.Overdue{{AttemptRef: ref(7, 1), Until: 1700000000000000000, Reason: "no_worker_online"}}},
 		&command.Announce{
 			Leader: "n1", Term: 3, Members: []command.AnnouncedMember{{ID: "n1", Name: "m1", Address: "h:8391", Voter: true}},
 			Notices: []command.Notice{{Type: "slow_commit", Node: "n1", Number: 2100, Detail: "d"}},

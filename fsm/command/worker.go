@@ -26,6 +26,7 @@ type Report struct {
 	ExitCode int     `cbor:"4,keyasint,omitempty"`
 	Message  string  `cbor:"5,keyasint,omitempty"`
 	Messages int64   `cbor:"6,keyasint,omitempty"`
+	Code     string  `cbor:"7,keyasint,omitempty"` // what ended it, when that was a bound of the execution: run_timeout
 }
 
 // RegisterWorker creates or updates a worker's row. It releases nothing by itself: ended attempts are settled at once,
@@ -104,6 +105,22 @@ type Expiry struct {
 	Worker      string `cbor:"3,keyasint"`
 	Instance    string `cbor:"4,keyasint"`
 	SilentSince Time   `cbor:"5,keyasint,omitempty"`
+}
+
+// FailQueued ends executions for which no worker was found in time: a compare-and-set on (task, attempt, until).
+type FailQueued struct {
+	Items []Overdue `cbor:"1,keyasint"`
+}
+
+// Kind makes it a command.
+func (*FailQueued) Kind() Kind { return KindFailQueued }
+
+// Overdue is a task that waited too long: Attempt is the one that would have been next, Until when its time was over, and
+// Reason the code of why it waited, "" when nobody knows.
+type Overdue struct {
+	AttemptRef
+	Until  Time   `cbor:"3,keyasint"`
+	Reason string `cbor:"4,keyasint,omitempty"`
 }
 
 // Grant is a task as it is handed to a worker. Secrets in it are still sealed; the exchange's handler opens them.

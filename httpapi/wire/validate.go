@@ -128,6 +128,9 @@ func attempts(running []AttemptRef, ended []Ended) error {
 		default:
 			return bad(CodeInvalidArgument, "ended[%d]: outcome %.64q; succeeded, failed, canceled or returned was expected", i, r.Outcome)
 		}
+		if r.Code != "" && r.Code != EndedRunTimeout {
+			return bad(CodeInvalidArgument, "ended[%d]: code %.64q; %s or nothing was expected", i, r.Code, EndedRunTimeout)
+		}
 		if r.Messages < 0 || r.Messages > MaxAttemptMessages {
 			return bad(CodeInvalidArgument, "ended[%d]: %d messages; 0 to %d was expected", i, r.Messages, MaxAttemptMessages)
 		}

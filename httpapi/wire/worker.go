@@ -16,6 +16,9 @@ const (
 	OutcomeReturned  = "returned" // the worker could not start it: the attempt does not count, unless too many in a row were
 )
 
+// EndedRunTimeout is the code of an attempt that ran longer than its execution's RUN_TIMEOUT.
+const EndedRunTimeout = "run_timeout"
+
 // Ended is a worker's final report on one attempt. Messages is how many messages of it there are in all, sent or not:
 // the readers of them can tell whether they have all.
 type Ended struct {
@@ -25,6 +28,7 @@ type Ended struct {
 	ExitCode int    `json:"exit_code"`
 	Message  string `json:"message,omitempty"`
 	Messages int64  `json:"messages,omitempty"`
+	Code     string `json:"code,omitempty"` // run_timeout: a bound of the execution ended it
 }
 
 // Register is what a worker says when it starts.

@@ -316,6 +316,40 @@ func deadlineKills(t *testing.T, without bool) {
 	}
 }
 
+// A package that runs for longer than it may is ended, politely at first, whatever its lease says.
+func TestRunTimeout(t *testing.T) {
+	for _, tc := range []struct {
+		name, text string
+		signal     string
+		code       int
+	}{
+		{"it ends when asked", `trap "exit 7" TERM; while :; do sleep 0.05; done`, "", 7},
+		{"it does not", `trap "" TERM; while :; do sleep 0.05; done`, "SIGKILL", -1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			spec := script(t, tc.text)
+			spec.RunTimeout, spec.Grace = 500*time.Millisecond, time.Second
+			began := time.Now()
+			e := wait(t, start(t, spec))
+			if e.Reason != TimedOut || e.Signal != tc.signal || e.Code != tc.code {
+				t.Errorf("exit %+v", e)
+			}
+			if ran := e.Ended.Sub(began); ran < spec.RunTimeout {
+				t.Errorf("it was ended after %v", ran)
+			}
+		})
+	}
+	t.Run("it is quicker", func(t *testing.T) {
+		t.Parallel()
+		spec := script(t, `exit 3`)
+		spec.RunTimeout = time.Minute
+		if e := wait(t, start(t, spec)); e.Reason != Exited || e.Code != 3 {
+			t.Errorf("exit %+v", e)
+		}
+	})
+}
+
 func TestExtend(t *testing.T) {
 	spec := script(t, `while [ ! -e go ]; do sleep 0.02; done; exit 0`)
 	spec.Lease = Lease{From: Now(), For: time.Second}

@@ -192,11 +192,13 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 		reason, grace, graceEnd = why, d, k.clock()
 		t.terminate()
 	}
+	began := k.clock()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		now := k.clock()
 		left := k.left(now) - k.spec.KillBefore
+		over := k.spec.RunTimeout - began.Since(now) // of its own bound; of no meaning without one
 		switch {
 		case reason != "" && graceEnd.Since(now) >= grace, left <= -k.spec.KillBefore/2:
 			if reason == "" {
@@ -208,6 +210,9 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 			// Half of the margin is for the polite way, the other half for the kernel to carry out the kill.
 			polite(Deadline, min(k.spec.KillBefore/2, k.spec.Grace))
 			continue
+		case k.spec.RunTimeout > 0 && over <= 0 && reason == "":
+			polite(TimedOut, k.spec.Grace)
+			continue
 		}
 		// Timers follow a clock that may stand still or be overtaken by another, so none is trusted for long.
 		wait := time.Second
@@ -218,6 +223,8 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 		}
 		if reason != "" {
 			wait = min(wait, grace-graceEnd.Since(now))
+		} else if k.spec.RunTimeout > 0 {
+			wait = min(wait, over)
 		}
 		timer.Reset(max(wait, time.Millisecond))
 		select {

@@ -39,14 +39,15 @@ type Spec struct {
 	Args       []string      `json:"args"`
 	Env        []string      `json:"env"` // the whole environment
 	Dir        string        `json:"dir"`
-	Lease      Lease         `json:"lease"`               // the first deadline; required
-	KillBefore time.Duration `json:"kill_before"`         // how long before the deadline killing starts; 0 is 5 s
-	Grace      time.Duration `json:"grace"`               // between a stop's polite signal and the kill; 0 is 10 s
-	Linger     time.Duration `json:"linger"`              // what children may take to end after the package's own process did; 0 is 1 s
-	MaxOutput  int64         `json:"max_output"`          // bytes of the output file; 0 is 16 MiB
-	NoCgroup   bool          `json:"no_cgroup,omitempty"` // do without a cgroup where one could be made
-	Remove     []string      `json:"remove,omitempty"`    // files with secrets, removed when the package has ended
-	Secrets    []string      `json:"secrets,omitempty"`   // what must not stand in the output; see MinSecret
+	Lease      Lease         `json:"lease"`                 // the first deadline; required
+	KillBefore time.Duration `json:"kill_before"`           // how long before the deadline killing starts; 0 is 5 s
+	RunTimeout time.Duration `json:"run_timeout,omitempty"` // how long the package may run; 0: as long as its lease goes on
+	Grace      time.Duration `json:"grace"`                 // between a stop's polite signal and the kill; 0 is 10 s
+	Linger     time.Duration `json:"linger"`                // what children may take to end after the package's own process did; 0 is 1 s
+	MaxOutput  int64         `json:"max_output"`            // bytes of the output file; 0 is 16 MiB
+	NoCgroup   bool          `json:"no_cgroup,omitempty"`   // do without a cgroup where one could be made
+	Remove     []string      `json:"remove,omitempty"`      // files with secrets, removed when the package has ended
+	Secrets    []string      `json:"secrets,omitempty"`     // what must not stand in the output; see MinSecret
 }
 
 func (s *Spec) fill() {
@@ -73,6 +74,7 @@ const (
 	Stopped     Reason = "stopped"      // after Stop
 	Killed      Reason = "killed"       // after Kill
 	Deadline    Reason = "deadline"     // its deadline came
+	TimedOut    Reason = "timed_out"    // it ran for RunTimeout
 	StartFailed Reason = "start_failed" // it never ran at all; Detail says why
 	Lost        Reason = "lost"         // its guard died before it could say; nothing of the tree is left
 )

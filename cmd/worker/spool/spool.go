@@ -34,6 +34,7 @@ type Report struct {
 	ExitCode int    `json:"exit_code"`
 	Message  string `json:"message,omitempty"`
 	Messages int64  `json:"messages,omitempty"` // how many messages of the attempt there are in all
+	Code     string `json:"code,omitempty"`     // of the bound that ended it, if one did
 }
 
 // Message is one message of an attempt.
