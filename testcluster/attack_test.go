@@ -43,7 +43,7 @@ type attack struct {
 // attacks are all of them; SCALEOUT_ATTACK_ONLY runs those whose names hold a text. To add one, write a function
 // func(ctx, *attacker) error and add a line here: the test prepares, measures, checks and reports the same for all.
 // Connections from x.dial come from 127.0.0.2, honest callers and masters are at 127.0.0.1.
-var attacks = slices.Concat(strangersAttacks)
+var attacks = slices.Concat(strangersAttacks, callersAttacks)
 
 // TestAttacks runs the attacks one after the other against three masters that are processes, SCALEOUT_ATTACK long each,
 // while honest callers measure.
