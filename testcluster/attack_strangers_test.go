@@ -1,11 +1,14 @@
 package testcluster_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -22,6 +25,8 @@ var strangersAttacks = []attack{
 	{name: "handshakes that stop half way", attack: halfHandshakes, least: 300},
 	{name: "handshakes without end", attack: handshakesWithoutEnd, least: 100},
 	{name: "answers that nobody reads", attack: unreadAnswers, least: 50},
+	{name: "gossip of 20 MiB", prepare: clusterID, attack: largeGossip, least: 60},
+	{name: "gossip garbage", prepare: clusterID, attack: gossipGarbage, least: 1000, after: fewLines},
 	{name: "connections of one certificate", prepare: leastPrivileged, attack: connectionsOfOneCertificate, least: 300},
 }
 
@@ -181,4 +186,76 @@ func connectionsOfOneCertificate(ctx context.Context, x *attacker) error {
 		hold(ctx, c, time.Minute)
 		return errTurnedAway
 	})
+}
+
+// clusterID is what labels gossip; anybody learns it from a master's certificate.
+func clusterID(t *testing.T, c *testcluster.Cluster) map[string]string {
+	t.Helper()
+	return map[string]string{"label": c.Authority().ClusterID()}
+}
+
+// labelled begins a gossip stream or packet.
+func (x *attacker) labelled() []byte {
+	label := x.Args["label"]
+	return append([]byte{244, byte(len(label))}, label...)
+}
+
+// largeGossip announces an encrypted message of 20 MiB on each connection and sends it.
+func largeGossip(ctx context.Context, x *attacker) error {
+	head := binary.BigEndian.AppendUint32(append(x.labelled(), 10), 20<<20-1)
+	block := make([]byte, 64<<10)
+	return x.many(ctx, 120, func(ctx context.Context, i int) error {
+		c, err := x.dial(ctx, x.Gossip[i%len(x.Gossip)])
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		x.did.Add(1)
+		_, err = c.Write(head)
+		for range 319 {
+			if err != nil || ctx.Err() != nil {
+				return err
+			}
+			_ = c.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			_, err = c.Write(block)
+		}
+		hold(ctx, c, 10*time.Second)
+		return err
+	})
+}
+
+// gossipGarbage sends packets of all sorts that no key opens, some thousand a second.
+func gossipGarbage(ctx context.Context, x *attacker) error {
+	packets := [][]byte{{}, {0}, {244, 200, 1}, append(x.labelled(), make([]byte, 1000)...), []byte("GET / HTTP/1.1\r\n\r\n")}
+	return x.many(ctx, 3, func(ctx context.Context, i int) error {
+		c, err := net.Dial("udp", x.Gossip[i%len(x.Gossip)])
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		for ctx.Err() == nil {
+			for _, p := range packets {
+				if _, err := c.Write(p); err == nil {
+					x.did.Add(1)
+				}
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		return nil
+	})
+}
+
+// fewLines: strangers do not fill the log of a master.
+func fewLines(t *testing.T, c *testcluster.Cluster) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(c.Dir(), "test.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(raw, []byte("gossip: ")); n > 2000 {
+		t.Errorf("%d lines about gossip", n)
+	}
 }

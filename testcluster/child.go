@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"scaleout/cluster"
+	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
 	"scaleout/cmd/master"
@@ -47,6 +48,7 @@ type masterConfig struct {
 	Snapshots                                          *cluster.Snapshots
 	SlowDisk                                           time.Duration
 	Connections                                        transport.Limits
+	Gossip                                             gossip.Limits
 	Times                                              master.Times
 	Limits                                             httpapi.Limits
 	MaxUnnamedBlobBytes                                int64
@@ -58,7 +60,7 @@ func plain(c master.Config) *masterConfig {
 		Port: c.Port, GossipPort: c.GossipPort, BootstrapExpect: c.BootstrapExpect, RetryJoin: c.RetryJoin, Files: c.Files,
 		GossipKeyFile: c.GossipKeyFile, KeyRingFile: c.KeyRingFile, Timing: c.Timing,
 		Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay, Snapshots: c.Snapshots,
-		Connections: c.Connections, Times: c.Times, Limits: c.Limits, MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
+		Connections: c.Connections, Gossip: c.Gossip, Times: c.Times, Limits: c.Limits, MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
 	}
 }
 
@@ -103,7 +105,7 @@ func childMain(file string, log *slog.Logger) error {
 			Port: c.Port, GossipPort: c.GossipPort, BootstrapExpect: c.BootstrapExpect, RetryJoin: c.RetryJoin, Files: c.Files,
 			GossipKeyFile: c.GossipKeyFile, KeyRingFile: c.KeyRingFile, Timing: c.Timing,
 			Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay, Snapshots: c.Snapshots,
-			Connections: c.Connections, Times: c.Times, Limits: c.Limits, MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
+			Connections: c.Connections, Gossip: c.Gossip, Times: c.Times, Limits: c.Limits, MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
 			Version: "test", Logger: log, Exit: os.Exit, Store: slowed(c.SlowDisk),
 		})
 		if err != nil {

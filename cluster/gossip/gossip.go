@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/cluster/admission"
 )
 
 // Config of a Gossip.
@@ -39,7 +42,11 @@ type Config struct {
 	Fast, Slow bool
 	// OnEvent is called for every change, in order, from memberlist's goroutines. It must not block.
 	OnEvent func(Event)
-	Logger  *slog.Logger
+	// Limits bound what strangers may bring; Master tells the addresses of known masters, nil: none is known.
+	Limits     Limits
+	Master     func(net.Addr) bool
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer // nil: no metrics
 }
 
 // Gossip is one master's part in the gossip.
@@ -49,6 +56,8 @@ type Gossip struct {
 	book    *book
 	started chan struct{}
 	asked   chan struct{}
+
+	refused *prometheus.CounterVec
 
 	mu   sync.Mutex
 	self Meta
@@ -100,6 +109,10 @@ func New(cfg Config) (*Gossip, error) {
 		cfg.Logger = slog.Default()
 	}
 	g := &Gossip{cfg: cfg, log: cfg.Logger, self: cfg.Self, started: make(chan struct{}), asked: make(chan struct{}), updates: make(chan struct{}, 1)}
+	var err error
+	if g.refused, err = newRefused(cfg.Registerer); err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
+	}
 	g.book = newBook(cfg.Self.ID, cfg.Logger, cfg.OnEvent)
 	return g, nil
 }
@@ -110,13 +123,22 @@ func (g *Gossip) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	port, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+		BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return fmt.Errorf("gossip on %s port %d: %w", g.cfg.BindAddress, g.cfg.Port, err)
+	}
+	cfg.BindPort, cfg.AdvertisePort = port.GetAutoBindPort(), port.GetAutoBindPort()
+	guard := newGuard(port, g.cfg.Limits, g.cfg.Master, g.log, g.refused)
+	cfg.Transport = guard
 	list, err := memberlist.Create(cfg)
 	if err != nil {
+		_ = guard.Shutdown()
 		return fmt.Errorf("gossip on %s port %d: %w", g.cfg.BindAddress, g.cfg.Port, err)
 	}
 	// Asked once, before anything can change it: memberlist hands out nodes that it goes on writing to.
 	local := list.LocalNode()
-	port := int(local.Port)
 	g.mu.Lock()
 	g.addr = local.Address()
 	g.mu.Unlock()
@@ -124,7 +146,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 
 	var wg sync.WaitGroup
 	wg.Go(func() { g.announce(ctx, list) })
-	wg.Go(func() { g.join(ctx, list, port) })
+	wg.Go(func() { g.join(ctx, list, int(local.Port)) })
 	<-ctx.Done()
 	wg.Wait()
 
@@ -153,12 +175,11 @@ func (g *Gossip) config(ctx context.Context) (*memberlist.Config, error) {
 	c.Label = g.cfg.ClusterID
 	c.SecretKey = g.cfg.Key
 	c.BindAddr, c.BindPort = g.cfg.BindAddress, g.cfg.Port
-	c.AdvertisePort = g.cfg.Port
 	c.DeadNodeReclaimTime = 30 * time.Second
 	if g.cfg.Fast {
 		c.DeadNodeReclaimTime = time.Second
 	}
-	c.Logger = log.New(lineWriter{g.log}, "", 0)
+	c.Logger = log.New(lineWriter{g.log, &admission.Throttle{}}, "", 0)
 	c.Delegate = delegate{g}
 	c.Events = g.book
 	c.Alive = g.book

@@ -3,12 +3,20 @@ package gossip
 import (
 	"context"
 	"log/slog"
+	"regexp"
 	"strings"
+	"time"
+
+	"scaleout/cluster/admission"
 )
 
 // lineWriter turns memberlist's "[LEVEL] memberlist: text" lines into records. Its warnings are everyday matters of a
-// network and become Info; nothing that it says needs a person at once.
-type lineWriter struct{ log *slog.Logger }
+// network and become Info; nothing that it says needs a person at once. It says one line for each bad packet, and anybody
+// can send those: lines that differ only in what strangers choose are written once in a while.
+type lineWriter struct {
+	log      *slog.Logger
+	throttle *admission.Throttle
+}
 
 func (w lineWriter) Write(p []byte) (int, error) {
 	line := strings.TrimSpace(string(p))
@@ -21,9 +29,28 @@ func (w lineWriter) Write(p []byte) (int, error) {
 			break
 		}
 	}
+	if !w.log.Enabled(context.Background(), level) {
+		return len(p), nil
+	}
 	line = strings.TrimPrefix(line, "memberlist: ")
-	w.log.Log(context.Background(), level, "gossip: "+line)
+	silent, due := w.throttle.Due(kindOf(line), time.Now())
+	if !due {
+		return len(p), nil
+	}
+	var attrs []slog.Attr
+	if silent > 0 {
+		attrs = append(attrs, slog.Int("more_since_last", silent))
+	}
+	w.log.LogAttrs(context.Background(), level, "gossip: "+line, attrs...)
 	return len(p), nil
+}
+
+var chosen = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|[0-9]+`)
+
+// kindOf is a line without its address, its numbers and what it quotes.
+func kindOf(line string) string {
+	line, _, _ = strings.Cut(line, " from=")
+	return chosen.ReplaceAllString(line, "#")
 }
 
 // firstLine is the gist of an error that lists many.

@@ -53,6 +53,9 @@ func (a *addresses) has(p netip.Prefix) bool {
 	return ok && time.Since(at) < addressLife
 }
 
+// MasterAt reports whether a master is known to be at an address: it may be counted apart from strangers.
+func (t *Transport) MasterAt(a net.Addr) bool { return t.known.has(admission.Address(a)) }
+
 // follow looks up where masters are, again and again until ctx ends: addresses behind names move.
 func (a *addresses) follow(ctx context.Context, hosts func() []string) {
 	if hosts == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scaleout/cluster"
+	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
 	"scaleout/fsm/catalog"
@@ -50,6 +51,7 @@ type Config struct {
 
 	// Connections bound the inbound connections of the port; zero values mean defaults.
 	Connections transport.Limits
+	Gossip      gossip.Limits
 	Times       Times
 
 	// Scheduled backups of this master's own state; an empty folder means none.

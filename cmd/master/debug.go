@@ -91,6 +91,8 @@ func (m *Master) settings() map[string]string {
 		"MaxConnectionsPerCertificate":     strconv.Itoa(c.Connections.PerCertificate),
 		"MaxConnectionsWithoutCertificate": strconv.Itoa(c.Connections.Strangers),
 		"MaxConnectionsPerAddress":         strconv.Itoa(c.Connections.PerAddress), "UnlimitedAddresses": fmt.Sprint(c.Connections.Unlimited),
+		"MaxGossipConnections": strconv.Itoa(c.Gossip.Connections), "MaxGossipBytes": strconv.FormatInt(c.Gossip.Bytes, 10),
+		"GossipOnlyFrom":         fmt.Sprint(c.Gossip.OnlyFrom),
 		"RequestHeadTimeoutInMs": millis(c.Times.Head), "RequestBodyTimeoutInMs": millis(c.Times.Body),
 		"MinUploadBytesPerSecond": strconv.FormatInt(c.Times.UploadRate, 10), "IdleTimeoutInMs": millis(c.Times.Idle),
 		"IdleTimeoutWithoutCertificateInMs": millis(c.Times.IdleStranger),

@@ -157,6 +157,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		},
 		ClusterID: clusterID, Key: gossipKey, BindAddress: cfg.BindAddress, Port: cfg.GossipPort, AdvertiseAddress: host,
 		RetryJoin: cfg.RetryJoin, Fast: cfg.Timing != "wan", Slow: cfg.Timing == "wan", Logger: m.log,
+		Limits: cfg.Gossip, Master: m.transport.MasterAt, Registerer: cfg.Registry,
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cluster"
+	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
 	"scaleout/cmd/master"
@@ -115,6 +116,7 @@ func endsForGood(err error) bool {
 // masterConfig maps the settings file to a master's configuration.
 func masterConfig(m settings.Master) master.Config {
 	unlimited, _ := settings.Networks(m.UnlimitedAddresses) // Load has checked them
+	gossipers, _ := settings.Networks(m.GossipOnlyFrom)
 	return master.Config{
 		Name: m.NodeName, DataDirectory: m.DataDirectory,
 		BindAddress: m.BindAddress, Port: m.PortNumber, GossipPort: m.GossipPort, AdvertiseAddress: m.AdvertiseAddress,
@@ -141,6 +143,7 @@ func masterConfig(m settings.Master) master.Config {
 			Handshakes: m.MaxHandshakes, Connections: m.MaxConnections, PerCertificate: m.MaxConnectionsPerCertificate,
 			Strangers: m.MaxConnectionsWithoutCertificate, PerAddress: m.MaxConnectionsPerAddress, Unlimited: unlimited,
 		},
+		Gossip: gossip.Limits{Connections: m.MaxGossipConnections, Bytes: int64(m.MaxGossipBytes), OnlyFrom: gossipers},
 		Times: master.Times{
 			Head: time.Duration(m.RequestHeadTimeoutInMs), Body: time.Duration(m.RequestBodyTimeoutInMs),
 			Idle: time.Duration(m.IdleTimeoutInMs), IdleStranger: time.Duration(m.IdleTimeoutWithoutCertificateInMs),

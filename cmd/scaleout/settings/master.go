@@ -57,6 +57,9 @@ type Master struct {
 	MaxConnectionsWithoutCertificate  int      `key:"MaxConnectionsWithoutCertificate" default:"256" min:"8" max:"1000000" doc:"open connections without a valid certificate, such as those of load balancers; the oldest make room for new ones"`
 	MaxConnectionsPerAddress          int      `key:"MaxConnectionsPerAddress" default:"32" min:"1" max:"1000000" doc:"of those, from one address (IPv6: one /64)"`
 	UnlimitedAddresses                []string `key:"UnlimitedAddresses" default:"127.0.0.0/8,::1/128" doc:"addresses or networks without MaxConnectionsPerAddress, such as those of load balancers; masters' have none"`
+	MaxGossipConnections              int      `key:"MaxGossipConnections" default:"32" min:"4" max:"10000" doc:"open TCP connections to the gossip port; a quarter of them from one address; masters' addresses are counted apart"`
+	MaxGossipBytes                    Size     `key:"MaxGossipBytes" default:"128KiB" min:"16384" max:"20971520" doc:"what one of them may bring before the gossip key is checked, and after"`
+	GossipOnlyFrom                    []string `key:"GossipOnlyFrom" doc:"addresses or networks that may gossip, besides masters that are known already; empty: all"`
 	RequestHeadTimeoutInMs            Millis   `key:"RequestHeadTimeoutInMs" default:"10000" min:"100" max:"600000" doc:"how long the head of a request may take"`
 	RequestBodyTimeoutInMs            Millis   `key:"RequestBodyTimeoutInMs" default:"30000" min:"100" max:"3600000" doc:"how long the body of a request may take that is not a file"`
 	MinUploadBytesPerSecond           Size     `key:"MinUploadBytesPerSecond" default:"4KiB" min:"1" doc:"what the upload of a file must bring; it may fall behind by a minute"`
@@ -90,8 +93,10 @@ func NewMaster(m *Master) *Set {
 		if m.BindAddress != "" && net.ParseIP(m.BindAddress) == nil {
 			out = append(out, s.Problem("BindAddress", "%q is not an IP address", m.BindAddress))
 		}
-		if _, err := Networks(m.UnlimitedAddresses); err != nil {
-			out = append(out, s.Problem("UnlimitedAddresses", "%v", err))
+		for key, list := range map[string][]string{"UnlimitedAddresses": m.UnlimitedAddresses, "GossipOnlyFrom": m.GossipOnlyFrom} {
+			if _, err := Networks(list); err != nil {
+				out = append(out, s.Problem(key, "%v", err))
+			}
 		}
 		if m.BootstrapExpect > 1 && len(m.RetryJoin) == 0 {
 			out = append(out, s.Problem("RetryJoin", "a cluster of %d masters needs the address of at least one other", m.BootstrapExpect))
