@@ -172,7 +172,7 @@ func TestAMasterThatWasAwayGetsSnapshotAndBlobs(t *testing.T) {
 	c.Restart(away)
 	c.Eventually("a snapshot is installed", 30*time.Second, func() bool { return c.Logged(away, "Installed remote snapshot") })
 	blobs := func(i int) string {
-		found, err := filepath.Glob(filepath.Join(c.Data(i), "blobs", "*", "*"))
+		found, err := filepath.Glob(filepath.Join(c.Data(i), "blobs", "??", "*"))
 		must(t, err)
 		var names []string
 		for _, f := range found {
