@@ -10,7 +10,7 @@ ATTACK   ?= 20s
 MEASURE  ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all demo unit test race lint fuzz damage chaos figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
+.PHONY: man docs help build build-all demo unit test race lint fuzz damage chaos figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -88,6 +88,12 @@ systemd-verify: ## the units, read by systemd itself
 
 systemd-test: ## machines with systemd, set up as docs/operations.md says, under restarts and hangs
 	SCALEOUT_SYSTEMD_BOOT=1 go test -count=1 -timeout 15m -v -run TestSystemd ./testcluster
+
+man: build ## man pages, in bin/man
+	./bin/scaleout man bin/man
+
+docs: ## docs/cli.md and docs/settings.md, anew from the verbs and the settings
+	go test -count=1 -run TestGeneratedDocuments ./cmd/scaleout -update
 
 clean: ## remove what was built
 	rm -rf bin

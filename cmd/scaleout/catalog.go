@@ -87,15 +87,8 @@ func (a *app) catalogView() *cobra.Command {
 	var stale bool
 	cmd := &cobra.Command{
 		Use: "view VIEW [column=value]…", Short: "Read rows of a view", Args: cobra.MinimumNArgs(1),
-		Example: "  scaleout catalog view executions status=4 --order -execution_id --limit 20",
-		ValidArgsFunction: a.complete(func(ctx context.Context, c *client.Client) ([]string, error) {
-			views, err := c.Views(ctx)
-			var names []string
-			for _, v := range views {
-				names = append(names, v.Name)
-			}
-			return names, err
-		}),
+		Example:           "  scaleout catalog view executions status=4 --order -execution_id --limit 20",
+		ValidArgsFunction: a.completeView,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := client.Query{Equal: map[string]any{}, Stale: stale, PageSize: min(max(limit, 1), 1000)}
 			for _, arg := range args[1:] {
@@ -146,14 +139,7 @@ binary data), name=- standard input, name alone asks without showing what is typ
 with @@.`,
 		Example: `  scaleout catalog call create_folder folder_name=ETL
   scaleout catalog call deploy_project folder_name=ETL project_name=Sales project_stream=@Sales.ispac project_password=@password`,
-		ValidArgsFunction: a.complete(func(ctx context.Context, c *client.Client) ([]string, error) {
-			procedures, err := c.Procedures(ctx)
-			var names []string
-			for _, p := range procedures {
-				names = append(names, p.Name)
-			}
-			return names, err
-		}),
+		ValidArgsFunction: a.completeCall,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -250,22 +236,4 @@ func argument(sqlType, text string) any {
 		}
 	}
 	return text
-}
-
-// complete asks the masters for the words that may stand first; without a connection it offers none.
-func (a *app) complete(list func(context.Context, *client.Client) ([]string, error)) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		c, err := a.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		words, err := list(cmd.Context(), c)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return words, cobra.ShellCompDirectiveNoFileComp
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -298,18 +299,9 @@ func member(ctx context.Context, c *client.Client, nameOrID string) (wire.Member
 	}
 	switch len(found) {
 	case 0:
-		return wire.Member{}, fmt.Errorf("there is no master %q; there are %s", nameOrID, strings.Join(names, ", "))
+		return wire.Member{}, fmt.Errorf("there is no master %q%s", nameOrID, catalog.Hint(nameOrID, names))
 	case 1:
 		return found[0], nil
 	}
 	return wire.Member{}, fmt.Errorf("%d masters are called %q; use the id", len(found), nameOrID)
-}
-
-func memberNames(ctx context.Context, c *client.Client) ([]string, error) {
-	s, err := c.Cluster(ctx)
-	var out []string
-	for _, m := range s.Members {
-		out = append(out, m.Name)
-	}
-	return out, err
 }

@@ -30,7 +30,7 @@ between are not kept any more. With -o json each event is one line.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, t := range types {
 				if !slices.ContainsFunc(catalog.EventTypes(), func(k catalog.EventType) bool { return k.Name == t }) {
-					return usagef("--type %q: want %s", t, strings.Join(eventTypeNames(), ", "))
+					return usagef("--type %q: there is no such event%s", t, catalog.Hint(t, eventTypeNames()))
 				}
 			}
 			if from.After == "" && !from.Follow {
@@ -62,7 +62,6 @@ between are not kept any more. With -o json each event is one line.`,
 	cmd.Flags().BoolVarP(&from.Follow, "follow", "f", false, "go on with what happens next; without --after, begin with it")
 	cmd.Flags().StringVar(&from.After, "after", "", "begin behind the event with this id; 0: with the oldest")
 	cmd.Flags().StringSliceVar(&types, "type", nil, "only events of these types")
-	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(eventTypeNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

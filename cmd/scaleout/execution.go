@@ -57,7 +57,7 @@ anything is created.`,
   scaleout execution run ETL/Sales/load.sh --param Password=@/run/secrets/sales
   scaleout execution run ETL/Sales/load.sh --queue-timeout 30m --run-timeout 4h --wait
   scaleout execution run ETL/Sales/load.sh --request-key nightly-2026-01-31 --wait --timeout 2h`,
-		ValidArgsFunction: a.complete(packagePaths),
+		ValidArgsFunction: a.completePath(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if timeout != 0 && !wait {
 				return usagef("--timeout bounds --wait, which is missing")
@@ -100,7 +100,7 @@ func (a *app) executionCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create FOLDER/PROJECT/PACKAGE", Short: "Create an execution without starting it", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution create ETL/Sales/Load.dtsx --param Day=2026-01-31\n  scaleout execution start 17",
-		ValidArgsFunction: a.complete(packagePaths),
+		ValidArgsFunction: a.completePath(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.read = valuesOf(cmd)
 			if err := o.parse(args[0]); err != nil {
@@ -129,7 +129,7 @@ func (a *app) executionStart() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "start ID", Short: "Start a created execution", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution start 17 --retry 2 --wait",
-		ValidArgsFunction: a.complete(executionIDs),
+		ValidArgsFunction: a.complete(executionIDs(1)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			if err := (&order{}).start(cmd.Context(), c, id, retry); err != nil {
 				return friendly(err)
@@ -152,7 +152,7 @@ func (a *app) executionStop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stop ID", Short: "Stop an execution", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution stop 17 --wait",
-		ValidArgsFunction: a.complete(executionIDs),
+		ValidArgsFunction: a.complete(executionIDs(2, 5)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			stop := map[string]any{"operation_id": id}
 			if !wait {
@@ -179,7 +179,7 @@ func (a *app) executionWait() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "wait ID", Short: "Wait for an execution's end and exit with its result", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution wait 17 --timeout 30m",
-		ValidArgsFunction: a.complete(executionIDs),
+		ValidArgsFunction: a.complete(executionIDs(2, 5, 8)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			// Asked first: who waits bears a long outage of the masters, but not that they never were there.
 			if _, err := execution(cmd.Context(), c, id); err != nil {
@@ -196,7 +196,7 @@ func (a *app) executionShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Show an execution, its parameters and its attempts", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution show 17",
-		ValidArgsFunction: a.complete(executionIDs),
+		ValidArgsFunction: a.complete(executionIDs()),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			row, err := execution(cmd.Context(), c, id)
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 )
 
@@ -163,7 +164,7 @@ func workersByID(ctx context.Context, c *client.Client) map[string]string {
 		return names
 	}
 	for _, w := range rows {
-		names[w.Text("WorkerAgentId")] = w.Text("DisplayName")
+		names[w.Text("WorkerAgentId")] = workerLabel(w)
 	}
 	return names
 }
@@ -201,44 +202,5 @@ func statusNumber(text string) (int64, error) {
 			return int64(n), nil
 		}
 	}
-	return 0, usagef("--status %q: want one of %s", text, strings.Join(statusNames[1:], ", "))
-}
-
-// executionIDs are the newest executions, for completion.
-func executionIDs(ctx context.Context, c *client.Client) ([]string, error) {
-	page, err := c.View(ctx, "executions", client.Query{Order: []string{"-execution_id"}, PageSize: 50})
-	var out []string
-	for _, r := range page.Rows {
-		out = append(out, cell(r["execution_id"])+"\t"+packagePath(r))
-	}
-	return out, err
-}
-
-// packagePaths are FOLDER/PROJECT/PACKAGE of the entry points, for completion.
-func packagePaths(ctx context.Context, c *client.Client) ([]string, error) {
-	folders, err := collect(ctx, c, "folders", client.Query{}, 1000)
-	if err != nil {
-		return nil, err
-	}
-	projects, err := collect(ctx, c, "projects", client.Query{}, 1000)
-	if err != nil {
-		return nil, err
-	}
-	packages, err := collect(ctx, c, "packages", client.Query{Equal: map[string]any{"entry_point": true}}, 1000)
-	if err != nil {
-		return nil, err
-	}
-	key := func(r client.Row, column string) int64 { n, _ := r.Int(column); return n }
-	folderNames, projectNames := map[int64]string{}, map[int64]string{}
-	for _, f := range folders {
-		folderNames[key(f, "folder_id")] = f.Text("name")
-	}
-	for _, p := range projects {
-		projectNames[key(p, "project_id")] = folderNames[key(p, "folder_id")] + "/" + p.Text("name")
-	}
-	var out []string
-	for _, p := range packages {
-		out = append(out, projectNames[key(p, "project_id")]+"/"+p.Text("name"))
-	}
-	return out, nil
+	return 0, usagef("--status %q: there is no such status%s", text, catalog.Hint(want, statusNames[1:]))
 }

@@ -148,7 +148,7 @@ func workerName(ctx context.Context, c *client.Client, id string) string {
 	if err != nil || len(page.Rows) == 0 {
 		return ""
 	}
-	return page.Rows[0].Text("DisplayName")
+	return workerLabel(page.Rows[0])
 }
 
 // freshErrors are the last errors of an execution that has just ended: what the package said last may come a moment

@@ -15,7 +15,7 @@ func (a *app) executionWhy() *cobra.Command {
 	return &cobra.Command{
 		Use: "why ID", Short: "Say why an execution waits, or why it ended as it did", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution why 17",
-		ValidArgsFunction: a.complete(executionIDs),
+		ValidArgsFunction: a.complete(executionIDs()),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			f, err := inquire(cmd.Context(), c, id)
 			if err != nil {

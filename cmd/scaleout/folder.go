@@ -39,20 +39,6 @@ func (a *app) folderCommand() *cobra.Command {
 	return cmd
 }
 
-func folderNames(ctx context.Context, c *client.Client) ([]string, error) {
-	return names(ctx, c, "folders", "name")
-}
-
-// names collects one column of a view, bounded for completion.
-func names(ctx context.Context, c *client.Client, view, column string) ([]string, error) {
-	page, err := c.View(ctx, view, client.Query{PageSize: 200})
-	var out []string
-	for _, r := range page.Rows {
-		out = append(out, r.Text(column))
-	}
-	return out, err
-}
-
 // list prints all rows of a view's query.
 func (a *app) list(cmd *cobra.Command, view string, q client.Query, columns ...column) error {
 	c, err := a.client()
@@ -88,7 +74,9 @@ func (a *app) change(cmd *cobra.Command, procedure string, args map[string]any, 
 	}
 	result, err := c.Call(cmd.Context(), procedure, args)
 	if err != nil {
-		return friendly(err)
+		folder, _ := args["folder_name"].(string)
+		project, _ := args["project_name"].(string)
+		return friendly(withHint(cmd.Context(), c, err, folder, project))
 	}
 	pairs := append([]pair{{"return_value", result.ReturnValue}, {"output", result.Output}}, about...)
 	return a.done(cmd, pairs, format, words...)

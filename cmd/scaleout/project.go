@@ -30,7 +30,7 @@ func (a *app) projectCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "packages FOLDER/PROJECT", Short: "List a project's packages", Args: cobra.ExactArgs(1),
-			Example: "  scaleout project packages ETL/Sales",
+			Example: "  scaleout project packages ETL/Sales", ValidArgsFunction: a.completePath(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.ofProject(cmd, args[0], "packages", "project_id", value("Name", "name"), value("Entry point", "entry_point"),
 					derived("Version", packageVersion).drop(2), text("Description", "description").drop(1), number("Id", "package_id").wide())
@@ -38,7 +38,7 @@ func (a *app) projectCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "parameters FOLDER/PROJECT", Short: "List a project's parameters", Args: cobra.ExactArgs(1),
-			Example: "  scaleout project parameters ETL/Sales",
+			Example: "  scaleout project parameters ETL/Sales", ValidArgsFunction: a.completePath(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.ofProject(cmd, args[0], "object_parameters", "project_id", derived("Of", parameterOwner), value("Parameter", "parameter_name"),
 					value("Type", "data_type").drop(1), value("Required", "required").drop(2), value("Sensitive", "sensitive").drop(4),
@@ -47,7 +47,7 @@ func (a *app) projectCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "versions FOLDER/PROJECT", Short: "List a project's versions", Args: cobra.ExactArgs(1),
-			Example: "  scaleout project versions ETL/Sales",
+			Example: "  scaleout project versions ETL/Sales", ValidArgsFunction: a.completePath(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.ofProject(cmd, args[0], "object_versions", "object_id", number("Version", "object_version_lsn"), value("Project", "object_name"),
 					value("Deployed by", "created_by").drop(1), when("Deployed", "created_time"))
@@ -55,7 +55,7 @@ func (a *app) projectCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "delete FOLDER/PROJECT", Short: "Delete a project", Args: cobra.ExactArgs(1),
-			Example: "  scaleout project delete ETL/Sales",
+			Example: "  scaleout project delete ETL/Sales", ValidArgsFunction: a.completePath(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				folder, project, ok := strings.Cut(args[0], "/")
 				if !ok {
@@ -174,7 +174,7 @@ func (a *app) projectDeploy() *cobra.Command {
 	var folder, name, password string
 	var create bool
 	cmd := &cobra.Command{
-		Use: "deploy FILE --folder F", Short: "Deploy an .ispac", Args: cobra.ExactArgs(1),
+		Use: "deploy FILE --folder F", Short: "Deploy an .ispac", Args: cobra.ExactArgs(1), ValidArgsFunction: files("ispac"),
 		Example: "  scaleout project deploy Sales.ispac --folder ETL --create-folder\n  scaleout project deploy Secret.ispac --folder ETL --password-file -",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if folder == "" {
@@ -190,7 +190,7 @@ func (a *app) projectDeploy() *cobra.Command {
 			}
 			d, err := deploy(cmd.Context(), c, args[0], folder, name, secret, create)
 			if err != nil {
-				return friendly(err)
+				return friendly(withHint(cmd.Context(), c, err, folder, ""))
 			}
 			version := ""
 			if d.lsn > 0 {
@@ -309,7 +309,7 @@ func readPassword(cmd *cobra.Command, file string) (string, error) {
 func (a *app) projectPack() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use: "pack DIR", Short: "Make an .ispac from a folder with project.yaml and packages of any extension", Args: cobra.ExactArgs(1),
+		Use: "pack DIR", Short: "Make an .ispac from a folder with project.yaml and packages of any extension", Args: cobra.ExactArgs(1), ValidArgsFunction: folders,
 		Long: `Make an .ispac from a folder. DIR/project.yaml names the packages and their typed parameters:
 
   name: Sales

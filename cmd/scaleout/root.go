@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -82,31 +83,25 @@ func (a *app) root() *cobra.Command {
 		}
 		return nil
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.Args = unknownCommand
+	root.Args = func(root *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return unknownVerb(root, args[0]) // cobra's own check ends in an error that cannot be told from others
+	}
+	root.Version = fmt.Sprintf("%s (commit %s, %s, %s/%s)", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.DisableFlagsInUseLine = true
 	root.AddCommand(
 		a.folderCommand(), a.projectCommand(), a.executionCommand(), a.catalogCommand(), a.clusterCommand(), a.eventsCommand(),
 		a.workerCommand(), a.masterCommand(), a.caCommand(), a.configCommand(), a.versionCommand(),
-		a.devCommand(), a.demoCommand(), a.doctorCommand(), a.readyCommand(), serviceCommand(),
+		a.devCommand(), a.demoCommand(), a.doctorCommand(), a.readyCommand(), serviceCommand(), manCommand(),
 	)
 	exactArgs(root)
+	a.completeFlags(root)
 	return root
-}
-
-// unknownCommand is the root's check of its arguments: what is left there is a verb that does not exist. Cobra's own
-// check ends in an error that cannot be told from others.
-func unknownCommand(root *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	root.SuggestionsMinimumDistance = 2
-	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
-		return usagef("unknown command %q; did you mean %s?", args[0], strings.Join(near, " or "))
-	}
-	return usagef("unknown command %q", args[0])
 }
 
 // exactArgs makes every mistake in the number of arguments a usage error.
@@ -123,7 +118,7 @@ func exactArgs(cmd *cobra.Command) {
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown verb %q of %s", args[0], c.CommandPath())
+				return unknownVerb(c, args[0])
 			}
 			return c.Help()
 		}

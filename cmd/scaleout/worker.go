@@ -43,10 +43,6 @@ func (a *app) workerCommand() *cobra.Command {
 	return cmd
 }
 
-func workerNames(ctx context.Context, c *client.Client) ([]string, error) {
-	return names(ctx, c, "worker_agents", columnCertificate)
-}
-
 const columnCertificate = "CertificateName"
 
 // workerID finds a worker by its AgentId or by the name in its certificate, for which the cluster's authority vouches.
@@ -79,6 +75,13 @@ func chooseWorker(rows []client.Row, nameOrID string) (string, error) {
 	case len(called) > 0:
 		return "", fmt.Errorf("no certificate has the name %q; a worker gives itself the name that it shows, so this may be meant: %s; "+
 			"give the certificate's name or the AgentId", nameOrID, candidates(called))
+	}
+	var names []string
+	for _, r := range rows {
+		names = append(names, r.Text(columnCertificate))
+	}
+	if hint := meant(nameOrID, names); hint != "" {
+		return "", fmt.Errorf("there is no worker with the certificate name %q%s", nameOrID, hint)
 	}
 	return "", fmt.Errorf("there is no worker with the certificate name or AgentId %q; 'scaleout worker list' shows all", nameOrID)
 }

@@ -28,7 +28,7 @@ func (a *app) workerList(cmd *cobra.Command) error {
 	return a.rows(cmd, rows, derived("Name", workerLabel), workerState("State").breakable(), derived("Slots", slots).drop(1),
 		derived("Runs", runs).breakable().drop(2), value("Machine", "MachineName").drop(4), text("Extensions", "Extensions").drop(6),
 		value("Version", "Version").drop(5), when("Heard", "LastOnlineTime").drop(3),
-		value("Account", "UserAccount").wide(), value("Worker id", "WorkerAgentId").wide())
+		value("Calls itself", "DisplayName").wide(), value("Account", "UserAccount").wide(), value("Worker id", "WorkerAgentId").wide())
 }
 
 // addRuns adds to rows of worker_agents what each worker runs: Running is a list of executions with their packages. It
@@ -53,9 +53,9 @@ func addRuns(ctx context.Context, c *client.Client, workers []client.Row) error 
 	return nil
 }
 
-// workerLabel is what people call a worker.
+// workerLabel is what people call a worker: by its certificate, else by what it calls itself.
 func workerLabel(r client.Row) string {
-	for _, name := range []string{"DisplayName", "MachineName", "WorkerAgentId"} {
+	for _, name := range []string{columnCertificate, "DisplayName", "MachineName", "WorkerAgentId"} {
 		if text := r.Text(name); text != "" {
 			return text
 		}
@@ -137,7 +137,7 @@ func (a *app) workerShow() *cobra.Command {
 			}
 			p := &printer{clock: a.clock(cmd), now: time.Now()}
 			pairs := []pair{{"name", workerLabel(w)}, {"state", workerState("").cell(p, w).Text}, {"slots", slots(w)}, {"heard", moment(w, "LastOnlineTime")}}
-			shown := []string{"DisplayName", "State", "MaxTaskCount", "RunningTasks", "Running", "LastOnlineTime", "IsEnabled"}
+			shown := []string{columnCertificate, "State", "MaxTaskCount", "RunningTasks", "Running", "LastOnlineTime", "IsEnabled"}
 			for _, name := range page.Columns {
 				if !slices.Contains(shown, name) && w[name] != nil {
 					pairs = append(pairs, pair{spaced(name), w[name]})

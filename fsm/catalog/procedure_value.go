@@ -44,6 +44,15 @@ var serverOptions = []option{
 	{name: optionSynchronized, typ: ispac.Boolean, initial: "false", doc: "whether start_execution waits for the end"},
 }
 
+// ServerOptions are the names of the options of an execution (object type 50).
+func ServerOptions() []string {
+	names := make([]string, len(serverOptions))
+	for i := range serverOptions {
+		names[i] = serverOptions[i].name
+	}
+	return names
+}
+
 func atMost(n int) func(string) (string, error) {
 	return func(text string) (string, error) {
 		if have := characters(text); have > n {

@@ -118,8 +118,8 @@ func taskRow(q *Query, e *Execution, i int) Row {
 // lostSentence says which worker was lost, and when.
 func lostSentence(q *Query, a *Attempt) string {
 	name := a.Worker
-	if w, ok := q.View.Worker(a.Worker); ok && w.DisplayName != "" {
-		name = w.DisplayName
+	if w, ok := q.View.Worker(a.Worker); ok && w.CertName != "" {
+		name = w.CertName
 	}
 	silent := ""
 	if a.SilentSince != 0 {

@@ -41,6 +41,9 @@ type Setting struct {
 	Doc    string
 	Flag   string // "" when the setting has none
 	Env    string
+	Type   string   // as its flag shows it
+	Bounds string   // "1 to 65535", "at least 1000", "lan, fast or wan"; "" when it has none
+	Other  []string // other spellings of the key
 }
 
 // Set is the settings of one kind of process. Make it with NewMaster or NewWorker.
@@ -55,6 +58,7 @@ type Set struct {
 
 type field struct {
 	key, doc, flag, env string
+	other               []string // more spellings of key
 	value               reflect.Value
 	limits              limits
 	origin              string
@@ -70,7 +74,7 @@ func newSet(target any, env string) *Set {
 		tag := v.Type().Field(i).Tag
 		names := strings.Split(tag.Get("key"), ",")
 		f := &field{
-			key: names[0], doc: tag.Get("doc"), value: v.Field(i), origin: "default",
+			key: names[0], other: names[1:], doc: tag.Get("doc"), value: v.Field(i), origin: "default",
 			limits: limits{min: tag.Get("min"), max: tag.Get("max"), one: tag.Get("one")},
 		}
 		f.flag = kebab(f.key, '-')
@@ -273,7 +277,8 @@ func edits(a, b string) int {
 func (s *Set) Settings() []Setting {
 	out := make([]Setting, len(s.fields))
 	for i, f := range s.fields {
-		out[i] = Setting{Key: f.key, Value: f.text(), Origin: f.origin, Doc: f.doc, Flag: f.flag, Env: f.env}
+		out[i] = Setting{Key: f.key, Value: f.text(), Origin: f.origin, Doc: f.doc, Flag: f.flag, Env: f.env,
+			Type: f.kind(), Bounds: f.limits.String(), Other: f.other}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Key < out[j].Key })
 	return out

@@ -25,6 +25,22 @@ type Runners map[string][]string
 
 type limits struct{ min, max, one string }
 
+// String is the limits in words, "" when there are none.
+func (l limits) String() string {
+	switch {
+	case l.one != "":
+		names := strings.Split(l.one, ",")
+		return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+	case l.min != "" && l.max != "":
+		return l.min + " to " + l.max
+	case l.min != "":
+		return "at least " + l.min
+	case l.max != "":
+		return "at most " + l.max
+	}
+	return ""
+}
+
 func (f *field) kind() string {
 	switch f.value.Interface().(type) {
 	case Timespan:
