@@ -55,62 +55,9 @@ func TestTheTour(t *testing.T) {
 		t.Fatalf("the first terminal does %q", first)
 	}
 
-	// A folder with what the tour touches: the binary that 'make build' makes, and the sample.
-	dir := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "scaleout"), ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if err := os.CopyFS(filepath.Join(dir, "cmd", "scaleout", "sample"), os.DirFS("sample")); err != nil {
-		t.Fatal(err)
-	}
-	var env []string
-	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "SCALEOUT_") {
-			env = append(env, kv)
-		}
-	}
-
+	dir, env := workFolder(t)
 	// The one thing that is not as it stands there: other ports, so that nothing else on this machine is in the way.
-	dev := exec.Command("sh", "-c", fmt.Sprintf("exec %s --port %d", first[1], freeLayout(t).Port))
-	dev.Dir, dev.Env = dir, env
-	var said bytes.Buffer
-	dev.Stdout, dev.Stderr = &said, &said
-	if err := dev.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- dev.Wait() }()
-	running := true
-	defer func() {
-		if !running {
-			return
-		}
-		_ = dev.Process.Signal(syscall.SIGTERM)
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("dev: %v\n%s", err, said.String())
-			}
-		case <-time.After(time.Minute):
-			_ = dev.Process.Kill()
-			<-ended
-			t.Error("dev did not end when it was asked to")
-		}
-	}()
-	for deadline := time.Now().Add(readyTime); ; {
-		if _, err := os.Stat(filepath.Join(dir, "scaleout-dev", "env")); err == nil {
-			break
-		}
-		select {
-		case err := <-ended:
-			running = false
-			t.Fatalf("dev ended: %v\n%s", err, said.String())
-		case <-time.After(50 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("dev is not ready")
-		}
-	}
+	runDev(t, dir, env, first[1])
 
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -128,5 +75,69 @@ func TestTheTour(t *testing.T) {
 	}
 	if files, err := filepath.Glob(filepath.Join(dir, "out", "sales-2026-*.csv")); err != nil || len(files) != 2 {
 		t.Errorf("the packages wrote %q, %v", files, err)
+	}
+}
+
+// workFolder makes a folder as 'make build' leaves the project's, with the binary and the sample, and an environment that
+// names no cluster.
+func workFolder(t *testing.T) (dir string, env []string) {
+	t.Helper()
+	dir = t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "scaleout"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "cmd", "scaleout", "sample"), os.DirFS("sample")); err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "SCALEOUT_") {
+			env = append(env, kv)
+		}
+	}
+	return dir, env
+}
+
+// runDev runs a 'dev' of a document in a folder, with free ports, until the test ends. It returns when all of it is ready.
+func runDev(t *testing.T, dir string, env []string, line string) {
+	t.Helper()
+	dev := exec.Command("sh", "-c", fmt.Sprintf("exec %s --port %d", line, freeLayout(t).Port))
+	dev.Dir, dev.Env = dir, env
+	var said bytes.Buffer
+	dev.Stdout, dev.Stderr = &said, &said
+	if err := dev.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- dev.Wait() }()
+	running := true
+	t.Cleanup(func() {
+		if !running {
+			return
+		}
+		_ = dev.Process.Signal(syscall.SIGTERM)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("dev: %v\n%s", err, said.String())
+			}
+		case <-time.After(time.Minute):
+			_ = dev.Process.Kill()
+			<-ended
+			t.Error("dev did not end when it was asked to")
+		}
+	})
+	for deadline := time.Now().Add(readyTime); ; {
+		if _, err := os.Stat(filepath.Join(dir, "scaleout-dev", "env")); err == nil {
+			return
+		}
+		select {
+		case err := <-ended:
+			running = false
+			t.Fatalf("dev ended: %v\n%s", err, said.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("dev is not ready")
+		}
 	}
 }
