@@ -105,10 +105,12 @@ type Keeper struct {
 	missing   int
 	damaged   int // found damaged since the start, whether or not they have been repaired
 	nextScrub chan struct{}
-	barrier   bool      // this node has caught up since its start
-	keepUntil time.Time // nothing is deleted before
-	unnamed   map[string]time.Time
+	barrier   bool            // this node has caught up since its start
+	keepUntil time.Time       // nothing is deleted before
 	base      context.Context // of Run: what outlives its call ends with it
+
+	collecting sync.Mutex
+	unnamed    map[string]time.Time // under collecting
 
 	uploading uploading
 }

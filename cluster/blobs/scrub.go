@@ -115,6 +115,8 @@ func (k *Keeper) Collect() (deleted int) {
 	if !allowed {
 		return 0
 	}
+	k.collecting.Lock()
+	defer k.collecting.Unlock()
 	now := time.Now()
 	seen := map[string]time.Time{}
 	var old []string
