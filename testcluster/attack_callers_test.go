@@ -17,7 +17,7 @@ import (
 
 // callersAttacks are those of holders of a certificate: of users that may nothing or little, and of workers.
 var callersAttacks = []attack{
-	{name: "project files of a user without a role", prepare: leastPrivileged, attack: projectsWithoutARole, least: 50},
+	{name: "project files of a user without a role", prepare: leastPrivileged, attack: projectsWithoutARole, least: 10},
 	{name: "slow bodies of a user without a role", prepare: leastPrivileged, attack: slowBodies, least: 50},
 	{name: "slow project files of an administrator", prepare: withRole("greedy", "ssis_admin"), attack: slowProjects, least: 20},
 	{name: "values without end of a worker", prepare: asWorker, attack: valuesWithoutEnd, least: 20},

@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +29,7 @@ var strangersAttacks = []attack{
 	{name: "answers that nobody reads", attack: unreadAnswers, least: 50},
 	{name: "gossip of 20 MiB", prepare: clusterID, attack: largeGossip, least: 60},
 	{name: "gossip garbage", prepare: clusterID, attack: gossipGarbage, least: 1000, after: fewLines},
+	{name: "a rush of honest workers", prepare: hundredWorkers, attack: rushOfWorkers, least: rush},
 	{name: "connections of one certificate", prepare: leastPrivileged, attack: connectionsOfOneCertificate, least: 300},
 }
 
@@ -258,4 +261,60 @@ func fewLines(t *testing.T, c *testcluster.Cluster) {
 	if n := bytes.Count(raw, []byte("gossip: ")); n > 2000 {
 		t.Errorf("%d lines about gossip", n)
 	}
+}
+
+// rush is how many workers come back at once after a network was cut; they share a hundred certificates. They are honest:
+// every one of them must get in, and the bounds hold for the others meanwhile.
+const rush = 5000
+
+func hundredWorkers(t *testing.T, c *testcluster.Cluster) map[string]string {
+	t.Helper()
+	args := map[string]string{}
+	for i := range 100 {
+		args[fmt.Sprint(i)] = c.Folder(pki.RoleWorker, fmt.Sprintf("rush-%d", i))
+	}
+	return args
+}
+
+func rushOfWorkers(ctx context.Context, x *attacker) error {
+	// It lasts until all are in, a minute at most.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	var group sync.WaitGroup
+	for i := range rush {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				if x.getsIn(ctx, x.master(i), x.Args[fmt.Sprint(i%100)]) {
+					if x.did.Add(1) == rush {
+						cancel()
+					}
+					return
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(500*time.Millisecond + rand.N(time.Second)):
+				}
+			}
+		})
+	}
+	group.Wait()
+	return nil
+}
+
+// getsIn connects as a worker, asks once and keeps the connection until the end.
+func (x *attacker) getsIn(ctx context.Context, addr, folder string) bool {
+	c, err := x.tls(ctx, addr, folder)
+	if err != nil {
+		return false
+	}
+	context.AfterFunc(ctx, func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, "GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		return false
+	}
+	buf := make([]byte, 12)
+	if _, err := io.ReadFull(c, buf); err != nil {
+		return false
+	}
+	return string(buf) == "HTTP/1.1 200"
 }
