@@ -107,7 +107,7 @@ func votesGranted(t *testing.T, d *Dir, term uint64, candidates ...string) (gran
 			var answer raft.RequestVoteResponse
 			must(t, from.RequestVote(conf.LocalID, self, &raft.RequestVoteRequest{
 				RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(c), Addr: []byte(addr)},
-				Term:      term, Candidate: []byte(addr),
+				Term:      term,
 			}, &answer))
 			if answer.Granted && !seen[c] {
 				seen[c] = true
