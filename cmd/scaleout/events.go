@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,6 +40,13 @@ between are not kept any more. With -o json each event is one line.`,
 			c, err := a.client()
 			if err != nil {
 				return err
+			}
+			if from.Follow {
+				// Whoever follows bears a long outage of the masters, but not that they never were there.
+				if _, err := c.Peers(cmd.Context()); errors.Is(err, client.ErrUnreachable) {
+					return err
+				}
+				c = c.Patient(max(outage, a.connectTimeout))
 			}
 			workers := a.workerNamer(cmd.Context(), c)
 			out := json.NewEncoder(cmd.OutOrStdout())

@@ -23,6 +23,9 @@ they do not come, because their worker reaches no master, a line on stderr says 
 			if _, err := execution(cmd.Context(), c, id); err != nil {
 				return friendly(err)
 			}
+			if follow {
+				c = c.Patient(max(outage, a.connectTimeout))
+			}
 			r := &logReader{c: c, id: id, follow: follow}
 			show := func(m client.Row) error {
 				if source, _ := m.Int("message_source_type"); plain && source != sourcePackage {

@@ -140,6 +140,13 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 // startGuard makes the attempt ready, which ctx may end, and starts it, which nothing breaks off: a package that may have
 // begun to run is stopped, or left to its guard, like any other.
 func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
+	secrets, size := secretsOf(a.grant), 0
+	for _, s := range secrets {
+		size += len(s)
+	}
+	if size > maxSecrets {
+		return fmt.Errorf("%w: its sensitive values have %d bytes together; at most %d can be kept out of what it writes", runner.ErrPackage, size, maxSecrets)
+	}
 	project, err := w.projects.acquire(ctx, a.info.ProjectBlob)
 	if err != nil {
 		return err
@@ -164,7 +171,7 @@ func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 	a.begun = w.wishes(a).lease
 	a.guard, err = guard.Start(guard.Spec{
 		Executable: w.cfg.GuardExecutable, Folder: a.folder,
-		Command: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Remove: cmd.Remove, Secrets: secretsOf(a.grant),
+		Command: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Remove: cmd.Remove, Secrets: secrets,
 		Lease: a.begun, KillBefore: guardMargin, Grace: w.cfg.StopGrace, RunTimeout: a.info.runTimeout(),
 	})
 	a.grant = wire.Grant{} // its secrets are not needed any more
@@ -173,6 +180,9 @@ func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 	}
 	return err
 }
+
+// maxSecrets bounds what the guard needs to find them: some 25 bytes of memory for each.
+const maxSecrets = 2 << 20
 
 // secretsOf are the values that must not stand in what is recorded of an attempt.
 func secretsOf(g wire.Grant) []string {

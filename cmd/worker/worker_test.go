@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,55 +69,6 @@ func TestRunsAndReports(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(w.cfg.TasksRootFolder, "1-1", "parameters.json")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the parameters are still there: %v", err)
-	}
-}
-
-// The values of sensitive parameters are in nothing that is recorded of an attempt: not in its messages, however a package
-// says them, not in its report, not in its folder.
-func TestSecretsAreNotRecorded(t *testing.T) {
-	t.Parallel()
-	m := newMaster(t)
-	w := m.worker(m.config(t.TempDir()))
-	const secret = "correct horse\nbattery staple"
-	g := m.script(1, `echo "in a line: $PARAM_KEY."
-printf 'in two'; printf ' pieces: batt' ; printf 'ery staple.\n'
-echo "batt" >&2; echo "on stderr: $PARAM_KEY" >&2; cat "$SCALEOUT_PARAMETERS"; echo "plain: $PARAM_PLAIN"; exit 3`,
-		wire.Parameter{ObjectType: 30, Name: "key", Type: "String", Value: secret, Sensitive: true},
-		wire.Parameter{ObjectType: 30, Name: "plain", Type: "String", Value: "nothing secret"})
-	if e := m.ended(g); e.Outcome != wire.OutcomeFailed || e.ExitCode != 3 {
-		t.Errorf("%+v", e)
-	}
-	m.until("messages", func() bool {
-		return slices.ContainsFunc(m.messages[g.ref()], func(msg wire.Message) bool { return msg.Text == "exit code 3" })
-	})
-	said := strings.Join(m.texts(g), "\n")
-	for _, want := range []string{"in a line: ***.", "in two pieces: ***.", "on stderr: ***", "plain: nothing secret", `"***"`} {
-		if !strings.Contains(said, want) {
-			t.Errorf("%q is missing in\n%s", want, said)
-		}
-	}
-	leak := func(where, text string) {
-		for _, part := range []string{"correct", "horse", "battery", "staple"} {
-			if strings.Contains(text, part) {
-				t.Errorf("%q is in %s", part, where)
-			}
-		}
-	}
-	leak("the messages", said)
-	w.stop()
-	if err := w.wait(); err != nil {
-		t.Fatal(err)
-	}
-	err := filepath.WalkDir(w.cfg.TasksRootFolder, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		raw, err := os.ReadFile(path)
-		leak(path, string(raw))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

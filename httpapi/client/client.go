@@ -162,6 +162,14 @@ func (c *Client) At(master string) (*Client, error) {
 	return &Client{cfg: c.cfg, http: c.http, log: c.log, grace: c.grace, masters: masters}, nil
 }
 
+// Patient returns a client of the same masters with another patience that shares this one's connections: for what has
+// begun and shall outlast an absence of the masters.
+func (c *Client) Patient(patience time.Duration) *Client {
+	cfg := c.cfg
+	cfg.Patience = patience
+	return &Client{cfg: cfg, http: c.http, log: c.log, grace: c.grace, masters: c.Masters()}
+}
+
 func clean(list []string) ([]string, error) {
 	var out []string
 	for _, m := range list {

@@ -164,3 +164,23 @@ func TestGivenUpAmongTheDead(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestAPatientClientWaitsLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Config{
+			Masters: []string{"https://a"}, Patience: time.Second, Logger: slog.New(slog.DiscardHandler),
+			HTTPClient: &http.Client{Transport: network(refused)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := c.Patient(time.Minute).Views(t.Context()); !errors.Is(err, ErrUnreachable) || time.Since(began) != time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		began = time.Now()
+		if _, err := c.Views(t.Context()); !errors.Is(err, ErrUnreachable) || time.Since(began) != time.Second {
+			t.Errorf("the other one's patience changed: after %v: %v", time.Since(began), err)
+		}
+	})
+}
