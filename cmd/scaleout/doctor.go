@@ -282,16 +282,16 @@ func (a *app) worker(ctx context.Context, p *patient, w settings.Worker) {
 	p.say("", "worker_agents", false, "not readable: %v", friendly(err))
 }
 
-// agent finds this machine's worker by its id; before it has one, or where its data directory cannot be read, by name.
+// agent finds this machine's worker by its id; before it has one, or where its data directory cannot be read, by its certificate's name.
 func (p *patient) agent(rows []client.Row, w settings.Worker) {
 	own := w.AgentId
 	if own == "" {
 		own, _ = worker.AgentID(w.DataDirectory) // it may be for the worker's account alone
 	}
-	name := cmp.Or(w.DisplayName, p.creds.Identity().Name)
+	name := p.creds.Identity().Name
 	for _, r := range rows {
 		id := r.Text("WorkerAgentId")
-		if own != "" && !strings.EqualFold(id, own) || own == "" && !strings.EqualFold(r.Text("DisplayName"), name) {
+		if own != "" && !strings.EqualFold(id, own) || own == "" && !strings.EqualFold(r.Text(columnCertificate), name) {
 			continue
 		}
 		if !r.Bool("IsEnabled") {

@@ -40,7 +40,7 @@ func TestExecutionsNotStartedAreLimitedPerCaller(t *testing.T) {
 	var ids []int64
 	fill := func() {
 		t.Helper()
-		for {
+		for range 5 {
 			r := create("ann")
 			if r.Rejection == nil {
 				ids = append(ids, r.Value)
@@ -51,6 +51,7 @@ func TestExecutionsNotStartedAreLimitedPerCaller(t *testing.T) {
 			}
 			return
 		}
+		t.Fatal("no limit")
 	}
 	for _, x := range []struct {
 		name string
