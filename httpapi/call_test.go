@@ -390,3 +390,35 @@ func TestLists(t *testing.T) {
 		}
 	}
 }
+
+// TestMessagesSayWhetherTheyAreComplete: the answer for one operation does, and only to who may see the operation.
+func TestMessagesSayWhetherTheyAreComplete(t *testing.T) {
+	w := newWorld(t, 1)
+	id := w.execution(t)
+	look := func(cl *client.Client, equal map[string]any) *wire.MessagesState {
+		t.Helper()
+		page, err := cl.View(t.Context(), "operation_messages", client.Query{Equal: equal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page.Messages
+	}
+	mine := w.client(runner, 0)
+	if got := look(mine, map[string]any{"operation_id": id}); got == nil || *got != (wire.MessagesState{}) {
+		t.Errorf("before its start: %+v", got)
+	}
+	if _, err := mine.Call(t.Context(), "stop_operation", map[string]any{"operation_id": id}); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(mine, map[string]any{"operation_id": id}); got == nil || *got != (wire.MessagesState{Complete: true, Ended: true}) {
+		t.Errorf("after its end: %+v", got)
+	}
+	if got := look(mine, nil); got != nil {
+		t.Errorf("of all operations: %+v", got)
+	}
+	other := runner
+	other.Name = "eve"
+	if got := look(w.client(other, 0), map[string]any{"operation_id": id}); got != nil {
+		t.Errorf("told to somebody else: %+v", got)
+	}
+}

@@ -246,6 +246,34 @@ func TestExecutionViews(t *testing.T) {
 	}
 }
 
+// What a bound of the execution ended says so in the view of tasks, whoever leads and after the end as well.
+func TestTasksOfBoundedExecutions(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(project("nightly"))
+	w.register(workerOne, "m1")
+	id := w.create(bob, "")
+	w.ok(bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
+	w.ok(bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":50,"parameter_name":"QUEUE_TIMEOUT","parameter_value":60}`, id)
+	w.ok(bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
+	w.grant(id, 1, workerOne, "m1")
+	w.must(alice, &command.Exchange{Worker: workerOne, Instance: "m1-1", Ended: []command.Report{{
+		AttemptRef: command.AttemptRef{TaskID: id, Attempt: 1}, Outcome: command.Failed, ExitCode: -1, Message: "too long", Code: RunTimeout}}})
+	x, _ := w.state.Reader().Execution(id)
+	w.now = x.QueueUntil
+	w.must(alice, &command.FailQueued{Items: []command.Overdue{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 2}, Until: x.QueueUntil, Reason: "workers_busy"}}})
+	rows := w.query(alice, "tasks", Request{})
+	if len(rows) != 2 {
+		t.Fatalf("%v", rows)
+	}
+	for i, want := range []struct{ reason, says string }{
+		{RunTimeout, "too long"}, {QueueTimeout, "no worker took it within 1m0s, the execution's QUEUE_TIMEOUT (workers_busy)"},
+	} {
+		if r := rows[i]; r["status"] != "failed" || r["reason"] != want.reason || !strings.Contains(r["message"].(string), want.says) {
+			t.Errorf("attempt %d: %v", i+1, r)
+		}
+	}
+}
+
 func TestTasksView(t *testing.T) {
 	w := newWorld(t)
 	w.deploy(project("nightly"))

@@ -79,6 +79,15 @@ func TestValidate(t *testing.T) {
 		"running[1]":     func(r *Register) { r.Running = []AttemptRef{{1, 1}, {1, 1}} },
 		"ended[0]":       func(r *Register) { r.Ended = []Ended{{TaskID: 1, Attempt: 1, Outcome: "done"}} },
 		"ended[0]: task": func(r *Register) { r.Ended = []Ended{{Outcome: OutcomeFailed}} },
+		"ended[0]: -1 messages": func(r *Register) {
+			r.Ended = []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed, Messages: -1}}
+		},
+		"ended[0]: 1099511627777 messages": func(r *Register) {
+			r.Ended = []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed, Messages: MaxAttemptMessages + 1}}
+		},
+		`ended[0]: code "bored"`: func(r *Register) {
+			r.Ended = []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed, Code: "bored"}}
+		},
 		"ended[0]: attem": func(r *Register) {
 			r.Running, r.Ended = []AttemptRef{{1, 1}}, []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed}}
 		},
