@@ -13,6 +13,9 @@ import (
 // Who reads an execution's messages right after its end is told whether they are all there, and once they are, all of
 // them are, in order, before the line that says how it ended.
 func TestMessagesAreCompleteWhenTheySaySo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	const rounds, lines = 30, 400
 	c := testcluster.Start(t, 3)

@@ -24,6 +24,9 @@ func (s *shop) bounded(pkg string, retries int, options map[string]any) int64 {
 
 // Nobody takes an execution, its leader goes, and the next one ends it when its time is over: not before, and once.
 func TestAnExecutionWaitsNoLongerThanItMay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	s := openShop(t, c, onceScript)
@@ -54,6 +57,9 @@ func TestAnExecutionWaitsNoLongerThanItMay(t *testing.T) {
 
 // An attempt that runs too long is ended, counts as failed and is tried again.
 func TestAnAttemptRunsNoLongerThanItMay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	s := openShop(t, c, map[string]string{"slow.sh": "note ran\nsleep 60\n"})
