@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"scaleout/fsm/catalog"
+	"scaleout/httpapi/wire"
 )
 
 func readDocument(t *testing.T, name string) string {
@@ -174,4 +175,47 @@ func TestGuideIsComplete(t *testing.T) {
 			}
 		}
 	})
+}
+
+func count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func size(n int64) string {
+	for _, u := range []struct {
+		n    int64
+		name string
+	}{{1 << 30, " GiB"}, {1 << 20, " MiB"}, {1 << 10, " KiB"}} {
+		if n >= u.n && n%u.n == 0 {
+			return count(n/u.n) + u.name
+		}
+	}
+	return count(n) + " bytes"
+}
+
+// The bounds of requests that no setting changes are those of the code.
+func TestLimitsDocument(t *testing.T) {
+	text := readDocument(t, "limits.md")
+	for _, row := range []string{
+		"| body of a procedure call | " + size(callBody) + "; " + size(fileBody) + " where",
+		"| project file within a call | " + size(catalog.MaxBinary) + " |",
+		"| body of a registration or exchange; of messages | " + size(workerBody) + "; " + size(messagesBody) + " |",
+		"| JSON | " + count(wire.MaxDepth) + " levels, " + count(wire.MaxValues) + " values; " + count(wire.MaxMembers) + " parameters of a procedure |",
+		"| page of a view | " + count(catalog.MaxPageSize) + " rows, " + count(catalog.DefaultPageSize) + " by default |",
+		"| rows that one query reads | " + count(catalog.MaxScan) + " |",
+		"| an event stream | " + strconv.Itoa(int(eventLife.Hours())) + " h |",
+		"| attempts in one list of an exchange; messages in one request | " + count(wire.MaxAttempts) + "; " + count(wire.MaxMessages) + " in " + count(wire.MaxMessageItems) + " items |",
+		"| text of a message or report | " + size(wire.MaxTextBytes) + " |",
+		"| names in a worker's registration | " + count(wire.MaxNameBytes) + " bytes |",
+		"| `retry_count` | " + count(catalog.MaxRetryCount) + " |",
+		"| attempts that workers hand back, in a row | " + count(catalog.MostReturned) + " |",
+	} {
+		if !strings.Contains(text, "\n"+row) {
+			t.Errorf("docs/limits.md does not have %q", row)
+		}
+	}
 }
