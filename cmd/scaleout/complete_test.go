@@ -120,6 +120,7 @@ func TestDidYouMean(t *testing.T) {
 		}
 		return []map[string]any{{"project_id": 1, "folder_id": 1, "name": "Sales"}}, ""
 	}
+	f.views["executions"] = func(*http.Request) ([]map[string]any, string) { return nil, "" }
 	for _, c := range []struct {
 		line, want string
 		code       int
@@ -128,6 +129,8 @@ func TestDidYouMean(t *testing.T) {
 		{"execution list --limt 3", "did you mean --limit?", exitUsage}, {"execution list --status faild", "did you mean failed?", exitUsage},
 		{"events --type execution_endd", "did you mean execution_ended?", exitUsage},
 		{"worker enable worker-2", "did you mean worker-1?", exitError}, {"cluster leave master-2", "did you mean master-1?", exitError},
+		{"execution list --folder ETLL", "did you mean ETL?", exitOK}, {"execution list --project Salse", "did you mean Sales?", exitOK},
+		{"execution list --project ETL/Salse", "did you mean Sales?", exitOK}, {"execution list --folder ETL", "", exitOK},
 		{"project versions ETLL/Sales", "did you mean ETL?", exitError}, {"project versions ETL/Salse", "did you mean Sales?", exitError},
 	} {
 		t.Run(c.line, func(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +56,11 @@ func (a *app) executionList() *cobra.Command {
 			rows, err := l.find(cmd.Context(), c, numbers, since)
 			if err != nil {
 				return friendly(err)
+			}
+			if len(rows) == 0 {
+				if err := l.exists(cmd.Context(), c); err != nil {
+					sayf(cmd.ErrOrStderr(), "%v", friendly(err)) // what is gone may be asked for: no error
+				}
 			}
 			names := workersByID(cmd.Context(), c)
 			for _, r := range rows {
@@ -111,6 +117,30 @@ func (l *listing) find(ctx context.Context, c *client.Client, statuses []int64, 
 		return cmp.Compare(b, a)
 	})
 	return all[:min(len(all), l.limit)], nil
+}
+
+// exists says which folder or project of the listing there is not, with the one that was probably meant.
+func (l *listing) exists(ctx context.Context, c *client.Client) error {
+	folder, project := l.folder, l.project
+	if before, after, ok := strings.Cut(project, "/"); ok {
+		folder, project = before, after
+	}
+	switch {
+	case folder != "" && project != "":
+		_, err := projectID(ctx, c, folder, project)
+		return err
+	case folder != "" || project != "":
+		view, name := "folders", folder
+		if folder == "" {
+			view, name = "projects", project
+		}
+		page, err := c.View(ctx, view, client.Query{Equal: map[string]any{"name": name}, PageSize: 1})
+		if err == nil && len(page.Rows) == 0 {
+			err = fmt.Errorf("there is no %s %q%s", strings.TrimSuffix(view, "s"), name, nameHint(ctx, c, name, view, nil))
+		}
+		return err
+	}
+	return nil
 }
 
 // newest reads at most so many executions, the newest first, as far back as since. Creation times rise with the ids, so
