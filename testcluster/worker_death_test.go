@@ -73,7 +73,7 @@ func TestAttemptsOfASilentWorkerNeverOverlap(t *testing.T) {
 				t.Errorf("lost: %v", rows)
 			}
 			s.noReason(last)
-			if texts := strings.Join(s.texts(last), "\n"); !strings.Contains(texts, "was lost with worker "+first.ID()) {
+			if texts := strings.Join(s.texts(last), "\n"); !strings.Contains(texts, `was lost with worker "`+first.Name()) {
 				t.Errorf("messages of the lost one: %s", texts)
 			}
 			c.Eventually("the other goes on elsewhere", 20*time.Second, func() bool { return s.ran(again, "ran") == 2 })

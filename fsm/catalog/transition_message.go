@@ -81,7 +81,7 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied
 	first := e.Message + 1
 	e.Message += taken
 	if a.Untold && a.Missing() == 0 {
-		x.tell(e, a, true)
+		x.tell(r, e, a, true)
 	}
 	if live {
 		e.replace(tableLive, x)

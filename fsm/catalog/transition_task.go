@@ -69,7 +69,7 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 		x.afterFailure(e, Failed)
 	}
 	if a = x.attempt(rep.Attempt); a != nil { // nil: one of too many handed back
-		x.tell(e, a, a.Missing() == 0)
+		x.tell(r, e, a, a.Missing() == 0)
 	}
 	e.put(r, x)
 	return command.ItemResult{}
@@ -77,24 +77,32 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 
 // tell notes how a reported attempt ended, behind its own messages: the note waits until the last of them is in, or
 // until something else begins.
-func (x *Execution) tell(e *edit, a *Attempt, now bool) {
+func (x *Execution) tell(r *Reader, e *edit, a *Attempt, now bool) {
 	a.Untold = !now && a.Outcome != command.Succeeded
 	if !now {
 		return
 	}
 	if a.HandedBack || a.Outcome == command.Returned {
-		x.Notes = e.note(x.Notes, MessageWarning, "Worker %s (%s) handed attempt %d back: %s", a.Worker, clip(a.Machine), a.Number, clip(a.Message))
+		x.Notes = e.note(x.Notes, MessageWarning, "Worker %s (%s) handed attempt %d back: %s", workerCalled(r, a.Worker), clip(a.Machine), a.Number, clip(a.Message))
 	}
 	switch {
 	case a.HandedBack:
 		x.Notes = e.note(x.Notes, MessageError, "Attempt %d counts as failed: it was the %dth in a row that was handed back.", a.Number, MostReturned)
 	case a.Code == RunTimeout:
 		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) was ended, since it ran longer than the execution's %s allows.",
-			a.Number, a.Worker, clip(a.Machine), optionRunTimeout)
+			a.Number, workerCalled(r, a.Worker), clip(a.Machine), optionRunTimeout)
 	case a.Outcome == command.Failed || a.Outcome == command.Canceled:
 		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) %s with exit code %d.",
-			a.Number, a.Worker, clip(a.Machine), a.Outcome, a.ExitCode)
+			a.Number, workerCalled(r, a.Worker), clip(a.Machine), a.Outcome, a.ExitCode)
 	}
+}
+
+// workerCalled is what people call a worker: the name in its certificate, or its id once it is forgotten.
+func workerCalled(r *Reader, id string) string {
+	if w, ok := r.Worker(id); ok && w.CertName != "" {
+		return clip(w.CertName)
+	}
+	return id
 }
 
 // expire declares an attempt lost, if that process still holds it.
@@ -113,7 +121,7 @@ func expire(r *Reader, e *edit, c command.Expiry) command.ItemResult {
 	if c.SilentSince != 0 {
 		silent = ": silent since " + c.SilentSince.Time().Format(time.RFC3339)
 	}
-	x.Notes = e.note(x.Notes, MessageError, "Attempt %d was lost with worker %s (%s)%s.", a.Number, a.Worker, clip(a.Machine), silent)
+	x.Notes = e.note(x.Notes, MessageError, "Attempt %d was lost with worker %s (%s)%s.", a.Number, workerCalled(r, a.Worker), clip(a.Machine), silent)
 	x.afterFailure(e, EndedUnexpectedly)
 	e.put(r, x)
 	return command.ItemResult{}
@@ -229,7 +237,7 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	x = new(*x)
 	x.Attempts = slices.Clone(x.Attempts)
 	if a := x.current(); a != nil && a.Untold {
-		x.tell(e, a, true)
+		x.tell(r, e, a, true)
 	}
 	x.Attempts = append(x.Attempts, Attempt{
 		NextSeq: 1, // messages are numbered from 1, as attempts are

@@ -36,7 +36,7 @@ func TestOperationMessages(t *testing.T) {
 		return texts
 	}
 	of := map[string]string{"operation_id": fmt.Sprint(first)}
-	want := []string{"line 0", "line 1", "line 2", "line 3", "line 4", fmt.Sprintf("Attempt 1 on worker %s (\"m1\") failed with exit code 3.", workerOne)}
+	want := []string{"line 0", "line 1", "line 2", "line 3", "line 4", `Attempt 1 on worker "m1" ("m1") failed with exit code 3.`}
 	if got := read(bob, "", of); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}

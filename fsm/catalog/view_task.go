@@ -117,13 +117,9 @@ func taskRow(q *Query, e *Execution, i int) Row {
 
 // lostSentence says which worker was lost, and when.
 func lostSentence(q *Query, a *Attempt) string {
-	name := a.Worker
-	if w, ok := q.View.Worker(a.Worker); ok && w.CertName != "" {
-		name = w.CertName
-	}
 	silent := ""
 	if a.SilentSince != 0 {
 		silent = "silent since " + Text(DateTimeOffset, a.SilentSince) + ", "
 	}
-	return "worker " + name + " (" + a.Machine + "): " + silent + "lost at " + Text(DateTimeOffset, a.Ended)
+	return "worker " + workerCalled(q.View, a.Worker) + " (" + a.Machine + "): " + silent + "lost at " + Text(DateTimeOffset, a.Ended)
 }

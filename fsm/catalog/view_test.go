@@ -307,7 +307,7 @@ func TestTasksView(t *testing.T) {
 	w.must(alice, &command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 3}, Worker: workerOne, Instance: "m1-1",
 		SilentSince: command.At(time.Date(2024, 5, 1, 12, 0, 1, 0, time.UTC))}}})
 	lost := w.query(alice, "tasks", Request{Filter: map[string]string{"status": "lost"}})
-	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string), "worker m1 (m1): silent since 2024-05-01T12:00:01.0000000Z, lost at 2024-05-01T12:00:") {
+	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string), `worker "m1" (m1): silent since 2024-05-01T12:00:01.0000000Z, lost at 2024-05-01T12:00:`) {
 		t.Errorf("lost: %v", lost)
 	}
 	w.grant(id, 4, workerOne, "m1")
