@@ -2,6 +2,8 @@ module scaleout
 
 go 1.26.0
 
+// raft 1.8.0 and memberlist 0.7.0 do not resolve together with raft-boltdb/v2 2.3.1: they need go-metrics 0.7.0, which
+// dropped the compat package that raft-boltdb imports. bbolt is required here because raft-boltdb asks only for 1.3.5.
 // prometheus is the parser of expressions alone, for tests of alerts; versions after 0.304 raise a dozen other modules.
 // Never "go get -u".
 
@@ -18,6 +20,7 @@ require (
 	github.com/hashicorp/go-memdb v1.3.5
 	github.com/hashicorp/memberlist v0.6.0
 	github.com/hashicorp/raft v1.7.3
+	github.com/hashicorp/raft-boltdb/v2 v2.3.1
 	github.com/jedib0t/go-pretty/v6 v6.8.3
 	github.com/kardianos/service v1.3.0
 	github.com/klauspost/compress v1.20.3
@@ -47,6 +50,7 @@ require (
 	github.com/armon/go-metrics v0.4.1 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/bitfield/gotestdox v0.2.2 // indirect
+	github.com/boltdb/bolt v1.3.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.6 // indirect
 	github.com/dennwc/varint v1.0.0 // indirect

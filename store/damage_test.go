@@ -125,7 +125,7 @@ func FuzzExamine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, base uint8, at uint32, patch []byte) {
 		content := bytes.Clone(bases[int(base)%len(bases)])
 		copy(content[int(at)%len(content):], patch)
-		if err := examinePages(bytes.NewReader(content), int64(len(content)), func(*raft.Log) {}); err != nil {
+		if _, err := examinePages(bytes.NewReader(content), int64(len(content))); err != nil {
 			return
 		}
 		path := filepath.Join(t.TempDir(), logName)

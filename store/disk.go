@@ -9,24 +9,20 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
 
 const openTimeout = 2 * time.Second
 
-var (
-	logsBucket = []byte("logs") // entries by index, big-endian
-	confBucket = []byte("conf") // the record, and nothing else
-	recordKey  = []byte("record")
-
-	// errNotSet has the text that Raft looks for.
-	errNotSet = errors.New("not found")
-)
+// errNotSet has the text that Raft looks for.
+var errNotSet = errors.New("not found")
 
 // boltOptions: without the list of free pages on disk, which would be written again, whole, with
 // every commit; and with the kind of list that stays fast when it is long. Zero would wait for ever
@@ -35,21 +31,28 @@ func boltOptions() *bbolt.Options {
 	return &bbolt.Options{Timeout: openTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
 }
 
-// disk is the log file, with no trust in what it reads nor, after a write has failed, in what it wrote. Each entry has
-// a checksum, and every transaction renews the record, which says what the whole file holds: so an entry, a vote or a
-// whole page that went missing is noticed, at the price of no further fsync. A library that hides the transaction
-// (raft-boltdb) cannot do that.
+// disk is the log file: raft-boltdb, with no trust in what it reads nor, after a write has failed, in what it wrote. Each
+// entry has a checksum, and every transaction that adds something renews the record, which says what the whole file
+// holds: so an entry, a vote or a whole page that went missing is noticed, at the price of no further fsync. The record
+// is an entry of its own behind all others, since one call of the library stores entries, and nothing else, at once.
 type disk struct {
-	db     *bbolt.DB
+	*raftboltdb.BoltStore
 	path   string
 	gate   *gate
 	failed atomic.Pointer[error]
+
+	// changing is held around each change: the record of a transaction has its number.
+	changing sync.Mutex
+	tx       uint64            // the newest transaction
+	sums     map[uint64]uint32 // checksums of the entries, by index
+
+	rec atomic.Pointer[record] // what the file holds; never changed once it is here
 }
 
 var _ LogStore = (*disk)(nil)
 
-// openDisk opens or makes the log file. It hands each entry to found, in order, before the database library maps the
-// file: a damaged file is left as it is, for whoever wants to know what happened to it.
+// openDisk opens or makes the log file. It hands each entry to found, in order, before anything
+// is written: a damaged file is left as it is, for whoever wants to know what happened to it.
 func openDisk(path string, mustExist bool, g *gate, found func(*raft.Log)) (*disk, error) {
 	_, err := os.Stat(path)
 	switch {
@@ -62,14 +65,88 @@ func openDisk(path string, mustExist bool, g *gate, found func(*raft.Log)) (*dis
 	case err != nil:
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
-	if err := examine(path, found); err != nil {
+	d := &disk{path: path, gate: g, sums: map[uint64]uint32{}}
+	out, err := examine(path)
+	if err != nil {
 		return nil, err
 	}
-	d := &disk{path: path, gate: g}
-	return d, guarded(path, func() (err error) {
-		d.db, err = bbolt.Open(path, 0o600, boltOptions())
-		return boltError(path, err)
-	})
+	d.tx = out.tx
+	if err := guarded(path, func() error { return d.readAll(out, found) }); err != nil {
+		return nil, err
+	}
+	return d, guarded(path, func() error { return d.open(plainly) })
+}
+
+// How to open the file.
+type openMode int
+
+const (
+	initially openMode = iota // and make the library's buckets
+	plainly                   // for reading and writing
+	reading
+)
+
+// open opens the file with the library. It commits a transaction that changes nothing whenever it opens a file for
+// writing; that would be the newest one, and have no record. It does not for a file that is to be read only, and looks
+// for that after the database, which therefore gets its answer first.
+func (d *disk) open(mode openMode) error {
+	opt := boltOptions()
+	opt.ReadOnly = mode == reading
+	if mode == plainly {
+		opt.OpenFile = func(name string, flag int, perm os.FileMode) (*os.File, error) {
+			opt.ReadOnly = true
+			return os.OpenFile(name, flag, perm)
+		}
+	}
+	b, err := raftboltdb.New(raftboltdb.Options{Path: d.path, BoltOptions: opt})
+	d.BoltStore = b
+	return boltError(d.path, err)
+}
+
+// readAll reads every entry and holds them against the record.
+func (d *disk) readAll(out outlined, found func(*raft.Log)) (err error) {
+	if err := d.open(reading); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	var there, within record // the entries outside and inside of the range that was being deleted
+	rec, err := d.readRecord()
+	if err != nil {
+		return err
+	}
+	for _, index := range out.indexes {
+		e := new(raft.Log)
+		sum, err := d.read(index, e)
+		if err != nil {
+			return err
+		}
+		d.sums[index] = sum
+		if rec.gone.holds(index) {
+			within.add(index, sum)
+		} else {
+			there.add(index, sum)
+		}
+		found(e)
+	}
+	switch {
+	case there.contents != rec.contents:
+		return corrupt(d.path, fmt.Sprintf("the log holds %d entries with digest %016x, and the file's own record says %d with %016x",
+			there.count, there.digest, rec.count, rec.digest))
+	case out.tx == rec.tx && within.contents == rec.gone.contents:
+		// The deletion that was announced, if there was one, was not carried out.
+	case out.tx == rec.tx+1 && rec.gone.count > 0 && within.count == 0:
+		// It was.
+	default:
+		return corrupt(d.path, fmt.Sprintf("the file's record (term, vote, number of entries) is of transaction %d, the newest one is %d",
+			rec.tx, out.tx))
+	}
+	now := record{values: rec.values}
+	now.count, now.digest = there.count+within.count, there.digest+within.digest
+	if n := len(out.indexes); n > 0 {
+		now.last = out.indexes[n-1]
+	}
+	d.rec.Store(&now)
+	return nil
 }
 
 // makeBolt makes an empty log file under another name first: a file that a loss of power left
@@ -79,17 +156,7 @@ func makeBolt(path string) error {
 	if err := os.RemoveAll(temp); err != nil {
 		return err
 	}
-	db, err := bbolt.Open(temp, 0o600, boltOptions())
-	if err == nil {
-		err = errors.Join(db.Update(func(tx *bbolt.Tx) error {
-			for _, name := range [][]byte{logsBucket, confBucket} {
-				if _, err := tx.CreateBucket(name); err != nil {
-					return err
-				}
-			}
-			return putRecord(tx, record{})
-		}), db.Close())
-	}
+	err := fillBolt(temp)
 	if err == nil {
 		err = os.Rename(temp, path)
 	}
@@ -102,75 +169,91 @@ func makeBolt(path string) error {
 	return onDisk(path, err)
 }
 
-// examine reads the whole file before anything maps or writes it.
-func examine(path string, found func(*raft.Log)) error {
+// roomBytes is about how much of a new file is free: a vote must find room in it when the disk has none. Later on every
+// append leaves what it replaced.
+const roomBytes = 64 << 10
+
+// fillBolt makes a log file with the library's buckets, a record and some room.
+func fillBolt(path string) error {
+	d := &disk{path: path, gate: new(gate), sums: map[uint64]uint32{}}
+	if err := d.open(initially); err != nil {
+		return err
+	}
+	if err := d.Close(); err != nil {
+		return err
+	}
+	out, err := examine(path)
+	if err != nil {
+		return err
+	}
+	d.tx = out.tx
+	if err := d.open(plainly); err != nil {
+		return err
+	}
+	d.rec.Store(&record{})
+	err = d.StoreLog(&raft.Log{Index: 1, Data: make([]byte, roomBytes)})
+	if err == nil {
+		err = d.DeleteRange(1, 1)
+	}
+	if err == nil {
+		err = d.store(record{}, nil)
+	}
+	return errors.Join(err, d.Close())
+}
+
+// outlined is what the pages of a log file say, before the library maps them.
+type outlined struct {
+	indexes []uint64 // of the entries, in order, without the record
+	tx      uint64   // the newest transaction
+}
+
+// examine walks the whole file before anything maps or writes it.
+func examine(path string) (outlined, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("raft log: %w", err)
+		return outlined{}, fmt.Errorf("raft log: %w", err)
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("raft log: %w", err)
+		return outlined{}, fmt.Errorf("raft log: %w", err)
 	}
-	if err := examinePages(f, st.Size(), found); err != nil {
-		return corrupt(path, err.Error())
+	out, err := examinePages(f, st.Size())
+	if err != nil {
+		return out, corrupt(path, err.Error())
 	}
-	return nil
+	return out, nil
 }
 
-func examinePages(f io.ReaderAt, size int64, found func(*raft.Log)) error {
+func examinePages(f io.ReaderAt, size int64) (out outlined, err error) {
 	p, err := openPages(f, size)
 	if err != nil {
-		return err
+		return out, err
 	}
+	out.tx = p.tx
 	buckets, err := p.buckets()
 	if err != nil {
-		return err
+		return out, err
 	}
-	logs, conf := buckets[string(logsBucket)], buckets[string(confBucket)]
+	logs, conf := buckets["logs"], buckets["conf"]
 	if logs == nil || conf == nil || len(buckets) != 2 {
-		return fmt.Errorf("not a Raft log: it has %d buckets, want logs and conf", len(buckets))
+		return out, fmt.Errorf("not a Raft log: it has %d buckets, want logs and conf", len(buckets))
 	}
-	var rec record
-	records := 0
-	if err := p.bucket(conf, func(key, value []byte) (err error) {
-		if string(key) != string(recordKey) {
-			return fmt.Errorf("conf holds %.20q, want %q alone", key, recordKey)
-		}
-		records++
-		rec, err = parseRecord(value)
-		return err
+	if err := p.bucket(conf, func(key, _ []byte) error {
+		return fmt.Errorf("conf holds %.20q, want nothing: Raft's values are in the record", key)
 	}); err != nil {
-		return err
+		return out, err
 	}
-	if records == 0 {
-		return errors.New("the record of what the file holds is missing")
-	}
-	if rec.tx != p.tx {
-		return fmt.Errorf("the file's record (term, vote, number of entries) is of transaction %d, the newest one is %d",
-			rec.tx, p.tx)
-	}
-	var there record
-	if err := p.bucket(logs, func(key, value []byte) error {
+	err = p.bucket(logs, func(key, _ []byte) error {
 		if len(key) != 8 {
 			return fmt.Errorf("log: a key of %d bytes, want 8", len(key))
 		}
-		e, sum, err := parseEntry(binary.BigEndian.Uint64(key), value)
-		if err != nil {
-			return err
+		if index := binary.BigEndian.Uint64(key); index != recordIndex {
+			out.indexes = append(out.indexes, index)
 		}
-		there.add(e.Index, sum)
-		found(&e)
 		return nil
-	}); err != nil {
-		return err
-	}
-	if there.count != rec.count || there.digest != rec.digest {
-		return fmt.Errorf("the log holds %d entries with digest %016x, and the file's own record says %d with %016x",
-			there.count, there.digest, rec.count, rec.digest)
-	}
-	return nil
+	})
+	return out, err
 }
 
 // guarded runs f, and turns a panic of the database library, or a fault on a page that the disk
@@ -199,108 +282,161 @@ func boltError(path string, err error) error {
 	return corrupt(path, err.Error())
 }
 
-func (d *disk) Close() error { return d.db.Close() }
-
-func (d *disk) FirstIndex() (index uint64, err error) {
-	return index, d.db.View(func(tx *bbolt.Tx) error {
-		if key, _ := tx.Bucket(logsBucket).Cursor().First(); key != nil {
-			index = binary.BigEndian.Uint64(key)
+// read reads an entry and its checksum.
+func (d *disk) read(index uint64, entry *raft.Log) (sum uint32, err error) {
+	if err := d.BoltStore.GetLog(index, entry); err != nil {
+		if errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, berrors.ErrDatabaseNotOpen) {
+			return 0, err
 		}
-		return nil
-	})
+		return 0, corrupt(d.path, fmt.Sprintf("entry %d: %v", index, err))
+	}
+	if sum, err = unseal(index, entry); err != nil {
+		return 0, corrupt(d.path, err.Error())
+	}
+	return sum, nil
 }
 
-func (d *disk) LastIndex() (index uint64, err error) {
-	return index, d.db.View(func(tx *bbolt.Tx) error {
-		if key, _ := tx.Bucket(logsBucket).Cursor().Last(); key != nil {
-			index = binary.BigEndian.Uint64(key)
-		}
-		return nil
-	})
+func (d *disk) readRecord() (record, error) {
+	var e raft.Log
+	if _, err := d.read(recordIndex, &e); errors.Is(err, raft.ErrLogNotFound) {
+		return record{}, corrupt(d.path, "the record of what the file holds is missing")
+	} else if err != nil {
+		return record{}, err
+	}
+	rec, err := parseRecord(e.Data)
+	if err != nil {
+		return rec, corrupt(d.path, err.Error())
+	}
+	return rec, nil
+}
+
+// FirstIndex is the oldest entry; 0 without any.
+func (d *disk) FirstIndex() (uint64, error) {
+	index, err := d.BoltStore.FirstIndex()
+	if index == recordIndex {
+		index = 0
+	}
+	return index, err
+}
+
+// LastIndex is the newest entry; 0 without any. The library would name the record.
+func (d *disk) LastIndex() (uint64, error) {
+	if _, err := d.BoltStore.FirstIndex(); err != nil { // closed
+		return 0, err
+	}
+	return d.rec.Load().last, nil
 }
 
 func (d *disk) GetLog(index uint64, entry *raft.Log) error {
-	return d.db.View(func(tx *bbolt.Tx) error {
-		value := tx.Bucket(logsBucket).Get(indexKey(index))
-		if value == nil {
-			return raft.ErrLogNotFound
-		}
-		e, _, err := parseEntry(index, value)
-		if err != nil {
-			return corrupt(d.path, err.Error())
-		}
-		*entry = e
-		return nil
-	})
+	if index == recordIndex {
+		return raft.ErrLogNotFound
+	}
+	_, err := d.read(index, entry)
+	return err
 }
 
 func (d *disk) StoreLog(entry *raft.Log) error { return d.StoreLogs([]*raft.Log{entry}) }
 
 func (d *disk) StoreLogs(entries []*raft.Log) error {
-	return d.write(func(tx *bbolt.Tx, rec *record) error {
-		logs := tx.Bucket(logsBucket)
-		last, _ := logs.Cursor().Last()
-		for _, e := range entries {
-			key := indexKey(e.Index)
-			if string(key) <= string(last) {
-				if err := forget(rec, key, logs.Get(key)); err != nil {
-					return err
-				}
-			}
-			value, sum := encodeEntry(e)
-			if err := logs.Put(key, value); err != nil {
-				return err
-			}
-			rec.add(e.Index, sum)
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	next := *d.rec.Load()
+	sealed, sums := make([]raft.Log, len(entries)), map[uint64]uint32{}
+	for i, e := range entries {
+		old, replaced := sums[e.Index]
+		if !replaced {
+			old, replaced = d.sums[e.Index]
 		}
-		return nil
-	})
-}
-
-func (d *disk) DeleteRange(low, high uint64) error {
-	return d.write(func(tx *bbolt.Tx, rec *record) error {
-		c := tx.Bucket(logsBucket).Cursor()
-		for key, value := c.Seek(indexKey(low)); key != nil && binary.BigEndian.Uint64(key) <= high; key, value = c.Next() {
-			if err := forget(rec, key, value); err != nil {
-				return err
-			}
-			if err := c.Delete(); err != nil {
-				return err
-			}
+		if replaced {
+			next.remove(e.Index, old)
 		}
-		return nil
-	})
-}
-
-// forget takes an entry, if there is one, out of the record.
-func forget(rec *record, key, value []byte) error {
-	if value == nil {
-		return nil
+		sealed[i], sums[e.Index] = seal(e)
+		next.add(e.Index, sums[e.Index])
+		next.last = max(next.last, e.Index)
 	}
-	sum, err := entrySum(value)
-	if err != nil {
+	if err := d.store(next, sealed); err != nil {
 		return err
 	}
-	rec.remove(binary.BigEndian.Uint64(key), sum)
+	for index, sum := range sums {
+		d.sums[index] = sum
+	}
+	return nil
+}
+
+// store commits entries together with the record.
+func (d *disk) store(next record, sealed []raft.Log) error {
+	next.tx = d.tx + 1
+	batch := make([]*raft.Log, 0, len(sealed)+1)
+	for i := range sealed {
+		batch = append(batch, &sealed[i])
+	}
+	e, _ := seal(&raft.Log{Index: recordIndex, Data: next.encode()})
+	if err := d.write(func() error { return d.BoltStore.StoreLogs(append(batch, &e)) }); err != nil {
+		return err
+	}
+	d.rec.Store(&next)
+	return nil
+}
+
+// DeleteRange announces what it deletes in a transaction of its own: the library deletes and stores in different ones,
+// and whoever ends between the two must find a record that is true.
+func (d *disk) DeleteRange(low, high uint64) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	now := *d.rec.Load()
+	rest := now
+	rest.gone = deletion{low: low, high: min(high, recordIndex-1)}
+	var deleted []uint64
+	for index, sum := range d.sums {
+		if rest.gone.holds(index) {
+			deleted = append(deleted, index)
+			rest.remove(index, sum)
+			rest.gone.add(index, sum)
+		}
+	}
+	if len(deleted) == 0 {
+		return d.gate.check()
+	}
+	if err := d.store(rest, nil); err != nil {
+		return err
+	}
+	d.rec.Store(&now) // as long as nothing is deleted
+	if err := d.write(func() error { return d.BoltStore.DeleteRange(rest.gone.low, rest.gone.high) }); err != nil {
+		return err
+	}
+	for _, index := range deleted {
+		delete(d.sums, index)
+	}
+	rest.gone = deletion{}
+	if rest.last >= low && rest.last <= high {
+		rest.last = 0
+		for index := range d.sums {
+			rest.last = max(rest.last, index)
+		}
+	}
+	d.rec.Store(&rest)
 	return nil
 }
 
 func (d *disk) Set(key, value []byte) error {
-	return d.write(func(_ *bbolt.Tx, rec *record) error { return rec.set(string(key), value) })
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	next := *d.rec.Load()
+	if err := next.set(string(key), value); err != nil {
+		return err
+	}
+	return d.store(next, nil)
 }
 
-func (d *disk) Get(key []byte) (value []byte, err error) {
-	return value, d.db.View(func(tx *bbolt.Tx) error {
-		rec, err := parseRecord(tx.Bucket(confBucket).Get(recordKey))
-		if err != nil {
-			return corrupt(d.path, err.Error())
-		}
-		var set bool
-		if value, set = rec.values[string(key)]; !set {
-			return errNotSet
-		}
-		return nil
-	})
+func (d *disk) Get(key []byte) ([]byte, error) {
+	if _, err := d.BoltStore.FirstIndex(); err != nil { // closed
+		return nil, err
+	}
+	value, set := d.rec.Load().values[string(key)]
+	if !set {
+		return nil, errNotSet
+	}
+	return append([]byte(nil), value...), nil
 }
 
 func (d *disk) SetUint64(key []byte, value uint64) error {
@@ -318,27 +454,22 @@ func (d *disk) GetUint64(key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(value), nil
 }
 
-// write runs one transaction, which renews the record. After one that failed for another reason than a full disk there
-// are no more: the kernel may have thrown the dirty pages away, after which an fsync of the same file
+// write runs one transaction of the library. After one that failed for another reason than a full disk there are
+// no more: the kernel may have thrown the dirty pages away, after which an fsync of the same file
 // succeeds, and the meta page that was not made durable can be the one that is read.
-func (d *disk) write(change func(tx *bbolt.Tx, rec *record) error) error {
+func (d *disk) write(commit func() error) error {
 	if err := d.gate.check(); err != nil {
 		return err
 	}
 	if before := d.failed.Load(); before != nil {
 		return fmt.Errorf("%s takes no more writes until this process is started again: %w", d.path, *before)
 	}
-	err := d.db.Update(func(tx *bbolt.Tx) error {
-		rec, err := parseRecord(tx.Bucket(confBucket).Get(recordKey))
-		if err != nil {
-			return corrupt(d.path, err.Error())
-		}
-		if err := change(tx, &rec); err != nil {
-			return err
-		}
-		return putRecord(tx, rec)
-	})
-	if err == nil || errors.Is(err, berrors.ErrDatabaseNotOpen) {
+	err := commit()
+	if err == nil {
+		d.tx++
+		return nil
+	}
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return err
 	}
 	err = onDisk(d.path, err)
@@ -347,10 +478,3 @@ func (d *disk) write(change func(tx *bbolt.Tx, rec *record) error) error {
 	}
 	return err
 }
-
-func putRecord(tx *bbolt.Tx, rec record) error {
-	rec.tx = uint64(tx.ID())
-	return tx.Bucket(confBucket).Put(recordKey, rec.encode())
-}
-
-func indexKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }

@@ -24,10 +24,11 @@
 //   - node.json is made last of all. So a directory with an identity but without a
 //     log has lost its log, and is refused: a node that forgot its vote must not
 //     come back under its old name.
-//   - raft.db is a bbolt file: new pages are fsynced before the meta page that
-//     refers to them. Each entry carries a checksum, and each transaction renews one record, with a checksum of
-//     its own, that holds term, vote, the transaction's number, and how many entries with which checksums the file
-//     has. So neither a flipped bit nor a page of yesterday goes unnoticed, and there is no further fsync. All of it is
+//   - raft.db is raft-boltdb's: new pages are fsynced before the meta page that
+//     refers to them. Each entry carries a checksum, and each transaction that adds something renews one record, an
+//     entry of its own behind all others, that holds term, vote, the transaction's number, and how many entries with
+//     which checksums the file has. So neither a flipped bit nor a page of yesterday goes unnoticed, and there is no
+//     further fsync but one where entries are deleted, which the record announces before. All of it is
 //     checked when the directory is opened, before the database library maps the file, since that library
 //     trusts its pages; an entry is checked again when it is read from disk. After a failed fsync nobody knows
 //     what the disk holds, so the log takes no further write until it is opened anew. A damaged meta page is refused

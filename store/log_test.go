@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	"go.etcd.io/bbolt"
 	"pgregory.net/rapid"
 )
 
@@ -331,7 +330,7 @@ func TestAFailedDiskTakesNoMoreWrites(t *testing.T) {
 	l := open(t, t.TempDir()).Log()
 	must(t, l.StoreLog(entry(1, 1)))
 	broken := errors.New("input/output error")
-	if err := l.disk.write(func(*bbolt.Tx, *record) error { return broken }); !errors.Is(err, broken) {
+	if err := l.disk.write(func() error { return broken }); !errors.Is(err, broken) {
 		t.Fatal(err)
 	}
 	for _, err := range []error{l.StoreLog(entry(2, 1)), l.SetUint64([]byte("CurrentTerm"), 2), l.DeleteRange(1, 1)} {
@@ -436,7 +435,7 @@ func BenchmarkStoreLogs(b *testing.B) {
 		b.Run(fmt.Sprintf("store/%d", n), run(d.Log().StoreLogs))
 		bare, err := openDisk(filepath.Join(b.TempDir(), logName), false, new(gate), func(*raft.Log) {})
 		must(b, err)
-		b.Run(fmt.Sprintf("bare/%d", n), run(bare.StoreLogs))
+		b.Run(fmt.Sprintf("bare/%d", n), run(bare.BoltStore.StoreLogs))
 		bare.Close()
 	}
 }

@@ -79,7 +79,7 @@ func TestFullDisk(t *testing.T) {
 	wantErr(t, err, ErrNoSpace, path)
 	wantErr(t, d.Save("doc", "lost"), ErrNoSpace, "doc.json")
 	var stored uint64
-	for i := uint64(21); err != nil && i < 4000; i++ {
+	for i := uint64(21); i < 4000; i++ {
 		if err = d.Log().StoreLog(entry(i, 20_000)); err != nil {
 			break
 		}

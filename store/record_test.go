@@ -1,0 +1,84 @@
+package store
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+// The library would commit a transaction whenever it opens the file, and that one would have no record.
+func TestOpeningCommitsNothing(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path)
+	must(t, d.Log().StoreLogs(entries(1, 5, 100)))
+	closeDir(t, d)
+	file := filepath.Join(path, logName)
+	before, err := examine(file)
+	must(t, err)
+	closeDir(t, open(t, path))
+	after, err := examine(file)
+	must(t, err)
+	if after.tx != before.tx {
+		t.Errorf("opening and closing took the file from transaction %d to %d", before.tx, after.tx)
+	}
+	d = open(t, path)
+	must(t, d.Log().StoreLog(entry(6, 100))) // and it is open for writing
+}
+
+// Entries are deleted in another transaction than the one that says so. Whoever ends in between finds them, or not, and
+// a file that is whole.
+func TestEndsBetweenAnnouncementAndDeletion(t *testing.T) {
+	for name, c := range map[string]struct {
+		low, high   uint64
+		carriedOut  bool
+		first, last uint64
+	}{
+		"the oldest, announced":     {1, 4, false, 1, 10},
+		"the oldest, carried out":   {1, 4, true, 5, 10},
+		"the newest, announced":     {7, 10, false, 1, 10},
+		"the newest, carried out":   {7, 10, true, 1, 6},
+		"all of them, announced":    {1, 10, false, 1, 10},
+		"all of them, carried out":  {1, 10, true, 0, 0},
+		"none of them":              {11, 20, true, 1, 10},
+		"beyond the end, announced": {9, 1 << 40, false, 1, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), logName)
+			d, err := openDisk(path, false, new(gate), func(*raft.Log) {})
+			must(t, err)
+			must(t, d.SetUint64([]byte("CurrentTerm"), 3))
+			must(t, d.StoreLogs(entries(1, 10, 100)))
+			if c.carriedOut {
+				must(t, d.DeleteRange(c.low, c.high))
+			} else {
+				rest := *d.rec.Load()
+				rest.gone = deletion{low: c.low, high: c.high}
+				for index, sum := range d.sums {
+					if rest.gone.holds(index) {
+						rest.remove(index, sum)
+						rest.gone.add(index, sum)
+					}
+				}
+				must(t, d.store(rest, nil))
+			}
+			must(t, d.Close())
+			for range 2 { // found as it was left, and as the next write leaves it
+				d, err = openDisk(path, true, new(gate), func(*raft.Log) {})
+				must(t, err)
+				first, err := d.FirstIndex()
+				must(t, err)
+				last, err := d.LastIndex()
+				must(t, err)
+				if first != c.first || last != c.last {
+					t.Errorf("the log is %d to %d, want %d to %d", first, last, c.first, c.last)
+				}
+				if term, err := d.GetUint64([]byte("CurrentTerm")); err != nil || term != 3 {
+					t.Errorf("term %d, %v", term, err)
+				}
+				must(t, d.SetUint64([]byte("LastVoteTerm"), 3))
+				must(t, d.Close())
+			}
+		})
+	}
+}
