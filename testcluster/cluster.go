@@ -30,7 +30,7 @@ func Processes() Option { return func(c *Cluster) { c.processes = true } }
 // Expect sets BootstrapExpect; default: the number of masters.
 func Expect(n int) Option { return func(c *Cluster) { c.expect = n } }
 
-// Profile sets the TimingProfile; default "fast".
+// Profile sets the TimingProfile; default "lan", as in a real master. "fast" leaders do not keep their place on a busy machine.
 func Profile(name string) Option { return func(c *Cluster) { c.profile = name } }
 
 // Settings changes the settings of each master before it starts.
@@ -71,7 +71,7 @@ type Cluster struct {
 func Start(tb testing.TB, n int, opts ...Option) *Cluster {
 	tb.Helper()
 	leaks.begin()
-	c := &Cluster{tb: tb, expect: n, profile: "fast", net: newNetwork(), users: map[string]*client.Client{}}
+	c := &Cluster{tb: tb, expect: n, profile: "lan", net: newNetwork(), users: map[string]*client.Client{}}
 	for _, o := range opts {
 		o(c)
 	}

@@ -163,7 +163,7 @@ func TestSlowCommitIsAnEvent(t *testing.T) {
 		t.Skip("slow")
 	}
 	t.Parallel()
-	c := testcluster.Start(t, 3)
+	c := testcluster.Start(t, 3, testcluster.Profile("wan"))
 	leader := 0
 	seen := func() bool { return c.Logged(leader, "an entry is not being committed") }
 	// On a busy machine the leader may lose its leadership before its watchdog sees anything; nobody can be elected then.
