@@ -456,7 +456,8 @@ func (d *disk) GetUint64(key []byte) (uint64, error) {
 
 // write runs one transaction of the library. After one that failed for another reason than a full disk there are
 // no more: the kernel may have thrown the dirty pages away, after which an fsync of the same file
-// succeeds, and the meta page that was not made durable can be the one that is read.
+// succeeds, and the meta page that was not made durable can be the one that is read. Nor after one for which the disk
+// was full only once its meta page was written, as where blocks are allocated late: it is in the file, or not.
 func (d *disk) write(commit func() error) error {
 	if err := d.gate.check(); err != nil {
 		return err
@@ -473,8 +474,23 @@ func (d *disk) write(commit func() error) error {
 		return err
 	}
 	err = onDisk(d.path, err)
-	if !errors.Is(err, ErrNoSpace) {
+	if !errors.Is(err, ErrNoSpace) || !d.untouched() {
 		d.failed.CompareAndSwap(nil, &err)
 	}
 	return err
+}
+
+// untouched says whether the newest transaction in the file is still the last one that succeeded.
+func (d *disk) untouched() bool {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	p, err := openPages(f, st.Size())
+	return err == nil && p.tx == d.tx
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 
@@ -52,15 +53,7 @@ func TestEndsBetweenAnnouncementAndDeletion(t *testing.T) {
 			if c.carriedOut {
 				must(t, d.DeleteRange(c.low, c.high))
 			} else {
-				rest := *d.rec.Load()
-				rest.gone = deletion{low: c.low, high: c.high}
-				for index, sum := range d.sums {
-					if rest.gone.holds(index) {
-						rest.remove(index, sum)
-						rest.gone.add(index, sum)
-					}
-				}
-				must(t, d.store(rest, nil))
+				must(t, d.store(announced(d, c.low, c.high), nil))
 			}
 			must(t, d.Close())
 			for range 2 { // found as it was left, and as the next write leaves it
@@ -81,4 +74,60 @@ func TestEndsBetweenAnnouncementAndDeletion(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A full disk may be noticed when the transaction is there already: at the last fsync, where blocks are only then
+// allocated. What was refused is seen in the file, then, and must not be taken for damage at the next start.
+func TestANoSpaceThatComesTooLate(t *testing.T) {
+	for name, late := range map[string]func(d *disk) error{
+		"entries":  func(d *disk) error { return d.BoltStore.StoreLogs([]*raft.Log{sealedRecord(d), sealedEntry(6)}) },
+		"deletion": func(d *disk) error { return d.BoltStore.DeleteRange(4, 5) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), logName)
+			d, err := openDisk(path, false, new(gate), func(*raft.Log) {})
+			must(t, err)
+			must(t, d.StoreLogs(entries(1, 5, 100)))
+			if name == "deletion" {
+				must(t, d.store(announced(d, 4, 5), nil))
+			}
+			wantErr(t, d.write(func() error { return errors.Join(late(d), errors.New(textNoSpace)) }), ErrNoSpace)
+			if err := d.StoreLog(entry(6, 100)); err == nil {
+				t.Error("it went on writing to a file that it does not know")
+			}
+			must(t, d.Close())
+			d, err = openDisk(path, true, new(gate), func(*raft.Log) {})
+			must(t, err)
+			must(t, d.StoreLog(entry(7, 100)))
+			must(t, d.Close())
+		})
+	}
+}
+
+// announced is the record that announces a deletion.
+func announced(d *disk, low, high uint64) record {
+	rest := *d.rec.Load()
+	rest.gone = deletion{low: low, high: high}
+	for index, sum := range d.sums {
+		if rest.gone.holds(index) {
+			rest.remove(index, sum)
+			rest.gone.add(index, sum)
+		}
+	}
+	return rest
+}
+
+func sealedEntry(index uint64) *raft.Log {
+	e, _ := seal(entry(index, 100))
+	return &e
+}
+
+// sealedRecord is the record with that entry.
+func sealedRecord(d *disk) *raft.Log {
+	next := *d.rec.Load()
+	_, sum := seal(entry(6, 100))
+	next.add(6, sum)
+	next.tx = d.tx + 1
+	e, _ := seal(&raft.Log{Index: recordIndex, Data: next.encode()})
+	return &e
 }
