@@ -196,7 +196,8 @@ func (k *Keeper) Ensure(ctx context.Context, digest string) error {
 // spread pushes to every other server at once and returns with the majority; the rest goes on in the background.
 func (k *Keeper) spread(ctx context.Context, digest string, voters, others []string) error {
 	self := k.cfg.Membership.Self()
-	if _, err := k.cfg.Disk.Touch(digest); err != nil {
+	here, err := k.cfg.Disk.Touch(digest)
+	if err != nil {
 		return err
 	}
 	type answer struct {
@@ -220,7 +221,9 @@ func (k *Keeper) spread(ctx context.Context, digest string, voters, others []str
 	}
 	for _, node := range voters {
 		if node == self {
-			have++
+			if here { // it may have been found damaged since it was looked at
+				have++
+			}
 			continue
 		}
 		asked++

@@ -155,6 +155,13 @@ func (k *Keeper) Handler() http.Handler {
 			return
 		}
 		var lack []string
+		if len(ask.Digests) == 1 {
+			// The question of a master that is about to name it: a copy that has not been read since this process began may be
+			// damaged, and is set aside then. Who asks for many wants an answer before they could all be read.
+			if err := k.cfg.Disk.Check(r.Context(), strings.ToLower(ask.Digests[0])); err != nil {
+				k.log.Debug("a blob that was asked for is not here", "blob", ask.Digests[0], "err", err)
+			}
+		}
 		for _, digest := range ask.Digests {
 			// The question is a confirmation: what is here now will not be collected before the row that names it.
 			if ok, err := k.cfg.Disk.Touch(strings.ToLower(digest)); err != nil || !ok {

@@ -117,3 +117,23 @@ func TestTheCallerGoesAwayAsTheCheckEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A copy that nobody has read since its master began may be damaged. It does not make a majority before it has been read.
+func TestADamagedCopyMakesNoMajority(t *testing.T) {
+	c := start(t, []string{"a", "b", "c"}, nil, time.Hour)
+	c.cutOff("c")
+	const content = "precious"
+	digest := sum(content)
+	if err := os.MkdirAll(filepath.Dir(c.file("b", digest)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.file("b", digest), []byte("precioux"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.keepers["a"].Store(t.Context(), strings.NewReader(content), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(c.file("b", digest)); string(got) != content {
+		t.Errorf("stored by a majority, and b has %q, %v", got, err)
+	}
+}
