@@ -246,6 +246,9 @@ func soundness(t rapid.TB, s *State) {
 			t.Errorf("table %s: %d rows, counted %d", table.name, n, s.counts[i])
 		}
 	}
+	if got := s.recount(); !s.places.equal(got) {
+		t.Errorf("places %+v, the rows say %+v", s.places, got)
+	}
 	for e := range r.Live() {
 		a := e.current()
 		held := a != nil && a.Held()
