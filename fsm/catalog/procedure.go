@@ -160,11 +160,11 @@ func (p *Procedure) inputs() []string {
 	return names
 }
 
-// hint guesses what was meant, else lists what there is.
 // Hint ends a sentence that says that there is no such name: with the one that was probably meant, else with those that
 // there are.
 func Hint(name string, names []string) string { return hint(name, names) }
 
+// hint guesses what was meant, else lists what there is.
 func hint(name string, names []string) string {
 	bare := strings.TrimPrefix(strings.ToLower(name), "@")
 	bare = strings.TrimPrefix(strings.ReplaceAll(strings.ReplaceAll(bare, "[", ""), "]", ""), "catalog.")

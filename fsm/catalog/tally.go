@@ -57,7 +57,12 @@ type Totals struct {
 	Duration [len(Endings)]Histogram `cbor:"2,keyasint"` // from the first attempt to the end, by Endings
 }
 
-func tallyKey(names ...string) (k []byte) {
+func tallyKey(names ...string) []byte {
+	size := 0
+	for _, name := range names {
+		size += len(name) + 1
+	}
+	k := make([]byte, 0, size)
 	for _, name := range names {
 		k = append(append(k, fold(name)...), 0)
 	}
@@ -89,20 +94,23 @@ func (e *edit) countWait(x *Execution, until command.Time) {
 	}
 }
 
-// countEnd counts an execution that has ended.
+// countEnd counts an execution that has ended. One that was never started may outlive its project, whose counts are
+// gone: it does not bring them back.
 func (e *edit) countEnd(r *Reader, x *Execution) {
 	at := slices.Index(Endings[:], x.Status)
 	if at < 0 {
 		return
 	}
-	t, there := r.tally(x.Folder, x.Project, x.Package)
-	t = new(*t)
-	t.Ended[at]++
-	t.Last[at] = x.Ended
-	if there {
-		e.replace(tableTallies, t)
-	} else {
-		e.add(tableTallies, t)
+	if _, deployed := r.ProjectByID(x.ProjectID); deployed {
+		t, there := r.tally(x.Folder, x.Project, x.Package)
+		t = new(*t)
+		t.Ended[at]++
+		t.Last[at] = x.Ended
+		if there {
+			e.replace(tableTallies, t)
+		} else {
+			e.add(tableTallies, t)
+		}
 	}
 	if x.Started == 0 {
 		e.countWait(x, x.Ended)

@@ -91,7 +91,9 @@ func TestEndsAreCountedByPackage(t *testing.T) {
 	if got, want := tallied(back.Reader()), tallied(r); !slices.Equal(got, want) || *back.Reader().Totals() != *totals {
 		t.Errorf("from a snapshot %q, want %q", got, want)
 	}
+	left := w.create("Load.dtsx")
 	w.ok(&command.DeleteProject{Folder: "F", Project: "P"})
+	w.ok(&command.StopOperation{OperationID: left}) // created before, never started
 	if got := tallied(w.s.Reader()); len(got) != 0 {
 		t.Errorf("after the project is deleted: %q", got)
 	}
