@@ -159,7 +159,7 @@ func (n *Node) untouched(before uint64, at Place, err error) bool {
 
 // install waits for Raft, and for little longer than the generation: some futures are never answered.
 func (n *Node) install(r *reign, at Place, size int64, snapshot io.Reader) error {
-	// Raft puts a state one entry behind the one that it is given.
+	// Raft installs the state at the index that follows the given one.
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: at.Index - 1, Term: r.term, Size: size}
 	done := make(chan error, 1)
 	n.installs.Go(func() { done <- n.raft.Restore(meta, snapshot, 0) })

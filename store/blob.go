@@ -202,7 +202,7 @@ func (b *Blob) corrupt(format string, args ...any) error {
 func (b *Blob) unreadable(err error) error {
 	if !errors.Is(err, os.ErrClosed) {
 		b.blobs.setDamaged(b.digest, time.Now().Add(unreadableFor))
-		b.blobs.logger.Error("blob cannot be read; it counts as missing", "digest", b.digest, "error", err)
+		b.blobs.logger.Error("blob cannot be read; it counts as missing", "blob", b.digest, "err", err)
 		b.blobs.tell(b.digest)
 	}
 	return fmt.Errorf("blob %s: %w", b.digest, err)

@@ -38,11 +38,13 @@ func (b *Blobs) openUploads() error {
 		digest, _ := strings.CutSuffix(e.Name(), ".json")
 		var u Upload
 		if path == b.markFile(digest) && checkDigest(digest) == nil && b.Has(digest) {
-			if _, err := readDocument(path, &u); err == nil && u.Size >= 0 {
+			_, err := readDocument(path, &u)
+			if err == nil && u.Size >= 0 {
 				b.uploads[digest] = u
 				continue
 			}
-			b.logger.Warn("it cannot be read who uploaded a blob; it counts for nobody", "digest", digest, "path", path)
+			b.logger.Warn("the mark of who uploaded a blob cannot be read; the blob counts for nobody",
+				"blob", digest, "path", path, "err", err)
 		}
 		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("blobs: %w", err)

@@ -44,10 +44,10 @@ type lasting struct {
 	k      *Keeper
 	ctx    context.Context
 	digest string
+	at     int64 // of Read, which one goroutine calls
 
-	mu   sync.Mutex
-	at   int64
-	copy Blob // the fresh copy, once there is one
+	mu    sync.Mutex
+	fresh Blob // read in place of the damaged one, once it was fetched
 }
 
 func (l *lasting) ReadAt(p []byte, off int64) (int, error) {
@@ -79,8 +79,8 @@ func (l *lasting) Read(p []byte) (int, error) {
 func (l *lasting) current() Blob {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.copy != nil {
-		return l.copy
+	if l.fresh != nil {
+		return l.fresh
 	}
 	return l.Blob
 }
@@ -90,16 +90,16 @@ func (l *lasting) renew(failed Blob) (Blob, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.copy != nil && l.copy != failed: // another reader was faster
-		return l.copy, nil
-	case l.copy != nil:
+	case l.fresh != nil && l.fresh != failed: // another reader was faster
+		return l.fresh, nil
+	case l.fresh != nil:
 		return nil, ErrNotFound
 	}
 	b, err := l.k.open(l.ctx, l.digest)
 	if err != nil {
 		return nil, err
 	}
-	l.copy = b
+	l.fresh = b
 	return b, nil
 }
 
@@ -107,8 +107,8 @@ func (l *lasting) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := l.Blob.Close()
-	if l.copy != nil {
-		if cerr := l.copy.Close(); err == nil {
+	if l.fresh != nil {
+		if cerr := l.fresh.Close(); err == nil {
 			err = cerr
 		}
 	}

@@ -99,7 +99,7 @@ func (k *Keeper) free(by, digest string, size int64) {
 	delete(u.calls, digest)
 	if !k.cfg.Disk.Has(digest) {
 		if err := k.cfg.Disk.Unmark(digest); err != nil {
-			k.log.Warn("it stays noted who wanted to upload a blob", "blob", digest, "err", err)
+			k.log.Warn("the mark of an upload that failed could not be removed", "blob", digest, "err", err)
 		}
 	}
 }
@@ -111,7 +111,7 @@ func (k *Keeper) tidy() {
 			continue
 		}
 		if err := k.cfg.Disk.Unmark(digest); err != nil {
-			k.log.Warn("it stays noted who uploaded a blob", "blob", digest, "err", err)
+			k.log.Warn("the mark of who uploaded a blob could not be removed; the next scrub tries again", "blob", digest, "err", err)
 		}
 	}
 }
