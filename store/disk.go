@@ -386,13 +386,10 @@ func (d *disk) DeleteRange(low, high uint64) error {
 	now := *d.rec.Load()
 	rest := now
 	rest.gone = deletion{low: low, high: min(high, recordIndex-1)}
-	var deleted []uint64
-	for index, sum := range d.sums {
-		if rest.gone.holds(index) {
-			deleted = append(deleted, index)
-			rest.remove(index, sum)
-			rest.gone.add(index, sum)
-		}
+	deleted := rest.gone.among(d.sums)
+	for _, index := range deleted {
+		rest.remove(index, d.sums[index])
+		rest.gone.add(index, d.sums[index])
 	}
 	if len(deleted) == 0 {
 		return d.gate.check()
@@ -407,13 +404,10 @@ func (d *disk) DeleteRange(low, high uint64) error {
 	for _, index := range deleted {
 		delete(d.sums, index)
 	}
-	rest.gone = deletion{}
-	if rest.last >= low && rest.last <= high {
-		rest.last = 0
-		for index := range d.sums {
-			rest.last = max(rest.last, index)
-		}
+	if rest.gone.holds(rest.last) {
+		rest.last = lastBefore(rest.gone.low, d.sums)
 	}
+	rest.gone = deletion{}
 	d.rec.Store(&rest)
 	return nil
 }

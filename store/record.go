@@ -89,6 +89,37 @@ type deletion struct {
 
 func (d deletion) holds(index uint64) bool { return d.low <= index && index <= d.high }
 
+// among lists the indexes of the range that have a checksum. The log is deleted in many short ranges: the work depends
+// on the shorter of the range and the log.
+func (d deletion) among(sums map[uint64]uint32) (indexes []uint64) {
+	if d.high >= d.low && d.high-d.low < uint64(len(sums)) {
+		for index := d.low; index <= d.high; index++ {
+			if _, there := sums[index]; there {
+				indexes = append(indexes, index)
+			}
+		}
+		return indexes
+	}
+	for index := range sums {
+		if d.holds(index) {
+			indexes = append(indexes, index)
+		}
+	}
+	return indexes
+}
+
+// lastBefore returns the newest index that has a checksum, 0 without any. None from index on has one; in a log without
+// a hole the answer is the index before.
+func lastBefore(index uint64, sums map[uint64]uint32) (last uint64) {
+	if _, there := sums[index-1]; there {
+		return index - 1
+	}
+	for i := range sums {
+		last = max(last, i)
+	}
+	return last
+}
+
 // record says what the log file holds: Raft's own small values, and how many entries with which checksums. It is
 // renewed by every transaction that adds something, as one value. So nothing can go missing from the file unnoticed; and a
 // crash between two of Raft's writes of a vote (first its term, then its candidate) leaves a record that is as whole as
