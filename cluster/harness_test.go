@@ -132,11 +132,12 @@ func (w *world) start(n int, options ...func(*Config)) []*host {
 
 var lastPort atomic.Int32
 
-// freePort is free for TCP and UDP, and below the range from which the kernel takes ports for others.
+// freePort is free for TCP and UDP, below the range from which the kernel takes ports for others, and above those of
+// package testcluster.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 2000 {
-		port := 12000 + (os.Getpid()*37+int(lastPort.Add(1)))%18000
+		port := 26000 + (os.Getpid()*37+int(lastPort.Add(1)))%6000
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		l, err := net.Listen("tcp", addr)
 		if err != nil {

@@ -247,7 +247,7 @@ func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {
 func health(x cluster.Member) string {
 	switch {
 	case x.Err != "" && !x.Self:
-		return "does not answer: " + x.Err
+		return wire.HealthSilent + ": " + x.Err
 	case x.Stopping:
 		return "stopping"
 	case x.Role == outside:

@@ -204,21 +204,21 @@ func (a *app) clusterRemove() *cobra.Command {
 	var force, yes bool
 	cmd := &cobra.Command{
 		Use: "remove NAME|ID", Short: "Remove a master that will not come back", Args: cobra.ExactArgs(1),
-		Long: `Remove a master that will not come back. One that is healthy is better taken out with 'scaleout cluster leave', so that is
-asked first; without a terminal it is refused. --yes removes it without a question.`,
+		Long: `Remove a master that will not come back. One that still answers is better taken out with 'scaleout cluster leave', so that
+is asked first; without a terminal it is refused. --yes removes it without a question.`,
 		Example:           "  scaleout cluster remove master-3\n  scaleout cluster remove 6b1d… --force",
 		ValidArgsFunction: a.complete(memberNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.removeMember(cmd, args[0], force, func(m wire.Member) error {
-				if yes || m.Health != "healthy" {
+				if yes || !m.Answers() {
 					return nil
 				}
-				return confirm(cmd, fmt.Sprintf("%s is healthy; 'scaleout cluster leave %s' takes a running master out in order", m.Name, m.Name),
+				return confirm(cmd, fmt.Sprintf("%s is running; 'scaleout cluster leave %s' takes a running master out in order", m.Name, m.Name),
 					"remove it all the same")
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&yes, "yes", false, "remove it without a question, even if it is healthy")
+	cmd.Flags().BoolVar(&yes, "yes", false, "remove it without a question, even if it answers")
 	cmd.Flags().BoolVar(&force, "force", false, "even if blobs lose their majority or the cluster stops until more masters come back")
 	return cmd
 }

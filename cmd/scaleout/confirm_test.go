@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,9 @@ func TestRemovingAHealthyMaster(t *testing.T) {
 	}
 	c := testcluster.Start(t, 3)
 	name := c.Name(c.Others(c.Leader())[0])
+	c.Eventually("all three masters are healthy", time.Minute, func() bool {
+		return strings.Count(must(t, at(c, "cluster", "members", "-o", "json")...), `"health": "healthy"`) == 3
+	})
 	code, _, errs := execute(t, at(c, "cluster", "remove", name)...)
 	if code != exitError || !strings.Contains(errs, "scaleout cluster leave "+name) || !strings.Contains(errs, "--yes") {
 		t.Errorf("exit %d: %s", code, errs)

@@ -7,16 +7,15 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"scaleout/testcluster"
 )
 
 // freeLayout is a small cluster on ports that are free.
 func freeLayout(t *testing.T) layout {
 	t.Helper()
-	l, ok := layout{dir: t.TempDir(), Masters: 3, Workers: 1, Port: 25900}.freeRow()
-	if !ok {
-		t.Fatal("no ports are free")
-	}
-	return l
+	const masters = 3 // each with a port for HTTPS and one for gossip
+	return layout{dir: t.TempDir(), Masters: masters, Workers: 1, Port: testcluster.FreePorts(t, 2*masters)}
 }
 
 func TestTakenPortsAreNamedBeforeAnythingStarts(t *testing.T) {

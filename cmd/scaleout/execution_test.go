@@ -197,6 +197,9 @@ func TestWaitEndsWithTheResult(t *testing.T) {
 	} {
 		f := story(x.statuses...)
 		f.down = x.down
+		if x.down > 0 {
+			f.patience = 20 * time.Millisecond // its end is what the test is about
+		}
 		out, errs := new(bytes.Buffer), new(bytes.Buffer)
 		root := &cobra.Command{SilenceErrors: true, SilenceUsage: true, RunE: func(cmd *cobra.Command, _ []string) error {
 			return (&app{output: "json"}).await(cmd, f.client(t), 17, 0)

@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Leader is who leads, as the answering master believes.
 type Leader struct {
@@ -49,6 +52,12 @@ type Member struct {
 	MissingBlobs        int        `json:"missing_blobs"`
 	DamagedBlobs        int        `json:"damaged_blobs"` // found on its disk since it started, repaired or not
 }
+
+// HealthSilent begins the Health of a member that did not answer the leader.
+const HealthSilent = "does not answer"
+
+// Answers reports whether the member answered the leader, healthy or not.
+func (m Member) Answers() bool { return !strings.HasPrefix(m.Health, HealthSilent) }
 
 // SettingDifference is one setting whose value differs between masters; Values is by master name.
 type SettingDifference struct {

@@ -185,7 +185,7 @@ func TestDtexec(t *testing.T) {
 		t.Errorf("command file\n%s\nwant\n%s", got, want)
 	}
 	ps, err := os.ReadFile(seen + ".ps")
-	if err != nil || strings.Contains(string(ps), "hush") || strings.Contains(string(ps), "123") || !strings.Contains(string(ps), commandFile) {
+	if err != nil || strings.Contains(string(ps), "hush") || strings.Contains(string(ps), "ssis 123") || !strings.Contains(string(ps), commandFile) {
 		t.Errorf("others see %q, %v", ps, err)
 	}
 	if outcome, text := Verdict("My Load.dtsx", code, false); outcome != wire.OutcomeFailed || !strings.Contains(text, "load") {
