@@ -39,7 +39,7 @@ func inBubble(t *testing.T, h func(http.ResponseWriter, *http.Request), times bo
 			pw := newProgress(w, r, 24*time.Hour, times)
 			defer pw.finish()
 			h(pw, r)
-		}), slog.New(slog.DiscardHandler), Times{})
+		}), slog.New(slog.DiscardHandler), Bounds{})
 		ended := make(chan struct{})
 		go func() { defer close(ended); _ = s.Serve(p) }()
 		f(t, func() net.Conn {

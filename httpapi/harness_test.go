@@ -135,7 +135,7 @@ func (w *world) start(i int, spoil ...func(*Config)) {
 		t.Fatal(err)
 	}
 	n.srv = httptest.NewUnstartedServer(nil)
-	n.srv.Config = NewServer(n.api.Handler(), slog.New(slog.DiscardHandler), Times{}).Server
+	n.srv.Config = NewServer(n.api.Handler(), slog.New(slog.DiscardHandler), Bounds{}).Server
 	n.srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}
 	n.srv.StartTLS()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -22,7 +24,7 @@ func TestShutdownWaitsForCallsAndNotForUnusedConnections(t *testing.T) {
 		close(entered)
 		<-release
 		_, _ = io.WriteString(w, "answered")
-	}), slog.New(slog.DiscardHandler), Times{})
+	}), slog.New(slog.DiscardHandler), Bounds{})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(listener) }()
 
@@ -61,5 +63,39 @@ func TestShutdownWaitsForCallsAndNotForUnusedConnections(t *testing.T) {
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Errorf("Serve: %v", err)
+	}
+}
+
+// A head is kept in memory before anybody knows whose it is: it is small, but for masters, who send others' heads on.
+func TestTheHeadOfARequestIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		bounds Bounds
+		bytes  int
+		status string
+	}{
+		{"of an ordinary call", Bounds{}, 8 << 10, "200 OK"},
+		{"beyond the bound", Bounds{}, 13 << 10, "431 Request Header Fields Too Large"},
+		{"that a master sends on", Bounds{HeadBytes: 64 << 10}, 13 << 10, "200 OK"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := httptest.NewUnstartedServer(nil)
+			s.Config = NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), slog.New(slog.DiscardHandler), c.bounds).Server
+			s.Start()
+			defer s.Close()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-Long", strings.Repeat("x", c.bytes))
+			resp, err := s.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if resp.Status != c.status {
+				t.Errorf("%d bytes: %s; want %s", c.bytes, resp.Status, c.status)
+			}
+		})
 	}
 }

@@ -22,6 +22,8 @@ import (
 var strangersAttacks = []attack{
 	{name: "bodies that never come", attack: bodiesThatNeverCome, least: 300},
 	{name: "heads that never end", attack: headsThatNeverEnd, least: 300},
+	{name: "heads of many lines", attack: headsOfManyLines, least: 200},
+	{name: "heads of many lines under one certificate", prepare: leastPrivileged, attack: headsOfManyLines, least: 300},
 	{name: "silent connections", attack: silentConnections, least: 300},
 	{name: "silent connections from everywhere", attack: silentFromEverywhere, least: 300},
 	{name: "handshakes that stop half way", attack: halfHandshakes, least: 300},
@@ -66,6 +68,26 @@ func headsThatNeverEnd(ctx context.Context, x *attacker) error {
 			}
 			_, err = io.WriteString(c, "X-More: x\r\n")
 		}
+		return errTurnedAway
+	})
+}
+
+// headsOfManyLines has the masters keep as much of a head as they take, in the form that costs them most.
+func headsOfManyLines(ctx context.Context, x *attacker) error {
+	head := []byte("GET /livez HTTP/1.1\r\nHost: x\r\n")
+	for i := 0; len(head) < 12_000; i++ { // net/http takes 4 KiB more than the bound
+		head = fmt.Appendf(head, "%03x:\r\n", i)
+	}
+	return x.many(ctx, 1800, func(ctx context.Context, i int) error {
+		c, err := x.tlsFrom(ctx, fmt.Sprintf("127.0.1.%d", 1+i/len(x.Masters)%100), x.master(i), x.Args["certificate"])
+		if err != nil {
+			return err
+		}
+		x.did.Add(1)
+		if _, err := c.Write(head); err != nil {
+			return err
+		}
+		hold(ctx, c, time.Minute)
 		return errTurnedAway
 	})
 }

@@ -107,8 +107,13 @@ func (x *attacker) dialFrom(ctx context.Context, from, addr string) (net.Conn, e
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-// tls does a handshake, with the certificate in a folder; "": without one.
+// tls does a handshake from the attackers' own address, tlsFrom from any other, with the certificate in a folder; "":
+// without one.
 func (x *attacker) tls(ctx context.Context, addr, folder string) (*tls.Conn, error) {
+	return x.tlsFrom(ctx, strangersAddress, addr, folder)
+}
+
+func (x *attacker) tlsFrom(ctx context.Context, from, addr, folder string) (*tls.Conn, error) {
 	conf := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}
 	if folder != "" {
 		pair, err := tls.LoadX509KeyPair(filepath.Join(folder, pki.FileCert), filepath.Join(folder, pki.FileKey))
@@ -117,7 +122,7 @@ func (x *attacker) tls(ctx context.Context, addr, folder string) (*tls.Conn, err
 		}
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
-	raw, err := x.dial(ctx, addr)
+	raw, err := x.dialFrom(ctx, from, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ const (
 type Limits struct {
 	Handshakes     int // TLS handshakes at a time; 1,024
 	Connections    int // HTTP connections with a valid certificate; 10,000
-	PerCertificate int // of them, for one name in a certificate; 1,024
+	PerCertificate int // of them, for one name in a certificate; 512
 	Strangers      int // HTTP connections without a valid certificate; 256
 	PerAddress     int // of them, from one address; 32
 	// Unlimited are the addresses without PerAddress; nil: loopback.
@@ -34,7 +34,7 @@ type Limits struct {
 func (l *Limits) complete() {
 	orInt(&l.Handshakes, 1024)
 	orInt(&l.Connections, 10_000)
-	orInt(&l.PerCertificate, 1024)
+	orInt(&l.PerCertificate, 512)
 	orInt(&l.Strangers, 256)
 	orInt(&l.PerAddress, 32)
 	if l.Unlimited == nil {

@@ -367,14 +367,15 @@ type door struct {
 // servers are the doors: users and workers; those who have shown no certificate of this cluster, for whom the same
 // handler has little; and the other masters, who may also ask what only masters may.
 func (m *Master) servers() []door {
-	times := httpapi.Times{Head: m.cfg.Times.Head, Idle: m.cfg.Times.Idle}
-	public := httpapi.NewServer(m.api.Handler(), m.log, times)
-	strangers := httpapi.NewServer(m.api.Handler(), m.log, httpapi.Times{Head: m.cfg.Times.Head, Idle: m.cfg.Times.IdleStranger})
+	bounds := httpapi.Bounds{Head: m.cfg.Times.Head, Idle: m.cfg.Times.Idle}
+	public := httpapi.NewServer(m.api.Handler(), m.log, bounds)
+	strangers := httpapi.NewServer(m.api.Handler(), m.log, httpapi.Bounds{Head: m.cfg.Times.Head, Idle: m.cfg.Times.IdleStranger})
 	inner := http.NewServeMux()
 	inner.Handle("/peer/blobs/", m.keeper.Handler())
 	inner.HandleFunc("GET "+hostPath, m.serveHost)
 	inner.Handle("/peer/", m.node.PeerHandler())
 	inner.Handle("/", m.api.Handler())
-	peer := httpapi.NewServer(m.transport.PeerHandler(inner), m.log, times)
+	bounds.HeadBytes = 64 << 10 // a caller's whole head, and what a master adds to it
+	peer := httpapi.NewServer(m.transport.PeerHandler(inner), m.log, bounds)
 	return []door{{"https", m.transport.HTTP(), public}, {"strangers", m.transport.Strangers(), strangers}, {"peers", m.transport.Peer(), peer}}
 }

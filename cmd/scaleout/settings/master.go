@@ -53,7 +53,7 @@ type Master struct {
 
 	MaxHandshakes                     int      `key:"MaxHandshakes" default:"1024" min:"16" max:"100000" doc:"TLS handshakes that may be under way at a time; masters' addresses are counted apart"`
 	MaxConnections                    int      `key:"MaxConnections" default:"10000" min:"16" max:"1000000" doc:"open connections with a valid certificate; masters are not counted"`
-	MaxConnectionsPerCertificate      int      `key:"MaxConnectionsPerCertificate" default:"1024" min:"4" max:"1000000" doc:"open connections under the name of one certificate"`
+	MaxConnectionsPerCertificate      int      `key:"MaxConnectionsPerCertificate" default:"512" min:"4" max:"1000000" doc:"open connections under the name of one certificate"`
 	MaxConnectionsWithoutCertificate  int      `key:"MaxConnectionsWithoutCertificate" default:"256" min:"8" max:"1000000" doc:"open connections without a valid certificate, such as those of load balancers; the oldest make room for new ones"`
 	MaxConnectionsPerAddress          int      `key:"MaxConnectionsPerAddress" default:"32" min:"1" max:"1000000" doc:"of those, from one address (IPv6: one /64)"`
 	UnlimitedAddresses                []string `key:"UnlimitedAddresses" default:"127.0.0.0/8,::1/128" doc:"addresses or networks without MaxConnectionsPerAddress, such as those of load balancers; masters' have none"`
