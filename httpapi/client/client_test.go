@@ -126,7 +126,7 @@ func TestFailoverAndMemory(t *testing.T) {
 	if r, err := c.Call(t.Context(), "p", nil); err != nil || r.ReturnValue != 1 || r.Index != 42 {
 		t.Fatal(r, err)
 	}
-	if d := time.Since(began); d < 150*time.Millisecond || d > 5*time.Second {
+	if d := time.Since(began); d < 150*time.Millisecond {
 		t.Fatalf("the silent master was given %v", d)
 	}
 	if _, err := c.Call(t.Context(), "p", nil); err != nil {
@@ -291,12 +291,15 @@ func TestExchangeHasAnEnd(t *testing.T) {
 	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.ExchangeAnswer{Enabled: true}) })
 	c := quick(t, forever.URL, good.URL)
 	c.grace = 300 * time.Millisecond
+	c.cfg.Silence, c.cfg.Quiet = time.Minute, time.Minute        // nothing but the end of the exchange ends it
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the first master alone would hold the call for ever
+	defer cancel()
 	began := time.Now()
-	a, sent, err := c.Exchange(t.Context(), "w", wire.Exchange{Instance: "i", WaitMs: 100})
+	a, sent, err := c.Exchange(ctx, "w", wire.Exchange{Instance: "i", WaitMs: 100})
 	if err != nil || !a.Enabled {
 		t.Fatal(a, err)
 	}
-	if d := time.Since(began); d < 400*time.Millisecond || d > 2*time.Second {
+	if d := time.Since(began); d < 400*time.Millisecond {
 		t.Fatalf("moved on after %v", d)
 	}
 	if sent.Sub(began) < 400*time.Millisecond {
