@@ -162,7 +162,7 @@ type player struct {
 	n      int
 	hand   *testcluster.Hand
 	rounds atomic.Int64 // answered exchanges
-	mute   int64        // when the first of the exchanges that were not answered began; 0: the last one was
+	heard  int64        // when the last answered exchange began, or the first one of all
 	ended  map[wire.AttemptRef]int64
 }
 
@@ -215,15 +215,16 @@ func (p *player) round(held map[wire.AttemptRef]int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	call := p.h.now()
+	p.heard = cmp.Or(p.heard, call)
 	a, err := p.hand.Exchange(ctx, 100*time.Millisecond, 20, keeps, reports...)
 	if err != nil {
-		p.mute = cmp.Or(p.mute, call)
 		return
 	}
 	p.rounds.Add(1)
-	// A grant whose answer was lost is delivered again: it happened since the first unanswered exchange began.
-	since := cmp.Or(p.mute, call)
-	p.mute = 0
+	// A grant whose answer was lost is delivered again. Its command may still have been on its way when the next exchange,
+	// which was answered without it, began: no later, or that one would have found it in the state.
+	since := p.heard
+	p.heard = call
 	for _, g := range a.Grants {
 		ref := wire.AttemptRef{TaskID: g.TaskID, Attempt: g.Attempt}
 		if _, known := p.ended[ref]; known {
