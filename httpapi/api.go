@@ -34,6 +34,7 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	a := &API{cfg: cfg, log: cfg.Logger.With("component", "httpapi"), who: newIdentities(cfg.Identify), quotas: newQuotas(cfg.Limits)}
+	a.cfg.Proposer, a.cfg.Workers = waitingProposer{cfg.Proposer}, waitingWorkers{cfg.Workers}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	var err error
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {

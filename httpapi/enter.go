@@ -65,6 +65,7 @@ func (a *API) enter(rt *route) http.Handler {
 func (a *API) serve(r *request) error {
 	rt := r.route
 	err := a.identify(r)
+	r.account = accountOf(r.caller, r.RemoteAddr)
 	r.w.Header().Set(wire.HeaderRequestID, r.id)
 	if limit := a.reached(r.Request); limit != nil {
 		r.w.Header().Set("Connection", "close")
@@ -74,7 +75,6 @@ func (a *API) serve(r *request) error {
 		a.refused(r, err)
 		return err
 	}
-	r.account = accountOf(r.caller, r.RemoteAddr)
 	done, err := a.quotas.call(r.account)
 	if err != nil {
 		return err
@@ -128,13 +128,21 @@ func (a *API) serve(r *request) error {
 	return a.forward.Serve(r.w, r.Request, call)
 }
 
-// handle runs the route's own work within its time.
+// handle runs the route's own work within its time, and in its caller's turn where it computes.
 func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error {
-	if r.route.untimed {
-		return r.route.handle(a, w, r)
+	ctx := hr.Context()
+	if !r.route.untimed {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, a.cfg.Timeout, errTimeout)
+		defer cancel()
 	}
-	ctx, cancel := context.WithTimeoutCause(hr.Context(), a.cfg.Timeout, errTimeout)
-	defer cancel()
+	// Project files are few, which their memory sees to, and take long to store.
+	if r.route.computes && !(r.called != nil && carriesFile(r.called)) {
+		t := a.quotas.turn(r.account)
+		ctx, r.w.turn = context.WithValue(ctx, turnKey{}, t), t
+		defer t.end()
+		t.take(ctx)
+	}
 	timed := *r
 	timed.Request = hr.WithContext(ctx)
 	err := r.route.handle(a, w, &timed)
@@ -239,6 +247,10 @@ func (a *API) fail(r *request, err error) {
 	if r.w.begun() {
 		panic(http.ErrAbortHandler) // the answer must look broken, not complete
 	}
+	switch k.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		a.linger(r)
+	}
 	limit := limitOf(err)
 	if limit != "" {
 		a.metrics.limits.WithLabelValues(limit).Inc()
@@ -273,6 +285,22 @@ func (a *API) fail(r *request, err error) {
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	r.w.WriteHeader(k.status)
 	_, _ = r.w.Write(b)
+}
+
+// linger holds back the refusal of a caller who goes on in spite of many: whoever is answered at once asks, or connects,
+// again at once.
+func (a *API) linger(r *request) {
+	wait := a.quotas.refuse(r.account)
+	if wait == 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	case <-a.stopping.Done():
+	}
 }
 
 func title(status int) string {

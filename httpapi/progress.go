@@ -21,6 +21,7 @@ type progress struct {
 	timer  *time.Timer
 	able   bool  // the caller speaks HTTP/1.1
 	body   *body // nil: the request has none
+	turn   *turn // of the handler's goroutine; left when the answer begins
 
 	mu     sync.Mutex
 	status int // 0: no final status yet
@@ -72,6 +73,7 @@ func (p *progress) WriteHeader(code int) {
 // begin starts the answer. The lock is held.
 func (p *progress) begin(code int) {
 	p.status = code
+	p.turn.end()
 	p.timer.Stop()
 	h := p.w.Header()
 	for k, v := range p.header {

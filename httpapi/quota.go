@@ -58,6 +58,10 @@ const (
 	limitRetry = time.Second
 	// streamRetry: an event stream is kept for as long as somebody reads it.
 	streamRetry = 10 * time.Second
+	// refusalsPerSecond is how many refusals a caller is given without delay; further ones are held back, each
+	// longestRefusal at most.
+	refusalsPerSecond = 20
+	longestRefusal    = 5 * time.Second
 	// accountsSwept is how many accounts are kept before the idle ones are looked for.
 	accountsSwept = 1024
 )
@@ -76,6 +80,8 @@ type account struct {
 	calls, streams int
 	bodies         int64
 	rate           *rate.Limiter
+	refusals       *rate.Limiter
+	turns          turns
 }
 
 func newQuotas(l Limits) *quotas {
@@ -106,15 +112,46 @@ func (q *quotas) account(who string) *account {
 	if len(q.accounts) >= q.sweepAt {
 		now := time.Now()
 		for name, a := range q.accounts {
-			if a.calls == 0 && a.rate.TokensAt(now) >= float64(a.rate.Burst()) {
+			if a.calls == 0 && full(a.rate, now) && full(a.refusals, now) {
 				delete(q.accounts, name)
 			}
 		}
 		q.sweepAt = max(accountsSwept, 2*len(q.accounts))
 	}
-	a = &account{rate: rate.NewLimiter(rate.Limit(q.limits.CallsPerSecond), 2*q.limits.CallsPerSecond)}
+	a = &account{
+		rate:     rate.NewLimiter(rate.Limit(q.limits.CallsPerSecond), 2*q.limits.CallsPerSecond),
+		refusals: rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), turns: newTurns(),
+	}
 	q.accounts[who] = a
 	return a
+}
+
+func full(l *rate.Limiter, now time.Time) bool { return l.TokensAt(now) >= float64(l.Burst()) }
+
+// turn is a turn for a call of a caller.
+func (q *quotas) turn(who string) *turn {
+	if who == "" {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return &turn{places: q.account(who).turns}
+}
+
+// refuse counts a refusal and says how long it is to be held back.
+func (q *quotas) refuse(who string) time.Duration {
+	if who == "" {
+		return 0
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r := q.account(who).refusals.Reserve()
+	wait := r.Delay()
+	if wait > longestRefusal {
+		r.Cancel()
+		wait = longestRefusal
+	}
+	return wait
 }
 
 // call takes a place for one call, which holds everything else that the call takes: release comes last.

@@ -41,7 +41,9 @@ type route struct {
 	// limit is the most bytes of a body that is read into memory; 0: the route takes none. stream: the handler reads it.
 	limit  int64
 	stream bool
-	handle func(a *API, w http.ResponseWriter, r *request) error
+	// computes: at most so many of a caller's calls do at a time; see turn.
+	computes bool
+	handle   func(a *API, w http.ResponseWriter, r *request) error
 	// stopped answers a call that the leader still holds when the master asked is about to stop.
 	stopped func(a *API, w http.ResponseWriter, r *request) error
 
@@ -72,19 +74,19 @@ func (a *API) routes() []route {
 	return []route{
 		{name: "list_views", method: "GET", path: "/v1/catalog/views", who: users, here: always, quick: true,
 			handle: (*API).listViews, doc: "Lists the catalog's views.", response: wire.Views{}},
-		{name: "view", method: "GET", path: "/v1/catalog/views/{view}", who: users, here: stale, again: true,
+		{name: "view", method: "GET", path: "/v1/catalog/views/{view}", who: users, computes: true, here: stale, again: true,
 			handle: (*API).view, doc: "Reads a view.", query: viewQuery, response: wire.ViewAnswer{}},
 		{name: "list_procedures", method: "GET", path: "/v1/catalog/procedures", who: users, here: always, quick: true,
 			handle: (*API).listProcedures, doc: "Lists the catalog's procedures.", response: wire.Procedures{}},
-		{name: "procedure", method: "POST", path: "/v1/catalog/procedures/{procedure}", who: users, again: true, keyed: true,
+		{name: "procedure", method: "POST", path: "/v1/catalog/procedures/{procedure}", who: users, computes: true, again: true, keyed: true,
 			enter: (*API).enterProcedure, limit: fileBody, untimed: true,
 			handle: (*API).procedure, doc: "Calls a procedure.", response: wire.CallAnswer{}},
 
-		{name: "register", method: "POST", path: "/v1/workers/register", who: workers, again: true, limit: workerBody,
+		{name: "register", method: "POST", path: "/v1/workers/register", who: workers, computes: true, again: true, limit: workerBody,
 			handle: (*API).register, doc: "Registers a worker.", request: wire.Register{}, response: wire.RegisterAnswer{}},
-		{name: "exchange", method: "POST", path: "/v1/workers/{id}/exchange", who: workers, again: true, limit: workerBody, untimed: true,
+		{name: "exchange", method: "POST", path: "/v1/workers/{id}/exchange", who: workers, computes: true, again: true, limit: workerBody, untimed: true,
 			handle: (*API).exchange, stopped: (*API).stoppedExchange, doc: "One poll of a worker: reports, renewals, grants.", request: wire.Exchange{}, response: wire.ExchangeAnswer{}},
-		{name: "messages", method: "POST", path: "/v1/workers/{id}/messages", who: workers, again: true, limit: messagesBody,
+		{name: "messages", method: "POST", path: "/v1/workers/{id}/messages", who: workers, computes: true, again: true, limit: messagesBody,
 			handle: (*API).messages, doc: "Takes messages of packages.", request: wire.Messages{}, response: wire.MessagesAnswer{}},
 
 		{name: "get_blob", method: "GET", path: "/v1/blobs/{sha256}", who: blobReaders, here: always, untimed: true,

@@ -47,21 +47,21 @@ func (t *Transport) receive(l *link) {
 	remote := l.RemoteAddr().String()
 	_ = l.SetDeadline(time.Now().Add(t.cfg.Handshake))
 	server := tls.Server(l, t.server)
-	l.turns.Store(&t.turns)
+	l.turns.Store(t.turns)
 	err := server.Handshake()
 	l.turns.Store(nil)
 	if err != nil {
-		t.endTurn(l)
+		l.endTurn(t.turns)
 		l.sever()
 		t.refused(remote, err)
 		return
 	}
 	switch alpn := server.ConnectionState().NegotiatedProtocol; alpn {
 	case ALPNRaft:
-		t.endTurn(l)
+		l.endTurn(t.turns)
 		t.receiveMaster(server, l, protoRaft, t.raftIn)
 	case ALPNPeer:
-		t.endTurn(l)
+		l.endTurn(t.turns)
 		t.receiveMaster(server, l, protoPeer, t.peer)
 	default:
 		t.receiveHTTP(server, l)
@@ -72,7 +72,7 @@ func (t *Transport) receive(l *link) {
 func (t *Transport) receiveHTTP(server *tls.Conn, l *link) {
 	q := t.http
 	err := t.settle(server.ConnectionState(), l)
-	t.endTurn(l)
+	l.endTurn(t.turns)
 	if err != nil {
 		l.sever()
 		t.refused(l.RemoteAddr().String(), err)

@@ -173,45 +173,6 @@ type linkAddr struct {
 // LocalAddr is what net/http puts into a request's context; see Reached.
 func (l *link) LocalAddr() net.Addr { return linkAddr{l.Conn.LocalAddr(), l} }
 
-// turns bounds how many handshakes compute at a time, so that a flood of them leaves half of the processors to others.
-// Waiting for bytes takes no turn: who is slow holds up nobody.
-type turns chan struct{}
-
-func (t turns) enter() { t <- struct{}{} }
-func (t turns) leave() { <-t }
-
-// endTurn ends the last turn of a handshake.
-func (t *Transport) endTurn(l *link) {
-	if l.turn {
-		l.turn = false
-		t.turns.leave()
-	}
-}
-
-// Read takes a turn for each piece of a handshake that has come.
-func (l *link) Read(p []byte) (int, error) {
-	turns := l.turns.Load()
-	if turns == nil {
-		return l.Conn.Read(p)
-	}
-	if l.turn {
-		l.turn = false
-		turns.leave()
-	}
-	n, err := l.Conn.Read(p)
-	if n > 0 {
-		l.reg.mu.Lock()
-		place := l.place
-		l.reg.mu.Unlock()
-		place.Spoke()
-	}
-	if err == nil {
-		turns.enter()
-		l.turn = true
-	}
-	return n, err
-}
-
 // reset closes the connection without a farewell: nothing of it stays in the kernel.
 func (l *link) reset() {
 	if tcp, ok := l.Conn.(*net.TCPConn); ok {

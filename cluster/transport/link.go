@@ -29,7 +29,7 @@ type link struct {
 	address netip.Prefix // of the other side; zero: unknown
 
 	turns atomic.Pointer[turns] // set while the handshake goes on
-	turn  bool                  // it is this handshake's turn to compute; only the handshake's goroutine uses it
+	turn  time.Time             // since when it is this handshake's turn to compute; only the handshake's goroutine uses it
 
 	// Set before the connection is handed to its server, by the goroutine of the handshake.
 	stranger bool

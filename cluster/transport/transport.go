@@ -140,7 +140,7 @@ type Transport struct {
 	inside  *crowd // connections from where masters are
 	holders *admission.Pool
 	known   addresses
-	turns   turns
+	turns   *turns
 	busy    atomic.Int64 // since when the accepting goroutine has been at work, in Unix nanoseconds; 0: it waits
 
 	http, strangers, peer, raftIn *queue
@@ -171,7 +171,7 @@ func New(cfg Config) (*Transport, error) {
 		outside:   newCrowd(cfg.Limits),
 		inside:    newCrowd(cfg.Limits),
 		holders:   admission.New(admission.Limits{Max: cfg.Limits.Connections, PerKey: cfg.Limits.PerCertificate}),
-		turns:     make(turns, max(1, runtime.GOMAXPROCS(0)/2)),
+		turns:     newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 		http:      newQueue(cfg.Listener.Addr()),
 		strangers: newQueue(cfg.Listener.Addr()),
 		peer:      newQueue(cfg.Listener.Addr()),
