@@ -72,6 +72,7 @@ type exchange struct {
 	poll   command.Poll
 	board  *board // of the leadership that took the call: what was reserved on it is nothing to the next one
 	row    *catalog.Worker
+	worker *worker // to which the tasks are promised; one that registers after a deletion is another
 	taken  []*task
 	again  []command.AttemptRef // delivered again: state gives them, the worker does not name them
 	fenced []command.AttemptRef
@@ -116,8 +117,8 @@ func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
 	if wait := b.expiring(heldBy(view, p.Worker, p.Instance), p.Running, p.Ended); wait != nil {
 		return wait, nil
 	}
-	x.board, x.row = b, row
 	w := b.worker(p.Worker)
+	x.board, x.row, x.worker = b, row, w
 	// The same sequence again is a retransmission by another way: it takes the older one's place.
 	if p.Sequence < w.sequence && w.instance == p.Instance {
 		return nil, &command.Rejection{Code: "stale_sequence", Detail: fmt.Sprintf(
@@ -365,14 +366,13 @@ func (d *Dispatcher) granted(x *exchange, err error) {
 	if d.board == nil || d.board != x.board {
 		return
 	}
-	w := d.board.worker(x.poll.Worker)
 	now := time.Now()
 	for _, t := range x.taken {
 		if slices.Contains(x.given, ref(t)) {
 			d.metrics.latency.Observe(now.Sub(t.ready).Seconds())
 		}
 	}
-	d.board.putBack(w, x.taken)
+	d.board.putBack(x.worker, x.taken)
 	ids := make([]int64, 0, len(x.taken)+len(x.poll.Ended))
 	for _, t := range x.taken {
 		ids = append(ids, t.id)

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -342,5 +343,33 @@ func TestReasonsOfANewLeader(t *testing.T) {
 		h.d.Drop()
 		h.d.Establish()
 		h.reason(h.start("a.sh", 0), Starting)
+	})
+}
+
+// A worker that is deleted and registers again while a grant is on its way to it begins with as many places as it has.
+func TestAPromiseGoesWithTheWorkerThatItWasMadeTo(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 2)
+		h.start("a.sh", 0)
+		h.start("a.sh", 0)
+		var once sync.Once
+		set(h, &h.before, func(cmd command.Command) error {
+			if _, grants := cmd.(*command.Exchange); grants {
+				once.Do(func() {
+					h.do(&command.EnableWorker{ID: one, Enabled: false})
+					h.do(&command.DeleteWorker{ID: one})
+					h.worker(one, 2)
+				})
+			}
+			return nil
+		})
+		_, _ = h.d.Exchange(h.ctx, h.poll(one))
+		h.d.mu.Lock()
+		defer h.d.mu.Unlock()
+		w := h.d.board.workers[one]
+		w.slots = 2
+		if free := w.free(); free != 2-w.held {
+			h.Errorf("%d places are free of 2, of which %d are taken", free, w.held)
+		}
 	})
 }

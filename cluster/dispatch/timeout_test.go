@@ -92,6 +92,7 @@ func TestTheWaitOfEachAttemptIsItsOwn(t *testing.T) {
 // A command whose outcome nobody knows, or that the state's clock takes as too early, is tried again.
 func TestWhatWaitsTooLongIsTriedAgain(t *testing.T) {
 	within(t, func(h *house) {
+		h.d.cfg.Now = func() time.Time { return time.Now().Add(5 * time.Second) } // ahead of the state's
 		defer h.watched()()
 		id := h.bounded(0, 10*time.Second)
 		tries := 0
@@ -103,7 +104,6 @@ func TestWhatWaitsTooLongIsTriedAgain(t *testing.T) {
 			}
 			return nil
 		})
-		h.d.cfg.Now = func() time.Time { return time.Now().Add(5 * time.Second) } // ahead of the state's
 		<-time.After(20 * time.Second)
 		synctest.Wait()
 		h.waited(id, NoWorkerEnabled)
