@@ -163,7 +163,7 @@ type Attempt struct {
 	HandedBack    bool            `cbor:"13,keyasint,omitempty"` // failed since it was the last of too many that were handed back
 	Messages      int64           `cbor:"14,keyasint,omitempty"` // how many there are in all, by the worker's report
 	Code          string          `cbor:"16,keyasint,omitempty"` // what ended it, when that was a bound of the execution: RunTimeout
-	Untold        bool            `cbor:"15,keyasint,omitempty"` // the note on how it ended waits for the messages before it
+	EndNote       int64           `cbor:"15,keyasint,omitempty"` // the note on how it ended waits for the messages before it; its id if they never come
 }
 
 // Lost is the outcome of an attempt whose term ran out.

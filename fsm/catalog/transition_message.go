@@ -80,8 +80,8 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied
 	a.NextSeq += taken
 	first := e.Message + 1
 	e.Message += taken
-	if a.Untold && a.Missing() == 0 {
-		x.tell(r, e, a, true)
+	if a.EndNote != 0 && a.Missing() == 0 {
+		x.noteEnd(r, e, a)
 	}
 	if live {
 		e.replace(tableLive, x)

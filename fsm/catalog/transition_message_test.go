@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -300,6 +301,38 @@ func TestTheEndIsToldBehindTheLines(t *testing.T) {
 		w.ok(expireOf(id, 1))
 		if _, c := look(w, id); c != (Completeness{Ended: true, LostAttempts: 1}) {
 			t.Errorf("%+v", c)
+		}
+	})
+	t.Run("messages that never come", func(t *testing.T) {
+		w := ready(t)
+		id := w.pending(0)
+		w.grant(id, 1)
+		send(w, segmentA, id, 1, 0, 1)
+		r := failed(id, 1, 4)
+		r.Ended[0].Code = RunTimeout
+		w.ok(r)
+		shown := func() (texts []string) {
+			x, _ := w.s.Reader().Execution(id)
+			for _, c := range chunksOf(&Query{View: w.s.Reader()}, operation{execution: x}) {
+				if c.note != nil {
+					texts = append(texts, fmt.Sprint(c.note.ID, " ", c.note.Text))
+				}
+			}
+			return texts
+		}
+		if got := shown(); len(got) != 0 {
+			t.Errorf("before the messages may be given up: %q", got)
+		}
+		w.now = w.now.Add(endNoteWait)
+		w.ok(&command.Noop{})
+		late := shown()
+		if len(late) != 1 || !strings.Contains(late[0], optionRunTimeout) {
+			t.Fatalf("%q", late)
+		}
+		send(w, segmentB, id, 1, 1, 3)
+		notes, c := look(w, id)
+		if got := shown(); len(got) != 1 || len(notes) != 1 || !c.Complete || got[0] == late[0] {
+			t.Errorf("after the messages came: %q, %+v", got, c)
 		}
 	})
 	t.Run("a number out of bounds", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -69,32 +70,68 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 		x.afterFailure(e, Failed)
 	}
 	if a = x.attempt(rep.Attempt); a != nil { // nil: one of too many handed back
-		x.tell(r, e, a, a.Missing() == 0)
+		if a.Missing() == 0 {
+			x.noteEnd(r, e, a)
+		} else if n := len(x.endNotes(r, a)); n > 0 {
+			a.EndNote = e.Message + 1
+			e.Message += int64(n)
+		}
 	}
 	e.put(r, x)
 	return command.ItemResult{}
 }
 
-// tell notes how a reported attempt ended, behind its own messages: the note waits until the last of them is in, or
-// until something else begins.
-func (x *Execution) tell(r *Reader, e *edit, a *Attempt, now bool) {
-	a.Untold = !now && a.Outcome != command.Succeeded
-	if !now {
-		return
+// noteEnd notes how a reported attempt ended. The note stands behind the attempt's own messages: it is written when the
+// last of them is in, or when the next attempt begins.
+func (x *Execution) noteEnd(r *Reader, e *edit, a *Attempt) {
+	a.EndNote = 0
+	for _, n := range x.endNotes(r, a) {
+		x.Notes = e.note(x.Notes, n.Type, "%s", n.Text)
 	}
+}
+
+// endNotes are the notes on how a reported attempt ended, without ids; none for one that succeeded.
+func (x *Execution) endNotes(r *Reader, a *Attempt) (notes []Note) {
+	if a.Outcome == command.Succeeded {
+		return nil
+	}
+	add := func(kind int, format string, args ...any) {
+		notes = append(notes, Note{Time: a.Ended, Type: kind, SourceType: SourceEntryAPI, Text: fmt.Sprintf(format, args...)})
+	}
+	worker, machine := workerCalled(r, a.Worker), clip(a.Machine)
 	if a.HandedBack || a.Outcome == command.Returned {
-		x.Notes = e.note(x.Notes, MessageWarning, "Worker %s (%s) handed attempt %d back: %s", workerCalled(r, a.Worker), clip(a.Machine), a.Number, clip(a.Message))
+		add(MessageWarning, "Worker %s (%s) handed attempt %d back: %s", worker, machine, a.Number, clip(a.Message))
 	}
 	switch {
 	case a.HandedBack:
-		x.Notes = e.note(x.Notes, MessageError, "Attempt %d counts as failed: it was the %dth in a row that was handed back.", a.Number, MostReturned)
+		add(MessageError, "Attempt %d counts as failed: it was the %dth in a row that was handed back.", a.Number, MostReturned)
 	case a.Code == RunTimeout:
-		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) was ended, since it ran longer than the execution's %s allows.",
-			a.Number, workerCalled(r, a.Worker), clip(a.Machine), optionRunTimeout)
+		add(MessageError, "Attempt %d on worker %s (%s) was ended, since it ran longer than the execution's %s allows.",
+			a.Number, worker, machine, optionRunTimeout)
 	case a.Outcome == command.Failed || a.Outcome == command.Canceled:
-		x.Notes = e.note(x.Notes, MessageError, "Attempt %d on worker %s (%s) %s with exit code %d.",
-			a.Number, workerCalled(r, a.Worker), clip(a.Machine), a.Outcome, a.ExitCode)
+		add(MessageError, "Attempt %d on worker %s (%s) %s with exit code %d.", a.Number, worker, machine, a.Outcome, a.ExitCode)
 	}
+	return notes
+}
+
+// endNoteWait is how long after an attempt's end its messages are waited for before it is shown without them how it
+// ended: a worker that reported and was lost with its disk never sends them.
+const endNoteWait = 10 * time.Minute
+
+// shownNotes are the execution's notes, and those on ends whose messages have not come in time.
+func (x *Execution) shownNotes(r *Reader) []Note {
+	shown := slices.Clip(x.Notes)
+	for i := range x.Attempts {
+		a := &x.Attempts[i]
+		if a.EndNote == 0 || r.Time() < a.Ended.Add(endNoteWait) {
+			continue
+		}
+		for n, note := range x.endNotes(r, a) {
+			note.ID = a.EndNote + int64(n)
+			shown = append(shown, note)
+		}
+	}
+	return shown
 }
 
 // workerCalled is what people call a worker: the name in its certificate, or its id once it is forgotten.
@@ -236,8 +273,8 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	}
 	x = new(*x)
 	x.Attempts = slices.Clone(x.Attempts)
-	if a := x.current(); a != nil && a.Untold {
-		x.tell(r, e, a, true)
+	if a := x.current(); a != nil && a.EndNote != 0 {
+		x.noteEnd(r, e, a)
 	}
 	x.Attempts = append(x.Attempts, Attempt{
 		NextSeq: 1, // messages are numbered from 1, as attempts are

@@ -161,9 +161,9 @@ func (o operation) caller() string {
 	return o.other.Caller
 }
 
-func (o operation) notes() []Note {
+func (o operation) notes(r *Reader) []Note {
 	if o.execution != nil {
-		return o.execution.Notes
+		return o.execution.shownNotes(r)
 	}
 	return o.other.Notes
 }

@@ -159,7 +159,7 @@ func lastMessage(q *Query) int64 {
 // chunksOf lists an operation's messages in the order of the walk.
 func chunksOf(q *Query, o operation) []chunk {
 	var list []chunk
-	notes := o.notes()
+	notes := o.notes(q.View)
 	for i := range notes {
 		list = append(list, chunk{note: &notes[i]})
 	}
