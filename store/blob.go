@@ -203,7 +203,7 @@ func (b *Blob) unreadable(err error) error {
 	if !errors.Is(err, os.ErrClosed) {
 		b.blobs.setDamaged(b.digest, time.Now().Add(unreadableFor))
 		b.blobs.logger.Error("blob cannot be read; it counts as missing", "blob", b.digest, "err", err)
-		b.blobs.tell(b.digest)
+		b.blobs.reportDamage(b.digest)
 	}
 	return fmt.Errorf("blob %s: %w", b.digest, err)
 }
@@ -260,13 +260,13 @@ func (b *Blobs) Check(ctx context.Context, digest string) error {
 	return err
 }
 
-// OnDamage sets who is told, from any goroutine, of each blob that was found damaged or unreadable. It must not call
-// back into b. Set it before the blobs are used.
-func (b *Blobs) OnDamage(tell func(digest string)) { b.damageTold = tell }
+// OnDamage sets the function that is called, from any goroutine, for each blob that was found damaged or unreadable. It
+// must not call back into b. Set it before the blobs are used.
+func (b *Blobs) OnDamage(report func(digest string)) { b.onDamage = report }
 
-func (b *Blobs) tell(digest string) {
-	if b.damageTold != nil {
-		b.damageTold(digest)
+func (b *Blobs) reportDamage(digest string) {
+	if b.onDamage != nil {
+		b.onDamage(digest)
 	}
 }
 
@@ -315,7 +315,7 @@ func (b *Blobs) quarantine(blob *Blob) {
 	}
 	b.logger.Error("damaged blob set aside", "digest", blob.digest, "bytes", blob.Size(), "path", aside, "error", err)
 	b.trimQuarantine()
-	b.tell(blob.digest)
+	b.reportDamage(blob.digest)
 }
 
 // trimQuarantine keeps the newest few; they are for looking at, and a failing disk makes many.

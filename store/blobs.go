@@ -45,10 +45,10 @@ type Blobs struct {
 	// they are looked at again: another copy takes their place before, where there is one.
 	damaged map[string]time.Time
 
-	outlines   outlines                 // under mu
-	checking   map[string]chan struct{} // under mu: being verified, closed when that has ended
-	damageTold func(digest string)
-	uploads    map[string]Upload // under mu
+	outlines outlines                 // under mu
+	checking map[string]chan struct{} // under mu: being verified, closed when that has ended
+	onDamage func(digest string)
+	uploads  map[string]Upload // under mu
 }
 
 func openBlobs(path string, g *gate, logger *slog.Logger) (*Blobs, error) {

@@ -98,9 +98,8 @@ func (r *registry) add(raw net.Conn, p proto, inbound bool) (*link, error) {
 	return l, nil
 }
 
-// become says what an inbound connection turned out to be; limit bounds how many
-// of that kind may be open.
-// Zero is no limit.
+// become says what an inbound connection turned out to be; limit bounds how many of that kind may be open, 0 means no
+// limit.
 func (r *registry) become(l *link, p proto, limit int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
