@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -17,6 +18,7 @@ type board struct {
 	waits   waits
 	bounds  bounds
 	workers map[string]*worker
+	byID    []*worker // the workers, sorted; nil: see sorted
 	leases  map[command.AttemptRef]*lease
 	due     deadlines
 }
@@ -50,18 +52,24 @@ func (b *board) worker(id string) *worker {
 	w := b.workers[id]
 	if w == nil {
 		w = &worker{id: id}
-		b.workers[id] = w
+		b.workers[id], b.byID = w, nil
 	}
 	return w
 }
 
+// forget removes a worker.
+func (b *board) forget(id string) {
+	delete(b.workers, id)
+	b.byID = nil
+}
+
+// sorted returns the workers by id; the slice is not to be changed. It is asked for with each reason, and workers come and
+// go seldom: it is sorted once in between.
 func (b *board) sorted() []*worker {
-	all := make([]*worker, 0, len(b.workers))
-	for _, w := range b.workers {
-		all = append(all, w)
+	if b.byID == nil {
+		b.byID = slices.SortedFunc(maps.Values(b.workers), func(x, y *worker) int { return cmp.Compare(x.id, y.id) })
 	}
-	slices.SortFunc(all, func(x, y *worker) int { return cmp.Compare(x.id, y.id) })
-	return all
+	return b.byID
 }
 
 // online reports whether the worker was heard from within twice its agent heartbeat. A leader that has not heard it

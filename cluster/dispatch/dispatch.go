@@ -130,7 +130,7 @@ func (d *Dispatcher) refresh(view *catalog.Reader, executions []int64, workers [
 		}
 		w.row = row
 		if !ok {
-			delete(b.workers, id)
+			b.forget(id)
 		}
 	}
 	for _, id := range executions {

@@ -49,7 +49,7 @@ const countedTasks = 1000
 func (d *Dispatcher) Collect(ch chan<- prometheus.Metric) {
 	reasons := map[string]float64{}
 	for _, code := range []string{NoWorkerEnabled, NoWorkerOnline, NoWorkerCanRun, WorkersBusy, SelectedWorkersOffline,
-		SelectedWorkersBusy, RetryWait, Starting} {
+		SelectedWorkersBusy, RetryWait, HandedBack, Starting} {
 		reasons[code] = 0
 	}
 	states := map[string]float64{"online": 0, "offline": 0, "disabled": 0}
@@ -57,14 +57,13 @@ func (d *Dispatcher) Collect(ch chan<- prometheus.Metric) {
 	now := time.Now()
 	d.mu.Lock()
 	if b := d.board; b != nil {
-		counted := 0
+		counted, code := 0, b.reasonCodes(now)
 		for _, t := range b.tasks {
 			if age := now.Sub(t.ready).Seconds(); !t.waiting && age > oldest {
 				oldest = age
 			}
 			if counted++; counted <= countedTasks {
-				code, _ := b.reason(t, now)
-				reasons[code]++
+				reasons[code(t)]++
 			}
 		}
 		for _, w := range b.workers {

@@ -105,6 +105,22 @@ func (b *board) reason(t *task, now time.Time) (code, sentence string) {
 	}
 }
 
+// reasonCodes returns the code of a task's reason, for many tasks at one moment. The workers are looked at once for each
+// class of tasks: there may be thousands of both, and the lock is held.
+func (b *board) reasonCodes(now time.Time) func(*task) string {
+	byClass := map[*class]string{}
+	return func(t *task) string {
+		if code, known := byClass[t.class]; known && !t.waiting && !t.reserved {
+			return code
+		}
+		code, _ := b.reason(t, now)
+		if !t.waiting && !t.reserved {
+			byClass[t.class] = code
+		}
+		return code
+	}
+}
+
 func (b *board) silence(l *lease, now time.Time) (code, sentence string, ok bool) {
 	w := b.workers[l.worker]
 	if w == nil || w.row == nil {

@@ -49,12 +49,11 @@ func (d *Dispatcher) overdue() []command.Overdue {
 	if d.board == nil {
 		return nil
 	}
-	now := command.At(d.cfg.Now())
+	now, code := command.At(d.cfg.Now()), d.board.reasonCodes(time.Now())
 	var items []command.Overdue
 	for b := d.board; len(b.bounds) > 0 && b.bounds[0].until <= now && len(items) < timeoutBatch; {
 		t := heap.Pop(&b.bounds).(*task)
-		code, _ := b.reason(t, time.Now())
-		items = append(items, command.Overdue{AttemptRef: ref(t), Until: t.until, Reason: code})
+		items = append(items, command.Overdue{AttemptRef: ref(t), Until: t.until, Reason: code(t)})
 	}
 	return items
 }
