@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"scaleout/cmd/scaleout/show"
 )
 
 var update = flag.Bool("update", false, "write testdata anew")
@@ -101,6 +103,37 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		if code, _, stderr := execute(t, args...); code != exitUsage || !strings.Contains(stderr, "--help") {
 			t.Errorf("%v: code %d, %s", args, code, stderr)
 		}
+	}
+}
+
+// TestMistakesAreNamedInWordsForPeople holds the sentences about the command line itself against what they shall say.
+func TestMistakesAreNamedInWordsForPeople(t *testing.T) {
+	for _, test := range []struct{ name, line, want string }{
+		{"nothing given", "execution stop", "an argument is missing: 'scaleout execution stop ID'"},
+		{"too few", "ca issue user --ca ca", `with the argument "user" alone: want 'scaleout ca issue master|worker|user NAME --ca DIR --out FOLDER'`},
+		{"too many", "execution stop 1 2", `with 2 arguments, the last of them "2": want 'scaleout execution stop ID'`},
+		{"none wanted", "project list ETL", `with the argument "ETL" alone: want 'scaleout project list'`},
+		{"number", "execution run a/b/c --retry many", `--retry "many": want a whole number`},
+		{"time", "execution run a/b/c --run-timeout 2d", `--run-timeout "2d": want a time such as 90s, 30m or 4h`},
+		{"truth value", "execution run a/b/c --wait=perhaps", `--wait "perhaps": want true or false`},
+		{"too many retries", "execution run a/b/c --retry 101", "--retry 101: want 0 to 100"},
+		{"too many retries of a start", "execution start 1 --retry 101", "--retry 101: want 0 to 100"},
+		{"negative timeout", "execution run a/b/c --wait --timeout=-3s", "--timeout -3s: want a time such as 30m"},
+		{"a key that a script left empty", "execution run a/b/c --request-key=", "--request-key is empty"},
+		{"a parameter twice", "execution run a/b/c --param Day=1 --param day=2", "package parameter day is given twice"},
+		{"a bound twice", "execution run a/b/c --run-timeout 3s --option RUN_TIMEOUT=4", "server option RUN_TIMEOUT is given twice"},
+		{"another product's word", "cluster backup", "did you mean snapshot?"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := withOrders("")
+			code, out, errs := f.on(t, show.Screen{}, strings.Fields(test.line)...)
+			if code != exitUsage || !strings.Contains(errs, test.want) || out != "" {
+				t.Errorf("exit %d, %q is missing in: %s", code, test.want, errs)
+			}
+			if len(f.calls) > 0 {
+				t.Errorf("%s was called", f.calls[0].procedure)
+			}
+		})
 	}
 }
 

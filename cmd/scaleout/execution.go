@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 )
 
@@ -62,12 +63,15 @@ anything is created.`,
 			if timeout != 0 && !wait {
 				return usagef("--timeout bounds --wait, which is missing")
 			}
-			if timeout < 0 || retry < 0 {
-				return usagef("--timeout and --retry cannot be negative")
+			if err := bounds(retry, timeout); err != nil {
+				return err
 			}
 			o.read = valuesOf(cmd)
 			if err := o.parse(args[0]); err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("request-key") && o.key == "" {
+				return usagef("--request-key is empty: want a key that is the same each time this order is repeated")
 			}
 			c, err := a.client()
 			if err != nil {
@@ -95,6 +99,17 @@ anything is created.`,
 	return cmd
 }
 
+// bounds checks the flags of a start before anything is created.
+func bounds(retry int, timeout time.Duration) error {
+	if retry < 0 || retry > catalog.MaxRetryCount {
+		return usagef("--retry %d: want 0 to %d", retry, catalog.MaxRetryCount)
+	}
+	if timeout < 0 {
+		return usagef("--timeout %v: want a time such as 30m", timeout)
+	}
+	return nil
+}
+
 func (a *app) executionCreate() *cobra.Command {
 	var o order
 	cmd := &cobra.Command{
@@ -105,6 +120,9 @@ func (a *app) executionCreate() *cobra.Command {
 			o.read = valuesOf(cmd)
 			if err := o.parse(args[0]); err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("request-key") && o.key == "" {
+				return usagef("--request-key is empty: want a key that is the same each time this order is repeated")
 			}
 			c, err := a.client()
 			if err != nil {
@@ -131,6 +149,9 @@ func (a *app) executionStart() *cobra.Command {
 		Example:           "  scaleout execution start 17 --retry 2 --wait",
 		ValidArgsFunction: a.complete(executionIDs(1)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
+			if err := bounds(retry, timeout); err != nil {
+				return err
+			}
 			if err := (&order{}).start(cmd.Context(), c, id, retry); err != nil {
 				return friendly(err)
 			}

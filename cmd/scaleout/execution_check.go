@@ -70,7 +70,11 @@ func (o *order) check(ctx context.Context, c *client.Client) (map[string]string,
 			}
 			o.values = append(o.values, v)
 		} else {
-			wrong = append(wrong, fmt.Errorf("the %s %s is required: %s %s=VALUE", scopes[d.objectType].noun, d, scopes[d.objectType].flag, d.name))
+			from := "VALUE"
+			if d.sensitive {
+				from = "@FILE"
+			}
+			wrong = append(wrong, fmt.Errorf("the %s %s has no value: %s %s=%s", scopes[d.objectType].noun, d, scopes[d.objectType].flag, d.name, from))
 		}
 	}
 	if len(wrong) > 0 {

@@ -74,6 +74,13 @@ func (o *order) parse(path string) error {
 			o.values = append(o.values, assignment{objectExecution, bound.option, strconv.FormatInt(seconds, 10), plain})
 		}
 	}
+	given := map[string]bool{}
+	for _, v := range o.values {
+		if given[v.key()] {
+			return usagef("%s %s is given twice", scopes[v.objectType].noun, v.name)
+		}
+		given[v.key()] = true
+	}
 	return nil
 }
 

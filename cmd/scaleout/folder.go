@@ -54,7 +54,7 @@ func (a *app) list(cmd *cobra.Command, view string, q client.Query, columns ...c
 
 // collect reads at most so many rows.
 func collect(ctx context.Context, c *client.Client, view string, q client.Query, most int) ([]client.Row, error) {
-	var rows []client.Row
+	rows := []client.Row{} // none is an empty list in JSON too
 	for r, err := range c.Rows(ctx, view, q) {
 		if err != nil {
 			return nil, err

@@ -33,8 +33,32 @@ func unknownVerb(cmd *cobra.Command, verb string) error {
 	return usagef("unknown command %q%s", verb, hint)
 }
 
+// wrongArguments is a usage error about the number of arguments, with how the verb is written.
+func wrongArguments(cmd *cobra.Command, args []string) error {
+	wanted := strings.TrimSuffix(cmd.CommandPath(), cmd.Name()) + cmd.Use
+	switch len(args) {
+	case 0:
+		return usagef("an argument is missing: '%s'", wanted)
+	case 1:
+		return usagef("with the argument %q alone: want '%s'", args[0], wanted)
+	}
+	return usagef("with %d arguments, the last of them %q: want '%s'", len(args), args[len(args)-1], wanted)
+}
+
+// wantedValues say what the flags of a type take.
+var wantedValues = map[string]string{
+	"bool": "want true or false", "duration": "want a time such as 90s, 30m or 4h",
+	"int": "want a whole number", "int64": "want a whole number", "uint64": "want a whole number from 0 on",
+}
+
 // flagError makes a usage error of a mistake in the flags, with the flag that was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		if wanted, ok := wantedValues[invalid.GetFlag().Value.Type()]; ok {
+			return usagef("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), wanted) // Go's own words are for programmers
+		}
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
 		return &usageError{err}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -180,14 +181,23 @@ func (a *app) rows(cmd *cobra.Command, rows []client.Row, columns ...column) err
 	return err
 }
 
-// raw prints rows under the names of their columns, those first that come first, and says which of them did not fit.
+// raw prints rows under the names of their columns and says how many of them did not fit. On a narrow terminal those go
+// first that are empty in every row, then those that come last; a status stays longer, and long texts are broken.
 func (a *app) raw(cmd *cobra.Command, names []string, rows []client.Row) error {
 	if a.output == "json" {
 		return a.rows(cmd, rows)
 	}
 	t := &show.Table{Wide: a.output == "wide"}
 	for i, name := range names {
-		t.Columns = append(t.Columns, show.Column{Head: name, Drop: i})
+		c := show.Column{Head: name, Drop: i}
+		if name == "status" {
+			c.Drop = 1
+		}
+		c.Wrap = slices.ContainsFunc(rows, func(r client.Row) bool { return longText(cell(r[name])) })
+		if len(rows) > 0 && !slices.ContainsFunc(rows, func(r client.Row) bool { return cell(r[name]) != "" }) {
+			c.Drop += len(names)
+		}
+		t.Columns = append(t.Columns, c)
 	}
 	for _, r := range rows {
 		line := make([]show.Cell, len(names))
@@ -202,6 +212,9 @@ func (a *app) raw(cmd *cobra.Command, names []string, rows []client.Row) error {
 	}
 	return err
 }
+
+// longText reports whether a text is long and can be broken between words.
+func longText(s string) bool { return len(s) > 40 && strings.Contains(s, " ") }
 
 // table prints cells under headings; the last column is the one that gives way on a narrow terminal.
 func (a *app) table(cmd *cobra.Command, columns []show.Column, body [][]any) {

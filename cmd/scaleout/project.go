@@ -41,8 +41,8 @@ func (a *app) projectCommand() *cobra.Command {
 			Example: "  scaleout project parameters ETL/Sales", ValidArgsFunction: a.completePath(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.ofProject(cmd, args[0], "object_parameters", "project_id", derived("Of", parameterOwner), value("Parameter", "parameter_name"),
-					value("Type", "data_type").drop(1), value("Required", "required").drop(2), value("Sensitive", "sensitive").drop(4),
-					text("Default", "design_default_value").drop(3), text("Description", "description").wide())
+					value("Type", "data_type").drop(2), value("Required", "required").drop(3), value("Sensitive", "sensitive").drop(4),
+					text("Default", "design_default_value").drop(1), text("Description", "description").wide())
 			},
 		},
 		&cobra.Command{

@@ -108,10 +108,10 @@ func (a *app) root() *cobra.Command {
 func exactArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return &usageError{err}
+			if check(c, args) == nil {
+				return nil
 			}
-			return nil
+			return wrongArguments(c, args)
 		}
 	}
 	if cmd.HasSubCommands() && cmd.RunE == nil && cmd.HasParent() {

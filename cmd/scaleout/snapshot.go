@@ -21,7 +21,8 @@ import (
 )
 
 func (a *app) clusterSnapshot() *cobra.Command {
-	cmd := &cobra.Command{Use: "snapshot", Short: "Backups of the whole cluster: save, inspect, verify, restore"}
+	cmd := &cobra.Command{Use: "snapshot", Short: "Backups of the whole cluster: save, inspect, verify, restore",
+		SuggestFor: []string{"backup", "restore"}}
 	cmd.AddCommand(a.snapshotSave(), a.snapshotInspect(), a.snapshotVerify(), a.snapshotRestore())
 	return cmd
 }

@@ -147,7 +147,7 @@ func TestRequiredSecretsAreAskedFor(t *testing.T) {
 	}{
 		{"terminal", nil, true, nil, 1, 1, ""},
 		{"terminal, something else is wrong", []string{"Rows=x"}, true, nil, 0, 0, "Rows"},
-		{"no terminal", nil, false, nil, 0, 0, "Key (String, required, sensitive) is required: --param Key=VALUE"},
+		{"no terminal", nil, false, nil, 0, 0, "Key (String, required, sensitive) has no value: --param Key=@FILE"},
 		{"asked for without a terminal", []string{"Key"}, false, nil, 0, 0, "without a terminal nobody can be asked"},
 		{"broken off", nil, true, gone, 1, 0, "gone"},
 	} {
