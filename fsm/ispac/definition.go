@@ -88,14 +88,22 @@ func (v *Version) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
+// UnmarshalYAML refuses unknown keys.
+func (d *Definition) UnmarshalYAML(n *yaml.Node) error {
+	if err := knownKeys(n, "name", "id", "description", "version", "version_comments", "parameters", "packages",
+		"connection_managers", "files"); err != nil {
+		return err
+	}
+	type plain Definition
+	return n.Decode((*plain)(d))
+}
+
 // UnmarshalYAML accepts a package's bare name too.
 func (p *PackageDefinition) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		*p = PackageDefinition{Name: n.Value}
 		return nil
 	}
-	// A node decodes without the strictness of its decoder: unknown keys must
-	// be looked for here.
 	if err := knownKeys(n, "name", "entry_point", "description", "version", "version_comments", "parameters"); err != nil {
 		return err
 	}
@@ -135,7 +143,6 @@ func ParseDefinition(text []byte) (*Definition, error) {
 			Detail: fmt.Sprintf("it has %d bytes; %d is the most", len(text), maxDefinition)}
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
-	dec.KnownFields(true)
 	var d Definition
 	err := dec.Decode(&d)
 	if errors.Is(err, io.EOF) {
