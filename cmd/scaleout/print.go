@@ -182,7 +182,8 @@ func (a *app) rows(cmd *cobra.Command, rows []client.Row, columns ...column) err
 }
 
 // raw prints rows under the names of their columns and says how many of them did not fit. On a narrow terminal those go
-// first that are empty in every row, then those that come last; a status stays longer, and long texts are broken.
+// first that are empty in every row, then those that come last; a status and a message stay longer, and long texts are
+// broken.
 func (a *app) raw(cmd *cobra.Command, names []string, rows []client.Row) error {
 	if a.output == "json" {
 		return a.rows(cmd, rows)
@@ -190,7 +191,7 @@ func (a *app) raw(cmd *cobra.Command, names []string, rows []client.Row) error {
 	t := &show.Table{Wide: a.output == "wide"}
 	for i, name := range names {
 		c := show.Column{Head: name, Drop: i}
-		if name == "status" {
+		if name == "status" || name == "message" {
 			c.Drop = 1
 		}
 		c.Wrap = slices.ContainsFunc(rows, func(r client.Row) bool { return longText(cell(r[name])) })
@@ -214,7 +215,7 @@ func (a *app) raw(cmd *cobra.Command, names []string, rows []client.Row) error {
 }
 
 // longText reports whether a text is long and can be broken between words.
-func longText(s string) bool { return len(s) > 40 && strings.Contains(s, " ") }
+func longText(s string) bool { return len(s) > 24 && strings.Contains(s, " ") }
 
 // table prints cells under headings; the last column is the one that gives way on a narrow terminal.
 func (a *app) table(cmd *cobra.Command, columns []show.Column, body [][]any) {
