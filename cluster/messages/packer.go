@@ -102,16 +102,18 @@ func (p *Packer) Add(ctx context.Context, worker string, items []Item) ([]Accept
 	k := p.packs[len(p.packs)-1]
 	first := len(k.parts)
 	for _, it := range items {
+		text := 0
+		for _, m := range it.Messages {
+			text += len(m.Text)
+		}
+		k.bytes += text + 16*len(it.Messages)
 		k.refs = append(k.refs, command.MessagePart{
 			TaskID: it.TaskID, Attempt: it.Attempt, Worker: worker,
-			FirstSeq: it.FirstSeq, Count: len(it.Messages), Part: len(k.parts),
+			FirstSeq: it.FirstSeq, Count: len(it.Messages), Part: len(k.parts), Bytes: int64(text),
 		})
 		k.parts = append(k.parts, segment.Part{
 			TaskID: it.TaskID, Attempt: it.Attempt, FirstSeq: it.FirstSeq, Messages: it.Messages,
 		})
-		for _, m := range it.Messages {
-			k.bytes += len(m.Text) + 16
-		}
 	}
 	if k.full(1) || first == 0 {
 		p.poke()

@@ -164,6 +164,7 @@ type Attempt struct {
 	Messages      int64           `cbor:"14,keyasint,omitempty"` // how many there are in all, by the worker's report
 	Code          string          `cbor:"16,keyasint,omitempty"` // what ended it, when that was a bound of the execution: RunTimeout
 	EndNote       int64           `cbor:"15,keyasint,omitempty"` // the note on how it ended waits for the messages before it; its id if they never come
+	MessageBytes  int64           `cbor:"17,keyasint,omitempty"` // of the texts of the messages that the state took
 }
 
 // Lost is the outcome of an attempt whose term ran out.

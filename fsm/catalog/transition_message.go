@@ -43,6 +43,12 @@ func appendMessages(s *State, caller command.Caller, c *command.AppendMessages) 
 	return command.Result{Items: results}
 }
 
+// The most that is kept of one attempt's messages. A worker stops at half of either; whoever holds its certificate need not.
+const (
+	mostMessagesKept = 20_000
+	mostBytesKept    = 32 << 20
+)
+
 // takePart adds a run for the messages of a part that the state does not have yet. The run is -1 if it has them all.
 // They are taken from the worker that held the attempt, however the attempt ended and however long ago. With occupied the
 // part's place in the segment is not free: what is sent twice, word for word, comes in the same segment both times.
@@ -71,6 +77,10 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied
 	if taken <= 0 {
 		return -1, command.ItemResult{Value: a.NextSeq}
 	}
+	if a.NextSeq-1+taken > mostMessagesKept || a.MessageBytes+p.Bytes > mostBytesKept {
+		return -1, refuse(CodeFenced, "attempt %d of task %d has %d messages of %d bytes in all, and %d of %d bytes more would exceed the %d of %d bytes "+
+			"that are kept of one attempt", p.Attempt, p.TaskID, a.NextSeq-1, a.MessageBytes, taken, p.Bytes, mostMessagesKept, mostBytesKept)
+	}
 	if occupied {
 		return -1, refuse(CodeInvalidArgument, "part %d of the segment is taken", p.Part)
 	}
@@ -78,6 +88,7 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied
 	x.Attempts = slices.Clone(x.Attempts)
 	a = x.attempt(p.Attempt)
 	a.NextSeq += taken
+	a.MessageBytes += p.Bytes
 	first := e.Message + 1
 	e.Message += taken
 	if a.EndNote != 0 && a.Missing() == 0 {

@@ -20,6 +20,45 @@ func (w *machine) runs(id int64) (list []MessageRun) {
 	return list
 }
 
+// A worker keeps to bounds of its own; whoever holds its certificate and was given one attempt must not fill the disks.
+func TestMessagesOfAnAttemptAreBounded(t *testing.T) {
+	w := ready(t)
+	send := func(id, first int64, count int, bytes int64) command.ItemResult {
+		p := part(id, 1, first, count, 0)
+		p.Bytes = bytes
+		return w.do(&command.AppendMessages{Segment: fmt.Sprintf("%032x%032x", id, first), Size: 10, Parts: []command.MessagePart{p}}).Items[0]
+	}
+	for _, c := range []struct {
+		name  string
+		count int
+		bytes int64
+	}{
+		{"in number", mostMessagesKept / 2, 10},
+		{"in bytes", 10, mostBytesKept / 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			id := w.pending(0)
+			w.grant(id, 1)
+			for i := range int64(2) {
+				if r := send(id, i*int64(c.count), c.count, c.bytes); r.Code != "" {
+					t.Fatalf("within the bounds: %+v", r)
+				}
+			}
+			first := 2 * int64(c.count)
+			if r := send(id, first, 1, 1); r.Code != CodeFenced || !strings.Contains(r.Detail, "kept of one attempt") {
+				t.Errorf("beyond the bounds: %+v", r)
+			}
+			if r := send(id, first-1, 1, 1); r.Code != "" || r.Value != first+1 {
+				t.Errorf("what is kept, again: %+v", r)
+			}
+			if x, ok := w.s.Reader().Execution(id); !ok || x.Attempts[0].NextSeq != first+1 || x.Attempts[0].MessageBytes != 2*c.bytes {
+				t.Errorf("%+v", x)
+			}
+			w.ok(reportOf(id, 1, command.Succeeded))
+		})
+	}
+}
+
 func TestMessages(t *testing.T) {
 	w := ready(t)
 	id := w.pending(0)
@@ -339,7 +378,7 @@ func TestTheEndIsToldBehindTheLines(t *testing.T) {
 		w := ready(t)
 		id := w.pending(0)
 		w.grant(id, 1)
-		for _, n := range []int64{-1, mostMessages + 1} {
+		for _, n := range []int64{-1, mostMessagesKept + 1} {
 			w.refused(CodeInvalidArgument, failed(id, 1, n))
 		}
 	})

@@ -175,7 +175,8 @@ type MessagePart struct {
 	Worker   string `cbor:"3,keyasint"` // AgentId: messages of an ended attempt are taken from the worker that held it
 	FirstSeq int64  `cbor:"4,keyasint"`
 	Count    int    `cbor:"5,keyasint"`
-	Part     int    `cbor:"6,keyasint"` // position of the part in the segment
+	Part     int    `cbor:"6,keyasint"`           // position of the part in the segment
+	Bytes    int64  `cbor:"7,keyasint,omitempty"` // of the messages' texts
 }
 
 // MergeSegments replaces small segments by one that holds their parts in the given order.

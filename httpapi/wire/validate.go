@@ -25,6 +25,11 @@ const (
 // hidden reports whether a character shows as nothing, or changes how what is around it shows.
 func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
+// notOfExtension reports whether a character has no place in an extension, which is told in lists and looked up by name.
+func notOfExtension(r rune) bool {
+	return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && !strings.ContainsRune("_-+~$", r)
+}
+
 func utf16Units(s string) int { return len(utf16.Encode([]rune(s))) }
 
 // Validate checks what the types cannot say. Its errors are *BadInput.
@@ -73,7 +78,7 @@ func (r *Register) Validate() error {
 		return bad(CodeInvalidArgument, "%d extensions and %d bitness values; at most %d and 8 are taken", len(r.Extensions), len(r.Bitness), maxExtensions)
 	}
 	for _, e := range r.Extensions {
-		if len(e) < 2 || len(e) > 32 || e[0] != '.' {
+		if len(e) < 2 || len(e) > 32 || e[0] != '.' || strings.ContainsFunc(e[1:], notOfExtension) {
 			return bad(CodeInvalidArgument, "extensions: %q; something like \".dtsx\" was expected", e)
 		}
 	}
