@@ -99,8 +99,8 @@ func TestAFencedReport(t *testing.T) {
 		h.d.cfg.Stray = func(_ string, ref command.AttemptRef) { strays = append(strays, ref) }
 		for range 3 {
 			p := h.poll(one)
-			p.Slots, p.Running = 0, []command.AttemptRef{at(id, 1)}
-			if a := h.exchange(p); !slices.Contains(a.Fenced, at(id, 1)) || len(a.Renewed) > 0 {
+			p.Slots, p.Running = 0, []command.AttemptRef{at(id, 1), at(id, 5), at(1<<40, 1)} // the others it never had
+			if a := h.exchange(p); len(a.Fenced) != 3 || !slices.Contains(a.Fenced, at(id, 1)) || len(a.Renewed) > 0 {
 				t.Errorf("a lost attempt that still runs: %+v", a)
 			}
 		}

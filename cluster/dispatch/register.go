@@ -102,10 +102,13 @@ func (d *Dispatcher) stray(b *board, worker string, ref command.AttemptRef) {
 	}
 }
 
-// tell is stray with the lock held.
+// tell is stray with the lock held. What the worker never had is its own invention, of which there may be any number.
 func (d *Dispatcher) tell(w *worker, ref command.AttemptRef) {
 	if w.strays[ref] {
 		return // it says so in each exchange until the package has ended
+	}
+	if x, ok := d.cfg.State.View().Execution(ref.TaskID); !ok || !x.WasGiven(ref.Attempt, w.id) {
+		return
 	}
 	if w.strays == nil {
 		w.strays = map[command.AttemptRef]bool{}

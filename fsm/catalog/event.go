@@ -289,7 +289,8 @@ func (s *State) observeAttempt(ev Event, a *Attempt) {
 	s.events.say(ev)
 }
 
-// fencedReports tells of the reports that were refused because the attempt is not the worker's any more.
+// fencedReports tells of the reports that were refused because the attempt is not the worker's any more. It never was, or
+// does not exist: that is no event, or one worker could make more of them than are kept.
 func (s *State) fencedReports(worker string, reports []command.Report, results []command.ItemResult) {
 	if s.now.Level < eventsFrom {
 		return
@@ -298,11 +299,11 @@ func (s *State) fencedReports(worker string, reports []command.Report, results [
 		if i >= len(reports) || res.Code != CodeFenced {
 			continue
 		}
-		ev := Event{Time: s.now.Time, Type: EventReportFenced, Execution: reports[i].TaskID, Attempt: reports[i].Attempt,
-			Worker: worker, Detail: res.Detail}
-		if x, ok := s.working().Execution(ev.Execution); ok {
-			ev.Status, ev.Owner, ev.Name = x.Status, x.Caller, x.Folder+"/"+x.Project+"/"+x.Package
+		x, ok := s.working().Execution(reports[i].TaskID)
+		if !ok || !x.WasGiven(reports[i].Attempt, worker) {
+			continue
 		}
-		s.events.say(ev)
+		s.events.say(Event{Time: s.now.Time, Type: EventReportFenced, Execution: x.ID, Attempt: reports[i].Attempt, Worker: worker,
+			Status: x.Status, Owner: x.Caller, Name: x.Folder + "/" + x.Project + "/" + x.Package, Detail: res.Detail})
 	}
 }

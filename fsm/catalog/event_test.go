@@ -67,6 +67,14 @@ func TestEventsTellWhatHappened(t *testing.T) {
 	if late.Items[0].Code != CodeFenced {
 		t.Fatalf("a late report is answered %+v", late)
 	}
+	invented := &command.Exchange{Worker: worker1, Instance: "i1", Ended: []command.Report{
+		{AttemptRef: command.AttemptRef{TaskID: 1 << 40, Attempt: 1}, Outcome: command.Failed},
+		{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 7}, Outcome: command.Failed},
+	}}
+	foreign := &command.Exchange{Worker: worker2, Instance: "i1", Ended: []command.Report{{AttemptRef: ref, Outcome: command.Failed}}}
+	if got := append(w.do(invented).Items, w.do(foreign).Items...); got[0].Code+got[1].Code+got[2].Code != CodeFenced+CodeFenced+CodeFenced {
+		t.Errorf("reports of what the worker never had: %+v", got)
+	}
 	second := command.AttemptRef{TaskID: id, Attempt: 2}
 	w.ok(&command.Exchange{Worker: worker2, Instance: "i1", Grants: []command.GrantOrder{{AttemptRef: second, GiveUpAfterMs: 1000}}})
 	w.ok(&command.Exchange{Worker: worker2, Instance: "i1", Ended: []command.Report{{AttemptRef: second, Outcome: command.Failed, ExitCode: 3}}})

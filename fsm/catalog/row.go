@@ -170,6 +170,12 @@ type Attempt struct {
 // Lost is the outcome of an attempt whose term ran out.
 const Lost command.Outcome = "lost"
 
+// WasGiven reports whether a worker was ever given an attempt.
+func (x *Execution) WasGiven(attempt int, worker string) bool {
+	a := x.attempt(attempt)
+	return a != nil && fold(a.Worker) == fold(worker)
+}
+
 // Held reports whether a worker holds the attempt.
 func (a *Attempt) Held() bool { return a.Outcome == "" }
 

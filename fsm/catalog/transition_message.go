@@ -63,7 +63,7 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied
 	}
 	a := x.attempt(p.Attempt)
 	switch {
-	case a == nil || fold(a.Worker) != fold(p.Worker):
+	case !x.WasGiven(p.Attempt, p.Worker):
 		return -1, refuse(CodeFenced, "attempt %d of task %d was never given to worker %s", p.Attempt, p.TaskID, clip(p.Worker))
 	case p.FirstSeq < 1 || p.Count < 0 || p.Part < 0:
 		return -1, refuse(CodeInvalidArgument, "first_seq %d counts from 1; count %d and part %d must not be negative", p.FirstSeq, p.Count, p.Part)
