@@ -261,7 +261,7 @@ func TestTwentyFlipsLeaveNoGoroutine(t *testing.T) {
 		flip()
 	}
 	// A generation's goroutine ends just after Drop.
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
 		runtime.Gosched()
 	}

@@ -76,6 +76,7 @@ func silent(w http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 }
 
+// quick's bounds are reached by failures alone; a test of one of them sets it.
 func quick(t *testing.T, addresses ...string) *Client {
 	pool := x509.NewCertPool()
 	probe := httptest.NewUnstartedServer(nil)
@@ -83,8 +84,8 @@ func quick(t *testing.T, addresses ...string) *Client {
 	pool.AddCert(probe.Certificate())
 	probe.Close()
 	c, err := New(Config{
-		Masters: addresses, TLS: &tls.Config{RootCAs: pool}, Silence: 150 * time.Millisecond, Quiet: 400 * time.Millisecond,
-		Patience: 3 * time.Second, Backoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond,
+		Masters: addresses, TLS: &tls.Config{RootCAs: pool}, Silence: 20 * time.Second, Quiet: 20 * time.Second,
+		Patience: time.Minute, Backoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -122,11 +123,12 @@ func TestFailoverAndMemory(t *testing.T) {
 	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.CallAnswer{ReturnValue: 1}) })
 	mute := serve(t, silent)
 	c := quick(t, dead(t), mute.URL, good.URL)
+	c.cfg.Silence = time.Second
 	began := time.Now()
 	if r, err := c.Call(t.Context(), "p", nil); err != nil || r.ReturnValue != 1 || r.Index != 42 {
 		t.Fatal(r, err)
 	}
-	if d := time.Since(began); d < 150*time.Millisecond {
+	if d := time.Since(began); d < c.cfg.Silence || d > c.cfg.Quiet {
 		t.Fatalf("the silent master was given %v", d)
 	}
 	if _, err := c.Call(t.Context(), "p", nil); err != nil {
@@ -138,12 +140,13 @@ func TestFailoverAndMemory(t *testing.T) {
 }
 
 func TestProcessingKeepsTheCall(t *testing.T) {
+	const silence = time.Second
 	var other atomic.Int64
 	slow := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		for range 4 {
 			w.WriteHeader(http.StatusProcessing)
 			select {
-			case <-time.After(150 * time.Millisecond):
+			case <-time.After(silence / 3):
 			case <-r.Context().Done():
 				return
 			}
@@ -152,6 +155,7 @@ func TestProcessingKeepsTheCall(t *testing.T) {
 	})
 	o := serve(t, func(w http.ResponseWriter, r *http.Request) { other.Add(1) })
 	c := quick(t, slow.URL, o.URL)
+	c.cfg.Silence = silence
 	if r, err := c.Call(t.Context(), "p", nil); err != nil || r.ReturnValue != 7 || other.Load() != 0 {
 		t.Fatal(r, err, other.Load())
 	}
@@ -163,7 +167,9 @@ func TestSilenceAfterProcessing(t *testing.T) {
 		<-r.Context().Done()
 	})
 	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.CallAnswer{}) })
-	if _, err := quick(t, frozen.URL, good.URL).Call(t.Context(), "p", nil); err != nil {
+	c := quick(t, frozen.URL, good.URL)
+	c.cfg.Quiet = 200 * time.Millisecond
+	if _, err := c.Call(t.Context(), "p", nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -207,7 +213,9 @@ func TestRetriesKeepTheKey(t *testing.T) {
 func TestUnknownOutcomeIsNotRepeatedWhereItMatters(t *testing.T) {
 	m := serve(t, silent)
 	o := serve(t, silent)
-	_, err := quick(t, m.URL, o.URL).Transfer(t.Context(), "b")
+	c := quick(t, m.URL, o.URL)
+	c.cfg.Silence = 200 * time.Millisecond
+	_, err := c.Transfer(t.Context(), "b")
 	if !errors.Is(err, ErrUnknownOutcome) || m.calls.Load()+o.calls.Load() != 1 {
 		t.Fatal(err, m.calls.Load(), o.calls.Load())
 	}
@@ -299,7 +307,7 @@ func TestExchangeHasAnEnd(t *testing.T) {
 	if err != nil || !a.Enabled {
 		t.Fatal(a, err)
 	}
-	if d := time.Since(began); d < 400*time.Millisecond {
+	if d := time.Since(began); d < 400*time.Millisecond || d > c.cfg.Quiet {
 		t.Fatalf("moved on after %v", d)
 	}
 	if sent.Sub(began) < 400*time.Millisecond {
@@ -351,7 +359,11 @@ func TestGetBlobGoesOnAtAnotherMaster(t *testing.T) {
 				urls = append(urls, m.URL)
 			}
 			var got *bytes.Buffer
-			n, err := quick(t, urls...).GetBlob(t.Context(), digest, func() (io.Writer, error) { got = new(bytes.Buffer); return got, nil })
+			c := quick(t, urls...)
+			if x.err != nil {
+				c.cfg.Patience = 300 * time.Millisecond // with which it ends
+			}
+			n, err := c.GetBlob(t.Context(), digest, func() (io.Writer, error) { got = new(bytes.Buffer); return got, nil })
 			switch {
 			case x.err != nil || x.code != "":
 				if x.err != nil && !errors.Is(err, x.err) || x.code != "" && Code(err) != x.code {

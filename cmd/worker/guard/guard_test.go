@@ -31,7 +31,6 @@ func TestMain(m *testing.M) {
 	if folder := os.Getenv(parentEnv); folder != "" {
 		os.Exit(parent(folder))
 	}
-	answerTimeout = time.Second
 	goleak.VerifyTestMain(m)
 }
 
@@ -299,8 +298,9 @@ func deadlineKills(t *testing.T, without bool) {
 	spec := script(t, `trap "" TERM
 		(setsid sh -c 'trap "" TERM; echo $$ > grand; while :; do sleep 1; done' &)
 		while :; do sleep 1; done`)
-	spec.KillBefore, spec.NoCgroup = time.Second, without
-	spec.Lease = Lease{From: Now(), For: 2 * time.Second}
+	// The kill comes long before the deadline, so that a busy machine carries it out in time.
+	spec.KillBefore, spec.NoCgroup = 20*time.Second, without
+	spec.Lease = Lease{From: Now(), For: 22 * time.Second}
 	deadline := time.Now().Add(spec.Lease.For)
 	g := start(t, spec)
 	grand := readPID(t, spec, "grand")
@@ -352,7 +352,7 @@ func TestRunTimeout(t *testing.T) {
 
 func TestExtend(t *testing.T) {
 	spec := script(t, `while [ ! -e go ]; do sleep 0.02; done; exit 0`)
-	spec.Lease = Lease{From: Now(), For: time.Second}
+	spec.Lease = Lease{From: Now(), For: 4 * time.Second}
 	g := start(t, spec)
 	if err := g.Extend(Lease{From: Now(), For: time.Minute}); err != nil {
 		t.Fatal(err)
@@ -481,6 +481,8 @@ func TestHalfASpecStartsNothing(t *testing.T) {
 func TestHungGuardIsKilled(t *testing.T) {
 	spec := script(t, `sleep 60`)
 	g := start(t, spec)
+	defer func(d time.Duration) { answerTimeout = d }(answerTimeout)
+	answerTimeout = 500 * time.Millisecond
 	syscall.Kill(g.st.PID, syscall.SIGSTOP)
 	if err := g.Kill(); err != nil {
 		t.Fatal(err)

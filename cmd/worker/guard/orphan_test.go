@@ -40,8 +40,9 @@ func TestWorkerKilled(t *testing.T) {
 func TestWorkerStopped(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
 			spec := script(t, `echo $$ > ready; sleep 60`)
-			spec.Lease.For = 1500 * time.Millisecond
+			spec.Lease.For = 4 * time.Second // enough for three processes to start on a busy machine
 			cmd := startParent(t, spec)
 			pid := readPID(t, spec, "ready")
 			cmd.Process.Signal(sig)
