@@ -13,6 +13,9 @@ var onceScript = map[string]string{"once.sh": "note ran\n"}
 // The answer to a grant is lost after the state has it, with no retry to hide behind: the attempt is delivered again and
 // runs exactly once, whoever it was lost at.
 func TestALostGrant(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Run("at the leader", func(t *testing.T) {
 		t.Parallel()
 		c := testcluster.Start(t, 3)

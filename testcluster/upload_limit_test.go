@@ -22,6 +22,9 @@ import (
 // What was uploaded and no project names is limited, whoever leads and whoever restarts, and room comes back with a
 // deployment.
 func TestUploadsThatNoProjectNamesAreLimited(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	t.Parallel()
 	const most = 256 << 10 // four of the smallest
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) {
