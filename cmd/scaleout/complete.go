@@ -82,7 +82,7 @@ func folders(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirecti
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
-// column offers one column of a view, with another as its description.
+// columnOf offers the values of a view's column, each with that of another as its description.
 func columnOf(view, column, about string, q client.Query) words {
 	return func(ctx context.Context, c *client.Client) ([]string, error) {
 		q.PageSize = completePage

@@ -78,7 +78,7 @@ func TestCompletionOffersNothingHostileAndNothingLate(t *testing.T) {
 // Every flag that has a value, and every verb that has arguments, says what may stand there.
 func TestEverythingIsCompleted(t *testing.T) {
 	// What a person makes up.
-	free := []string{"--addr", "--name", "--request-key", "--host", "--after", "--description", "--display-name", "--node-name", "--password", "--user"}
+	free := []string{"--addr", "--name", "--request-key", "--host", "--after", "--description", "--display-name", "--node-name", "--user"}
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		if cmd.Name() == "help" || strings.HasPrefix(cmd.CommandPath(), "scaleout completion") {

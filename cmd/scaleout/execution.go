@@ -35,11 +35,41 @@ func (o *order) flags(cmd *cobra.Command) {
 	flags.StringVar(&o.key, "request-key", "", "the same key and arguments get the same execution again for 24 h, however often this is repeated")
 }
 
+// starting says how an execution is started and whether its end is waited for.
+type starting struct {
+	retry   int
+	wait    bool
+	timeout time.Duration
+}
+
+func (s *starting) flags(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&s.retry, "retry", 0, "how often a failed or lost attempt is followed by another, 0 to 100")
+	cmd.Flags().BoolVar(&s.wait, "wait", false, "wait for its end and exit with its result")
+	cmd.Flags().DurationVar(&s.timeout, "timeout", 0, "with --wait: stop waiting after this time, such as 30m; the execution goes on")
+}
+
+// check refuses what makes no sense before anything is asked of a master.
+func (s *starting) check() error {
+	if s.retry < 0 || s.retry > catalog.MaxRetryCount {
+		return usagef("--retry %d: want 0 to %d", s.retry, catalog.MaxRetryCount)
+	}
+	return waits(s.wait, s.timeout)
+}
+
+// waits checks the flags --wait and --timeout.
+func waits(wait bool, timeout time.Duration) error {
+	switch {
+	case timeout != 0 && !wait:
+		return usagef("--timeout bounds --wait, which is missing")
+	case timeout < 0:
+		return usagef("--timeout %v: want a time such as 30m, or 0 for no bound", timeout)
+	}
+	return nil
+}
+
 func (a *app) executionRun() *cobra.Command {
 	var o order
-	var retry int
-	var wait bool
-	var timeout time.Duration
+	var s starting
 	cmd := &cobra.Command{
 		Use: "run FOLDER/PROJECT/PACKAGE", Short: "Create an execution and start it", Args: cobra.ExactArgs(1),
 		Long: `Create an execution and start it.
@@ -60,12 +90,6 @@ anything is created.`,
   scaleout execution run ETL/Sales/load.sh --request-key nightly-2026-01-31 --wait --timeout 2h`,
 		ValidArgsFunction: a.completePath(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if timeout != 0 && !wait {
-				return usagef("--timeout bounds --wait, which is missing")
-			}
-			if err := bounds(retry, timeout); err != nil {
-				return err
-			}
 			o.read = valuesOf(cmd)
 			if err := o.parse(args[0]); err != nil {
 				return err
@@ -82,32 +106,20 @@ anything is created.`,
 			if err != nil {
 				return friendly(err)
 			}
-			if err := o.start(cmd.Context(), c, id, retry); err != nil {
+			if err := o.start(cmd.Context(), c, id, s.retry); err != nil {
 				o.abandon(cmd.Context(), c, id)
 				return friendly(err)
 			}
-			if !wait {
+			if !s.wait {
 				return a.done(cmd, []pair{{"execution_id", id}, {"package", args[0]}}, "started execution %d of %s", id, args[0])
 			}
-			return a.await(cmd, c, id, timeout)
+			return a.await(cmd, c, id, s.timeout)
 		},
+		PreRunE: func(*cobra.Command, []string) error { return s.check() },
 	}
 	o.flags(cmd)
-	cmd.Flags().IntVar(&retry, "retry", 0, "how often a failed or lost attempt is followed by another, 0 to 100")
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait for its end and exit with its result")
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "with --wait: stop waiting after this time, such as 30m; the execution goes on")
+	s.flags(cmd)
 	return cmd
-}
-
-// bounds checks the flags of a start before anything is created.
-func bounds(retry int, timeout time.Duration) error {
-	if retry < 0 || retry > catalog.MaxRetryCount {
-		return usagef("--retry %d: want 0 to %d", retry, catalog.MaxRetryCount)
-	}
-	if timeout < 0 {
-		return usagef("--timeout %v: want a time such as 30m", timeout)
-	}
-	return nil
 }
 
 func (a *app) executionCreate() *cobra.Command {
@@ -141,29 +153,23 @@ func (a *app) executionCreate() *cobra.Command {
 }
 
 func (a *app) executionStart() *cobra.Command {
-	var retry int
-	var wait bool
-	var timeout time.Duration
+	var s starting
 	cmd := &cobra.Command{
 		Use: "start ID", Short: "Start a created execution", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution start 17 --retry 2 --wait",
 		ValidArgsFunction: a.complete(executionIDs(1)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
-			if err := bounds(retry, timeout); err != nil {
-				return err
-			}
-			if err := (&order{}).start(cmd.Context(), c, id, retry); err != nil {
+			if err := (&order{}).start(cmd.Context(), c, id, s.retry); err != nil {
 				return friendly(err)
 			}
-			if !wait {
+			if !s.wait {
 				return a.done(cmd, []pair{{"execution_id", id}}, "started execution %d", id)
 			}
-			return a.await(cmd, c, id, timeout)
+			return a.await(cmd, c, id, s.timeout)
 		}),
+		PreRunE: func(*cobra.Command, []string) error { return s.check() },
 	}
-	cmd.Flags().IntVar(&retry, "retry", 0, "how often a failed or lost attempt is followed by another, 0 to 100")
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait for its end and exit with its result")
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "with --wait: stop waiting after this time; the execution goes on")
+	s.flags(cmd)
 	return cmd
 }
 
@@ -189,6 +195,7 @@ func (a *app) executionStop() *cobra.Command {
 			}
 			return err
 		}),
+		PreRunE: func(*cobra.Command, []string) error { return waits(wait, timeout) },
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it has ended")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "with --wait: stop waiting after this time")
@@ -208,6 +215,7 @@ func (a *app) executionWait() *cobra.Command {
 			}
 			return a.await(cmd, c, id, timeout)
 		}),
+		PreRunE: func(*cobra.Command, []string) error { return waits(true, timeout) },
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "stop waiting after this time; the execution goes on")
 	return cmd

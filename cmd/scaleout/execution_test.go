@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cmd/scaleout/show"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -379,5 +380,20 @@ func TestOneLineForEachState(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestWaitingFlags(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"execution run a/b/c --timeout 5m", "--timeout bounds --wait"}, {"execution start 17 --timeout 5m", "--timeout bounds --wait"},
+		{"execution stop 17 --timeout 5m", "--timeout bounds --wait"}, {"execution run a/b/c --wait --timeout -1s", "--timeout -1s"},
+		{"execution start 17 --wait --timeout -1s", "--timeout -1s"}, {"execution wait 17 --timeout -1s", "--timeout -1s"},
+		{"execution run a/b/c --retry -1", "--retry -1: want 0 to 100"}, {"execution start 17 --retry -1", "--retry -1: want 0 to 100"},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			if code, out, errs := (&fakeMaster{}).on(t, show.Screen{}, strings.Fields(c.line)...); code != exitUsage || !strings.Contains(errs, c.want) {
+				t.Errorf("exit %d, %q, %q", code, out, errs)
+			}
+		})
 	}
 }

@@ -180,7 +180,7 @@ func (a *app) projectDeploy() *cobra.Command {
 			if folder == "" {
 				return usagef("--folder is missing")
 			}
-			secret, err := readPassword(cmd, password)
+			secret, err := readPassword(cmd.InOrStdin(), password)
 			if err != nil {
 				return err
 			}
@@ -283,27 +283,6 @@ func warnings(cmd *cobra.Command, c *client.Client, operation int64) error {
 		sayf(cmd.ErrOrStderr(), "warning: %s", r.Text("message"))
 	}
 	return nil
-}
-
-func readPassword(cmd *cobra.Command, file string) (string, error) {
-	var raw []byte
-	var err error
-	switch file {
-	case "":
-		return "", nil
-	case "-":
-		raw, err = io.ReadAll(io.LimitReader(cmd.InOrStdin(), 1<<16))
-	default:
-		raw, err = os.ReadFile(file)
-	}
-	if err != nil {
-		return "", fmt.Errorf("password: %w", err)
-	}
-	secret := strings.TrimRight(string(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))), "\r\n")
-	if secret == "" {
-		return "", fmt.Errorf("the password file %s is empty", file)
-	}
-	return secret, nil
 }
 
 func (a *app) projectPack() *cobra.Command {

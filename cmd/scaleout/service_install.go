@@ -111,6 +111,7 @@ func serviceVerb(use, short string, act func(*cobra.Command, service.Service) er
 func serviceInstall() *cobra.Command {
 	var p plan
 	var show bool
+	var password string // the file
 	cmd := &cobra.Command{
 		Use: "install master|worker --config FILE", Short: "Install the service and have it start with the machine", Args: cobra.ExactArgs(1),
 		ValidArgs: []string{"master", "worker"},
@@ -121,6 +122,10 @@ also for whether the service's account can read it and what it names. The servic
   scaleout service install worker --config C:\ScaleOut\WorkerSettings.config --user .\etl`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.kind = args[0]
+			var err error
+			if p.password, err = readPassword(cmd.InOrStdin(), password); err != nil {
+				return err
+			}
 			if err := p.fill(); err != nil {
 				return err
 			}
@@ -147,7 +152,7 @@ also for whether the service's account can read it and what it names. The servic
 	}
 	cmd.Flags().StringVar(&p.config, "config", "", "settings file")
 	cmd.Flags().StringVar(&p.user, "user", "", "account of the service; default: scaleout, on Windows LocalSystem")
-	cmd.Flags().StringVar(&p.password, "password", "", "password of the account, on Windows")
+	cmd.Flags().StringVar(&password, "password-file", "", "file with the password of the account, on Windows; - for standard input")
 	cmd.Flags().BoolVar(&show, "print", false, "print the systemd unit and install nothing")
 	return cmd
 }

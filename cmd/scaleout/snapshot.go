@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,19 +45,10 @@ func (s *ringSecret) derivation() string {
 	return backup.FromKeyFile
 }
 
-// read gives the secret without the line end that editors add.
+// read gives the secret without blanks around it.
 func (s *ringSecret) read(in io.Reader) ([]byte, error) {
-	var raw []byte
-	var err error
-	switch {
-	case s.passphraseFile == "-":
-		raw, err = io.ReadAll(io.LimitReader(in, 1<<16))
-	case s.passphraseFile != "":
-		raw, err = os.ReadFile(s.passphraseFile)
-	default:
-		raw, err = os.ReadFile(s.keyFile)
-	}
-	return bytes.TrimSpace(raw), err
+	secret, err := readSecret(in, cmp.Or(s.passphraseFile, s.keyFile))
+	return []byte(strings.TrimSpace(secret)), err
 }
 
 // lock makes the lock of a new backup.

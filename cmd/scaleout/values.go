@@ -106,6 +106,42 @@ func (v *values) load(file string, binary bool) (string, error) {
 	return strings.TrimSuffix(text, "\r"), nil
 }
 
+// maxSecret is the most that a password, a passphrase or a key may have.
+const maxSecret = 1 << 16
+
+// readSecret reads a secret from a file, or from standard input when its name is -, without the line ends and the mark
+// that editors add.
+func readSecret(in io.Reader, file string) (string, error) {
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(in, maxSecret+1))
+	if err == nil && len(raw) > maxSecret {
+		err = fmt.Errorf("%s is larger than %d bytes", file, maxSecret)
+	}
+	return strings.TrimRight(strings.TrimPrefix(string(raw), "\ufeff"), "\r\n"), err
+}
+
+// readPassword reads the password that a file holds; "" when no file is named.
+func readPassword(in io.Reader, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	secret, err := readSecret(in, file)
+	if err != nil {
+		return "", fmt.Errorf("password: %w", err)
+	}
+	if secret == "" {
+		return "", fmt.Errorf("the password file %s is empty", file)
+	}
+	return secret, nil
+}
+
 // question asks for the value of something.
 func (v *values) question(ctx context.Context, what string) (string, error) {
 	if !v.interactive {

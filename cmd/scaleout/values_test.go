@@ -209,3 +209,22 @@ func TestInteractive(t *testing.T) {
 		t.Error("a file is taken for a terminal")
 	}
 }
+
+func TestReadSecret(t *testing.T) {
+	for _, c := range []struct{ name, text, want, wrong string }{
+		{"as it stands", "se cret", "se cret", ""},
+		{"with a line end", "secret\r\n", "secret", ""},
+		{"with the mark of an editor", "\ufeffsecret\n", "secret", ""},
+		{"nothing", "\n", "", "is empty"},
+		{"too long", strings.Repeat("x", maxSecret+1), "", "larger than 65536 bytes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, file := range []string{writeFile(t, "password", c.text), "-"} {
+				got, err := readPassword(strings.NewReader(c.text), file)
+				if got != c.want || (err != nil) != (c.wrong != "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+					t.Errorf("%q, %v", got, err)
+				}
+			}
+		})
+	}
+}
