@@ -9,6 +9,7 @@ import (
 
 	"scaleout/cluster/pki"
 	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
 )
 
 const (
@@ -109,5 +110,8 @@ func friendly(err error) error {
 	return err
 }
 
-// unprefixed is an error without the name of the package that it comes from.
-func unprefixed(err error) string { return strings.TrimPrefix(err.Error(), "client: ") }
+// unprefixed is an error without the name of the package that it comes from, and without the code that says once more that
+// nobody leads.
+func unprefixed(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "client: "), wire.CodeNoLeader+": ")
+}

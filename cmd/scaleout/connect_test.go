@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"scaleout/cluster/pki"
+	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
 )
 
 // nobody is what leads a command line to two addresses where nobody listens, as a user with a certificate. It tries for so
@@ -117,5 +119,11 @@ func TestConnectTimeout(t *testing.T) {
 				t.Errorf("exit %d: %s", code, errs)
 			}
 		})
+	}
+}
+
+func TestNobodyLeadsIsSaidOnce(t *testing.T) {
+	if text := unprefixed(&client.Error{Code: wire.CodeNoLeader, Detail: "no master leads"}); text != "no master leads" {
+		t.Error(text)
 	}
 }
