@@ -7,8 +7,8 @@ import (
 )
 
 // turns bounds how many handshakes compute at a time, and for how long of the time: after each piece its place rests as
-// long as that took, so that a flood of handshakes leaves three quarters of the processors to others, and more where
-// others want them too. The addresses take turns, each in the order of its own: who connects now and then does not wait
+// long as that took, so that a flood of handshakes leaves three quarters of the processors to others, and rests again while
+// this process comes late: then Raft does too, whose leader has a quarter of a second. The addresses take turns, each in the order of its own: who connects now and then does not wait
 // for a flood from elsewhere. Waiting for bytes takes no turn: who is slow holds up nobody.
 type turns struct {
 	mu      sync.Mutex
@@ -17,8 +17,13 @@ type turns struct {
 	next    []netip.Prefix // those that wait, in turn
 }
 
-// longestRest bounds the rest after a piece that took long because the processors were not to be had.
-const longestRest = 50 * time.Millisecond
+const (
+	// longestRest bounds a rest after a piece that took long because the processors were not to be had.
+	longestRest = 50 * time.Millisecond
+	// tooLate is by how much a rest may end late; mostRests is how many follow each other.
+	tooLate   = 10 * time.Millisecond
+	mostRests = 5
+)
 
 func newTurns(n int) *turns { return &turns{free: n, waiting: map[netip.Prefix][]chan struct{}{}} }
 
@@ -40,8 +45,21 @@ func (t *turns) enter(from netip.Prefix) {
 }
 
 // leave ends a turn that took so long.
-func (t *turns) leave(took time.Duration) {
-	time.AfterFunc(min(took, longestRest), t.pass)
+func (t *turns) leave(took time.Duration) { t.rest(took, mostRests) }
+
+// rest gives the place on after a rest, or after the next one when this one ended late. The rests that are left bound it.
+func (t *turns) rest(d time.Duration, left int) {
+	d = min(d, longestRest)
+	due := time.Now().Add(d)
+	time.AfterFunc(d, func() { t.rested(time.Since(due), left-1) })
+}
+
+func (t *turns) rested(late time.Duration, left int) {
+	if late > tooLate && left > 0 {
+		t.rest(late, left)
+		return
+	}
+	t.pass()
 }
 
 // pass gives a place that has rested to whose turn it is.

@@ -51,3 +51,30 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		}
 	})
 }
+
+// TestHandshakesRestWhileTheProcessIsLate: a place whose rest ended late rests again, a bounded number of times.
+func TestHandshakesRestWhileTheProcessIsLate(t *testing.T) {
+	for name, x := range map[string]struct {
+		late time.Duration
+		left int
+		more time.Duration
+	}{
+		"in time":           {tooLate, mostRests, 0},
+		"late":              {2 * tooLate, mostRests, 2 * tooLate},
+		"very late":         {time.Minute, mostRests, longestRest},
+		"late for too long": {time.Minute, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				turns := newTurns(1)
+				turns.enter(netip.Prefix{})
+				began := time.Now()
+				turns.rested(x.late, x.left)
+				turns.enter(netip.Prefix{})
+				if got := time.Since(began); got != x.more {
+					t.Errorf("the next turn came after %v, want %v", got, x.more)
+				}
+			})
+		})
+	}
+}
