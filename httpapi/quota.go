@@ -3,6 +3,8 @@ package httpapi
 import (
 	"fmt"
 	"net"
+	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,6 +64,11 @@ const (
 	// longestRefusal at most.
 	refusalsPerSecond = 20
 	longestRefusal    = 5 * time.Second
+	// strangersPerSecond is how many calls an address without a certificate may make: load balancers ask whether a master
+	// is ready. Many addresses together must leave the processors to others.
+	strangersPerSecond = 50
+	// strangersAccount begins the names of their accounts.
+	strangersAccount = "address "
 	// accountsSwept is how many accounts are kept before the idle ones are looked for.
 	accountsSwept = 1024
 )
@@ -100,7 +107,12 @@ func accountOf(c command.Caller, remote string) string {
 	if err != nil {
 		host = remote
 	}
-	return "address " + host
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() { // by its /64, which is what one host is given
+		if p, err := ip.WithZone("").Prefix(64); err == nil {
+			host = p.String()
+		}
+	}
+	return strangersAccount + host
 }
 
 // account finds or makes an account. The lock is held.
@@ -118,8 +130,12 @@ func (q *quotas) account(who string) *account {
 		}
 		q.sweepAt = max(accountsSwept, 2*len(q.accounts))
 	}
+	perSecond := q.limits.CallsPerSecond
+	if strings.HasPrefix(who, strangersAccount) {
+		perSecond = min(perSecond, strangersPerSecond)
+	}
 	a = &account{
-		rate:     rate.NewLimiter(rate.Limit(q.limits.CallsPerSecond), 2*q.limits.CallsPerSecond),
+		rate:     rate.NewLimiter(rate.Limit(perSecond), 2*perSecond),
 		refusals: rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), turns: newTurns(),
 	}
 	q.accounts[who] = a
@@ -168,7 +184,7 @@ func (q *quotas) call(who string) (release func(), err error) {
 			"%s has %d calls under way at this master, which is the most for one caller: wait until some are answered", who, a.calls)}
 	case !a.rate.Allow():
 		return nil, &LimitReached{Limit: "MaxCallsPerSecond", Retry: limitRetry, Detail: fmt.Sprintf(
-			"%s sends more than the %d calls per second that one caller may: send fewer, or more in one call", who, q.limits.CallsPerSecond)}
+			"%s sends more than the %d calls per second that one caller may: send fewer, or more in one call", who, int(a.rate.Limit()))}
 	}
 	a.calls++
 	return func() {

@@ -100,6 +100,26 @@ func TestCallsPerSecond(t *testing.T) {
 	})
 }
 
+// An address has few calls: anybody has many addresses.
+func TestCallsPerSecondWithoutACertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuotas(Limits{})
+		for i := range 2 * strangersPerSecond {
+			done, err := q.call(accountOf(command.Caller{}, fmt.Sprintf("[2001:db8::%x]:1", i+1)))
+			if err != nil {
+				t.Fatalf("call %d: %v", i, err)
+			}
+			done()
+		}
+		if _, err := q.call(accountOf(command.Caller{}, "[2001:db8::ffff:1]:1")); limitOfError(t, err) != "MaxCallsPerSecond" {
+			t.Errorf("one more from the same network: %v", err)
+		}
+		if _, err := q.call(accountOf(command.Caller{}, "192.0.2.1:1")); err != nil {
+			t.Errorf("from elsewhere: %v", err)
+		}
+	})
+}
+
 // TestIdleAccountsGo: what is kept of callers who ask nothing any more is bounded.
 func TestIdleAccountsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -133,7 +153,7 @@ func TestAccountOf(t *testing.T) {
 		"":                 {command.Caller{Kind: "master", Name: "m"}, "10.0.0.1:5"},
 		"worker w":         {command.Caller{Kind: "worker", Name: "w"}, "10.0.0.1:5"},
 		"address 10.0.0.1": {command.Caller{}, "10.0.0.1:5"},
-		"address ::1":      {command.Caller{}, "[::1]:5"},
+		"address ::/64":    {command.Caller{}, "[::1]:5"},
 	} {
 		if got := accountOf(x.caller, x.remote); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -24,6 +24,7 @@ var strangersAttacks = []attack{
 	{name: "heads that never end", attack: headsThatNeverEnd, least: 300},
 	{name: "heads of many lines", attack: headsOfManyLines, least: 200},
 	{name: "heads of many lines under one certificate", prepare: leastPrivileged, attack: headsOfManyLines, least: 300},
+	{name: "calls without end of strangers", attack: strangersCalls, least: 1000},
 	{name: "silent connections", attack: silentConnections, least: 300},
 	{name: "silent connections from everywhere", attack: silentFromEverywhere, least: 300},
 	{name: "handshakes that stop half way", attack: halfHandshakes, least: 300},
@@ -89,6 +90,27 @@ func headsOfManyLines(ctx context.Context, x *attacker) error {
 		}
 		hold(ctx, c, time.Minute)
 		return errTurnedAway
+	})
+}
+
+// strangersCalls asks what anybody may ask, from many addresses, without waiting for the answers.
+func strangersCalls(ctx context.Context, x *attacker) error {
+	calls := bytes.Repeat([]byte("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"), 200)
+	return x.many(ctx, 180, func(ctx context.Context, i int) error {
+		c, err := x.tlsFrom(ctx, fmt.Sprintf("127.0.3.%d", 1+i/len(x.Masters)%60), x.master(i), "")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		go hold(ctx, c, time.Minute)
+		for ctx.Err() == nil {
+			_ = c.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			if _, err := c.Write(calls); err != nil {
+				return err
+			}
+			x.did.Add(200)
+		}
+		return nil
 	})
 }
 
