@@ -378,7 +378,7 @@ func TestTheEndIsToldBehindTheLines(t *testing.T) {
 		w := ready(t)
 		id := w.pending(0)
 		w.grant(id, 1)
-		for _, n := range []int64{-1, mostMessagesKept + 1} {
+		for _, n := range []int64{-1, mostMessages + 1} {
 			w.refused(CodeInvalidArgument, failed(id, 1, n))
 		}
 	})
