@@ -76,6 +76,7 @@ type exchange struct {
 	taken  []*task
 	again  []command.AttemptRef // delivered again: state gives them, the worker does not name them
 	fenced []command.AttemptRef
+	alien  []command.AttemptRef // reported, and never given to this worker
 	keeps  []command.AttemptRef // renewed
 	stop   []command.AttemptRef
 	done   []command.AttemptRef // settled
@@ -114,6 +115,7 @@ func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
 	if err != nil {
 		return nil, err
 	}
+	x.dismiss(view)
 	if wait := b.expiring(heldBy(view, p.Worker, p.Instance), p.Running, p.Ended); wait != nil {
 		return wait, nil
 	}
@@ -138,6 +140,18 @@ func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
 		x.taken = b.take(w, n, time.Now())
 	}
 	return nil, nil
+}
+
+// dismiss takes out the reports on what the worker was never given: a worker may invent any number of them, and none is
+// worth a place in the log.
+func (x *exchange) dismiss(view *catalog.Reader) {
+	x.poll.Ended = slices.DeleteFunc(slices.Clone(x.poll.Ended), func(r command.Report) bool {
+		if e, ok := view.Execution(r.TaskID); ok && e.WasGiven(r.Attempt, x.poll.Worker) {
+			return false
+		}
+		x.alien = append(x.alien, r.AttemptRef)
+		return true
+	})
 }
 
 // known is the worker's row if the caller may speak for it.
@@ -237,7 +251,7 @@ func (x *exchange) look(view *catalog.Reader, w *worker) {
 
 // quiet reports whether there is nothing to tell the worker yet.
 func (x *exchange) quiet() bool {
-	return len(x.taken)+len(x.again)+len(x.fenced)+len(x.stop)+len(x.poll.Ended) == 0
+	return len(x.taken)+len(x.again)+len(x.fenced)+len(x.stop)+len(x.poll.Ended)+len(x.alien) == 0
 }
 
 // bound is the longest time that a poll may be held: short enough for a renewal to come in time.
@@ -391,7 +405,7 @@ func (x *exchange) answer() (command.Answer, error) {
 			x.d.stray(x.board, x.poll.Worker, ref)
 		}
 	}
-	out := command.Answer{Stop: x.stop, Renewed: x.keeps, Settled: x.done, Fenced: x.fenced, Enabled: x.row.Enabled}
+	out := command.Answer{Stop: x.stop, Renewed: x.keeps, Settled: x.done, Fenced: append(x.fenced, x.alien...), Enabled: x.row.Enabled}
 	if row, ok := view.Worker(x.poll.Worker); ok {
 		out.Enabled = row.Enabled
 	}

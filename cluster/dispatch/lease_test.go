@@ -431,3 +431,44 @@ func TestAStopIsToldAtOnce(t *testing.T) {
 		h.status(id, catalog.Canceled)
 	})
 }
+
+// What a worker reports and was never given costs no entry of the log; what it was given goes through it.
+func TestInventedReportsAreNotProposed(t *testing.T) {
+	within(t, func(h *house) {
+		h.worker(one, 1)
+		h.worker(two, 1)
+		id := h.start("a.sh", 0)
+		h.gives("the first worker", h.exchange(h.poll(one)), id)
+		proposed := []command.AttemptRef{}
+		h.before = func(cmd command.Command) error {
+			if x, ok := cmd.(*command.Exchange); ok {
+				for _, r := range x.Ended {
+					proposed = append(proposed, r.AttemptRef)
+				}
+			}
+			return nil
+		}
+		invented := []command.AttemptRef{at(id, 2), at(id+1000, 1)}
+		report := func(refs ...command.AttemptRef) (list []command.Report) {
+			for _, ref := range refs {
+				list = append(list, command.Report{AttemptRef: ref, Outcome: command.Succeeded})
+			}
+			return list
+		}
+		p := h.poll(two)
+		p.Wait = time.Minute
+		p.Ended = report(append(invented, at(id, 1))...) // the last one is the other worker's
+		begin := time.Now()
+		a := h.exchange(p)
+		if !slices.Equal(a.Fenced, append(invented, at(id, 1))) || len(a.Settled) != 0 || len(proposed) != 0 || time.Since(begin) > 0 {
+			t.Errorf("fenced %v, settled %v, proposed %v, after %v", a.Fenced, a.Settled, proposed, time.Since(begin))
+		}
+		p = h.poll(one)
+		p.Ended = report(at(id, 1), invented[1])
+		a = h.exchange(p)
+		if !slices.Equal(a.Settled, []command.AttemptRef{at(id, 1)}) || !slices.Equal(a.Fenced, invented[1:]) || !slices.Equal(proposed, a.Settled) {
+			t.Errorf("settled %v, fenced %v, proposed %v", a.Settled, a.Fenced, proposed)
+		}
+		h.status(id, catalog.Succeeded)
+	})
+}
