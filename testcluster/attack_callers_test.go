@@ -22,7 +22,8 @@ var callersAttacks = []attack{
 	{name: "slow project files of an administrator", prepare: withRole("greedy", "ssis_admin"), attack: slowProjects, least: 20},
 	{name: "values without end of a worker", prepare: asWorker, attack: valuesWithoutEnd, least: 20},
 	{name: "event streams of one certificate", prepare: leastPrivileged, attack: eventStreams, least: 300},
-	{name: "calls without end", prepare: leastPrivileged, attack: callsWithoutEnd, least: 500},
+	{name: "calls without end of a user without a role", prepare: leastPrivileged, attack: callsWithoutEnd, least: 300},
+	{name: "calls without end of an executor", prepare: withRole("reader", "ssis_cluster_executor"), attack: callsWithoutEnd, least: 500},
 	{name: "workers without end of one certificate", prepare: asWorker, attack: workersWithoutEnd, least: 100, after: fewWorkers},
 	{name: "executions without end", prepare: asExecutor, attack: executionsWithoutEnd, least: 100},
 }
@@ -138,7 +139,7 @@ func eventStreams(ctx context.Context, x *attacker) error {
 	})
 }
 
-// callsWithoutEnd reads views on kept connections.
+// callsWithoutEnd reads views on kept connections, as fast as they are answered or refused.
 func callsWithoutEnd(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 300, func(ctx context.Context, i int) error {
 		c, err := x.tls(ctx, x.master(i), x.Args["certificate"])

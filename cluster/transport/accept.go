@@ -47,32 +47,33 @@ func (t *Transport) receive(l *link) {
 	remote := l.RemoteAddr().String()
 	_ = l.SetDeadline(time.Now().Add(t.cfg.Handshake))
 	server := tls.Server(l, t.server)
-	l.turns.Store(t.turns)
+	c, _ := t.crowdOf(l.address)
+	l.turns.Store(c.turns)
 	err := server.Handshake()
 	l.turns.Store(nil)
 	if err != nil {
-		l.endTurn(t.turns)
+		l.endTurn(c.turns)
 		l.sever()
 		t.refused(remote, err)
 		return
 	}
 	switch alpn := server.ConnectionState().NegotiatedProtocol; alpn {
 	case ALPNRaft:
-		l.endTurn(t.turns)
+		l.endTurn(c.turns)
 		t.receiveMaster(server, l, protoRaft, t.raftIn)
 	case ALPNPeer:
-		l.endTurn(t.turns)
+		l.endTurn(c.turns)
 		t.receiveMaster(server, l, protoPeer, t.peer)
 	default:
-		t.receiveHTTP(server, l)
+		t.receiveHTTP(server, l, c)
 	}
 }
 
 // receiveHTTP puts a connection among those of its certificate's holder, or among the strangers.
-func (t *Transport) receiveHTTP(server *tls.Conn, l *link) {
+func (t *Transport) receiveHTTP(server *tls.Conn, l *link, c *crowd) {
 	q := t.http
 	err := t.settle(server.ConnectionState(), l)
-	l.endTurn(t.turns)
+	l.endTurn(c.turns)
 	if err != nil {
 		l.sever()
 		t.refused(l.RemoteAddr().String(), err)

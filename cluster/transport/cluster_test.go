@@ -208,7 +208,7 @@ func TestPreVoteIsUsed(t *testing.T) {
 	eventually(t, "the lost node to campaign", func() bool {
 		return lost.raft.State() == raft.Candidate && lost.net.refusedTo(lost.addr) >= 8
 	})
-	if got := lost.raft.CurrentTerm(); got != term {
+	if got := lost.raft.CurrentTerm(); got > term { // it may have been cut off before it heard of the term
 		t.Errorf("the lost node raised its term from %d to %d: it campaigned without pre-vote", term, got)
 	}
 	lost.net.takeOff("")

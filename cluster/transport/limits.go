@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"scaleout/cluster/admission"
@@ -80,10 +81,13 @@ const handshakeGrace = time.Second
 type crowd struct {
 	handshakes *admission.Pool
 	strangers  *admission.Pool
+	turns      *turns
 }
 
-func newCrowd(l Limits) *crowd {
+// newCrowd makes the bounds of one crowd. The handshakes of masters rest never: a leader without them leads nobody.
+func newCrowd(l Limits, rests bool) *crowd {
 	return &crowd{
+		turns:      newTurns(max(1, runtime.GOMAXPROCS(0)/2), rests),
 		handshakes: admission.New(admission.Limits{Max: l.Handshakes, Grace: handshakeGrace}),
 		strangers:  admission.New(admission.Limits{Max: l.Strangers, PerKey: l.PerAddress}),
 	}

@@ -72,7 +72,8 @@ func (p *peerRoundTripper) pool() *http.Transport {
 			}
 			return p.t.dial(ctx, protoPeer, node, "")
 		},
-		MaxIdleConnsPerHost: 64,
+		// As many calls of one caller may be under way; with fewer, each call beyond them costs a handshake.
+		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     90 * time.Second,
 		// The caller may forward what it gets, so it must get it as it was sent.
 		DisableCompression:    true,

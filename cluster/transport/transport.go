@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,7 +139,6 @@ type Transport struct {
 	inside  *crowd // connections from where masters are
 	holders *admission.Pool
 	known   addresses
-	turns   *turns
 	busy    atomic.Int64 // since when the accepting goroutine has been at work, in Unix nanoseconds; 0: it waits
 
 	http, strangers, peer, raftIn *queue
@@ -168,10 +166,9 @@ func New(cfg Config) (*Transport, error) {
 		log:       cfg.Logger.With("component", "transport"),
 		metrics:   m,
 		links:     newRegistry(m),
-		outside:   newCrowd(cfg.Limits),
-		inside:    newCrowd(cfg.Limits),
+		outside:   newCrowd(cfg.Limits, true),
+		inside:    newCrowd(cfg.Limits, false),
 		holders:   admission.New(admission.Limits{Max: cfg.Limits.Connections, PerKey: cfg.Limits.PerCertificate}),
-		turns:     newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 		http:      newQueue(cfg.Listener.Addr()),
 		strangers: newQueue(cfg.Listener.Addr()),
 		peer:      newQueue(cfg.Listener.Addr()),

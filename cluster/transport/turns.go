@@ -11,6 +11,8 @@ import (
 // this process comes late: then Raft does too, whose leader has a quarter of a second. The addresses take turns, each in the order of its own: who connects now and then does not wait
 // for a flood from elsewhere. Waiting for bytes takes no turn: who is slow holds up nobody.
 type turns struct {
+	rests bool
+
 	mu      sync.Mutex
 	free    int
 	waiting map[netip.Prefix][]chan struct{}
@@ -25,7 +27,9 @@ const (
 	mostRests = 5
 )
 
-func newTurns(n int) *turns { return &turns{free: n, waiting: map[netip.Prefix][]chan struct{}{}} }
+func newTurns(n int, rests bool) *turns {
+	return &turns{rests: rests, free: n, waiting: map[netip.Prefix][]chan struct{}{}}
+}
 
 // enter waits for the turn of a handshake from an address.
 func (t *turns) enter(from netip.Prefix) {
@@ -45,7 +49,13 @@ func (t *turns) enter(from netip.Prefix) {
 }
 
 // leave ends a turn that took so long.
-func (t *turns) leave(took time.Duration) { t.rest(took, mostRests) }
+func (t *turns) leave(took time.Duration) {
+	if !t.rests {
+		t.pass()
+		return
+	}
+	t.rest(took, mostRests)
+}
 
 // rest gives the place on after a rest, or after the next one when this one ended late. The rests that are left bound it.
 func (t *turns) rest(d time.Duration, left int) {

@@ -14,7 +14,7 @@ import (
 func TestHandshakesTakeTurns(t *testing.T) {
 	flood, few := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(1)
+		turns := newTurns(1, true)
 		began := time.Now()
 		turns.enter(flood)
 		var mu sync.Mutex
@@ -66,7 +66,7 @@ func TestHandshakesRestWhileTheProcessIsLate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				turns := newTurns(1)
+				turns := newTurns(1, true)
 				turns.enter(netip.Prefix{})
 				began := time.Now()
 				turns.rested(x.late, x.left)
