@@ -33,7 +33,7 @@ var strangersAttacks = []attack{
 	{name: "gossip of 20 MiB", prepare: clusterID, attack: largeGossip, least: 60},
 	{name: "gossip garbage", prepare: clusterID, attack: gossipGarbage, least: 1000, after: fewLines},
 	{name: "a rush of honest workers", prepare: hundredWorkers, attack: rushOfWorkers, least: rush},
-	{name: "connections of one certificate", prepare: leastPrivileged, attack: connectionsOfOneCertificate, least: 300},
+	{name: "connections of one certificate", prepare: leastPrivileged, attack: connectionsOfOneCertificate, least: 100},
 }
 
 // bodiesThatNeverCome announces bodies and sends none.
