@@ -10,7 +10,7 @@ ATTACK   ?= 20s
 MEASURE  ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: man docs help build build-all demo unit test race lint fuzz damage chaos figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
+.PHONY: man docs help build build-all demo unit test race lint fuzz damage chaos attack figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -33,8 +33,9 @@ demo: build ## three masters, three workers, 200 executions, one killed leader
 unit: ## the quick tests, in half a minute
 	go test -short -vet=off -ldflags=-w -p 4 -parallel 8 ./testcluster ./cluster ./cmd/worker/... ./...
 
+# The clusters' tests come first, beside all others: both wait more than they work.
 test: ## the tests
-	go tool gotestsum --format pkgname-and-test-fails -- -timeout 20m ./...
+	go tool gotestsum --format pkgname-and-test-fails -- -timeout 20m -parallel 4 ./testcluster ./...
 
 race: ## the tests under the race detector
 	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 30m ./...

@@ -122,6 +122,7 @@ func TestSnapshotAndReplayAreTheState(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
+	t.Parallel()
 	c := testcluster.Start(t, 3, cutting())
 	out, _ := deployLedger(t, c, "true")
 	c.Worker(testcluster.WorkerConfig{})
@@ -163,6 +164,7 @@ func TestAMasterThatWasAwayGetsSnapshotAndBlobs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
+	t.Parallel()
 	c := testcluster.Start(t, 3, cutting())
 	leader := c.Leader()
 	away := c.Others(leader)[0]
@@ -198,6 +200,7 @@ func TestClocksMinutesApart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
+	t.Parallel()
 	const wrong = 0
 	c := testcluster.Start(t, 3, testcluster.Settings(func(i int, cfg *master.Config) {
 		off := []time.Duration{time.Hour, 0, -3 * time.Minute}[i]

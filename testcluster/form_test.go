@@ -45,6 +45,7 @@ func voters(members map[string]wire.Member) (n int) {
 
 // Four masters start at once and expect three: one cluster begins, and the fourth joins it.
 func TestFourBeginAndOneOfThemJoins(t *testing.T) {
+	t.Parallel()
 	c := testcluster.Start(t, 4, testcluster.Expect(3))
 	c.Eventually("four voters", 30*time.Second, func() bool { return voters(status(t, c)) == 4 })
 	leaders := map[string]bool{}
@@ -79,6 +80,7 @@ func TestFourBeginAndOneOfThemJoins(t *testing.T) {
 
 // Masters that expect different numbers begin nothing, and each says so, with both numbers, where an operator looks.
 func TestDifferentExpectationsBeginNothing(t *testing.T) {
+	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.NoWait(), testcluster.Settings(func(i int, cfg *master.Config) {
 		if i == 2 {
 			cfg.BootstrapExpect = 5
@@ -121,6 +123,7 @@ func TestAllMastersMove(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
+	t.Parallel()
 	c := testcluster.Start(t, 3)
 	if _, err := c.Admin().Call(t.Context(), "create_folder", map[string]any{"folder_name": "kept"}); err != nil {
 		t.Fatal(err)
@@ -161,6 +164,7 @@ func TestALostLogIsRefusedAndReplaced(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
+	t.Parallel()
 	c := testcluster.Start(t, 3)
 	if _, err := c.Admin().Call(t.Context(), "create_folder", map[string]any{"folder_name": "kept"}); err != nil {
 		t.Fatal(err)
@@ -257,6 +261,7 @@ func must(t *testing.T, err error) {
 
 // What a master must not start with is refused at once, with the file or folder and the cure; nobody else is harmed.
 func TestMastersThatDoNotStart(t *testing.T) {
+	t.Parallel()
 	c := testcluster.Start(t, 1)
 	other, err := pki.Init(filepath.Join(t.TempDir(), "ca"), time.Now())
 	must(t, err)
@@ -318,6 +323,7 @@ func TestMastersThatDoNotStart(t *testing.T) {
 
 // A master of another cluster that is pointed at ours neither joins nor harms; ours says who knocked.
 func TestAMasterOfAnotherClusterStaysOut(t *testing.T) {
+	t.Parallel()
 	c := testcluster.Start(t, 1)
 	d := testcluster.Start(t, 1, testcluster.Settings(func(_ int, cfg *master.Config) {
 		cfg.RetryJoin = append(cfg.RetryJoin, fmt.Sprintf("127.0.0.1:%d", c.Config(0).GossipPort))

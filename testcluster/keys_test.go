@@ -18,6 +18,7 @@ import (
 // Two masters whose clocks are minutes apart lead in turn, which moves state time by as much at once. A retry that is
 // under way meanwhile gets the first answer.
 func TestAKeyOutlivesAJumpOfStateTime(t *testing.T) {
+	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Settings(func(i int, cfg *master.Config) {
 		ahead := []time.Duration{-2 * time.Minute, 4 * time.Minute, 0}[i]
 		cfg.Now = func() time.Time { return time.Now().Add(ahead) }

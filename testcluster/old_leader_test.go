@@ -216,6 +216,7 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 
 // A master whose disk is full and that can therefore save no term still stops when it is told to, in good order.
 func TestAMasterWithAFullDiskStops(t *testing.T) {
+	t.Parallel()
 	c := testcluster.Start(t, 3)
 	old := c.Leader()
 	c.Fill(old)

@@ -128,6 +128,7 @@ func (c *tapped) Read(b []byte) (int, error) {
 // The leader dies after it has applied a command and before its answer arrives. The caller tries again with the same
 // key: one effect, and the first answer.
 func TestLeaderDiesBetweenApplyAndAnswer(t *testing.T) {
+	t.Parallel()
 	c := testcluster.Start(t, 3)
 	deployLedger(t, c, "true")
 	p := &tap{}
@@ -175,6 +176,7 @@ func TestLeaderDiesBetweenApplyAndAnswer(t *testing.T) {
 // The answer is lost on the way from the leader to the follower that forwarded, and the leader with it. The caller
 // waits at the follower and gets the answer of the one effect.
 func TestAForwardedAnswerIsLostWithTheLeader(t *testing.T) {
+	t.Parallel()
 	c := testcluster.Start(t, 3)
 	leader := c.Leader()
 	others := c.Others(leader)

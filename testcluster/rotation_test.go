@@ -113,6 +113,7 @@ func TestExpiryIsSaidInTime(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
+	t.Parallel()
 	c := testcluster.Start(t, 1, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
 	issued, err := c.Authority().Issue(pki.Request{
 		Role: pki.RoleMaster, Name: c.Name(0), Hosts: []string{"127.0.0.1", "localhost"}, Lifetime: 29 * 24 * time.Hour,
