@@ -198,7 +198,6 @@ func TestDeadMastersGoWhenAsked(t *testing.T) {
 func TestStoppingIsNotLeavingAndNewAddressesAreTold(t *testing.T) {
 	w := newWorld(t)
 	w.start(3)
-	l := w.leader()
 	w.write("before")
 	w.agree()
 	old := map[string]string{}
@@ -209,7 +208,7 @@ func TestStoppingIsNotLeavingAndNewAddressesAreTold(t *testing.T) {
 	for _, h := range w.hosts {
 		h.start() // each on a new port
 	}
-	l = w.leader()
+	l := w.leader()
 	w.voters(3)
 	if !l.has("before") {
 		t.Error("state was lost")
