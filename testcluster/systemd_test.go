@@ -286,11 +286,11 @@ func (m *machines) deploy(project string, packages map[string]string) {
 	m.cli("scaleout project pack " + project + "\nscaleout project deploy " + project + ".ispac --folder ETL --create-folder")
 }
 
-var executionID = regexp.MustCompile(`execution_id\s+(\d+)`)
+var executionID = regexp.MustCompile(`"execution_id":\s*(\d+)`)
 
 func (m *machines) start(path string) string {
 	m.t.Helper()
-	out := m.cli("scaleout execution run " + path)
+	out := m.cli("scaleout execution run -o json " + path)
 	id := executionID.FindStringSubmatch(out)
 	if id == nil {
 		m.t.Fatalf("no id in %q", out)

@@ -96,7 +96,7 @@ func (m *machines) rollingRestart() {
 	m.t.Helper()
 	var wg sync.WaitGroup
 	traffic := m.operator() + `
-		while [ ! -e stop ]; do scaleout execution run ETL/Jobs/work.sh > ran; sed -n 's/^execution_id *//p' ran >> ids; done
+		while [ ! -e stop ]; do scaleout execution run -o json ETL/Jobs/work.sh > ran; sed -n 's/.*"execution_id": *\([0-9]*\).*/\1/p' ran >> ids; done
 		for id in $(cat ids); do scaleout execution wait $id > waited; done`
 	wg.Go(func() {
 		if _, err := m.try(theDesk, traffic); err != nil {
