@@ -31,7 +31,7 @@ demo: build ## three masters, three workers, 200 executions, one killed leader
 # Most of what these tests do is wait: more of them at once, and those first that take longest.
 # Most of the rest is linking: 'make lint' vets, and these binaries need no debugger.
 unit: ## the quick tests, in half a minute
-	go test -short -vet=off -ldflags=-w -p 4 -parallel 8 ./testcluster ./cluster ./cmd/worker/... ./...
+	go test -short -vet=off -ldflags=-w -p 6 -parallel 8 ./cluster/transport ./cmd/worker ./cmd/scaleout ./testcluster ./cluster ./cmd/worker/guard ./...
 
 # The clusters' tests come first, beside all others: both wait more than they work.
 test: ## the tests

@@ -17,6 +17,9 @@ import (
 )
 
 func TestJoinIsPromotedWhenItHasCaughtUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	var allow atomic.Bool
 	var asked atomic.Int32
 	check := func(c *Config) {
@@ -155,6 +158,9 @@ func TestRemoveNeverCostsTheMajority(t *testing.T) {
 // Dead masters go by themselves only where somebody asked for it, not before what would be lost is elsewhere, and never
 // below three voters.
 func TestDeadMastersGoWhenAsked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	var lost atomic.Bool
 	lost.Store(true)
 	w := newWorld(t)

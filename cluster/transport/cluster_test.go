@@ -193,6 +193,9 @@ func TestLeaderProvesAndLosesProof(t *testing.T) {
 // TestPreVoteIsUsed: without pre-vote, a node that was cut off returns with a
 // higher term and deposes the leader.
 func TestPreVoteIsUsed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
 	voters, _ := startRaft(t, "a", "b", "c")
 	leader := leaderOf(t, voters, "")
 	apply(t, leader)
