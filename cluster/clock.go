@@ -178,8 +178,8 @@ func (n *Node) compareClocks(ctx context.Context, ids []string, enough int, time
 	}
 }
 
-// clockDuty compares clocks for as long as this node leads, and hands leadership over when its own is far off.
-func (n *Node) clockDuty(ctx context.Context) error {
+// clockRoutine compares clocks for as long as this node leads, and hands leadership over when its own is far off.
+func (n *Node) clockRoutine(ctx context.Context) error {
 	for {
 		_, servers := n.configuration()
 		ids := others(servers, n.id)

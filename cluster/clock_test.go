@@ -68,7 +68,7 @@ func TestAMasterWithAWrongClockDoesNotKeepLeading(t *testing.T) {
 	offs[l.name].Store(int64(time.Hour))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	go func() { _ = l.node.clockDuty(ctx) }() // now instead of within ten seconds
+	go func() { _ = l.node.clockRoutine(ctx) }() // now instead of within ten seconds
 	next := w.leader(w.except(l)...)
 	if next == l {
 		t.Fatal("it still leads")

@@ -11,15 +11,15 @@ import (
 // would have decided so.
 const fewestVoters = 3
 
-// deadDuty takes members out of the configuration that have been silent for Config.RemoveDead, one at a time. It is off
+// deadRoutine takes members out of the configuration that have been silent for Config.RemoveDead, one at a time. It is off
 // unless an operator asked for it, and leaves alone whom Remove would refuse to remove: a removal that costs the
 // majority or data is a person's to decide.
-func (n *Node) deadDuty(ctx context.Context) error {
+func (n *Node) deadRoutine(ctx context.Context) error {
 	if n.cfg.RemoveDead <= 0 {
 		return nil
 	}
 	const look = time.Second
-	silent := map[raft.ServerID]time.Time{} // since when, as this duty has seen it
+	silent := map[raft.ServerID]time.Time{} // since when, as this routine has seen it
 	again := map[raft.ServerID]time.Time{}  // when to try one anew whose removal was refused
 	for seen := time.Now(); pauseFor(ctx, min(look, n.cfg.RemoveDead/4)); seen = time.Now() {
 		if time.Since(seen) > 3*look {
@@ -55,5 +55,5 @@ func (n *Node) deadDuty(ctx context.Context) error {
 	return nil
 }
 
-// fewest is how many voters deadDuty leaves: three, and a majority of those with which the cluster was meant to begin.
+// fewest is how many voters deadRoutine leaves: three, and a majority of those with which the cluster was meant to begin.
 func (n *Node) fewest() int { return max(fewestVoters, n.cfg.BootstrapExpect/2+1) }

@@ -54,8 +54,8 @@ func otherVoters(servers []raft.Server, self string) []string {
 	return ids
 }
 
-// diskDuty hands leadership over before the disk is so full that calls fail.
-func (n *Node) diskDuty(ctx context.Context) error {
+// diskRoutine hands leadership over before the disk is so full that calls fail.
+func (n *Node) diskRoutine(ctx context.Context) error {
 	for pauseFor(ctx, time.Second) {
 		_, trouble := n.disk()
 		if trouble == "" {

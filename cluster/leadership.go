@@ -159,8 +159,8 @@ func (n *Node) abandon(ctx context.Context, _ error) {
 	}
 }
 
-// idleDuty writes a no-op each second without other commands, so that a stalled disk is seen before someone needs it.
-func (n *Node) idleDuty(ctx context.Context) error {
+// idleRoutine writes a no-op each second without other commands, so that a stalled disk is seen before someone needs it.
+func (n *Node) idleRoutine(ctx context.Context) error {
 	const every = time.Second
 	for {
 		r := n.reign.Load()

@@ -82,7 +82,7 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 	w := newLoneWorld(t)
 	w.start(3, func(c *Config) {
 		var live atomic.Int32 // on this master
-		c.Duties = []leader.Duty{{Name: "test", Run: func(ctx context.Context) error {
+		c.Routines = []leader.Routine{{Name: "test", Run: func(ctx context.Context) error {
 			most.Store(max(most.Load(), live.Add(1)))
 			defer live.Add(-1)
 			<-ctx.Done()
@@ -160,7 +160,7 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 		t.Errorf("goroutines grew from %d to %d:\n%s", before, after, b.String())
 	}
 	if most.Load() > 1 {
-		t.Errorf("%d sets of duties at once", most.Load())
+		t.Errorf("%d sets of routines at once", most.Load())
 	}
 	if e, d := established.Load(), dropped.Load(); e-d > 1 || e < 26 {
 		t.Errorf("%d generations established, %d dropped", e, d)

@@ -11,9 +11,9 @@ import (
 
 const levelEvery = 10 * time.Second
 
-// levelDuty raises the cluster's feature level when every member of the latest configuration has said twice, ten
+// levelRoutine raises the cluster's feature level when every member of the latest configuration has said twice, ten
 // seconds apart, that it knows it. One answer is not enough: a member may just be going back to its older version.
-func (n *Node) levelDuty(ctx context.Context) error {
+func (n *Node) levelRoutine(ctx context.Context) error {
 	var agreed int
 	var under uint64
 	for {

@@ -148,8 +148,8 @@ func (n *Node) change(ctx context.Context, f func() raft.IndexFuture) error {
 	return err
 }
 
-// promoteDuty makes voters of those that have caught up.
-func (n *Node) promoteDuty(ctx context.Context) error {
+// promoteRoutine makes voters of those that have caught up.
+func (n *Node) promoteRoutine(ctx context.Context) error {
 	patience := 20 * n.cfg.Timing.Election
 	complain := map[raft.ServerID]time.Time{} // when to say why one is no voter yet
 	for {

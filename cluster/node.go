@@ -43,9 +43,9 @@ type Config struct {
 
 	// Establish prepares what leads: the queue, the lease clocks. Commands can be proposed and nothing is ready yet.
 	Establish func(ctx context.Context, t Term) error
-	// Duties run while this node leads and is ready.
-	Duties []leader.Duty
-	// Drop forgets what Establish and Duties made, after all of them have ended.
+	// Routines run while this node leads and is ready.
+	Routines []leader.Routine
+	// Drop forgets what Establish and Routines made, after all of them have ended.
 	Drop func()
 
 	// PromoteCheck returns nil when a non-voter may become a voter, as far as others than the log are concerned.

@@ -50,7 +50,7 @@ func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
 	return c
 }
 
-// Run takes part in the cluster until ctx ends, and returns when everything that it started has ended: duties first,
+// Run takes part in the cluster until ctx ends, and returns when everything that it started has ended: routines first,
 // then gossip, peer connections and Raft. It returns an error when the node cannot go on: the log cannot be opened, the
 // state machine failed, the disk stalls.
 //
@@ -159,19 +159,19 @@ func (n *Node) announce(change func(*gossip.Meta)) {
 
 // runner makes leadership a scope.
 func (n *Node) runner() leader.Runner {
-	own := []leader.Duty{
-		{Name: "clock", Run: n.clockDuty},
-		{Name: "disk", Run: n.diskDuty},
-		{Name: "idle", Run: n.idleDuty},
-		{Name: "promote", Run: n.promoteDuty},
-		{Name: "level", Run: n.levelDuty},
-		{Name: "dead", Run: n.deadDuty},
+	own := []leader.Routine{
+		{Name: "clock", Run: n.clockRoutine},
+		{Name: "disk", Run: n.diskRoutine},
+		{Name: "idle", Run: n.idleRoutine},
+		{Name: "promote", Run: n.promoteRoutine},
+		{Name: "level", Run: n.levelRoutine},
+		{Name: "dead", Run: n.deadRoutine},
 	}
 	return leader.Runner{
 		Establish: n.establish,
 		Ready:     n.nowReady,
 		Unready:   n.unready,
-		Duties:    append(own, n.cfg.Duties...),
+		Routines:  append(own, n.cfg.Routines...),
 		Drop:      n.drop,
 		Abandon:   n.abandon,
 		Logger:    n.log,

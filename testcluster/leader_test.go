@@ -17,10 +17,10 @@ import (
 	"scaleout/testcluster"
 )
 
-// loops are the leader's duties as they stand in a goroutine dump: one goroutine each, on one master of this process.
+// loops are the leader routines as they stand in a goroutine dump: one goroutine each, on one master of this process.
 var loops = []string{
-	"cluster/duty.(*Heartbeat).Run(", "cluster/duty.(*Expiry).Run(", "cluster/duty.(*Cleanup).Run(",
-	"cluster/dispatch.(*Dispatcher).Run(", "cluster/messages.(*Packer).Run(",
+	"cluster/routine.(*Heartbeat).Run(", "cluster/routine.(*Expiry).Run(", "cluster/routine.(*Cleanup).Run(",
+	"cluster/dispatch.(*Dispatcher).Run(", "cluster/segmenter.(*Packer).Run(",
 }
 
 func dump() string {
@@ -28,8 +28,8 @@ func dump() string {
 	return string(buf[:runtime.Stack(buf, true)])
 }
 
-// duties counts how often each of the leader's loops runs in this process.
-func duties() map[string]int {
+// routines counts how often each leader routine runs in this process.
+func routines() map[string]int {
 	out := map[string]int{}
 	for g := range strings.SplitSeq(dump(), "\n\n") {
 		for _, l := range loops {
@@ -42,7 +42,7 @@ func duties() map[string]int {
 }
 
 func oneSet() bool {
-	seen := duties()
+	seen := routines()
 	for _, l := range loops {
 		if seen[l] != 1 {
 			return false
@@ -71,7 +71,7 @@ func deployLedger(t *testing.T, c *testcluster.Cluster, body string) (out string
 	}
 }
 
-// Leadership goes round twenty times while work runs. No goroutine stays behind, after each transfer one set of duties
+// Leadership goes round twenty times while work runs. No goroutine stays behind, after each transfer one set of routines
 // is alive in the whole cluster, and no task is claimed twice.
 func TestTwentyTransfersUnderWork(t *testing.T) {
 	if testing.Short() {
@@ -81,7 +81,7 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 	out, runs := deployLedger(t, c, "sleep 0.05")
 	c.Worker(testcluster.WorkerConfig{MaxTaskCount: 2})
 	c.Worker(testcluster.WorkerConfig{MaxTaskCount: 2})
-	c.Eventually("one set of duties", 10*time.Second, oneSet)
+	c.Eventually("one set of routines", 10*time.Second, oneSet)
 	const transfers = 20
 	var ids []int64
 	var before int
@@ -105,7 +105,7 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 			t.Errorf("transfer %d went to %s, asked for %s", k, l.Name, c.Name(to))
 		}
 		c.Leader()
-		c.Eventually("exactly one set of duties", 10*time.Second, oneSet)
+		c.Eventually("exactly one set of routines", 10*time.Second, oneSet)
 		if k == 2 {
 			before = runtime.NumGoroutine()
 		}

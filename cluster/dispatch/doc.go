@@ -6,5 +6,5 @@
 // which state gives to a worker is delivered again until the worker names it, that nothing is answered to a worker
 // without a proof of leadership newer than its call, and that tasks of one kind are granted in the order of their ids.
 //
-// It leaves the transitions to fsm/catalog, the loops to cluster/duty, and HTTP to httpapi.
+// It leaves the transitions to fsm/catalog, the loops to cluster/routine, and HTTP to httpapi.
 package dispatch

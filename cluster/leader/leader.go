@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Duty is something that only a leader does, for as long as it leads.
-type Duty struct {
+// Routine is something that only a leader does, for as long as it leads.
+type Routine struct {
 	Name string
-	// Run ends when ctx does. Returning nil earlier means that the duty is done for this generation; an error makes the
-	// runner log it and start the duty again after a pause.
+	// Run ends when ctx does. Returning nil earlier means that the routine is done for this generation; an error makes the
+	// runner log it and start the routine again after a pause.
 	Run func(ctx context.Context) error
 }
 
@@ -25,8 +25,8 @@ type Runner struct {
 	// ready; never at the same time, Unready last. Neither may block.
 	Ready   func(s *Scope)
 	Unready func(s *Scope)
-	// Duties start after Ready.
-	Duties []Duty
+	// Routines start after Ready.
+	Routines []Routine
 	// Drop is called when every goroutine of the generation, or of a failed attempt to establish it, has ended.
 	Drop func()
 	// Abandon is called after a failed attempt: it should hand leadership over. If the generation goes on all the same,
@@ -34,7 +34,7 @@ type Runner struct {
 	Abandon func(ctx context.Context, err error)
 	Logger  *slog.Logger
 
-	// Retry is the first pause before a failed Establish or duty is run again; it doubles up to 30 times itself.
+	// Retry is the first pause before a failed Establish or routine is run again; it doubles up to 30 times itself.
 	// Default 1 s.
 	Retry time.Duration
 }

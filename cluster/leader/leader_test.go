@@ -50,10 +50,10 @@ func recording(j *journal) Runner {
 		Ready:   func(s *Scope) { j.add("ready %d", s.Generation) },
 		Unready: func(s *Scope) { j.add("unready %d", s.Generation) },
 		Drop:    func() { j.add("drop") },
-		Duties: []Duty{{Name: "loop", Run: func(ctx context.Context) error {
-			j.add("duty")
+		Routines: []Routine{{Name: "loop", Run: func(ctx context.Context) error {
+			j.add("routine")
 			<-ctx.Done()
-			j.add("duty ended")
+			j.add("routine ended")
 			return ctx.Err()
 		}}},
 		Logger: quiet(),
@@ -88,7 +88,7 @@ func TestOrderOfAGeneration(t *testing.T) {
 		notify, stop := start(t, recording(j))
 		notify <- true
 		synctest.Wait()
-		require(t, j.take(), "establish 1", "ready 1", "duty")
+		require(t, j.take(), "establish 1", "ready 1", "routine")
 		notify <- false
 		synctest.Wait()
 		got := j.take()
@@ -136,15 +136,15 @@ func TestLossDuringEstablishNeverBecomesReady(t *testing.T) {
 	})
 }
 
-// The reader of the channel must never wait for a duty: Raft's main loop blocks on it.
-func TestNotificationsAreTakenWhileADutyRefusesToEnd(t *testing.T) {
+// The reader of the channel must never wait for a routine: Raft's main loop blocks on it.
+func TestNotificationsAreTakenWhileARoutineRefusesToEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var alive, most atomic.Int32
 		r := Runner{
 			Establish: func(context.Context, *Scope) error { return nil },
 			Logger:    quiet(),
-			Duties: []Duty{{Name: "stubborn", Run: func(ctx context.Context) error {
+			Routines: []Routine{{Name: "stubborn", Run: func(ctx context.Context) error {
 				most.Store(max(most.Load(), alive.Add(1)))
 				defer alive.Add(-1)
 				<-ctx.Done()
@@ -162,11 +162,11 @@ func TestNotificationsAreTakenWhileADutyRefusesToEnd(t *testing.T) {
 		}
 		notify <- true
 		synctest.Wait()
-		time.Sleep(25 * time.Second) // fake time: the warning about the slow duty is written
+		time.Sleep(25 * time.Second) // fake time: the warning about the slow routine is written
 		close(release)
 		synctest.Wait()
 		if most.Load() != 1 || alive.Load() != 1 {
-			t.Fatalf("%d sets of duties ran at once, %d run now; want one each", most.Load(), alive.Load())
+			t.Fatalf("%d sets of routines ran at once, %d run now; want one each", most.Load(), alive.Load())
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -195,7 +195,7 @@ func TestFailedEstablishRevokesAbandonsAndTriesAgain(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		require(t, j.take(), "half ended", "drop", "abandon: no quorum", "half ended", "drop", "abandon: no quorum",
-			"establish 1", "ready 1", "duty")
+			"establish 1", "ready 1", "routine")
 		if d := time.Since(begun); d != 10*time.Second {
 			t.Fatalf("fake time moved by %v", d)
 		}
@@ -203,13 +203,13 @@ func TestFailedEstablishRevokesAbandonsAndTriesAgain(t *testing.T) {
 	})
 }
 
-func TestAFailedDutyRunsAgainAndADoneOneDoesNot(t *testing.T) {
+func TestAFailedRoutineRunsAgainAndADoneOneDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var failed, once atomic.Int32
 		r := Runner{
 			Establish: func(context.Context, *Scope) error { return nil },
 			Logger:    quiet(),
-			Duties: []Duty{
+			Routines: []Routine{
 				{Name: "fails", Run: func(context.Context) error { failed.Add(1); return errors.New("disk") }},
 				{Name: "once", Run: func(context.Context) error { once.Add(1); return nil }},
 			},
@@ -219,7 +219,7 @@ func TestAFailedDutyRunsAgainAndADoneOneDoesNot(t *testing.T) {
 		time.Sleep(8 * time.Second) // runs at 0, 1, 3, 7 s
 		synctest.Wait()
 		if failed.Load() != 4 || once.Load() != 1 {
-			t.Fatalf("failing duty ran %d times, want 4; finished one %d, want 1", failed.Load(), once.Load())
+			t.Fatalf("failing routine ran %d times, want 4; finished one %d, want 1", failed.Load(), once.Load())
 		}
 		stop()
 	})
@@ -229,7 +229,7 @@ func TestTwentyFlipsLeaveNoGoroutine(t *testing.T) {
 	var live, most atomic.Int32
 	ready := make(chan uint64, 64)
 	dropped := make(chan struct{}, 64)
-	duty := func(ctx context.Context) error {
+	routine := func(ctx context.Context) error {
 		most.Store(max(most.Load(), live.Add(1)))
 		defer live.Add(-1)
 		<-ctx.Done()
@@ -240,10 +240,10 @@ func TestTwentyFlipsLeaveNoGoroutine(t *testing.T) {
 			s.Go("loop", func(ctx context.Context) { <-ctx.Done() })
 			return nil
 		},
-		Ready:  func(s *Scope) { ready <- s.Generation },
-		Drop:   func() { dropped <- struct{}{} },
-		Duties: []Duty{{Name: "duty", Run: duty}},
-		Logger: quiet(),
+		Ready:    func(s *Scope) { ready <- s.Generation },
+		Drop:     func() { dropped <- struct{}{} },
+		Routines: []Routine{{Name: "routine", Run: routine}},
+		Logger:   quiet(),
 	}
 	notify := make(chan bool)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -269,7 +269,7 @@ func TestTwentyFlipsLeaveNoGoroutine(t *testing.T) {
 		t.Fatalf("goroutines grew from %d to %d over 20 flips", before, after)
 	}
 	if most.Load() > 1 {
-		t.Fatalf("%d duty sets at once", most.Load())
+		t.Fatalf("%d sets of routines at once", most.Load())
 	}
 	cancel()
 	if err := <-done; err != nil {

@@ -44,7 +44,7 @@ func (s *Scope) Go(name string, f func(ctx context.Context)) {
 	})
 }
 
-// wait returns when everything that Go started has ended, and names what takes long: a duty that does not end keeps
+// wait returns when everything that Go started has ended, and names what takes long: a routine that does not end keeps
 // this node from ever leading again.
 func (s *Scope) wait() {
 	ended := make(chan struct{})
@@ -62,12 +62,12 @@ func (s *Scope) wait() {
 			s.mu.Lock()
 			names := slices.Sorted(maps.Keys(s.running))
 			s.mu.Unlock()
-			s.log.Warn("leadership ended, still waiting for its duties", "generation", s.Generation, "duties", names)
+			s.log.Warn("leadership ended, still waiting for its routines", "generation", s.Generation, "routines", names)
 		}
 	}
 }
 
-// generation runs one Scope after the other until one is established, then its duties.
+// generation runs one Scope after the other until one is established, then its routines.
 type generation struct {
 	scope  *Scope // the generation's identity for Ready and Unready
 	cancel context.CancelFunc
@@ -112,7 +112,7 @@ func (g *generation) run(ctx context.Context, r Runner) {
 		s.ctx = attempt
 		err := r.Establish(attempt, s)
 		if err == nil && g.ready(r) {
-			for _, d := range r.Duties {
+			for _, d := range r.Routines {
 				s.Go(d.Name, func(ctx context.Context) { supervise(ctx, r, d) })
 			}
 			<-ctx.Done()
@@ -146,7 +146,7 @@ func (g *generation) ready(r Runner) bool {
 	return true
 }
 
-func supervise(ctx context.Context, r Runner, d Duty) {
+func supervise(ctx context.Context, r Runner, d Routine) {
 	pause := r.Retry
 	for {
 		started := time.Now()
@@ -157,7 +157,7 @@ func supervise(ctx context.Context, r Runner, d Duty) {
 		if time.Since(started) > 30*r.Retry {
 			pause = r.Retry
 		}
-		r.Logger.Error("a duty of the leader failed and will run again", "duty", d.Name, "err", err, "after", pause)
+		r.Logger.Error("a leader routine failed and will run again", "routine", d.Name, "err", err, "after", pause)
 		pause = sleep(ctx, pause, 30*r.Retry)
 		if ctx.Err() != nil {
 			return

@@ -16,8 +16,8 @@ import (
 	"scaleout/cluster"
 	"scaleout/cluster/blobs"
 	"scaleout/cluster/dispatch"
-	"scaleout/cluster/messages"
 	"scaleout/cluster/pki"
+	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
 	"scaleout/fsm"
 	"scaleout/fsm/catalog"
@@ -43,7 +43,7 @@ var outer = []struct{ inner, outer error }{
 	{cluster.ErrUnknownMember, httpapi.ErrUnknownMember},
 	{cluster.ErrRefused, httpapi.ErrRefused},
 	{dispatch.ErrNotLeading, httpapi.ErrNotLeader},
-	{messages.ErrStopped, httpapi.ErrNotLeader},
+	{segmenter.ErrStopped, httpapi.ErrNotLeader},
 	{blobs.ErrStopped, httpapi.ErrStopping},
 	{blobs.ErrNotFound, catalog.ErrNoBlob},
 	{blobs.ErrNoMajority, httpapi.ErrNoMajority},
@@ -233,9 +233,9 @@ func (a workers) Exchange(ctx context.Context, p command.Poll) (command.Answer, 
 }
 
 func (a workers) Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]httpapi.Accepted, error) {
-	in := make([]messages.Item, len(items))
+	in := make([]segmenter.Item, len(items))
 	for i, it := range items {
-		in[i] = messages.Item{
+		in[i] = segmenter.Item{
 			AttemptRef: command.AttemptRef{TaskID: it.TaskID, Attempt: it.Attempt}, FirstSeq: it.FirstSeq,
 			Messages: make([]segment.Message, len(it.Messages)),
 		}

@@ -43,7 +43,7 @@ func (n *notices) take() []command.Notice {
 	return list
 }
 
-// announce is a duty: it tells the state who leads and who belongs to the cluster whenever that has changed, so that
+// announce is a leader routine: it tells the state who leads and who belongs to the cluster whenever that has changed, so that
 // the log has it for events. A leader that dies before it could leaves it to the next.
 func (m *Master) announce(ctx context.Context) error {
 	tick := time.NewTicker(announceEvery)
@@ -111,7 +111,7 @@ func (m *Master) stray(worker string, ref command.AttemptRef) {
 		Detail: fmt.Sprintf("worker %s still ran attempt %d of task %d; it was told to end it", worker, ref.Attempt, ref.TaskID)})
 }
 
-// watchDisks is a duty: it notes each master whose disk is no longer fit to lead with, once until it is.
+// watchDisks is a leader routine: it notes each master whose disk is no longer fit to lead with, once until it is.
 func (m *Master) watchDisks(ctx context.Context) error {
 	tick := time.NewTicker(m.cfg.Heartbeat)
 	defer tick.Stop()

@@ -20,8 +20,8 @@ import (
 	"scaleout/cluster/blobs"
 	"scaleout/cluster/dispatch"
 	"scaleout/cluster/gossip"
-	"scaleout/cluster/messages"
 	"scaleout/cluster/pki"
+	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
 	"scaleout/fsm"
 	"scaleout/fsm/catalog"
@@ -41,7 +41,7 @@ type Master struct {
 	fsm       *fsm.FSM
 	node      *cluster.Node
 	dispatch  *dispatch.Dispatcher
-	packer    *messages.Packer
+	packer    *segmenter.Packer
 	keeper    *blobs.Keeper
 	api       *httpapi.API
 	advertise string
@@ -166,7 +166,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		Dir: m.dir, FSM: m.machine, Transport: m.transport, Gossip: talk, Name: cfg.Name, ClusterID: clusterID,
 		AdvertiseAddress: m.advertise, BootstrapExpect: cfg.BootstrapExpect, Timing: timing, Version: cfg.Version,
 		Establish:    func(context.Context, cluster.Term) error { m.dispatch.Establish(); return nil },
-		Duties:       m.duties(),
+		Routines:     m.routines(),
 		Drop:         func() { m.dispatch.Drop() },
 		PromoteCheck: m.mayPromote,
 		RemoveCheck:  m.mayRemove,
@@ -188,7 +188,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 	})
 	m.dir.Blobs().OnDamage(m.keeper.Damaged)
 	m.backedUp = newBackupMetrics(cfg.Registry)
-	m.packer = messages.New(segments{m.keeper}, proposer{m}, m.log)
+	m.packer = segmenter.New(segments{m.keeper}, proposer{m}, m.log)
 	return m.routes()
 }
 

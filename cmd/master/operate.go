@@ -7,34 +7,34 @@ import (
 	"time"
 
 	"scaleout/cluster"
-	"scaleout/cluster/duty"
 	"scaleout/cluster/leader"
-	"scaleout/cluster/messages"
+	"scaleout/cluster/routine"
+	"scaleout/cluster/segmenter"
 	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
-// duties are the leader's loops. They are made before what they use, so they ask for it when they run.
-func (m *Master) duties() []leader.Duty {
-	run := func(name string, f func(ctx context.Context) error) leader.Duty {
-		return leader.Duty{Name: name, Run: f}
+// routines are the leader routines. They are made before what they use, so they ask for it when they run.
+func (m *Master) routines() []leader.Routine {
+	run := func(name string, f func(ctx context.Context) error) leader.Routine {
+		return leader.Routine{Name: name, Run: f}
 	}
-	return []leader.Duty{
+	return []leader.Routine{
 		run("dispatch", func(ctx context.Context) error { return m.dispatch.Run(ctx) }),
 		run("queue timeout", func(ctx context.Context) error { return m.dispatch.FailOverdue(ctx) }),
 		run("announce", m.announce),
 		run("disks", m.watchDisks),
 		run("messages", func(ctx context.Context) error { return m.packer.Run(ctx) }),
 		run("heartbeat", func(ctx context.Context) error {
-			return (&duty.Heartbeat{
+			return (&routine.Heartbeat{
 				Interval: m.cfg.Heartbeat, Proposer: m.node, Masters: m.beats, Contacts: m.dispatch.Contacts, Logger: m.log,
 			}).Run(ctx)
 		}),
 		run("expiry", func(ctx context.Context) error {
-			return (&duty.Expiry{Interval: m.cfg.Expiry, Leases: m.dispatch, Proved: m.node.Proved, Logger: m.log}).Run(ctx)
+			return (&routine.Expiry{Interval: m.cfg.Expiry, Leases: m.dispatch, Proved: m.node.Proved, Logger: m.log}).Run(ctx)
 		}),
 		run("cleanup", func(ctx context.Context) error {
-			return (&duty.Cleanup{
+			return (&routine.Cleanup{
 				Interval: m.cfg.Cleanup, Proposer: m.node, State: m.fsm, Now: m.node.Now, NeverEnabled: m.cfg.ExpireNeverEnabled, Merge: m.merge, Logger: m.log,
 			}).Run(ctx)
 		}),
@@ -44,12 +44,12 @@ func (m *Master) duties() []leader.Duty {
 // merge packs small message segments together.
 func (m *Master) merge(ctx context.Context) error {
 	view := m.fsm.View()
-	var smalls []messages.Small
+	var smalls []segmenter.Small
 	for s := range view.Segments() {
-		if s.Size >= messages.MergeSmall {
+		if s.Size >= segmenter.MergeSmall {
 			continue
 		}
-		small := messages.Small{Digest: s.Digest, Size: s.Size}
+		small := segmenter.Small{Digest: s.Digest, Size: s.Size}
 		seen := map[int]bool{}
 		for r := range view.SegmentRuns(s.Digest) {
 			if !seen[r.Part] {

@@ -5,7 +5,7 @@
 // messages as one byte string, in the same order. A part holds consecutive messages of one attempt of one task. The
 // state remembers for each run of messages which part of which segment holds it; everything else is here.
 //
-// It leaves to others where segments lie (store), who writes them (cluster/messages) and which are still named
+// It leaves to others where segments lie (store), who writes them (cluster/segmenter) and which are still named
 // (fsm/catalog).
 package segment
 

@@ -1,4 +1,4 @@
-package messages
+package segmenter
 
 import (
 	"bytes"

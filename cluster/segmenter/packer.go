@@ -1,4 +1,4 @@
-package messages
+package segmenter
 
 import (
 	"bytes"
@@ -116,7 +116,7 @@ func (p *Packer) Add(ctx context.Context, worker string, items []Item) ([]Accept
 		})
 	}
 	if k.full(1) || first == 0 {
-		p.poke()
+		p.notify()
 	}
 	p.mu.Unlock()
 	select {
@@ -130,7 +130,7 @@ func (p *Packer) Add(ctx context.Context, worker string, items []Item) ([]Accept
 	}
 }
 
-func (p *Packer) poke() {
+func (p *Packer) notify() {
 	select {
 	case p.full <- struct{}{}:
 	default:

@@ -1,4 +1,4 @@
-package duty
+package routine
 
 import (
 	"context"
@@ -14,12 +14,12 @@ type Proposer interface {
 }
 
 // propose sends a command of the leader itself and turns a rejection into an error.
-func propose(ctx context.Context, p Proposer, duty string, cmd command.Command) (command.Result, error) {
+func propose(ctx context.Context, p Proposer, routine string, cmd command.Command) (command.Result, error) {
 	env, err := command.Wrap(cmd)
 	if err != nil {
 		return command.Result{}, err
 	}
-	env.Caller = command.Caller{Kind: "master", Name: duty}
+	env.Caller = command.Caller{Kind: "master", Name: routine}
 	result, _, err := p.Propose(ctx, env)
 	if err == nil && result.Rejection != nil {
 		err = result.Rejection
