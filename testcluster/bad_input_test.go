@@ -45,7 +45,7 @@ func TestBadInput(t *testing.T) {
 	s := openShop(t, c, onceScript)
 	c.Deploy("F", "Typed", map[string]string{"t.sh": ""}, ispac.ParameterDefinition{Name: "Count", Type: "Int32"})
 	c.Deploy("F", "Renewed", map[string]string{"once.sh": ""})
-	h, other := c.Hand("mine", time.Minute, time.Minute), c.Hand("theirs", time.Minute, time.Minute)
+	h, other := c.Controller("mine", time.Minute, time.Minute), c.Controller("theirs", time.Minute, time.Minute)
 	held := s.startOn("once.sh", 0, other.ID)
 	if a, err := other.Exchange(t.Context(), 5*time.Second, 1, nil); err != nil || len(a.Grants) != 1 {
 		t.Fatalf("%+v, %v", a, err)
@@ -65,7 +65,7 @@ func TestBadInput(t *testing.T) {
 	}
 	exec := func(id int64) string { return fmt.Sprintf(`{"execution_id":%d}`, id) }
 	exchange := func(more string) string {
-		return fmt.Sprintf(`{"instance":%q,"sequence":1,"wait_ms":0,"slots":0,"running":[],"ended":[]%s}`, h.Instance(), more)
+		return fmt.Sprintf(`{"instance":%q,"sequence":1,"wait_ms":0,"slots":0,"running":[],"ended":[]%s}`, h.Incarnation(), more)
 	}
 	const nobody = "77777777-7777-7777-7777-777777777777"
 	cases := []struct {
@@ -115,20 +115,20 @@ func TestBadInput(t *testing.T) {
 		{"a user without the role at the cluster's route", plain, "POST", "/v1/cluster/transfer-leadership", "", 403, "forbidden", ""},
 		{"a worker speaking for another", mine, "POST", "/v1/workers/" + other.ID + "/exchange", exchange(""), 403, "agent_id_taken", ""},
 		{"a worker's messages for another", mine, "POST", "/v1/workers/" + other.ID + "/messages",
-			fmt.Sprintf(`{"instance":%q,"items":[]}`, h.Instance()), 403, "agent_id_taken", ""},
+			fmt.Sprintf(`{"instance":%q,"items":[]}`, h.Incarnation()), 403, "agent_id_taken", ""},
 		{"messages of another worker's task", mine, "POST", "/v1/workers/" + h.ID + "/messages",
-			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":%d,"attempt":1,"first_seq":1,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, h.Instance(), held),
+			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":%d,"attempt":1,"first_seq":1,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, h.Incarnation(), held),
 			409, "fenced", ""},
 		// A worker must be able to tell that nobody will ever take them: they would hold up all its others.
 		{"messages of a task that does not exist", mine, "POST", "/v1/workers/" + h.ID + "/messages",
-			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":987654,"attempt":1,"first_seq":1,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, h.Instance()),
+			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":987654,"attempt":1,"first_seq":1,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, h.Incarnation()),
 			409, "fenced", "987654"},
 		{"a gap in messages", c.As(pki.RoleWorker, "theirs"), "POST", "/v1/workers/" + other.ID + "/messages",
-			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":%d,"attempt":1,"first_seq":5,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, other.Instance(), held),
+			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":%d,"attempt":1,"first_seq":5,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, other.Incarnation(), held),
 			409, "gap", ""},
 		{"an unknown worker", mine, "POST", "/v1/workers/" + nobody + "/exchange", exchange(""), 404, "worker_not_registered", nobody},
 		{"no worker id", mine, "POST", "/v1/workers/me/exchange", exchange(""), 400, "invalid_argument", "me"},
-		{"an old process", mine, "POST", "/v1/workers/" + h.ID + "/exchange", strings.Replace(exchange(""), h.Instance(), "another", 1), 409, "instance_replaced", ""},
+		{"an old process", mine, "POST", "/v1/workers/" + h.ID + "/exchange", strings.Replace(exchange(""), h.Incarnation(), "another", 1), 409, "instance_replaced", ""},
 		{"a blob that is not what it says", admin, "PUT", "/v1/blobs/" + strings.Repeat("0", 64), "text", 422, "digest_mismatch", ""},
 		{"a project that is none", admin, "POST", call + "deploy_project", `{"folder_name":"F","project_name":"Q","project_stream":"AAAA"}`, 400, "invalid_project", ""},
 		{"a project of another name", admin, "POST", call + "deploy_project", `{"folder_name":"F","project_name":"Q","project_stream":{"blob":"` + strings.Repeat("a", 64) + `"}}`, 404, "blob_not_found", ""},

@@ -29,21 +29,21 @@ type ledger struct {
 
 func newLedger(t *testing.T, c *testcluster.Cluster, seed uint64) *ledger {
 	t.Helper()
-	c.Deploy("ETL", "Ledger", map[string]string{"work.hand": "played"}, ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true})
+	c.Deploy("ETL", "Ledger", map[string]string{"work.manual": "played"}, ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true})
 	l := &ledger{c: c, seed: seed, h: &history{begin: time.Now()}}
-	const users, hands = 2, 2
+	const users, controllers = 2, 2
 	for i := range users {
 		l.users = append(l.users, user{
 			h: l.h, n: i, cl: c.User(fmt.Sprintf("user-%d", i), "ssis_admin"), rnd: rand.New(rand.NewPCG(seed, uint64(i))),
-			ids: &l.ids, pkg: "work.hand", pace: func() { <-time.After(40 * time.Millisecond) },
+			ids: &l.ids, pkg: "work.manual", pace: func() { <-time.After(40 * time.Millisecond) },
 		})
 	}
-	for i := range hands {
+	for i := range controllers {
 		// Long terms: nothing is declared lost.
-		hand := c.Hand(fmt.Sprintf("hand-%d", i), 5*time.Minute, 10*time.Minute)
-		_, err := hand.Register(t.Context(), func(reg *wire.Register) { reg.Extensions = []string{".hand"} })
+		controller := c.Controller(fmt.Sprintf("controlled-%d", i), 5*time.Minute, 10*time.Minute)
+		_, err := controller.Register(t.Context(), func(reg *wire.Register) { reg.Extensions = []string{".manual"} })
 		must(t, err)
-		l.players = append(l.players, &player{h: l.h, n: users + i, hand: hand})
+		l.players = append(l.players, &player{h: l.h, n: users + i, controller: controller})
 	}
 	return l
 }

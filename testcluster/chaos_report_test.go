@@ -18,9 +18,9 @@ const lie, late = 99, 98
 
 // liar is a worker that takes nothing and reports what others run: none of it may be accepted, whoever leads.
 type liar struct {
-	c    *testcluster.Cluster
-	hand *testcluster.Hand
-	loop loop
+	c          *testcluster.Cluster
+	controller *testcluster.Controller
+	loop       loop
 
 	told     int
 	accepted []wire.AttemptRef
@@ -28,7 +28,7 @@ type liar struct {
 
 func newLiar(t *testing.T, c *testcluster.Cluster) *liar {
 	t.Helper()
-	return &liar{c: c, hand: c.Hand("liar", 9*time.Second, 9*time.Second)}
+	return &liar{c: c, controller: c.Controller("liar", 9*time.Second, 9*time.Second)}
 }
 
 func (l *liar) begin() {
@@ -45,7 +45,7 @@ func (l *liar) begin() {
 			number, _ := row.Int("attempt")
 			reports = append(reports, wire.Ended{TaskID: id, Attempt: int(number), Outcome: wire.OutcomeFailed, ExitCode: lie})
 		}
-		a, err := l.hand.Exchange(ctx, 0, 0, nil, reports...)
+		a, err := l.controller.Exchange(ctx, 0, 0, nil, reports...)
 		if err != nil {
 			return
 		}
@@ -68,11 +68,11 @@ func (l *liar) end(t *testing.T) {
 
 // laggard is a worker that takes a task, falls silent until the attempt is called lost, and then reports it.
 type laggard struct {
-	c     *testcluster.Cluster
-	hand  *testcluster.Hand
-	watch *watch
-	loop  loop
-	over  atomic.Bool // takes no more
+	c          *testcluster.Cluster
+	controller *testcluster.Controller
+	watch      *watch
+	loop       loop
+	over       atomic.Bool // takes no more
 
 	mu       sync.Mutex
 	holds    []wire.AttemptRef
@@ -82,7 +82,7 @@ type laggard struct {
 
 func newLaggard(t *testing.T, c *testcluster.Cluster, w *watch) *laggard {
 	t.Helper()
-	return &laggard{c: c, hand: c.Hand("laggard", 9*time.Second, 9*time.Second), watch: w}
+	return &laggard{c: c, controller: c.Controller("laggard", 9*time.Second, 9*time.Second), watch: w}
 }
 
 func (l *laggard) begin() {
@@ -93,7 +93,7 @@ func (l *laggard) begin() {
 		defer l.mu.Unlock()
 		if len(l.holds) == 0 && !l.over.Load() {
 			// An answer may be lost, and what was granted in it comes with a later one: all of it grows old.
-			if a, err := l.hand.Exchange(ctx, time.Second, 1, nil); err == nil {
+			if a, err := l.controller.Exchange(ctx, time.Second, 1, nil); err == nil {
 				for _, g := range a.Grants {
 					l.holds = append(l.holds, wire.AttemptRef{TaskID: g.TaskID, Attempt: g.Attempt})
 				}
@@ -106,7 +106,7 @@ func (l *laggard) begin() {
 
 // report brings the news that nobody waits for any more, and says whether there was an answer.
 func (l *laggard) report(ctx context.Context, ref wire.AttemptRef) bool {
-	a, err := l.hand.Exchange(ctx, 0, 0, nil, wire.Ended{TaskID: ref.TaskID, Attempt: ref.Attempt, Outcome: wire.OutcomeFailed, ExitCode: late})
+	a, err := l.controller.Exchange(ctx, 0, 0, nil, wire.Ended{TaskID: ref.TaskID, Attempt: ref.Attempt, Outcome: wire.OutcomeFailed, ExitCode: late})
 	if err != nil {
 		return false
 	}

@@ -91,7 +91,7 @@ func chaos(t *testing.T, seed uint64, length time.Duration) {
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	nemesis.Walk(ctx)
-	t.Logf("seed %d\n%s", seed, nemesis.Story())
+	t.Logf("seed %d\n%s", seed, nemesis.Events())
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the choices were\n%s", nemesis.Choices())

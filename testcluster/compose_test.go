@@ -146,7 +146,7 @@ func (d *deployment) address(service string) string {
 }
 
 // cut takes a service off the network; the function that it returns brings it back under its name.
-func (d *deployment) cut(service string) (mend func()) {
+func (d *deployment) cut(service string) (heal func()) {
 	d.docker("network", "disconnect", d.network(), d.container(service))
 	return func() {
 		d.docker("network", "connect", "--alias", service, d.network(), d.container(service))
@@ -312,38 +312,38 @@ func TestComposeSurvives(t *testing.T) {
 	d.deploy("ETL", "Jobs", "work.sh", "sleep 0.3\necho $SCALEOUT_EXECUTION_ID.$SCALEOUT_ATTEMPT >> /out/ran\n")
 	l := d.traffic("ETL/Jobs/work.sh", 3)
 	l.flows()
-	harm := func(what string, f func()) {
+	inject := func(what string, f func()) {
 		begin := time.Now()
 		f()
 		l.flows()
 		d.whole()
 		t.Logf("%s: whole again after %v", what, time.Since(begin).Round(time.Millisecond))
 	}
-	harm("the leader is cut off", func() {
-		mend := d.cut(d.leader())
+	inject("the leader is cut off", func() {
+		heal := d.cut(d.leader())
 		l.flows()
 		pause(3 * time.Second)
-		mend()
+		heal()
 	})
-	harm("the leader is frozen", func() {
+	inject("the leader is frozen", func() {
 		id := d.container(d.leader())
 		d.docker("pause", id)
 		l.flows()
 		pause(3 * time.Second)
 		d.docker("unpause", id)
 	})
-	harm("the leader is killed", func() {
+	inject("the leader is killed", func() {
 		id := d.container(d.leader())
 		d.docker("kill", id)
 		l.flows()
 		d.docker("start", id)
 	})
-	harm("a worker is cut off", func() {
-		mend := d.cut("worker-2")
+	inject("a worker is cut off", func() {
+		heal := d.cut("worker-2")
 		pause(5 * time.Second)
-		mend()
+		heal()
 	})
-	harm("the leader gets a new address", func() {
+	inject("the leader gets a new address", func() {
 		moved := d.leader()
 		before := d.address(moved)
 		d.docker("stop", "--time", "45", d.container(moved))
@@ -356,7 +356,7 @@ func TestComposeSurvives(t *testing.T) {
 		}
 		d.whole()
 	})
-	harm("rolling restart", func() { d.compose("rolling-restart") })
+	inject("rolling restart", func() { d.compose("rolling-restart") })
 	ids := l.end()
 
 	for _, id := range ids {

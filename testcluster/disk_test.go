@@ -274,7 +274,7 @@ func TestAFullDiskCannotReplaceTheLogsEnd(t *testing.T) {
 		idle := time.Now()
 		c.Eventually("the leader is idle", 5*time.Second, func() bool { return time.Since(idle) > 1500*time.Millisecond })
 		old := c.Leader()
-		mend := c.Isolate(old)
+		heal := c.Isolate(old)
 		other := c.Client(c.Others(old)[0])
 		name := fmt.Sprintf("together-%d", round)
 		c.Eventually("the others go on", 30*time.Second, func() bool {
@@ -283,8 +283,8 @@ func TestAFullDiskCannotReplaceTheLogsEnd(t *testing.T) {
 			_, err := other.Call(ctx, "create_folder", map[string]any{"folder_name": name})
 			return err == nil || client.Code(err) == "folder_exists"
 		})
-		c.Tighten(old)
-		mend()
+		c.FailEntryWrites(old)
+		heal()
 		c.Eventually("its disk has refused", 20*time.Second, func() bool { return c.Logged(old, "failed to append to logs") })
 		replaces := c.Logged(old, "clearing log suffix")
 		if replaces {

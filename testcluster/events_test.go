@@ -99,7 +99,7 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	const lease = 9 * time.Second
-	h := c.Hand("hand", lease, lease)
+	h := c.Controller("controlled", lease, lease)
 	id := s.startOn("never.sh", 0, h.ID)
 	if a, err := h.Exchange(ctx, 5*time.Second, 1, nil); err != nil || len(a.Grants) != 1 {
 		t.Fatalf("%+v, %v", a, err)

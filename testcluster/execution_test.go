@@ -191,7 +191,7 @@ func TestReasons(t *testing.T) {
 	defer cancel()
 	id := s.start("a.sh", 1)
 	s.reason(id, "no_worker_enabled")
-	h := c.Hand("hand", time.Minute, time.Minute)
+	h := c.Controller("controlled", time.Minute, time.Minute)
 	s.reason(id, "starting")
 	odd := s.start("b.odd", 0)
 	if text := s.reason(odd, "no_worker_can_run"); !strings.Contains(text, ".odd") {
@@ -214,7 +214,7 @@ func TestReasons(t *testing.T) {
 	s.noReason(id)
 	s.reason(s.start("a.sh", 0), "workers_busy")
 	s.reason(chosen, "selected_workers_busy")
-	if text := s.reason(id, "silent"); !strings.Contains(text, "hand is silent since") {
+	if text := s.reason(id, "silent"); !strings.Contains(text, "controlled is silent since") {
 		t.Errorf("%q", text)
 	}
 	failed := wire.Ended{TaskID: id, Attempt: 1, Outcome: wire.OutcomeFailed, ExitCode: 1}
@@ -238,10 +238,10 @@ func TestAFencedReport(t *testing.T) {
 	s := openShop(t, c, onceScript)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	h := c.Hand("hand", time.Minute, time.Minute)
-	other := c.Hand("other", time.Minute, time.Minute)
+	h := c.Controller("controlled", time.Minute, time.Minute)
+	other := c.Controller("other", time.Minute, time.Minute)
 	id := s.startOn("once.sh", 1, h.ID, other.ID)
-	report := func(h *testcluster.Hand, attempt int, outcome string, code int) wire.ExchangeAnswer {
+	report := func(h *testcluster.Controller, attempt int, outcome string, code int) wire.ExchangeAnswer {
 		t.Helper()
 		a, err := h.Exchange(ctx, 0, 0, nil, wire.Ended{TaskID: id, Attempt: attempt, Outcome: outcome, ExitCode: code})
 		if err != nil {
@@ -339,7 +339,7 @@ func TestAFollowerServesTheWholeWorkerProtocol(t *testing.T) {
 	c.WaitStatus(stopped, 10*time.Second, 2)
 	s.call("stop_operation", map[string]any{"operation_id": stopped})
 	c.WaitStatus(stopped, 10*time.Second, 3)
-	if got := w.Talks(); !slices.Equal(got, []string{c.Address(follower)}) {
+	if got := w.ConnectedTo(); !slices.Equal(got, []string{c.Address(follower)}) {
 		t.Errorf("the worker talks to %v, not to %s alone", got, c.Address(follower))
 	}
 }
@@ -350,7 +350,7 @@ func TestALongPollOutlivesTheLeader(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	s := openShop(t, c, onceScript)
 	leader := c.Leader()
-	h := c.Hand("hand", 90*time.Second, 90*time.Second).At(c, c.Others(leader)[0])
+	h := c.Controller("controlled", 90*time.Second, 90*time.Second).At(c, c.Others(leader)[0])
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	type reply struct {

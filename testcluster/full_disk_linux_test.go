@@ -114,7 +114,7 @@ func TestTheLeadersDiskFills(t *testing.T) {
 	}
 	c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.SmallDisk(small, smallMiB))
 	deployLedger(t, c, "true")
-	mine := c.Hand("mine", time.Minute, time.Minute)
+	mine := c.Controller("mine", time.Minute, time.Minute)
 	lead(t, c, small)
 	l := startLoad(t, c, 3)
 	defer l.end()

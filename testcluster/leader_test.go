@@ -249,7 +249,7 @@ func TestRollingRestartUnderLoad(t *testing.T) {
 		return m
 	}
 	before := members()
-	h := c.Hand("by-hand", 60*time.Second, 60*time.Second)
+	h := c.Controller("controlled", 60*time.Second, 60*time.Second)
 	l := startLoad(t, c, 2)
 	defer l.end()
 	polls := startPolls(h)
@@ -297,7 +297,7 @@ type polls struct {
 	errs  []error
 }
 
-func startPolls(h *testcluster.Hand) *polls {
+func startPolls(h *testcluster.Controller) *polls {
 	p := &polls{}
 	p.group.Go(func() {
 		for !p.stop.Load() {

@@ -39,11 +39,11 @@ func TestExecutionsAreLinearizable(t *testing.T) {
 	var stop atomic.Bool
 	var group, workers sync.WaitGroup
 	var ids sync.Map
-	const users, hands = 3, 2
+	const users, controllers = 3, 2
 	// Long terms: nothing is declared lost, so that every change is somebody's operation.
 	var played []*player
-	for w := range hands {
-		played = append(played, &player{h: h, n: users + w, hand: c.Hand(fmt.Sprintf("hand-%d", w), 2*time.Minute, 10*time.Minute)})
+	for w := range controllers {
+		played = append(played, &player{h: h, n: users + w, controller: c.Controller(fmt.Sprintf("controlled-%d", w), 2*time.Minute, 10*time.Minute)})
 	}
 	for u := range users {
 		group.Go(func() {
@@ -54,14 +54,14 @@ func TestExecutionsAreLinearizable(t *testing.T) {
 	for _, p := range played {
 		workers.Go(func() { p.play(&done) })
 	}
-	harm(t, c, rand.New(rand.NewPCG(seed, 99)), length)
+	injectFaults(t, c, rand.New(rand.NewPCG(seed, 99)), length)
 	stop.Store(true)
 	group.Wait()
 	c.Leader()
 	heardAll(c, played)
 	done.Store(true)
 	workers.Wait()
-	kinds := h.check(t, c, &ids, users+hands, fmt.Sprint(seed))
+	kinds := h.check(t, c, &ids, users+controllers, fmt.Sprint(seed))
 	for _, kind := range []string{"create", "start", "stop", "grant", "renew", "finish", "read"} {
 		if kinds[kind] < 10 {
 			t.Errorf("only %d of %s: nothing was tested", kinds[kind], kind)
@@ -158,12 +158,12 @@ func (u user) read(id int64) {
 
 // player is a worker that takes, renews and reports without running anything.
 type player struct {
-	h      *history
-	n      int
-	hand   *testcluster.Hand
-	rounds atomic.Int64 // answered exchanges
-	heard  int64        // when the last answered exchange began, or the first one of all
-	ended  map[wire.AttemptRef]int64
+	h          *history
+	n          int
+	controller *testcluster.Controller
+	rounds     atomic.Int64 // answered exchanges
+	heard      int64        // when the last answered exchange began, or the first one of all
+	ended      map[wire.AttemptRef]int64
 }
 
 func (p *player) play(stop *atomic.Bool) {
@@ -195,7 +195,7 @@ func heardAll(c *testcluster.Cluster, played []*player) {
 }
 
 func (p *player) ask(kind string, ref wire.AttemptRef) ask {
-	return ask{kind: kind, id: ref.TaskID, worker: p.hand.ID, attempt: ref.Attempt}
+	return ask{kind: kind, id: ref.TaskID, worker: p.controller.ID, attempt: ref.Attempt}
 }
 
 func (p *player) round(held map[wire.AttemptRef]int) {
@@ -216,7 +216,7 @@ func (p *player) round(held map[wire.AttemptRef]int) {
 	defer cancel()
 	call := p.h.now()
 	p.heard = cmp.Or(p.heard, call)
-	a, err := p.hand.Exchange(ctx, 100*time.Millisecond, 20, keeps, reports...)
+	a, err := p.controller.Exchange(ctx, 100*time.Millisecond, 20, keeps, reports...)
 	if err != nil {
 		return
 	}
@@ -256,8 +256,8 @@ func (p *player) report(ref wire.AttemptRef, settled bool) {
 	}
 }
 
-// harm cuts, isolates, kills, restarts and hands over at random, one thing at a time, and leaves everything whole.
-func harm(t *testing.T, c *testcluster.Cluster, rnd *rand.Rand, length time.Duration) {
+// injectFaults cuts, isolates, kills, restarts and transfers leadership at random, one fault at a time, and heals each.
+func injectFaults(t *testing.T, c *testcluster.Cluster, rnd *rand.Rand, length time.Duration) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -297,5 +297,5 @@ func harm(t *testing.T, c *testcluster.Cluster, rnd *rand.Rand, length time.Dura
 		c.Heal()
 		pause(800)
 	}
-	t.Logf("harm: %v", did)
+	t.Logf("faults: %v", did)
 }

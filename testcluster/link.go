@@ -11,12 +11,12 @@ import (
 
 func httpClient(t http.RoundTripper) *http.Client { return &http.Client{Transport: t} }
 
-// network is the links between the masters of one process. Only the dialling side is wrapped: every connection between
-// two masters has one.
+// network holds the links between the masters of one process. Only the dialling side is wrapped, since every connection
+// between two masters has exactly one.
 type network struct {
 	mu     sync.Mutex
 	places map[string]int
-	cut    map[[2]int]int // how often; harms may overlap
+	cut    map[[2]int]int // how many faults cut the direction: faults may overlap
 	slow   map[[2]int]time.Duration
 	conns  map[*link]bool
 }
@@ -31,15 +31,15 @@ func (n *network) place(addr string, i int) {
 	n.places[addr] = i
 }
 
-// dialer is the way out of one master.
+// dialer returns the dial function of one master.
 func (n *network) dialer(from int) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		n.mu.Lock()
 		to, known := n.places[addr]
-		blocked := known && n.torn(from, to)
+		blocked := known && n.blocked(from, to)
 		n.mu.Unlock()
 		if blocked {
-			// A cut network does not refuse: nobody answers.
+			// A partitioned network refuses nothing: the connection attempt just gets no answer.
 			<-ctx.Done()
 			return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
 		}
@@ -55,11 +55,11 @@ func (n *network) dialer(from int) func(ctx context.Context, network, addr strin
 	}
 }
 
-// torn says that nothing gets through in at least one direction. The caller holds the lock.
-func (n *network) torn(i, j int) bool { return n.cut[[2]int{i, j}] > 0 || n.cut[[2]int{j, i}] > 0 }
+// blocked reports whether at least one direction between two masters is cut. The caller holds the lock.
+func (n *network) blocked(i, j int) bool { return n.cut[[2]int{i, j}] > 0 || n.cut[[2]int{j, i}] > 0 }
 
-// sunder drops what goes from one master to another, for each pair; mend takes back this cut and no other one.
-func (n *network) sunder(pairs ...[2]int) (mend func()) {
+// partition drops what each pair's first master sends to the second. The returned function undoes this cut and no other.
+func (n *network) partition(pairs ...[2]int) (heal func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, p := range pairs {
@@ -71,15 +71,15 @@ func (n *network) sunder(pairs ...[2]int) (mend func()) {
 		for _, p := range pairs {
 			n.cut[p] = max(0, n.cut[p]-1)
 		}
-		n.drop()
+		n.closeDamaged()
 	}
 }
 
-// drop closes the connections that lost bytes and whose way is free again: they stay dead, as they would. The caller
-// holds the lock.
-func (n *network) drop() {
+// closeDamaged closes the healed connections that lost bytes: a real connection would not survive the loss either. The
+// caller holds the lock.
+func (n *network) closeDamaged() {
 	for l := range n.conns {
-		if l.lost && !n.torn(l.from, l.to) {
+		if l.lost && !n.blocked(l.from, l.to) {
 			l.Conn.Close()
 		}
 	}
@@ -97,17 +97,17 @@ func (n *network) state(from, to int) (cut bool, slow time.Duration) {
 	return n.cut[[2]int{from, to}] > 0, n.slow[[2]int{from, to}]
 }
 
-// heal lets everything through again.
+// heal undoes every cut and delay.
 func (n *network) heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.cut)
 	clear(n.slow)
-	n.drop()
+	n.closeDamaged()
 }
 
-// sever closes every connection of one master.
-func (n *network) sever(i int) {
+// closeConnections closes every connection of one master.
+func (n *network) closeConnections(i int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for l := range n.conns {
@@ -124,7 +124,7 @@ type link struct {
 	from, to int
 	dead     chan struct{}
 	once     sync.Once
-	lost     bool // bytes were swallowed; guarded by net.mu
+	lost     bool // bytes were dropped; guarded by net.mu
 }
 
 func (l *link) lose() {
@@ -157,7 +157,7 @@ func (l *link) Read(b []byte) (int, error) {
 		}
 		if cut, _ := l.net.state(l.to, l.from); cut {
 			l.lose()
-			continue // what arrives from there is swallowed
+			continue // drop what arrives from there
 		}
 		return n, nil
 	}
@@ -173,27 +173,28 @@ func (l *link) Close() error {
 	return l.Conn.Close()
 }
 
-// Cut cuts the link between two masters, both ways, until Heal or mend. In process only, as all that concerns links.
-func (c *Cluster) Cut(i, j int) (mend func()) {
-	return c.net.sunder([2]int{i, j}, [2]int{j, i})
+// Cut cuts the link between two masters in both directions, until Heal or a call of the returned function. In process only,
+// like everything that concerns links.
+func (c *Cluster) Cut(i, j int) (heal func()) {
+	return c.net.partition([2]int{i, j}, [2]int{j, i})
 }
 
 // CutOneWay drops what master i sends to master j.
-func (c *Cluster) CutOneWay(i, j int) (mend func()) { return c.net.sunder([2]int{i, j}) }
+func (c *Cluster) CutOneWay(i, j int) (heal func()) { return c.net.partition([2]int{i, j}) }
 
 // Isolate cuts a master off from all others.
-func (c *Cluster) Isolate(i int) (mend func()) {
+func (c *Cluster) Isolate(i int) (heal func()) {
 	var pairs [][2]int
 	for _, j := range c.Others(i) {
 		pairs = append(pairs, [2]int{i, j}, [2]int{j, i})
 	}
-	return c.net.sunder(pairs...)
+	return c.net.partition(pairs...)
 }
 
-// Slow delays each write of master i to master j.
+// Slow delays each write of master i to master j by d.
 func (c *Cluster) Slow(i, j int, d time.Duration) { c.net.delay(i, j, d) }
 
-// Heal mends every link, lets stalled disks go on and paused processes run.
+// Heal heals every link, lets stalled and full disks write again and resumes paused processes.
 func (c *Cluster) Heal() {
 	c.net.heal()
 	for _, nd := range c.all() {

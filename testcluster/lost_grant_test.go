@@ -22,9 +22,9 @@ func TestALostGrant(t *testing.T) {
 		s := openShop(t, c, onceScript)
 		leader := c.Leader()
 		w := c.Worker(testcluster.WorkerConfig{Masters: []string{"https://" + c.Address(leader)}})
-		id := s.startDeaf(w, "once.sh")
+		id := s.startWithoutAnswer(w, "once.sh")
 		c.Kill(leader)
-		w.Hear()
+		w.DeliverAnswers()
 		s.once(id)
 	})
 	t.Run("at a follower that passes it on", func(t *testing.T) {
@@ -35,7 +35,7 @@ func TestALostGrant(t *testing.T) {
 		follower := c.Others(leader)[0]
 		w := c.Worker(testcluster.WorkerConfig{Masters: []string{"https://" + c.Address(follower)}})
 		s.once(s.start("once.sh", 0))
-		if got := w.Talks(); !slices.Equal(got, []string{c.Address(follower)}) {
+		if got := w.ConnectedTo(); !slices.Equal(got, []string{c.Address(follower)}) {
 			t.Fatalf("the worker talks to %v, it should to %s alone", got, c.Address(follower))
 		}
 		c.CutOneWay(leader, follower)
@@ -49,22 +49,22 @@ func TestALostGrant(t *testing.T) {
 		c := testcluster.Start(t, 3)
 		s := openShop(t, c, onceScript)
 		w := c.Worker(testcluster.WorkerConfig{})
-		id := s.startDeaf(w, "once.sh")
-		w.Hear()
+		id := s.startWithoutAnswer(w, "once.sh")
+		w.DeliverAnswers()
 		s.once(id)
 	})
 }
 
-// startDeaf starts an execution whose grant the worker does not hear of. A leadership that moves just then, on a busy
+// startWithoutAnswer starts an execution whose grant the worker does not hear of. A leadership that moves just then, on a busy
 // machine, leaves the deaf worker without a connection: it hears again then, and nothing was lost.
-func (s *shop) startDeaf(w *testcluster.Worker, pkg string) int64 {
+func (s *shop) startWithoutAnswer(w *testcluster.Worker, pkg string) int64 {
 	s.t.Helper()
-	w.Deafen()
+	w.DropAnswers()
 	id := s.start(pkg, 0)
 	began := time.Now()
 	s.Eventually("the grant", 30*time.Second, func() bool {
 		if time.Since(began) > 4*time.Second {
-			w.Hear()
+			w.DeliverAnswers()
 		}
 		status, _ := s.WaitStatus(id, 10*time.Second, 2, 5, 7).Int("status")
 		return status != 5

@@ -104,16 +104,16 @@ func rounds(t *testing.T) int {
 // The leader ends or falls silent under load; the next write is acknowledged soon. The bound is generous: a machine that
 // runs other tests besides is slow, and the figures are for people to read.
 func TestFailoverFigures(t *testing.T) {
-	harms := []struct {
-		name     string
-		do, mend func(c *testcluster.Cluster, i int)
+	faults := []struct {
+		name         string
+		inject, heal func(c *testcluster.Cluster, i int)
 	}{
 		{"SIGKILL", (*testcluster.Cluster).Kill, (*testcluster.Cluster).Restart},
 		{"SIGSTOP", (*testcluster.Cluster).Pause, (*testcluster.Cluster).Resume}, // what a power cut looks like to the others
 	}
 	for _, profile := range []string{"lan", "fast"} {
-		for _, harm := range harms {
-			t.Run(harm.name+" "+profile, func(t *testing.T) {
+		for _, fault := range faults {
+			t.Run(fault.name+" "+profile, func(t *testing.T) {
 				n := rounds(t)
 				c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.Profile(profile))
 				ctx, stop := context.WithCancel(t.Context())
@@ -130,13 +130,13 @@ func TestFailoverFigures(t *testing.T) {
 						return err == nil && s.FailureTolerance == 1 && allReady(ctx, c)
 					})
 					began := time.Now()
-					harm.do(c, i)
+					fault.inject(c, i)
 					gaps = append(gaps, w.next(c, began, time.Now()))
-					harm.mend(c, i)
+					fault.heal(c, i)
 				}
 				stop()
 				group.Wait()
-				t.Logf("from %s of the leader to the next write, profile %s: %s; writes failed: %d", harm.name, profile, percentiles(gaps), w.failed)
+				t.Logf("from %s of the leader to the next write, profile %s: %s; writes failed: %d", fault.name, profile, percentiles(gaps), w.failed)
 				if gaps[len(gaps)-1] > 10*time.Second || w.failed > 0 {
 					t.Errorf("slowest %v, %d writes failed", gaps[len(gaps)-1], w.failed)
 				}

@@ -15,37 +15,37 @@ import (
 	"scaleout/store"
 )
 
-// errFull is what a full disk says.
+// errFull is the error of a write to a full disk.
 var errFull = fmt.Errorf("%w (injected)", store.ErrNoSpace)
 
-// Fill makes every write of a master's log fail until Heal, as a full disk does; in process only. Not even
-// a term or a vote finds room, as on a file system that never writes in place.
-func (c *Cluster) Fill(i int) { c.node(i).stall.full.Store(true) }
+// FailWrites makes every write to a master's log fail until Heal, as a full disk does; in process only. Not even a term
+// or a vote can be written, as on a file system that never writes in place.
+func (c *Cluster) FailWrites(i int) { c.node(i).disk.full.Store(true) }
 
-// Tighten makes every write of a master's log entries fail until Heal, as a disk does that is full but for the few bytes
-// of a term or a vote; in process only.
-func (c *Cluster) Tighten(i int) { c.node(i).stall.tight.Store(true) }
+// FailEntryWrites makes every write of log entries of a master fail until Heal, as on a disk that has room only for the
+// few bytes of a term or a vote; in process only.
+func (c *Cluster) FailEntryWrites(i int) { c.node(i).disk.entriesFull.Store(true) }
 
-// tighten is the part of a stalling disk that has no room for entries.
-func (s *stalling) tighten() error {
-	if s.gate.tight.Load() {
+// entryError returns the error of a write of entries, and nil while there is room for them.
+func (s *faultyLog) entryError() error {
+	if s.gate.entriesFull.Load() {
 		return errFull
 	}
-	return s.fill()
+	return s.writeError()
 }
 
-// fill is the part of a stalling disk that is full.
-func (s *stalling) fill() error {
+// writeError returns the error of any write, and nil while the disk has room.
+func (s *faultyLog) writeError() error {
 	if s.gate.full.Load() {
 		return errFull
 	}
 	return nil
 }
 
-// clocks are the wall clocks of the masters of one cluster, as offsets from the true one.
+// clocks holds the wall clocks of one cluster's masters, as offsets from the true time.
 type clocks [16]atomic.Int64
 
-// Clocks lets the test set each master's wall clock: the returned function sets how far master i is ahead.
+// Clocks lets the test set each master's wall clock. The returned function sets how far the clock of master i is ahead.
 func Clocks() (Option, func(i int, ahead time.Duration)) {
 	var offsets clocks
 	option := Settings(func(i int, cfg *master.Config) {
@@ -54,69 +54,69 @@ func Clocks() (Option, func(i int, ahead time.Duration)) {
 	return option, func(i int, ahead time.Duration) { offsets[i].Store(int64(ahead)) }
 }
 
-// most is how many harms last at the same time.
-const most = 3
+// maxFaults is how many faults may be active at the same time.
+const maxFaults = 3
 
-// mending bounds how long a harm may take to be mended once nothing else is harmed any more.
-const mending = 2 * time.Minute
+// healTimeout bounds how long the healing of a fault may take.
+const healTimeout = 2 * time.Minute
 
-// Nemesis breaks a cluster at random, several things at a time, and mends what it broke: when Walk returns all is whole.
-// What it breaks never takes more than one master's data, and that only while all others can come back.
+// Nemesis injects faults into a cluster at random, several at a time, and heals each of them: when Walk returns, no fault
+// is active. Its faults destroy the data of at most one master at a time, and only while all other masters can come back.
 type Nemesis struct {
 	c        *Cluster
 	plan     *Plan
 	clock    func(int, time.Duration)
 	workers  []*Worker
-	newcomer int // the master that joins and goes again; 0: never yet
+	newcomer int // the index of the master that joins and is removed again; 0: there was none yet
 
-	group sync.WaitGroup
-	freed chan struct{} // capacity 1: something was mended
+	group    sync.WaitGroup
+	released chan struct{} // capacity 1: a fault was healed
 
 	mu      sync.Mutex
 	begun   time.Time
 	claimed map[string]bool
-	harms   int
+	active  int // faults
 	choices []string
-	story   []string
+	events  []string
 }
 
-// NewNemesis makes a nemesis of a cluster's masters and of workers that are processes. clock comes from Clocks; processes
-// need none.
+// NewNemesis returns a nemesis for a cluster's masters and for workers that are processes. The function clock comes from
+// Clocks; it is nil for masters that are processes.
 func NewNemesis(c *Cluster, seed uint64, clock func(int, time.Duration), workers ...*Worker) *Nemesis {
 	return &Nemesis{
 		c: c, plan: NewPlan(seed, c.processes), clock: clock, workers: workers,
-		freed: make(chan struct{}, 1), claimed: map[string]bool{},
+		released: make(chan struct{}, 1), claimed: map[string]bool{},
 	}
 }
 
-// Walk does one step of the plan after the other until ctx ends. A step waits for what an earlier one still claims; that
-// changes when it happens and never what.
+// Walk takes one step of the plan after the other until ctx ends. A step waits for what an earlier one still claims: the
+// wait changes when the step happens, and never which step it is.
 func (n *Nemesis) Walk(ctx context.Context) {
 	n.begun = time.Now()
 	defer func() {
 		n.group.Wait()
-		n.revive()
+		n.restartEnded()
 	}()
 	for {
 		s := n.plan.Next()
-		n.note(&n.choices, "%v", s)
-		if !pauseFor(ctx, s.After) || !n.room(ctx, &s) {
+		n.addLine(&n.choices, "%v", s)
+		if !pauseFor(ctx, s.After) || !n.acquire(ctx, &s) {
 			return
 		}
-		if s.Deed == rest {
-			n.tell("%s for %v", rest, s.Lasts)
+		if s.Fault == quiescent {
+			n.logf("%s for %v", quiescent, s.Lasts)
 			pauseFor(ctx, s.Lasts)
 			continue
 		}
-		n.group.Go(func() { n.harm(ctx, s) })
+		n.group.Go(func() { n.run(ctx, s) })
 	}
 }
 
-// Choices is the list of all choices so far: the same for every walk of the seed, as far as each went.
+// Choices lists all choices so far. Every walk of the same seed makes the same choices, as far as it gets.
 func (n *Nemesis) Choices() string { return n.text(&n.choices) }
 
-// Story is what happened.
-func (n *Nemesis) Story() string { return n.text(&n.story) }
+// Events lists what was injected and healed, and when.
+func (n *Nemesis) Events() string { return n.text(&n.events) }
 
 func (n *Nemesis) text(lines *[]string) string {
 	n.mu.Lock()
@@ -124,41 +124,45 @@ func (n *Nemesis) text(lines *[]string) string {
 	return strings.Join(*lines, "\n")
 }
 
-func (n *Nemesis) note(lines *[]string, format string, args ...any) {
+func (n *Nemesis) addLine(lines *[]string, format string, args ...any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	*lines = append(*lines, fmt.Sprintf(format, args...))
 }
 
-func (n *Nemesis) tell(format string, args ...any) {
-	n.note(&n.story, "%6.2fs %s", time.Since(n.begun).Seconds(), fmt.Sprintf(format, args...))
+func (n *Nemesis) logf(format string, args ...any) {
+	n.addLine(&n.events, "%6.2fs %s", time.Since(n.begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// harm breaks, waits and mends.
-func (n *Nemesis) harm(ctx context.Context, s Step) {
-	claims := s.deed.claims(n, s)
-	defer n.free(claims)
-	what, mend := s.deed.do(n, s)
-	n.tell("%s: %s, for %v", s.Deed, what, s.Lasts)
+// run injects the step's fault, keeps it for its time and heals it.
+func (n *Nemesis) run(ctx context.Context, s Step) {
+	claims := s.fault.claims(n, s)
+	defer n.release(claims)
+	what, heal := s.fault.inject(n, s)
+	n.logf("%s: %s, for %v", s.Fault, what, s.Lasts)
 	pauseFor(ctx, s.Lasts)
-	mend()
-	n.tell("mended: %s: %s", s.Deed, what)
+	heal()
+	n.logf("healed: %s: %s", s.Fault, what)
 }
 
-// room waits until the step may begin, and takes what it claims. It reports false when the walk is over.
-func (n *Nemesis) room(ctx context.Context, s *Step) bool {
+// acquire waits until the step may begin and takes the step's claims. It returns false if the walk ended first.
+func (n *Nemesis) acquire(ctx context.Context, s *Step) bool {
 	who := s.Who
 	for {
-		n.revive()
-		if s.deed.leader {
+		n.restartEnded()
+		if s.fault.leader {
 			s.Who = n.leader(who)
 		}
-		claims := s.deed.claims(n, *s)
+		claims := s.fault.claims(n, *s)
 		n.mu.Lock()
-		ok := s.Deed == rest && n.harms == 0 || s.Deed != rest && n.harms < most && !n.taken(claims)
-		if ok && s.Deed != rest {
-			n.take(claims)
-			n.harms++
+		ok := n.active < maxFaults && !slices.ContainsFunc(claims, func(c string) bool { return n.claimed[c] })
+		if s.Fault == quiescent {
+			ok = n.active == 0
+		} else if ok {
+			for _, c := range claims {
+				n.claimed[c] = true
+			}
+			n.active++
 		}
 		n.mu.Unlock()
 		if ok {
@@ -167,43 +171,32 @@ func (n *Nemesis) room(ctx context.Context, s *Step) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-n.freed:
-		case <-time.After(100 * time.Millisecond): // who leads may have changed
+		case <-n.released:
+		case <-time.After(100 * time.Millisecond): // another master may lead by now
 		}
 	}
 }
 
-// taken and take need the lock.
-func (n *Nemesis) taken(claims []string) bool {
-	return slices.ContainsFunc(claims, func(c string) bool { return n.claimed[c] })
-}
-
-func (n *Nemesis) take(claims []string) {
-	for _, c := range claims {
-		n.claimed[c] = true
-	}
-}
-
-func (n *Nemesis) free(claims []string) {
+func (n *Nemesis) release(claims []string) {
 	n.mu.Lock()
 	for _, c := range claims {
 		delete(n.claimed, c)
 	}
-	n.harms--
+	n.active--
 	n.mu.Unlock()
 	select {
-	case n.freed <- struct{}{}:
+	case n.released <- struct{}{}:
 	default:
 	}
 }
 
-// seize takes one more claim for a harm that is under way; it goes with give.
-func (n *Nemesis) seize(claim string) (give func()) {
-	n.must("its turn for "+claim, func() error {
+// claim waits for one more claim of a fault that is already active. The returned function releases that claim.
+func (n *Nemesis) claim(claim string) (release func()) {
+	n.must("the claim on "+claim, func() error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if n.claimed[claim] {
-			return errors.New("another harm has it")
+			return errors.New("another fault has it")
 		}
 		n.claimed[claim] = true
 		return nil
@@ -217,7 +210,7 @@ func (n *Nemesis) seize(claim string) (give func()) {
 
 func (n *Nemesis) worker(s Step) *Worker { return n.workers[s.Worker%len(n.workers)] }
 
-// leader is who leads by the word of some master that answers at once, else the one given.
+// leader returns the leader that the first answering master names, or the given master if none names a running one.
 func (n *Nemesis) leader(otherwise int) int {
 	for _, nd := range n.c.all() {
 		if !nd.running() {
@@ -238,7 +231,7 @@ func (n *Nemesis) leader(otherwise int) int {
 	return otherwise
 }
 
-// start starts a master that was broken; one that has been removed meanwhile stays where it is.
+// start starts a master that a fault ended. A master that has been removed meanwhile stays down.
 func (n *Nemesis) start(i int) {
 	nd := n.c.node(i)
 	if nd.gone.Load() {
@@ -249,37 +242,37 @@ func (n *Nemesis) start(i int) {
 	}
 }
 
-// revive starts every master again that has ended without being harmed at this moment, as its supervisor would. A
-// process may end by itself for no other reason than its disk.
-func (n *Nemesis) revive() {
+// restartEnded starts every master again that has ended without a fault, as its supervisor would. The only valid reason
+// for a process to end by itself is a stalled disk.
+func (n *Nemesis) restartEnded() {
 	for _, nd := range n.c.all() {
 		n.mu.Lock()
-		harmed := n.claimed[nd.name]
+		faulty := n.claimed[nd.name]
 		n.mu.Unlock()
-		if harmed || nd.gone.Load() || nd.running() {
+		if faulty || nd.gone.Load() || nd.running() {
 			continue
 		}
 		if code, err := n.c.Wait(nd.i); n.c.processes && code != cluster.ExitStalled {
 			n.c.tb.Errorf("%s ended by itself with exit code %d", nd.name, code)
 		} else {
-			n.tell("%s had ended with exit code %d (%v); it is started again", nd.name, code, err)
+			n.logf("%s had ended with exit code %d (%v) and is started again", nd.name, code, err)
 		}
 		n.start(nd.i)
 	}
 }
 
-// eventually tries until it succeeds or the limit is over.
+// eventually calls try until it succeeds, and returns false if it has not within the limit.
 func (n *Nemesis) eventually(limit time.Duration, try func() error) bool {
-	return n.try(limit, try) == nil
+	return n.retry(limit, try) == nil
 }
 
 func (n *Nemesis) must(what string, try func() error) {
-	if err := n.try(mending, try); err != nil {
-		n.c.tb.Errorf("waited %v in vain: %s: %v", mending, what, err)
+	if err := n.retry(healTimeout, try); err != nil {
+		n.c.tb.Errorf("waited %v in vain: %s: %v", healTimeout, what, err)
 	}
 }
 
-func (n *Nemesis) try(limit time.Duration, try func() error) error {
+func (n *Nemesis) retry(limit time.Duration, try func() error) error {
 	for end := time.Now().Add(limit); ; {
 		err := try()
 		if err == nil || time.Now().After(end) || !pauseFor(n.c.tb.Context(), 100*time.Millisecond) {
@@ -288,7 +281,7 @@ func (n *Nemesis) try(limit time.Duration, try func() error) error {
 	}
 }
 
-// pauseFor waits and reports false when ctx ended first.
+// pauseFor waits for d and returns false if ctx ended first.
 func pauseFor(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -300,11 +293,11 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// unstall lets a stalled disk go on; should the watchdog end the master nevertheless, its supervisor starts it again.
+// unstall lets a stalled disk go on. If the watchdog ends the master all the same, the supervisor starts it again.
 func (c *Cluster) unstall(i int) {
 	nd := c.node(i)
-	nd.stall.open()
+	nd.disk.open()
 	nd.mu.Lock()
-	nd.harmed = false
+	nd.stalled = false
 	nd.mu.Unlock()
 }

@@ -28,19 +28,19 @@ type node struct {
 	certs   string
 	address string // "host:port"
 	gossip  int
-	gone    atomic.Bool // removed or left: it does not come back at the end
-	stall   gate
+	gone    atomic.Bool // removed or left: it is not started again at the end
+	disk    gate
 
-	starting sync.Mutex // the test and the supervisor may both want it started
+	starting sync.Mutex // the test and the supervisor may both start the master
 
-	mu     sync.Mutex
-	master *master.Master
-	cancel context.CancelFunc
-	done   chan struct{} // closed when it has ended
-	err    error
-	child  *child
-	code   int  // exit code that the master asked for
-	harmed bool // the test stalled its disk
+	mu      sync.Mutex
+	master  *master.Master
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when it has ended
+	err     error
+	child   *child
+	code    int  // exit code that the master asked for
+	stalled bool // the test stalled its disk
 }
 
 func (nd *node) running() bool {
@@ -57,8 +57,8 @@ func (nd *node) running() bool {
 	}
 }
 
-// start starts the master and, as a supervisor would, starts it again when its disk was really too slow for it: a busy
-// machine is none of the test's business. After a stall that the test made it stays down.
+// start starts the master and, as a supervisor would, starts it again if it ends because the machine's own disk stalled: a
+// busy machine must not fail a test. After a stall that the test caused, the master stays down.
 func (nd *node) start() error {
 	nd.starting.Lock()
 	defer nd.starting.Unlock()
@@ -74,11 +74,11 @@ func (nd *node) start() error {
 	nd.c.supervisors.Go(func() {
 		<-done
 		nd.mu.Lock()
-		stalled := nd.code == cluster.ExitStalled
+		exitStalled := nd.code == cluster.ExitStalled
 		if nd.child != nil {
-			stalled = nd.child.cmd.ProcessState.ExitCode() == cluster.ExitStalled
+			exitStalled = nd.child.cmd.ProcessState.ExitCode() == cluster.ExitStalled
 		}
-		again := stalled && nd.done == done && !nd.harmed
+		again := exitStalled && nd.done == done && !nd.stalled
 		nd.mu.Unlock()
 		if again && !nd.c.ending.Load() {
 			nd.c.log.Warn("a master ended because this machine's disk stalled; it is started again", "n", nd.i)
@@ -117,7 +117,7 @@ func (nd *node) launch() error {
 	}
 	cfg.Listener = listener
 	cfg.Dial = nd.c.net.dialer(nd.i)
-	cfg.Store = store.Options{WrapLog: func(l store.LogStore) store.LogStore { return &stalling{l, &nd.stall} }}
+	cfg.Store = store.Options{WrapLog: func(l store.LogStore) store.LogStore { return &faultyLog{l, &nd.disk} }}
 	cfg.Exit = func(code int) {
 		nd.mu.Lock()
 		nd.code = code
@@ -145,7 +145,7 @@ func (nd *node) launch() error {
 	return nil
 }
 
-// listen takes a port that its last owner has just left.
+// listen opens a port that its previous owner may still be leaving.
 func listen(address string) (net.Listener, error) {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
@@ -157,7 +157,7 @@ func listen(address string) (net.Listener, error) {
 	}
 }
 
-// stop ends the master in good order and waits.
+// stop ends the master in good order and waits for its end.
 func (nd *node) stop() {
 	nd.mu.Lock()
 	cancel, done, ch := nd.cancel, nd.done, nd.child
@@ -183,7 +183,7 @@ func (nd *node) await(done chan struct{}, limit time.Duration, what string) {
 	}
 }
 
-// Kill ends a master without a word: SIGKILL, or in process a power cut.
+// Kill ends a master at once: SIGKILL, or a simulated power cut in process.
 func (c *Cluster) Kill(i int) {
 	c.tb.Helper()
 	nd := c.node(i)
@@ -193,7 +193,7 @@ func (c *Cluster) Kill(i int) {
 	if ch != nil {
 		ch.signal(os.Kill)
 	} else {
-		c.net.sever(i)
+		c.net.closeConnections(i)
 		m.Crash()
 	}
 	nd.await(done, 30*time.Second, "kill")
@@ -211,7 +211,7 @@ func (c *Cluster) Restart(i int) {
 	c.must(c.node(i).start())
 }
 
-// Move gives a master that has ended a new address for its next start.
+// Move gives an ended master a new address for its next start.
 func (c *Cluster) Move(i int) {
 	c.tb.Helper()
 	nd := c.node(i)
@@ -222,35 +222,35 @@ func (c *Cluster) Move(i int) {
 	c.net.place(address, i)
 }
 
-// Wipe empties the directory of a master that has ended: it is a new node then.
+// Wipe removes the data directory of an ended master, which starts as a new node then.
 func (c *Cluster) Wipe(i int) {
 	c.tb.Helper()
 	c.must(os.RemoveAll(c.node(i).data))
 }
 
-// Forget leaves a master that has ended dead when the test ends.
+// Forget makes the end of the test leave an ended master down.
 func (c *Cluster) Forget(i int) { c.node(i).gone.Store(true) }
 
-// Pause stops a master's process where it stands; processes only. Heal lets it run again.
+// Pause suspends a master's process with SIGSTOP; processes only. Heal resumes it.
 func (c *Cluster) Pause(i int) {
 	c.tb.Helper()
 	c.node(i).child.signal(pauseSignal)
 }
 
-// Resume lets a paused master run.
+// Resume resumes a paused master.
 func (c *Cluster) Resume(i int) { c.node(i).child.signal(resumeSignal) }
 
-// Stall makes every write of a master's log block until Heal; in process only.
+// Stall makes every write to a master's log block until Heal; in process only.
 func (c *Cluster) Stall(i int) {
 	leaks.stall()
 	nd := c.node(i)
 	nd.mu.Lock()
-	nd.harmed = true
+	nd.stalled = true
 	nd.mu.Unlock()
-	nd.stall.close()
+	nd.disk.close()
 }
 
-// Running says whether a master has been started and has not ended.
+// Running reports whether a master has been started and has not ended.
 func (c *Cluster) Running(i int) bool { return c.node(i).running() }
 
 // Wait waits until a master has ended by itself and returns the exit code that it asked for and Run's error.
@@ -261,12 +261,12 @@ func (c *Cluster) Wait(i int) (code int, err error) {
 	nd.mu.Lock()
 	defer nd.mu.Unlock()
 	if nd.child != nil {
-		return nd.child.cmd.ProcessState.ExitCode(), nil // why is in its log
+		return nd.child.cmd.ProcessState.ExitCode(), nil // its log says why
 	}
 	return nd.code, nd.err
 }
 
-// Master is the running master of this process; nil for a child process.
+// Master returns the running master of this process, and nil for a child process.
 func (c *Cluster) Master(i int) *master.Master {
 	nd := c.node(i)
 	nd.mu.Lock()
@@ -274,17 +274,17 @@ func (c *Cluster) Master(i int) *master.Master {
 	return nd.master
 }
 
-// Data is a master's data directory.
+// Data returns a master's data directory.
 func (c *Cluster) Data(i int) string { return c.node(i).data }
 
-// Certificates is a master's certificate folder.
+// Certificates returns a master's certificate folder.
 func (c *Cluster) Certificates(i int) string { return c.node(i).certs }
 
-// Address is a master's "host:port".
+// Address returns a master's "host:port".
 func (c *Cluster) Address(i int) string { return c.node(i).address }
 
 func (nd *node) heal() {
-	nd.stall.open()
+	nd.disk.open()
 	nd.mu.Lock()
 	ch := nd.child
 	nd.mu.Unlock()
@@ -293,12 +293,12 @@ func (nd *node) heal() {
 	}
 }
 
-// gate holds whoever passes while it is closed.
+// gate is what a test did to a master's disk: closed, it blocks every write; full, it fails them.
 type gate struct {
-	full  atomic.Bool
-	tight atomic.Bool
-	mu    sync.Mutex
-	wait  chan struct{} // nil: open
+	full        atomic.Bool
+	entriesFull atomic.Bool // there is room for a term or a vote only
+	mu          sync.Mutex
+	wait        chan struct{} // nil: open
 }
 
 func (g *gate) close() {
@@ -311,7 +311,7 @@ func (g *gate) close() {
 
 func (g *gate) open() {
 	g.full.Store(false)
-	g.tight.Store(false)
+	g.entriesFull.Store(false)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.wait != nil {
@@ -329,52 +329,52 @@ func (g *gate) pass() {
 	}
 }
 
-// stalling is a disk whose writes hang while the gate is closed.
-type stalling struct {
+// faultyLog is a log whose writes block or fail as its gate says.
+type faultyLog struct {
 	store.LogStore
 	gate *gate
 }
 
-func (s *stalling) StoreLog(l *raft.Log) error {
+func (s *faultyLog) StoreLog(l *raft.Log) error {
 	s.gate.pass()
-	if err := s.tighten(); err != nil {
+	if err := s.entryError(); err != nil {
 		return err
 	}
 	return s.LogStore.StoreLog(l)
 }
 
-func (s *stalling) StoreLogs(l []*raft.Log) error {
+func (s *faultyLog) StoreLogs(l []*raft.Log) error {
 	s.gate.pass()
-	if err := s.tighten(); err != nil {
+	if err := s.entryError(); err != nil {
 		return err
 	}
 	return s.LogStore.StoreLogs(l)
 }
 
-func (s *stalling) Set(k, v []byte) error {
+func (s *faultyLog) Set(k, v []byte) error {
 	s.gate.pass()
-	if err := s.fill(); err != nil {
+	if err := s.writeError(); err != nil {
 		return err
 	}
-	return unlessDead(s.LogStore.Set(k, v))
+	return ignoreFrozen(s.LogStore.Set(k, v))
 }
 
-func (s *stalling) SetUint64(k []byte, v uint64) error {
+func (s *faultyLog) SetUint64(k []byte, v uint64) error {
 	s.gate.pass()
-	if err := s.fill(); err != nil {
+	if err := s.writeError(); err != nil {
 		return err
 	}
-	return unlessDead(s.LogStore.SetUint64(k, v))
+	return ignoreFrozen(s.LogStore.SetUint64(k, v))
 }
 
-func (s *stalling) DeleteRange(min, max uint64) error {
+func (s *faultyLog) DeleteRange(min, max uint64) error {
 	s.gate.pass()
 	return s.LogStore.DeleteRange(min, max)
 }
 
-// unlessDead hides from Raft that its disk is frozen: it panics when it cannot save a term or a vote, and would take the
-// test's whole process along. The power is cut, so that nobody learns of the vote.
-func unlessDead(err error) error {
+// ignoreFrozen hides from Raft that its disk is frozen. Raft panics if it cannot save a term or a vote, and the panic would
+// end the whole test process. The simulated power cut also closes the connections, so nobody learns of the vote.
+func ignoreFrozen(err error) error {
 	if errors.Is(err, store.ErrFrozen) {
 		return nil
 	}

@@ -20,7 +20,7 @@ import (
 type witness struct {
 	stop   atomic.Bool
 	group  sync.WaitGroup
-	worker *testcluster.Hand
+	worker *testcluster.Controller
 	master int
 
 	mu      sync.Mutex
@@ -29,7 +29,7 @@ type witness struct {
 	granted []wire.AttemptRef
 }
 
-func startWitness(t *testing.T, c *testcluster.Cluster, master int, worker *testcluster.Hand, name string) *witness {
+func startWitness(t *testing.T, c *testcluster.Cluster, master int, worker *testcluster.Controller, name string) *witness {
 	t.Helper()
 	w := &witness{worker: worker.At(c, master), master: master}
 	user := c.Client(master)
@@ -138,7 +138,7 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 		mute   bool // it reaches nobody: not even through the new leader can it answer
 		opts   []testcluster.Option
 		break_ func(c *testcluster.Cluster, old int)
-		mend   func(c *testcluster.Cluster, old int)
+		heal   func(c *testcluster.Cluster, old int)
 	}{
 		{"stopped with SIGSTOP", true, []testcluster.Option{testcluster.Processes()},
 			(*testcluster.Cluster).Pause, (*testcluster.Cluster).Resume},
@@ -146,10 +146,10 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 		{"heard by nobody", true, nil, func(c *testcluster.Cluster, old int) {
 			each(c, old, func(i int) { c.CutOneWay(old, i) })
 		}, heal},
-		{"deaf", true, nil, func(c *testcluster.Cluster, old int) {
+		{"partitioned one way", true, nil, func(c *testcluster.Cluster, old int) {
 			each(c, old, func(i int) { c.CutOneWay(i, old) })
 		}, heal},
-		{"full disk", false, nil, (*testcluster.Cluster).Fill, heal},
+		{"full disk", false, nil, (*testcluster.Cluster).FailWrites, heal},
 		{"stalled disk", false, nil, (*testcluster.Cluster).Stall, func(c *testcluster.Cluster, old int) {
 			c.Heal()
 			if c.Logged(old, "ends itself") { // on a busy machine it may lose its leadership first
@@ -163,8 +163,8 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 		t.Run(fault.name, func(t *testing.T) {
 			c := testcluster.Start(t, 3, fault.opts...)
 			deployLedger(t, c, "true")
-			mine := c.Hand("mine", time.Minute, time.Minute)
-			rival := c.Hand("rival", time.Minute, time.Minute)
+			mine := c.Controller("mine", time.Minute, time.Minute)
+			rival := c.Controller("rival", time.Minute, time.Minute)
 			const n = 3
 			for range n {
 				c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": "x"}) // nobody has offered a slot yet
@@ -200,7 +200,7 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 			if _, acked, granted := w.count(); fault.mute && acked+granted > 0 {
 				t.Errorf("the old leader acknowledged %d writes and granted %d attempts although nobody hears it", acked, granted)
 			}
-			fault.mend(c, old)
+			fault.heal(c, old)
 			w.again(c)
 			w.end()
 			w.check(t, c)
@@ -219,7 +219,7 @@ func TestAMasterWithAFullDiskStops(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	old := c.Leader()
-	c.Fill(old)
+	c.FailWrites(old)
 	takeOver(t, c, old)
 	c.Eventually("it waits for room", 20*time.Second, func() bool { return c.Logged(old, "until its disk has room") })
 	c.Stop(old)

@@ -19,7 +19,7 @@ import (
 // on purpose with real elections: httpapi's TestTwoMastersWhichEachBelieveInTheOther does it over real connections.
 
 // grantOne starts an execution of the ledger and lets the hand, which holds others already, take it.
-func grantOne(t *testing.T, c *testcluster.Cluster, h *testcluster.Hand, retries int, holds ...wire.AttemptRef) wire.AttemptRef {
+func grantOne(t *testing.T, c *testcluster.Cluster, h *testcluster.Controller, retries int, holds ...wire.AttemptRef) wire.AttemptRef {
 	t.Helper()
 	id := c.Run("ETL/Ledger/work.sh", retries, map[string]any{"Out": "x"})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -52,7 +52,7 @@ func TestACutOffLeaderDeclaresNobodyLost(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	deployLedger(t, c, "true")
-	h := c.Hand("by-hand", 9*time.Second, 9*time.Second)
+	h := c.Controller("controlled", 9*time.Second, 9*time.Second)
 	ref := grantOne(t, c, h, 1) // may be followed by another: given up with the lease
 	granted := time.Now()
 	old := c.Leader()
@@ -236,7 +236,7 @@ func TestALeaderAloneWithANonvoter(t *testing.T) {
 		}
 	}))
 	deployLedger(t, c, "true")
-	h := c.Hand("by-hand", 13*time.Second, 13*time.Second)
+	h := c.Controller("controlled", 13*time.Second, 13*time.Second)
 	newcomer := c.Add()
 	nonvoter := func() bool { return status(t, c)[c.Name(newcomer)].Role == wire.RoleNonvoter }
 	c.Eventually("a non-voter follows", 30*time.Second, nonvoter)

@@ -23,7 +23,7 @@ func TestAPausedLeaderWakes(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Processes())
 	deployLedger(t, c, "true")
-	h := c.Hand("by-hand", 9*time.Second, 9*time.Second)
+	h := c.Controller("controlled", 9*time.Second, 9*time.Second)
 	ended := grantOne(t, c, h, 1)
 	kept := grantOne(t, c, h, 1, ended)
 	old := c.Leader()

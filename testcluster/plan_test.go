@@ -12,18 +12,18 @@ import (
 // A seed stands for one list of choices, and each kind of masters gets only what can be done to it.
 func TestAPlanIsItsSeeds(t *testing.T) {
 	t.Parallel()
-	choices := func(seed uint64, processes bool) (lines []string, deeds map[string]bool) {
+	choices := func(seed uint64, processes bool) (lines []string, faults map[string]bool) {
 		p := testcluster.NewPlan(seed, processes)
-		deeds = map[string]bool{}
+		faults = map[string]bool{}
 		for range 1000 {
 			s := p.Next()
 			lines = append(lines, s.String())
-			deeds[s.Deed] = true
+			faults[s.Fault] = true
 			if s.Who == s.Other {
 				t.Fatalf("%v is done between a master and itself", s)
 			}
 		}
-		return lines, deeds
+		return lines, faults
 	}
 	inside, here := choices(1, false)
 	if again, _ := choices(1, false); !slices.Equal(inside, again) {
@@ -42,7 +42,7 @@ func TestAPlanIsItsSeeds(t *testing.T) {
 		t.Error("only a process can be paused")
 	}
 	both := strings.Join(slices.Sorted(maps.Keys(here)), ",") + strings.Join(slices.Sorted(maps.Keys(there)), ",")
-	for _, name := range []string{"kill leader", "stop", "transfer", "end worker", "kill worker and guards", "cut worker off from leader", "grow and shrink", "lose a master's disk", "rest"} {
+	for _, name := range []string{"kill leader", "stop", "transfer", "end worker", "kill worker and guards", "cut worker off from leader", "grow and shrink", "lose a master's disk", "quiescent"} {
 		if strings.Count(both, name) < 2 {
 			t.Errorf("%q is not done to both kinds", name)
 		}

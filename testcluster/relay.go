@@ -11,32 +11,32 @@ import (
 	"sync"
 )
 
-// relay is the way of a worker process to the masters: all its connections go through this process, where they can be
-// cut. A connection begins with a line that names the master.
+// relay carries all connections of one worker process to the masters, so that this process can cut them. A connection
+// begins with a line that names the master's address.
 type relay struct {
 	listener net.Listener
 	group    sync.WaitGroup
 
 	mu    sync.Mutex
-	cuts  []*lineCut
-	lines map[*line]bool
+	cuts  []*relayCut
+	conns map[*relayedConn]bool
 }
 
-// lineCut drops what goes between the worker and the masters at some addresses, none named meaning all.
-type lineCut struct {
-	deaf      bool // only what comes back is dropped
-	addresses []string
+// relayCut drops what goes between the worker and the masters at the addresses.
+type relayCut struct {
+	oneWay    bool     // only what the masters send is dropped
+	addresses []string // none: all masters
 }
 
-func (k *lineCut) hits(address string) bool {
+func (k *relayCut) matches(address string) bool {
 	return len(k.addresses) == 0 || slices.Contains(k.addresses, address)
 }
 
-// line is one connection of the worker.
-type line struct {
-	address string
-	here    net.Conn // to the worker
-	lost    bool     // bytes were swallowed; guarded by relay.mu
+// relayedConn is one connection of the worker.
+type relayedConn struct {
+	address string   // of the master
+	worker  net.Conn // to the worker
+	lost    bool     // bytes were dropped; guarded by relay.mu
 }
 
 func newRelay() (*relay, error) {
@@ -44,7 +44,7 @@ func newRelay() (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{listener: l, lines: map[*line]bool{}}
+	r := &relay{listener: l, conns: map[*relayedConn]bool{}}
 	r.group.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -57,10 +57,10 @@ func newRelay() (*relay, error) {
 	return r, nil
 }
 
-// relayed dials by way of a relay.
-func relayed(by string) Dial {
+// relayed returns a dial function whose connections go through the relay at an address.
+func relayed(relay string) Dial {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, by)
+		conn, err := new(net.Dialer).DialContext(ctx, network, relay)
 		if err != nil {
 			return nil, err
 		}
@@ -72,43 +72,43 @@ func relayed(by string) Dial {
 	}
 }
 
-func (r *relay) serve(here net.Conn) {
-	defer here.Close()
-	in := bufio.NewReader(here)
+func (r *relay) serve(toWorker net.Conn) {
+	defer toWorker.Close()
+	in := bufio.NewReader(toWorker)
 	address, err := in.ReadString('\n')
 	if err != nil {
 		return
 	}
-	l := &line{address: strings.TrimSpace(address), here: here}
+	c := &relayedConn{address: strings.TrimSpace(address), worker: toWorker}
 	r.mu.Lock()
-	r.lines[l] = true
+	r.conns[c] = true
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.lines, l)
+		delete(r.conns, c)
 	}()
-	there, err := net.Dial("tcp", l.address)
+	toMaster, err := net.Dial("tcp", c.address)
 	if err != nil {
 		return
 	}
-	defer there.Close()
-	var back sync.WaitGroup
-	back.Go(func() {
-		defer here.Close()
-		r.carry(l, here, there, true)
+	defer toMaster.Close()
+	var answers sync.WaitGroup
+	answers.Go(func() {
+		defer toWorker.Close()
+		r.copy(c, toWorker, toMaster, true)
 	})
-	r.carry(l, there, in, false)
-	there.Close()
-	back.Wait()
+	r.copy(c, toMaster, in, false)
+	toMaster.Close()
+	answers.Wait()
 }
 
-// carry hands on what is not cut.
-func (r *relay) carry(l *line, to io.Writer, from io.Reader, back bool) {
+// copy passes on what no cut drops.
+func (r *relay) copy(c *relayedConn, to io.Writer, from io.Reader, answers bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && !r.swallows(l, back) {
+		if n > 0 && !r.drops(c, answers) {
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}
@@ -119,30 +119,31 @@ func (r *relay) carry(l *line, to io.Writer, from io.Reader, back bool) {
 	}
 }
 
-func (r *relay) swallows(l *line, back bool) bool {
+func (r *relay) drops(c *relayedConn, answers bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range r.cuts {
-		if k.hits(l.address) && (back || !k.deaf) {
-			l.lost = true
+		if k.matches(c.address) && (answers || !k.oneWay) {
+			c.lost = true
 			return true
 		}
 	}
 	return false
 }
 
-// cut drops until mend; connections that lost bytes are dead then, as they would be.
-func (r *relay) cut(k *lineCut) (mend func()) {
+// cut adds a cut. The returned function removes it and closes the connections that lost bytes: a real connection would not
+// survive the loss either.
+func (r *relay) cut(k *relayCut) (heal func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cuts = append(r.cuts, k)
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.cuts = slices.DeleteFunc(r.cuts, func(x *lineCut) bool { return x == k })
-		for l := range r.lines {
-			if l.lost {
-				l.here.Close()
+		r.cuts = slices.DeleteFunc(r.cuts, func(x *relayCut) bool { return x == k })
+		for c := range r.conns {
+			if c.lost {
+				c.worker.Close()
 			}
 		}
 	}
@@ -151,8 +152,8 @@ func (r *relay) cut(k *lineCut) (mend func()) {
 func (r *relay) close() {
 	r.listener.Close()
 	r.mu.Lock()
-	for l := range r.lines {
-		l.here.Close()
+	for c := range r.conns {
+		c.worker.Close()
 	}
 	r.mu.Unlock()
 	r.group.Wait()

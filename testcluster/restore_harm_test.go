@@ -91,7 +91,7 @@ func savedWork(t *testing.T) saved {
 	c := testcluster.Start(t, 1)
 	out, _ := deployLedger(t, c, "true")
 	s := saved{lock: lockOf(t, backupSecret)}
-	s.held = grantOne(t, c, c.Hand("by-hand", 9*time.Second, 9*time.Second), 1).TaskID
+	s.held = grantOne(t, c, c.Controller("controlled", 9*time.Second, 9*time.Second), 1).TaskID
 	s.waiting = c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out})
 	s.content = content(t, c)
 	s.file = save(t, c.Admin(), true, s.lock)

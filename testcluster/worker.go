@@ -19,24 +19,24 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// WorkerConfig is a worker of a test. Zero values mean what tests need: a lease that is as short as the masters allow.
+// WorkerConfig configures a worker of a test. The zero values suit most tests; the lease is as short as the masters allow.
 type WorkerConfig struct {
 	Name         string
 	Masters      []string // default: all
-	Process      bool     // as a child process: Kill is SIGKILL and Pause SIGSTOP
+	Process      bool     // a child process: Kill is SIGKILL and Pause SIGSTOP
 	MaxTaskCount int
 	Lease        time.Duration
 	Tolerance    time.Duration
 	Heartbeat    time.Duration
 	MachineID    string
 	AgentID      string
-	Data         string // another worker's directory, for a clone
-	Disabled     bool   // it is not enabled
+	Data         string // default: a new folder; a clone gets another worker's
+	Disabled     bool   // the worker is registered and not enabled
 	Runners      map[string][]string
-	Cuttable     bool // a process whose way to the masters can be cut
+	Cuttable     bool // a process whose connections to the masters can be cut
 
-	Relay        string // address; made for one that is cuttable
-	Certificates string // folder; made when empty
+	Relay        string // address; set for a cuttable worker
+	Certificates string // folder; default: newly issued
 }
 
 func (w WorkerConfig) settings(masters worker.Masters, log *slog.Logger) worker.Config {
@@ -50,10 +50,10 @@ func (w WorkerConfig) settings(masters worker.Masters, log *slog.Logger) worker.
 
 // Worker is a worker of a test cluster.
 type Worker struct {
-	c    *Cluster
-	cfg  WorkerConfig
-	ears *ears
-	way  *relay // nil unless cuttable
+	c         *Cluster
+	cfg       WorkerConfig
+	partition *oneWayPartition
+	relay     *relay // nil unless cuttable
 
 	mu     sync.Mutex
 	worker *worker.Worker
@@ -95,17 +95,17 @@ func (c *Cluster) Worker(cfg WorkerConfig) *Worker {
 	if cfg.Certificates == "" {
 		cfg.Certificates = c.issue(pki.RoleWorker, cfg.Name)
 	}
-	w := &Worker{c: c, cfg: cfg, ears: &ears{conns: map[*ear]bool{}}}
+	w := &Worker{c: c, cfg: cfg, partition: &oneWayPartition{conns: map[*partitionedConn]bool{}}}
 	if cfg.Cuttable {
 		var err error
-		w.way, err = newRelay()
+		w.relay, err = newRelay()
 		c.must(err)
-		w.cfg.Relay = w.way.listener.Addr().String()
+		w.cfg.Relay = w.relay.listener.Addr().String()
 	}
 	c.mu.Lock()
 	c.workers = append(c.workers, w)
-	if w.way != nil {
-		c.closers = append(c.closers, w.way.close)
+	if w.relay != nil {
+		c.closers = append(c.closers, w.relay.close)
 	}
 	c.mu.Unlock()
 	c.must(w.start())
@@ -128,7 +128,7 @@ func (w *Worker) start() error {
 		w.child, w.done = ch, ch.done
 		return nil
 	}
-	masters, _ := w.c.connect(w.cfg.Certificates, w.ears.dial)
+	masters, _ := w.c.connect(w.cfg.Certificates, w.partition.dial)
 	if err := masters.SetMasters(w.cfg.Masters); err != nil {
 		return err
 	}
@@ -150,12 +150,13 @@ func (w *Worker) start() error {
 	return nil
 }
 
-// ID is the worker's AgentId, once the masters know it.
+// ID waits until the masters know the worker and returns its AgentId.
 func (w *Worker) ID() string {
 	w.c.tb.Helper()
 	var id string
 	w.c.Eventually("registration of "+w.cfg.Name, 20*time.Second, func() bool {
-		page, err := w.c.Admin().View(w.c.tb.Context(), "worker_agents", client.Query{Equal: map[string]any{"DisplayName": w.cfg.Name}})
+		byName := client.Query{Equal: map[string]any{"DisplayName": w.cfg.Name}}
+		page, err := w.c.Admin().View(w.c.tb.Context(), "worker_agents", byName)
 		if err != nil || len(page.Rows) == 0 {
 			return false
 		}
@@ -165,19 +166,21 @@ func (w *Worker) ID() string {
 	return id
 }
 
-// Name is its display name, Data its directory.
+// Name returns the worker's display name.
 func (w *Worker) Name() string { return w.cfg.Name }
+
+// Data returns the worker's data directory.
 func (w *Worker) Data() string { return w.cfg.Data }
 
-// Kill ends a worker process with SIGKILL; its guards live on. Processes only.
+// Kill ends a worker process with SIGKILL; its guards go on. Processes only.
 func (w *Worker) Kill() {
 	w.c.tb.Helper()
 	w.child.signal(os.Kill)
 	<-w.child.done
 }
 
-// Leave stops a worker process in good order, with its packages running on under their guards: none may be lost by it.
-// Processes only.
+// Leave stops a worker process in good order. Its packages run on under their guards, and Leave fails the test if a guard is
+// lost by it. Processes only.
 func (w *Worker) Leave() {
 	w.c.tb.Helper()
 	began := time.Now()
@@ -198,7 +201,7 @@ func (w *Worker) Leave() {
 	}
 }
 
-// KillGuards kills the guards of a worker with SIGKILL, and what they guard dies with them. It says how many there were.
+// KillGuards kills the guards of a worker with SIGKILL, and their packages end with them. It returns how many it killed.
 func (w *Worker) KillGuards() (killed int, err error) {
 	files, err := filepath.Glob(filepath.Join(w.cfg.Data, "Tasks", "*", "guard.json"))
 	if err != nil {
@@ -219,7 +222,7 @@ func (w *Worker) KillGuards() (killed int, err error) {
 func killGuard(file string) (bool, error) {
 	raw, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return false, nil // it has ended meanwhile
+		return false, nil // the guard has ended in the meantime
 	}
 	if err != nil {
 		return false, err
@@ -230,8 +233,9 @@ func killGuard(file string) (bool, error) {
 	if err := json.Unmarshal(raw, &state); err != nil {
 		return false, fmt.Errorf("%s: %w", file, err)
 	}
-	if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", state.PID)); err == nil && !strings.Contains(string(line), filepath.Dir(file)) {
-		return false, nil // it has ended, and its number is another process's
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", state.PID))
+	if err == nil && !strings.Contains(string(line), filepath.Dir(file)) {
+		return false, nil // the guard has ended, and its process id is another process's now
 	}
 	p, err := os.FindProcess(state.PID)
 	if err != nil {
@@ -245,14 +249,16 @@ func killGuard(file string) (bool, error) {
 	return true, nil
 }
 
-// CutOff cuts a worker process off from the masters at these addresses, from all when none is named; a deaf one still
-// speaks to them. The worker must be cuttable.
-func (w *Worker) CutOff(deaf bool, addresses ...string) (mend func()) {
-	return w.way.cut(&lineCut{deaf: deaf, addresses: addresses})
+// CutOff cuts a worker process off from the masters at these addresses, or from all masters if none is named. If oneWay is
+// true, the worker's requests still arrive and only the answers are dropped. The worker must be cuttable.
+func (w *Worker) CutOff(oneWay bool, addresses ...string) (heal func()) {
+	return w.relay.cut(&relayCut{oneWay: oneWay, addresses: addresses})
 }
 
-// Pause stops a worker process where it stands, Resume lets it run. Processes only.
-func (w *Worker) Pause()  { w.child.signal(pauseSignal) }
+// Pause suspends a worker process with SIGSTOP. Processes only.
+func (w *Worker) Pause() { w.child.signal(pauseSignal) }
+
+// Resume resumes a paused worker process.
 func (w *Worker) Resume() { w.child.signal(resumeSignal) }
 
 // Restart starts a worker that has ended.
@@ -286,29 +292,30 @@ func (w *Worker) signal() {
 	w.cancel()
 }
 
-// Signal asks the worker to drain, as SIGTERM does; a process that is asked twice ends what it runs.
+// Signal asks the worker to drain, as SIGTERM does. A process that gets a second signal also ends its packages.
 func (w *Worker) Signal() { w.signal() }
 
-// Drains reports whether the worker has said that it drains. Only one worker of the test may.
+// Drains reports whether a worker of the test has logged that it drains.
 func (w *Worker) Drains() bool {
 	w.c.tb.Helper()
 	return w.c.Said("draining: nothing new is taken")
 }
 
-// Ended is closed when the worker has ended; Err is why.
+// Ended returns a channel that is closed when the worker has ended.
 func (w *Worker) Ended() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.done
 }
 
+// Err returns the error of a worker that has ended.
 func (w *Worker) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
 }
 
-// end stops the worker and what it runs, whatever state it is in.
+// end stops the worker and its packages, whatever state the worker is in.
 func (w *Worker) end() {
 	w.mu.Lock()
 	inner, ch, done := w.worker, w.child, w.done

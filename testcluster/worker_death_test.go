@@ -49,7 +49,7 @@ func TestAttemptsOfASilentWorkerNeverOverlap(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
-	for name, harm := range map[string]func(*testcluster.Worker){
+	for name, inject := range map[string]func(*testcluster.Worker){
 		"killed": (*testcluster.Worker).Kill,
 		"frozen": (*testcluster.Worker).Pause,
 	} {
@@ -62,8 +62,8 @@ func TestAttemptsOfASilentWorkerNeverOverlap(t *testing.T) {
 			c.Eventually("both run", 10*time.Second, func() bool { return s.ran(again, "ran") == 1 && s.ran(last, "ran") == 1 })
 			c.Worker(testcluster.WorkerConfig{Name: "second"})
 			s.noReason(last)
-			harmed := time.Now()
-			harm(first)
+			injected := time.Now()
+			inject(first)
 			if text := s.reason(last, "silent"); !strings.Contains(text, "first is silent since ") || !strings.Contains(text, "lost at ") {
 				t.Errorf("silent: %q", text)
 			}
@@ -81,7 +81,7 @@ func TestAttemptsOfASilentWorkerNeverOverlap(t *testing.T) {
 			c.WaitStatus(again, 20*time.Second, 7)
 			for _, id := range []int64{again, last} {
 				_, end := s.span(id, 1)
-				if over := end.Sub(harmed); over > 9*time.Second {
+				if over := end.Sub(injected); over > 9*time.Second {
 					t.Errorf("execution %d ran on for %v, its term was 9s", id, over)
 				}
 			}
@@ -129,7 +129,7 @@ func TestAClonedWorker(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	s := openShop(t, c, onceScript)
-	h := c.Hand("original", time.Minute, 10*time.Minute)
+	h := c.Controller("original", time.Minute, 10*time.Minute)
 	id := s.start("once.sh", 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -158,7 +158,7 @@ func TestAClonedWorker(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	// Another certificate name never gets the id.
-	_, err = c.Hand("stranger", time.Minute, 10*time.Minute).Register(ctx, func(reg *wire.Register) { reg.AgentID = h.ID })
+	_, err = c.Controller("stranger", time.Minute, 10*time.Minute).Register(ctx, func(reg *wire.Register) { reg.AgentID = h.ID })
 	if client.Code(err) != "agent_id_taken" {
 		t.Errorf("another name: %v", err)
 	}

@@ -20,8 +20,8 @@ import (
 
 const module = "scaleout/"
 
-// mayImport is the plan of the house: which rooms of this module a room may import. A pattern that ends in "/..." takes
-// the room and all rooms in it. What is not listed is forbidden, and what nobody uses is not listed.
+// mayImport is the import table: which packages of this module (rooms) a package may import. A pattern that ends in "/..."
+// stands for the package and all packages below it. An import that is not listed fails the test, and so does an unused entry.
 var mayImport = map[string][]string{
 	"fsm/command":           {},
 	"fsm/segment":           {},
@@ -93,7 +93,7 @@ func TestRoomsImportOnlyWhatThePlanAllows(t *testing.T) {
 			}
 			allowed, planned := mayImport[room]
 			if !planned {
-				t.Errorf("%s is not in the plan of the house", room)
+				t.Errorf("%s is not in the import table", room)
 				continue
 			}
 			for _, imp := range p.Imports {
@@ -103,7 +103,7 @@ func TestRoomsImportOnlyWhatThePlanAllows(t *testing.T) {
 				}
 				at := slices.IndexFunc(allowed, func(a string) bool { return covers(a, inside) })
 				if at < 0 {
-					t.Errorf("%s imports %s (%s); the plan allows %v", room, inside, goos, allowed)
+					t.Errorf("%s imports %s (%s); the import table allows %v", room, inside, goos, allowed)
 					continue
 				}
 				used[[2]string{room, allowed[at]}] = true
@@ -113,7 +113,7 @@ func TestRoomsImportOnlyWhatThePlanAllows(t *testing.T) {
 	for room, allowed := range mayImport {
 		for _, pattern := range allowed {
 			if !used[[2]string{room, pattern}] {
-				t.Errorf("%s imports nothing of %s; the plan need not allow it", room, pattern)
+				t.Errorf("%s imports nothing of %s; remove that from the import table", room, pattern)
 			}
 		}
 	}
@@ -126,8 +126,8 @@ func covers(pattern, room string) bool {
 	return pattern == room
 }
 
-// Nothing in the state machine may depend on where or when it runs: the same log must make the same state on every
-// node and in every year.
+// The state machine must not depend on where or when it runs: the same log must make the same state on every node and in
+// every year.
 func TestStateMachineIsPure(t *testing.T) {
 	banned := []string{"os", "net", "math/rand", "math/rand/v2", "crypto/rand", "os/exec", "net/http", "syscall"}
 	clock := []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
@@ -167,7 +167,7 @@ func TestStateMachineIsPure(t *testing.T) {
 	}
 }
 
-// A file that has grown beyond what a reader holds in mind is two files.
+// A file that is too long to keep in mind is split into two.
 func TestFilesStayReadable(t *testing.T) {
 	const most = 500
 	for _, p := range rooms(t, "linux") {
