@@ -94,8 +94,9 @@ systemd-test: ## machines with systemd, set up as docs/operations.md says, under
 man: build ## man pages, in bin/man
 	./bin/scaleout man bin/man
 
-docs: ## docs/cli.md and docs/settings.md, anew from the verbs and the settings
+docs: ## the generated documents: docs/cli.md, docs/settings.md, the pictures in docs/architecture.md
 	go test -count=1 -run TestGeneratedDocuments ./cmd/scaleout -update
+	go test -count=1 -run TestArchitecturePictures ./testcluster -update
 
 clean: ## remove what was built
 	rm -rf bin
