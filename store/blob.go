@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"scaleout/store/file"
 )
 
 // Blob is an open blob. It stays readable when it is deleted meanwhile. ReadAt may be called from several goroutines.
@@ -302,9 +304,8 @@ func (b *Blobs) quarantine(blob *Blob) {
 		return
 	}
 	aside := filepath.Join(b.path, quarantineName, fmt.Sprintf("%s.%d", blob.digest, time.Now().UnixNano()))
-	err = os.Rename(path, aside)
-	if err == nil {
-		err = errors.Join(syncDir(filepath.Dir(path)), syncDir(filepath.Dir(aside)))
+	if err = file.Rename(path, aside); err == nil {
+		err = file.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		b.setDamaged(blob.digest, time.Time{})

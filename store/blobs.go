@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"scaleout/store/file"
 )
 
 const (
@@ -61,7 +63,7 @@ func openBlobs(path string, g *gate, logger *slog.Logger) (*Blobs, error) {
 			return nil, fmt.Errorf("blobs: %w", err)
 		}
 	}
-	removeLeftovers(filepath.Join(path, incomingName), func(string) bool { return true })
+	removeEntries(filepath.Join(path, incomingName), func(string) bool { return true })
 	if err := b.openUploads(); err != nil {
 		return nil, err
 	}
@@ -79,11 +81,11 @@ func (b *Blobs) syncNames() error {
 		if !dir.IsDir() {
 			continue
 		}
-		if err := syncDir(filepath.Join(b.path, dir.Name())); err != nil {
+		if err := file.SyncDir(filepath.Join(b.path, dir.Name())); err != nil {
 			return fmt.Errorf("blobs: %w", err)
 		}
 	}
-	return onDisk(b.path, syncDir(b.path))
+	return onDisk(b.path, file.SyncDir(b.path))
 }
 
 // Put stores what r gives under digest, after it has verified that they belong together
@@ -171,9 +173,6 @@ func (b *Blobs) name(digest, temp string) error {
 	if err := b.place(temp, path, digest); err != nil {
 		return onDisk(path, err)
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return onDisk(path, err)
-	}
 	b.mu.Lock()
 	delete(b.damaged, digest)
 	b.touched[digest] = time.Now()
@@ -187,7 +186,7 @@ func (b *Blobs) name(digest, temp string) error {
 // place renames even over a blob that came meanwhile: this copy has just been verified. Windows
 // refuses that while somebody reads the other one, which then is as good.
 func (b *Blobs) place(temp, path, digest string) error {
-	err := os.Rename(temp, path)
+	err := file.Rename(temp, path)
 	if err == nil {
 		return nil
 	}

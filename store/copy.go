@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"scaleout/store/file"
 )
 
 // CopyDir copies the data directory at path to dest, for safe keeping before something is done to
@@ -47,13 +49,10 @@ func CopyDir(path, dest string) (err error) {
 	}
 	err = copyTree(path, partial)
 	if err == nil {
-		err = os.Rename(partial, dest)
+		err = file.Rename(partial, dest)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("copy of data directory: %w", onDisk(dest, err)), os.RemoveAll(partial))
-	}
-	if err := syncDir(filepath.Dir(dest)); err != nil {
-		return fmt.Errorf("copy of data directory: %w", onDisk(dest, err))
 	}
 	return nil
 }
@@ -84,7 +83,7 @@ func copyTree(from, to string) error {
 			return err
 		}
 	}
-	return syncDir(to)
+	return file.SyncDir(to)
 }
 
 // isLockFile: it says nothing about the copy, and Windows would not let it be read.

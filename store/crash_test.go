@@ -77,7 +77,7 @@ func TestKilledInTheMiddleOfWrites(t *testing.T) {
 			return d.Blobs().Verify(context.Background(), digest)
 		}))
 		for name := range files(t, path) {
-			if strings.Contains(name, tempMark) || strings.Contains(name, incomingName) {
+			if strings.Contains(name, ".tmp") || strings.Contains(name, incomingName) {
 				t.Errorf("left over: %s", name)
 			}
 		}

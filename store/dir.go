@@ -9,12 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"scaleout/store/file"
 )
 
 // Format is the version of the directory layout that this program writes, and the
@@ -118,11 +119,9 @@ func (d *Dir) open(opt Options) (err error) {
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}
-	removeLeftovers(d.path, func(name string) bool {
-		// Only our own: others keep keys and certificates here.
-		return strings.HasPrefix(name, nodeName+tempMark) || strings.HasPrefix(name, logName+tempMark)
-	})
-	removeLeftovers(filepath.Join(d.path, documentsName), isTemp)
+	// Only our own: others keep keys and certificates here.
+	file.RemoveLeftovers(d.path, 0, nodeName, logName)
+	file.RemoveLeftovers(filepath.Join(d.path, documentsName), 0)
 
 	if d.log, err = openLog(filepath.Join(d.path, logName), known, &d.gate, opt); err != nil {
 		return err
@@ -139,7 +138,7 @@ func (d *Dir) open(opt Options) (err error) {
 	for _, name := range []string{"", documentsName, snapshotsName} {
 		// A process that was killed between a rename and the fsync after it left a name that can be
 		// seen now, and could still be lost. From here on what is seen is durable.
-		if err := syncDir(filepath.Join(d.path, name)); err != nil {
+		if err := file.SyncDir(filepath.Join(d.path, name)); err != nil {
 			return fmt.Errorf("data directory: %w", onDisk(d.path, err))
 		}
 	}
@@ -190,23 +189,20 @@ func (d *Dir) readNode() (known bool, err error) {
 }
 
 // makeDir makes path and what is missing above it, each name durable.
-func makeDir(path string) error {
-	if st, err := os.Stat(path); err == nil {
-		if !st.IsDir() {
-			return fmt.Errorf("%s is not a directory", path)
+func makeDir(path string) error { return onDisk(path, file.MakeDir(path)) }
+
+// removeEntries deletes the entries of a folder that isLeftover names: what a dead process was writing. What cannot be
+// deleted costs room and nothing else.
+func removeEntries(folder string, isLeftover func(name string) bool) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if isLeftover(e.Name()) {
+			os.RemoveAll(filepath.Join(folder, e.Name()))
 		}
-		return nil
 	}
-	parent := filepath.Dir(path)
-	if parent != path {
-		if err := makeDir(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return onDisk(path, err)
-	}
-	return onDisk(path, syncDir(parent))
 }
 
 // Path is the absolute path of the directory.

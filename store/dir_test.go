@@ -176,13 +176,13 @@ func TestHalfADirectory(t *testing.T) {
 		path := t.TempDir()
 		closeDir(t, open(t, path))
 		must(t, os.Remove(filepath.Join(path, nodeName)))
-		must(t, os.WriteFile(filepath.Join(path, nodeName+tempMark+"1"), []byte("{"), 0o600))
-		must(t, os.WriteFile(filepath.Join(path, "ring"+tempMark+"1"), []byte("k"), 0o600))
+		must(t, os.WriteFile(filepath.Join(path, nodeName+".tmp-1"), []byte("{"), 0o600))
+		must(t, os.WriteFile(filepath.Join(path, "ring.tmp-1"), []byte("k"), 0o600))
 		open(t, path)
-		if _, err := os.Stat(filepath.Join(path, nodeName+tempMark+"1")); err == nil {
+		if _, err := os.Stat(filepath.Join(path, nodeName+".tmp-1")); err == nil {
 			t.Error("left-over still there")
 		}
-		if _, err := os.Stat(filepath.Join(path, "ring"+tempMark+"1")); err != nil {
+		if _, err := os.Stat(filepath.Join(path, "ring.tmp-1")); err != nil {
 			t.Error("somebody else's file is gone")
 		}
 	})
@@ -211,7 +211,7 @@ func TestDocuments(t *testing.T) {
 	must(t, d.Save("promise", promise{"p2", []string{"<c>"}}))
 	closeDir(t, d)
 
-	leftover := filepath.Join(path, documentsName, "promise.json"+tempMark+"7")
+	leftover := filepath.Join(path, documentsName, "promise.json.tmp-7")
 	must(t, os.WriteFile(leftover, []byte("{"), 0o600))
 	d = open(t, path)
 	if found, err := d.Load("promise", &got); !found || err != nil || got.Proposal != "p2" || got.Set[0] != "<c>" {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,8 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"scaleout/store/file"
 )
 
 const openTimeout = 2 * time.Second
@@ -152,21 +153,7 @@ func (d *disk) readAll(out outlined, found func(*raft.Log)) (err error) {
 // makeBolt makes an empty log file under another name first: a file that a loss of power left
 // half made would look damaged.
 func makeBolt(path string) error {
-	temp := path + tempMark + "new"
-	if err := os.RemoveAll(temp); err != nil {
-		return err
-	}
-	err := fillBolt(temp)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		os.Remove(temp)
-	}
-	return onDisk(path, err)
+	return onDisk(path, file.WriteWith(path, 0o600, func(f *os.File) error { return fillBolt(f.Name()) }))
 }
 
 // roomBytes is about how much of a new file is free: a vote must find room in it when the disk has none. Later on every

@@ -10,13 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
+
+	"scaleout/store/file"
 )
 
 const (
 	documentsName = "documents"
 	documentExt   = ".json"
-	tempMark      = ".tmp-"
 )
 
 var (
@@ -110,7 +110,7 @@ func writeDocument(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return writeFile(path, append(raw, '\n'))
+	return onDisk(path, file.Write(path, 0o600, append(raw, '\n')))
 }
 
 func checksum(value json.RawMessage) (string, error) {
@@ -120,48 +120,3 @@ func checksum(value json.RawMessage) (string, error) {
 	}
 	return fmt.Sprintf("%08x", crc32.Checksum(compact.Bytes(), castagnoli)), nil
 }
-
-// writeFile replaces the file at path as one durable step.
-func writeFile(path string, content []byte) (err error) {
-	dir, base := filepath.Split(path)
-	f, err := os.CreateTemp(dir, base+tempMark)
-	if err != nil {
-		return onDisk(path, err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	// Closed before the rename, which Windows demands.
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	return onDisk(path, err)
-}
-
-// removeLeftovers deletes what a dead process was writing. Best effort: a left-over costs
-// room and nothing else.
-func removeLeftovers(dir string, isLeftover func(name string) bool) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if isLeftover(e.Name()) {
-			os.RemoveAll(filepath.Join(dir, e.Name()))
-		}
-	}
-}
-
-func isTemp(name string) bool { return strings.Contains(name, tempMark) }

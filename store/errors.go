@@ -39,7 +39,7 @@ func corrupt(path, what string) error {
 	return fmt.Errorf("%w: %s: %s; %s", ErrCorrupt, path, what, rejoin)
 }
 
-// onDisk puts the path into an error of a write, and turns a full disk, in all
+// onDisk puts the path into an error of a write that does not name it, and turns a full disk, in all
 // the shapes it comes in, into ErrNoSpace.
 func onDisk(path string, err error) error {
 	if err == nil || errors.Is(err, ErrNoSpace) {
@@ -47,6 +47,9 @@ func onDisk(path string, err error) error {
 	}
 	// bbolt flattens some of its errors to text.
 	if !isNoSpace(err) && !strings.Contains(err.Error(), textNoSpace) {
+		if strings.Contains(err.Error(), path) {
+			return err
+		}
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	free := "unknown"

@@ -26,7 +26,3 @@ func freeBytes(path string) (uint64, error) {
 	}
 	return free, nil
 }
-
-// syncDir does nothing: Windows gives no way to flush a directory, and NTFS
-// journals renames itself.
-func syncDir(string) error { return nil }

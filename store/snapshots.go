@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/store/file"
 )
 
 const (
@@ -34,7 +36,7 @@ type snapshots struct {
 	gate   *gate
 	logger *slog.Logger
 	check  func(content io.Reader, index, term uint64) error // nil: the content is not looked into
-	sync   func(dir string) error                            // syncDir
+	sync   func(dir string) error                            // file.SyncDir
 
 	mu      sync.Mutex
 	refused map[string]struct{} // found damaged; not listed any more
@@ -71,9 +73,9 @@ func parseSnapshotName(id string) (n snapshotName, ok bool) {
 func openSnapshots(dir string, log *Log, g *gate, opt Options) (*snapshots, error) {
 	s := &snapshots{
 		path: filepath.Join(dir, snapshotsName), retain: opt.RetainSnapshots, log: log, gate: g, logger: opt.Logger,
-		check: opt.CheckSnapshot, sync: syncDir, refused: map[string]struct{}{},
+		check: opt.CheckSnapshot, sync: file.SyncDir, refused: map[string]struct{}{},
 	}
-	removeLeftovers(s.path, func(name string) bool { return strings.HasSuffix(name, snapshotTemp) })
+	removeEntries(s.path, func(name string) bool { return strings.HasSuffix(name, snapshotTemp) })
 	names, err := s.names()
 	if err != nil {
 		return nil, err

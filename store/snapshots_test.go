@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/store/file"
 )
 
 // snapshotOf writes a snapshot of a place in the log; the content names the place, as the state machine's does.
@@ -134,7 +136,7 @@ func TestASnapshotWhoseNameIsNotDurable(t *testing.T) {
 				if left--; left >= 0 {
 					return broken
 				}
-				return syncDir(dir)
+				return file.SyncDir(dir)
 			}
 			_, err := snapshotOf(t, d, 5, 1)
 			wantErr(t, err, broken, snapshotsName)

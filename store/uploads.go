@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"scaleout/store/file"
 )
 
 // uploadsName is the folder of the marks: a file for each, <digest>.json.
@@ -27,7 +29,7 @@ type Upload struct {
 // be read.
 func (b *Blobs) openUploads() error {
 	dir := filepath.Join(b.path, uploadsName)
-	removeLeftovers(dir, isTemp)
+	file.RemoveLeftovers(dir, 0)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("blobs: %w", err)

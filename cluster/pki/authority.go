@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"scaleout/store/file"
 )
 
 // Names of the files of an authority's directory.
@@ -71,7 +73,7 @@ type clusterFile struct {
 // any file of an authority: a second CA in the same place would orphan every
 // certificate of the first.
 func Init(dir string, now time.Time) (*Authority, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := file.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("make the authority's directory: %w", err)
 	}
 	for _, name := range []string{FileCA, FileCAKey, FileCluster, FileGossipKey, FileKeyRing} {
@@ -314,10 +316,7 @@ func (a *Authority) readKey() error {
 }
 
 func (a *Authority) save(name string, data []byte, mode os.FileMode) error {
-	if err := writeFileAtomic(a.path(name), data, mode); err != nil {
-		return fmt.Errorf("write %s: %w", a.path(name), err)
-	}
-	return nil
+	return writeFile(a.path(name), data, mode)
 }
 
 func (a *Authority) saveKey() error {

@@ -8,41 +8,25 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
+
+	"scaleout/store/file"
 )
 
 // No file of this package is near this; a larger one is some other file.
 const maxFileSize = 1 << 20
 
-// writeFileAtomic replaces path so that a reader, and a machine that loses power,
-// sees the old content or the new, never half of it.
-func writeFileAtomic(path string, data []byte, mode os.FileMode) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
+// idleLeftover is for how long nobody has written to a temporary file that counts as left behind: these folders have no
+// owner that could know it at once, and no file here takes a second to write.
+const idleLeftover = time.Hour
+
+// writeFile replaces path durably, and removes what killed writers of the same file left.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	if err := file.Write(path, mode, data); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = tmp.Close()
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	// CreateTemp makes it 0600, so a secret is never readable in between.
-	if _, err = tmp.Write(data); err != nil {
-		return err
-	}
-	if err = tmp.Chmod(mode); err != nil {
-		return err
-	}
-	if err = tmp.Sync(); err != nil {
-		return err
-	}
-	if err = tmp.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	file.RemoveLeftovers(filepath.Dir(path), idleLeftover, filepath.Base(path))
+	return nil
 }
 
 func readFile(path string) ([]byte, error) {

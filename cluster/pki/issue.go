@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"scaleout/store/file"
 )
 
 // DefaultLifetime of a leaf when a Request names none.
@@ -118,15 +120,15 @@ func (i *Issued) WriteFiles(folder string) error {
 	if err := i.mayReplace(folder); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("make %s: %w", folder, err)
+	if err := file.MakeDir(folder); err != nil {
+		return err
 	}
-	type file struct {
+	type content struct {
 		name string
 		data []byte
 		mode os.FileMode
 	}
-	files := []file{
+	files := []content{
 		{FileCA, i.caPEM, publicMode},
 		{FileKey, i.keyPEM, privateKeyMode},
 		{FileCert, i.certPEM, publicMode},
@@ -136,11 +138,11 @@ func (i *Issued) WriteFiles(folder string) error {
 		if err != nil {
 			return err
 		}
-		files = append(files, file{FileGossipKey, i.gossip, privateKeyMode}, file{FileKeyRing, ring, privateKeyMode})
+		files = append(files, content{FileGossipKey, i.gossip, privateKeyMode}, content{FileKeyRing, ring, privateKeyMode})
 	}
 	for _, f := range files {
-		if err := writeFileAtomic(filepath.Join(folder, f.name), f.data, f.mode); err != nil {
-			return fmt.Errorf("write %s: %w", filepath.Join(folder, f.name), err)
+		if err := writeFile(filepath.Join(folder, f.name), f.data, f.mode); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -89,8 +89,8 @@ func (k *KeyRing) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFileAtomic(path, data, privateKeyMode); err != nil {
-		return fmt.Errorf("write the key ring to %s: %w", path, err)
+	if err := writeFile(path, data, privateKeyMode); err != nil {
+		return fmt.Errorf("key ring: %w", err)
 	}
 	return nil
 }

@@ -340,6 +340,34 @@ func TestKeyRing(t *testing.T) {
 	}
 }
 
+// What writers of the ring that were killed left goes with a later Save, unless it may still be written by another
+// process; the files of others stay.
+func TestLeftoversOfKilledWritersGo(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{
+		"keyring.json.tmp-1": 2 * idleLeftover, "keyring.json.tmp-2": 0, "key.pem.tmp-3": 2 * idleLeftover,
+	} {
+		path := filepath.Join(dir, name)
+		at := time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := NewKeyRing().Save(filepath.Join(dir, "keyring.json")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, path := range got {
+		got[i] = filepath.Base(path)
+	}
+	if want := []string{"key.pem.tmp-3", "keyring.json", "keyring.json.tmp-2"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %q, want %q", got, want)
+	}
+}
+
 func TestKeyRingMerge(t *testing.T) {
 	a, b := NewKeyRing(), NewKeyRing()
 	if changed, err := a.Merge(b); err != nil || !changed || a.Len() != 2 {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
+
+	"scaleout/store/file"
 )
 
 // devFlags are the flags that dev and demo share.
@@ -170,6 +172,7 @@ func (a *app) startStage(ctx context.Context, out io.Writer, l layout, workerSet
 	if !held {
 		return nil, fmt.Errorf("another dev runs on %s; give this one a --data of its own", l.dir)
 	}
+	file.RemoveLeftovers(l.dir, 0)
 	if err := l.portsFree(); err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}

@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"scaleout/store/file"
 )
 
 // control is the door through which other commands reach a running dev: a loopback port, since a path to a socket may
@@ -46,16 +48,16 @@ type controlAnswer struct {
 	Error string `json:"error"`
 }
 
-func openControl(file string, verbs map[string]devVerb) (*control, error) {
+func openControl(path string, verbs map[string]devVerb) (*control, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	c := &control{file: file, token: rand.Text(), ln: ln, verbs: verbs}
+	c := &control{file: path, token: rand.Text(), ln: ln, verbs: verbs}
 	c.life, c.cancel = context.WithCancel(context.Background())
 	raw, err := json.Marshal(controlFile{ln.Addr().String(), c.token})
 	if err == nil {
-		err = writeAtomic(file, raw, 0o600)
+		err = file.Write(path, 0o600, raw)
 	}
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())

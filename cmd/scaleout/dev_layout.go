@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"scaleout/store/file"
 )
 
 // layout says what a dev cluster consists of and where it lies.
@@ -84,7 +86,7 @@ func (l layout) save() error {
 	if err != nil {
 		return err
 	}
-	return writeAtomic(filepath.Join(l.dir, layoutFile), append(raw, '\n'), 0o644)
+	return file.Write(filepath.Join(l.dir, layoutFile), 0o644, append(raw, '\n'))
 }
 
 func (l layout) check() error {
@@ -95,24 +97,6 @@ func (l layout) check() error {
 		return usagef("--workers %d: want 0 to 100", l.Workers)
 	case l.Port < 1 || l.gossipPort(l.Masters-1) > 65535:
 		return usagef("--port %d: %d masters need the ports from there to %d, at most 65535", l.Port, l.Masters, l.gossipPort(l.Masters-1))
-	}
-	return nil
-}
-
-// writeAtomic replaces a file as a whole: who reads it sees the old or the new one.
-func writeAtomic(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"scaleout/cluster/pki"
 	"scaleout/httpapi/client"
+	"scaleout/store/file"
 )
 
 // devUser is the person in the certificate of a dev cluster's env file.
@@ -92,13 +93,13 @@ var (
 
 func (s *stage) masterSettings(i int) map[string]any {
 	name := s.masterName(i)
-	file := func(base string) string { return filepath.Join(s.home(name), base) }
+	in := func(base string) string { return filepath.Join(s.home(name), base) }
 	m := map[string]any{
 		"NodeName": name, "PortNumber": s.httpsPort(i), "GossipPort": s.gossipPort(i),
 		"BindAddress": "127.0.0.1", "AdvertiseAddress": "127.0.0.1",
-		"DataDirectory": file("data"), "LogFolder": s.logs(),
-		"CACertFile": file(pki.FileCA), "CertFile": file(pki.FileCert), "KeyFile": file(pki.FileKey),
-		"GossipKeyFile": file(pki.FileGossipKey), "KeyRingFile": file(pki.FileKeyRing),
+		"DataDirectory": in("data"), "LogFolder": s.logs(),
+		"CACertFile": in(pki.FileCA), "CertFile": in(pki.FileCert), "KeyFile": in(pki.FileKey),
+		"GossipKeyFile": in(pki.FileGossipKey), "KeyRingFile": in(pki.FileKeyRing),
 	}
 	var join []string
 	for j := range s.Masters {
@@ -119,11 +120,11 @@ func (s *stage) masterSettings(i int) map[string]any {
 
 func (s *stage) workerSettings(i int) map[string]any {
 	name := s.workerName(i)
-	file := func(base string) string { return filepath.Join(s.home(name), base) }
+	in := func(base string) string { return filepath.Join(s.home(name), base) }
 	return map[string]any{
 		"DisplayName": name, "MasterEndpoint": strings.Join(s.addresses(), ","),
-		"DataDirectory": file("data"), "TasksRootFolder": file("tasks"), "LogFolder": s.logs(),
-		"CACertFile": file(pki.FileCA), "CertFile": file(pki.FileCert), "KeyFile": file(pki.FileKey),
+		"DataDirectory": in("data"), "TasksRootFolder": in("tasks"), "LogFolder": s.logs(),
+		"CACertFile": in(pki.FileCA), "CertFile": in(pki.FileCert), "KeyFile": in(pki.FileKey),
 	}
 }
 
@@ -144,7 +145,8 @@ func mergeSettings(path string, own, defaults map[string]any) error {
 	if raw, err = json.MarshalIndent(all, "", "  "); err != nil {
 		return err
 	}
-	return writeAtomic(path, append(raw, '\n'), 0o644)
+	file.RemoveLeftovers(filepath.Dir(path), 0, filepath.Base(path))
+	return file.Write(path, 0o644, append(raw, '\n'))
 }
 
 // connect makes a client of all masters as the dev user.
@@ -200,7 +202,7 @@ func (s *stage) publish() error {
 	if err != nil {
 		return err
 	}
-	if err := writeAtomic(s.json(), append(raw, '\n'), 0o644); err != nil {
+	if err := file.Write(s.json(), 0o644, append(raw, '\n')); err != nil {
 		return err
 	}
 	files := s.userFiles()
@@ -210,7 +212,7 @@ func (s *stage) publish() error {
 	} {
 		fmt.Fprintf(&env, "export SCALEOUT_%s='%s'\n", v[0], strings.ReplaceAll(v[1], "'", `'\''`))
 	}
-	return writeAtomic(s.env(), []byte(env.String()), 0o644)
+	return file.Write(s.env(), 0o644, []byte(env.String()))
 }
 
 // agentID is the id that the worker's settings give it.

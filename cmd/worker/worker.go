@@ -18,6 +18,7 @@ import (
 	"scaleout/cmd/worker/runner"
 	"scaleout/cmd/worker/spool"
 	"scaleout/httpapi/wire"
+	"scaleout/store/file"
 )
 
 // Worker is one Scale Out Worker.
@@ -89,6 +90,7 @@ func New(cfg Config) (*Worker, error) {
 }
 
 func (w *Worker) open() (err error) {
+	file.RemoveLeftovers(w.cfg.DataDirectory, 0, agentFile)
 	if w.id, err = agentID(w.cfg); err != nil {
 		return err
 	}

@@ -76,6 +76,10 @@ func TestAgentIDIsKept(t *testing.T) {
 	t.Parallel()
 	m := newMaster(t)
 	dir := t.TempDir()
+	// What a worker leaves that was killed while it wrote its id.
+	if err := os.WriteFile(filepath.Join(dir, agentFile+".tmp-1"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var ids []string
 	for range 2 {
 		w := m.worker(m.config(dir))
@@ -92,6 +96,9 @@ func TestAgentIDIsKept(t *testing.T) {
 	}
 	if m.registers[0].Instance == m.registers[1].Instance {
 		t.Error("two starts have one instance")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, agentFile+".*")); len(left) != 0 {
+		t.Errorf("left over: %q", left)
 	}
 }
 

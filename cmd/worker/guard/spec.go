@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"scaleout/store/file"
 )
 
 // Verb is the hidden command line verb of the guard process: `<binary> guard <task folder>`.
@@ -156,26 +158,8 @@ func writeJSON(folder, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(folder, name)
-	tmp, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	if err := file.Write(filepath.Join(folder, name), 0o600, append(data, '\n')); err != nil {
 		return fmt.Errorf("guard: %w", err)
-	}
-	_, err = tmp.Write(append(data, '\n'))
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	if err == nil {
-		err = syncDir(folder)
-	}
-	if err != nil {
-		return fmt.Errorf("guard: write %s: %w", name, err)
 	}
 	return nil
 }

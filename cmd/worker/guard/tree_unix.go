@@ -257,12 +257,3 @@ func descend(table []proc, root int) []proc {
 }
 
 func detached() *unix.SysProcAttr { return &unix.SysProcAttr{Setsid: true} }
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}

@@ -169,6 +169,3 @@ func bootID() string { return "" }
 func detached() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_NO_WINDOW}
 }
-
-// syncDir: a directory cannot be synced here; the rename is durable with the file system's journal.
-func syncDir(string) error { return nil }

@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 	"unicode/utf8"
+
+	"scaleout/store/file"
 )
 
 // AppendMessages stores messages behind the attempt's earlier ones, together with mark: how far their source has been
@@ -156,7 +158,7 @@ func (s *Spool) journal(k Key) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := file.SyncDir(s.dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	s.logs[k] = j

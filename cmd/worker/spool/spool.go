@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"scaleout/store/file"
 )
 
 // Key names one attempt.
@@ -101,9 +103,10 @@ type Spool struct {
 // Open reads a spool's directory, making it when it is not there. One process at a time may have it open.
 func Open(dir string, limits Limits) (*Spool, error) {
 	limits.fill()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := file.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+	file.RemoveLeftovers(dir, 0)
 	s := &Spool{dir: dir, limits: limits, reports: map[Key]Report{}, logs: map[Key]*journal{}}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -182,7 +185,10 @@ func (s *Spool) AddReport(r Report) error {
 	}
 	s.reports[r.Key] = r
 	s.order = append(s.order, r.Key)
-	return writeFile(s.dir, r.Key.String()+reportSuffix, data)
+	if err := file.Write(filepath.Join(s.dir, r.Key.String()+reportSuffix), 0o600, data); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
 }
 
 // Reports are the reports that no master has taken yet, oldest first.
@@ -216,32 +222,6 @@ func (s *Spool) Settled(k Key) error {
 			s.order = append(s.order[:i], s.order[i+1:]...)
 			break
 		}
-	}
-	return nil
-}
-
-// writeFile replaces dir/name as a whole, and is durable when it returns.
-func writeFile(dir, name string, data []byte) error {
-	path := filepath.Join(dir, name)
-	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("spool: write %s: %w", name, err)
 	}
 	return nil
 }

@@ -74,6 +74,19 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// What a worker that was killed while it wrote a report leaves is no report and does not stay.
+func TestAHalfWrittenReportIsForgotten(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "7-1.report.tmp-123"), []byte(`{"task_i`), 0o600))
+	s := open(t, dir, Limits{})
+	if r := s.Reports(); len(r) != 0 {
+		t.Errorf("reports %+v", r)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left on disk: %v", left)
+	}
+}
+
 func TestDamagedReportIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "7-1.report"), []byte(`{"task_id":8}`), 0o600))
