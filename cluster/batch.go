@@ -56,7 +56,7 @@ func (p *proposer) enqueue(pr *proposal) error {
 		return p.closed
 	}
 	if p.waiting+pr.size > maxWaitingBytes {
-		return fmt.Errorf("%w: %d bytes wait for the log; want at most %d", ErrBusy, p.waiting, maxWaitingBytes)
+		return fmt.Errorf("%w: %d bytes wait for the log; want at most %d", command.ErrBusy, p.waiting, maxWaitingBytes)
 	}
 	p.queue = append(p.queue, pr)
 	p.waiting += pr.size
@@ -162,16 +162,17 @@ func (p *proposer) settle(f *flight, err error) {
 	case err == nil:
 		// The state machine answered before the future did; only a gap between the two leaves something here.
 		p.finish(f, func(int) outcome {
-			return outcome{err: fmt.Errorf("%w: committed, but the state machine gave no answer", ErrUnknownOutcome)}
+			return outcome{err: fmt.Errorf("%w: committed, but the state machine gave no answer",
+				command.ErrUnknownOutcome)}
 		})
 	case errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
 		p.putBack(f)
 	case errors.Is(err, raft.ErrNotLeader):
-		p.finish(f, func(int) outcome { return outcome{err: ErrNotLeader} })
+		p.finish(f, func(int) outcome { return outcome{err: command.ErrNotLeader} })
 	case errors.Is(err, raft.ErrAbortedByRestore):
-		p.finish(f, func(int) outcome { return outcome{err: fmt.Errorf("%w: %w", ErrNotReady, err)} })
+		p.finish(f, func(int) outcome { return outcome{err: fmt.Errorf("%w: %w", command.ErrNotReady, err)} })
 	default:
-		p.finish(f, func(int) outcome { return outcome{err: fmt.Errorf("%w: %w", ErrUnknownOutcome, err)} })
+		p.finish(f, func(int) outcome { return outcome{err: fmt.Errorf("%w: %w", command.ErrUnknownOutcome, err)} })
 	}
 }
 
@@ -211,7 +212,8 @@ func (p *proposer) applied(a Applied) {
 	}
 	p.finish(f, func(i int) outcome {
 		if i >= len(a.Results) {
-			return outcome{err: fmt.Errorf("%w: applied at index %d without a result", ErrUnknownOutcome, a.Index)}
+			return outcome{err: fmt.Errorf("%w: applied at index %d without a result",
+				command.ErrUnknownOutcome, a.Index)}
 		}
 		return outcome{result: a.Results[i], index: a.Index}
 	})
@@ -238,7 +240,7 @@ func (p *proposer) finish(f *flight, answer func(i int) outcome) {
 // close ends the generation for every caller: what Raft never got was not applied; the rest is unknown.
 func (p *proposer) close() {
 	p.mu.Lock()
-	p.closed = ErrNotLeader
+	p.closed = command.ErrNotLeader
 	queue := p.queue
 	p.queue, p.waiting = nil, 0
 	flights := make([]*flight, 0, len(p.flights))
@@ -248,12 +250,13 @@ func (p *proposer) close() {
 	p.mu.Unlock()
 	for _, pr := range queue {
 		if pr.take() {
-			pr.done <- outcome{err: fmt.Errorf("%w any more; the command was not proposed", ErrNotLeader)}
+			pr.done <- outcome{err: fmt.Errorf("%w any more; the command was not proposed", command.ErrNotLeader)}
 		}
 	}
 	for _, f := range flights {
 		p.finish(f, func(int) outcome {
-			return outcome{err: fmt.Errorf("%w: leadership ended before the command was committed", ErrUnknownOutcome)}
+			return outcome{err: fmt.Errorf("%w: leadership ended before the command was committed",
+				command.ErrUnknownOutcome)}
 		})
 	}
 }

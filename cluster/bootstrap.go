@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
+	"scaleout/fsm/command"
 )
 
 const (
@@ -310,19 +311,19 @@ func (n *Node) promiseTo(r promiseRequest, caller string) error {
 	f := r.Founding
 	switch {
 	case f.ID == "" || f.Proposer != caller:
-		return fmt.Errorf("%w: a proposal of %q came from %q", ErrRefused, f.Proposer, caller)
+		return fmt.Errorf("%w: a proposal of %q came from %q", command.ErrRefused, f.Proposer, caller)
 	case n.hasLog():
-		return fmt.Errorf("%w: %s belongs to a cluster already; join it", ErrRefused, n.cfg.Name)
+		return fmt.Errorf("%w: %s belongs to a cluster already; join it", command.ErrRefused, n.cfg.Name)
 	case r.Expect != n.cfg.BootstrapExpect:
 		return fmt.Errorf("%w: BootstrapExpect is %d on %s and %d on %s; it must be the same on all masters",
-			ErrRefused, r.Expect, n.nameOf(caller), n.cfg.BootstrapExpect, n.cfg.Name)
+			command.ErrRefused, r.Expect, n.nameOf(caller), n.cfg.BootstrapExpect, n.cfg.Name)
 	case len(f.Set) != r.Expect || !f.has(n.id) || !f.has(caller):
-		return fmt.Errorf("%w: the proposed set of %d does not hold %s", ErrRefused, len(f.Set), n.cfg.Name)
+		return fmt.Errorf("%w: the proposed set of %d does not hold %s", command.ErrRefused, len(f.Set), n.cfg.Name)
 	case n.stopping.Load():
-		return fmt.Errorf("%w: %s", ErrStopping, n.cfg.Name)
+		return fmt.Errorf("%w: %s", command.ErrStopping, n.cfg.Name)
 	}
 	if with := withState(n.cfg.Gossip.Members(), n.id); len(with) > 0 {
-		return fmt.Errorf("%w: %s hears of a cluster already, through %s", ErrRefused, n.cfg.Name, with[0].Name)
+		return fmt.Errorf("%w: %s hears of a cluster already, through %s", command.ErrRefused, n.cfg.Name, with[0].Name)
 	}
 	f.Since = time.Now()
 	if err := n.boot.promise(&f); err != nil {

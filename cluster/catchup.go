@@ -13,13 +13,13 @@ import (
 // Barrier returns when this node's state holds everything that the cluster had committed when Barrier was called.
 func (n *Node) Barrier(ctx context.Context) error {
 	if !n.up() {
-		return ErrNotReady
+		return command.ErrNotReady
 	}
 	index, err := n.leaderBarrier(ctx)
-	if errors.Is(err, ErrNotLeader) {
+	if errors.Is(err, command.ErrNotLeader) {
 		l, ok := n.Leader()
 		if !ok || l.ID == n.id {
-			return ErrNoLeader
+			return command.ErrNoLeader
 		}
 		var a barrierAnswer
 		if err := n.peers.call(ctx, l.ID, "/peer/barrier", nil, struct{}{}, &a); err != nil {

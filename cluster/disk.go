@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/fsm/command"
 	"scaleout/store"
 )
 
@@ -101,7 +102,7 @@ func (t terms) keep(write func() error) error {
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, store.ErrNoSpace) {
+		if !errors.Is(err, command.ErrNoSpace) {
 			t.n.cfg.Transport.CutRaft()
 			t.n.stopWith(fmt.Errorf("cluster: a term or a vote could not be saved: %w", err))
 			return nil

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/fsm/command"
 )
 
 // joinRequest is how a master asks to be taken in, or tells its new address.
@@ -41,7 +43,7 @@ func (n *Node) askToJoin(ctx context.Context, via string) error {
 		}
 		return err
 	}
-	return ErrNoLeader
+	return command.ErrNoLeader
 }
 
 // takeIn is the leader's side of a join.
@@ -61,7 +63,8 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 	if known, ok := findServer(servers, j.ID); ok {
 		if !j.HasState && known.Suffrage == raft.Voter {
 			return fmt.Errorf("%w: master %s (%s) is a member, but its log is empty: its data was lost. "+
-				"Empty its data directory completely, so that it gets a new id, and remove the old one: scaleout cluster remove %s", ErrRefused, j.Name, j.ID, j.ID)
+				"Empty its data directory completely, so that it gets a new id, and remove the old one: scaleout cluster remove %s",
+				command.ErrRefused, j.Name, j.ID, j.ID)
 		}
 		if known.Address == address {
 			return nil
@@ -95,10 +98,11 @@ func (n *Node) freeAddress(ctx context.Context, servers []raft.Server, j joinReq
 		}
 		// A machine that was set up anew comes back under a new id; the old member cannot come back.
 		if string(s.ID) == n.id {
-			return fmt.Errorf("%w: %s is the address of this master, %s", ErrRefused, j.Address, n.cfg.Name)
+			return fmt.Errorf("%w: %s is the address of this master, %s", command.ErrRefused, j.Address, n.cfg.Name)
 		}
 		if n.heard(s.ID, 4) {
-			return fmt.Errorf("%w: %s is the address of %s, which answers", ErrRefused, j.Address, n.nameOf(string(s.ID)))
+			return fmt.Errorf("%w: %s is the address of %s, which answers",
+				command.ErrRefused, j.Address, n.nameOf(string(s.ID)))
 		}
 		if err := n.remove(ctx, string(s.ID), false, true); err != nil {
 			return fmt.Errorf("replace the member at %s, whose data is gone: %w", j.Address, err)
@@ -131,15 +135,17 @@ func (n *Node) mayJoin(j joinRequest) error {
 		return fmt.Errorf("join with address %q: want \"host:port\"", j.Address)
 	}
 	if j.Cluster != n.cfg.ClusterID {
-		return fmt.Errorf("%w: %s belongs to cluster %s, this is %s", ErrRefused, j.Name, j.Cluster, n.cfg.ClusterID)
+		return fmt.Errorf("%w: %s belongs to cluster %s, this is %s",
+			command.ErrRefused, j.Name, j.Cluster, n.cfg.ClusterID)
 	}
 	if level := n.machine.View().Level(); j.Level < level {
 		return fmt.Errorf("%w: %s runs version %s, which knows levels up to %d; the cluster is at %d: install a newer version there",
-			ErrLevel, j.Name, j.Version, j.Level, level)
+			command.ErrLevel, j.Name, j.Version, j.Level, level)
 	}
 	for _, m := range n.cfg.Gossip.Members() {
 		if m.Name == j.Name && m.ID != j.ID {
-			return fmt.Errorf("%w: the name %q is taken by the master at %s; give this one another NodeName", ErrRefused, j.Name, m.Address)
+			return fmt.Errorf("%w: the name %q is taken by the master at %s; give this one another NodeName",
+				command.ErrRefused, j.Name, m.Address)
 		}
 	}
 	return nil

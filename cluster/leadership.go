@@ -31,7 +31,7 @@ type reign struct {
 func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 	term := n.raft.CurrentTerm()
 	if n.raft.State() != raft.Leader {
-		return fmt.Errorf("%w any more", ErrNotLeader)
+		return fmt.Errorf("%w any more", command.ErrNotLeader)
 	}
 	if _, trouble := n.disk(); trouble != "" && n.betterDisk(ctx) != "" {
 		return fmt.Errorf("another master shall lead: %s", trouble)
@@ -84,7 +84,7 @@ func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 		}
 	}
 	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
-		return fmt.Errorf("%w any more", ErrNotLeader)
+		return fmt.Errorf("%w any more", command.ErrNotLeader)
 	}
 	return nil
 }
@@ -169,7 +169,8 @@ func (n *Node) idleRoutine(ctx context.Context) error {
 		}
 		pause := every - r.proposer.idle()
 		if pause <= 0 {
-			if _, _, err := r.proposer.own(ctx, &command.Noop{}); err != nil && !errors.Is(err, ErrBusy) && ctx.Err() == nil {
+			_, _, err := r.proposer.own(ctx, &command.Noop{})
+			if err != nil && !errors.Is(err, command.ErrBusy) && ctx.Err() == nil {
 				n.log.Debug("the idle no-op was not committed", "err", err)
 			}
 			pause = every

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/leader"
+	"scaleout/fsm/command"
 )
 
 // What a deposed leader was asked to do is unknown, and no caller is left waiting.
@@ -28,7 +29,7 @@ func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
 	held, cancel := l.node.Hold(t.Context())
 	defer cancel()
 	_, _, err := l.folder(patient(t), "lost?")
-	if !errors.Is(err, ErrUnknownOutcome) {
+	if !errors.Is(err, command.ErrUnknownOutcome) {
 		t.Fatalf("a command given to a leader that is cut off: %v", err)
 	}
 	if err := l.node.Read(patient(t)); err == nil {
@@ -111,7 +112,7 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 						t.Errorf("a name that was used once: %v: it was applied before", res.Rejection)
 					case err == nil:
 						applied.Add(1)
-					case errors.Is(err, ErrUnknownOutcome):
+					case errors.Is(err, command.ErrUnknownOutcome):
 						unknown.Add(1)
 						fmt.Fprintf(w.logs, "time=%sZ UNKNOWN %v\n", time.Now().UTC().Format("2006-01-02T15:04:05.000"), err)
 					default:
@@ -128,7 +129,7 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 		// The target may just have failed its check of contact: try as an operator would.
 		w.until("leadership moves", func() bool {
 			err := l.node.Transfer(patient(t), "")
-			return err == nil || errors.Is(err, ErrNotLeader)
+			return err == nil || errors.Is(err, command.ErrNotLeader)
 		})
 		w.until("the old one has ended", func() bool { term, _ := l.node.IsLeader(); return term == 0 || l.node.raft.State() == raft.Leader })
 		w.leader()
@@ -188,7 +189,7 @@ func TestStepDownHandsOverAndNothingIsLost(t *testing.T) {
 		t.Error("the others were not told")
 	}
 	next := w.leader(w.except(l)...)
-	if err := next.node.Transfer(patient(t), l.node.ID()); !errors.Is(err, ErrRefused) {
+	if err := next.node.Transfer(patient(t), l.node.ID()); !errors.Is(err, command.ErrRefused) {
 		t.Errorf("leadership goes back to a master that is stopping: %v", err)
 	}
 	must(t, l.stop())
@@ -231,12 +232,12 @@ func TestRefusedCommands(t *testing.T) {
 	ctx := patient(t)
 	big := folderEnvelope(t, "big")
 	big.Body = make([]byte, 300<<10)
-	if _, _, err := l.node.Propose(ctx, big); !errors.Is(err, ErrTooLarge) {
+	if _, _, err := l.node.Propose(ctx, big); !errors.Is(err, command.ErrTooLarge) {
 		t.Errorf("300 KiB: %v", err)
 	}
 	odd := folderEnvelope(t, "odd")
 	odd.Kind = 9999
-	if _, _, err := l.node.Propose(ctx, odd); !errors.Is(err, ErrLevel) {
+	if _, _, err := l.node.Propose(ctx, odd); !errors.Is(err, command.ErrLevel) {
 		t.Errorf("an unknown kind: %v", err)
 	}
 	over, cancel := context.WithCancel(ctx)

@@ -51,7 +51,7 @@ func (n *Node) commonLevel(ctx context.Context) (level int, number uint64) {
 func (n *Node) raiseLevel(ctx context.Context, level int) error {
 	r := n.reign.Load()
 	if r == nil {
-		return ErrNotLeader
+		return command.ErrNotLeader
 	}
 	res, _, err := r.proposer.own(ctx, &command.RaiseLevel{Level: level})
 	if err != nil {

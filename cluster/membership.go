@@ -10,13 +10,14 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
+	"scaleout/fsm/command"
 )
 
 const changeTimeout = 10 * time.Second
 
 // Remove takes a master out of the configuration. It is refused when a majority of what remains would not answer or
 // when something would be lost; force overrides both, but never removes the last voter. Only the leader can; it hands
-// leadership over first when it is to remove itself, and then fails with ErrNotLeader: ask again.
+// leadership over first when it is to remove itself, and then fails with command.ErrNotLeader: ask again.
 func (n *Node) Remove(ctx context.Context, id string, force bool) error {
 	return n.remove(ctx, id, force, false)
 }
@@ -29,7 +30,7 @@ func (n *Node) remove(ctx context.Context, id string, force, gone bool) error {
 	_, servers := n.configuration()
 	s, ok := findServer(servers, id)
 	if !ok {
-		return fmt.Errorf("%w: %q", ErrUnknownMember, id)
+		return fmt.Errorf("%w: %q", command.ErrUnknownMember, id)
 	}
 	if s.Suffrage == raft.Voter {
 		if err := n.mayLose(servers, s, force); err != nil {
@@ -38,14 +39,15 @@ func (n *Node) remove(ctx context.Context, id string, force, gone bool) error {
 	}
 	if !force && n.cfg.RemoveCheck != nil {
 		if err := n.cfg.RemoveCheck(ctx, id, gone); err != nil {
-			return fmt.Errorf("%w: without %s: %w", ErrRefused, n.nameOf(id), err)
+			return fmt.Errorf("%w: without %s: %w", command.ErrRefused, n.nameOf(id), err)
 		}
 	}
 	if id == n.id {
 		if err := n.handOver(ctx, ""); err != nil {
 			return err
 		}
-		return fmt.Errorf("%w any more: it handed leadership over to be removed by the next leader", ErrNotLeader)
+		return fmt.Errorf("%w any more: it handed leadership over to be removed by the next leader",
+			command.ErrNotLeader)
 	}
 	name := n.nameOf(id)
 	if err := n.change(ctx, func() raft.IndexFuture {
@@ -71,10 +73,11 @@ func (n *Node) mayLose(servers []raft.Server, gone raft.Server, force bool) erro
 	}
 	name := n.nameOf(string(gone.ID))
 	if remain == 0 {
-		return fmt.Errorf("%w: %s is the only voter; stop it instead", ErrRefused, name)
+		return fmt.Errorf("%w: %s is the only voter; stop it instead", command.ErrRefused, name)
 	}
 	if need := remain/2 + 1; !force && reachable < need {
-		return fmt.Errorf("%w: without %s, %d of %d voters answer and %d are needed: the cluster would stop", ErrRefused, name, reachable, remain, need)
+		return fmt.Errorf("%w: without %s, %d of %d voters answer and %d are needed: the cluster would stop",
+			command.ErrRefused, name, reachable, remain, need)
 	}
 	return nil
 }
@@ -83,13 +86,13 @@ func (n *Node) mayLose(servers []raft.Server, gone raft.Server, force bool) erro
 // leaving. Refusals are those of Remove.
 func (n *Node) Leave(ctx context.Context, force bool) error {
 	if !n.up() {
-		return ErrNotReady
+		return command.ErrNotReady
 	}
 	n.announce(func(m *gossip.Meta) { m.Stopping = true })
 	undo := func() { n.announce(func(m *gossip.Meta) { m.Stopping = n.stopping.Load() }) }
 	if _, err := n.leading(); err == nil {
 		err := n.Remove(ctx, n.id, force)
-		if !errors.Is(err, ErrNotLeader) {
+		if !errors.Is(err, command.ErrNotLeader) {
 			undo()
 			return err
 		}
@@ -113,7 +116,7 @@ func (n *Node) Leave(ctx context.Context, force bool) error {
 					return nil // an earlier try got through
 				}
 				undo()
-				return fmt.Errorf("%w: %s", ErrRefused, p.Detail)
+				return fmt.Errorf("%w: %s", command.ErrRefused, p.Detail)
 			}
 		}
 		select {
@@ -143,7 +146,7 @@ func (n *Node) change(ctx context.Context, f func() raft.IndexFuture) error {
 		err = context.Cause(limit)
 	}
 	if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipTransferInProgress) {
-		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+		return fmt.Errorf("%w: %w", command.ErrNotLeader, err)
 	}
 	return err
 }

@@ -59,7 +59,7 @@ func TestJoinIsPromotedWhenItHasCaughtUp(t *testing.T) {
 		t.Errorf("the one that left is %s", s)
 	}
 	w.write("after")
-	if err := l.node.Leave(patient(t), true); !errors.Is(err, ErrRefused) {
+	if err := l.node.Leave(patient(t), true); !errors.Is(err, command.ErrRefused) {
 		t.Errorf("the last voter leaves: %v", err)
 	}
 }
@@ -75,10 +75,10 @@ func TestRemoveIsRefusedWhereItHurts(t *testing.T) {
 	l := w.leader()
 	f, g := w.except(l)[0], w.except(l)[1]
 	ctx := patient(t)
-	if err := l.node.Remove(ctx, "nobody", false); !errors.Is(err, ErrUnknownMember) {
+	if err := l.node.Remove(ctx, "nobody", false); !errors.Is(err, command.ErrUnknownMember) {
 		t.Errorf("an unknown one: %v", err)
 	}
-	if err := f.node.Remove(ctx, g.node.ID(), false); !errors.Is(err, ErrNotLeader) {
+	if err := f.node.Remove(ctx, g.node.ID(), false); !errors.Is(err, command.ErrNotLeader) {
 		t.Errorf("by a follower: %v", err)
 	}
 	// The leader may not have heard all others lately, which it says before it looks at blobs.
@@ -91,7 +91,7 @@ func TestRemoveIsRefusedWhereItHurts(t *testing.T) {
 			if err == nil {
 				t.Fatalf("%s: what would be lost did not count", what)
 			}
-			return errors.Is(err, ErrRefused) && strings.Contains(err.Error(), "blob 1234")
+			return errors.Is(err, command.ErrRefused) && strings.Contains(err.Error(), "blob 1234")
 		})
 	}
 	if _, ids := l.node.Voters(); len(ids) != 3 {
@@ -126,7 +126,7 @@ func TestRemoveNeverCostsTheMajority(t *testing.T) {
 		w.until(what, func() bool {
 			l := w.leader()
 			err = ask(l, w.except(l, dead)[0])
-			return err == nil || errors.Is(err, ErrRefused)
+			return err == nil || errors.Is(err, command.ErrRefused)
 		})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want a refusal that says %q", what, err, want)
@@ -149,7 +149,7 @@ func TestRemoveNeverCostsTheMajority(t *testing.T) {
 	}
 	w.until("the dead one is removed", func() bool {
 		err := w.leader().node.Remove(ctx, id, false)
-		return err == nil || errors.Is(err, ErrUnknownMember)
+		return err == nil || errors.Is(err, command.ErrUnknownMember)
 	})
 	w.until("two voters are left", func() bool { _, ids := w.leader().node.Voters(); return len(ids) == 2 })
 	w.write("after")
@@ -259,7 +259,7 @@ func TestAKnownIDWithAnEmptyLogIsRefused(t *testing.T) {
 	err := l.node.takeIn(patient(t), joinRequest{
 		ID: id, Name: victim.name, Address: "127.0.0.1:9", Cluster: w.ca.ClusterID(), Level: l.node.cfg.Level,
 	})
-	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "log is empty") {
+	if !errors.Is(err, command.ErrRefused) || !strings.Contains(err.Error(), "log is empty") {
 		t.Fatalf("%v", err)
 	}
 	// The cure: everything empty, so a new id; the old member goes by an operator's word.
@@ -311,12 +311,12 @@ func TestJoinsThatAreRefused(t *testing.T) {
 		want  error
 		says  string
 	}{
-		"older":           {func(j *joinRequest) { j.Level-- }, ErrLevel, "the cluster is at "},
-		"another cluster": {func(j *joinRequest) { j.Cluster = "other" }, ErrRefused, "other"},
-		"name taken":      {func(j *joinRequest) { j.Name = "master-1" }, ErrRefused, "taken"},
+		"older":           {func(j *joinRequest) { j.Level-- }, command.ErrLevel, "the cluster is at "},
+		"another cluster": {func(j *joinRequest) { j.Cluster = "other" }, command.ErrRefused, "other"},
+		"name taken":      {func(j *joinRequest) { j.Name = "master-1" }, command.ErrRefused, "taken"},
 		"removed":         {func(j *joinRequest) { j.HasState = true }, ErrRemoved, "removed"},
 		"bad address":     {func(j *joinRequest) { j.Address = "nowhere" }, nil, "host:port"},
-		"our address":     {func(j *joinRequest) { j.Address = l.address }, ErrRefused, "address of this master"},
+		"our address":     {func(j *joinRequest) { j.Address = l.address }, command.ErrRefused, "address of this master"},
 	} {
 		j := good
 		c.spoil(&j)

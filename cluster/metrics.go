@@ -6,6 +6,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/fsm/command"
 )
 
 // metrics of a node; with a nil registerer they count and nobody sees them.
@@ -83,7 +85,7 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 func (m *metrics) proposed(kind string, err error, took time.Duration) {
 	outcome := "applied"
 	switch {
-	case errors.Is(err, ErrUnknownOutcome):
+	case errors.Is(err, command.ErrUnknownOutcome):
 		outcome = "unknown"
 	case err != nil:
 		outcome = "not_applied"

@@ -211,13 +211,13 @@ func (n *Node) readyReign() (*reign, error) {
 	r := n.reign.Load()
 	switch {
 	case r == nil && !n.up():
-		return nil, ErrNotReady
+		return nil, command.ErrNotReady
 	case r == nil:
-		return nil, ErrNotLeader
+		return nil, command.ErrNotLeader
 	case !r.ready.Load() && n.raft.State() != raft.Leader:
-		return nil, ErrNotLeader
+		return nil, command.ErrNotLeader
 	case !r.ready.Load():
-		return nil, fmt.Errorf("%w: it took over just now", ErrNotReady)
+		return nil, fmt.Errorf("%w: it took over just now", command.ErrNotReady)
 	}
 	return r, nil
 }

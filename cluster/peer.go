@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"scaleout/cluster/transport"
+	"scaleout/fsm/command"
 )
 
 // peerServer answers other masters. It trusts the transport: only masters of this cluster get here.
@@ -72,7 +73,7 @@ func (s *peerServer) takeKeyring(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.n.cfg.KeyRing == nil {
-		s.fail(w, fmt.Errorf("%w: %s has no key ring", ErrRefused, s.n.cfg.Name))
+		s.fail(w, fmt.Errorf("%w: %s has no key ring", command.ErrRefused, s.n.cfg.Name))
 		return
 	}
 	s.done(w, s.n.cfg.KeyRing.Merge(in.Ring))
@@ -110,7 +111,7 @@ func (s *peerServer) join(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if caller, _ := transport.PeerID(r); in.ID != caller {
-		s.fail(w, fmt.Errorf("%w: master %s asked for %s to be taken in", ErrRefused, caller, in.ID))
+		s.fail(w, fmt.Errorf("%w: master %s asked for %s to be taken in", command.ErrRefused, caller, in.ID))
 		return
 	}
 	s.done(w, s.n.takeIn(r.Context(), in))
@@ -120,7 +121,7 @@ func (s *peerServer) join(w http.ResponseWriter, r *http.Request) {
 func (s *peerServer) remove(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("id")
 	if caller, _ := transport.PeerID(r); id != caller {
-		s.fail(w, fmt.Errorf("%w: master %s asked for %s to be removed", ErrRefused, caller, id))
+		s.fail(w, fmt.Errorf("%w: master %s asked for %s to be removed", command.ErrRefused, caller, id))
 		return
 	}
 	s.done(w, s.n.Remove(r.Context(), id, r.URL.Query().Get("force") == "1"))
@@ -162,16 +163,16 @@ func (s *peerServer) done(w http.ResponseWriter, err error) {
 func (s *peerServer) fail(w http.ResponseWriter, err error) {
 	p, status := problem{Code: codeBusy, Detail: err.Error()}, http.StatusServiceUnavailable
 	switch {
-	case errors.Is(err, ErrNotLeader):
+	case errors.Is(err, command.ErrNotLeader):
 		p.Code = codeNotLeader
 		if l, ok := s.n.Leader(); ok && l.ID != s.n.id {
 			p.Leader = l.ID
 		}
 	case errors.Is(err, ErrRemoved):
 		p.Code, status = codeRemoved, http.StatusConflict
-	case errors.Is(err, ErrUnknownMember):
+	case errors.Is(err, command.ErrUnknownMember):
 		p.Code, status = codeUnknown, http.StatusNotFound
-	case errors.Is(err, ErrRefused), errors.Is(err, ErrLevel):
+	case errors.Is(err, command.ErrRefused), errors.Is(err, command.ErrLevel):
 		p.Code, status = codeRefused, http.StatusConflict
 	}
 	s.refuse(w, status, p)

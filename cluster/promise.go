@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/fsm/command"
 	"scaleout/store"
 )
 
@@ -115,7 +116,7 @@ func (b *bootstrap) promise(f *founding) error {
 		if p.ID == f.ID {
 			return nil
 		}
-		return fmt.Errorf("%w: it has promised to follow the proposal of %s", ErrRefused, p.Proposer)
+		return fmt.Errorf("%w: it has promised to follow the proposal of %s", command.ErrRefused, p.Proposer)
 	}
 	return b.save(ledger{Promise: f})
 }

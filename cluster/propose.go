@@ -20,9 +20,9 @@ const (
 // Propose applies a command and returns the state machine's answer and the index of its entry. Only a ready leader
 // takes commands. It stamps the time; the caller fills in the rest.
 //
-// A rejection is a Result, not an error. Of the errors, ErrUnknownOutcome alone leaves open whether the command was or
-// will be applied; every other one is certain that it was not. While leadership is being transferred commands wait
-// here, and go on or end with ErrNotLeader.
+// A rejection is a Result, not an error. Of the errors, command.ErrUnknownOutcome alone leaves open whether the command
+// was or will be applied; every other one is certain that it was not. While leadership is being transferred commands
+// wait here, and go on or end with command.ErrNotLeader.
 func (n *Node) Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error) {
 	r, err := n.readyReign()
 	if err != nil {
@@ -38,18 +38,18 @@ func (n *Node) Propose(ctx context.Context, env command.Envelope) (command.Resul
 func (n *Node) admit(env command.Envelope) error {
 	spec, ok := command.Specs[env.Kind]
 	if !ok {
-		return fmt.Errorf("%w: command kind %d is unknown to this program", ErrLevel, env.Kind)
+		return fmt.Errorf("%w: command kind %d is unknown to this program", command.ErrLevel, env.Kind)
 	}
 	if have := n.machine.View().Level(); spec.Level > have {
 		return fmt.Errorf("%w: %s needs level %d, the cluster is at %d; it rises once every master runs a version that knows it",
-			ErrLevel, spec.Name, spec.Level, have)
+			command.ErrLevel, spec.Name, spec.Level, have)
 	}
 	limit := command.HardCommand
 	if env.Kind == command.KindDeployProject {
 		limit += command.HardManifest
 	}
 	if size := envelopeSize(env); size > limit+envelopeOverhead {
-		return fmt.Errorf("%w: %s takes %d bytes; want at most %d", ErrTooLarge, spec.Name, size, limit)
+		return fmt.Errorf("%w: %s takes %d bytes; want at most %d", command.ErrTooLarge, spec.Name, size, limit)
 	}
 	return nil
 }
@@ -111,6 +111,7 @@ func (p *proposer) propose(ctx context.Context, env command.Envelope) (command.R
 		return o.result, o.index, o.err
 	default:
 	}
-	p.metrics.proposed(env.Kind.String(), ErrUnknownOutcome, time.Since(started))
-	return command.Result{}, 0, fmt.Errorf("%w: the caller stopped waiting: %w", ErrUnknownOutcome, context.Cause(ctx))
+	p.metrics.proposed(env.Kind.String(), command.ErrUnknownOutcome, time.Since(started))
+	return command.Result{}, 0, fmt.Errorf("%w: the caller stopped waiting: %w",
+		command.ErrUnknownOutcome, context.Cause(ctx))
 }

@@ -189,19 +189,19 @@ func TestCallersEndAlthoughFuturesNeverAnswer(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
-		if o := <-left; o.err == nil || errors.Is(o.err, ErrUnknownOutcome) {
+		if o := <-left; o.err == nil || errors.Is(o.err, command.ErrUnknownOutcome) {
 			t.Errorf("d was never given to Raft and its caller left: %v", o.err)
 		}
 		stop()
 		for _, c := range []chan answerOf{flying, flying2} {
-			if o := <-c; !errors.Is(o.err, ErrUnknownOutcome) {
+			if o := <-c; !errors.Is(o.err, command.ErrUnknownOutcome) {
 				t.Errorf("%s was with Raft: %v; want unknown", o.name, o.err)
 			}
 		}
-		if o := <-waiting; !errors.Is(o.err, ErrNotLeader) || errors.Is(o.err, ErrUnknownOutcome) {
+		if o := <-waiting; !errors.Is(o.err, command.ErrNotLeader) || errors.Is(o.err, command.ErrUnknownOutcome) {
 			t.Errorf("c was never given to Raft: %v; want not leader", o.err)
 		}
-		if o := <-proposeAll(t.Context(), p, 0, "late"); !errors.Is(o.err, ErrNotLeader) {
+		if o := <-proposeAll(t.Context(), p, 0, "late"); !errors.Is(o.err, command.ErrNotLeader) {
 			t.Errorf("after the end: %v", o.err)
 		}
 		for range 2 {
@@ -216,18 +216,18 @@ func TestErrorsOfRaft(t *testing.T) {
 		want    error
 		unknown bool
 	}{
-		{raft.ErrNotLeader, ErrNotLeader, false},
-		{raft.ErrAbortedByRestore, ErrNotReady, false},
-		{raft.ErrLeadershipLost, ErrUnknownOutcome, true},
-		{raft.ErrRaftShutdown, ErrUnknownOutcome, true},
-		{errors.New("disk full"), ErrUnknownOutcome, true},
+		{raft.ErrNotLeader, command.ErrNotLeader, false},
+		{raft.ErrAbortedByRestore, command.ErrNotReady, false},
+		{raft.ErrLeadershipLost, command.ErrUnknownOutcome, true},
+		{raft.ErrRaftShutdown, command.ErrUnknownOutcome, true},
+		{errors.New("disk full"), command.ErrUnknownOutcome, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p, r, stop := startProposer(t)
 			defer stop()
 			r.refuse = func(command.Entry) error { return c.raft }
 			o := <-proposeAll(t.Context(), p, 0, "a")
-			if !errors.Is(o.err, c.want) || errors.Is(o.err, ErrUnknownOutcome) != c.unknown {
+			if !errors.Is(o.err, c.want) || errors.Is(o.err, command.ErrUnknownOutcome) != c.unknown {
 				t.Errorf("%v becomes %v; want %v", c.raft, o.err, c.want)
 			}
 		})
@@ -288,7 +288,7 @@ func TestTooMuchWaiting(t *testing.T) {
 		}
 		out := proposeAll(t.Context(), p, 200<<10, names...)
 		synctest.Wait()
-		if o := <-out; !errors.Is(o.err, ErrBusy) {
+		if o := <-out; !errors.Is(o.err, command.ErrBusy) {
 			t.Fatalf("%v; want busy", o.err)
 		}
 		stop()

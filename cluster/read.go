@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/fsm/command"
 )
 
 // Read is the gate of a linearizable read: it returns nil when this node, ready in some term, led for certain at a
@@ -22,7 +24,7 @@ func (n *Node) Read(ctx context.Context) error {
 		return err
 	}
 	if n.reign.Load() != r || n.raft.CurrentTerm() != r.term {
-		return ErrNotLeader
+		return command.ErrNotLeader
 	}
 	return nil
 }
@@ -44,14 +46,14 @@ func (n *Node) Doubt() <-chan struct{} {
 	return closedChan
 }
 
-// Hold returns a context for a call that is held open on the leader: it ends with ErrDoubt when Doubt does.
+// Hold returns a context for a call that is held open on the leader: it ends with command.ErrDoubt when Doubt does.
 func (n *Node) Hold(ctx context.Context) (context.Context, context.CancelFunc) {
 	doubt := n.Doubt()
 	held, cancel := context.WithCancelCause(ctx)
 	go func() {
 		select {
 		case <-doubt:
-			cancel(ErrDoubt)
+			cancel(command.ErrDoubt)
 		case <-held.Done():
 		}
 	}()
@@ -101,7 +103,7 @@ func (p *prover) wait(ctx context.Context, arrival time.Time) error {
 	switch {
 	case p.closed:
 		p.mu.Unlock()
-		return ErrNotLeader
+		return command.ErrNotLeader
 	case p.proven.After(arrival):
 		p.mu.Unlock()
 		return nil
@@ -163,7 +165,7 @@ func (p *prover) look() (waiting bool) {
 	if time.Since(newest) > p.limit && !p.inDoubt() {
 		close(p.doubt)
 		for _, r := range p.waiters {
-			r.done <- ErrDoubt
+			r.done <- command.ErrDoubt
 		}
 		p.waiters = nil
 	}
@@ -216,7 +218,7 @@ func (p *prover) close() {
 	defer p.mu.Unlock()
 	p.closed = true
 	for _, r := range p.waiters {
-		r.done <- ErrNotLeader
+		r.done <- command.ErrNotLeader
 	}
 	p.waiters = nil
 	if !p.inDoubt() {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/fsm/command"
 )
 
 // provable is a prover whose proofs a test makes.
@@ -105,7 +107,7 @@ func TestATriggerThatNeverAnswersBlocksNothing(t *testing.T) {
 		go func() { done <- v.wait(t.Context(), time.Now().Add(time.Second)) }()
 		synctest.Wait()
 		stop()
-		if err := <-done; !errors.Is(err, ErrNotLeader) {
+		if err := <-done; !errors.Is(err, command.ErrNotLeader) {
 			t.Fatalf("a read that waited when leadership ended: %v", err)
 		}
 		silent.answer <- nil
@@ -134,7 +136,7 @@ func TestDoubtEndsAndComesBack(t *testing.T) {
 		default:
 			t.Fatal("not in doubt 1.2 s after the last proof")
 		}
-		if err := <-read; !errors.Is(err, ErrDoubt) {
+		if err := <-read; !errors.Is(err, command.ErrDoubt) {
 			t.Fatalf("the read that waited: %v", err)
 		}
 		v.prove(time.Now())

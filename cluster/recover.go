@@ -172,10 +172,12 @@ func Recover(path, copyTo string, log *slog.Logger) (r Remains, err error) {
 		return r, err
 	}
 	if level := r.View.Level(); level > command.Level {
-		return r, fmt.Errorf("%w: the state is at level %d, this program knows levels up to %d", ErrLevel, level, command.Level)
+		return r, fmt.Errorf("%w: the state is at level %d, this program knows levels up to %d",
+			command.ErrLevel, level, command.Level)
 	}
 	if r.Self.ID == "" {
-		return r, fmt.Errorf("%w: this master was no member of the last configuration that it knows (it was removed, or never taken in); recover another one", ErrUnknownMember)
+		return r, fmt.Errorf("%w: this master was no member of the last configuration that it knows "+
+			"(it was removed, or never taken in); recover another one", command.ErrUnknownMember)
 	}
 	machine := fsm.New(fsm.Config{Logger: log})
 	conf, trans := offline(dir, log)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/fsm/command"
 )
 
 // installJump is how far beyond the log the index of a state is set that is made ready while the log goes on.
@@ -53,10 +55,11 @@ func (n *Node) RestoreReady(ctx context.Context, level int) (Place, error) {
 	for id, a := range n.peers.statuses(ctx, others(servers, n.id), 2*time.Second) {
 		switch {
 		case a.err != nil:
-			return Place{}, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %s", ErrRefused, n.nameOf(id), why(a.err))
+			return Place{}, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %s",
+				command.ErrRefused, n.nameOf(id), why(a.err))
 		case a.Level < level:
 			return Place{}, fmt.Errorf("%w: the backup is of feature level %d, %s knows levels up to %d: install a newer version there",
-				ErrLevel, level, n.nameOf(id), a.Level)
+				command.ErrLevel, level, n.nameOf(id), a.Level)
 		}
 	}
 	return Place{n.raft.LastIndex() + installJump, r.term}, nil
@@ -74,7 +77,7 @@ func (n *Node) SpreadKeyRing(ctx context.Context) error {
 	_, servers := n.configuration()
 	for _, id := range others(servers, n.id) {
 		if err := n.peers.call(ctx, id, "/peer/keyring", nil, keyRingAnswer{Ring: ring}, nil); err != nil {
-			return fmt.Errorf("%w: %s did not take the key ring: %w", ErrRefused, n.nameOf(id), err)
+			return fmt.Errorf("%w: %s did not take the key ring: %w", command.ErrRefused, n.nameOf(id), err)
 		}
 	}
 	return nil
@@ -82,9 +85,9 @@ func (n *Node) SpreadKeyRing(ctx context.Context) error {
 
 // Install makes a snapshot the state of the whole cluster: in place of all that it has, at every member. It holds
 // commands back, asks check once nothing is on its way any more, and returns nil when a majority has the state and this
-// master, if it leads still, has begun anew from it. Of the errors, ErrUnknownOutcome alone leaves open whether the
-// state was taken over; with every other one nothing was changed. Where there are other masters, one that cannot know
-// ends.
+// master, if it leads still, has begun anew from it. Of the errors, command.ErrUnknownOutcome alone leaves open
+// whether the state was taken over; with every other one nothing was changed. Where there are other masters, one that
+// cannot know ends.
 func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Reader, check func() error) error {
 	r, err := n.readyReign()
 	if err != nil {
@@ -104,7 +107,7 @@ func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Re
 	}
 	if last := n.raft.LastIndex(); last >= at.Index || r.term != at.Term {
 		return fmt.Errorf("%w: the state was made ready for entry %d of term %d, and the log is at entry %d of term %d by now; try again",
-			ErrRefused, at.Index, at.Term, last, r.term)
+			command.ErrRefused, at.Index, at.Term, last, r.term)
 	}
 	_, servers := n.configuration()
 	alone := len(servers) == 1
@@ -119,16 +122,16 @@ func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Re
 	switch {
 	case err == nil:
 	case n.untouched(before, at, err):
-		return errors.Join(fmt.Errorf("%w: %w", ErrRefused, err), n.cfg.Dir.Save(installDocument, installing{}))
+		return errors.Join(fmt.Errorf("%w: %w", command.ErrRefused, err), n.cfg.Dir.Save(installDocument, installing{}))
 	case alone:
 		// Its own disk decides, and the next start reads it.
 		n.log.Error("this master ended, or lost its leadership, while it took a restored state", "err", err)
 		return fmt.Errorf("%w: this master, the only one, ended before it was sure of the restored state; once it runs again, "+
-			"look whether the restored state is there: %w", ErrUnknownOutcome, err)
+			"look whether the restored state is there: %w", command.ErrUnknownOutcome, err)
 	default:
 		n.log.Error("this master ends itself: it took a restored state and the others did not confirm it", "err", err)
 		n.die(fmt.Errorf("%w: %w", ErrInstalling, err), ExitStateMachine)
-		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		return fmt.Errorf("%w: %w", command.ErrUnknownOutcome, err)
 	}
 	if !alone {
 		if err := n.cfg.Dir.Save(installDocument, installing{}); err != nil {

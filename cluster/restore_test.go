@@ -64,7 +64,7 @@ func TestALoneMasterTakesAState(t *testing.T) {
 	broken := errors.New("the file ends (injected)")
 	go func() { r.then <- broken }()
 	none := func() error { return nil }
-	if err := h.node.Install(within(t, patience), at, int64(len(state)), r, none); !errors.Is(err, ErrRefused) {
+	if err := h.node.Install(within(t, patience), at, int64(len(state)), r, none); !errors.Is(err, command.ErrRefused) {
 		t.Fatalf("half a state: %v", err)
 	}
 	if _, _, err := h.folder(within(t, patience), "between"); err != nil || !h.has("after") {
@@ -72,7 +72,8 @@ func TestALoneMasterTakesAState(t *testing.T) {
 	}
 	other := at
 	other.Term++
-	if err := h.node.Install(within(t, patience), other, int64(len(state)), bytes.NewReader(state), none); !errors.Is(err, ErrRefused) {
+	err = h.node.Install(within(t, patience), other, int64(len(state)), bytes.NewReader(state), none)
+	if !errors.Is(err, command.ErrRefused) {
 		t.Fatalf("a state for another term: %v", err)
 	}
 
@@ -110,7 +111,7 @@ func TestALoneMasterIsStoppedDuringARestore(t *testing.T) {
 	<-reached
 	stopped := make(chan error, 1)
 	go func() { stopped <- h.stop() }()
-	if err := <-installed; !errors.Is(err, ErrUnknownOutcome) {
+	if err := <-installed; !errors.Is(err, command.ErrUnknownOutcome) {
 		t.Errorf("the answer of a master that was stopped before it had the state: %v", err)
 	}
 	r.then <- errors.New("stopped (injected)")

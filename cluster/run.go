@@ -12,6 +12,7 @@ import (
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/leader"
 	"scaleout/cluster/transport"
+	"scaleout/fsm/command"
 )
 
 const (
@@ -142,7 +143,7 @@ func (n *Node) checkState() error {
 	v := n.machine.View()
 	if have := v.Level(); have > n.cfg.Level {
 		return fmt.Errorf("cluster: %w: the state of this master is at level %d, this program (version %s) knows levels up to %d; start the newer version again",
-			ErrLevel, have, n.cfg.Version, n.cfg.Level)
+			command.ErrLevel, have, n.cfg.Version, n.cfg.Level)
 	}
 	if id := v.ClusterID(); id != "" && id != n.cfg.ClusterID {
 		return fmt.Errorf("cluster: the data directory belongs to cluster %s, the certificate to cluster %s; use the certificates of the first, or an empty directory",

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
+	"scaleout/fsm/command"
 )
 
 // Transfer hands leadership to the voter id, or to the best one when id is empty. It returns nil when this node leads no
@@ -84,28 +85,28 @@ func (n *Node) handOver(ctx context.Context, id string) (err error) {
 	if n.raft.State() != raft.Leader {
 		return nil
 	}
-	return fmt.Errorf("%w: no master took over: %w", ErrRefused, errors.Join(append(errs, ctx.Err())...))
+	return fmt.Errorf("%w: no master took over: %w", command.ErrRefused, errors.Join(append(errs, ctx.Err())...))
 }
 
 // candidates are the voters that may take over, the best first.
 func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error) {
 	_, servers := n.configuration()
 	if want == n.id {
-		return nil, fmt.Errorf("%w: %s leads already", ErrRefused, n.cfg.Name)
+		return nil, fmt.Errorf("%w: %s leads already", command.ErrRefused, n.cfg.Name)
 	}
 	if want != "" {
 		s, ok := findServer(servers, want)
 		if !ok {
-			return nil, fmt.Errorf("%w: %q", ErrUnknownMember, want)
+			return nil, fmt.Errorf("%w: %q", command.ErrUnknownMember, want)
 		}
 		if s.Suffrage != raft.Voter {
-			return nil, fmt.Errorf("%w: %s is not a voter yet", ErrRefused, n.nameOf(want))
+			return nil, fmt.Errorf("%w: %s is not a voter yet", command.ErrRefused, n.nameOf(want))
 		}
 		servers = []raft.Server{s}
 	}
 	ids := otherVoters(servers, n.id)
 	if len(ids) == 0 {
-		return nil, fmt.Errorf("%w: there is no other voter", ErrRefused)
+		return nil, fmt.Errorf("%w: there is no other voter", command.ErrRefused)
 	}
 	level := n.machine.View().Level()
 	var list []candidate
@@ -127,7 +128,7 @@ func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error)
 		}
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("%w: no master can take over: %w", ErrRefused, errors.Join(errs...))
+		return nil, fmt.Errorf("%w: no master can take over: %w", command.ErrRefused, errors.Join(errs...))
 	}
 	slices.SortFunc(list, func(a, b candidate) int {
 		return cmp.Or(after(a.full, b.full), after(a.older, b.older), cmp.Compare(b.last, a.last), cmp.Compare(a.server.ID, b.server.ID))
@@ -200,11 +201,11 @@ func (n *Node) await(ctx context.Context, f raft.Future) error {
 // leading is the present generation, ready or not.
 func (n *Node) leading() (*reign, error) {
 	if !n.up() {
-		return nil, ErrNotReady
+		return nil, command.ErrNotReady
 	}
 	r := n.reign.Load()
 	if r == nil || n.raft.State() != raft.Leader {
-		return nil, ErrNotLeader
+		return nil, command.ErrNotLeader
 	}
 	return r, nil
 }

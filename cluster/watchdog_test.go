@@ -74,7 +74,7 @@ func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
 	held, cancel := l.node.Hold(t.Context())
 	defer cancel()
 	_, _, err := l.folder(patient(t), "during") // the idle no-op would do as well
-	if !errors.Is(err, ErrUnknownOutcome) {
+	if !errors.Is(err, command.ErrUnknownOutcome) {
 		t.Errorf("a command on a stalled disk: %v", err)
 	}
 	select {

@@ -15,7 +15,7 @@ import (
 func TestPermissions(t *testing.T) {
 	w := newWorld(t, 1)
 	n := w.nodes[0]
-	refuse := func(string) error { return ErrRefused }
+	refuse := func(string) error { return command.ErrRefused }
 	n.transfer.Store(&refuse)
 	callers := map[string]*command.Caller{
 		"none": nil, "user": &nobody, "executor": &runner, "monitor": &monitor, "admin": &root, "worker": &worker1,

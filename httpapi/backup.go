@@ -28,7 +28,8 @@ type Snapshots interface {
 	// Save writes a backup of the whole cluster, with the blobs if wanted. A lock says how the key that wraps the key
 	// ring is made; without a key the ring stays out.
 	Save(ctx context.Context, w io.Writer, o SaveOptions) error
-	// Restore makes a backup this cluster's state. An error but ErrUnknownOutcome means that nothing was changed.
+	// Restore makes a backup this cluster's state. Any error but command.ErrUnknownOutcome means that nothing was
+	// changed.
 	Restore(ctx context.Context, r io.Reader, key []byte) (wire.Restored, error)
 }
 

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
@@ -82,5 +82,6 @@ func (a *API) putBlob(w http.ResponseWriter, r *request) error {
 }
 
 func tooLarge(limit int64) error {
-	return fmt.Errorf("%w: the project file has more than the %d bytes of MaxProjectBytes", catalog.ErrTooLarge, limit)
+	return fmt.Errorf("%w: the project file has more than the %d bytes of MaxProjectBytes",
+		command.ErrBlobTooLarge, limit)
 }

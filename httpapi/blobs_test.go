@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 )
 
 // blobs keeps what it is given.
@@ -31,7 +32,7 @@ func (b *blobs) Put(_ context.Context, _, digest string, _ int64, r io.Reader) (
 	}
 	sum := sha256.Sum256(data)
 	if got := hex.EncodeToString(sum[:]); got != digest {
-		return 0, fmt.Errorf("%w: got %s", ErrDigest, got)
+		return 0, fmt.Errorf("%w: got %s", command.ErrDigest, got)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,7 +59,7 @@ func (b *blobs) Confirm(_ context.Context, digest string) (int64, error) {
 	defer b.mu.Unlock()
 	data, ok := b.m[digest]
 	if !ok {
-		return 0, catalog.ErrNoBlob
+		return 0, command.ErrNoBlob
 	}
 	return int64(len(data)), nil
 }
@@ -87,7 +88,7 @@ func (b *blobs) Open(_ context.Context, digest string) (catalog.ReaderAtCloser, 
 	defer b.mu.Unlock()
 	data, ok := b.m[digest]
 	if !ok {
-		return nil, 0, fmt.Errorf("%w: %s", catalog.ErrNoBlob, digest)
+		return nil, 0, fmt.Errorf("%w: %s", command.ErrNoBlob, digest)
 	}
 	return reader{bytes.NewReader(data), b.fails}, int64(len(data)), nil
 }

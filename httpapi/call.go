@@ -170,7 +170,7 @@ func (a *API) waitEnd(ctx context.Context, execution int64, waits func()) error 
 	defer cancel()
 	held, end := context.WithCancelCause(held)
 	defer end(nil)
-	defer context.AfterFunc(a.stopping, func() { end(ErrStopping) })()
+	defer context.AfterFunc(a.stopping, func() { end(command.ErrStopping) })()
 	for {
 		view := a.cfg.State.View()
 		e, ok := view.Execution(execution)
@@ -183,7 +183,8 @@ func (a *API) waitEnd(ctx context.Context, execution int64, waits func()) error 
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return fmt.Errorf("%w: execution %d goes on; the same call with the same %s waits for it again: %w", ErrUnknownOutcome, execution, wire.HeaderKey, context.Cause(held))
+			return fmt.Errorf("%w: execution %d goes on; the same call with the same %s waits for it again: %w",
+				command.ErrUnknownOutcome, execution, wire.HeaderKey, context.Cause(held))
 		}
 	}
 }
@@ -227,7 +228,7 @@ func (a *API) procedure(w http.ResponseWriter, r *request) error {
 	}
 	got, err := a.call(r.Context(), c)
 	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrUnknownOutcome) {
+		if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, command.ErrUnknownOutcome) {
 			err = fmt.Errorf("%w: %w", errTimeout, err)
 		}
 		return err

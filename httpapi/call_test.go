@@ -99,7 +99,7 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 	n.blobs.opening = func() error {
 		body := fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest)
 		first("deploy_project", body, "k2", &command.CreateFolder{Name: "G"}) // whatever it was: its id is the answer
-		return fmt.Errorf("%w: two of three masters are gone", ErrNoMajority)
+		return fmt.Errorf("%w: two of three masters are gone", command.ErrNoMajority)
 	}
 	g = do(t, c, "POST", url+"deploy_project", fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k2")
 	if g.StatusCode != 200 || !strings.Contains(g.body, `"operation_id":2`) {

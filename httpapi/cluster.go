@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"scaleout/fsm"
+	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
@@ -21,7 +22,7 @@ const hashWait = 20 * time.Second
 func (a *API) statusLeader(w http.ResponseWriter, _ *request) error {
 	place := a.cfg.Member.Place()
 	if !place.Known {
-		return fmt.Errorf("%w, as far as %s knows", ErrNoLeader, a.cfg.Member.Name())
+		return fmt.Errorf("%w, as far as %s knows", command.ErrNoLeader, a.cfg.Member.Name())
 	}
 	return answer(w, http.StatusOK, place.Leader)
 }

@@ -29,8 +29,7 @@ type Member interface {
 	Stopping() <-chan struct{}
 }
 
-// Proposer is the way into the log. Its errors wrap ErrNotLeader, ErrNoLeader, ErrNotReady, ErrBusy, ErrCommandTooLarge,
-// ErrLevel, ErrStopping or ErrUnknownOutcome.
+// Proposer is the way into the log. Its errors wrap the outcomes of a proposal that package command declares.
 type Proposer interface {
 	// Propose applies a command: a rejection is a Result. The index is that of the command's log entry.
 	Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error)
@@ -54,37 +53,15 @@ type State interface {
 // Workers is the leader's side of the workers. Its errors are those of Proposer or *command.Rejection.
 type Workers interface {
 	// Register records a worker's process. Received is when this master received the call.
-	Register(ctx context.Context, cmd *command.RegisterWorker, received time.Time) (Registration, error)
+	Register(ctx context.Context, cmd *command.RegisterWorker, received time.Time) (command.Registration, error)
 	// Exchange answers one poll; it may hold it for p.Wait. It checks that p.CertName is the worker's.
 	Exchange(ctx context.Context, p command.Poll) (command.Answer, error)
 	// Messages returns once the messages are committed, one answer per item, in order.
-	Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]Accepted, error)
+	Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]command.Accepted, error)
 }
 
-// Registration is the answer to a worker that registers.
-type Registration struct {
-	Enabled bool
-	Adopted []Adopted
-	Settled []command.AttemptRef
-	Fenced  []command.AttemptRef
-}
-
-// Adopted is a running attempt that goes on; GiveUpAfter counts from the sending of the call.
-type Adopted struct {
-	command.AttemptRef
-	GiveUpAfter time.Duration
-}
-
-// Accepted answers one item of messages. Code is "" or why the item was not taken: "gap", "fenced".
-type Accepted struct {
-	command.AttemptRef
-	NextSeq int64
-	Code    string
-	Detail  string
-}
-
-// Blobs is the cluster's blobs. Its errors wrap catalog.ErrNoBlob, catalog.ErrTooLarge, ErrDigest, ErrNoSpace or
-// ErrNoMajority where they apply.
+// Blobs is the cluster's blobs. Its errors wrap the outcomes of blobs that package command declares,
+// where they apply.
 type Blobs interface {
 	catalog.BlobStore
 	// Put stores what r holds, of that digest, for the caller of that name, on a majority and returns its size; size is
@@ -93,7 +70,8 @@ type Blobs interface {
 	Put(ctx context.Context, by, digest string, size int64, r io.Reader) (int64, error)
 }
 
-// Cluster is the cluster as an operator sees it. Its errors wrap ErrUnknownMember or ErrRefused where they apply.
+// Cluster is the cluster as an operator sees it. Its errors wrap command.ErrUnknownMember or ErrRefused where they
+// apply.
 type Cluster interface {
 	Status(ctx context.Context) (wire.ClusterStatus, error)
 	// Peers are the addresses of the voters, "host:port".

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"scaleout/fsm/command"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/wire"
 )
@@ -272,7 +273,7 @@ func (a *API) fail(r *request, err error) {
 	if k.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(k.retry))
 	}
-	if errors.Is(err, ErrStopping) || errors.Is(err, forward.ErrStopping) {
+	if errors.Is(err, command.ErrStopping) {
 		h.Set("Connection", "close")
 	}
 	h.Set("Content-Type", wire.ContentProblem)

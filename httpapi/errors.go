@@ -15,34 +15,8 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// What the interfaces of Config can fail with; they wrap these.
+// Errors of Config.Identify. The other interfaces of Config fail with the outcomes that package command declares.
 var (
-	// ErrNotLeader: this node does not lead; nothing was applied.
-	ErrNotLeader = errors.New("this master does not lead")
-	// ErrNoLeader: nobody leads; nothing was applied.
-	ErrNoLeader = errors.New("no master leads")
-	// ErrNotReady: this node leads but is not ready yet; nothing was applied.
-	ErrNotReady = errors.New("this master is not ready yet")
-	// ErrBusy: too much waits already; nothing was applied.
-	ErrBusy = errors.New("this master has too many commands waiting")
-	// ErrCommandTooLarge: the command exceeds the limit of a log entry.
-	ErrCommandTooLarge = errors.New("the command is too large for the log")
-	// ErrLevel: the command is newer than the cluster's feature level.
-	ErrLevel = errors.New("the cluster's feature level is too low for this")
-	// ErrStopping: this node is about to stop; nothing was applied.
-	ErrStopping = errors.New("this master is stopping")
-	// ErrUnknownOutcome: the command may or may not have been applied, now or later.
-	ErrUnknownOutcome = errors.New("the outcome is unknown")
-	// ErrUnknownMember: no such master in the configuration.
-	ErrUnknownMember = errors.New("no such master in the cluster")
-	// ErrRefused: a change of membership or leadership that would do harm; the text says which.
-	ErrRefused = errors.New("refused")
-	// ErrDigest: the content has another digest than the one named.
-	ErrDigest = errors.New("the content does not match its digest")
-	// ErrNoSpace: the disk is full.
-	ErrNoSpace = errors.New("no space left on a master's disk")
-	// ErrNoMajority: fewer than a majority of the masters could be reached.
-	ErrNoMajority = errors.New("no majority of the masters could store it")
 	// ErrCertificateRequired: no certificate was presented.
 	ErrCertificateRequired = errors.New("a client certificate of this cluster is required")
 	// ErrUnknownCluster: the certificate is not of this cluster.
@@ -75,8 +49,7 @@ var kinds = []struct {
 	kind
 }{
 	// An unknown outcome comes first: whatever else is known, it must not look like "not applied".
-	{ErrUnknownOutcome, kind{503, wire.CodeUnknownOutcome, 1, false}},
-	{forward.ErrUnknownOutcome, kind{503, wire.CodeUnknownOutcome, 1, false}},
+	{command.ErrUnknownOutcome, kind{503, wire.CodeUnknownOutcome, 1, false}},
 	{ErrCertificateRequired, kind{401, wire.CodeCertificateRequired, 0, false}},
 	{ErrUnknownCluster, kind{403, wire.CodeUnknownCluster, 0, false}},
 	{errInvalidCertificate, kind{403, "certificate_invalid", 0, false}},
@@ -86,28 +59,26 @@ var kinds = []struct {
 	{errNotFound, kind{404, wire.CodeNotFound, 0, false}},
 	{errMethod, kind{405, wire.CodeMethodNotAllowed, 0, false}},
 	{errKeyReused, kind{422, wire.CodeKeyReused, 0, false}},
-	{ErrStopping, kind{503, wire.CodeStopping, 1, false}},
-	{forward.ErrStopping, kind{503, wire.CodeStopping, 1, false}},
-	{ErrNotLeader, kind{503, wire.CodeNotLeader, 1, false}},
-	{forward.ErrNotLeader, kind{503, wire.CodeNotLeader, 1, false}},
-	{ErrNotReady, kind{503, wire.CodeNotLeader, 1, false}},
-	{ErrNoLeader, kind{503, wire.CodeNoLeader, 1, false}},
-	{forward.ErrNoLeader, kind{503, wire.CodeNoLeader, 1, false}},
-	{ErrBusy, kind{503, wire.CodeBusy, 1, false}},
-	{ErrCommandTooLarge, kind{413, "command_too_large", 0, false}},
+	{command.ErrStopping, kind{503, wire.CodeStopping, 1, false}},
+	{command.ErrNotLeader, kind{503, wire.CodeNotLeader, 1, false}},
+	{command.ErrNotReady, kind{503, wire.CodeNotLeader, 1, false}},
+	{command.ErrDoubt, kind{503, wire.CodeNotLeader, 1, false}},
+	{command.ErrNoLeader, kind{503, wire.CodeNoLeader, 1, false}},
+	{command.ErrBusy, kind{503, wire.CodeBusy, 1, false}},
 	{command.ErrTooLarge, kind{413, "command_too_large", 0, false}},
-	{ErrLevel, kind{409, "feature_level", 0, false}},
-	{ErrUnknownMember, kind{404, "member_not_found", 0, false}},
-	{ErrRefused, kind{409, "refused", 0, false}},
+	{command.ErrLevel, kind{409, "feature_level", 0, false}},
+	{command.ErrUnknownMember, kind{404, "member_not_found", 0, false}},
+	{command.ErrRefused, kind{409, "refused", 0, false}},
 	{ErrBackupDamaged, kind{422, "backup_damaged", 0, false}},
 	{ErrBackupKey, kind{422, "backup_key", 0, false}},
 	{ErrNotEmpty, kind{409, "cluster_not_empty", 0, false}},
 	{fsm.ErrIndexPassed, kind{409, wire.CodeIndexPassed, 0, false}},
-	{ErrDigest, kind{422, "digest_mismatch", 0, false}},
-	{ErrNoSpace, kind{507, "no_space", 0, false}},
-	{ErrNoMajority, kind{503, "no_majority", 5, false}},
-	{catalog.ErrNoBlob, kind{404, catalog.CodeBlobNotFound, 0, false}},
-	{catalog.ErrTooLarge, kind{413, catalog.CodeProjectTooLarge, 0, false}},
+	// These two come first: they wrap what each master answered.
+	{command.ErrNoBlob, kind{404, catalog.CodeBlobNotFound, 0, false}},
+	{command.ErrNoMajority, kind{503, "no_majority", 5, false}},
+	{command.ErrBlobTooLarge, kind{413, catalog.CodeProjectTooLarge, 0, false}},
+	{command.ErrDigest, kind{422, "digest_mismatch", 0, false}},
+	{command.ErrNoSpace, kind{507, "no_space", 0, false}},
 	{errTimeout, kind{504, wire.CodeTimeout, 1, false}},
 	{context.DeadlineExceeded, kind{504, wire.CodeTimeout, 1, false}},
 	{context.Canceled, kind{499, wire.CodeCanceled, 0, false}}, // the caller is gone and will not read it
@@ -218,11 +189,12 @@ func fateOf(err error) forward.Fate {
 		return forward.Final
 	}
 	switch {
-	case errors.Is(err, ErrUnknownOutcome) && errors.Is(err, ErrStopping):
+	case errors.Is(err, command.ErrUnknownOutcome) && errors.Is(err, command.ErrStopping):
 		return forward.Final // whoever repeats it shall do so at a master that stays
-	case errors.Is(err, ErrUnknownOutcome):
+	case errors.Is(err, command.ErrUnknownOutcome):
 		return forward.Unknown
-	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrNoLeader), errors.Is(err, ErrNotReady), errors.Is(err, ErrStopping):
+	case errors.Is(err, command.ErrNotLeader), errors.Is(err, command.ErrNoLeader), errors.Is(err, command.ErrNotReady),
+		errors.Is(err, command.ErrDoubt), errors.Is(err, command.ErrStopping):
 		return forward.NotApplied
 	}
 	return forward.Final

@@ -60,8 +60,8 @@ type node struct {
 	believes atomic.Pointer[forward.Place] // instead of the truth
 	propose  atomic.Pointer[func(command.Envelope) error]
 	exchange atomic.Pointer[func(context.Context, command.Poll) (command.Answer, error)]
-	register atomic.Pointer[func(*command.RegisterWorker) (Registration, error)]
-	accept   atomic.Pointer[func(string, []wire.MessagesItem) ([]Accepted, error)]
+	register atomic.Pointer[func(*command.RegisterWorker) (command.Registration, error)]
+	accept   atomic.Pointer[func(string, []wire.MessagesItem) ([]command.Accepted, error)]
 	transfer atomic.Pointer[func(string) error]
 	blobs    blobs
 	ready    atomic.Bool
@@ -227,7 +227,7 @@ func (n *node) Propose(_ context.Context, env command.Envelope) (command.Result,
 		}
 	}
 	if !n.leads() {
-		return command.Result{}, 0, ErrNotLeader
+		return command.Result{}, 0, command.ErrNotLeader
 	}
 	r, index := n.commit(env)
 	return r, index, nil
@@ -235,7 +235,7 @@ func (n *node) Propose(_ context.Context, env command.Envelope) (command.Result,
 
 func (n *node) Read(context.Context) error {
 	if !n.leads() {
-		return ErrNotLeader
+		return command.ErrNotLeader
 	}
 	return nil
 }
@@ -251,15 +251,15 @@ func (n *node) Hold(ctx context.Context) (context.Context, context.CancelFunc) {
 	return held, func() { cancel(context.Canceled) }
 }
 
-func (n *node) Register(_ context.Context, cmd *command.RegisterWorker, _ time.Time) (Registration, error) {
+func (n *node) Register(_ context.Context, cmd *command.RegisterWorker, _ time.Time) (command.Registration, error) {
 	if f := n.register.Load(); f != nil {
 		return (*f)(cmd)
 	}
 	env, _ := command.Wrap(cmd)
 	if r, _ := n.commit(env); r.Rejection != nil {
-		return Registration{}, r.Rejection
+		return command.Registration{}, r.Rejection
 	}
-	return Registration{Enabled: true}, nil
+	return command.Registration{Enabled: true}, nil
 }
 
 func (n *node) Exchange(ctx context.Context, p command.Poll) (command.Answer, error) {
@@ -276,13 +276,14 @@ func (n *node) Exchange(ctx context.Context, p command.Poll) (command.Answer, er
 	}
 }
 
-func (n *node) Messages(_ context.Context, worker string, items []wire.MessagesItem) ([]Accepted, error) {
+func (n *node) Messages(_ context.Context, worker string, items []wire.MessagesItem) ([]command.Accepted, error) {
 	if f := n.accept.Load(); f != nil {
 		return (*f)(worker, items)
 	}
-	var out []Accepted
+	var out []command.Accepted
 	for _, it := range items {
-		out = append(out, Accepted{AttemptRef: command.AttemptRef{TaskID: it.TaskID, Attempt: it.Attempt}, NextSeq: it.FirstSeq + int64(len(it.Messages))})
+		ref := command.AttemptRef{TaskID: it.TaskID, Attempt: it.Attempt}
+		out = append(out, command.Accepted{AttemptRef: ref, NextSeq: it.FirstSeq + int64(len(it.Messages))})
 	}
 	return out, nil
 }
@@ -305,10 +306,10 @@ func (n *node) Transfer(_ context.Context, to string) error {
 
 func (n *node) Remove(_ context.Context, member string, force bool) error {
 	if member == "gone" {
-		return fmt.Errorf("%w: %q", ErrUnknownMember, member)
+		return fmt.Errorf("%w: %q", command.ErrUnknownMember, member)
 	}
 	if !force {
-		return fmt.Errorf("%w: a blob would be held by one master only", ErrRefused)
+		return fmt.Errorf("%w: a blob would be held by one master only", command.ErrRefused)
 	}
 	return nil
 }

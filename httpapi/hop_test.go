@@ -180,7 +180,7 @@ func TestUnknownOutcomeBehindAFollower(t *testing.T) {
 		}
 		w.commit(env)
 		w.elect(1)
-		return fmt.Errorf("%w: leadership lost", ErrUnknownOutcome)
+		return fmt.Errorf("%w: leadership lost", command.ErrUnknownOutcome)
 	}
 	w.nodes[0].propose.Store(&f)
 	for _, headers := range [][]string{nil, {wire.HeaderKey, "mine"}} {
@@ -201,7 +201,7 @@ func TestUnknownOutcomeBehindAFollower(t *testing.T) {
 	transfer := func(string) error {
 		asked.Add(1)
 		w.elect(1)
-		return ErrUnknownOutcome
+		return command.ErrUnknownOutcome
 	}
 	for _, n := range w.nodes {
 		n.transfer.Store(&transfer)

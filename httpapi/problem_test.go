@@ -16,12 +16,11 @@ import (
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
-	"scaleout/httpapi/forward"
 	"scaleout/httpapi/wire"
 )
 
 func TestACodeIsSaidOnce(t *testing.T) {
-	err := fmt.Errorf("%w: %w", ErrRefused, errors.New("no master can take over"))
+	err := fmt.Errorf("%w: %w", command.ErrRefused, errors.New("no master can take over"))
 	if k, detail := look(err); k.code != "refused" || detail != "no master can take over" {
 		t.Errorf("%s: %s", k.code, detail)
 	}
@@ -37,20 +36,42 @@ func TestEveryError(t *testing.T) {
 		code   string
 	}
 	rows := []row{
-		{ErrUnknownOutcome, 503, "unknown_outcome"}, {forward.ErrUnknownOutcome, 503, "unknown_outcome"},
-		{fmt.Errorf("%w: %w", ErrStopping, ErrUnknownOutcome), 503, "unknown_outcome"},
-		{ErrCertificateRequired, 401, "certificate_required"}, {ErrUnknownCluster, 403, "unknown_cluster"},
-		{errInvalidCertificate, 403, "certificate_invalid"}, {errForbidden, 403, "forbidden"}, {errBadHop, 400, "bad_forward"}, {errSlow, 408, "request_timeout"},
-		{errNotFound, 404, "not_found"}, {errMethod, 405, "method_not_allowed"}, {errKeyReused, 422, "key_reused"},
-		{ErrStopping, 503, "stopping"}, {forward.ErrStopping, 503, "stopping"}, {ErrNotLeader, 503, "not_leader"},
-		{forward.ErrNotLeader, 503, "not_leader"}, {ErrNotReady, 503, "not_leader"}, {ErrNoLeader, 503, "no_leader"},
-		{forward.ErrNoLeader, 503, "no_leader"}, {ErrBusy, 503, "busy"}, {ErrCommandTooLarge, 413, "command_too_large"},
-		{command.ErrTooLarge, 413, "command_too_large"}, {ErrLevel, 409, "feature_level"}, {ErrUnknownMember, 404, "member_not_found"},
-		{ErrRefused, 409, "refused"}, {fsm.ErrIndexPassed, 409, "index_passed"}, {ErrDigest, 422, "digest_mismatch"},
-		{ErrNoSpace, 507, "no_space"}, {ErrNoMajority, 503, "no_majority"}, {catalog.ErrNoBlob, 404, "blob_not_found"},
-		{catalog.ErrTooLarge, 413, "project_too_large"}, {errTimeout, 504, "timeout"}, {context.DeadlineExceeded, 504, "timeout"},
+		{command.ErrUnknownOutcome, 503, "unknown_outcome"},
+		{fmt.Errorf("%w: %w", command.ErrStopping, command.ErrUnknownOutcome), 503, "unknown_outcome"},
+		{ErrCertificateRequired, 401, "certificate_required"},
+		{ErrUnknownCluster, 403, "unknown_cluster"},
+		{errInvalidCertificate, 403, "certificate_invalid"},
+		{errForbidden, 403, "forbidden"},
+		{errBadHop, 400, "bad_forward"},
+		{errSlow, 408, "request_timeout"},
+		{errNotFound, 404, "not_found"},
+		{errMethod, 405, "method_not_allowed"},
+		{errKeyReused, 422, "key_reused"},
+		{command.ErrStopping, 503, "stopping"},
+		{fmt.Errorf("%w: %w", command.ErrStopping, command.ErrNoLeader), 503, "stopping"},
+		{command.ErrNotLeader, 503, "not_leader"},
+		{command.ErrNotReady, 503, "not_leader"},
+		{command.ErrDoubt, 503, "not_leader"},
+		{command.ErrNoLeader, 503, "no_leader"},
+		{command.ErrBusy, 503, "busy"},
+		{command.ErrTooLarge, 413, "command_too_large"},
+		{command.ErrLevel, 409, "feature_level"},
+		{command.ErrUnknownMember, 404, "member_not_found"},
+		{command.ErrRefused, 409, "refused"},
+		{fsm.ErrIndexPassed, 409, "index_passed"},
+		{command.ErrDigest, 422, "digest_mismatch"},
+		{command.ErrNoSpace, 507, "no_space"},
+		{command.ErrNoMajority, 503, "no_majority"},
+		{command.ErrNoBlob, 404, "blob_not_found"},
+		{errors.Join(command.ErrNoSpace, command.ErrNoMajority), 503, "no_majority"},
+		{errors.Join(command.ErrNoSpace, command.ErrNoBlob), 404, "blob_not_found"},
+		{command.ErrBlobTooLarge, 413, "project_too_large"},
+		{errTimeout, 504, "timeout"},
+		{context.DeadlineExceeded, 504, "timeout"},
 		{context.Canceled, 499, "canceled"},
-		{ErrBackupDamaged, 422, "backup_damaged"}, {ErrBackupKey, 422, "backup_key"}, {ErrNotEmpty, 409, "cluster_not_empty"},
+		{ErrBackupDamaged, 422, "backup_damaged"},
+		{ErrBackupKey, 422, "backup_key"},
+		{ErrNotEmpty, 409, "cluster_not_empty"},
 	}
 	for _, k := range kinds {
 		if !slices.ContainsFunc(rows, func(r row) bool { return errors.Is(r.err, k.err) }) {

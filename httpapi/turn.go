@@ -80,7 +80,9 @@ func (p waitingProposer) Read(ctx context.Context) error {
 
 type waitingWorkers struct{ Workers }
 
-func (w waitingWorkers) Register(ctx context.Context, cmd *command.RegisterWorker, received time.Time) (Registration, error) {
+func (w waitingWorkers) Register(
+	ctx context.Context, cmd *command.RegisterWorker, received time.Time,
+) (command.Registration, error) {
 	defer away(ctx)()
 	return w.Workers.Register(ctx, cmd, received)
 }
@@ -90,7 +92,9 @@ func (w waitingWorkers) Exchange(ctx context.Context, p command.Poll) (command.A
 	return w.Workers.Exchange(ctx, p)
 }
 
-func (w waitingWorkers) Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]Accepted, error) {
+func (w waitingWorkers) Messages(
+	ctx context.Context, worker string, items []wire.MessagesItem,
+) ([]command.Accepted, error) {
 	defer away(ctx)()
 	return w.Workers.Messages(ctx, worker, items)
 }

@@ -83,7 +83,7 @@ func (a *API) exchange(w http.ResponseWriter, r *request) error {
 	defer release()
 	held, end := context.WithCancelCause(held)
 	defer end(nil)
-	defer context.AfterFunc(a.stopping, func() { end(ErrStopping) })()
+	defer context.AfterFunc(a.stopping, func() { end(command.ErrStopping) })()
 
 	got, err := a.cfg.Workers.Exchange(held, command.Poll{
 		Worker: id, CertName: r.caller.Name, Instance: in.Instance, Sequence: in.Sequence, Wait: wait, Slots: in.Slots,
@@ -95,11 +95,11 @@ func (a *API) exchange(w http.ResponseWriter, r *request) error {
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case errors.Is(cause, ErrStopping):
+		case errors.Is(cause, command.ErrStopping):
 			return a.emptyExchange(w, id)
 		}
 		// The state tells the next leader what this exchange did, if anything: it can be repeated as it is.
-		return fmt.Errorf("%w: %w", ErrUnknownOutcome, cause)
+		return fmt.Errorf("%w: %w", command.ErrUnknownOutcome, cause)
 	}
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func (a *API) messages(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	out := wire.MessagesAnswer{Accepted: []wire.Accepted{}}
-	var refused *Accepted
+	var refused *command.Accepted
 	for i := range got {
 		out.Accepted = append(out.Accepted, wire.Accepted{TaskID: got[i].TaskID, Attempt: got[i].Attempt, NextSeq: got[i].NextSeq})
 		if got[i].Code != "" && (refused == nil || refused.Code != wire.CodeGap && got[i].Code == wire.CodeGap) {
@@ -218,7 +218,7 @@ func (a *API) messages(w http.ResponseWriter, r *request) error {
 
 // itemsRefused says that some items of messages were not taken, and what the state takes next of each.
 type itemsRefused struct {
-	first    Accepted
+	first    command.Accepted
 	accepted []wire.Accepted
 }
 

@@ -26,10 +26,13 @@ func registration() wire.Register {
 func TestRegister(t *testing.T) {
 	w := newWorld(t, 2)
 	var seen *command.RegisterWorker
-	f := func(cmd *command.RegisterWorker) (Registration, error) {
+	f := func(cmd *command.RegisterWorker) (command.Registration, error) {
 		seen = cmd
-		return Registration{
-			Enabled: true, Adopted: []Adopted{{command.AttemptRef{TaskID: 1, Attempt: 2}, time.Minute}},
+		return command.Registration{
+			Enabled: true,
+			Adopted: []command.Adopted{
+				{AttemptRef: command.AttemptRef{TaskID: 1, Attempt: 2}, GiveUpAfter: time.Minute},
+			},
 			Settled: []command.AttemptRef{{TaskID: 3, Attempt: 1}}, Fenced: []command.AttemptRef{{TaskID: 4, Attempt: 1}},
 		}, nil
 	}
@@ -48,8 +51,8 @@ func TestRegister(t *testing.T) {
 		t.Fatalf("%+v", seen)
 	}
 	for code, status := range map[string]int{"lease_too_short": 422, "agent_id_in_use": 409, "agent_id_taken": 403} {
-		f := func(*command.RegisterWorker) (Registration, error) {
-			return Registration{}, &command.Rejection{Code: code, Detail: "why"}
+		f := func(*command.RegisterWorker) (command.Registration, error) {
+			return command.Registration{}, &command.Rejection{Code: code, Detail: "why"}
 		}
 		w.nodes[0].register.Store(&f)
 		_, _, err := w.client(worker1, 0).Register(t.Context(), registration())
@@ -147,11 +150,11 @@ func TestMessages(t *testing.T) {
 	if _, err := w.client(other, 0).Messages(t.Context(), agent, m); client.Code(err) != "agent_id_taken" {
 		t.Fatal(err)
 	}
-	f := func(string, []wire.MessagesItem) ([]Accepted, error) {
-		return []Accepted{
-			{command.AttemptRef{TaskID: 1, Attempt: 1}, 7, "", ""},
-			{command.AttemptRef{TaskID: 2, Attempt: 1}, 0, "fenced", ""},
-			{command.AttemptRef{TaskID: 3, Attempt: 1}, 2, wire.CodeGap, ""},
+	f := func(string, []wire.MessagesItem) ([]command.Accepted, error) {
+		return []command.Accepted{
+			{AttemptRef: command.AttemptRef{TaskID: 1, Attempt: 1}, NextSeq: 7},
+			{AttemptRef: command.AttemptRef{TaskID: 2, Attempt: 1}, Code: "fenced"},
+			{AttemptRef: command.AttemptRef{TaskID: 3, Attempt: 1}, NextSeq: 2, Code: wire.CodeGap},
 		}, nil
 	}
 	w.nodes[0].accept.Store(&f)

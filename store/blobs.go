@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"scaleout/fsm/command"
 	"scaleout/store/file"
 )
 
@@ -89,7 +90,7 @@ func (b *Blobs) syncNames() error {
 }
 
 // Put stores what r gives under digest, after it has verified that they belong together
-// (ErrDigest); an empty digest is computed. A limit above 0 bounds the size in bytes (ErrTooLarge).
+// (command.ErrDigest); an empty digest is computed. A limit above 0 bounds the size in bytes (command.ErrBlobTooLarge).
 // It returns the size once the blob is durable. A blob that is here already is touched, and r
 // is read to its end without being looked at.
 func (b *Blobs) Put(ctx context.Context, digest string, r io.Reader, limit int64) (size int64, err error) {
@@ -142,7 +143,8 @@ func (b *Blobs) receive(ctx context.Context, want string, r io.Reader, limit int
 	}
 	digest, outline := sums.finish()
 	if want != "" && digest != want {
-		return "", 0, fmt.Errorf("%w: content of %d bytes has SHA-256 %s, want %s", ErrDigest, size, digest, want)
+		return "", 0, fmt.Errorf("%w: content of %d bytes has SHA-256 %s, want %s",
+			command.ErrDigest, size, digest, want)
 	}
 	if err := b.gate.check(); err != nil {
 		return "", 0, fmt.Errorf("blob %s: %w", digest, err)
@@ -214,7 +216,7 @@ func (b *Blobs) copy(ctx context.Context, w io.Writer, r io.Reader, limit int64)
 		}
 		n, err := r.Read(buf)
 		if size += int64(n); limit > 0 && size > limit {
-			return size, fmt.Errorf("%w: more than the limit of %d bytes", ErrTooLarge, limit)
+			return size, fmt.Errorf("%w: more than the limit of %d bytes", command.ErrBlobTooLarge, limit)
 		}
 		if _, werr := w.Write(buf[:n]); werr != nil {
 			return size, werr
@@ -431,7 +433,7 @@ func checkDigest(digest string) error {
 		ok = '0' <= c && c <= '9' || 'a' <= c && c <= 'f'
 	}
 	if !ok {
-		return fmt.Errorf("%w: %.80q is not a SHA-256 in lower-case hex", ErrDigest, digest)
+		return fmt.Errorf("%w: %.80q is not a SHA-256 in lower-case hex", command.ErrDigest, digest)
 	}
 	return nil
 }

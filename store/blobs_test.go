@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"scaleout/fsm/command"
 )
 
 var bg = context.Background()
@@ -90,30 +92,30 @@ func TestRefusedBlobsLeaveNothing(t *testing.T) {
 	good := digestOf("good")
 
 	_, err := b.Put(bg, good, strings.NewReader("evil"), 0)
-	wantErr(t, err, ErrDigest, good, digestOf("evil"))
+	wantErr(t, err, command.ErrDigest, good, digestOf("evil"))
 	_, err = b.Put(bg, good, strings.NewReader("good"), 3)
-	wantErr(t, err, ErrTooLarge, "3 bytes")
+	wantErr(t, err, command.ErrBlobTooLarge, "3 bytes")
 	_, _, err = b.Create(bg, strings.NewReader(strings.Repeat("x", 1<<20)), 1<<20-1)
-	wantErr(t, err, ErrTooLarge)
+	wantErr(t, err, command.ErrBlobTooLarge)
 	_, err = b.Put(bg, good, io.MultiReader(strings.NewReader("go"), readerFunc(func([]byte) (int, error) { return 0, broken })), 0)
 	wantErr(t, err, broken, "after 2 bytes")
 	_, err = b.Put(cancelled, good, strings.NewReader("good"), 0)
 	wantErr(t, err, context.Canceled)
 	for _, bad := range []string{"x", "../../../../etc/passwd", strings.ToUpper(good), good + "0", strings.Repeat("/", 64)} {
 		_, err = b.Put(bg, bad, strings.NewReader("good"), 0)
-		wantErr(t, err, ErrDigest)
+		wantErr(t, err, command.ErrDigest)
 		_, err = b.Open(bad)
-		wantErr(t, err, ErrDigest)
+		wantErr(t, err, command.ErrDigest)
 		_, err = b.Touch(bad)
-		wantErr(t, err, ErrDigest)
+		wantErr(t, err, command.ErrDigest)
 		_, err = b.Delete(bad, time.Now())
-		wantErr(t, err, ErrDigest)
+		wantErr(t, err, command.ErrDigest)
 		if b.Has(bad) {
 			t.Error("has", bad)
 		}
 	}
 	_, err = b.Put(bg, "short", strings.NewReader("good"), 0)
-	wantErr(t, err, ErrDigest)
+	wantErr(t, err, command.ErrDigest)
 	if b.Has(good) {
 		t.Error("has the refused blob")
 	}

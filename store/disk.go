@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"scaleout/fsm/command"
 	"scaleout/store/file"
 )
 
@@ -455,11 +456,11 @@ func (d *disk) write(commit func() error) error {
 		return err
 	}
 	err = onDisk(d.path, err)
-	if errors.Is(err, ErrNoSpace) && !d.untouched() {
-		// No ErrNoSpace: room does not mend it, and nobody may wait for room.
+	if errors.Is(err, command.ErrNoSpace) && !d.untouched() {
+		// No command.ErrNoSpace: room does not mend it, and nobody may wait for room.
 		err = fmt.Errorf("%s: nobody knows whether a transaction is on the disk, which was full only when it was written: %v", d.path, err)
 	}
-	if !errors.Is(err, ErrNoSpace) {
+	if !errors.Is(err, command.ErrNoSpace) {
 		d.failed.CompareAndSwap(nil, &err)
 	}
 	return err

@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+
+	"scaleout/fsm/command"
 )
 
-// The errors of this package; what it returns wraps one of them where one fits,
-// and its text names the path and what to do.
+// The errors of this package beside command.ErrDigest, ErrNoSpace and ErrBlobTooLarge. What the package returns wraps
+// one of them where one fits, and its text names the path and what to do.
 var (
 	// ErrLocked: another process uses the data directory.
 	ErrLocked = errors.New("data directory is in use")
@@ -19,12 +21,6 @@ var (
 	ErrCorrupt = errors.New("damaged data on disk")
 	// ErrNotFound: no blob has that digest here.
 	ErrNotFound = errors.New("blob not found")
-	// ErrDigest: content and digest differ, or a digest is not one.
-	ErrDigest = errors.New("wrong digest")
-	// ErrNoSpace: the file system is full or the quota used up.
-	ErrNoSpace = errors.New("no space left on disk")
-	// ErrTooLarge: content goes beyond the limit of the call.
-	ErrTooLarge = errors.New("content too large")
 	// ErrFrozen: the directory was frozen by a test.
 	ErrFrozen = errors.New("store is frozen")
 	// ErrClosed: the directory was closed.
@@ -40,9 +36,9 @@ func corrupt(path, what string) error {
 }
 
 // onDisk puts the path into an error of a write that does not name it, and turns a full disk, in all
-// the shapes it comes in, into ErrNoSpace.
+// the shapes it comes in, into command.ErrNoSpace.
 func onDisk(path string, err error) error {
-	if err == nil || errors.Is(err, ErrNoSpace) {
+	if err == nil || errors.Is(err, command.ErrNoSpace) {
 		return err
 	}
 	// bbolt flattens some of its errors to text.
@@ -56,7 +52,8 @@ func onDisk(path string, err error) error {
 	if n, ferr := freeBytes(filepath.Dir(path)); ferr == nil {
 		free = fmt.Sprint(n)
 	}
-	return fmt.Errorf("%w: %s: %s bytes free; make room, nothing already stored was lost: %w", ErrNoSpace, path, free, err)
+	return fmt.Errorf("%w: %s: %s bytes free; make room, nothing already stored was lost: %w",
+		command.ErrNoSpace, path, free, err)
 }
 
 // gate is asked before every write; once shut it stays shut.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"golang.org/x/sys/unix"
+
+	"scaleout/fsm/command"
 )
 
 // tiny mounts a file system of a few megabytes.
@@ -61,14 +63,14 @@ func TestFullDisk(t *testing.T) {
 
 	// Full in the middle of a stream: what had been written makes room again.
 	_, _, err := d.Blobs().Create(context.Background(), io.LimitReader(zeros{}, 64<<20), 0)
-	wantErr(t, err, ErrNoSpace, path, "bytes free")
+	wantErr(t, err, command.ErrNoSpace, path, "bytes free")
 	if n, _ := d.Free(); n < 1<<20 {
 		t.Errorf("%d bytes free after the failed blob", n)
 	}
 	sink, err := d.Snapshots().Create(1, 20, 1, raft.Configuration{}, 1, nil)
 	must(t, err)
 	_, err = io.CopyN(sink, zeros{}, 64<<20)
-	wantErr(t, err, ErrNoSpace, snapshotsName)
+	wantErr(t, err, command.ErrNoSpace, snapshotsName)
 	must(t, sink.Cancel())
 	if n, _ := d.Free(); n < 1<<20 {
 		t.Errorf("%d bytes free after the failed snapshot", n)
@@ -76,8 +78,8 @@ func TestFullDisk(t *testing.T) {
 
 	free := fillUp(t, root)
 	_, err = d.Blobs().Put(context.Background(), digestOf("new"), readerFunc(func(p []byte) (int, error) { return copy(p, "new"), io.EOF }), 0)
-	wantErr(t, err, ErrNoSpace, path)
-	wantErr(t, d.Save("doc", "lost"), ErrNoSpace, "doc.json")
+	wantErr(t, err, command.ErrNoSpace, path)
+	wantErr(t, d.Save("doc", "lost"), command.ErrNoSpace, "doc.json")
 	var stored uint64
 	for i := uint64(21); i < 4000; i++ {
 		if err = d.Log().StoreLog(entry(i, 20_000)); err != nil {
@@ -85,13 +87,13 @@ func TestFullDisk(t *testing.T) {
 		}
 		stored = i
 	}
-	wantErr(t, err, ErrNoSpace, logName, "bytes free")
+	wantErr(t, err, command.ErrNoSpace, logName, "bytes free")
 	if sink, err := d.Snapshots().Create(1, 20, 1, raft.Configuration{}, 1, nil); err == nil {
 		_, err = io.WriteString(sink, "state")
 		must(t, err) // into memory
-		wantErr(t, sink.Close(), ErrNoSpace, snapshotsName)
+		wantErr(t, sink.Close(), command.ErrNoSpace, snapshotsName)
 	} else {
-		wantErr(t, err, ErrNoSpace, snapshotsName)
+		wantErr(t, err, command.ErrNoSpace, snapshotsName)
 	}
 	for name := range files(t, filepath.Join(path, snapshotsName)) {
 		t.Errorf("left over in snapshots: %s", name)
@@ -118,7 +120,7 @@ func TestFullDisk(t *testing.T) {
 		check(d2)
 		closeDir(t, d2)
 	} else {
-		wantErr(t, err, ErrNoSpace, path)
+		wantErr(t, err, command.ErrNoSpace, path)
 	}
 	free()
 	d = open(t, path)
@@ -139,10 +141,10 @@ func TestFullDiskHealsInTheSameProcess(t *testing.T) {
 	must(t, d.Log().StoreLogs(entries(1, 20, 1000)))
 	free := fillUp(t, root)
 	err := d.Log().StoreLogs(entries(21, 60, 50_000))
-	wantErr(t, err, ErrNoSpace)
-	wantErr(t, d.Log().Failing(), ErrNoSpace, logName)
+	wantErr(t, err, command.ErrNoSpace)
+	wantErr(t, d.Log().Failing(), command.ErrNoSpace, logName)
 	must(t, d.Log().SetUint64([]byte("CurrentTerm"), 2)) // fits where entries do not
-	wantErr(t, d.Log().Failing(), ErrNoSpace)
+	wantErr(t, d.Log().Failing(), command.ErrNoSpace)
 	wantRange(t, d.Log(), 1, 20)
 	free()
 	must(t, d.Log().StoreLogs(entries(21, 40, 5000)))
@@ -159,7 +161,7 @@ func TestCopyToAFullDisk(t *testing.T) {
 	must(t, err)
 	closeDir(t, d)
 	root := tiny(t, "1m")
-	wantErr(t, CopyDir(path, filepath.Join(root, "copy")), ErrNoSpace, root)
+	wantErr(t, CopyDir(path, filepath.Join(root, "copy")), command.ErrNoSpace, root)
 	if left := files(t, root); len(left) != 0 {
 		t.Errorf("left over: %v", left)
 	}
@@ -170,7 +172,7 @@ func TestFullDiskAtTheFirstOpen(t *testing.T) {
 	free := fillUp(t, root)
 	path := filepath.Join(root, "data")
 	_, err := Open(path, Options{Logger: quiet()})
-	wantErr(t, err, ErrNoSpace, root)
+	wantErr(t, err, command.ErrNoSpace, root)
 	free()
 	start := time.Now()
 	d := open(t, path)

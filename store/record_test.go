@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/fsm/command"
 )
 
 // The library would commit a transaction whenever it opens the file, and that one would have no record.
@@ -95,7 +97,7 @@ func TestANoSpaceThatComesTooLate(t *testing.T) {
 				d.write(func() error { return errors.Join(late(d), errors.New(textNoSpace)) }),
 				d.StoreLog(entry(6, 100)),
 			} {
-				if err == nil || errors.Is(err, ErrNoSpace) {
+				if err == nil || errors.Is(err, command.ErrNoSpace) {
 					t.Errorf("%v; it does not know its file any more, and no room mends that", err)
 				}
 			}

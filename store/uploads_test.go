@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"scaleout/fsm/command"
 )
 
 func TestWhoUploadedABlob(t *testing.T) {
@@ -24,7 +26,7 @@ func TestWhoUploadedABlob(t *testing.T) {
 	if got := b.Marked(); !maps.Equal(got, want) {
 		t.Errorf("marked %v, want %v", got, want)
 	}
-	wantErr(t, b.Mark("x", Upload{}), ErrDigest)
+	wantErr(t, b.Mark("x", Upload{}), command.ErrDigest)
 	closeDir(t, d)
 	flip(t, filepath.Join(path, blobsName, uploadsName, bent+".json"), 30)
 	must(t, os.WriteFile(filepath.Join(path, blobsName, uploadsName, "stray"), nil, 0o600))

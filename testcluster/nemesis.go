@@ -12,11 +12,11 @@ import (
 
 	"scaleout/cluster"
 	"scaleout/cmd/master"
-	"scaleout/store"
+	"scaleout/fsm/command"
 )
 
 // errFull is the error of a write to a full disk.
-var errFull = fmt.Errorf("%w (injected)", store.ErrNoSpace)
+var errFull = fmt.Errorf("%w (injected)", command.ErrNoSpace)
 
 // FailWrites makes every write to a master's log fail until Heal, as a full disk does; in process only. Not even a term
 // or a vote can be written, as on a file system that never writes in place.

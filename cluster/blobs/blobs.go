@@ -12,16 +12,12 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"scaleout/fsm/command"
 )
 
-// ErrNotFound says that no reachable master has the blob.
-var ErrNotFound = errors.New("blob not found on any reachable master")
-
-// ErrStopped says that this node stopped looking for a blob.
-var ErrStopped = errors.New("this master stopped looking for the blob")
-
-// ErrNoMajority says that too few voters have stored a blob.
-var ErrNoMajority = errors.New("blob not stored by a majority of the voters")
+// errStopped: this node stops and has ended the search for a blob.
+var errStopped = fmt.Errorf("%w: it stopped looking for the blob", command.ErrStopping)
 
 // confirmed is how long a confirmation of a blob's holders is good.
 const confirmed = 10 * time.Minute
@@ -37,7 +33,7 @@ type Blob interface {
 type Disk interface {
 	Put(ctx context.Context, digest string, r io.Reader, limit int64) (int64, error)
 	Create(ctx context.Context, r io.Reader, limit int64) (digest string, size int64, err error)
-	Open(digest string) (Blob, error) // ErrNotFound's counterpart of the disk, or a damaged file, is any error
+	Open(digest string) (Blob, error) // any error: the blob is not on this disk, or its file is damaged
 	Has(digest string) bool
 	Touch(digest string) (bool, error)
 	Delete(digest string, untouchedSince time.Time) (bool, error)
@@ -250,7 +246,8 @@ func (k *Keeper) spread(ctx context.Context, digest string, voters, others []str
 		}
 	}
 	if have < need {
-		return fmt.Errorf("%w: %d of %d have it, %d are needed: %w", ErrNoMajority, have, len(voters), need, errors.Join(errs...))
+		return fmt.Errorf("%w: %d of %d have it, %d are needed: %w",
+			command.ErrNoMajority, have, len(voters), need, errors.Join(errs...))
 	}
 	return nil
 }
@@ -315,7 +312,7 @@ func (k *Keeper) fetch(digest string) error {
 	k.background.Add(1)
 	defer k.background.Done()
 	_, voters, others := k.cfg.Membership.Configuration()
-	errs := []error{fmt.Errorf("%w: %s", ErrNotFound, digest)}
+	errs := []error{fmt.Errorf("%w: %s", command.ErrNoBlob, digest)}
 	for _, node := range slices.Concat(voters, others) {
 		if node == k.cfg.Membership.Self() {
 			continue
@@ -336,7 +333,7 @@ func (k *Keeper) fetch(digest string) error {
 			return nil
 		}
 		if k.stopped() {
-			return fmt.Errorf("%w: %s", ErrStopped, digest)
+			return fmt.Errorf("%w: %s", errStopped, digest)
 		}
 		errs = append(errs, fmt.Errorf("master %s: %w", node, err))
 	}

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"scaleout/cluster/blobs"
+	"scaleout/fsm/command"
 	"scaleout/store"
 )
 
@@ -226,14 +227,15 @@ func TestStoreFailsWithoutAMajorityOfVoters(t *testing.T) {
 	c := start(t, []string{"a", "b", "c"}, []string{"d"}, time.Hour)
 	c.cutOff("b", "c") // the non-voter d takes it, and counts for nothing
 	_, _, err := c.keepers["a"].Store(t.Context(), strings.NewReader("project"), 100)
-	if !errors.Is(err, blobs.ErrNoMajority) {
+	if !errors.Is(err, command.ErrNoMajority) {
 		t.Fatalf("%v, want ErrNoMajority", err)
 	}
 }
 
 func TestALargerBlobThanAllowedIsRefused(t *testing.T) {
 	c := start(t, []string{"a"}, nil, time.Hour)
-	if _, _, err := c.keepers["a"].Store(t.Context(), strings.NewReader("project"), 6); !errors.Is(err, store.ErrTooLarge) {
+	_, _, err := c.keepers["a"].Store(t.Context(), strings.NewReader("project"), 6)
+	if !errors.Is(err, command.ErrBlobTooLarge) {
 		t.Fatalf("%v, want ErrTooLarge", err)
 	}
 }
@@ -278,8 +280,8 @@ func TestWhoLacksABlobFetchesItOnce(t *testing.T) {
 	if !c.disks["c"].Has(digest) {
 		t.Error("what was fetched is not kept")
 	}
-	if _, err := c.keepers["a"].Open(t.Context(), sum("nowhere")); !errors.Is(err, blobs.ErrNotFound) {
-		t.Errorf("%v, want ErrNotFound", err)
+	if _, err := c.keepers["a"].Open(t.Context(), sum("nowhere")); !errors.Is(err, command.ErrNoBlob) {
+		t.Errorf("%v, want ErrNoBlob", err)
 	}
 }
 

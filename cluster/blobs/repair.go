@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"sync"
+
+	"scaleout/fsm/command"
 )
 
 // Damaged takes note of a blob that this node's disk found damaged, and fetches it from a holder at once. The disk calls
@@ -93,7 +95,7 @@ func (l *lasting) renew(failed Blob) (Blob, error) {
 	case l.fresh != nil && l.fresh != failed: // another reader was faster
 		return l.fresh, nil
 	case l.fresh != nil:
-		return nil, ErrNotFound
+		return nil, command.ErrNoBlob
 	}
 	b, err := l.k.open(l.ctx, l.digest)
 	if err != nil {

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,9 +11,6 @@ import (
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 )
-
-// ErrNotLeading is returned while this node keeps no queue: it does not lead, or not yet.
-var ErrNotLeading = errors.New("this master does not lead")
 
 // State is the replicated state. View takes no lock that is held while Touch is called.
 type State interface{ View() *catalog.Reader }
@@ -28,12 +24,10 @@ type Node interface {
 	Proved() time.Time
 }
 
-// Config is what a Dispatcher needs. Unapplied tells whether an error of Propose means that the command was certainly
-// not applied; every other error is an unknown outcome.
+// Config is what a Dispatcher needs.
 type Config struct {
 	State      State
 	Node       Node
-	Unapplied  func(error) bool
 	Stray      func(worker string, ref command.AttemptRef) // told once of a running attempt that is not its worker's; nil: nobody
 	Election   time.Duration                               // election time-out of the masters, for the check of a worker's lease
 	Now        func() time.Time                            // the clock that commands are stamped with; nil: time.Now
@@ -52,7 +46,8 @@ type Dispatcher struct {
 	board *board // nil while not leading
 }
 
-// New makes a Dispatcher that does not lead.
+// New makes a Dispatcher that does not lead. Until Establish, and after Drop, its methods fail with
+// command.ErrNotLeader.
 func New(cfg Config) *Dispatcher {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -81,7 +76,7 @@ func (d *Dispatcher) Establish() {
 	d.log.Info("queue rebuilt", "pending", len(b.tasks), "leases", len(b.leases), "workers", len(b.workers))
 }
 
-// Drop forgets the queue and ends every held poll with ErrNotLeading.
+// Drop forgets the queue and ends every held poll with command.ErrNotLeader.
 func (d *Dispatcher) Drop() {
 	d.mu.Lock()
 	b := d.board

@@ -108,7 +108,7 @@ func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
 	defer d.mu.Unlock()
 	b := d.board
 	if b == nil {
-		return nil, ErrNotLeading
+		return nil, command.ErrNotLeader
 	}
 	view := d.cfg.State.View()
 	row, err := known(view, p)
@@ -275,7 +275,7 @@ func (x *exchange) hold(ctx context.Context) error {
 	b := d.board
 	if b == nil || b != x.board {
 		d.mu.Unlock()
-		return ErrNotLeading
+		return command.ErrNotLeader
 	}
 	w := b.worker(x.poll.Worker)
 	if w.latest != x { // replaced while leadership was proved
@@ -321,7 +321,7 @@ func (x *exchange) hold(ctx context.Context) error {
 			x.taken = nil
 		}
 	case endLost:
-		return ErrNotLeading
+		return command.ErrNotLeader
 	case endChanged:
 		if d.board == b {
 			x.look(d.cfg.State.View(), w)

@@ -17,8 +17,8 @@ import (
 )
 
 var (
-	errUnknown   = errors.New("unknown outcome")
-	errUnapplied = errors.New("not applied")
+	errUnknown   = command.ErrUnknownOutcome
+	errUnapplied = command.ErrBusy
 )
 
 const (
@@ -60,7 +60,7 @@ func within(t *testing.T, f func(h *house)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		h := &house{T: t, ctx: ctx, seq: map[string]uint64{}, state: catalog.NewState()}
 		h.d = New(Config{
-			State: h, Node: h, Unapplied: func(err error) bool { return errors.Is(err, errUnapplied) }, Election: time.Second,
+			State: h, Node: h, Election: time.Second,
 			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		})
 		h.do(&command.InitCluster{ClusterID: "c", Level: 1})

@@ -187,7 +187,7 @@ func (d *Dispatcher) expire(ctx context.Context, leases []*lease) error {
 	env.Caller = command.Caller{Kind: "master", Name: "expiry"}
 	result, _, err := d.cfg.Node.Propose(ctx, env)
 	switch {
-	case err != nil && d.cfg.Unapplied(err):
+	case err != nil && command.NotApplied(err):
 		d.unmark(leases, false)
 		return err
 	case err != nil:

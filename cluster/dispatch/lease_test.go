@@ -267,7 +267,7 @@ func TestHeldPollsEndWithTheLeadership(t *testing.T) {
 		p.Wait = 20 * time.Second
 		out := h.held(p)
 		h.d.Drop()
-		if r := <-out; !errors.Is(r.err, ErrNotLeading) {
+		if r := <-out; !errors.Is(r.err, command.ErrNotLeader) {
 			t.Errorf("%v", r)
 		}
 		if time.Since(p.Received) > 0 {
@@ -289,7 +289,8 @@ func TestRegistrationAdoptsAndFences(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !got.Enabled || len(got.Adopted) != 1 || got.Adopted[0] != (Adopted{at(runs, 1), toleranceOf}) ||
+		goesOn := command.Adopted{AttemptRef: at(runs, 1), GiveUpAfter: toleranceOf}
+		if !got.Enabled || len(got.Adopted) != 1 || got.Adopted[0] != goesOn ||
 			!slices.Equal(got.Settled, []command.AttemptRef{at(done, 1)}) || !slices.Equal(got.Fenced, []command.AttemptRef{at(999, 1)}) {
 			t.Errorf("%+v", got)
 		}
@@ -335,7 +336,7 @@ func TestRegistrationDuringExpiry(t *testing.T) {
 		synctest.Wait()
 		reg := registration(one, "i2", 1, ".sh")
 		reg.Running = []command.AttemptRef{at(id, 1)}
-		registered := make(chan Registration, 1)
+		registered := make(chan command.Registration, 1)
 		began := time.Now()
 		go func() {
 			got, err := h.d.Register(h.ctx, reg, began)

@@ -10,48 +10,37 @@ import (
 	"scaleout/fsm/command"
 )
 
-// Registration is the answer to a worker that registers.
-type Registration struct {
-	Enabled bool
-	Adopted []Adopted
-	Settled []command.AttemptRef
-	Fenced  []command.AttemptRef
-}
-
-// Adopted is an attempt that goes on under the worker's new instance; its lease counts from the sending of the call.
-type Adopted struct {
-	command.AttemptRef
-	GiveUpAfter time.Duration
-}
-
 // Register records a worker's process. It refuses a lease that this cluster's own timings could not keep, and an
 // AgentId that another machine is using. received is when the call arrived.
-func (d *Dispatcher) Register(ctx context.Context, cmd *command.RegisterWorker, received time.Time) (Registration, error) {
+func (d *Dispatcher) Register(
+	ctx context.Context, cmd *command.RegisterWorker, received time.Time,
+) (command.Registration, error) {
 	if err := d.checkLease(cmd); err != nil {
-		return Registration{}, err
+		return command.Registration{}, err
 	}
 	if err := d.checkMachine(ctx, cmd); err != nil {
-		return Registration{}, err
+		return command.Registration{}, err
 	}
 	if err := d.holdOn(ctx, cmd, received); err != nil {
-		return Registration{}, err
+		return command.Registration{}, err
 	}
 	env, err := command.Wrap(cmd)
 	if err != nil {
-		return Registration{}, err
+		return command.Registration{}, err
 	}
 	env.Caller = command.Caller{Kind: "worker", Name: cmd.CertName}
 	result, _, err := d.cfg.Node.Propose(ctx, env)
 	if err != nil {
-		return Registration{}, err
+		return command.Registration{}, err
 	}
 	if result.Rejection != nil {
-		return Registration{}, result.Rejection
+		return command.Registration{}, result.Rejection
 	}
 	if len(result.Items) != len(cmd.Ended)+len(cmd.Running) {
-		return Registration{}, fmt.Errorf("the state machine answered %d items to %d", len(result.Items), len(cmd.Ended)+len(cmd.Running))
+		return command.Registration{}, fmt.Errorf("the state machine answered %d items to %d",
+			len(result.Items), len(cmd.Ended)+len(cmd.Running))
 	}
-	var reg Registration
+	var reg command.Registration
 	for i, r := range cmd.Ended {
 		if result.Items[i].Code == "" {
 			reg.Settled = append(reg.Settled, r.AttemptRef)
@@ -62,7 +51,7 @@ func (d *Dispatcher) Register(ctx context.Context, cmd *command.RegisterWorker, 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.board == nil {
-		return Registration{}, ErrNotLeading
+		return command.Registration{}, command.ErrNotLeader
 	}
 	view := d.cfg.State.View() // under the lock: the queue never goes back to an older state
 	ids := make([]int64, 0, len(cmd.Ended)+len(cmd.Running))
@@ -76,7 +65,7 @@ func (d *Dispatcher) Register(ctx context.Context, cmd *command.RegisterWorker, 
 			reg.Fenced = append(reg.Fenced, ref)
 			continue
 		}
-		reg.Adopted = append(reg.Adopted, Adopted{ref, command.Span(a.GiveUpAfterMs)})
+		reg.Adopted = append(reg.Adopted, command.Adopted{AttemptRef: ref, GiveUpAfter: command.Span(a.GiveUpAfterMs)})
 	}
 	w := d.board.worker(cmd.ID)
 	w.contact = received
@@ -130,7 +119,7 @@ func (d *Dispatcher) holdOn(ctx context.Context, cmd *command.RegisterWorker, re
 		b := d.board
 		if b == nil {
 			d.mu.Unlock()
-			return ErrNotLeading
+			return command.ErrNotLeader
 		}
 		wait := b.expiring(nil, cmd.Running, cmd.Ended)
 		if wait == nil {
@@ -174,7 +163,7 @@ func (d *Dispatcher) checkMachine(ctx context.Context, cmd *command.RegisterWork
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.board == nil {
-		return ErrNotLeading
+		return command.ErrNotLeader
 	}
 	row, ok := d.cfg.State.View().Worker(cmd.ID)
 	if !ok || row.CertName != cmd.CertName || row.MachineID == cmd.MachineID {

@@ -21,9 +21,9 @@ const (
 	packParts = 2000 // the command that names them stays far below its limit
 )
 
-// ErrStopped is returned to calls that a stopped packer had not committed. Where it is unknown whether it had, the error is
-// the proposer's own too.
-var ErrStopped = errors.New("this master stopped packing messages")
+// errStopped: the packer stopped before the messages were committed. Where the commit is in doubt, the proposer's
+// error is wrapped beside it.
+var errStopped = fmt.Errorf("%w any more: it stopped packing messages", command.ErrNotLeader)
 
 // Store writes a segment to a majority of the voters.
 type Store interface {
@@ -43,15 +43,6 @@ type Item struct {
 	Messages []segment.Message
 }
 
-// Accepted answers one Item: NextSeq is the number that the state wants next. Code is "" when the messages are in, or
-// a rejection code: "gap" when FirstSeq is past NextSeq, "fenced" when the worker never held the attempt.
-type Accepted struct {
-	command.AttemptRef
-	NextSeq int64
-	Code    string
-	Detail  string
-}
-
 // Packer packs while this node leads.
 type Packer struct {
 	store   Store
@@ -69,7 +60,7 @@ type pack struct {
 	parts   []segment.Part
 	refs    []command.MessagePart
 	bytes   int
-	result  []Accepted
+	result  []command.Accepted
 	err     error
 	done    chan struct{}
 	started time.Time
@@ -87,14 +78,14 @@ func New(store Store, propose Proposer, log *slog.Logger) *Packer {
 }
 
 // Add packs a worker's messages and returns when they are committed, one answer per item in order.
-func (p *Packer) Add(ctx context.Context, worker string, items []Item) ([]Accepted, error) {
+func (p *Packer) Add(ctx context.Context, worker string, items []Item) ([]command.Accepted, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
 	p.mu.Lock()
 	if !p.running {
 		p.mu.Unlock()
-		return nil, ErrStopped
+		return nil, errStopped
 	}
 	if n := len(p.packs); n == 0 || p.packs[n-1].full(len(items)) {
 		p.packs = append(p.packs, &pack{done: make(chan struct{}), started: time.Now()})
@@ -137,7 +128,7 @@ func (p *Packer) notify() {
 	}
 }
 
-// Run packs until ctx ends; calls that were not committed by then get ErrStopped.
+// Run packs until ctx ends; calls that were not committed by then get errStopped.
 func (p *Packer) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.running = true
@@ -166,7 +157,7 @@ func (p *Packer) stop() {
 	defer p.mu.Unlock()
 	p.running = false
 	for _, k := range p.packs {
-		k.err = ErrStopped
+		k.err = errStopped
 		close(k.done)
 	}
 	p.packs = nil
@@ -193,13 +184,13 @@ func (p *Packer) commit(ctx context.Context, k *pack) {
 	switch {
 	case k.err == nil:
 	case ctx.Err() != nil: // not the caller's time is over, but this packer's
-		k.err = fmt.Errorf("%w: %w", ErrStopped, k.err)
+		k.err = fmt.Errorf("%w: %w", errStopped, k.err)
 	default:
 		p.log.Warn("messages not committed; the workers send them again", "parts", len(k.parts), "bytes", k.bytes, "err", k.err)
 	}
 }
 
-func (p *Packer) write(ctx context.Context, k *pack) ([]Accepted, error) {
+func (p *Packer) write(ctx context.Context, k *pack) ([]command.Accepted, error) {
 	raw, err := segment.Encode(k.parts)
 	if err != nil {
 		return nil, err
@@ -223,9 +214,9 @@ func (p *Packer) write(ctx context.Context, k *pack) ([]Accepted, error) {
 	if len(result.Items) != len(k.refs) {
 		return nil, errors.New("the state machine answered another number of parts than were sent")
 	}
-	out := make([]Accepted, len(k.refs))
+	out := make([]command.Accepted, len(k.refs))
 	for i, item := range result.Items {
-		out[i] = Accepted{
+		out[i] = command.Accepted{
 			AttemptRef: command.AttemptRef{TaskID: k.refs[i].TaskID, Attempt: k.refs[i].Attempt},
 			NextSeq:    item.Value, Code: item.Code, Detail: item.Detail,
 		}

@@ -154,8 +154,8 @@ func item(task, first int64, texts ...string) Item {
 }
 
 // add adds in the background.
-func (w *world) add(items ...Item) <-chan []Accepted {
-	out := make(chan []Accepted, 1)
+func (w *world) add(items ...Item) <-chan []command.Accepted {
+	out := make(chan []command.Accepted, 1)
 	go func() {
 		got, err := w.p.Add(w.ctx, worker, items)
 		if err != nil {
@@ -200,7 +200,11 @@ func TestCallsSharePacks(t *testing.T) {
 		if len(w.cmds) != 1 || len(w.files) != 1 || len(w.cmds[0].Parts) != 3 {
 			t.Fatalf("%d commands, %d segments", len(w.cmds), len(w.files))
 		}
-		for i, want := range []Accepted{{got[0].AttemptRef, 3, "", ""}, {got[1].AttemptRef, 2, "", ""}, {got[2].AttemptRef, 4, "", ""}} {
+		for i, want := range []command.Accepted{
+			{AttemptRef: got[0].AttemptRef, NextSeq: 3},
+			{AttemptRef: got[1].AttemptRef, NextSeq: 2},
+			{AttemptRef: got[2].AttemptRef, NextSeq: 4},
+		} {
 			if got[i] != want {
 				t.Errorf("answer %d: %+v, want %+v", i, got[i], want)
 			}
@@ -252,7 +256,7 @@ func TestPacksStayBoundedBehindASlowCommit(t *testing.T) {
 		w.held = make(chan struct{})
 		a := w.task()
 		const calls, each = 60, 100
-		var answers []<-chan []Accepted
+		var answers []<-chan []command.Accepted
 		for range calls {
 			items := make([]Item, each)
 			for i := range items {
@@ -307,10 +311,10 @@ func TestFailuresReachEveryCaller(t *testing.T) {
 func TestStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(nil, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
-		if _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); !errors.Is(err, ErrStopped) {
+		if _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); !errors.Is(err, errStopped) {
 			t.Errorf("before it runs: %v", err)
 		}
-		if err := stopAfter(t, p, packTime/2); !errors.Is(err, ErrStopped) {
+		if err := stopAfter(t, p, packTime/2); !errors.Is(err, errStopped) {
 			t.Error(err)
 		}
 	})
@@ -354,7 +358,7 @@ func TestStoppedDuringACommit(t *testing.T) {
 	for name, d := range map[string]deaf{"in the store": {}, "in the log": {stores: true}} {
 		synctest.Test(t, func(t *testing.T) {
 			p := New(d, d, slog.New(slog.NewTextHandler(io.Discard, nil)))
-			if err := stopAfter(t, p, 2*packTime); !errors.Is(err, ErrStopped) {
+			if err := stopAfter(t, p, 2*packTime); !errors.Is(err, errStopped) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})

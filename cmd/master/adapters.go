@@ -15,7 +15,6 @@ import (
 
 	"scaleout/cluster"
 	"scaleout/cluster/blobs"
-	"scaleout/cluster/dispatch"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
@@ -28,57 +27,6 @@ import (
 	"scaleout/httpapi/wire"
 	"scaleout/store"
 )
-
-// outer maps the errors of the inner rooms to those that httpapi declares.
-var outer = []struct{ inner, outer error }{
-	{cluster.ErrUnknownOutcome, httpapi.ErrUnknownOutcome},
-	{cluster.ErrNotLeader, httpapi.ErrNotLeader},
-	{cluster.ErrNoLeader, httpapi.ErrNoLeader},
-	{cluster.ErrNotReady, httpapi.ErrNotReady},
-	{cluster.ErrDoubt, httpapi.ErrNotLeader},
-	{cluster.ErrBusy, httpapi.ErrBusy},
-	{cluster.ErrTooLarge, httpapi.ErrCommandTooLarge},
-	{cluster.ErrLevel, httpapi.ErrLevel},
-	{cluster.ErrStopping, httpapi.ErrStopping},
-	{cluster.ErrUnknownMember, httpapi.ErrUnknownMember},
-	{cluster.ErrRefused, httpapi.ErrRefused},
-	{dispatch.ErrNotLeading, httpapi.ErrNotLeader},
-	{segmenter.ErrStopped, httpapi.ErrNotLeader},
-	{blobs.ErrStopped, httpapi.ErrStopping},
-	{blobs.ErrNotFound, catalog.ErrNoBlob},
-	{blobs.ErrNoMajority, httpapi.ErrNoMajority},
-	{store.ErrTooLarge, catalog.ErrTooLarge},
-	{store.ErrDigest, httpapi.ErrDigest},
-	{store.ErrNoSpace, httpapi.ErrNoSpace},
-}
-
-func translate(err error) error {
-	for _, o := range outer {
-		if errors.Is(err, o.inner) {
-			return translated{o.outer, err}
-		}
-	}
-	return err
-}
-
-// translated is an inner error that is an outer one too. The inner one's words say it all: both would say it twice.
-type translated struct{ outer, inner error }
-
-func (t translated) Error() string   { return t.inner.Error() }
-func (t translated) Unwrap() []error { return []error{t.outer, t.inner} }
-
-// unapplied tells which errors of a proposal mean that nothing happened.
-func unapplied(err error) bool {
-	for _, certain := range []error{
-		cluster.ErrNotLeader, cluster.ErrNoLeader, cluster.ErrNotReady, cluster.ErrBusy, cluster.ErrTooLarge,
-		cluster.ErrLevel, cluster.ErrStopping,
-	} {
-		if errors.Is(err, certain) {
-			return !errors.Is(err, cluster.ErrUnknownOutcome)
-		}
-	}
-	return false
-}
 
 // security is the certificates as the port needs them.
 type security struct{ *pki.Credentials }
@@ -177,13 +125,12 @@ type proposer struct{ m *Master }
 func (a proposer) Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error) {
 	if digest := named(env); digest != "" {
 		if err := a.m.keeper.Ensure(ctx, digest); err != nil {
-			return command.Result{}, 0, translate(err)
+			return command.Result{}, 0, err
 		}
 	}
-	result, index, err := a.m.node.Propose(ctx, env)
-	return result, index, translate(err)
+	return a.m.node.Propose(ctx, env)
 }
-func (a proposer) Read(ctx context.Context) error { return translate(a.m.node.Read(ctx)) }
+func (a proposer) Read(ctx context.Context) error { return a.m.node.Read(ctx) }
 func (a proposer) Hold(ctx context.Context) (context.Context, context.CancelFunc) {
 	return a.m.node.Hold(ctx)
 }
@@ -218,21 +165,17 @@ func (a machine) View() cluster.MachineState { return a.FSM.View() }
 // workers is the leader's side of the workers.
 type workers struct{ m *Master }
 
-func (a workers) Register(ctx context.Context, cmd *command.RegisterWorker, received time.Time) (httpapi.Registration, error) {
-	r, err := a.m.dispatch.Register(ctx, cmd, received)
-	out := httpapi.Registration{Enabled: r.Enabled, Settled: r.Settled, Fenced: r.Fenced}
-	for _, x := range r.Adopted {
-		out.Adopted = append(out.Adopted, httpapi.Adopted(x))
-	}
-	return out, translate(err)
+func (a workers) Register(
+	ctx context.Context, cmd *command.RegisterWorker, received time.Time,
+) (command.Registration, error) {
+	return a.m.dispatch.Register(ctx, cmd, received)
 }
 
 func (a workers) Exchange(ctx context.Context, p command.Poll) (command.Answer, error) {
-	answer, err := a.m.dispatch.Exchange(ctx, p)
-	return answer, translate(err)
+	return a.m.dispatch.Exchange(ctx, p)
 }
 
-func (a workers) Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]httpapi.Accepted, error) {
+func (a workers) Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]command.Accepted, error) {
 	in := make([]segmenter.Item, len(items))
 	for i, it := range items {
 		in[i] = segmenter.Item{
@@ -243,12 +186,7 @@ func (a workers) Messages(ctx context.Context, worker string, items []wire.Messa
 			in[i].Messages[j] = segment.Message{Time: msg.Time.UnixNano(), Type: msg.Type, SourceType: msg.SourceType, Text: msg.Text}
 		}
 	}
-	accepted, err := a.m.packer.Add(ctx, worker, in)
-	out := make([]httpapi.Accepted, len(accepted))
-	for i, x := range accepted {
-		out[i] = httpapi.Accepted(x)
-	}
-	return out, translate(err)
+	return a.m.packer.Add(ctx, worker, in)
 }
 
 // disk is the data directory's blobs.
@@ -302,7 +240,7 @@ type segments struct{ *blobs.Keeper }
 func (a segments) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
 	b, err := a.Keeper.Open(ctx, digest)
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
 	return b, nil
 }
@@ -314,8 +252,7 @@ func (a segments) OpenSegment(ctx context.Context, digest string) (io.ReadCloser
 type project struct{ *blobs.Keeper }
 
 func (a project) Store(ctx context.Context, r io.Reader, limit int64) (string, int64, error) {
-	digest, size, err := a.Keeper.Store(ctx, r, limit)
-	return digest, size, translate(err)
+	return a.Keeper.Store(ctx, r, limit)
 }
 func (a project) Put(ctx context.Context, by, digest string, size int64, r io.Reader) (int64, error) {
 	size, err := a.Keeper.Upload(ctx, by, digest, size, r)
@@ -323,15 +260,15 @@ func (a project) Put(ctx context.Context, by, digest string, size int64, r io.Re
 	if errors.As(err, &limit) {
 		return 0, &httpapi.LimitReached{Limit: "MaxUnnamedBlobBytes", Detail: limit.Error(), Retry: time.Hour}
 	}
-	return size, translate(err)
+	return size, err
 }
 func (a project) Confirm(ctx context.Context, digest string) (int64, error) {
 	if err := a.Keeper.Ensure(ctx, digest); err != nil {
-		return 0, translate(err)
+		return 0, err
 	}
 	b, err := a.Keeper.Open(ctx, digest)
 	if err != nil {
-		return 0, translate(err)
+		return 0, err
 	}
 	defer b.Close()
 	return b.Size(), nil
@@ -339,7 +276,7 @@ func (a project) Confirm(ctx context.Context, digest string) (int64, error) {
 func (a project) Open(ctx context.Context, digest string) (catalog.ReaderAtCloser, int64, error) {
 	b, err := a.Keeper.Open(ctx, digest)
 	if err != nil {
-		return nil, 0, translate(err)
+		return nil, 0, err
 	}
 	return b, b.Size(), nil
 }

@@ -27,7 +27,7 @@ const spoolPrefix = "restore-"
 type snapshots struct{ m *Master }
 
 func (a snapshots) Save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) error {
-	return translate(a.m.save(ctx, w, o))
+	return a.m.save(ctx, w, o)
 }
 
 // save writes a backup of this master's state. What the state names is fetched from other masters where this one lacks
@@ -120,7 +120,7 @@ func check(file io.ReadSeeker) (c checked, err error) {
 	c.meta, _, err = backup.Read(file, visit)
 	switch {
 	case errors.Is(err, fsm.ErrTooNew), errors.Is(err, backup.ErrNewerFormat):
-		return c, fmt.Errorf("%w: %w", httpapi.ErrLevel, err)
+		return c, fmt.Errorf("%w: %w", command.ErrLevel, err)
 	case errors.Is(err, backup.ErrDamaged), errors.Is(err, fsm.ErrSnapshot):
 		return c, fmt.Errorf("%w: %w", httpapi.ErrBackupDamaged, err)
 	case err != nil:
@@ -138,10 +138,10 @@ func check(file io.ReadSeeker) (c checked, err error) {
 
 func (a snapshots) Restore(ctx context.Context, r io.Reader, key []byte) (wire.Restored, error) {
 	out, err := a.m.restore(ctx, r, key)
-	if errors.Is(err, syscall.ENOSPC) {
-		err = fmt.Errorf("%w: %w", httpapi.ErrNoSpace, err)
+	if errors.Is(err, syscall.ENOSPC) && !errors.Is(err, command.ErrNoSpace) {
+		err = fmt.Errorf("%w: %w", command.ErrNoSpace, err)
 	}
-	return out, translate(err)
+	return out, err
 }
 
 // empty refuses a cluster that somebody has used.
@@ -157,7 +157,7 @@ func (m *Master) empty() error {
 // keys; then, in one step of Raft, the state.
 func (m *Master) restore(ctx context.Context, r io.Reader, key []byte) (out wire.Restored, err error) {
 	if !m.restoring.TryLock() {
-		return out, fmt.Errorf("%w: another restore is running", httpapi.ErrRefused)
+		return out, fmt.Errorf("%w: another restore is running", command.ErrRefused)
 	}
 	defer m.restoring.Unlock()
 	m.sweepSpool()

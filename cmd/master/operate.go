@@ -180,11 +180,11 @@ func (a operator) Transfer(ctx context.Context, to string) error {
 	if to != "" {
 		to = a.find(ctx, to)
 	}
-	return translate(a.m.node.Transfer(ctx, to))
+	return a.m.node.Transfer(ctx, to)
 }
 
 func (a operator) Remove(ctx context.Context, member string, force bool) error {
-	return translate(a.m.node.Remove(ctx, a.find(ctx, member), force))
+	return a.m.node.Remove(ctx, a.find(ctx, member), force)
 }
 
 func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {

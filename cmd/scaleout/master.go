@@ -20,6 +20,7 @@ import (
 	"scaleout/cmd/master"
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/httpapi"
 	"scaleout/store"
 )
@@ -104,7 +105,7 @@ func runMaster(ctx context.Context, cfg master.Config) error {
 // directory or its version.
 func endsForGood(err error) bool {
 	for _, reason := range []error{
-		store.ErrCorrupt, store.ErrNewerFormat, pki.ErrBadKeyRing, cluster.ErrInstalling, cluster.ErrLevel,
+		store.ErrCorrupt, store.ErrNewerFormat, pki.ErrBadKeyRing, cluster.ErrInstalling, command.ErrLevel,
 	} {
 		if errors.Is(err, reason) {
 			return true

@@ -283,9 +283,9 @@ func (s *stream) secure(ctx context.Context, call *Call) error {
 
 func blobRefusal(digest string, err error) error {
 	switch {
-	case errors.Is(err, ErrNoBlob):
+	case errors.Is(err, command.ErrNoBlob):
 		return refusal(CodeBlobNotFound, "no master holds the blob %s: upload it first with PUT /v1/blobs/%s", digest, digest)
-	case errors.Is(err, ErrTooLarge):
+	case errors.Is(err, command.ErrBlobTooLarge):
 		return refusal(CodeProjectTooLarge, "the project file is too large: %s", err)
 	}
 	return fmt.Errorf("project file %s: %w", digest, err)

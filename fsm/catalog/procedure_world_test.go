@@ -167,7 +167,7 @@ func (w *world) Store(_ context.Context, r io.Reader, limit int64) (string, int6
 		return "", 0, err
 	}
 	if int64(len(b)) > limit {
-		return "", 0, fmt.Errorf("blob: %w", ErrTooLarge)
+		return "", 0, fmt.Errorf("blob: %w", command.ErrBlobTooLarge)
 	}
 	sum := sha256.Sum256(b)
 	digest := hex.EncodeToString(sum[:])
@@ -178,7 +178,7 @@ func (w *world) Store(_ context.Context, r io.Reader, limit int64) (string, int6
 func (w *world) Confirm(_ context.Context, digest string) (int64, error) {
 	b, ok := w.blobs[digest]
 	if !ok {
-		return 0, fmt.Errorf("%s: %w", digest, ErrNoBlob)
+		return 0, fmt.Errorf("%s: %w", digest, command.ErrNoBlob)
 	}
 	return int64(len(b)), nil
 }
@@ -190,7 +190,7 @@ func (memoryBlob) Close() error { return nil }
 func (w *world) Open(_ context.Context, digest string) (ReaderAtCloser, int64, error) {
 	b, ok := w.blobs[digest]
 	if !ok {
-		return nil, 0, fmt.Errorf("%s: %w", digest, ErrNoBlob)
+		return nil, 0, fmt.Errorf("%s: %w", digest, command.ErrNoBlob)
 	}
 	return memoryBlob{bytes.NewReader(b)}, int64(len(b)), nil
 }

@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"iter"
 	"time"
@@ -122,14 +121,8 @@ type MessageSource interface {
 	OpenSegment(ctx context.Context, digest string) (io.ReadCloser, error)
 }
 
-// ErrNoBlob is wrapped by a BlobStore's error about a digest that nobody holds.
-var ErrNoBlob = errors.New("no such blob")
-
-// ErrTooLarge is wrapped by a BlobStore's error about a stream that is longer than its limit.
-var ErrTooLarge = errors.New("larger than its limit")
-
-// BlobStore is what deploy_project needs of the cluster's blobs. Its errors wrap ErrNoBlob and ErrTooLarge where they
-// apply.
+// BlobStore is what deploy_project needs of the cluster's blobs. Its errors wrap command.ErrNoBlob and
+// ErrBlobTooLarge where they apply.
 type BlobStore interface {
 	// Store writes a project file to a majority and returns its digest and size.
 	Store(ctx context.Context, r io.Reader, limit int64) (digest string, size int64, err error)

@@ -23,8 +23,6 @@ var (
 	ErrUnknownKind = errors.New("unknown kind of command")
 	// ErrUndecodable: the bytes are no entry, command or manifest of this version.
 	ErrUndecodable = errors.New("undecodable")
-	// ErrTooLarge: the command or manifest exceeds its limit and must not be proposed.
-	ErrTooLarge = errors.New("too large for the log")
 )
 
 // encoding is deterministic (RFC 8949, core): equal values have equal bytes, which golden bytes and hashes rely on.

@@ -6,5 +6,6 @@
 // commands change (package catalog), of Raft (package fsm) or of who proposes them.
 //
 // The package also holds the vocabulary that the leader and the doors share about work in progress: Caller, Grant,
-// Report, Poll and Answer.
+// Report, Poll, Answer, Registration and Accepted; and the outcomes of a call on a master (ErrNotLeader and so on),
+// with NotApplied, which tells a certain outcome from an unknown one.
 package command

@@ -170,3 +170,28 @@ type Answer struct {
 	Fenced  []AttemptRef
 	Enabled bool
 }
+
+// Registration is the answer to a worker that registers.
+type Registration struct {
+	Enabled bool
+	Adopted []Adopted
+	Settled []AttemptRef
+	Fenced  []AttemptRef
+}
+
+// Adopted is a running attempt that goes on under the worker's new process; GiveUpAfter counts from the sending of the
+// call.
+type Adopted struct {
+	AttemptRef
+	GiveUpAfter time.Duration
+}
+
+// Accepted answers one run of messages of an attempt. NextSeq is the number that the state wants next. Code is "" if
+// the messages are in the state, or the code of a rejection: "gap" if the run starts after NextSeq, "fenced" if the
+// worker never held the attempt.
+type Accepted struct {
+	AttemptRef
+	NextSeq int64
+	Code    string
+	Detail  string
+}

@@ -11,20 +11,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
-// Errors of Serve. A call that ends with one of them has had no answer written.
-var (
-	// ErrNoLeader: nobody led for as long as a call is held.
-	ErrNoLeader = errors.New("no master leads")
-	// ErrNotLeader: the call came from another master and this one does not lead.
-	ErrNotLeader = errors.New("this master does not lead")
-	// ErrUnknownOutcome: the leader got the call and gave no answer, and the call must not be repeated.
-	ErrUnknownOutcome = errors.New("the outcome is unknown: the leader was lost while it worked on the call")
-	// ErrStopping: this master stops while the call is held for a leader.
-	ErrStopping = errors.New("this master is stopping")
-)
+// errLost: the leader got the call and gave no answer, and the call must not be repeated.
+var errLost = fmt.Errorf("%w: the leader was lost while it worked on the call", command.ErrUnknownOutcome)
 
 // Place is where the leader is, as this node believes.
 type Place struct {
@@ -139,8 +131,13 @@ func (c *Call) streams(r *http.Request) bool {
 	return c.Stream && r.Body != nil && r.Body != http.NoBody
 }
 
-// Serve handles the call here or passes it on to the leader. A nil error means that an answer was written. Before the
-// answer, w may get 102 Processing from another goroutine.
+// Serve handles the call here or passes it on to the leader. A nil error means that an answer was written; before it,
+// w may get 102 Processing from another goroutine. An error means that no answer was written: it is one of Call.Local,
+// the cause that ended the request's context, or it wraps
+//   - command.ErrNoLeader: nobody led for as long as a call is held;
+//   - command.ErrNotLeader: the call came from another master, and this one does not lead;
+//   - command.ErrStopping: this master stops while the call is held for a leader;
+//   - command.ErrUnknownOutcome: the leader got the call and gave no answer, and the call must not be repeated.
 func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) error {
 	hold := f.cfg.Hold - rand.N(f.cfg.Hold/5+1)
 	if call.Arrived {
@@ -154,7 +151,7 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 	stopping := f.cfg.Stopping
 	var doubt error // an earlier attempt may have been applied: no later failure makes that undone
 	lost := func(err error) error {
-		if doubt != nil && !errors.Is(err, ErrUnknownOutcome) {
+		if doubt != nil && !errors.Is(err, command.ErrUnknownOutcome) {
 			return fmt.Errorf("%w; then: %w", doubt, err)
 		}
 		return err
@@ -164,7 +161,7 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 		place := f.cfg.Where()
 		began := time.Now()
 		var err error
-		fate := NotApplied
+		fate, leaderless := NotApplied, false
 		switch {
 		case place.Here:
 			var body *once
@@ -179,14 +176,14 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 				return lost(err) // only the caller has the body from its beginning
 			}
 		case call.Arrived && !(place.Known && place.Leader.ID == f.cfg.Self):
-			return ErrNotLeader
+			return command.ErrNotLeader
 		case place.Known && place.Leader.ID != f.cfg.Self:
 			if fate, err = f.pass(w, r, call, place, changed); err == nil {
 				return nil
 			}
 		default:
 			// Nobody leads, or this node is about to: whoever waits for an answer shall know at once that somebody is there.
-			err = ErrNoLeader
+			err, leaderless = command.ErrNoLeader, true
 			w.WriteHeader(http.StatusProcessing)
 		}
 		if fate == Final || (call.Arrived && place.Here) || (fate == Unknown && !call.Again) {
@@ -204,11 +201,11 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 		left := hold - time.Since(failing)
 		if left <= 0 {
 			if stopping == nil && f.cfg.Stopping != nil {
-				err = fmt.Errorf("%w: %w", ErrStopping, err)
+				err = fmt.Errorf("%w: %w", command.ErrStopping, err)
 			}
 			return lost(f.exhausted(err))
 		}
-		if !errors.Is(err, ErrNoLeader) {
+		if !leaderless {
 			// The change that ended the attempt is past. Another place is worth an attempt at once, as each is seen once; the
 			// same one only after a pause.
 			changed = f.cfg.Changed()
@@ -235,12 +232,13 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 
 // exhausted is the error after the hold: no leader could be reached, unless the last attempt knows better.
 func (f *Forwarder) exhausted(err error) error {
-	if errors.Is(err, ErrNoLeader) || errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrStopping) {
+	if errors.Is(err, command.ErrNoLeader) || errors.Is(err, command.ErrUnknownOutcome) ||
+		errors.Is(err, command.ErrStopping) {
 		return err
 	}
 	var gone *unreachable
 	if errors.As(err, &gone) {
-		return fmt.Errorf("%w: %w", ErrNoLeader, gone.err)
+		return fmt.Errorf("%w: %w", command.ErrNoLeader, gone.err)
 	}
 	return err
 }

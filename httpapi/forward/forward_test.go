@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
@@ -159,7 +160,7 @@ func TestArrivedNeverGoesOn(t *testing.T) {
 	r.set(leads("l", url, 1))
 	c := call()
 	c.Arrived, c.Again = true, true
-	if err := r.f.Serve(recorder(), request(t, ""), c); !errors.Is(err, ErrNotLeader) || calls.Load() != 0 {
+	if err := r.f.Serve(recorder(), request(t, ""), c); !errors.Is(err, command.ErrNotLeader) || calls.Load() != 0 {
 		t.Fatal(err, calls.Load())
 	}
 	// And on the leader, an unknown outcome is told back: the master that passed the call on decides.
@@ -182,7 +183,7 @@ func TestArrivedWaitsForOneBeingEstablished(t *testing.T) {
 		want error
 	}{
 		{"ready", ready, nil},
-		{"another is elected", leads("other", "http://nowhere", 3), ErrNotLeader},
+		{"another is elected", leads("other", "http://nowhere", 3), command.ErrNotLeader},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -250,7 +251,8 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		{"stopping", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeStopping) }, false, nil, 1},
 		{"unknown, repeatable", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeUnknownOutcome) }, true, nil, 1},
 		{"broken, repeatable", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true, nil, 1},
-		{"broken", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, ErrUnknownOutcome, 1},
+		{"broken", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false,
+			command.ErrUnknownOutcome, 1},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			r := newRig(t, nil)
@@ -300,7 +302,8 @@ func TestDoubtStays(t *testing.T) {
 	r.set(leads("l", url, 1))
 	c := call()
 	c.Again = true
-	if err := r.f.Serve(recorder(), request(t, ""), c); !errors.Is(err, ErrUnknownOutcome) || !errors.Is(err, ErrNoLeader) {
+	err := r.f.Serve(recorder(), request(t, ""), c)
+	if !errors.Is(err, command.ErrUnknownOutcome) || !errors.Is(err, command.ErrNoLeader) {
 		t.Fatal(err)
 	}
 }
@@ -383,7 +386,7 @@ func TestStopping(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.set(Place{})
-	if err := r.f.Serve(recorder(), request(t, ""), call()); !errors.Is(err, ErrStopping) {
+	if err := r.f.Serve(recorder(), request(t, ""), call()); !errors.Is(err, command.ErrStopping) {
 		t.Fatal(err)
 	}
 }
@@ -462,7 +465,7 @@ func TestALeaderIsWaitedForAsLongAsTheCallerWants(t *testing.T) {
 				c.LeaderWait = x.wait
 				began := time.Now()
 				err := r.f.Serve(recorder(), request(t, "x"), c)
-				if took := time.Since(began); !errors.Is(err, ErrNoLeader) || took > x.most || took < x.most*7/10 {
+				if took := time.Since(began); !errors.Is(err, command.ErrNoLeader) || took > x.most || took < x.most*7/10 {
 					t.Errorf("after %v: %v", took, err)
 				}
 			})

@@ -116,11 +116,11 @@ func (f *Forwarder) failed(r *http.Request, place Place, err error, reached, tou
 		fate = NotApplied
 		err = &unreachable{fmt.Errorf("the leader %s could not be reached: %w", place.Leader.Name, err)}
 	case fate == Unknown:
-		err = fmt.Errorf("%w (%w)", ErrUnknownOutcome, err)
+		err = fmt.Errorf("%w (%w)", errLost, err)
 	}
 	if touched {
 		// The rest of a streamed body cannot be sent from its beginning again.
-		return Final, fmt.Errorf("%w (%w)", ErrUnknownOutcome, err)
+		return Final, fmt.Errorf("%w (%w)", errLost, err)
 	}
 	return fate, err
 }
@@ -135,7 +135,7 @@ func refused(text []byte) (Fate, error) {
 	case wire.CodeNotLeader, wire.CodeNoLeader, wire.CodeStopping:
 		return NotApplied, &unreachable{fmt.Errorf("the master taken for the leader refused: %s", p.Detail)}
 	case wire.CodeUnknownOutcome:
-		return Unknown, fmt.Errorf("%w: %s", ErrUnknownOutcome, p.Detail)
+		return Unknown, fmt.Errorf("%w: %s", errLost, p.Detail)
 	}
 	return Final, nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
@@ -37,7 +38,7 @@ func TestStreamsAreNotRepeatedOnceRead(t *testing.T) {
 	req := request(t, "")
 	body := &spy{Reader: bytes.NewReader(big)}
 	req.Body, req.ContentLength = body, int64(len(big))
-	if err := r.f.Serve(recorder(), req, c); !errors.Is(err, ErrUnknownOutcome) {
+	if err := r.f.Serve(recorder(), req, c); !errors.Is(err, command.ErrUnknownOutcome) {
 		t.Fatal(err)
 	}
 	// Nothing was read: a refused connection is no obstacle.
@@ -71,11 +72,11 @@ func TestAStreamReadHereIsNotReadAgain(t *testing.T) {
 			if reads {
 				_, _ = io.CopyN(io.Discard, req.Body, 1)
 			}
-			return ErrNotLeader
+			return command.ErrNotLeader
 		}
 		w := recorder()
 		err := r.f.Serve(w, request(t, "whole"), c)
-		if reads && (!errors.Is(err, ErrNotLeader) || tries != 1) {
+		if reads && (!errors.Is(err, command.ErrNotLeader) || tries != 1) {
 			t.Errorf("half the body was read, and the call was tried %d times: %v", tries, err)
 		}
 		if !reads && (err != nil || !strings.Contains(w.Body.String(), "whole")) {
@@ -98,7 +99,7 @@ func TestAStreamedCallWithoutABodyGoesOn(t *testing.T) {
 	c.Local = func(_ http.ResponseWriter, req *http.Request) error {
 		_, _ = io.Copy(io.Discard, req.Body)
 		r.set(leads("next", next, 2))
-		return ErrNotLeader
+		return command.ErrNotLeader
 	}
 	req := request(t, "")
 	req.Body, req.ContentLength = http.NoBody, 0
