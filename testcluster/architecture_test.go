@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"cmd/worker/spool":      {"store/file"},
 	"cmd/scaleout/settings": {},
 	"cmd/scaleout/show":     {},
+	"cmd/dev/process":       {},
 	"fsm/catalog":           {"fsm/command", "fsm/segment", "fsm/ispac"},
 	"fsm":                   {"fsm/catalog", "fsm/command"},
 	"cluster/routine":       {"fsm/catalog", "fsm/command"},
@@ -52,8 +53,10 @@ var mayImport = map[string][]string{
 	"cmd/worker":            {"httpapi/client", "httpapi/wire", "cluster/pki", "fsm/ispac", "cmd/worker/...", "store/file"},
 	"cmd/worker/runner":     {"httpapi/wire", "fsm/ispac"},
 	"cmd/master":            {"cluster/...", "fsm/...", "httpapi/...", "store"},
-	"cmd/scaleout":          {"cluster/...", "fsm/...", "httpapi/...", "store", "store/file", "cmd/..."},
-	"testcluster":           {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/master/...", "cmd/worker/..."},
+	"cmd/dev":               {"cluster", "cluster/pki", "cmd/dev/process", "httpapi/client", "store/file"},
+	"cmd/dev/demo":          {"cmd/dev", "fsm/catalog", "httpapi/client"},
+	"cmd/scaleout":          {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/..."},
+	"testcluster":           {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/dev/process", "cmd/master/...", "cmd/worker/..."},
 }
 
 type pkg struct {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
+	"scaleout/cmd/dev/process"
 	"scaleout/cmd/master"
 	"scaleout/cmd/worker"
 	"scaleout/cmd/worker/guard"
@@ -97,8 +97,6 @@ func childMain(file string, log *slog.Logger) error {
 	if err := json.Unmarshal(raw, &cfg); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	if c := cfg.Master; c != nil {
 		m, err := master.New(master.Config{
 			Name: c.Name, DataDirectory: c.DataDirectory, BindAddress: c.BindAddress, AdvertiseAddress: c.AdvertiseAddress,
@@ -111,16 +109,19 @@ func childMain(file string, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		return m.Run(ctx)
+		return m.Run(process.Obey(context.Background(), os.Stdin, exitSoon))
 	}
 	if cfg.Worker == nil {
 		return errors.New("the child's configuration names neither a master nor a worker")
 	}
-	return runWorker(ctx, *cfg.Worker, log)
+	return runWorker(*cfg.Worker, log)
 }
 
+// exitSoon ends a child whose test is gone, and which does not end by itself.
+func exitSoon() { time.AfterFunc(20*time.Second, func() { os.Exit(1) }) }
+
 // runWorker is a worker process.
-func runWorker(ctx context.Context, c WorkerConfig, log *slog.Logger) error {
+func runWorker(c WorkerConfig, log *slog.Logger) error {
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: files(c.Certificates), Logger: log})
 	if err != nil {
 		return err
@@ -140,17 +141,11 @@ func runWorker(ctx context.Context, c WorkerConfig, log *slog.Logger) error {
 		return err
 	}
 	defer w.Close()
-	// The signal that ends ctx makes it drain; the next one does not wait.
-	signals, leave := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM)
-	defer signal.Stop(signals)
+	// Its test asks it to drain, and then to end what it runs.
+	ctx := process.Obey(context.Background(), os.Stdin, w.Kill)
+	leave := make(chan os.Signal, 1)
 	signal.Notify(leave, leaveSignal)
 	defer signal.Stop(leave)
-	go func() {
-		<-signals
-		<-signals
-		w.Kill()
-	}()
 	go func() {
 		<-leave
 		w.Leave()
@@ -158,13 +153,8 @@ func runWorker(ctx context.Context, c WorkerConfig, log *slog.Logger) error {
 	return w.Run(ctx)
 }
 
-// child is a process that this one started.
-type child struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-}
-
-func startChild(c *Cluster, name string, cfg childConfig) (*child, error) {
+// startChild starts this program again, as a master or a worker.
+func startChild(c *Cluster, name string, cfg childConfig) (*process.Process, error) {
 	raw, err := json.Marshal(cfg)
 	if err != nil {
 		return nil, err
@@ -173,18 +163,9 @@ func startChild(c *Cluster, name string, cfg childConfig) (*child, error) {
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+file)
-	cmd.Stderr = c.logFile
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	ch := &child{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		defer close(ch.done)
-		_ = cmd.Wait() // how it ended is in the log
-	}()
-	return ch, nil
+	return process.Start(process.Command{
+		Name: name, Path: os.Args[0], Env: append(os.Environ(), childVariable+"="+file), Stderr: c.logFile,
+	})
 }
 
 // PID is the process of a master; 0 for one within this process.
@@ -195,20 +176,8 @@ func (c *Cluster) PID(i int) int {
 	if nd.child == nil {
 		return 0
 	}
-	return nd.child.cmd.Process.Pid
+	return nd.child.PID()
 }
 
 // Gossip is a master's gossip address.
 func (c *Cluster) Gossip(i int) string { return fmt.Sprintf("127.0.0.1:%d", c.node(i).gossip) }
-
-// signal sends a signal; a process that has ended does not mind.
-func (ch *child) signal(s os.Signal) { _ = ch.cmd.Process.Signal(s) }
-
-func (ch *child) ended() bool {
-	select {
-	case <-ch.done:
-		return true
-	default:
-		return false
-	}
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster"
+	"scaleout/cmd/dev/process"
 	"scaleout/cmd/master"
 	"scaleout/store"
 )
@@ -36,9 +37,9 @@ type node struct {
 	mu      sync.Mutex
 	master  *master.Master
 	cancel  context.CancelFunc
-	done    chan struct{} // closed when it has ended
+	done    <-chan struct{} // closed when it has ended
 	err     error
-	child   *child
+	child   *process.Process
 	code    int  // exit code that the master asked for
 	stalled bool // the test stalled its disk
 }
@@ -76,7 +77,7 @@ func (nd *node) start() error {
 		nd.mu.Lock()
 		exitStalled := nd.code == cluster.ExitStalled
 		if nd.child != nil {
-			exitStalled = nd.child.cmd.ProcessState.ExitCode() == cluster.ExitStalled
+			exitStalled = nd.child.ExitCode() == cluster.ExitStalled
 		}
 		again := exitStalled && nd.done == done && !nd.stalled
 		nd.mu.Unlock()
@@ -107,7 +108,7 @@ func (nd *node) launch() error {
 			return err
 		}
 		nd.mu.Lock()
-		nd.child, nd.done = ch, ch.done
+		nd.child, nd.done = ch, ch.Done()
 		nd.mu.Unlock()
 		return nil
 	}
@@ -166,14 +167,14 @@ func (nd *node) stop() {
 	case done == nil:
 		return
 	case ch != nil:
-		ch.signal(syscall.SIGTERM)
+		ch.Stop()
 	default:
 		cancel()
 	}
 	nd.await(done, time.Minute, "stop")
 }
 
-func (nd *node) await(done chan struct{}, limit time.Duration, what string) {
+func (nd *node) await(done <-chan struct{}, limit time.Duration, what string) {
 	nd.c.tb.Helper()
 	select {
 	case <-done:
@@ -191,7 +192,7 @@ func (c *Cluster) Kill(i int) {
 	m, ch, done := nd.master, nd.child, nd.done
 	nd.mu.Unlock()
 	if ch != nil {
-		ch.signal(os.Kill)
+		ch.Kill()
 	} else {
 		c.net.closeConnections(i)
 		m.Crash()
@@ -234,11 +235,11 @@ func (c *Cluster) Forget(i int) { c.node(i).gone.Store(true) }
 // Pause suspends a master's process with SIGSTOP; processes only. Heal resumes it.
 func (c *Cluster) Pause(i int) {
 	c.tb.Helper()
-	c.node(i).child.signal(pauseSignal)
+	c.node(i).child.Signal(pauseSignal)
 }
 
 // Resume resumes a paused master.
-func (c *Cluster) Resume(i int) { c.node(i).child.signal(resumeSignal) }
+func (c *Cluster) Resume(i int) { c.node(i).child.Signal(resumeSignal) }
 
 // Stall makes every write to a master's log block until Heal; in process only.
 func (c *Cluster) Stall(i int) {
@@ -261,7 +262,7 @@ func (c *Cluster) Wait(i int) (code int, err error) {
 	nd.mu.Lock()
 	defer nd.mu.Unlock()
 	if nd.child != nil {
-		return nd.child.cmd.ProcessState.ExitCode(), nil // its log says why
+		return nd.child.ExitCode(), nil // its log says why
 	}
 	return nd.code, nd.err
 }
@@ -289,7 +290,7 @@ func (nd *node) heal() {
 	ch := nd.child
 	nd.mu.Unlock()
 	if ch != nil {
-		ch.signal(resumeSignal)
+		ch.Signal(resumeSignal)
 	}
 }
 

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"scaleout/cluster/pki"
+	"scaleout/cmd/dev/process"
 	"scaleout/cmd/worker"
 	"scaleout/cmd/worker/guard"
 	"scaleout/httpapi/client"
@@ -57,9 +57,10 @@ type Worker struct {
 
 	mu     sync.Mutex
 	worker *worker.Worker
-	child  *child
+	child  *process.Process
 	cancel context.CancelFunc
-	done   chan struct{}
+	done   <-chan struct{}
+	asked  bool // the process was asked to drain
 	err    error
 }
 
@@ -125,7 +126,7 @@ func (w *Worker) start() error {
 		if err != nil {
 			return err
 		}
-		w.child, w.done = ch, ch.done
+		w.child, w.done, w.asked = ch, ch.Done(), false
 		return nil
 	}
 	masters, _ := w.c.connect(w.cfg.Certificates, w.partition.dial)
@@ -175,8 +176,8 @@ func (w *Worker) Data() string { return w.cfg.Data }
 // Kill ends a worker process with SIGKILL; its guards go on. Processes only.
 func (w *Worker) Kill() {
 	w.c.tb.Helper()
-	w.child.signal(os.Kill)
-	<-w.child.done
+	w.child.Kill()
+	<-w.child.Done()
 }
 
 // Leave stops a worker process in good order. Its packages run on under their guards, and Leave fails the test if a guard is
@@ -193,9 +194,9 @@ func (w *Worker) Leave() {
 			}
 		}
 	}()
-	w.child.signal(leaveSignal)
+	w.child.Signal(leaveSignal)
 	select {
-	case <-w.child.done:
+	case <-w.child.Done():
 	case <-time.After(time.Minute):
 		w.c.tb.Errorf("worker %s did not leave within a minute", w.cfg.Name)
 	}
@@ -256,10 +257,10 @@ func (w *Worker) CutOff(oneWay bool, addresses ...string) (heal func()) {
 }
 
 // Pause suspends a worker process with SIGSTOP. Processes only.
-func (w *Worker) Pause() { w.child.signal(pauseSignal) }
+func (w *Worker) Pause() { w.child.Signal(pauseSignal) }
 
 // Resume resumes a paused worker process.
-func (w *Worker) Resume() { w.child.signal(resumeSignal) }
+func (w *Worker) Resume() { w.child.Signal(resumeSignal) }
 
 // Restart starts a worker that has ended.
 func (w *Worker) Restart() {
@@ -285,8 +286,13 @@ func (w *Worker) signal() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.child != nil {
-		w.child.signal(resumeSignal)
-		w.child.signal(syscall.SIGTERM)
+		w.child.Signal(resumeSignal)
+		if w.asked {
+			w.child.Hurry()
+		} else {
+			w.child.Stop()
+		}
+		w.asked = true
 		return
 	}
 	w.cancel()
@@ -323,7 +329,7 @@ func (w *Worker) end() {
 	if done == nil {
 		return
 	}
-	if ch != nil && ch.ended() {
+	if ch != nil && ch.Ended() {
 		return
 	}
 	w.signal()
@@ -335,14 +341,14 @@ func (w *Worker) end() {
 	if inner != nil {
 		inner.Kill()
 	} else {
-		ch.signal(syscall.SIGTERM)
+		ch.Hurry()
 	}
 	select {
 	case <-done:
 	case <-time.After(2 * time.Minute):
 		w.c.tb.Errorf("worker %s does not end", w.cfg.Name)
 		if ch != nil {
-			ch.signal(os.Kill)
+			ch.Kill()
 		}
 	}
 }

@@ -45,6 +45,19 @@ func readFile(path string) ([]byte, error) {
 	return data, nil
 }
 
+// ReadCertificate reads the first certificate of a PEM file and does not check it.
+func ReadCertificate(file string) (*x509.Certificate, error) {
+	data, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := parseCertificates(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return certs[0], nil
+}
+
 func parseCertificates(data []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for len(data) > 0 {

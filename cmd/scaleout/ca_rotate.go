@@ -42,7 +42,7 @@ certificates: it is refused while one of them still needs the old CA.`,
 		roots := authority.Roots()
 		oldest := roots[len(roots)-1]
 		for _, folder := range folders {
-			leaf, err := readCertificate(filepath.Join(folder, pki.FileCert))
+			leaf, err := pki.ReadCertificate(filepath.Join(folder, pki.FileCert))
 			if err != nil {
 				return fmt.Errorf("%s: %w", folder, err)
 			}
@@ -69,7 +69,7 @@ CA, with the CAs that are to be trusted now. A node that watches the folder take
 		now := time.Now()
 		var rows [][]any
 		for _, folder := range folders {
-			leaf, err := readCertificate(filepath.Join(folder, pki.FileCert))
+			leaf, err := pki.ReadCertificate(filepath.Join(folder, pki.FileCert))
 			if err != nil {
 				return fmt.Errorf("%s: %w", folder, err)
 			}
@@ -188,7 +188,7 @@ func (a *app) showCAs(cmd *cobra.Command, authority *pki.Authority, folders ...s
 		list = append(list, caReport{Kind: "ca", Name: ca.Subject.CommonName, Thumbprint: print, NotAfter: ca.NotAfter.UTC()})
 	}
 	for _, folder := range folders {
-		leaf, err := readCertificate(filepath.Join(folder, pki.FileCert))
+		leaf, err := pki.ReadCertificate(filepath.Join(folder, pki.FileCert))
 		if err != nil {
 			return fmt.Errorf("%s: %w", folder, err)
 		}

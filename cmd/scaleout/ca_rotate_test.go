@@ -44,7 +44,7 @@ func TestRotateRenewRetire(t *testing.T) {
 	}
 	leaf := func(folder string) *x509.Certificate {
 		t.Helper()
-		c, err := readCertificate(filepath.Join(folder, pki.FileCert))
+		c, err := pki.ReadCertificate(filepath.Join(folder, pki.FileCert))
 		if err != nil {
 			t.Fatal(err)
 		}

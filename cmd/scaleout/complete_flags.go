@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"scaleout/cluster/pki"
+	"scaleout/cmd/dev"
 	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 )
@@ -85,7 +86,7 @@ func argumentValues() map[string]cobra.CompletionFunc {
 	kinds := first(fixed("master", "worker"))
 	return map[string]cobra.CompletionFunc{
 		"ca init": first(folders), "ca issue": first(fixed("master", "worker", "user")), "ca renew": folders, "ca retire": folders, "ca list": folders,
-		"config check": files("config"), "dev restart": first(devNames), "cluster debug": first(anyFile),
+		"config check": files("config"), "dev restart": first(devNames), "dev pid": first(devNames), "cluster debug": first(anyFile),
 		"cluster snapshot save": first(anyFile), "cluster snapshot inspect": first(anyFile), "cluster snapshot verify": first(anyFile),
 		"cluster snapshot restore": first(anyFile),
 		"service install":          kinds, "service uninstall": kinds, "service start": kinds, "service stop": kinds, "service status": kinds,
@@ -104,11 +105,11 @@ func first(offer cobra.CompletionFunc) cobra.CompletionFunc {
 
 // devNames offers the masters and workers of the dev whose folder --data names.
 func devNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	l, err := savedLayout(cmd.Flag("data").Value.String())
+	l, err := dev.Saved(cmd.Flag("data").Value.String())
 	if err != nil || l == nil {
 		return nil, noFiles
 	}
-	return l.names(), noFiles
+	return l.Names(), noFiles
 }
 
 // list offers values for a flag that takes several, comma-separated: those not given yet, behind those that are.

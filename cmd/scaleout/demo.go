@@ -14,7 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"scaleout/httpapi/client"
+	"scaleout/cmd/dev"
+	"scaleout/cmd/dev/demo"
 )
 
 //go:embed sample
@@ -23,15 +24,14 @@ var sampleFiles embed.FS
 const (
 	demoFolder  = "Demo"
 	demoPackage = "daily.sh"
-	// demoTime bounds the demo from the first execution to the last result.
-	demoTime = 3 * time.Minute
 )
 
 func (a *app) demoCommand() *cobra.Command {
 	var f devFlags
 	var count int
 	cmd := &cobra.Command{
-		Use: "demo", Short: "See it work: a cluster, 200 executions, a killed leader, nothing lost and nothing run twice", Args: cobra.NoArgs,
+		Use: "demo", Args: cobra.NoArgs,
+		Short: "See it work: a cluster, 200 executions, a killed leader, nothing lost and nothing run twice",
 		Long: `Start masters and workers on this machine, deploy a sample project (extract, transform, load in shell), start 200
 executions and kill the leader with SIGKILL when a third are done. The end is a table, with the check that each execution
 succeeded and ran exactly once: each package appends its execution's id to a file, and the demo counts.
@@ -58,17 +58,19 @@ It exits with 0 only if so.`,
 				return err
 			}
 			if l.Workers == 0 {
-				return usagef("--workers 0: somebody must run the packages")
+				return usagef("--workers 0: the executions need a worker")
 			}
 			err = a.demo(cmd.Context(), cmd.OutOrStdout(), l, count)
+			var taken *dev.PortsError
 			switch {
 			case keep:
-			case err == nil || cmd.Context().Err() != nil || errors.Is(err, errPortsTaken): // shown, broken off by whoever watched, or not begun
-				err = errors.Join(err, os.RemoveAll(l.dir))
+			// Shown, broken off by the person who watched, or not begun.
+			case err == nil || cmd.Context().Err() != nil || errors.As(err, &taken):
+				err = errors.Join(err, os.RemoveAll(l.Dir))
 			default:
-				fmt.Fprintf(cmd.ErrOrStderr(), "What was left is in %s.\n", l.dir)
+				fmt.Fprintf(cmd.ErrOrStderr(), "What was left is in %s.\n", l.Dir)
 			}
-			return err
+			return devError(err)
 		},
 	}
 	f.add(cmd, "")
@@ -77,61 +79,40 @@ It exits with 0 only if so.`,
 	return cmd
 }
 
-func (a *app) demo(ctx context.Context, out io.Writer, l layout, count int) (err error) {
+func (a *app) demo(ctx context.Context, out io.Writer, l dev.Layout, count int) (err error) {
 	begun := time.Now()
-	fmt.Fprintf(out, "starting %d %s and %d %s in %s\n", l.Masters, plural(l.Masters, "master"), l.Workers, plural(l.Workers, "worker"), l.dir)
-	// Few at once: the machine is shared by all of them.
-	s, err := a.startStage(ctx, out, l, map[string]any{"MaxTaskCount": 4})
+	fmt.Fprintf(out, "starting %d %s and %d %s in %s\n",
+		l.Masters, plural(l.Masters, "master"), l.Workers, plural(l.Workers, "worker"), l.Dir)
+	cfg := a.devConfig(out, l)
+	cfg.WorkerSettings = map[string]any{"MaxTaskCount": 4} // few at once: all of them share this machine
+	cluster, err := dev.Start(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	d := &demo{stage: s, count: count, files: filepath.Join(l.dir, "output")}
-	if err := os.MkdirAll(d.files, 0o755); err != nil {
-		return err
-	}
-	// A resumed directory holds the results of an earlier demo.
-	if err := os.Remove(d.ran()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if d.project, err = d.deploy(ctx); err != nil {
-		return friendly(err)
-	}
-	fmt.Fprintf(out, "ready after %v; %s is deployed to folder %s\n", rounded(time.Since(begun)), d.project, demoFolder)
-	if d.probe, err = s.connect(a); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, demoTime, fmt.Errorf("not all executions ended within %v", demoTime))
-	defer cancel()
-	if err := d.run(ctx); err != nil {
-		return friendly(err)
-	}
-	r, err := d.result(ctx)
+	defer func() { err = errors.Join(err, cluster.Stop()) }()
+	project, err := deploySample(ctx, cluster)
 	if err != nil {
 		return friendly(err)
 	}
-	r.print(a, out, time.Since(begun))
-	return r.verdict()
+	fmt.Fprintf(out, "ready after %v; %s is deployed to folder %s\n", rounded(time.Since(begun)), project, demoFolder)
+	bar := newBar(out, count)
+	result, err := demo.Run(ctx, demo.Config{
+		Cluster: cluster, Folder: demoFolder, Project: project, Package: demoPackage,
+		Output: filepath.Join(l.Dir, "output"), Count: count, Progress: bar,
+	})
+	bar.end()
+	if err != nil {
+		return friendly(err)
+	}
+	a.printDemo(out, result, time.Since(begun))
+	if !result.Good() {
+		return &statusError{exitFailed, errors.New("the demo failed: see the table")}
+	}
+	return nil
 }
 
-// demo is one run of the demonstration.
-type demo struct {
-	*stage
-	count   int
-	files   string // folder that the packages write to
-	project string
-	probe   *client.Client // for the one who looks whether a leader answers
-
-	after int64 // the highest execution id of before
-	ids   []int64
-	gaps  gaps
-	kill  killed
-}
-
-func (d *demo) ran() string { return filepath.Join(d.files, "ran.txt") }
-
-// deploy packs the sample and deploys it.
-func (d *demo) deploy(ctx context.Context) (string, error) {
+// deploySample packs the sample, deploys it and returns the project's name.
+func deploySample(ctx context.Context, cluster *dev.Cluster) (string, error) {
 	dir, err := fs.Sub(sampleFiles, "sample")
 	if err != nil {
 		return "", err
@@ -140,10 +121,10 @@ func (d *demo) deploy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sample: %w", err)
 	}
-	file := filepath.Join(d.dir, p.Name+".ispac")
+	file := filepath.Join(cluster.Dir, p.Name+".ispac")
 	if err := os.WriteFile(file, raw, 0o644); err != nil {
 		return "", err
 	}
-	_, err = deploy(ctx, d.client, file, demoFolder, p.Name, "", true)
+	_, err = deploy(ctx, cluster.Client(), file, demoFolder, p.Name, "", true)
 	return p.Name, err
 }

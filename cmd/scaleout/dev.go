@@ -9,13 +9,16 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
 
-	"scaleout/store/file"
+	"scaleout/cluster/pki"
+	"scaleout/cmd/dev"
+	"scaleout/fsm/catalog"
+	"scaleout/httpapi/client"
 )
+
+const defaultDevFolder = "./scaleout-dev"
 
 // devFlags are the flags that dev and demo share.
 type devFlags struct {
@@ -31,14 +34,14 @@ func (f *devFlags) add(cmd *cobra.Command, data string) {
 	flags.StringVar(&f.data, "data", data, "data directory; resumed when it exists")
 }
 
-// layout is where the flags lead: what an existing data directory says stands for flags that were not given.
-func (f *devFlags) layout(cmd *cobra.Command) (layout, error) {
-	l := layout{Masters: f.masters, Workers: f.workers, Port: f.port}
+// layout is what the flags say; for flags that were not given, what an existing data directory says.
+func (f *devFlags) layout(cmd *cobra.Command) (dev.Layout, error) {
+	l := dev.Layout{Masters: f.masters, Workers: f.workers, Port: f.port}
 	var err error
-	if l.dir, err = filepath.Abs(f.data); err != nil {
+	if l.Dir, err = filepath.Abs(f.data); err != nil {
 		return l, err
 	}
-	saved, err := savedLayout(l.dir)
+	saved, err := dev.Saved(l.Dir)
 	if err != nil {
 		return l, err
 	}
@@ -53,19 +56,25 @@ func (f *devFlags) layout(cmd *cobra.Command) (layout, error) {
 			}
 		}
 		if l.Masters < saved.Masters {
-			return l, usagef("--masters %d: %s holds a cluster of %d; 'scaleout cluster leave' makes one smaller", l.Masters, l.dir, saved.Masters)
+			return l, usagef("--masters %d: %s holds a cluster of %d; 'scaleout cluster leave' makes one smaller",
+				l.Masters, l.Dir, saved.Masters)
 		}
 	}
-	return l, l.check()
+	if err := l.Check(); err != nil {
+		return l, usagef("--%w", err) // it begins with the flag's name
+	}
+	return l, nil
 }
 
 func (a *app) devCommand() *cobra.Command {
 	var f devFlags
 	cmd := &cobra.Command{
-		Use: "dev", Short: "Run a whole cluster on this machine: masters and workers, with real certificates", Args: cobra.NoArgs,
-		Long: `Run a whole cluster on this machine: masters and workers as processes of their own, with real certificates and real disks.
-Kill one by hand ('scaleout dev status' shows their pids) and see what happens; 'scaleout dev restart NAME' starts it again. Ctrl-C stops all, the workers first;
-a second Ctrl-C does not wait for what runs. The data directory is resumed by the next 'scaleout dev'.`,
+		Use: "dev", Args: cobra.NoArgs,
+		Short: "Run a whole cluster on this machine: masters and workers, with real certificates",
+		Long: `Run a whole cluster on this machine: masters and workers as processes of their own, with real certificates and real
+disks. Kill one by hand ('scaleout dev status' shows their pids) and see what happens; 'scaleout dev restart NAME' starts
+it again. Ctrl-C stops all, the workers first; a second Ctrl-C does not wait for what runs. The data directory is resumed
+by the next 'scaleout dev'.`,
 		Example: `  scaleout dev
   scaleout dev --masters 5 --workers 0 --port 9391 --data /tmp/five
   . ./scaleout-dev/env            # in another terminal
@@ -75,43 +84,70 @@ a second Ctrl-C does not wait for what runs. The data directory is resumed by th
 			if err != nil {
 				return err
 			}
-			return a.dev(cmd.Context(), cmd.OutOrStdout(), l)
+			return devError(a.dev(cmd.Context(), cmd.OutOrStdout(), l))
 		},
 	}
-	f.add(cmd, "./scaleout-dev")
+	f.add(cmd, defaultDevFolder)
 	cmd.AddCommand(a.devRestart(), a.devStatus(), a.devPID())
 	return cmd
 }
 
 // dev runs the cluster until ctx ends.
-func (a *app) dev(ctx context.Context, out io.Writer, l layout) error {
-	s, err := a.startStage(ctx, out, l, nil)
+func (a *app) dev(ctx context.Context, out io.Writer, l dev.Layout) error {
+	cfg := a.devConfig(out, l)
+	cluster, err := dev.Start(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	door, err := openControl(l.control(), map[string]devVerb{"restart": s.restart, "status": s.status})
-	if err != nil {
-		return errors.Join(err, s.stop())
-	}
-	var wg sync.WaitGroup
-	wg.Go(door.serve)
-	s.say("%s", s.welcome(ctx))
+	cfg.Say(welcome(ctx, cluster))
 	<-ctx.Done()
-	s.say("stopping the workers, then the masters")
-	err = s.stop()
-	door.close()
-	wg.Wait()
-	return err
+	cfg.Say("stopping the workers, then the masters")
+	return cluster.Stop()
+}
+
+// devConfig is the same for dev and demo.
+func (a *app) devConfig(out io.Writer, l dev.Layout) dev.Config {
+	var mu sync.Mutex
+	return dev.Config{
+		Layout: l,
+		Say: func(text string) {
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Fprintln(out, text)
+		},
+		Connect: func(files pki.Files, masters []string) (*client.Client, error) {
+			creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: files, Logger: a.logger()})
+			if err != nil {
+				return nil, err
+			}
+			own := *a
+			own.notices, own.connectTimeout = nil, max(a.connectTimeout, devConnectTimeout)
+			return own.clientWith(creds, masters)
+		},
+	}
+}
+
+// devError adds the flag that helps.
+func devError(err error) error {
+	var taken *dev.PortsError
+	if !errors.As(err, &taken) {
+		return err
+	}
+	advice := "--port takes the first of another row"
+	if taken.Free > 0 {
+		advice = fmt.Sprintf("%s; --port %d begins one that is free", advice, taken.Free)
+	}
+	return fmt.Errorf("%w\n%s", err, advice)
 }
 
 // welcome says what to type next.
-func (s *stage) welcome(ctx context.Context) string {
+func welcome(ctx context.Context, c *dev.Cluster) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d %s and %d %s run", s.Masters, plural(s.Masters, "master"), s.Workers, plural(s.Workers, "worker"))
-	if leader, err := s.client.Leader(ctx); err == nil {
+	fmt.Fprintf(&b, "%d %s and %d %s run", c.Masters, plural(c.Masters, "master"), c.Workers, plural(c.Workers, "worker"))
+	if leader, err := c.Client().Leader(ctx); err == nil {
 		fmt.Fprintf(&b, "; %s leads", leader.Name)
 	}
-	env := s.env()
+	env := c.Env()
 	if wd, err := os.Getwd(); err == nil {
 		if rel, err := filepath.Rel(wd, env); err == nil && !strings.HasPrefix(rel, "..") {
 			env = "." + string(filepath.Separator) + rel
@@ -125,7 +161,7 @@ func (s *stage) welcome(ctx context.Context) string {
   %s project deploy FILE.ispac --folder ETL --create-folder
   %s execution run ETL/PROJECT/PACKAGE --wait
 
-Logs are in %s. Ctrl-C stops all.`, env, program, program, program, s.logs())
+Logs are in %s. Ctrl-C stops all.`, env, program, program, program, c.Logs())
 	return b.String()
 }
 
@@ -136,82 +172,77 @@ func plural(n int, word string) string {
 	return word + "s"
 }
 
+// runningDev adds the flag that names the data directory of a running dev.
+func runningDev(cmd *cobra.Command, data *string) *cobra.Command {
+	cmd.Flags().StringVar(data, "data", defaultDevFolder, "data directory of the running dev")
+	return cmd
+}
+
 func (a *app) devRestart() *cobra.Command {
 	var data string
-	cmd := &cobra.Command{
-		Use: "restart NAME", Short: "Start a dead master or worker of a running dev again, or restart a living one", Args: cobra.ExactArgs(1),
+	return runningDev(&cobra.Command{
+		Use: "restart NAME", Args: cobra.ExactArgs(1),
+		Short:   "Start a dead master or worker of a running dev again, or restart a living one",
 		Example: "  scaleout dev restart master-2\n  scaleout dev restart worker-1 --data /tmp/five",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := filepath.Abs(data)
-			if err != nil {
-				return err
-			}
-			answer, err := askControl(cmd.Context(), layout{dir: dir}.control(), controlRequest{Verb: "restart", Name: args[0]})
+			answer, err := dev.Restart(cmd.Context(), data, args[0])
 			if err != nil {
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), answer)
 			return nil
 		},
-	}
-	cmd.Flags().StringVar(&data, "data", "./scaleout-dev", "data directory of the running dev")
-	return cmd
+	}, &data)
 }
 
-// startStage brings a cluster up and waits until every master is ready and every worker enabled. After an error nothing
-// is left running. workerSettings are settings that every worker gets.
-func (a *app) startStage(ctx context.Context, out io.Writer, l layout, workerSettings map[string]any) (_ *stage, err error) {
-	if err := os.MkdirAll(l.logs(), 0o750); err != nil {
-		return nil, err
-	}
-	lock := flock.New(filepath.Join(l.dir, "dev.lock"), flock.SetPermissions(0o600))
-	held, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock of %s: %w", l.dir, err)
-	}
-	if !held {
-		return nil, fmt.Errorf("another dev runs on %s; give this one a --data of its own", l.dir)
-	}
-	file.RemoveLeftovers(l.dir, 0)
-	if err := l.portsFree(); err != nil {
-		return nil, errors.Join(err, lock.Unlock())
-	}
-	s := &stage{layout: l, out: out, lock: lock, children: map[string]*child{}}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.stop())
-		}
-	}()
-	if s.exe, err = os.Executable(); err != nil {
-		return s, err
-	}
-	for _, f := range []string{l.json(), l.env(), l.control()} {
-		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return s, err
-		}
-	}
-	if err := s.prepare(time.Now(), workerSettings); err != nil {
-		return s, err
-	}
-	if s.client, err = s.connect(a); err != nil {
-		return s, err
-	}
-	begun := time.Now()
-	for i := range l.Masters {
-		if err := s.start(l.masterName(i)); err != nil {
-			return s, err
-		}
-	}
-	for i := range l.Workers {
-		if err := s.start(l.workerName(i)); err != nil {
-			return s, err
-		}
-	}
-	if err := s.ready(ctx, begun); err != nil {
-		return s, err
-	}
-	s.mu.Lock()
-	s.up = true
-	s.mu.Unlock()
-	return s, s.publish()
+func (a *app) devStatus() *cobra.Command {
+	var data string
+	return runningDev(&cobra.Command{
+		Use: "status", Short: "List the processes of a running dev with their pids", Args: cobra.NoArgs,
+		Example: "  scaleout dev status\n  scaleout dev status --data /tmp/five -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := dev.Status(cmd.Context(), data)
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return printJSON(cmd, list)
+			}
+			var body [][]any
+			for _, p := range list {
+				body = append(body, []any{p.Name, p.PID, p.State, p.Address})
+			}
+			a.table(cmd, heads("Name", "Pid", "State", "Address"), body)
+			return nil
+		},
+	}, &data)
+}
+
+func (a *app) devPID() *cobra.Command {
+	var data string
+	return runningDev(&cobra.Command{
+		Use: "pid NAME", Short: "Print the pid of a master or worker of a running dev", Args: cobra.ExactArgs(1),
+		Example: "  kill -9 \"$(scaleout dev pid master-2)\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			list, err := dev.Status(cmd.Context(), data)
+			if err != nil {
+				return err
+			}
+			var names []string
+			for _, p := range list {
+				names = append(names, p.Name)
+				switch {
+				case p.Name != args[0]:
+				case p.State != dev.StateRunning:
+					return fmt.Errorf("%s (pid %d) has ended; 'scaleout dev restart %s' starts it again", p.Name, p.PID, p.Name)
+				case a.output == "json":
+					return printJSON(cmd, p)
+				default:
+					fmt.Fprintln(cmd.OutOrStdout(), p.PID)
+					return nil
+				}
+			}
+			return fmt.Errorf("there is no %q here%s", args[0], catalog.Hint(args[0], names))
+		},
+	}, &data)
 }

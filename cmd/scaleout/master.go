@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +15,7 @@ import (
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
+	"scaleout/cmd/dev/process"
 	"scaleout/cmd/master"
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/fsm/catalog"
@@ -31,8 +30,8 @@ func (a *app) masterCommand() *cobra.Command {
 	return cmd
 }
 
-// masterPatience is how long a master without its dev process may take to stop in order.
-const masterPatience = 10 * time.Second
+// masterStopTimeout is how long a master whose dev process is gone may take to stop in order.
+const masterStopTimeout = 10 * time.Second
 
 func (a *app) masterStart() *cobra.Command {
 	var m settings.Master
@@ -65,8 +64,8 @@ newer one).`,
 			}
 			defer closer.Close()
 			ctx := cmd.Context()
-			if leashed() {
-				ctx = onLeash(ctx, cmd.InOrStdin(), func() { exitAfter(masterPatience, exitError) })
+			if process.IsChild() {
+				ctx = process.Obey(ctx, cmd.InOrStdin(), func() { exitAfter(masterStopTimeout, exitError) })
 			}
 			log.Info("scaleout master starts", "version", version, "node", name, "pid", os.Getpid(), "data", m.DataDirectory)
 			sayWithoutEffect(log, set)
@@ -166,7 +165,7 @@ func masterName(m settings.Master) string {
 
 // certificateName is the name in a certificate file, "" when it cannot be read.
 func certificateName(file string) string {
-	leaf, err := readCertificate(file)
+	leaf, err := pki.ReadCertificate(file)
 	if err != nil {
 		return ""
 	}
@@ -175,19 +174,6 @@ func certificateName(file string) string {
 		return ""
 	}
 	return id.Name
-}
-
-// readCertificate reads the first certificate of a PEM file, without judging it.
-func readCertificate(file string) (*x509.Certificate, error) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(raw)
-	if block == nil {
-		return nil, fmt.Errorf("%s holds no PEM block", file)
-	}
-	return x509.ParseCertificate(block.Bytes)
 }
 
 // sayWithoutEffect says once which settings of old files do nothing here.

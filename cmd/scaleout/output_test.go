@@ -157,7 +157,7 @@ func TestNobodyPrintsPastTheWriter(t *testing.T) {
 	}
 	// Who may name the streams, and who may write to a terminal what it acts on.
 	streams := []string{"root.go"}
-	control := []string{"demo_run.go"}
+	control := []string{"demo_print.go"}
 	for _, entry := range names {
 		name := entry.Name()
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,8 @@ import (
 	"time"
 
 	"gopkg.in/natefinch/lumberjack.v2"
+
+	"scaleout/cmd/dev/process"
 )
 
 // applicationData is the service account's folder for data of applications, as the system has it.
@@ -94,7 +94,7 @@ func (a *app) serviceLog(stderr io.Writer, folder, name string) (*slog.Logger, i
 	}
 	file := &lumberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logBackups}
 	var w io.Writer = file
-	if !leashed() {
+	if !process.IsChild() {
 		w = io.MultiWriter(stderr, file)
 	}
 	level := slog.LevelInfo
@@ -102,40 +102,6 @@ func (a *app) serviceLog(stderr io.Writer, folder, name string) (*slog.Logger, i
 		level = slog.LevelDebug
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), file, nil
-}
-
-// leashVariable marks a child of the dev process: its standard input is a leash, and its stderr is for what comes
-// before and after the service log.
-const leashVariable = "SCALEOUT_LEASH"
-
-func leashed() bool { return os.Getenv(leashVariable) != "" }
-
-// What the holder of a leash writes. Its end, however it comes, means that the holder is gone: all must go.
-const (
-	leashStop = "stop" // as a first SIGTERM
-	leashKill = "kill" // as a second
-)
-
-// onLeash returns a context that ends when the holder of the other end of in says stop or is gone; kill is called, once,
-// when it says kill or is gone. A pipe does this on every system and survives every way in which a holder can die.
-func onLeash(ctx context.Context, in io.Reader, kill func()) context.Context {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		lines := bufio.NewScanner(in)
-		for lines.Scan() {
-			switch lines.Text() {
-			case leashStop:
-				cancel()
-			case leashKill:
-				cancel()
-				kill()
-				return
-			}
-		}
-		cancel()
-		kill()
-	}()
-	return ctx
 }
 
 // exitAfter ends the process when an orderly end takes too long.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -59,37 +58,6 @@ func TestServiceLogHoldsWhatStderrHolds(t *testing.T) {
 	// A folder that cannot be is an error before anything starts.
 	if _, _, err := (&app{}).serviceLog(stderr, filepath.Join(dir, "master-1.log"), "x"); err == nil {
 		t.Error("a file was taken as LogFolder")
-	}
-}
-
-func TestLeash(t *testing.T) {
-	for _, x := range []struct {
-		words string
-		end   bool // the other end is closed
-		kills bool
-	}{{"stop\n", false, false}, {"noise\nstop\n", false, false}, {"kill\n", false, true}, {"stop\nkill\n", false, true}, {"", true, true}} {
-		r, w := io.Pipe()
-		var once sync.Once
-		killed := make(chan struct{})
-		ctx := onLeash(t.Context(), r, func() { once.Do(func() { close(killed) }) })
-		if _, err := io.WriteString(w, x.words); err != nil {
-			t.Fatal(err)
-		}
-		if x.end {
-			w.Close()
-		}
-		<-ctx.Done()
-		if x.kills {
-			<-killed
-		} else {
-			select {
-			case <-killed:
-				t.Errorf("%q killed", x.words)
-			default:
-			}
-		}
-		w.Close()
-		<-killed
 	}
 }
 

@@ -100,7 +100,7 @@ func workFolder(t *testing.T) (dir string, env []string) {
 // runDev runs a 'dev' of a document in a folder, with free ports, until the test ends. It returns when all of it is ready.
 func runDev(t *testing.T, dir string, env []string, line string) {
 	t.Helper()
-	dev := exec.Command("sh", "-c", fmt.Sprintf("exec %s --port %d", line, freeLayout(t).Port))
+	dev := exec.Command("sh", "-c", fmt.Sprintf("exec %s --port %d", line, freeRow(t)))
 	dev.Dir, dev.Env = dir, env
 	var said bytes.Buffer
 	dev.Stdout, dev.Stderr = &said, &said
@@ -126,7 +126,7 @@ func runDev(t *testing.T, dir string, env []string, line string) {
 			t.Error("dev did not end when it was asked to")
 		}
 	})
-	for deadline := time.Now().Add(readyTime); ; {
+	for deadline := time.Now().Add(90 * time.Second); ; {
 		if _, err := os.Stat(filepath.Join(dir, "scaleout-dev", "env")); err == nil {
 			return
 		}

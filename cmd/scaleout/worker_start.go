@@ -15,12 +15,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cluster/pki"
+	"scaleout/cmd/dev/process"
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/cmd/worker"
 )
 
-// workerPatience is how long a worker without its dev process may take to kill its packages and leave.
-const workerPatience = 20 * time.Second
+// workerStopTimeout is how long a worker whose dev process is gone may take to kill its packages and leave.
+const workerStopTimeout = 20 * time.Second
 
 func (a *app) workerStart() *cobra.Command {
 	var w settings.Worker
@@ -123,9 +124,9 @@ func serve(ctx context.Context, w *worker.Worker, creds *pki.Credentials) error 
 
 // killable calls kill on the second signal after the one that ended ctx, or when the dev process says so or is gone.
 func killable(ctx context.Context, in io.Reader, kill func()) (context.Context, func()) {
-	if leashed() {
-		ctx = onLeash(ctx, in, func() {
-			exitAfter(workerPatience, exitError)
+	if process.IsChild() {
+		ctx = process.Obey(ctx, in, func() {
+			exitAfter(workerStopTimeout, exitError)
 			kill()
 		})
 	}
