@@ -9,11 +9,11 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"scaleout/cluster/transport"
 	"scaleout/fsm"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/store"
+	"scaleout/store/hclog"
 )
 
 // Remains is what the data directory of one stopped master holds of its cluster.
@@ -81,7 +81,7 @@ func inspect(dir *store.Dir, log *slog.Logger) (r Remains, err error) {
 func offline(dir *store.Dir, log *slog.Logger) (*raft.Config, raft.Transport) {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(dir.ID())
-	conf.Logger = transport.HCLog(log).Named("raft")
+	conf.Logger = hclog.New(log).Named("raft")
 	conf.NoLegacyTelemetry = true
 	_, trans := raft.NewInmemTransport("") // only its encoding of addresses is used
 	return conf, trans

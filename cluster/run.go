@@ -11,8 +11,8 @@ import (
 
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/leader"
-	"scaleout/cluster/transport"
 	"scaleout/fsm/command"
+	"scaleout/store/hclog"
 )
 
 const (
@@ -46,7 +46,7 @@ func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
 		c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = s.Every, s.Entries, s.Trailing
 	}
 	c.NotifyCh = notify
-	c.Logger = transport.HCLog(n.log).Named("raft")
+	c.Logger = hclog.New(n.log).Named("raft")
 	c.NoLegacyTelemetry = true
 	return c
 }

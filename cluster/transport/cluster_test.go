@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/store/hclog"
 )
 
 // voter is a real Raft node over a transport, with everything else in memory.
@@ -98,7 +100,7 @@ func startRaft(t *testing.T, ids ...string) (map[string]*voter, []raft.ServerID)
 		cfg := raft.DefaultConfig()
 		cfg.LocalID = raft.ServerID(id)
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout, cfg.CommitTimeout = time.Second, time.Second, 500*time.Millisecond, 5*time.Millisecond
-		cfg.Logger = HCLog(discard())
+		cfg.Logger = hclog.New(discard())
 		store := raft.NewInmemStore()
 		snaps := raft.NewInmemSnapshotStore()
 		tr := v.Raft()

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/store/hclog"
 )
 
 // Closing waits this long for the library's handlers. They end at once unless the
@@ -43,7 +45,7 @@ var (
 func newRaft(t *Transport) *Raft {
 	r := &Raft{t: t, ended: make(chan raft.ServerID, 16)}
 	r.net = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Logger:  HCLog(t.cfg.Logger).Named("raft-net"),
+		Logger:  hclog.New(t.cfg.Logger).Named("raft-net"),
 		Stream:  stream{t},
 		MaxPool: t.cfg.MaxRaftPool,
 		Timeout: t.cfg.RaftTimeout,

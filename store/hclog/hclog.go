@@ -1,4 +1,8 @@
-package transport
+// Package hclog lets libraries that log through HashiCorp's hclog write to log/slog: Raft and its transport.
+//
+// Values that hclog formats lazily are resolved, a logger's name becomes the attribute "component", and the slog
+// handler alone decides which levels are shown.
+package hclog
 
 import (
 	"bytes"
@@ -12,26 +16,25 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// LevelTrace is the slog level of the libraries' trace lines.
-const LevelTrace = slog.LevelDebug - 4
+// levelTrace is the slog level of the libraries' trace lines.
+const levelTrace = slog.LevelDebug - 4
 
-// HCLog lets libraries that log through hclog write to logger. The logger's
-// handler decides which levels are shown; SetLevel has no effect.
-func HCLog(logger *slog.Logger) hclog.Logger {
-	if logger == nil {
-		logger = slog.Default()
+// New returns an hclog logger that writes to out, or to slog.Default() if out is nil. Its SetLevel has no effect.
+func New(out *slog.Logger) hclog.Logger {
+	if out == nil {
+		out = slog.Default()
 	}
-	return &hcLogger{base: logger, log: logger}
+	return &logger{base: out, log: out}
 }
 
-type hcLogger struct {
-	base    *slog.Logger // without name
-	log     *slog.Logger
+type logger struct {
+	base    *slog.Logger // as it was given
+	log     *slog.Logger // base with the name and the implied arguments
 	name    string
 	implied []any
 }
 
-func (l *hcLogger) Log(level hclog.Level, msg string, args ...any) {
+func (l *logger) Log(level hclog.Level, msg string, args ...any) {
 	at := slogLevel(level)
 	if level == hclog.Off || !l.log.Enabled(context.Background(), at) {
 		return
@@ -39,50 +42,50 @@ func (l *hcLogger) Log(level hclog.Level, msg string, args ...any) {
 	l.log.Log(context.Background(), at, msg, plain(args)...)
 }
 
-func (l *hcLogger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }
-func (l *hcLogger) Debug(msg string, args ...any) { l.Log(hclog.Debug, msg, args...) }
-func (l *hcLogger) Info(msg string, args ...any)  { l.Log(hclog.Info, msg, args...) }
-func (l *hcLogger) Warn(msg string, args ...any)  { l.Log(hclog.Warn, msg, args...) }
-func (l *hcLogger) Error(msg string, args ...any) { l.Log(hclog.Error, msg, args...) }
+func (l *logger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }
+func (l *logger) Debug(msg string, args ...any) { l.Log(hclog.Debug, msg, args...) }
+func (l *logger) Info(msg string, args ...any)  { l.Log(hclog.Info, msg, args...) }
+func (l *logger) Warn(msg string, args ...any)  { l.Log(hclog.Warn, msg, args...) }
+func (l *logger) Error(msg string, args ...any) { l.Log(hclog.Error, msg, args...) }
 
-func (l *hcLogger) IsTrace() bool { return l.enabled(LevelTrace) }
-func (l *hcLogger) IsDebug() bool { return l.enabled(slog.LevelDebug) }
-func (l *hcLogger) IsInfo() bool  { return l.enabled(slog.LevelInfo) }
-func (l *hcLogger) IsWarn() bool  { return l.enabled(slog.LevelWarn) }
-func (l *hcLogger) IsError() bool { return l.enabled(slog.LevelError) }
+func (l *logger) IsTrace() bool { return l.enabled(levelTrace) }
+func (l *logger) IsDebug() bool { return l.enabled(slog.LevelDebug) }
+func (l *logger) IsInfo() bool  { return l.enabled(slog.LevelInfo) }
+func (l *logger) IsWarn() bool  { return l.enabled(slog.LevelWarn) }
+func (l *logger) IsError() bool { return l.enabled(slog.LevelError) }
 
-func (l *hcLogger) enabled(level slog.Level) bool {
+func (l *logger) enabled(level slog.Level) bool {
 	return l.log.Enabled(context.Background(), level)
 }
 
-func (l *hcLogger) ImpliedArgs() []any { return l.implied }
-func (l *hcLogger) Name() string       { return l.name }
+func (l *logger) ImpliedArgs() []any { return l.implied }
+func (l *logger) Name() string       { return l.name }
 
-func (l *hcLogger) With(args ...any) hclog.Logger {
+func (l *logger) With(args ...any) hclog.Logger {
 	implied := append(append([]any(nil), l.implied...), args...)
 	return named(l.base, l.name, implied)
 }
 
-func (l *hcLogger) Named(name string) hclog.Logger {
+func (l *logger) Named(name string) hclog.Logger {
 	if l.name != "" {
 		name = l.name + "." + name
 	}
 	return named(l.base, name, l.implied)
 }
 
-func (l *hcLogger) ResetNamed(name string) hclog.Logger { return named(l.base, name, l.implied) }
+func (l *logger) ResetNamed(name string) hclog.Logger { return named(l.base, name, l.implied) }
 
 func named(base *slog.Logger, name string, implied []any) hclog.Logger {
 	out := base
 	if name != "" {
 		out = out.With("component", name)
 	}
-	return &hcLogger{base: base, log: out.With(plain(implied)...), name: name, implied: implied}
+	return &logger{base: base, log: out.With(plain(implied)...), name: name, implied: implied}
 }
 
-func (l *hcLogger) SetLevel(hclog.Level) {}
+func (l *logger) SetLevel(hclog.Level) {}
 
-func (l *hcLogger) GetLevel() hclog.Level {
+func (l *logger) GetLevel() hclog.Level {
 	for _, level := range []hclog.Level{hclog.Trace, hclog.Debug, hclog.Info, hclog.Warn, hclog.Error} {
 		if l.enabled(slogLevel(level)) {
 			return level
@@ -91,11 +94,11 @@ func (l *hcLogger) GetLevel() hclog.Level {
 	return hclog.Off
 }
 
-func (l *hcLogger) StandardLogger(opts *hclog.StandardLoggerOptions) *log.Logger {
+func (l *logger) StandardLogger(opts *hclog.StandardLoggerOptions) *log.Logger {
 	return log.New(l.StandardWriter(opts), "", 0)
 }
 
-func (l *hcLogger) StandardWriter(opts *hclog.StandardLoggerOptions) io.Writer {
+func (l *logger) StandardWriter(opts *hclog.StandardLoggerOptions) io.Writer {
 	w := &lineWriter{log: l, level: hclog.Info}
 	if opts != nil {
 		w.infer = opts.InferLevels || opts.InferLevelsWithTimestamp
@@ -106,9 +109,9 @@ func (l *hcLogger) StandardWriter(opts *hclog.StandardLoggerOptions) io.Writer {
 	return w
 }
 
-// lineWriter turns lines of the standard library's logger into log entries.
+// lineWriter logs each line that the standard library's logger writes.
 type lineWriter struct {
-	log   *hcLogger
+	log   *logger
 	level hclog.Level
 	infer bool
 }
@@ -124,7 +127,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// tagged splits "[WARN] text".
+// tagged splits a line such as "[WARN] text" into its level and the rest; ok is false if no level is known by that tag.
 func tagged(line string) (level hclog.Level, text string, ok bool) {
 	rest, ok := strings.CutPrefix(line, "[")
 	if !ok {
@@ -144,7 +147,7 @@ func tagged(line string) (level hclog.Level, text string, ok bool) {
 func slogLevel(level hclog.Level) slog.Level {
 	switch level {
 	case hclog.Trace:
-		return LevelTrace
+		return levelTrace
 	case hclog.Debug:
 		return slog.LevelDebug
 	case hclog.Warn:
@@ -156,8 +159,8 @@ func slogLevel(level hclog.Level) slog.Level {
 	}
 }
 
-// plain resolves hclog's own value types. A key without a value, or one that is
-// no string, is kept in a form that slog does not mark as broken.
+// plain resolves hclog's own value types. A key that is no string is printed into one, and a last key without a value
+// becomes the value of "extra": slog would mark both as broken.
 func plain(args []any) []any {
 	out := make([]any, 0, len(args)+1)
 	for i := 0; i < len(args); i += 2 {
