@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -110,7 +111,7 @@ func (n *Node) watchLog(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && err != raft.ErrNothingNewToSnapshot:
+		case err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot):
 			n.log.Warn("a snapshot failed; it will be tried again", "err", err)
 			continue
 		}

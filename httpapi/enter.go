@@ -37,7 +37,7 @@ func (a *API) enter(rt *route) http.Handler {
 		flight.Inc()
 		defer func() {
 			p := recover()
-			if p != nil && p != http.ErrAbortHandler {
+			if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the server compares it like this too
 				a.log.LogAttrs(hr.Context(), slog.LevelError, "panic", slog.String("route", rt.name), slog.String("request_id", r.id),
 					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 				if !r.w.begun() {

@@ -93,7 +93,7 @@ func (b *Blob) Read(p []byte) (int, error) {
 		n, b.end = b.ReadAt(p, b.at)
 	}
 	b.at += int64(n)
-	if n > 0 && b.end != nil && b.end != io.EOF {
+	if n > 0 && b.end != nil && !errors.Is(b.end, io.EOF) {
 		return n, nil // what came before is right; the next call tells
 	}
 	return n, b.end

@@ -52,7 +52,7 @@ func TestBlobRoundTrip(t *testing.T) {
 		if err != nil || string(got) != c || blob.Size() != int64(len(c)) {
 			t.Fatalf("%d bytes, size %d, %v", len(got), blob.Size(), err)
 		}
-		if n, err := blob.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		if n, err := blob.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 			t.Fatalf("after the end: %d, %v", n, err)
 		}
 		if len(c) > 100 {
@@ -326,7 +326,7 @@ func TestWalkSeesBlobsOnly(t *testing.T) {
 	}
 	stop := errors.New("stop")
 	put(t, d.Blobs(), "one")
-	if err := d.Blobs().Walk(func(string, int64, time.Time) error { return stop }); err != stop {
+	if err := d.Blobs().Walk(func(string, int64, time.Time) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("error %v", err)
 	}
 }

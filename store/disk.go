@@ -458,7 +458,8 @@ func (d *disk) write(commit func() error) error {
 	err = onDisk(d.path, err)
 	if errors.Is(err, command.ErrNoSpace) && !d.untouched() {
 		// No command.ErrNoSpace: room does not mend it, and nobody may wait for room.
-		err = fmt.Errorf("%s: nobody knows whether a transaction is on the disk, which was full only when it was written: %v", d.path, err)
+		err = fmt.Errorf("%s: nobody knows whether a transaction is on the disk, which was full only when it was written: %v", //nolint:errorlint // see above
+			d.path, err)
 	}
 	if !errors.Is(err, command.ErrNoSpace) {
 		d.failed.CompareAndSwap(nil, &err)

@@ -53,7 +53,7 @@ func (l *lock) owner() string {
 	defer f.Close()
 	buf := make([]byte, ownerSize)
 	n, err := f.ReadAt(buf, ownerOffset)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return "another process"
 	}
 	pid, err := strconv.Atoi(string(bytes.TrimSpace(buf[:n])))

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -50,7 +51,7 @@ func TestARangeIsWhatWasStored(t *testing.T) {
 				if want := content[off:min(off+int64(n), int64(len(content)))]; string(part[:n]) != want {
 					t.Fatalf("at %d: other bytes than those that were stored", off)
 				}
-				if err != nil && err != io.EOF {
+				if err != nil && !errors.Is(err, io.EOF) {
 					wantErr(t, err, ErrCorrupt, digest)
 					failed = true
 				}
@@ -85,7 +86,7 @@ func TestRangesReadAtTheSameTime(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n, err := blob.ReadAt(make([]byte, 10), int64(len(content))-4); n != 4 || err != io.EOF {
+	if n, err := blob.ReadAt(make([]byte, 10), int64(len(content))-4); n != 4 || !errors.Is(err, io.EOF) {
 		t.Errorf("over the end: %d, %v", n, err)
 	}
 	if _, err := blob.ReadAt(make([]byte, 1), -1); err == nil {

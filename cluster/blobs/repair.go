@@ -2,6 +2,7 @@ package blobs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 
@@ -55,7 +56,7 @@ type lasting struct {
 func (l *lasting) ReadAt(p []byte, off int64) (int, error) {
 	b := l.current()
 	n, err := b.ReadAt(p, off)
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}
 	b, rerr := l.renew(b)
@@ -72,7 +73,7 @@ func (l *lasting) Read(p []byte) (int, error) {
 	}
 	n, err := l.ReadAt(p, l.at)
 	l.at += int64(n)
-	if n > 0 && err == io.EOF {
+	if n > 0 && errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return n, err

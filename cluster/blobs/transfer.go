@@ -26,7 +26,7 @@ func (k *Keeper) begin() (context.Context, *transfer, func(error) error) {
 	t := &transfer{stall: k.cfg.Stall, timer: time.AfterFunc(k.cfg.Stall, func() { cancel(errStall) })}
 	return ctx, t, func(err error) error {
 		t.timer.Stop()
-		if err != nil && context.Cause(ctx) == errStall {
+		if err != nil && errors.Is(context.Cause(ctx), errStall) {
 			err = errStall
 		}
 		cancel(nil)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -61,7 +60,7 @@ func within(t *testing.T, f func(h *house)) {
 		h := &house{T: t, ctx: ctx, seq: map[string]uint64{}, state: catalog.NewState()}
 		h.d = New(Config{
 			State: h, Node: h, Election: time.Second,
-			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Logger: slog.New(slog.DiscardHandler),
 		})
 		h.do(&command.InitCluster{ClusterID: "c", Level: 1})
 		h.do(&command.CreateFolder{Name: "F"})

@@ -51,7 +51,7 @@ func within(t *testing.T, f func(w *world)) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, ctx: t.Context(), state: catalog.NewState(), files: map[string][]byte{}}
-		w.p = New(w, w, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		w.p = New(w, w, slog.New(slog.DiscardHandler))
 		for _, cmd := range []command.Command{
 			&command.InitCluster{ClusterID: "c", Level: 1},
 			&command.CreateFolder{Name: "F"},
@@ -310,7 +310,7 @@ func TestFailuresReachEveryCaller(t *testing.T) {
 
 func TestStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New(nil, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		p := New(nil, nil, slog.New(slog.DiscardHandler))
 		if _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); !errors.Is(err, errStopped) {
 			t.Errorf("before it runs: %v", err)
 		}
@@ -357,7 +357,7 @@ func (deaf) Propose(ctx context.Context, _ command.Envelope) (command.Result, ui
 func TestStoppedDuringACommit(t *testing.T) {
 	for name, d := range map[string]deaf{"in the store": {}, "in the log": {stores: true}} {
 		synctest.Test(t, func(t *testing.T) {
-			p := New(d, d, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			p := New(d, d, slog.New(slog.DiscardHandler))
 			if err := stopAfter(t, p, 2*packTime); !errors.Is(err, errStopped) {
 				t.Errorf("%s: %v", name, err)
 			}

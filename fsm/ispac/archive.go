@@ -238,11 +238,11 @@ func (r *partReader) Read(b []byte) (int, error) {
 	n, err := r.r.Read(b)
 	r.n += int64(n)
 	switch {
-	case err == io.EOF && r.n == r.part.size():
+	case errors.Is(err, io.EOF) && r.n == r.part.size():
 		r.done = true
 		return n, io.EOF
 	case err != nil, r.n > r.part.size():
-		if err == nil || err == io.EOF || errors.Is(err, zip.ErrFormat) {
+		if err == nil || errors.Is(err, io.EOF) || errors.Is(err, zip.ErrFormat) {
 			err = errors.New("its size is not the one that the zip directory gives")
 		}
 		r.err = r.archive.unreadable(r.part, err)

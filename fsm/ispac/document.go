@@ -82,7 +82,7 @@ func (d *document) next() (xml.Token, error) {
 	if err != nil {
 		var syntax *xml.SyntaxError
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil, badPart(d.part, "it ends before its root element does")
 		case errors.As(err, &syntax):
 			return nil, badPart(d.part, fmt.Sprintf("line %d is not well-formed XML: %s", syntax.Line, syntax.Msg))
@@ -113,7 +113,7 @@ func (d *document) bad(format string, args ...any) *PartError {
 func (d *document) end() error {
 	for {
 		tok, err := d.dec.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

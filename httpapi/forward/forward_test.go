@@ -417,7 +417,7 @@ func TestBrokenAnswerLooksBroken(t *testing.T) {
 	})
 	r.set(leads("l", url, 1))
 	defer func() {
-		if recover() != http.ErrAbortHandler {
+		if recover() != http.ErrAbortHandler { //nolint:errorlint // the server compares it like this too
 			t.Fatal("half an answer must abort the connection")
 		}
 	}()

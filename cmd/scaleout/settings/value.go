@@ -273,7 +273,7 @@ func parseSize(text string) (int64, error) {
 func parseRunners(text string) (Runners, error) {
 	var loose map[string]any
 	if err := json.Unmarshal([]byte(text), &loose); err != nil {
-		return nil, fmt.Errorf(`want an object such as {".py": ["python3"]}: %v`, err)
+		return nil, fmt.Errorf(`want an object such as {".py": ["python3"]}: %w`, err)
 	}
 	out := Runners{}
 	for extension, v := range loose {

@@ -64,8 +64,12 @@ func run(folder string, stdin io.Reader, ready func(answer), log *slog.Logger) e
 	spec.fill()
 	spec.Folder = folder
 	lock := flock.New(filepath.Join(folder, lockFile), flock.SetPermissions(0o600))
-	if held, err := lock.TryLock(); err != nil || !held {
-		return refuse(fmt.Errorf("guard: %s is guarded already (%v)", folder, err))
+	held, err := lock.TryLock()
+	if err == nil && !held {
+		err = errors.New("it is guarded already")
+	}
+	if err != nil {
+		return refuse(fmt.Errorf("guard: %s is not guarded by this process: %w", folder, err))
 	}
 	defer lock.Close()
 	// Whoever found this folder without a guard has declared it lost, under the lock; it must stay so.

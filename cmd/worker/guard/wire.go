@@ -95,7 +95,7 @@ func shortDir() (string, error) {
 func dial(st state, req request) (net.Conn, error) {
 	conn, err := net.DialTimeout("unix", st.Socket, answerTimeout)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrNoAnswer, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
 	req.Secret = st.Secret
 	data, err := json.Marshal(req)
@@ -105,7 +105,7 @@ func dial(st state, req request) (net.Conn, error) {
 	}
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("%w: %v", ErrNoAnswer, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
 	return conn, nil
 }
@@ -117,7 +117,7 @@ func readAnswer(conn net.Conn) (answer, error) {
 		err = json.Unmarshal(line, &a)
 	}
 	if err != nil {
-		return a, fmt.Errorf("%w: %v", ErrNoAnswer, err)
+		return a, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
 	if a.Error != "" {
 		return a, fmt.Errorf("guard: refused: %s", a.Error)

@@ -137,8 +137,12 @@ func (s *Spool) load(name string) error {
 			return fmt.Errorf("spool: %w", err)
 		}
 		var r Report
-		if err := json.Unmarshal(data, &r); err != nil || r.Key != k {
-			return fmt.Errorf("spool: %s is not a report of attempt %v (%v); remove it to go on", path, k, err)
+		err = json.Unmarshal(data, &r)
+		if err == nil && r.Key != k {
+			err = fmt.Errorf("it is one of attempt %v", r.Key)
+		}
+		if err != nil {
+			return fmt.Errorf("spool: %s is not a report of attempt %v: %w; remove it to go on", path, k, err)
 		}
 		s.reports[k] = r
 		s.order = append(s.order, k)
