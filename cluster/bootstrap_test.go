@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"scaleout/cluster/gossip"
 	"scaleout/store"
 )
 
@@ -69,6 +68,34 @@ func TestAMasterAloneBeginsWithExpectOne(t *testing.T) {
 	})
 }
 
+// promises is what package bootstrap keeps in a data directory, as its format has it.
+type promises struct {
+	Promise  *proposal `json:"promise,omitempty"`
+	Proposal *proposal `json:"proposal,omitempty"`
+	Decided  bool      `json:"decided,omitempty"`
+}
+
+type proposal struct {
+	ID       string    `json:"id"`
+	Proposer string    `json:"proposer"`
+	Set      []founder `json:"set"`
+	Since    time.Time `json:"since"`
+}
+
+type founder struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// promised is what the master's data directory holds of promises.
+func (h *host) promised() (p promises) {
+	h.w.t.Helper()
+	_, err := h.dir.Load("bootstrap", &p)
+	must(h.w.t, err)
+	return p
+}
+
 // A proposer that gave its proposal up while the other was silent: when that one comes back it asks, and is free.
 func TestAMissedReleaseIsAskedFor(t *testing.T) {
 	w := newWorld(t)
@@ -77,8 +104,8 @@ func TestAMissedReleaseIsAskedFor(t *testing.T) {
 	must(t, err)
 	pd, err := store.Open(p.path+"/data", store.Options{Logger: p.logger()})
 	must(t, err)
-	f := &founding{ID: "lost", Proposer: pd.ID(), Since: time.Now(), Set: []founder{{ID: pd.ID(), Name: "master-1"}, {ID: d.ID(), Name: "master-2"}}}
-	must(t, d.Save(bootstrapDocument, ledger{Promise: f}))
+	f := &proposal{ID: "lost", Proposer: pd.ID(), Since: time.Now(), Set: []founder{{ID: pd.ID(), Name: "master-1"}, {ID: d.ID(), Name: "master-2"}}}
+	must(t, d.Save("bootstrap", promises{Promise: f}))
 	must(t, d.Close())
 	must(t, pd.Close())
 	q.start()
@@ -100,13 +127,13 @@ func TestADecidedProposalIsCarriedOutAfterARestart(t *testing.T) {
 		must(t, err)
 		set = append(set, founder{ID: dirs[i].ID(), Name: h.name, Address: fmt.Sprintf("127.0.0.1:%d", i+1)})
 	}
-	f := &founding{ID: "decided", Proposer: dirs[2].ID(), Set: set, Since: time.Now()}
+	f := &proposal{ID: "decided", Proposer: dirs[2].ID(), Set: set, Since: time.Now()}
 	for i, d := range dirs {
-		l := ledger{Promise: f}
+		l := promises{Promise: f}
 		if i == 2 {
 			l.Proposal, l.Decided = f, true
 		}
-		must(t, d.Save(bootstrapDocument, l))
+		must(t, d.Save("bootstrap", l))
 		must(t, d.Close())
 	}
 	// Without their proposer the other two, although enough to propose something else, keep their promise.
@@ -121,9 +148,7 @@ func TestADecidedProposalIsCarriedOutAfterARestart(t *testing.T) {
 	w.write("x")
 	w.agree()
 	for _, h := range hosts {
-		if got := h.node.boot.current(); got.Promise != nil || got.Proposal != nil {
-			w.until("promises are forgotten", func() bool { return h.node.boot.current().Promise == nil })
-		}
+		w.until("promises are forgotten", func() bool { p := h.promised(); return p.Promise == nil && p.Proposal == nil })
 	}
 }
 
@@ -135,10 +160,10 @@ func TestAnUndecidedProposalIsDeadAfterARestart(t *testing.T) {
 	must(t, err)
 	bd, err := store.Open(b.path+"/data", store.Options{Logger: b.logger()})
 	must(t, err)
-	f := &founding{ID: "open", Proposer: ad.ID(), Since: time.Now(),
+	f := &proposal{ID: "open", Proposer: ad.ID(), Since: time.Now(),
 		Set: []founder{{ID: ad.ID(), Name: a.name, Address: "127.0.0.1:1"}, {ID: bd.ID(), Name: b.name, Address: "127.0.0.1:2"}}}
-	must(t, ad.Save(bootstrapDocument, ledger{Promise: f, Proposal: f}))
-	must(t, bd.Save(bootstrapDocument, ledger{Promise: f}))
+	must(t, ad.Save("bootstrap", promises{Promise: f, Proposal: f}))
+	must(t, bd.Save("bootstrap", promises{Promise: f}))
 	must(t, ad.Close())
 	must(t, bd.Close())
 	a.start()
@@ -147,79 +172,6 @@ func TestAnUndecidedProposalIsDeadAfterARestart(t *testing.T) {
 	w.voters(2)
 	if !w.logs.has("this master restarted before all had promised") {
 		t.Error("the old proposal was not given up")
-	}
-}
-
-func TestOnlyTheProposerReleasesAPromise(t *testing.T) {
-	dir, err := store.Open(t.TempDir(), store.Options{})
-	must(t, err)
-	defer dir.Close()
-	b, err := loadBootstrap(dir)
-	must(t, err)
-	first := &founding{ID: "1", Proposer: "a", Since: time.Now()}
-	must(t, b.promise(first))
-	must(t, b.promise(first)) // the same again is the same
-	if err := b.promise(&founding{ID: "2", Proposer: "b"}); err == nil {
-		t.Fatal("two promises at a time")
-	}
-	if err := b.begin(&founding{ID: "3", Proposer: "self"}); err == nil {
-		t.Fatal("a proposal beside a promise")
-	}
-	must(t, b.release("1", "b"))
-	if b.current().Promise == nil {
-		t.Fatal("someone else released the promise")
-	}
-	again, err := loadBootstrap(dir)
-	must(t, err)
-	if p := again.current().Promise; p == nil || p.ID != "1" {
-		t.Fatalf("after a restart the promise is %+v", p)
-	}
-	must(t, b.release("1", "a"))
-	if b.current().Promise != nil {
-		t.Fatal("the proposer could not release it")
-	}
-	own := &founding{ID: "4", Proposer: "self"}
-	must(t, b.begin(own))
-	if got := b.fate("4"); got != proposalOpen {
-		t.Fatalf("fate %s", got)
-	}
-	must(t, b.decide("4"))
-	if f, err := b.bury(); f != nil || err != nil {
-		t.Fatal("a decided proposal was buried")
-	}
-	if got := b.fate("4") + b.fate("3"); got != proposalDecided+proposalDead {
-		t.Fatalf("fates %s", got)
-	}
-}
-
-func TestFoundingSet(t *testing.T) {
-	self := func(id string, want int) *Node { return &Node{id: id, cfg: Config{BootstrapExpect: want}} }
-	m := func(id string, want int) gossip.Member {
-		return gossip.Member{Alive: true, Meta: gossip.Meta{ID: id, Name: "n" + id, Address: id + ":1", BootstrapExpect: want}}
-	}
-	for i, c := range []struct {
-		self    string
-		want    int
-		members []gossip.Member
-		set     string
-		says    string
-	}{
-		{"a", 3, []gossip.Member{m("a", 3), m("b", 3)}, "", "2 of the 3"},
-		{"a", 3, []gossip.Member{m("a", 3), m("d", 3), m("c", 3), m("b", 3)}, "abc", ""},
-		{"b", 3, []gossip.Member{m("a", 3), m("b", 3), m("c", 3)}, "", "na proposes"},
-		{"d", 3, []gossip.Member{m("a", 3), m("b", 3), m("c", 3), m("d", 3)}, "", "this one joins"},
-		{"a", 3, []gossip.Member{m("a", 3), m("b", 5), m("c", 3)}, "", "3 here and 5 on nb"},
-		{"a", 2, []gossip.Member{m("a", 2), m("b", 0)}, "", "1 of the 2"},
-		{"a", 0, []gossip.Member{m("a", 0)}, "", "BootstrapExpect is 0"},
-	} {
-		set, says := self(c.self, c.want).foundingSet(c.members)
-		ids := ""
-		for _, f := range set {
-			ids += f.ID
-		}
-		if ids != c.set || !strings.Contains(says, c.says) || (says == "") != (c.says == "") {
-			t.Errorf("%d: set %q, says %q; want %q, %q", i, ids, says, c.set, c.says)
-		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scaleout/cluster/gossip"
+	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 )
 
@@ -22,7 +23,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 			return command.ErrNoLeader
 		}
 		var a barrierAnswer
-		if err := n.peers.call(ctx, l.ID, "/peer/barrier", nil, struct{}{}, &a); err != nil {
+		if err := n.peers.Call(ctx, l.ID, "/peer/barrier", nil, struct{}{}, &a); err != nil {
 			return fmt.Errorf("barrier: %w", err)
 		}
 		index, err = a.Index, nil
@@ -44,7 +45,7 @@ func (n *Node) leaderBarrier(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, index, err := r.proposer.own(ctx, &command.Noop{})
+	_, index, err := r.proposer.ProposeOwn(ctx, &command.Noop{})
 	return index, err
 }
 
@@ -102,8 +103,8 @@ func (n *Node) greet(ctx context.Context, l Leader) bool {
 	limit, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if n.cfg.KeyRing != nil && l.ID != n.id {
-		var a keyRingAnswer
-		if err := n.peers.call(limit, l.ID, "/peer/keyring", nil, nil, &a); err != nil {
+		var a keyRingMessage
+		if err := n.peers.Call(limit, l.ID, "/peer/keyring", nil, nil, &a); err != nil {
 			n.log.Debug("the leader's key ring could not be fetched yet", "err", err)
 			return false
 		}
@@ -131,9 +132,12 @@ func (n *Node) greet(ctx context.Context, l Leader) bool {
 // askWhetherMember finds out, after a while without a leader, whether the others have removed this node meanwhile: they
 // do not talk to it any more, so nothing else would tell.
 func (n *Node) askWhetherMember(ctx context.Context) {
-	for _, m := range withState(n.cfg.Gossip.Members(), n.id) {
+	for _, m := range n.cfg.Gossip.Members() {
+		if !m.HasState || m.ID == n.id {
+			continue
+		}
 		err := n.askToJoin(ctx, m.ID)
-		if p, ok := refusal(err); ok && p.Code == codeRemoved && !n.removed.Swap(true) {
+		if p, ok := peer.Refusal(err); ok && p.Code == peer.CodeRemoved && !n.removed.Swap(true) {
 			n.log.Error("this master was removed from its cluster while it was away", "err", p.Detail)
 		}
 		if err == nil {

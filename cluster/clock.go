@@ -151,11 +151,9 @@ func (n *Node) compareClocks(ctx context.Context, ids []string, enough int, time
 	answers := make(chan bool, len(ids))
 	for _, id := range ids {
 		go func() {
-			var answer struct {
-				Clock int64 `json:"clock"`
-			}
+			var answer clockAnswer
 			sent := time.Now()
-			err := n.peers.call(ctx, id, "/peer/clock", nil, nil, &answer)
+			err := n.peers.Call(ctx, id, clockPath, nil, nil, &answer)
 			if err == nil {
 				n.clocks.note(id, time.Unix(0, answer.Clock), sent, time.Now())
 			}

@@ -37,8 +37,8 @@ func (n *Node) disk() (free int64, trouble string) {
 // betterDisk is a voter whose disk is in order; "" when no other one has such a disk. Then it makes no difference who leads.
 func (n *Node) betterDisk(ctx context.Context) string {
 	_, servers := n.configuration()
-	for id, a := range n.peers.statuses(ctx, otherVoters(servers, n.id), n.cfg.Timing.Election) {
-		if a.err == nil && a.Disk == "" && !a.Stopping {
+	for id, a := range n.peers.Statuses(ctx, otherVoters(servers, n.id), n.cfg.Timing.Election) {
+		if a.Err == nil && a.Disk == "" && !a.Stopping {
 			return id
 		}
 	}

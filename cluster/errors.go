@@ -4,8 +4,6 @@ import "errors"
 
 // What ends a node, beside the outcomes of a call that package command declares.
 var (
-	// ErrRemoved: this node's data directory belongs to a master that has been removed from the cluster.
-	ErrRemoved = errors.New("this master was removed from the cluster")
 	// ErrStateMachine: the state machine met an entry that it must not skip.
 	ErrStateMachine = errors.New("the state machine has failed")
 	// ErrStalled: a write to this node's disk does not end.

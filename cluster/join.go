@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 )
 
@@ -34,10 +35,10 @@ func (n *Node) joinRequest() joinRequest {
 func (n *Node) askToJoin(ctx context.Context, via string) error {
 	for range 2 { // via may name the leader; that one must know
 		limit, cancel := context.WithTimeout(ctx, changeTimeout+2*time.Second)
-		err := n.peers.call(limit, via, "/peer/join", nil, n.joinRequest(), nil)
+		err := n.peers.Call(limit, via, "/peer/join", nil, n.joinRequest(), nil)
 		cancel()
-		p, refused := refusal(err)
-		if refused && p.Code == codeNotLeader && p.Leader != "" && p.Leader != via {
+		p, refused := peer.Refusal(err)
+		if refused && p.Code == peer.CodeNotLeader && p.Leader != "" && p.Leader != via {
 			via = p.Leader
 			continue
 		}
@@ -55,7 +56,7 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 	if err := n.mayJoin(j); err != nil {
 		return err
 	}
-	if err := r.prover.wait(ctx, time.Now()); err != nil {
+	if err := r.prover.Wait(ctx, time.Now()); err != nil {
 		return err
 	}
 	id, address := raft.ServerID(j.ID), raft.ServerAddress(j.Address)
@@ -72,7 +73,7 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 		return n.readdress(ctx, known, j.Address)
 	}
 	if j.HasState {
-		return fmt.Errorf("%w: master %s (%s) has a log but is not a member: it was removed. Start it with an empty data directory to add it again", ErrRemoved, j.Name, j.ID)
+		return fmt.Errorf("%w: master %s (%s) has a log but is not a member: it was removed. Start it with an empty data directory to add it again", peer.ErrRemoved, j.Name, j.ID)
 	}
 	if err := n.freeAddress(ctx, servers, j); err != nil {
 		return err

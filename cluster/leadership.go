@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -12,6 +11,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/leader"
+	"scaleout/cluster/proposer"
+	"scaleout/cluster/prover"
 	"scaleout/fsm/command"
 )
 
@@ -19,8 +20,8 @@ import (
 type reign struct {
 	Term
 	term     uint64
-	proposer *proposer
-	prover   *prover
+	proposer *proposer.Proposer
+	prover   *prover.Prover
 	ready    atomic.Bool
 	scope    *leader.Scope
 	ended    <-chan struct{}
@@ -38,41 +39,37 @@ func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 	}
 	since := time.Now()
 	r := &reign{Term: Term{Number: term, Generation: s.Generation, Since: since}, term: term, scope: s, ended: ctx.Done()}
-	r.prover = newProver(n.cfg.Timing.doubt(), &n.futures)
-	r.prover.answered = n.wire.Answered
-	r.prover.verify = n.raft.VerifyLeader
-	r.prover.proof = func() time.Time {
-		_, servers := n.configuration()
-		if n.raft.CurrentTerm() != term {
-			return time.Time{}
-		}
-		return n.wire.Proof(term, raft.ServerID(n.id), voterIDs(servers))
-	}
-	r.proposer = &proposer{
-		id:       randomID(),
-		term:     term,
-		apply:    n.raft.Apply,
-		stamp:    n.clocks.stamp,
-		proved:   r.prover.note,
-		patience: 2 * time.Second,
-		log:      n.log,
-		metrics:  n.metrics,
-		futures:  &n.futures,
-		wake:     make(chan struct{}, 1),
-		flights:  make(map[uint64]*flight),
-		next:     1,
-		last:     since,
-	}
+	r.prover = prover.New(prover.Config{
+		Proof: func() time.Time {
+			_, servers := n.configuration()
+			if n.raft.CurrentTerm() != term {
+				return time.Time{}
+			}
+			return n.wire.Proof(term, raft.ServerID(n.id), voterIDs(servers))
+		},
+		Answered: n.wire.Answered,
+		Verify:   func() error { return n.raft.VerifyLeader().Error() },
+		Go:       n.futures.Go,
+		Limit:    n.cfg.Timing.doubt(),
+	})
+	r.proposer = proposer.New(proposer.Config{
+		Term:      term,
+		Apply:     n.raft.Apply,
+		Stamp:     n.clocks.stamp,
+		Committed: r.prover.Note,
+		Go:        n.futures.Go,
+		Metrics:   n.metrics,
+	})
 	n.reign.Store(r)
-	s.Go("propose", r.proposer.run)
-	s.Go("prove", r.prover.run)
+	s.Go("propose", r.proposer.Run)
+	s.Go("prove", r.prover.Run)
 
 	_, servers := n.configuration()
 	if ids := others(servers, n.id); len(ids) > 0 {
 		n.compareClocks(ctx, ids, len(voterIDs(servers))/2, n.cfg.Timing.Election)
 		n.clocks.warn(n.nameOf)
 	}
-	if _, _, err := r.proposer.own(ctx, &command.Noop{}); err != nil {
+	if _, _, err := r.proposer.ProposeOwn(ctx, &command.Noop{}); err != nil {
 		return fmt.Errorf("catch up with the log: %w", err)
 	}
 	if err := n.ensureInitialised(ctx, r); err != nil {
@@ -100,7 +97,7 @@ func (n *Node) ensureInitialised(ctx context.Context, r *reign) error {
 		level = max(level, 1)
 		secret := make([]byte, 32)
 		_, _ = rand.Read(secret) // never fails
-		res, _, err := r.proposer.own(ctx, &command.InitCluster{ClusterID: n.cfg.ClusterID, Level: level, KeySecret: secret})
+		res, _, err := r.proposer.ProposeOwn(ctx, &command.InitCluster{ClusterID: n.cfg.ClusterID, Level: level, KeySecret: secret})
 		if err != nil {
 			return fmt.Errorf("initialise the cluster: %w", err)
 		}
@@ -112,16 +109,6 @@ func (n *Node) ensureInitialised(ctx context.Context, r *reign) error {
 	default:
 		return fmt.Errorf("the state belongs to cluster %s, this master's certificate to cluster %s", id, n.cfg.ClusterID)
 	}
-}
-
-// own proposes a command of the node itself.
-func (p *proposer) own(ctx context.Context, c command.Command) (command.Result, uint64, error) {
-	env, err := command.Wrap(c)
-	if err != nil {
-		return command.Result{}, 0, err
-	}
-	env.Caller = command.Caller{Kind: "master"}
-	return p.propose(ctx, env)
 }
 
 func (n *Node) nowReady(*leader.Scope) {
@@ -167,9 +154,9 @@ func (n *Node) idleRoutine(ctx context.Context) error {
 		if r == nil {
 			return nil
 		}
-		pause := every - r.proposer.idle()
+		pause := every - r.proposer.Idle()
 		if pause <= 0 {
-			_, _, err := r.proposer.own(ctx, &command.Noop{})
+			_, _, err := r.proposer.ProposeOwn(ctx, &command.Noop{})
 			if err != nil && !errors.Is(err, command.ErrBusy) && ctx.Err() == nil {
 				n.log.Debug("the idle no-op was not committed", "err", err)
 			}
@@ -179,10 +166,4 @@ func (n *Node) idleRoutine(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-func randomID() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return binary.LittleEndian.Uint64(b[:]) | 1
 }

@@ -39,8 +39,8 @@ func (n *Node) levelRoutine(ctx context.Context) error {
 func (n *Node) commonLevel(ctx context.Context) (level int, number uint64) {
 	number, servers := n.configuration()
 	level = n.cfg.Level
-	for _, a := range n.peers.statuses(ctx, others(servers, n.id), time.Second) {
-		if a.err != nil {
+	for _, a := range n.peers.Statuses(ctx, others(servers, n.id), time.Second) {
+		if a.Err != nil {
 			return 0, number
 		}
 		level = min(level, a.Level)
@@ -53,7 +53,7 @@ func (n *Node) raiseLevel(ctx context.Context, level int) error {
 	if r == nil {
 		return command.ErrNotLeader
 	}
-	res, _, err := r.proposer.own(ctx, &command.RaiseLevel{Level: level})
+	res, _, err := r.proposer.ProposeOwn(ctx, &command.RaiseLevel{Level: level})
 	if err != nil {
 		return err
 	}

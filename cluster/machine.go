@@ -3,6 +3,7 @@ package cluster
 import (
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/proposer"
 	"scaleout/fsm/command"
 )
 
@@ -22,14 +23,8 @@ type MachineState interface {
 	Master(id string) (*command.MasterBeat, bool)
 }
 
-// Applied is one entry's answers, as the state machine gives them.
-type Applied struct {
-	Index    uint64
-	Term     uint64
-	Proposer uint64
-	First    uint64
-	Results  []command.Result
-}
+// Applied is one entry's results, as the state machine gives them.
+type Applied = proposer.Applied
 
 // MachineMaker makes the state machine of a node, with the node's hooks: applied is to be called after every entry,
 // from the goroutine that applies and before Apply returns; failed when an entry can neither be applied nor skipped.

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
+	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 )
 
@@ -105,14 +106,14 @@ func (n *Node) Leave(ctx context.Context, force bool) error {
 		changed := n.LeaderChanged()
 		l, known := n.Leader()
 		if known && l.ID != n.id {
-			err := n.peers.call(ctx, l.ID, "/peer/remove", query, struct{}{}, nil)
+			err := n.peers.Call(ctx, l.ID, "/peer/remove", query, struct{}{}, nil)
 			if err == nil {
 				n.removed.Store(true)
 				n.log.Info("this master has left the cluster")
 				return nil
 			}
-			if p, refused := refusal(err); refused && p.Code != codeNotLeader {
-				if p.Code == codeUnknown {
+			if p, refused := peer.Refusal(err); refused && p.Code != peer.CodeNotLeader {
+				if p.Code == peer.CodeUnknownMember {
 					return nil // an earlier try got through
 				}
 				undo()
@@ -207,7 +208,7 @@ func (n *Node) close(ctx context.Context, id raft.ServerID) error {
 	goal := n.raft.CommitIndex()
 	limit, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	s, err := n.peers.status(limit, string(id))
+	s, err := n.peers.Status(limit, string(id))
 	if err != nil {
 		return err
 	}

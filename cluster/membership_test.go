@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 )
 
@@ -314,7 +315,7 @@ func TestJoinsThatAreRefused(t *testing.T) {
 		"older":           {func(j *joinRequest) { j.Level-- }, command.ErrLevel, "the cluster is at "},
 		"another cluster": {func(j *joinRequest) { j.Cluster = "other" }, command.ErrRefused, "other"},
 		"name taken":      {func(j *joinRequest) { j.Name = "master-1" }, command.ErrRefused, "taken"},
-		"removed":         {func(j *joinRequest) { j.HasState = true }, ErrRemoved, "removed"},
+		"removed":         {func(j *joinRequest) { j.HasState = true }, peer.ErrRemoved, "removed"},
 		"bad address":     {func(j *joinRequest) { j.Address = "nowhere" }, nil, "host:port"},
 		"our address":     {func(j *joinRequest) { j.Address = l.address }, command.ErrRefused, "address of this master"},
 	} {

@@ -2,36 +2,15 @@ package cluster
 
 import (
 	"errors"
-	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"scaleout/fsm/command"
 )
 
-// metrics of a node; with a nil registerer they count and nobody sees them.
-type metrics struct {
-	proposals *prometheus.HistogramVec // by kind and outcome
-	commands  prometheus.Histogram     // per entry
-	bytes     prometheus.Histogram     // per entry
-}
-
-func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
-	m := &metrics{
-		proposals: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "scaleout_raft_propose_seconds", Help: "Time from proposing a command to its answer.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
-		}, []string{"kind", "outcome"}),
-		commands: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "scaleout_raft_entry_commands", Help: "Commands per log entry.", Buckets: prometheus.ExponentialBuckets(1, 2, 11),
-		}),
-		bytes: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "scaleout_raft_entry_bytes", Help: "Size of log entries.", Buckets: prometheus.ExponentialBuckets(64, 4, 8),
-		}),
-	}
+// registerMetrics registers this node's metrics; without a registerer they count and nobody sees them.
+func (n *Node) registerMetrics(reg prometheus.Registerer) error {
 	if reg == nil {
-		return m, nil
+		return nil
 	}
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
@@ -48,8 +27,7 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 		return 0
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{
-		m.proposals, m.commands, m.bytes,
+	for _, c := range append(n.metrics.Collectors(),
 		gauge("scaleout_raft_term", "Raft's term.", func() float64 { return float64(n.raft.CurrentTerm()) }),
 		gauge("scaleout_raft_is_leader", "1 on the master that leads and is ready.", func() float64 {
 			_, ready := n.IsLeader()
@@ -76,26 +54,10 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 		gauge("scaleout_cluster_failure_tolerance", "Voters that may fail before the cluster stops; known on the leader.", func() float64 {
 			return float64(n.FailureTolerance())
 		}),
-	} {
+	) {
 		errs = append(errs, reg.Register(c))
 	}
-	return m, errors.Join(errs...)
-}
-
-func (m *metrics) proposed(kind string, err error, took time.Duration) {
-	outcome := "applied"
-	switch {
-	case errors.Is(err, command.ErrUnknownOutcome):
-		outcome = "unknown"
-	case err != nil:
-		outcome = "not_applied"
-	}
-	m.proposals.WithLabelValues(kind, outcome).Observe(took.Seconds())
-}
-
-func (m *metrics) entry(commands, size int) {
-	m.commands.Observe(float64(commands))
-	m.bytes.Observe(float64(size))
+	return errors.Join(errs...)
 }
 
 // FailureTolerance is how many of the voters that answer may fail before the cluster stops. Only the leader knows;

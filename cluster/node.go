@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +12,11 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"scaleout/cluster/bootstrap"
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/leader"
+	"scaleout/cluster/peer"
+	"scaleout/cluster/proposer"
 	"scaleout/cluster/transport"
 	"scaleout/fsm"
 	"scaleout/fsm/command"
@@ -92,12 +94,12 @@ type Node struct {
 	id       string
 	log      *slog.Logger
 	machine  Machine
-	peers    *peerClient
+	peers    *peer.Client
 	clocks   *clocks
-	metrics  *metrics
+	metrics  *proposer.Metrics
 	config   configurations
 	view     *leaderView
-	boot     *bootstrap
+	boot     *bootstrap.Bootstrapper
 	stopping atomic.Bool
 	reign    atomic.Pointer[reign] // nil while this node does not lead
 
@@ -128,6 +130,7 @@ func New(cfg Config) (*Node, error) {
 		id:      cfg.Dir.ID(),
 		log:     cfg.Logger,
 		clocks:  newClocks(cfg.Now, cfg.Logger),
+		metrics: proposer.NewMetrics(),
 		started: make(chan struct{}),
 		caught:  make(chan struct{}),
 		ended:   make(chan struct{}),
@@ -136,15 +139,15 @@ func New(cfg Config) (*Node, error) {
 		levelEvery: levelEvery,
 	}
 	var err error
-	if n.metrics, err = newMetrics(cfg.Registerer, n); err != nil {
+	if err = n.registerMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("cluster: metrics: %w", err)
 	}
 	if n.machine, err = cfg.FSM(n.applied, n.machineFailed); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	n.peers = &peerClient{http: cfg.Transport.PeerClient(), base: func(id string) string { return "https://" + id }}
+	n.peers = peer.NewClient(cfg.Transport.PeerClient())
 	n.view = newLeaderView()
-	if n.boot, err = loadBootstrap(cfg.Dir); err != nil {
+	if n.boot, err = n.bootstrapper(); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	return n, nil
@@ -225,7 +228,7 @@ func (n *Node) readyReign() (*reign, error) {
 // applied is the state machine's hook, called from its goroutine after every entry.
 func (n *Node) applied(a Applied) {
 	if r := n.reign.Load(); r != nil {
-		r.proposer.applied(a)
+		r.proposer.Applied(a)
 	}
 }
 
@@ -283,5 +286,3 @@ func (n *Node) Address(id string) (string, bool) {
 	}
 	return "", false
 }
-
-var _ http.Handler = (*peerServer)(nil)

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,7 +12,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/recovery"
 	"scaleout/fsm"
+	"scaleout/store"
 )
 
 // leftBehind is the data directory of a stopped master with two snapshots, the log from before the first of them, and
@@ -35,19 +36,9 @@ func leftBehind(t *testing.T) (path, hash string) {
 }
 
 // rebuilt reads a data directory as 'cluster recover' does.
-func rebuilt(t *testing.T, path string) (hash string, last uint64, err error) {
-	t.Helper()
-	dir, err := openStopped(path, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return "", 0, err
-	}
-	defer func() { must(t, dir.Close()) }()
-	machine := fsm.New(fsm.Config{Logger: slog.New(slog.DiscardHandler)})
-	if _, last, err = rebuild(dir, machine); err != nil {
-		return "", 0, err
-	}
-	_, hash, err = machine.Hash(context.Background())
-	return hash, last, err
+func rebuilt(path string) (hash string, last uint64, err error) {
+	r, err := recovery.Inspect(path, slog.New(slog.DiscardHandler))
+	return r.Hash, r.LastIndex, err
 }
 
 func TestRecoverReadsWhatCanBeRead(t *testing.T) {
@@ -68,7 +59,7 @@ func TestRecoverReadsWhatCanBeRead(t *testing.T) {
 	bit := func(raw []byte) []byte { raw[len(raw)/2] ^= 4; return raw }
 	// cut deletes the log up to an entry, as Raft does behind a snapshot.
 	cut := func(path string, to uint64) {
-		dir, err := openStopped(path, slog.New(slog.DiscardHandler))
+		dir, err := store.Open(path, store.Options{CheckSnapshot: fsm.CheckHeader})
 		must(t, err)
 		must(t, dir.Log().DeleteRange(1, to))
 		must(t, dir.Close())
@@ -112,7 +103,7 @@ func TestRecoverReadsWhatCanBeRead(t *testing.T) {
 			must(t, os.CopyFS(path, os.DirFS(original)))
 			oldest, newest := snapshots(path)
 			c.damage(path, oldest, newest)
-			hash, last, err := rebuilt(t, path)
+			hash, last, err := rebuilt(path)
 			if c.refused == nil {
 				must(t, err)
 				if hash != want {
@@ -138,14 +129,14 @@ func TestRecoverFromTheOlderSnapshot(t *testing.T) {
 	list, err := filepath.Glob(filepath.Join(path, "snapshots", "*-*-*", "state.bin"))
 	must(t, err)
 	must(t, os.Truncate(list[1], 100))
-	_, last, err := rebuilt(t, path)
+	_, last, err := rebuilt(path)
 	must(t, err)
-	r, err := Recover(path, filepath.Join(t.TempDir(), "copy"), slog.New(slog.DiscardHandler))
+	r, err := recovery.Recover(path, filepath.Join(t.TempDir(), "copy"), slog.New(slog.DiscardHandler))
 	must(t, err)
 	if r.LastIndex != last || len(r.Members) != 1 {
 		t.Errorf("%+v, want the end at %d and one member", r, last)
 	}
-	hash, end, err := rebuilt(t, path)
+	hash, end, err := rebuilt(path)
 	must(t, err)
 	if hash != want || end != last {
 		t.Errorf("after recovery the state ends at %d (want %d), as before: %v", end, last, hash == want)
@@ -183,7 +174,7 @@ func TestAnEntryThatComesTwiceEndsTheMaster(t *testing.T) {
 	if !w.logs.has("move its data directory away") {
 		t.Error("nobody is told what to do")
 	}
-	if again, _, err := rebuilt(t, filepath.Join(h.path, "data")); err != nil || again != hash {
+	if again, _, err := rebuilt(filepath.Join(h.path, "data")); err != nil || again != hash {
 		t.Errorf("its data is as it was: %v, %v", again == hash, err)
 	}
 }

@@ -9,37 +9,12 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/recovery"
 	"scaleout/fsm/command"
 )
 
 // installJump is how far beyond the log the index of a state is set that is made ready while the log goes on.
 const installJump = 10_000
-
-// installDocument is kept from before a state is installed until a majority has it. Between the two this master alone
-// holds the state, at a place of the log where the others, should they elect another leader, write something else.
-const installDocument = "installing"
-
-type installing struct {
-	Pending bool      `json:"pending"`
-	Since   time.Time `json:"since"`
-}
-
-// ErrInstalling: this master ended while it installed a restored state, and cannot know whether the others have it.
-var ErrInstalling = errors.New("this master ended while it restored a backup, before a majority of the masters had the state")
-
-// checkInstall refuses to start where it is not known whether this master's state is the cluster's.
-func (n *Node) checkInstall() error {
-	var d installing
-	if _, err := n.cfg.Dir.Load(installDocument, &d); err != nil {
-		return fmt.Errorf("cluster: %w", err)
-	}
-	if d.Pending {
-		return fmt.Errorf("cluster: %w. The other masters know: they either have it or begin empty. "+
-			"Empty this master's data directory (%s) completely and start it: it joins them as a new one. Then, if they are empty, restore again",
-			ErrInstalling, n.cfg.Dir.Path())
-	}
-	return nil
-}
 
 // Place is where a state stands in the log: after the entry of that index and term.
 type Place struct{ Index, Term uint64 }
@@ -52,11 +27,11 @@ func (n *Node) RestoreReady(ctx context.Context, level int) (Place, error) {
 		return Place{}, err
 	}
 	_, servers := n.configuration()
-	for id, a := range n.peers.statuses(ctx, others(servers, n.id), 2*time.Second) {
+	for id, a := range n.peers.Statuses(ctx, others(servers, n.id), 2*time.Second) {
 		switch {
-		case a.err != nil:
+		case a.Err != nil:
 			return Place{}, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %s",
-				command.ErrRefused, n.nameOf(id), why(a.err))
+				command.ErrRefused, n.nameOf(id), why(a.Err))
 		case a.Level < level:
 			return Place{}, fmt.Errorf("%w: the backup is of feature level %d, %s knows levels up to %d: install a newer version there",
 				command.ErrLevel, level, n.nameOf(id), a.Level)
@@ -76,7 +51,7 @@ func (n *Node) SpreadKeyRing(ctx context.Context) error {
 	}
 	_, servers := n.configuration()
 	for _, id := range others(servers, n.id) {
-		if err := n.peers.call(ctx, id, "/peer/keyring", nil, keyRingAnswer{Ring: ring}, nil); err != nil {
+		if err := n.peers.Call(ctx, id, "/peer/keyring", nil, keyRingMessage{Ring: ring}, nil); err != nil {
 			return fmt.Errorf("%w: %s did not take the key ring: %w", command.ErrRefused, n.nameOf(id), err)
 		}
 	}
@@ -95,11 +70,11 @@ func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Re
 	}
 	n.membership.Lock()
 	defer n.membership.Unlock()
-	defer r.proposer.hold(ctx)()
+	defer r.proposer.Hold(ctx)()
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if err := r.prover.wait(ctx, time.Now()); err != nil {
+	if err := r.prover.Wait(ctx, time.Now()); err != nil {
 		return err
 	}
 	if err := check(); err != nil {
@@ -112,7 +87,7 @@ func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Re
 	_, servers := n.configuration()
 	alone := len(servers) == 1
 	if !alone {
-		if err := n.cfg.Dir.Save(installDocument, installing{Pending: true, Since: n.cfg.Now()}); err != nil {
+		if err := recovery.MarkInstalling(n.cfg.Dir, n.cfg.Now()); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
@@ -122,7 +97,7 @@ func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Re
 	switch {
 	case err == nil:
 	case n.untouched(before, at, err):
-		return errors.Join(fmt.Errorf("%w: %w", command.ErrRefused, err), n.cfg.Dir.Save(installDocument, installing{}))
+		return errors.Join(fmt.Errorf("%w: %w", command.ErrRefused, err), recovery.ClearInstalling(n.cfg.Dir))
 	case alone:
 		// Its own disk decides, and the next start reads it.
 		n.log.Error("this master ended, or lost its leadership, while it took a restored state", "err", err)
@@ -130,11 +105,11 @@ func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Re
 			"look whether the restored state is there: %w", command.ErrUnknownOutcome, err)
 	default:
 		n.log.Error("this master ends itself: it took a restored state and the others did not confirm it", "err", err)
-		n.die(fmt.Errorf("%w: %w", ErrInstalling, err), ExitStateMachine)
+		n.die(fmt.Errorf("%w: %w", recovery.ErrInstalling, err), ExitStateMachine)
 		return fmt.Errorf("%w: %w", command.ErrUnknownOutcome, err)
 	}
 	if !alone {
-		if err := n.cfg.Dir.Save(installDocument, installing{}); err != nil {
+		if err := recovery.ClearInstalling(n.cfg.Dir); err != nil {
 			n.log.Error("the note of the restore could not be taken back: this master will ask for an empty data directory at its next start", "err", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/leader"
+	"scaleout/cluster/recovery"
 	"scaleout/fsm/command"
 	"scaleout/store/hclog"
 )
@@ -60,8 +61,8 @@ func (n *Node) Run(ctx context.Context) error {
 	// Buffered: between the end of the last generation and Raft's own end nobody reads it.
 	notify := make(chan bool, 16)
 	n.notify = notify
-	if err := n.checkInstall(); err != nil {
-		return err
+	if err := recovery.CheckInstalling(n.cfg.Dir); err != nil {
+		return fmt.Errorf("cluster: %w", err)
 	}
 	n.wire = n.cfg.Transport.Raft()
 	had := !n.cfg.Dir.New()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/cluster/peer"
 )
 
 // A leader whose process is killed is missed twice: its connections end at once, and nothing listens at its address any
@@ -55,7 +57,7 @@ func (n *Node) succeed(ctx context.Context, lost bereaved) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		_, err := n.peers.status(ctx, string(lost.leader))
+		_, err := n.peers.Status(ctx, string(lost.leader))
 		if refused(err) {
 			break
 		}
@@ -72,9 +74,9 @@ func (n *Node) succeed(ctx context.Context, lost bereaved) {
 	voters := voterIDs(servers)
 	others := slices.DeleteFunc(otherVoters(servers, n.id), func(id string) bool { return id == string(lost.leader) })
 	for n.leaderGone() {
-		heirs := []Status{n.status()}
-		for _, a := range n.peers.statuses(ctx, others, limit) {
-			if a.err == nil && a.LeaderGone && a.Leader == string(lost.leader) && !a.Stopping {
+		heirs := []peer.Status{n.status()}
+		for _, a := range n.peers.Statuses(ctx, others, limit) {
+			if a.Err == nil && a.LeaderGone && a.Leader == string(lost.leader) && !a.Stopping {
 				heirs = append(heirs, a.Status)
 			}
 		}
@@ -95,8 +97,8 @@ func refused(err error) bool {
 
 // appoint asks the heir with the longest log, and among equals one whose disk is in order, to call an election. Their logs
 // grow no more, so all come to the same order, and it is the second who asks: one does, and nobody has to ask itself.
-func (n *Node) appoint(heirs []Status) {
-	slices.SortFunc(heirs, func(a, b Status) int {
+func (n *Node) appoint(heirs []peer.Status) {
+	slices.SortFunc(heirs, func(a, b peer.Status) int {
 		return cmp.Or(cmp.Compare(b.LastIndex, a.LastIndex), after(a.Disk != "", b.Disk != ""), cmp.Compare(a.ID, b.ID))
 	})
 	if len(heirs) < 2 || heirs[1].ID != n.id {

@@ -58,7 +58,7 @@ func (n *Node) handOver(ctx context.Context, id string) (err error) {
 	}
 	if r := n.reign.Load(); r != nil {
 		limit, cancel := context.WithTimeout(ctx, n.cfg.Timing.Election)
-		release := r.proposer.hold(limit)
+		release := r.proposer.Hold(limit)
 		cancel()
 		defer func() {
 			if err != nil { // else they end with the generation, certain of not having been applied
@@ -111,11 +111,11 @@ func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error)
 	level := n.machine.View().Level()
 	var list []candidate
 	var errs []error
-	for id, a := range n.peers.statuses(ctx, ids, max(n.cfg.Timing.Election, 500*time.Millisecond)) {
+	for id, a := range n.peers.Statuses(ctx, ids, max(n.cfg.Timing.Election, 500*time.Millisecond)) {
 		name := n.nameOf(id)
 		switch {
-		case a.err != nil:
-			errs = append(errs, fmt.Errorf("%s does not answer: %s", name, why(a.err)))
+		case a.Err != nil:
+			errs = append(errs, fmt.Errorf("%s does not answer: %s", name, why(a.Err)))
 		case a.Stopping:
 			errs = append(errs, fmt.Errorf("%s is stopping too", name))
 		case a.Level < level:

@@ -151,7 +151,7 @@ func (n *Node) State() State {
 }
 
 // Waiting says what an empty master waits for, in a sentence; "" when it is a member.
-func (n *Node) Waiting() string { return n.boot.sentence() }
+func (n *Node) Waiting() string { return n.boot.Waiting() }
 
 // watchLeader follows leader and term. Raft's observations are dropped when nobody takes them, so they only make it
 // look; a slow tick covers the rest.
@@ -266,7 +266,7 @@ func (n *Node) Members(ctx context.Context) []Member {
 			ids = append(ids, id)
 		}
 	}
-	answers := n.peers.statuses(ctx, ids, 500*time.Millisecond)
+	answers := n.peers.Statuses(ctx, ids, 500*time.Millisecond)
 	own := n.status()
 	_, leader := n.raft.LeaderWithID()
 	reign := n.reign.Load()
@@ -276,7 +276,7 @@ func (n *Node) Members(ctx context.Context) []Member {
 		s, err := own, error(nil)
 		if !m.Self {
 			a := answers[id]
-			s, err = a.Status, a.err
+			s, err = a.Status, a.Err
 			if offset, ok := n.clocks.offset(id); ok {
 				m.ClockOffset, m.ClockKnown = offset, true
 			}

@@ -69,7 +69,7 @@ func (n *Node) overdue() time.Duration {
 	if r == nil {
 		return 0
 	}
-	waits := r.proposer.oldest()
+	waits := r.proposer.Oldest()
 	if waits < n.cfg.Timing.stall()/2 {
 		return 0
 	}

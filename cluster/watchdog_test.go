@@ -165,7 +165,7 @@ func TestAnEntryThatCannotBeAppliedEndsTheProcess(t *testing.T) {
 	l := w.leader()
 	r := l.node.reign.Load()
 	bad := command.Envelope{Kind: command.KindCreateFolder, Body: []byte{0xff}}
-	go func() { _, _, _ = r.proposer.propose(context.Background(), bad) }()
+	go func() { _, _, _ = r.proposer.Propose(context.Background(), bad) }()
 	select {
 	case code := <-l.exits:
 		if code != ExitStateMachine {

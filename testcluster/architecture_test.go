@@ -47,7 +47,11 @@ var mayImport = map[string][]string{
 	"cluster/routine":       {"fsm/catalog", "fsm/command"},
 	"cluster/dispatch":      {"fsm/catalog", "fsm/command"},
 	"cluster/segmenter":     {"fsm/command", "fsm/segment"},
-	"cluster":               {"cluster/...", "fsm", "fsm/catalog", "fsm/command", "store", "store/hclog"},
+	"cluster/proposer":      {"fsm/command"},
+	"cluster/prover":        {"fsm/command"},
+	"cluster/peer":          {"cluster/transport", "fsm/command"},
+	"cluster/bootstrap":     {"cluster/gossip", "cluster/peer", "fsm/command", "store"},
+	"cluster/recovery":      {"fsm", "fsm/catalog", "fsm/command", "store", "store/hclog"},
 	"httpapi/client":        {"httpapi/wire"},
 	"httpapi/forward":       {"fsm/command", "httpapi/wire"},
 	"httpapi":               {"cluster/admission", "fsm", "fsm/catalog", "fsm/command", "httpapi/wire", "httpapi/forward"},
@@ -58,6 +62,10 @@ var mayImport = map[string][]string{
 	"cmd/dev/demo":          {"cmd/dev", "fsm/catalog", "httpapi/client"},
 	"cmd/scaleout":          {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/..."},
 	"testcluster":           {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/dev/process", "cmd/master/...", "cmd/worker/..."},
+	"cluster": {
+		"cluster/bootstrap", "cluster/gossip", "cluster/leader", "cluster/peer", "cluster/proposer", "cluster/prover",
+		"cluster/recovery", "cluster/transport", "fsm", "fsm/command", "store", "store/hclog",
+	},
 }
 
 type pkg struct {

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"scaleout/cluster"
 	"scaleout/cluster/backup"
+	"scaleout/cluster/recovery"
 	"scaleout/cmd/master"
 	"scaleout/fsm/ispac"
 	"scaleout/httpapi/client"
@@ -233,7 +233,7 @@ func TestHalfARestoreIsNotGuessedAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Restart(i)
-	if _, err := c.Wait(i); !errors.Is(err, cluster.ErrInstalling) {
+	if _, err := c.Wait(i); !errors.Is(err, recovery.ErrInstalling) {
 		t.Fatalf("it ended with %v", err)
 	}
 	c.Wipe(i)

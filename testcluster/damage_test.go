@@ -16,6 +16,7 @@ import (
 
 	"scaleout/cluster"
 	"scaleout/cluster/pki"
+	"scaleout/cluster/recovery"
 	"scaleout/cmd/master"
 	"scaleout/fsm"
 	"scaleout/store"
@@ -207,7 +208,7 @@ func examine(t *testing.T, path string) (text string, repaired bool, err error) 
 		}
 	}()
 	quiet := slog.New(slog.DiscardHandler)
-	seen, err := cluster.Inspect(path, quiet)
+	seen, err := recovery.Inspect(path, quiet)
 	if err != nil {
 		return "", false, err
 	}
@@ -248,7 +249,7 @@ func examine(t *testing.T, path string) (text string, repaired bool, err error) 
 		return "", false, err
 	}
 	fmt.Fprintf(&b, "keys %s\n", raw)
-	for digest := range seen.View.Blobs() {
+	for digest := range seen.State.Blobs() {
 		switch err := dir.Blobs().Verify(context.Background(), digest); {
 		case errors.Is(err, store.ErrCorrupt):
 			repaired = true

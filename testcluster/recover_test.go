@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"scaleout/cluster"
+	"scaleout/cluster/recovery"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 	"scaleout/store"
@@ -37,7 +37,7 @@ func TestOneMasterIsLeft(t *testing.T) {
 	c.Eventually("the follower has it all", 10*time.Second, func() bool { return index() > at+1 })
 	quiet := slog.New(slog.DiscardHandler)
 	copied := filepath.Join(t.TempDir(), "copy")
-	if _, err := cluster.Recover(c.Data(left), copied, quiet); err == nil {
+	if _, err := recovery.Recover(c.Data(left), copied, quiet); err == nil {
 		t.Fatal("a running master was recovered")
 	}
 	for _, i := range c.Others(left) {
@@ -46,17 +46,17 @@ func TestOneMasterIsLeft(t *testing.T) {
 	}
 	c.Kill(left)
 
-	seen, err := cluster.Inspect(c.Data(left), quiet)
+	seen, err := recovery.Inspect(c.Data(left), quiet)
 	if err != nil || len(seen.Members) != 3 || seen.Self.Name != c.Name(left) || seen.LastIndex <= at || len(seen.Missing) != 0 {
 		t.Fatalf("%+v, %v", seen, err)
 	}
-	if _, err := cluster.Recover(c.Data(left), copied, quiet); err != nil {
+	if _, err := recovery.Recover(c.Data(left), copied, quiet); err != nil {
 		t.Fatal(err)
 	}
-	if before, err := cluster.Inspect(copied, quiet); err != nil || len(before.Members) != 3 || before.ID != seen.ID {
+	if before, err := recovery.Inspect(copied, quiet); err != nil || len(before.Members) != 3 || before.ID != seen.ID {
 		t.Errorf("the copy holds %+v, %v", before, err)
 	}
-	after, err := cluster.Inspect(c.Data(left), quiet)
+	after, err := recovery.Inspect(c.Data(left), quiet)
 	if err != nil || len(after.Members) != 1 || after.Members[0].ID != seen.ID || after.LastIndex != seen.LastIndex {
 		t.Fatalf("%+v, %v", after, err)
 	}
@@ -65,7 +65,7 @@ func TestOneMasterIsLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for digest := range after.View.Blobs() {
+	for digest := range after.State.Blobs() {
 		if _, err := dir.Blobs().Delete(digest, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
@@ -111,13 +111,13 @@ func TestNothingToRecover(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied := folder + ".copy"
-	if _, err := cluster.Recover(folder, copied, quiet); err == nil {
+	if _, err := recovery.Recover(folder, copied, quiet); err == nil {
 		t.Error("an empty directory was recovered")
 	}
 	if err := os.RemoveAll(copied); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cluster.Recover(folder+"x", copied, quiet); err == nil {
+	if _, err := recovery.Recover(folder+"x", copied, quiet); err == nil {
 		t.Error("no directory was recovered")
 	}
 	if _, err := os.Stat(copied); err == nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"scaleout/cluster"
+	"scaleout/cluster/recovery"
 	"scaleout/cmd/master"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
@@ -203,7 +203,7 @@ func rejoin(t *testing.T, c *testcluster.Cluster, i int) {
 	if c.Running(i) {
 		return
 	}
-	if _, err := c.Wait(i); !errors.Is(err, cluster.ErrInstalling) {
+	if _, err := c.Wait(i); !errors.Is(err, recovery.ErrInstalling) {
 		t.Fatalf("it ended with %v", err)
 	}
 	c.Wipe(i)

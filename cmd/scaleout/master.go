@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"scaleout/cluster"
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
+	"scaleout/cluster/recovery"
 	"scaleout/cluster/transport"
 	"scaleout/cmd/dev/process"
 	"scaleout/cmd/master"
@@ -104,7 +104,7 @@ func runMaster(ctx context.Context, cfg master.Config) error {
 // directory or its version.
 func endsForGood(err error) bool {
 	for _, reason := range []error{
-		store.ErrCorrupt, store.ErrNewerFormat, pki.ErrBadKeyRing, cluster.ErrInstalling, command.ErrLevel,
+		store.ErrCorrupt, store.ErrNewerFormat, pki.ErrBadKeyRing, recovery.ErrInstalling, command.ErrLevel,
 	} {
 		if errors.Is(err, reason) {
 			return true

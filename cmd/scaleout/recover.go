@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"scaleout/cluster"
+	"scaleout/cluster/recovery"
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/fsm/catalog"
 	"scaleout/store"
@@ -35,7 +35,7 @@ with empty data directories. See docs/operations.md.`,
 			if _, err := os.Stat(path); err != nil {
 				return err
 			}
-			r, err := cluster.Inspect(path, a.logger())
+			r, err := recovery.Inspect(path, a.logger())
 			if errors.Is(err, store.ErrLocked) {
 				return fmt.Errorf("%w: stop the master first", err)
 			}
@@ -50,7 +50,7 @@ with empty data directories. See docs/operations.md.`,
 				fmt.Fprintf(cmd.OutOrStdout(), "\nNothing was changed. --yes copies the directory to %s and makes this master the only member.\n", copyTo)
 				return nil
 			}
-			if _, err := cluster.Recover(path, copyTo, a.logger()); err != nil {
+			if _, err := recovery.Recover(path, copyTo, a.logger()); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), `
@@ -84,7 +84,7 @@ func recoverFolder(config, data string) (string, error) {
 }
 
 // describeRemains says in plain words what there is and what may be lost.
-func describeRemains(w io.Writer, path string, r cluster.Remains) {
+func describeRemains(w io.Writer, path string, r recovery.Remains) {
 	name := r.Self.Name
 	if name == "" {
 		name = "a master without a known name"
@@ -107,10 +107,10 @@ func describeRemains(w io.Writer, path string, r cluster.Remains) {
 		fmt.Fprintf(w, "The other members: %s.\n", strings.Join(others, ", "))
 	}
 	running, pending := 0, 0
-	for range r.View.InStatus(catalog.Running) {
+	for range r.State.InStatus(catalog.Running) {
 		running++
 	}
-	for range r.View.InStatus(catalog.Pending) {
+	for range r.State.InStatus(catalog.Pending) {
 		pending++
 	}
 	fmt.Fprintf(w, "By its state %d executions run and %d wait.\n\n", running, pending)

@@ -1,4 +1,4 @@
-package cluster
+package recovery
 
 import (
 	"context"
@@ -20,14 +20,22 @@ import (
 type Remains struct {
 	ID        string
 	Cluster   string
-	Self      RosterMember
-	Members   []RosterMember // of the configuration as this master knows it, itself included
-	LastIndex uint64         // of its log
-	Time      time.Time      // of the newest command in it
-	Hash      string         // of the state, as masters compare it
-	View      *catalog.Reader
+	Self      Member
+	Members   []Member  // of the configuration as this master knows it, itself included
+	LastIndex uint64    // of its log
+	Time      time.Time // of the newest command in it
+	Hash      string    // of the state, as masters compare it
+	State     *catalog.Reader
 	// Missing are blobs that the state names and this master does not hold.
 	Missing []string
+}
+
+// Member is one master of the configuration that the log of a stopped master ends with.
+type Member struct {
+	ID      string
+	Name    string // "" if the state does not know it
+	Address string // "host:port", as the configuration has it
+	Voter   bool
 }
 
 // Inspect reads the data directory of a stopped master, its log applied to the end: also entries of which this master
@@ -58,11 +66,11 @@ func inspect(dir *store.Dir, log *slog.Logger) (r Remains, err error) {
 	if _, r.Hash, err = machine.Hash(context.Background()); err != nil {
 		return r, fmt.Errorf("read %s: %w", dir.Path(), err)
 	}
-	r.ID, r.View = dir.ID(), machine.View()
-	r.Cluster, r.Time = r.View.ClusterID(), r.View.Time().Time()
+	r.ID, r.State = dir.ID(), machine.View()
+	r.Cluster, r.Time = r.State.ClusterID(), r.State.Time().Time()
 	for _, s := range members.Servers {
-		m := RosterMember{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter}
-		if row, ok := r.View.Master(m.ID); ok {
+		m := Member{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter}
+		if row, ok := r.State.Master(m.ID); ok {
 			m.Name = row.Name
 		}
 		if m.ID == r.ID {
@@ -70,7 +78,7 @@ func inspect(dir *store.Dir, log *slog.Logger) (r Remains, err error) {
 		}
 		r.Members = append(r.Members, m)
 	}
-	for digest := range r.View.Blobs() {
+	for digest := range r.State.Blobs() {
 		if !dir.Blobs().Has(digest) {
 			r.Missing = append(r.Missing, digest)
 		}
@@ -134,7 +142,9 @@ func restoreNewest(dir *store.Dir, machine *fsm.FSM) (raft.SnapshotMeta, error) 
 	return raft.SnapshotMeta{}, errors.Join(refused...)
 }
 
-// guarded runs f, in which a state machine that cannot go on does not return.
+var errStateMachine = errors.New("the state machine has failed")
+
+// guarded runs f on a goroutine of its own: a state machine that cannot go on ends the goroutine that called it.
 func guarded(machine *fsm.FSM, f func() error) error {
 	machine.Stop()
 	done := make(chan error, 1)
@@ -143,7 +153,7 @@ func guarded(machine *fsm.FSM, f func() error) error {
 		ended := false
 		defer func() {
 			if !ended {
-				err = errors.Join(ErrStateMachine, machine.Err())
+				err = errors.Join(errStateMachine, machine.Err())
 			}
 			done <- err
 		}()
@@ -171,7 +181,7 @@ func Recover(path, copyTo string, log *slog.Logger) (r Remains, err error) {
 	if r, err = inspect(dir, log); err != nil {
 		return r, err
 	}
-	if level := r.View.Level(); level > command.Level {
+	if level := r.State.Level(); level > command.Level {
 		return r, fmt.Errorf("%w: the state is at level %d, this program knows levels up to %d",
 			command.ErrLevel, level, command.Level)
 	}
@@ -187,6 +197,6 @@ func Recover(path, copyTo string, log *slog.Logger) (r Remains, err error) {
 	}); err != nil {
 		return r, fmt.Errorf("recover %s: %w. The copy in %s is as it was before", path, err, copyTo)
 	}
-	// A restore that was under way is over, one way or the other: this master's state is the cluster's now.
-	return r, dir.Save(installDocument, installing{})
+	// If a restore was under way, it is over now, one way or the other: this master's state is the cluster's.
+	return r, ClearInstalling(dir)
 }

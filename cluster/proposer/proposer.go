@@ -1,4 +1,4 @@
-package cluster
+package proposer
 
 import (
 	"context"
@@ -11,38 +11,21 @@ import (
 
 const (
 	maxFlights       = 2
-	maxWaitingBytes  = 32 << 20
-	envelopeOverhead = 64 // kind, time and CBOR framing, generously
-	// holdPause is how long commands wait before Raft, which hands leadership over, is asked again.
-	holdPause = 10 * time.Millisecond
+	maxQueuedBytes   = 32 << 20
+	envelopeOverhead = 64 // an upper bound for kind, time and the CBOR framing
+	// retryPause is how long commands wait before Raft, which is transferring leadership, is asked again.
+	retryPause = 10 * time.Millisecond
 )
 
-// Propose applies a command and returns the state machine's answer and the index of its entry. Only a ready leader
-// takes commands. It stamps the time; the caller fills in the rest.
-//
-// A rejection is a Result, not an error. Of the errors, command.ErrUnknownOutcome alone leaves open whether the command
-// was or will be applied; every other one is certain that it was not. While leadership is being transferred commands
-// wait here, and go on or end with command.ErrNotLeader.
-func (n *Node) Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error) {
-	r, err := n.readyReign()
-	if err != nil {
-		return command.Result{}, 0, err
-	}
-	if err := n.admit(env); err != nil {
-		return command.Result{}, 0, err
-	}
-	return r.proposer.propose(ctx, env)
-}
-
-// admit checks what can be checked before the log.
-func (n *Node) admit(env command.Envelope) error {
+// Check returns why a command must not be proposed to a cluster of the given feature level, or nil.
+func Check(env command.Envelope, level int) error {
 	spec, ok := command.Specs[env.Kind]
 	if !ok {
 		return fmt.Errorf("%w: command kind %d is unknown to this program", command.ErrLevel, env.Kind)
 	}
-	if have := n.machine.View().Level(); spec.Level > have {
+	if spec.Level > level {
 		return fmt.Errorf("%w: %s needs level %d, the cluster is at %d; it rises once every master runs a version that knows it",
-			command.ErrLevel, spec.Name, spec.Level, have)
+			command.ErrLevel, spec.Name, spec.Level, level)
 	}
 	limit := command.HardCommand
 	if env.Kind == command.KindDeployProject {
@@ -62,7 +45,7 @@ func envelopeSize(env command.Envelope) int {
 	return size
 }
 
-// A proposal's states. It can be withdrawn by its caller only as long as no batch has taken it.
+// The states of a proposal. Its caller can withdraw it only as long as no batch has taken it.
 const (
 	waiting int32 = iota
 	taken
@@ -89,8 +72,12 @@ func (p *proposal) withdraw() bool { return p.state.CompareAndSwap(waiting, with
 // putBack makes a taken proposal, which Raft refused, wait again.
 func (p *proposal) putBack() { p.state.Store(waiting) }
 
-// propose waits for the outcome. It never waits for a Raft future: some of those are never answered.
-func (p *proposer) propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error) {
+// Propose applies a command and returns the state machine's result and the index of its entry. Propose stamps the time;
+// the caller fills in the rest.
+//
+// A rejection is a Result, not an error. Of the errors, command.ErrUnknownOutcome alone leaves open whether the command
+// was or will be applied; every other one is certain that it was not.
+func (p *Proposer) Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error) {
 	started := time.Now()
 	pr := &proposal{env: env, size: envelopeSize(env), done: make(chan outcome, 1)}
 	if err := p.enqueue(pr); err != nil {
@@ -98,7 +85,7 @@ func (p *proposer) propose(ctx context.Context, env command.Envelope) (command.R
 	}
 	select {
 	case o := <-pr.done:
-		p.metrics.proposed(env.Kind.String(), o.err, time.Since(started))
+		p.cfg.Metrics.proposed(env.Kind.String(), o.err, time.Since(started))
 		return o.result, o.index, o.err
 	case <-ctx.Done():
 	}
@@ -111,7 +98,16 @@ func (p *proposer) propose(ctx context.Context, env command.Envelope) (command.R
 		return o.result, o.index, o.err
 	default:
 	}
-	p.metrics.proposed(env.Kind.String(), command.ErrUnknownOutcome, time.Since(started))
-	return command.Result{}, 0, fmt.Errorf("%w: the caller stopped waiting: %w",
-		command.ErrUnknownOutcome, context.Cause(ctx))
+	p.cfg.Metrics.proposed(env.Kind.String(), command.ErrUnknownOutcome, time.Since(started))
+	return command.Result{}, 0, fmt.Errorf("%w: the caller stopped waiting: %w", command.ErrUnknownOutcome, context.Cause(ctx))
+}
+
+// ProposeOwn proposes a command that the node itself decided on.
+func (p *Proposer) ProposeOwn(ctx context.Context, c command.Command) (command.Result, uint64, error) {
+	env, err := command.Wrap(c)
+	if err != nil {
+		return command.Result{}, 0, err
+	}
+	env.Caller = command.Caller{Kind: "master"}
+	return p.Propose(ctx, env)
 }

@@ -1,4 +1,4 @@
-package cluster
+package peer
 
 import (
 	"bytes"
@@ -13,23 +13,23 @@ import (
 	"time"
 )
 
-const maxPeerBody = 4 << 20
+const maxBody = 4 << 20
 
-// peerClient calls other masters by node id.
-type peerClient struct {
-	http *http.Client
-	base func(id string) string // "https://<node-id>"
-}
+// Client calls other masters by node id.
+type Client struct{ http *http.Client }
 
-// problem is how a master refuses a peer's call.
-type problem struct {
+// NewClient makes a Client over an HTTP client that reaches the master with id ID at https://ID.
+func NewClient(h *http.Client) *Client { return &Client{h} }
+
+// Problem is how a master refuses a peer's call.
+type Problem struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 	Leader string `json:"leader,omitempty"` // node id, with not_leader
 }
 
-func (p *problem) Error() string {
+func (p *Problem) Error() string {
 	if p.Detail == "" {
 		return p.Code
 	}
@@ -38,16 +38,16 @@ func (p *problem) Error() string {
 
 // Codes of refusals between masters.
 const (
-	codeNotLeader = "not_leader"
-	codeRefused   = "refused"
-	codeUnknown   = "unknown_member"
-	codeRemoved   = "removed"
-	codeBusy      = "busy"
-	codeBad       = "bad_request"
+	CodeNotLeader     = "not_leader"
+	CodeRefused       = "refused"
+	CodeUnknownMember = "unknown_member"
+	CodeRemoved       = "removed"
+	CodeBusy          = "busy"
+	CodeBadRequest    = "bad_request"
 )
 
-// call sends in as JSON (nil: GET) and decodes the answer into out. A refusal is a *problem.
-func (c *peerClient) call(ctx context.Context, id, path string, query url.Values, in, out any) error {
+// Call sends in as JSON (nil: GET) and decodes the answer into out. A refusal is a *Problem.
+func (c *Client) Call(ctx context.Context, id, path string, query url.Values, in, out any) error {
 	method, body := http.MethodGet, io.Reader(nil)
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -56,7 +56,7 @@ func (c *peerClient) call(ctx context.Context, id, path string, query url.Values
 		}
 		method, body = http.MethodPost, bytes.NewReader(b)
 	}
-	target := c.base(id) + path
+	target := "https://" + id + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
@@ -70,15 +70,15 @@ func (c *peerClient) call(ctx context.Context, id, path string, query url.Values
 		return fmt.Errorf("master %s: %w", id, err)
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxPeerBody+1))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
 		return fmt.Errorf("master %s: %w", id, err)
 	}
-	if len(b) > maxPeerBody {
-		return fmt.Errorf("master %s: %s answered more than %d bytes", id, path, maxPeerBody)
+	if len(b) > maxBody {
+		return fmt.Errorf("master %s: %s answered more than %d bytes", id, path, maxBody)
 	}
 	if resp.StatusCode != http.StatusOK {
-		p := &problem{}
+		p := &Problem{}
 		if json.Unmarshal(b, p) != nil || p.Code == "" {
 			return fmt.Errorf("master %s: %s answered %s", id, path, resp.Status)
 		}
@@ -93,6 +93,9 @@ func (c *peerClient) call(ctx context.Context, id, path string, query url.Values
 	}
 	return nil
 }
+
+// StatusPath is where a master serves its Status.
+const StatusPath = "/peer/status"
 
 // Status is what one master says about itself to another.
 type Status struct {
@@ -118,44 +121,45 @@ type Status struct {
 	Clock        int64  `json:"clock"`          // nanoseconds since 1970
 }
 
-func (c *peerClient) status(ctx context.Context, id string) (Status, error) {
+// Status asks one master.
+func (c *Client) Status(ctx context.Context, id string) (Status, error) {
 	var s Status
-	err := c.call(ctx, id, "/peer/status", nil, nil, &s)
+	err := c.Call(ctx, id, StatusPath, nil, nil, &s)
 	if err == nil && s.ID != id {
 		err = fmt.Errorf("master %s: a node that says it is %q answered", id, s.ID)
 	}
 	return s, err
 }
 
-// asked is one node's answer to statuses.
-type asked struct {
+// Answer is one master's answer to Statuses.
+type Answer struct {
 	Status
-	err error
+	Err error
 }
 
-// statuses asks several nodes at once and returns when all have answered or timeout has passed.
-func (c *peerClient) statuses(ctx context.Context, ids []string, timeout time.Duration) map[string]asked {
+// Statuses asks several nodes at once and returns when all have answered or timeout has passed.
+func (c *Client) Statuses(ctx context.Context, ids []string, timeout time.Duration) map[string]Answer {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var (
 		mu  sync.Mutex
 		wg  sync.WaitGroup
-		all = make(map[string]asked, len(ids))
+		all = make(map[string]Answer, len(ids))
 	)
 	for _, id := range ids {
 		wg.Go(func() {
-			s, err := c.status(ctx, id)
+			s, err := c.Status(ctx, id)
 			mu.Lock()
 			defer mu.Unlock()
-			all[id] = asked{s, err}
+			all[id] = Answer{s, err}
 		})
 	}
 	wg.Wait()
 	return all
 }
 
-// refusal is the problem in err, if a master refused.
-func refusal(err error) (*problem, bool) {
-	var p *problem
+// Refusal is the Problem in err, if a master refused.
+func Refusal(err error) (*Problem, bool) {
+	var p *Problem
 	return p, errors.As(err, &p)
 }

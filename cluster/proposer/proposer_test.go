@@ -1,4 +1,4 @@
-package cluster
+package proposer
 
 import (
 	"context"
@@ -35,16 +35,13 @@ type fakeRaft struct {
 	refuse  func(e command.Entry) error
 }
 
-func startProposer(t *testing.T) (*proposer, *fakeRaft, func()) {
+func startProposer(t *testing.T) (*Proposer, *fakeRaft, func()) {
 	t.Helper()
-	m, err := newMetrics(nil, nil)
-	must(t, err)
 	r := &fakeRaft{entries: make(chan given, 64)}
-	var futures watchers
-	p := &proposer{
-		id: 7, term: 3, stamp: func() command.Time { return 42 }, proved: func(time.Time) {}, patience: time.Second,
-		metrics: m, futures: &futures, wake: make(chan struct{}, 1), flights: map[uint64]*flight{}, next: 1,
-		apply: func(data []byte, _ time.Duration) raft.ApplyFuture {
+	p := New(Config{
+		Term: 3, Stamp: func() command.Time { return 42 }, Committed: func(time.Time) {},
+		Go: func(f func()) { go f() }, Metrics: NewMetrics(),
+		Apply: func(data []byte, _ time.Duration) raft.ApplyFuture {
 			e, err := command.Decode(data)
 			if err != nil {
 				t.Error(err)
@@ -58,20 +55,20 @@ func startProposer(t *testing.T) (*proposer, *fakeRaft, func()) {
 			r.entries <- g
 			return g.future
 		},
-	}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); p.run(ctx) }()
+	go func() { defer close(done); p.Run(ctx) }()
 	return p, r, func() { cancel(); <-done }
 }
 
 // commit answers an entry as the state machine and Raft do.
-func (p *proposer) commit(g given, index uint64) {
-	a := Applied{Index: index, Term: p.term, Proposer: g.entry.Proposer, First: g.entry.First}
+func (p *Proposer) commit(g given, index uint64) {
+	a := Applied{Index: index, Term: p.cfg.Term, Proposer: g.entry.Proposer, First: g.entry.First}
 	for i := range g.entry.Commands {
 		a.Results = append(a.Results, command.Result{Value: int64(g.entry.First) + int64(i)})
 	}
-	p.applied(a)
+	p.Applied(a)
 	g.future.answer <- nil
 }
 
@@ -80,7 +77,7 @@ type answerOf struct {
 	name string
 }
 
-func proposeAll(ctx context.Context, p *proposer, size int, names ...string) chan answerOf {
+func proposeAll(ctx context.Context, p *Proposer, size int, names ...string) chan answerOf {
 	out := make(chan answerOf, len(names))
 	for _, name := range names {
 		go func() {
@@ -89,7 +86,7 @@ func proposeAll(ctx context.Context, p *proposer, size int, names ...string) cha
 				out <- answerOf{outcome{err: err}, name}
 				return
 			}
-			res, index, err := p.propose(ctx, env)
+			res, index, err := p.Propose(ctx, env)
 			out <- answerOf{outcome{res, index, err}, name}
 		}()
 	}
@@ -139,7 +136,7 @@ func TestAnEntryClosesAtTheSoftLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, r, stop := startProposer(t)
 		p.mu.Lock()
-		p.held = time.Now().Add(time.Second) // let everything queue up first
+		p.retryAt = time.Now().Add(time.Second) // let everything queue up first
 		p.mu.Unlock()
 		names := make([]string, 20)
 		for i := range names {
@@ -152,7 +149,7 @@ func TestAnEntryClosesAtTheSoftLimit(t *testing.T) {
 			var g given
 			select {
 			case g = <-r.entries:
-			case <-patient(t).Done():
+			case <-time.After(time.Minute):
 				t.Fatal("no entry")
 			}
 			size := 0
@@ -279,9 +276,9 @@ func TestTooMuchWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, r, stop := startProposer(t)
 		p.mu.Lock()
-		p.held = time.Now().Add(time.Hour)
+		p.retryAt = time.Now().Add(time.Hour)
 		p.mu.Unlock()
-		n := maxWaitingBytes/(200<<10) + 2
+		n := maxQueuedBytes/(200<<10) + 2
 		names := make([]string, n)
 		for i := range names {
 			names[i] = fmt.Sprint(i)
@@ -303,7 +300,7 @@ func TestNothingIsGivenToRaftWhileSomebodyHolds(t *testing.T) {
 		first := proposeAll(t.Context(), p, 0, "a")
 		g := <-r.entries
 		held := make(chan func())
-		go func() { held <- p.hold(t.Context()) }()
+		go func() { held <- p.Hold(t.Context()) }()
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()
 		select {
@@ -315,7 +312,7 @@ func TestNothingIsGivenToRaftWhileSomebodyHolds(t *testing.T) {
 		p.commit(g, 1)
 		release := <-held
 		// Another one holds meanwhile and lets go, twice even: a hand-over that fails during a restore.
-		other := p.hold(t.Context())
+		other := p.Hold(t.Context())
 		other()
 		other()
 		synctest.Wait()
