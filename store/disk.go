@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"runtime/debug"
@@ -42,6 +41,8 @@ type disk struct {
 	path   string
 	gate   *gate
 	failed atomic.Pointer[error]
+	// unverified names what pages.go did not know when the file was opened, and what every entry has been read in spite of.
+	unverified []string
 
 	// changing is held around each change: the record of a transaction has its number.
 	changing sync.Mutex
@@ -67,16 +68,20 @@ func openDisk(path string, mustExist bool, g *gate, found func(*raft.Log)) (*dis
 	case err != nil:
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
-	d := &disk{path: path, gate: g, sums: map[uint64]uint32{}}
 	out, err := examine(path)
 	if err != nil {
 		return nil, err
 	}
-	d.tx = out.tx
+	return openExamined(path, out, g, found)
+}
+
+// openExamined reads the entries of a file and opens it for writing.
+func openExamined(path string, out examined, g *gate, found func(*raft.Log)) (*disk, error) {
+	d := &disk{path: path, gate: g, sums: map[uint64]uint32{}, tx: out.tx, unverified: out.unverified}
 	if err := guarded(path, func() error { return d.readAll(out, found) }); err != nil {
-		return nil, err
+		return nil, out.explain(err)
 	}
-	return d, guarded(path, func() error { return d.open(plainly) })
+	return d, out.explain(guarded(path, func() error { return d.open(plainly) }))
 }
 
 // How to open the file.
@@ -106,7 +111,12 @@ func (d *disk) open(mode openMode) error {
 }
 
 // readAll reads every entry and holds them against the record.
-func (d *disk) readAll(out outlined, found func(*raft.Log)) (err error) {
+func (d *disk) readAll(out examined, found func(*raft.Log)) (err error) {
+	if len(out.unverified) > 0 {
+		if err := out.listByLibrary(d.path); err != nil {
+			return err
+		}
+	}
 	if err := d.open(reading); err != nil {
 		return err
 	}
@@ -119,6 +129,9 @@ func (d *disk) readAll(out outlined, found func(*raft.Log)) (err error) {
 	for _, index := range out.indexes {
 		e := new(raft.Log)
 		sum, err := d.read(index, e)
+		if errors.Is(err, raft.ErrLogNotFound) {
+			return corrupt(d.path, fmt.Sprintf("entry %d has a key and no value", index))
+		}
 		if err != nil {
 			return err
 		}
@@ -187,61 +200,6 @@ func fillBolt(path string) error {
 		err = d.store(record{}, nil)
 	}
 	return errors.Join(err, d.Close())
-}
-
-// outlined is what the pages of a log file say, before the library maps them.
-type outlined struct {
-	indexes []uint64 // of the entries, in order, without the record
-	tx      uint64   // the newest transaction
-}
-
-// examine walks the whole file before anything maps or writes it.
-func examine(path string) (outlined, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return outlined{}, fmt.Errorf("raft log: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return outlined{}, fmt.Errorf("raft log: %w", err)
-	}
-	out, err := examinePages(f, st.Size())
-	if err != nil {
-		return out, corrupt(path, err.Error())
-	}
-	return out, nil
-}
-
-func examinePages(f io.ReaderAt, size int64) (out outlined, err error) {
-	p, err := openPages(f, size)
-	if err != nil {
-		return out, err
-	}
-	out.tx = p.tx
-	buckets, err := p.buckets()
-	if err != nil {
-		return out, err
-	}
-	logs, conf := buckets["logs"], buckets["conf"]
-	if logs == nil || conf == nil || len(buckets) != 2 {
-		return out, fmt.Errorf("not a Raft log: it has %d buckets, want logs and conf", len(buckets))
-	}
-	if err := p.bucket(conf, func(key, _ []byte) error {
-		return fmt.Errorf("conf holds %.20q, want nothing: Raft's values are in the record", key)
-	}); err != nil {
-		return out, err
-	}
-	err = p.bucket(logs, func(key, _ []byte) error {
-		if len(key) != 8 {
-			return fmt.Errorf("log: a key of %d bytes, want 8", len(key))
-		}
-		if index := binary.BigEndian.Uint64(key); index != recordIndex {
-			out.indexes = append(out.indexes, index)
-		}
-		return nil
-	})
-	return out, err
 }
 
 // guarded runs f, and turns a panic of the database library, or a fault on a page that the disk

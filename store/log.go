@@ -47,6 +47,10 @@ func openLog(path string, mustExist bool, g *gate, opt Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(disk.unverified) > 0 {
+		opt.Logger.Warn("a part of the log file cannot be verified, because this program does not know what bbolt wrote there; "+
+			"every entry was read and compared with its checksum", "path", path, "unverified", disk.unverified)
+	}
 	l.disk, l.inner = disk, disk
 	if opt.WrapLog != nil {
 		l.inner = opt.WrapLog(disk)

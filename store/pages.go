@@ -14,15 +14,22 @@ import (
 // into memory and trusts its pages: a damaged one makes it read out of bounds, some of it in goroutines
 // where nothing can be caught, and the process dies with a stack trace. So pages are looked at
 // here first, by code that trusts none of them. Numbers are in the machine's own order.
+//
+// bbolt may grow kinds of pages and flags of entries that this code does not know. They are noted as unverified and passed
+// over, and are no damage by themselves: what bbolt does not know either it refuses, and what it reads is held against
+// the checksums of the entries and the record.
 const (
 	pageHead  = 16 // id, kind, count, overflow
 	pageEntry = 16 // one entry of a branch or a leaf
 	metaSize  = 64
 	metaSum   = 56 // where the checksum stands in it
 	boltMagic = 0xED0CDAED
+	// boltVersion is the version of the format that is read here.
+	boltVersion = 2
 
 	kindBranch   = 0x01
 	kindLeaf     = 0x02
+	kindMeta     = 0x04
 	kindFreelist = 0x10
 	bucketFlag   = 0x01
 
@@ -44,6 +51,26 @@ type pages struct {
 	count    uint64 // pages in use or once used
 	tx       uint64 // the transaction that wrote it last
 	seen     map[uint64]bool
+
+	unverified []string // the first few things that are of no known kind
+}
+
+// cannotVerify notes something that bbolt may know.
+func (p *pages) cannotVerify(format string, args ...any) {
+	const enough = 3
+	if len(p.unverified) < enough {
+		p.unverified = append(p.unverified, fmt.Sprintf(format, args...))
+	}
+}
+
+// isUnknownKind reports whether the kind of a page is none that bbolt had when this was written. No kind is 0: a page of
+// zeros is damage.
+func isUnknownKind(kind uint16) bool {
+	switch kind {
+	case 0, kindBranch, kindLeaf, kindMeta, kindFreelist:
+		return false
+	}
+	return true
 }
 
 // openPages finds the newer of the two meta pages. Both must be valid: the database would take the older one for a
@@ -81,9 +108,14 @@ func openMeta(file io.ReaderAt, size, at int64) (*pages, error) {
 	sum := fnv.New64a()
 	sum.Write(m[:metaSum])
 	pageSize := int64(native.Uint32(m[8:]))
-	if native.Uint32(m) != boltMagic || native.Uint32(m[4:]) != 2 || native.Uint64(m[metaSum:]) != sum.Sum64() ||
+	if native.Uint32(m) != boltMagic || native.Uint64(m[metaSum:]) != sum.Sum64() ||
 		pageSize < minPageSize || pageSize > maxPageSize || pageSize&(pageSize-1) != 0 {
 		return nil, fmt.Errorf("the meta page at byte %d is damaged, or this is no database (%d bytes)", at, size)
+	}
+	if version := native.Uint32(m[4:]); version != boltVersion {
+		// The library would take the other meta page, and with it forget the newest transaction.
+		return nil, fmt.Errorf("%w: the database file has version %d, this program reads version %d; "+
+			"start it with the program that wrote the file, or a newer one", ErrNewerFormat, version, boltVersion)
 	}
 	return &pages{
 		file: file, size: size, pageSize: pageSize, root: native.Uint64(m[16:]), freelist: native.Uint64(m[32:]),
@@ -130,7 +162,12 @@ func (p *pages) checkFreelist() error {
 	if err != nil {
 		return fmt.Errorf("list of free pages: %w", err)
 	}
-	if kind, n := native.Uint16(page[8:]), native.Uint16(page[10:]); kind != kindFreelist || n != 0 {
+	kind, n := native.Uint16(page[8:]), native.Uint16(page[10:])
+	if isUnknownKind(kind) {
+		p.cannotVerify("the list of free pages, which is of kind %#x", kind)
+		return nil
+	}
+	if kind != kindFreelist || n != 0 {
 		return fmt.Errorf("list of free pages: page %d has kind %#x and %d entries", p.freelist, kind, n)
 	}
 	return nil
@@ -147,13 +184,17 @@ func (p *pages) walk(id uint64, in bound, f func(flags uint32, key, value []byte
 	}
 	switch kind := native.Uint16(page[8:]); kind {
 	case kindLeaf:
-		if err := walkLeaf(page, in, f); err != nil {
+		if err := p.walkLeaf(page, in, f); err != nil {
 			return fmt.Errorf("page %d: %w", id, err)
 		}
 		return nil
 	case kindBranch:
 		return p.walkBranch(id, page, in, f)
 	default:
+		if isUnknownKind(kind) {
+			p.cannotVerify("page %d, which is of kind %#x", id, kind)
+			return nil
+		}
 		return fmt.Errorf("page %d has kind %#x", id, kind)
 	}
 }
@@ -191,10 +232,7 @@ func (p *pages) walkBranch(id uint64, page []byte, in bound, f func(flags uint32
 	return nil
 }
 
-func walkLeaf(page []byte, in bound, f func(flags uint32, key, value []byte) error) error {
-	if kind := native.Uint16(page[8:]); kind != kindLeaf {
-		return fmt.Errorf("kind %#x, want a leaf", kind)
-	}
+func (p *pages) walkLeaf(page []byte, in bound, f func(flags uint32, key, value []byte) error) error {
 	n := int(native.Uint16(page[10:]))
 	keys := make([][]byte, n)
 	for i := range n {
@@ -214,7 +252,12 @@ func walkLeaf(page []byte, in bound, f func(flags uint32, key, value []byte) err
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", i, err)
 		}
-		if err := f(native.Uint32(e), keys[i], value); err != nil {
+		flags := native.Uint32(e)
+		if flags&^bucketFlag != 0 {
+			p.cannotVerify("the entry %.20q, which has flags %#x", keys[i], flags)
+			continue
+		}
+		if err := f(flags, keys[i], value); err != nil {
 			return err
 		}
 	}
@@ -269,5 +312,14 @@ func (p *pages) bucket(value []byte, f func(key, value []byte) error) error {
 	if len(value) < 16+pageHead {
 		return errors.New("a bucket without content")
 	}
-	return walkLeaf(value[16:], bound{}, plain)
+	page := value[16:]
+	kind := native.Uint16(page[8:])
+	if isUnknownKind(kind) {
+		p.cannotVerify("a bucket's own page, which is of kind %#x", kind)
+		return nil
+	}
+	if kind != kindLeaf {
+		return fmt.Errorf("a bucket's own page has kind %#x, want a leaf", kind)
+	}
+	return p.walkLeaf(page, bound{}, plain)
 }
