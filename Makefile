@@ -86,7 +86,7 @@ docker-test: build ## the containers under cut networks, kills, new addresses an
 	SCALEOUT_DOCKER=1 go test -count=1 -timeout 10m -run TestCompose ./testcluster
 
 systemd-verify: ## the units, read by systemd itself
-	SCALEOUT_SYSTEMD=1 go test -count=1 -run 'Units|ShippedUnits|UnitWord' ./cmd/scaleout
+	SCALEOUT_SYSTEMD=1 go test -count=1 -run 'Units|ShippedUnits|UnitWord' ./cmd/service
 
 systemd-test: ## machines with systemd, set up as docs/operations.md says, under restarts and hangs
 	SCALEOUT_SYSTEMD_BOOT=1 go test -count=1 -timeout 15m -v -run TestSystemd ./testcluster

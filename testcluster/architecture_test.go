@@ -59,6 +59,7 @@ var mayImport = map[string][]string{
 	"cmd/worker/runner":     {"httpapi/wire", "fsm/ispac"},
 	"cmd/master":            {"cluster/...", "fsm/...", "httpapi/...", "store"},
 	"cmd/dev":               {"cluster", "cluster/pki", "cmd/dev/process", "httpapi/client", "store/file"},
+	"cmd/service":           {"cmd/dev/process", "cmd/scaleout/settings"},
 	"cmd/dev/demo":          {"cmd/dev", "fsm/catalog", "httpapi/client"},
 	"cmd/scaleout":          {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/..."},
 	"testcluster":           {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/dev/process", "cmd/master/...", "cmd/worker/..."},

@@ -122,6 +122,7 @@ func TestMistakesAreNamedInWordsForPeople(t *testing.T) {
 		{"a key that a script left empty", "execution run a/b/c --request-key=", "--request-key is empty"},
 		{"a parameter twice", "execution run a/b/c --param Day=1 --param day=2", "package parameter day is given twice"},
 		{"a bound twice", "execution run a/b/c --run-timeout 3s --option RUN_TIMEOUT=4", "server option RUN_TIMEOUT is given twice"},
+		{"a kind of service", "service status boss", `"boss" is no kind of service: want master or worker`},
 		{"another product's word", "cluster backup", "did you mean snapshot?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -217,7 +218,7 @@ func TestServicesEndForGoodOnWrongSettings(t *testing.T) {
 		if code != exitOperator || !strings.Contains(stderr, "NoSuchSetting") {
 			t.Errorf("%s start: code %d, %s", noun, code, stderr)
 		}
-		unit, err := os.ReadFile("unit/scaleout-" + noun + ".service")
+		unit, err := os.ReadFile("../service/unit/scaleout-" + noun + ".service")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cmd/service"
 	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
@@ -138,7 +139,7 @@ func (b *bundle) gather(ctx context.Context, c *client.Client) error {
 	if known {
 		clear(masters)
 		for _, m := range s.Members {
-			masters[fileName(m.Name)] = m.Address
+			masters[service.FileName(m.Name)] = m.Address
 		}
 	}
 	for name, address := range masters {

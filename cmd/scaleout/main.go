@@ -12,6 +12,7 @@ import (
 
 	"scaleout/cluster"
 	"scaleout/cmd/scaleout/show"
+	"scaleout/cmd/service"
 	"scaleout/cmd/worker/guard"
 	"scaleout/httpapi/client"
 )
@@ -43,7 +44,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for an orderly end; the second gets what signals do by default.
 	context.AfterFunc(ctx, stop)
-	code := underManager(ctx, func(ctx context.Context) int { return run(ctx, newRoot()) })
+	code := service.Run(ctx, func(ctx context.Context) int { return run(ctx, newRoot()) })
 	stop()
 	os.Exit(code)
 }

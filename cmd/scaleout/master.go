@@ -18,6 +18,7 @@ import (
 	"scaleout/cmd/dev/process"
 	"scaleout/cmd/master"
 	"scaleout/cmd/scaleout/settings"
+	"scaleout/cmd/service"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/httpapi"
@@ -54,11 +55,11 @@ newer one).`,
 				return &statusError{exitOperator, settingsError(err)}
 			}
 			name := masterName(m)
-			folder, err := serviceFolder(m.LogFolder, "Master")
+			folder, err := service.Folder(m.LogFolder, service.PartMaster)
 			if err != nil {
 				return err
 			}
-			log, closer, err := a.serviceLog(cmd.ErrOrStderr(), folder, name)
+			log, closer, err := service.OpenLog(cmd.ErrOrStderr(), folder, name, a.level())
 			if err != nil {
 				return err
 			}
@@ -96,7 +97,10 @@ func runMaster(ctx context.Context, cfg master.Config) error {
 	if err != nil {
 		return err
 	}
-	defer announce(ctx, cfg.Logger, masterPulse(m))()
+	// A master that was a member before counts as started once it can serve, so that whoever restarts masters one after the
+	// other waits for each. A new one counts as started at once: it may need the next ones to be started.
+	heartbeat := service.Heartbeat{Waiting: m.Waiting, Alive: m.Alive, Started: m.Fresh()}
+	defer service.Announce(ctx, cfg.Logger, heartbeat)()
 	return m.Run(ctx)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/settings"
+	"scaleout/cmd/service"
 )
 
 func (a *app) masterLog() *cobra.Command {
@@ -38,7 +39,7 @@ func (a *app) masterLog() *cobra.Command {
 			if name == "" && m.CertFile+m.NodeName != "" {
 				name = masterName(m)
 			}
-			dir, err := serviceFolder(folder, "Master")
+			dir, err := service.Folder(folder, service.PartMaster)
 			if err != nil {
 				return err
 			}
@@ -68,7 +69,7 @@ func (a *app) masterLog() *cobra.Command {
 // logFile is the named node's log in the folder; without a name the one log that is there.
 func logFile(dir, name string) (string, error) {
 	if name != "" {
-		return filepath.Join(dir, fileName(name)+".log"), nil
+		return service.LogFile(dir, name), nil
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cmd/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -40,7 +41,7 @@ own masters may be asked, and whatever certificate they show is taken.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			if worker != "" {
-				return eventually(ctx, wait, func(context.Context) error { return readVital(worker, time.Now()) })
+				return eventually(ctx, wait, func(context.Context) error { return service.Health(worker, time.Now()) })
 			}
 			path := "/readyz"
 			if leader {

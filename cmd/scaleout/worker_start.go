@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"scaleout/cluster/pki"
 	"scaleout/cmd/dev/process"
 	"scaleout/cmd/scaleout/settings"
+	"scaleout/cmd/service"
 	"scaleout/cmd/worker"
 )
 
@@ -63,11 +65,11 @@ func (a *app) runWorker(cmd *cobra.Command, s settings.Worker, set *settings.Set
 	if name == "" {
 		name = "worker"
 	}
-	folder, err := serviceFolder(s.LogFolder, "Agent")
+	folder, err := service.Folder(s.LogFolder, service.PartWorker)
 	if err != nil {
 		return err
 	}
-	log, closer, err := a.serviceLog(cmd.ErrOrStderr(), folder, name)
+	log, closer, err := service.OpenLog(cmd.ErrOrStderr(), folder, name, a.level())
 	if err != nil {
 		return err
 	}
@@ -100,7 +102,7 @@ func (a *app) runWorker(cmd *cobra.Command, s settings.Worker, set *settings.Set
 		if leaveAfter >= 0 {
 			defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveAfter, w.Leave) })()
 		}
-		defer announce(ctx, log, workerPulse(w, s.DataDirectory, log))()
+		defer service.Announce(ctx, log, workerHeartbeat(w, s.DataDirectory, log))()
 		return serve(ctx, w, creds)
 	}()
 	if err != nil {
@@ -109,6 +111,20 @@ func (a *app) runWorker(cmd *cobra.Command, s settings.Worker, set *settings.Set
 	}
 	log.Info("scaleout worker has stopped")
 	return nil
+}
+
+// workerHeartbeat also keeps the file that 'scaleout ready --worker' reads.
+func workerHeartbeat(w *worker.Worker, dir string, log *slog.Logger) service.Heartbeat {
+	return service.Heartbeat{
+		Waiting: func(context.Context) string { return w.Waiting() },
+		Alive:   w.Alive,
+		Looked: func(waiting string) {
+			if err := service.WriteHealth(dir, waiting); err != nil {
+				log.Warn("health file", "err", err)
+			}
+		},
+		Ended: func() { service.RemoveHealth(dir) },
+	}
 }
 
 // serve runs the worker, and watches its certificate files until the worker is done: draining needs them too.
@@ -162,12 +178,12 @@ func workerCredentials(s settings.Worker) pki.CredentialsConfig {
 func workerConfig(s settings.Worker, name string) (worker.Config, error) {
 	tasks := s.TasksRootFolder
 	if tasks == "" {
-		root, err := serviceFolder("", "Tasks")
+		root, err := service.Folder("", service.PartTasks)
 		if err != nil {
 			return worker.Config{}, err
 		}
 		// Two workers of one account must not find each other's tasks: they would take them for their own.
-		tasks = filepath.Join(root, fileName(name))
+		tasks = filepath.Join(root, service.FileName(name))
 	}
 	return worker.Config{
 		DataDirectory: s.DataDirectory, AgentID: s.AgentId, DisplayName: s.DisplayName, Description: s.Description,

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -55,14 +55,14 @@ func TestReadyIsSaidWhenItCanServe(t *testing.T) {
 	said := manager(t)
 	var ready atomic.Bool
 	ctx, cancel := context.WithCancel(t.Context())
-	end := announce(ctx, slog.Default(), pulse{
-		waiting: func(context.Context) string {
+	end := Announce(ctx, slog.Default(), Heartbeat{
+		Waiting: func(context.Context) string {
 			if ready.Load() {
 				return ""
 			}
 			return "no master leads"
 		},
-		alive: func(context.Context) error { return nil },
+		Alive: func(context.Context) error { return nil },
 	})
 	defer end()
 	if s := said(); s != "STATUS=waiting: no master leads" {
@@ -80,9 +80,9 @@ func TestReadyIsSaidWhenItCanServe(t *testing.T) {
 
 func TestANewOneIsReadyAtOnce(t *testing.T) {
 	said := manager(t)
-	end := announce(t.Context(), slog.Default(), pulse{
-		waiting: func(context.Context) string { return "alone" },
-		alive:   func(context.Context) error { return nil }, started: true,
+	end := Announce(t.Context(), slog.Default(), Heartbeat{
+		Waiting: func(context.Context) string { return "alone" },
+		Alive:   func(context.Context) error { return nil }, Started: true,
 	})
 	defer end()
 	if s := said(); s != "READY=1" {
@@ -95,9 +95,9 @@ func TestTheWatchdogHearsOnlyOfTheLiving(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "30000")
 	var dead atomic.Bool
 	asked := make(chan struct{}, 1000)
-	end := announce(t.Context(), slog.New(slog.DiscardHandler), pulse{
-		waiting: func(context.Context) string { return "" },
-		alive: func(context.Context) error {
+	end := Announce(t.Context(), slog.New(slog.DiscardHandler), Heartbeat{
+		Waiting: func(context.Context) string { return "" },
+		Alive: func(context.Context) error {
 			asked <- struct{}{}
 			if dead.Load() {
 				return errors.New("dead")
@@ -135,23 +135,30 @@ func TestTheWatchdogHearsOnlyOfTheLiving(t *testing.T) {
 
 func TestHealthFile(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
-	if err := readVital(dir, now); err == nil {
+	if err := Health(dir, now); err == nil {
 		t.Error("healthy without a worker")
 	}
-	for _, tc := range []struct {
-		v    vital
+	for _, test := range []struct {
+		name string
+		health
 		want string
 	}{
-		{vital{Time: now}, ""},
-		{vital{Time: now.Add(-time.Minute)}, "said nothing"},
-		{vital{Time: now, Waiting: "no master"}, "no master"},
+		{"fresh", health{Time: now}, ""},
+		{"old", health{Time: now.Add(-time.Minute)}, "said nothing"},
+		{"waiting", health{Time: now, Waiting: "no master"}, "no master"},
 	} {
-		if err := writeVital(filepath.Join(dir, vitalFile), tc.v); err != nil {
-			t.Fatal(err)
-		}
-		err := readVital(dir, now)
-		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%+v: %v", tc.v, err)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			if err := writeHealth(dir, test.health); err != nil {
+				t.Fatal(err)
+			}
+			err := Health(dir, now)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%+v: %v", test.health, err)
+			}
+		})
+	}
+	RemoveHealth(dir)
+	if err := Health(dir, now); err == nil {
+		t.Error("healthy after its end")
 	}
 }

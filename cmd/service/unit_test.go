@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"bytes"
@@ -12,9 +12,9 @@ import (
 // The units that are shipped are the ones that 'service install' writes. UPDATE=1 writes them anew.
 func TestShippedUnits(t *testing.T) {
 	for kind, config := range map[string]string{"master": defaultMasterConfig, "worker": defaultWorkerConfig} {
-		p := plan{kind: kind, config: config, user: defaultUser, executable: defaultExecutable}
+		s := Service{Kind: kind, Config: config, User: defaultUser, Executable: defaultExecutable}
 		path := filepath.Join("..", "..", "deploy", "systemd", "scaleout-"+kind+".service")
-		want := p.unit()
+		want := s.Unit()
 		if os.Getenv("UPDATE") != "" {
 			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 				t.Fatal(err)
@@ -47,9 +47,9 @@ func TestUnitsPleaseSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, kind := range []string{"master", "worker"} {
-		p := plan{kind: kind, config: filepath.Join(dir, "Settings.config"), user: "root", executable: "/bin/true"}
+		s := Service{Kind: kind, Config: filepath.Join(dir, "Settings.config"), User: "root", Executable: "/bin/true"}
 		path := filepath.Join(t.TempDir(), "scaleout-"+kind+".service")
-		if err := os.WriteFile(path, []byte(p.unit()), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(s.Unit()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		cmd := exec.Command("systemd-analyze", "verify", "--man=no", path)
@@ -89,12 +89,9 @@ func TestServiceRefusesWhatCannotStart(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		p := plan{kind: "master", config: file}
-		if err := p.check(); err == nil || !strings.Contains(err.Error(), want) {
+		s := Service{Kind: Master, Config: file}
+		if err := s.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
 		}
-	}
-	if err := (&plan{kind: "boss"}).fill(); err == nil {
-		t.Error("a boss is no service")
 	}
 }

@@ -1,27 +1,31 @@
-package main
+package service
 
 import (
 	"context"
 	"os"
 
-	"github.com/kardianos/service"
+	kardianos "github.com/kardianos/service"
 )
 
-// underManager runs f as the service control manager wants it, when it is the one that started this process.
-func underManager(ctx context.Context, f func(context.Context) int) int {
-	if service.Interactive() {
+// exitError is the exit code when the manager could not be answered.
+const exitError = 1
+
+// Run runs f and returns its exit code. If the service control manager started this process, it does so as the manager
+// wants it.
+func Run(ctx context.Context, f func(context.Context) int) int {
+	if kardianos.Interactive() {
 		return f(ctx)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s, err := service.New(&managed{run: f, ctx: ctx, stop: stop, done: make(chan struct{})}, &service.Config{Name: "scaleout"})
+	s, err := kardianos.New(&managed{run: f, ctx: ctx, stop: stop, done: make(chan struct{})}, &kardianos.Config{Name: "scaleout"})
 	if err != nil {
 		return exitError
 	}
 	if err := s.Run(); err != nil {
 		return exitError
 	}
-	return exitOK
+	return 0
 }
 
 // managed is this process as the manager sees it.
@@ -33,7 +37,7 @@ type managed struct {
 }
 
 // Start must return at once; the manager counts the service as running from then on.
-func (m *managed) Start(service.Service) error {
+func (m *managed) Start(kardianos.Service) error {
 	go func() {
 		code := m.run(m.ctx)
 		if m.ctx.Err() == nil {
@@ -46,7 +50,7 @@ func (m *managed) Start(service.Service) error {
 }
 
 // Stop waits for the orderly end: the manager is told that the stop is pending.
-func (m *managed) Stop(service.Service) error {
+func (m *managed) Stop(kardianos.Service) error {
 	m.stop()
 	<-m.done
 	return nil
