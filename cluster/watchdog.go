@@ -120,7 +120,8 @@ func (n *Node) watchLog(ctx context.Context) {
 	}
 }
 
-// keepTrailing makes Raft keep about so many bytes of entries behind a snapshot, for followers that lag a little.
+// keepTrailing makes Raft keep about so many bytes of entries behind a snapshot, for followers that lag a little; never
+// more entries than Config.Snapshots says.
 func (n *Node) keepTrailing(size uint64) {
 	first, err1 := n.cfg.Dir.Log().FirstIndex()
 	last, err2 := n.cfg.Dir.Log().LastIndex()
@@ -128,7 +129,11 @@ func (n *Node) keepTrailing(size uint64) {
 		return
 	}
 	average := max(size/(last-first+1), 1)
-	want := min(max(trailingBytes/average, 256), trailingEntries)
+	most := uint64(trailingEntries)
+	if s := n.cfg.Snapshots; s != nil {
+		most = s.Trailing
+	}
+	want := min(max(trailingBytes/average, 256), most)
 	c := n.raft.ReloadableConfig()
 	if now := c.TrailingLogs; want > now/2 && want < 2*now {
 		return // near enough: Raft wakes its replication at every change

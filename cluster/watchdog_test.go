@@ -222,3 +222,15 @@ func TestBigEntriesLeaveFewBehindASnapshot(t *testing.T) {
 		t.Errorf("%d small entries are kept; want %d", got, trailingEntries)
 	}
 }
+
+// Settings that keep less than that are obeyed, however small the entries are.
+func TestNoMoreEntriesAreKeptThanTheSettingsSay(t *testing.T) {
+	w := newWorld(t)
+	w.start(1, func(c *Config) { c.Snapshots = &Snapshots{Every: time.Hour, Entries: 64, Trailing: 8} })
+	l := w.leader()
+	w.write("a")
+	l.node.keepTrailing(l.dir.Log().Bytes())
+	if got := l.node.raft.ReloadableConfig().TrailingLogs; got != 8 {
+		t.Errorf("%d entries are kept behind a snapshot; want 8", got)
+	}
+}
