@@ -20,6 +20,8 @@ type watch struct {
 	load *chaosLoad
 	loop loop
 
+	looking sync.Mutex // held from before a look's first read until it has been compared
+
 	mu       sync.Mutex
 	looks    int
 	problems []string
@@ -67,8 +69,11 @@ func (w *watch) lost(ref wire.AttemptRef) bool {
 	return w.attempts[ref].outcome == "lost"
 }
 
-// look reads everything once. What was known before it began must be in it.
+// look reads everything once. What was known before it began must be in it. One look at a time: of two that read side by
+// side the one with the newer rows may be compared first, and the older rows would then look like a catalog that went back.
 func (w *watch) look(ctx context.Context) error {
+	w.looking.Lock()
+	defer w.looking.Unlock()
 	acknowledged := w.load.acknowledged()
 	admin := w.c.Admin()
 	statuses := map[int64]int64{}
