@@ -334,7 +334,7 @@ func (w *world) client(c command.Caller, nodes ...int) *client.Client {
 	for _, i := range nodes {
 		masters = append(masters, w.nodes[i].srv.URL)
 	}
-	cl, err := client.New(client.Config{Masters: masters, HTTPClient: w.as(&c), Patience: 5 * time.Second, Backoff: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	cl, err := client.New(client.Config{Masters: masters, HTTPClient: w.as(&c), Timeout: 5 * time.Second, Backoff: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func TestPollAcrossALeaderChange(t *testing.T) {
 		done := make(chan result, 1)
 		c := w.client(worker1, via)
 		go func() {
-			a, _, err := c.Exchange(t.Context(), agent, wire.Exchange{Instance: "i", Sequence: 5, WaitMs: 20_000, Running: []wire.AttemptRef{{TaskID: 7, Attempt: 1}}})
+			a, _, err := c.Exchange(t.Context(), agent, wire.Exchange{Incarnation: "i", Sequence: 5, WaitMs: 20_000, Running: []wire.AttemptRef{{TaskID: 7, Attempt: 1}}})
 			done <- result{a, err}
 		}()
 		first := <-polls

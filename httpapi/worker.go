@@ -37,7 +37,7 @@ func (a *API) register(w http.ResponseWriter, r *request) error {
 	}
 	limits := a.cfg.Settings().Limits
 	cmd := &command.RegisterWorker{
-		ID: id, CertName: r.caller.Name, Instance: in.Instance, MachineID: in.MachineID, BootID: in.BootID, Version: in.Version,
+		ID: id, CertName: r.caller.Name, Instance: in.Incarnation, MachineID: in.MachineID, BootID: in.BootID, Version: in.Version,
 		MachineName: in.MachineName, UserAccount: in.UserAccount, DisplayName: in.DisplayName, Description: in.Description,
 		MaxTaskCount: in.MaxTaskCount, LeaseMs: in.LeaseMs, TaskHeartbeatMs: in.TaskHeartbeatMs, AgentHeartbeatMs: in.AgentHeartbeatMs,
 		ToleranceMs: in.ErrorToleranceMs, Bitness: in.Bitness, Running: refsIn(in.Running), Ended: reports(in.Ended),
@@ -86,7 +86,7 @@ func (a *API) exchange(w http.ResponseWriter, r *request) error {
 	defer context.AfterFunc(a.stopping, func() { end(command.ErrStopping) })()
 
 	got, err := a.cfg.Workers.Exchange(held, command.Poll{
-		Worker: id, CertName: r.caller.Name, Instance: in.Instance, Sequence: in.Sequence, Wait: wait, Slots: in.Slots,
+		Worker: id, CertName: r.caller.Name, Instance: in.Incarnation, Sequence: in.Sequence, Wait: wait, Slots: in.Slots,
 		Running: refsIn(in.Running), Ended: reports(in.Ended), Received: r.received,
 	})
 	var no *command.Rejection

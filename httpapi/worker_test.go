@@ -18,7 +18,7 @@ import (
 
 func registration() wire.Register {
 	return wire.Register{
-		AgentID: strings.ToLower(agent), Instance: "i1", MachineID: "m", BootID: "b", MachineName: "host", MaxTaskCount: 2, LeaseMs: 60_000,
+		AgentID: strings.ToLower(agent), Incarnation: "i1", MachineID: "m", BootID: "b", MachineName: "host", MaxTaskCount: 2, LeaseMs: 60_000,
 		TaskHeartbeatMs: 10_000, AgentHeartbeatMs: 10_000, ErrorToleranceMs: 600_000, Extensions: []string{".SH"}, Bitness: []int{64},
 	}
 }
@@ -89,7 +89,7 @@ func TestGrantsAreOpened(t *testing.T) {
 		return command.Answer{Grants: []command.Grant{broken, grant}, Enabled: true, Stop: []command.AttemptRef{{TaskID: 1, Attempt: 1}}}, nil
 	}
 	w.nodes[0].exchange.Store(&f)
-	a, _, err := w.client(worker1, 1).Exchange(t.Context(), agent, wire.Exchange{Instance: "i", Sequence: 1, Slots: 2})
+	a, _, err := w.client(worker1, 1).Exchange(t.Context(), agent, wire.Exchange{Incarnation: "i", Sequence: 1, Slots: 2})
 	if err != nil || len(a.Grants) != 1 || len(a.Stop) != 1 {
 		t.Fatalf("%+v %v", a, err)
 	}
@@ -135,7 +135,7 @@ func TestExchangeInput(t *testing.T) {
 func TestMessages(t *testing.T) {
 	w := newWorld(t, 2)
 	cl := w.client(worker1, 1)
-	m := wire.Messages{Instance: "i", Items: []wire.MessagesItem{{TaskID: 1, Attempt: 1, FirstSeq: 4, Messages: []wire.Message{{Time: time.Now(), Type: 70, SourceType: 20, Text: "hello"}}}}}
+	m := wire.Messages{Incarnation: "i", Items: []wire.MessagesItem{{TaskID: 1, Attempt: 1, FirstSeq: 4, Messages: []wire.Message{{Time: time.Now(), Type: 70, SourceType: 20, Text: "hello"}}}}}
 	if _, err := cl.Messages(t.Context(), agent, m); client.Code(err) != "worker_not_registered" {
 		t.Fatal(err)
 	}

@@ -20,8 +20,9 @@ import (
 
 const module = "scaleout/"
 
-// mayImport is the import table: which packages of this module (rooms) a package may import. A pattern that ends in "/..."
-// stands for the package and all packages below it. An import that is not listed fails the test, and so does an unused entry.
+// mayImport is the import table: which packages of this module (rooms) a package may import. A pattern that ends in
+// "/..." stands for the package and all packages below it. An import that is not listed fails the test, and so does an
+// unused entry.
 var mayImport = map[string][]string{
 	"fsm/command":           {},
 	"fsm/segment":           {},
@@ -140,8 +141,8 @@ func covers(pattern, room string) bool {
 	return pattern == room
 }
 
-// The state machine must not depend on where or when it runs: the same log must make the same state on every node and in
-// every year.
+// The state machine must not depend on where or when it runs: the same log must make the same state on every node and
+// in every year.
 func TestStateMachineIsPure(t *testing.T) {
 	banned := []string{"os", "net", "math/rand", "math/rand/v2", "crypto/rand", "os/exec", "net/http", "syscall"}
 	clock := []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}

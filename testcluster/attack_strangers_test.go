@@ -307,8 +307,8 @@ func fewLines(t *testing.T, c *testcluster.Cluster) {
 	}
 }
 
-// rush is how many workers come back at once after a network was cut; they share a hundred certificates. They are honest:
-// every one of them must get in, and the bounds hold for the others meanwhile.
+// rush is how many workers come back at once after a network was cut; they share a hundred certificates. They are
+// honest: every one of them must get in, and the bounds hold for the others meanwhile.
 const rush = 5000
 
 func hundredWorkers(t *testing.T, c *testcluster.Cluster) map[string]string {

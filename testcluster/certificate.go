@@ -38,7 +38,8 @@ func (c *Cluster) Stranger() *http.Client {
 	c.tb.Helper()
 	other, err := pki.Init(filepath.Join(c.dir, "other-ca"), time.Now())
 	c.must(err)
-	issued, err := other.Issue(pki.Request{Role: pki.RoleUser, Name: "stranger", Roles: []string{"ssis_admin"}}, time.Now())
+	request := pki.Request{Role: pki.RoleUser, Name: "stranger", Roles: []string{"ssis_admin"}}
+	issued, err := other.Issue(request, time.Now())
 	c.must(err)
 	folder := filepath.Join(c.dir, "certs", "stranger")
 	c.must(issued.WriteFiles(folder))
@@ -65,7 +66,8 @@ func (c *Cluster) bare(folder string) *http.Client {
 	return httpClient(transport)
 }
 
-// watch takes up new certificate files, as a running worker or master does, until the function that it returns is called.
+// watch takes up new certificate files, as a running worker or master does, until the function that it returns is
+// called.
 func watch(creds *pki.Credentials) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup

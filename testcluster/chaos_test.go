@@ -15,7 +15,8 @@ import (
 var chaosSeeds = []uint64{1, 2}
 
 // Seeds that found something; a long run begins with them. 21: a follower whose full disk could not take what was to
-// replace the end of its log; 1795403008899282057: a replaced master was kept out for a blob that its predecessor had held.
+// replace the end of its log; 1795403008899282057: a replaced master was kept out for a blob that its predecessor had
+// held.
 var keptSeeds = []uint64{21, 1795403008899282057}
 
 // TestChaos is a random walk of harm under load. SCALEOUT_CHAOS=1h runs new seeds for an hour; SCALEOUT_CHAOS_SEED=n

@@ -30,7 +30,8 @@ func Processes() Option { return func(c *Cluster) { c.processes = true } }
 // Expect sets BootstrapExpect; default: the number of masters.
 func Expect(n int) Option { return func(c *Cluster) { c.expect = n } }
 
-// Profile sets the TimingProfile; default "lan", as in a real master. "fast" leaders do not keep their place on a busy machine.
+// Profile sets the TimingProfile; default "lan", as in a real master. "fast" leaders do not keep their place on a busy
+// machine.
 func Profile(name string) Option { return func(c *Cluster) { c.profile = name } }
 
 // Settings changes the settings of each master before it starts.
@@ -146,7 +147,8 @@ func (c *Cluster) issue(role pki.Role, name string, roles ...string) string {
 // Files are the paths in a certificate folder.
 func files(folder string) pki.Files {
 	return pki.Files{
-		CA: filepath.Join(folder, pki.FileCA), Cert: filepath.Join(folder, pki.FileCert), Key: filepath.Join(folder, pki.FileKey),
+		CA: filepath.Join(folder, pki.FileCA), Cert: filepath.Join(folder, pki.FileCert),
+		Key: filepath.Join(folder, pki.FileKey),
 	}
 }
 
@@ -176,8 +178,8 @@ func (c *Cluster) config(nd *node) master.Config {
 		Name: nd.name, DataDirectory: nd.data, BindAddress: "127.0.0.1", GossipPort: nd.gossip, AdvertiseAddress: "127.0.0.1",
 		RetryJoin: join, BootstrapExpect: c.expect, Files: files(nd.certs),
 		GossipKeyFile: filepath.Join(nd.certs, "gossip.key"), KeyRingFile: filepath.Join(nd.certs, "keyring.json"),
-		Timing: c.profile, Heartbeat: time.Second, Expiry: time.Second, Cleanup: time.Hour, RetryDelay: 100 * time.Millisecond,
-		Version: "test", Logger: c.log.With("n", nd.i),
+		Timing: c.profile, Heartbeat: time.Second, Expiry: time.Second, Cleanup: time.Hour,
+		RetryDelay: 100 * time.Millisecond, Version: "test", Logger: c.log.With("n", nd.i),
 	}
 	for _, f := range c.settings {
 		f(nd.i, &cfg)

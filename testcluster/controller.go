@@ -32,9 +32,10 @@ func (c *Cluster) Controller(name string, lease, giveUp time.Duration) *Controll
 	cl, _ := c.connect(folder, nil)
 	w := &Controller{ID: strings.ToUpper(uuid.NewString()), client: cl}
 	w.reg = wire.Register{
-		AgentID: w.ID, Instance: uuid.NewString(), MachineID: "machine-of-" + name, BootID: "1", Version: "test",
+		AgentID: w.ID, Incarnation: uuid.NewString(), MachineID: "machine-of-" + name, BootID: "1", Version: "test",
 		MachineName: name, UserAccount: "test", DisplayName: name, MaxTaskCount: 100,
-		LeaseMs: lease.Milliseconds(), TaskHeartbeatMs: 200, AgentHeartbeatMs: 600_000, ErrorToleranceMs: giveUp.Milliseconds(),
+		LeaseMs: lease.Milliseconds(), ErrorToleranceMs: giveUp.Milliseconds(),
+		TaskHeartbeatMs: 200, AgentHeartbeatMs: 600_000,
 		Extensions: []string{".sh"}, Bitness: []int{64}, Running: []wire.AttemptRef{}, Ended: []wire.Ended{},
 	}
 	ctx, cancel := context.WithTimeout(c.tb.Context(), 2*time.Minute)
@@ -78,7 +79,7 @@ func (w *Controller) Client() *client.Client { return w.client }
 func (w *Controller) Incarnation() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.reg.Instance
+	return w.reg.Incarnation
 }
 
 // Exchange makes one exchange, held by the master for at most wait.
@@ -94,7 +95,8 @@ func (w *Controller) Exchange(
 	w.mu.Lock()
 	w.sequence++
 	e := wire.Exchange{
-		Instance: w.reg.Instance, Sequence: w.sequence, WaitMs: wait.Milliseconds(), Slots: slots, Running: running, Ended: ended,
+		Incarnation: w.reg.Incarnation, Sequence: w.sequence, WaitMs: wait.Milliseconds(), Slots: slots,
+		Running: running, Ended: ended,
 	}
 	w.mu.Unlock()
 	a, _, err := w.client.Exchange(ctx, w.ID, e)

@@ -29,8 +29,8 @@ func ends(t *testing.T, c *testcluster.Cluster, i int) map[string]float64 {
 	return out
 }
 
-// Every master shows how often executions have ended, each end once, whoever led and whoever was killed; and no master's
-// counter ever falls, not even while it starts again.
+// Every master shows how often executions have ended, each end once, whoever led and whoever was killed; and no
+// master's counter ever falls, not even while it starts again.
 func TestEndsAreCountedOnceWhoeverLeads(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

@@ -257,9 +257,9 @@ func TestClocksMinutesApart(t *testing.T) {
 	})
 }
 
-// A leader that was cut off has entries that nobody else has. Back with the others it must replace them, and its disk has
-// room for a term and no more: it deletes its own and cannot store theirs. Raft would go on to believe in entries that are gone, and refuse
-// those of every leader from then on; so the master ends and is started again.
+// A leader that was cut off has entries that nobody else has. Back with the others it must replace them, and its disk
+// has room for a term and no more: it deletes its own and cannot store theirs. Raft would go on to believe in entries
+// that are gone, and refuse those of every leader from then on; so the master ends and is started again.
 func TestAFullDiskCannotReplaceTheLogsEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

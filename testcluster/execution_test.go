@@ -322,8 +322,8 @@ func TestASecondSignalEndsWhatRuns(t *testing.T) {
 	}
 }
 
-// A worker that knows one follower alone is served like any other: it registers, gets projects and tasks, hears of stops
-// and hands over messages.
+// A worker that knows one follower alone is served like any other: it registers, gets projects and tasks, hears of
+// stops and hands over messages.
 func TestAFollowerServesTheWholeWorkerProtocol(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)

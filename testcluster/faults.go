@@ -76,11 +76,13 @@ var faults = []fault{
 	{name: "grow and shrink", weight: 2, claims: claimMembership, inject: grow},
 	{name: "lose a master's disk", weight: 2, claims: claimMembershipAndMaster, inject: loseDisk},
 
-	{name: quiescent, weight: 4, claims: claimNothing, inject: func(*Nemesis, Step) (string, func()) { return "", func() {} }},
+	{name: quiescent, weight: 4, claims: claimNothing, inject: injectNothing},
 }
 
 // quiescent is the step during which no fault is active for a while.
 const quiescent = "quiescent"
+
+func injectNothing(*Nemesis, Step) (string, func()) { return "", func() {} }
 
 func kill(n *Nemesis, s Step) (string, func()) {
 	n.c.Kill(s.Who)

@@ -209,8 +209,8 @@ func TestALostLogIsRefusedAndReplaced(t *testing.T) {
 	}
 }
 
-// A lost master comes back under its name, empty and on another machine: it joins beside the dead one, which an operator
-// then removes by its id. Nothing stands still meanwhile.
+// A lost master comes back under its name, empty and on another machine: it joins beside the dead one, which an
+// operator then removes by its id. Nothing stands still meanwhile.
 func TestALostMasterComesBackElsewhere(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

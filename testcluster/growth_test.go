@@ -7,8 +7,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// A cluster of one grows to three and five and shrinks back to three and one, its leaders leaving too, while workers work
-// and others write: no call fails, and every task runs once.
+// A cluster of one grows to three and five and shrinks back to three and one, its leaders leaving too, while workers
+// work and others write: no call fails, and every task runs once.
 func TestGrowthAndBackUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

@@ -22,7 +22,9 @@ type network struct {
 }
 
 func newNetwork() *network {
-	return &network{places: map[string]int{}, cut: map[[2]int]int{}, slow: map[[2]int]time.Duration{}, conns: map[*link]bool{}}
+	return &network{
+		places: map[string]int{}, cut: map[[2]int]int{}, slow: map[[2]int]time.Duration{}, conns: map[*link]bool{},
+	}
 }
 
 func (n *network) place(addr string, i int) {
@@ -58,7 +60,8 @@ func (n *network) dialer(from int) func(ctx context.Context, network, addr strin
 // blocked reports whether at least one direction between two masters is cut. The caller holds the lock.
 func (n *network) blocked(i, j int) bool { return n.cut[[2]int{i, j}] > 0 || n.cut[[2]int{j, i}] > 0 }
 
-// partition drops what each pair's first master sends to the second. The returned function undoes this cut and no other.
+// partition drops what each pair's first master sends to the second. The returned function undoes this cut and no
+// other.
 func (n *network) partition(pairs ...[2]int) (heal func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -173,8 +176,8 @@ func (l *link) Close() error {
 	return l.Conn.Close()
 }
 
-// Cut cuts the link between two masters in both directions, until Heal or a call of the returned function. In process only,
-// like everything that concerns links.
+// Cut cuts the link between two masters in both directions, until Heal or a call of the returned function. In process
+// only, like everything that concerns links.
 func (c *Cluster) Cut(i, j int) (heal func()) {
 	return c.net.partition([2]int{i, j}, [2]int{j, i})
 }

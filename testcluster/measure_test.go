@@ -74,8 +74,8 @@ func percentiles(all []time.Duration) string {
 	return fmt.Sprintf("n=%d min %v, median %v, p90 %v, p99 %v, max %v", len(all), at(0), at(.5), at(.9), at(.99), at(1))
 }
 
-// allReady reports whether each master says of itself that it is: what the leader says of one that was away for a moment
-// lags behind.
+// allReady reports whether each master says of itself that it is: what the leader says of one that was away for a
+// moment lags behind.
 func allReady(ctx context.Context, c *testcluster.Cluster) bool {
 	return ready(ctx, c, 0) && ready(ctx, c, 1) && ready(ctx, c, 2)
 }
@@ -101,8 +101,8 @@ func rounds(t *testing.T) int {
 	return n
 }
 
-// The leader ends or falls silent under load; the next write is acknowledged soon. The bound is generous: a machine that
-// runs other tests besides is slow, and the figures are for people to read.
+// The leader ends or falls silent under load; the next write is acknowledged soon. The bound is generous: a machine
+// that runs other tests besides is slow, and the figures are for people to read.
 func TestFailoverFigures(t *testing.T) {
 	faults := []struct {
 		name         string

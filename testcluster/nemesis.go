@@ -60,8 +60,9 @@ const maxFaults = 3
 // healTimeout bounds how long the healing of a fault may take.
 const healTimeout = 2 * time.Minute
 
-// Nemesis injects faults into a cluster at random, several at a time, and heals each of them: when Walk returns, no fault
-// is active. Its faults destroy the data of at most one master at a time, and only while all other masters can come back.
+// Nemesis injects faults into a cluster at random, several at a time, and heals each of them: when Walk returns, no
+// fault is active. Its faults destroy the data of at most one master at a time, and only while all other masters can
+// come back.
 type Nemesis struct {
 	c        *Cluster
 	plan     *Plan
@@ -80,8 +81,8 @@ type Nemesis struct {
 	events  []string
 }
 
-// NewNemesis returns a nemesis for a cluster's masters and for workers that are processes. The function clock comes from
-// Clocks; it is nil for masters that are processes.
+// NewNemesis returns a nemesis for a cluster's masters and for workers that are processes. The function clock comes
+// from Clocks; it is nil for masters that are processes.
 func NewNemesis(c *Cluster, seed uint64, clock func(int, time.Duration), workers ...*Worker) *Nemesis {
 	return &Nemesis{
 		c: c, plan: NewPlan(seed, c.processes), clock: clock, workers: workers,
@@ -89,8 +90,8 @@ func NewNemesis(c *Cluster, seed uint64, clock func(int, time.Duration), workers
 	}
 }
 
-// Walk takes one step of the plan after the other until ctx ends. A step waits for what an earlier one still claims: the
-// wait changes when the step happens, and never which step it is.
+// Walk takes one step of the plan after the other until ctx ends. A step waits for what an earlier one still claims:
+// the wait changes when the step happens, and never which step it is.
 func (n *Nemesis) Walk(ctx context.Context) {
 	n.begun = time.Now()
 	defer func() {

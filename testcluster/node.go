@@ -58,8 +58,8 @@ func (nd *node) running() bool {
 	}
 }
 
-// start starts the master and, as a supervisor would, starts it again if it ends because the machine's own disk stalled: a
-// busy machine must not fail a test. After a stall that the test caused, the master stays down.
+// start starts the master and, as a supervisor would, starts it again if it ends because the machine's own disk
+// stalled: a busy machine must not fail a test. After a stall that the test caused, the master stays down.
 func (nd *node) start() error {
 	nd.starting.Lock()
 	defer nd.starting.Unlock()
@@ -373,8 +373,8 @@ func (s *faultyLog) DeleteRange(min, max uint64) error {
 	return s.LogStore.DeleteRange(min, max)
 }
 
-// ignoreFrozen hides from Raft that its disk is frozen. Raft panics if it cannot save a term or a vote, and the panic would
-// end the whole test process. The simulated power cut also closes the connections, so nobody learns of the vote.
+// ignoreFrozen hides from Raft that its disk is frozen. Raft panics if it cannot save a term or a vote, and the panic
+// would end the whole test process. The simulated power cut also closes the connections, so nobody learns of the vote.
 func ignoreFrozen(err error) error {
 	if errors.Is(err, store.ErrFrozen) {
 		return nil

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// oneWayPartition can drop what the masters send to one worker of this process, while the worker's requests still arrive.
+// oneWayPartition can drop what the masters send to one worker of this process, while the worker's requests still
+// arrive.
 type oneWayPartition struct {
 	mu     sync.Mutex
 	active bool
@@ -61,8 +62,8 @@ func (w *Worker) DropAnswers() {
 	w.partition.active = true
 }
 
-// DeliverAnswers ends DropAnswers. It closes the connections that lost bytes: a real connection would not survive the loss
-// either.
+// DeliverAnswers ends DropAnswers. It closes the connections that lost bytes: a real connection would not survive the
+// loss either.
 func (w *Worker) DeliverAnswers() {
 	w.partition.mu.Lock()
 	defer w.partition.mu.Unlock()

@@ -53,12 +53,15 @@ func (c *Cluster) DeployFile(folder, project string, raw []byte) {
 	ctx, cancel := context.WithTimeout(c.tb.Context(), 2*time.Minute)
 	defer cancel()
 	admin := c.Admin()
-	if _, err := admin.Call(ctx, "create_folder", map[string]any{"folder_name": folder}); err != nil && client.Code(err) != "folder_exists" {
+	_, err := admin.Call(ctx, "create_folder", map[string]any{"folder_name": folder})
+	if err != nil && client.Code(err) != "folder_exists" {
 		c.tb.Fatal(err)
 	}
 	sum := sha256.Sum256(raw)
 	digest := hex.EncodeToString(sum[:])
-	_, err := admin.PutBlob(ctx, digest, int64(len(raw)), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
+	_, err = admin.PutBlob(ctx, digest, int64(len(raw)), func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(raw)), nil
+	})
 	c.must(err)
 	_, err = admin.Call(ctx, "deploy_project", map[string]any{
 		"folder_name": folder, "project_name": project, "project_stream": map[string]string{"blob": digest},

@@ -131,8 +131,8 @@ func (r *relay) drops(c *relayedConn, answers bool) bool {
 	return false
 }
 
-// cut adds a cut. The returned function removes it and closes the connections that lost bytes: a real connection would not
-// survive the loss either.
+// cut adds a cut. The returned function removes it and closes the connections that lost bytes: a real connection would
+// not survive the loss either.
 func (r *relay) cut(k *relayCut) (heal func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -77,8 +77,8 @@ func (l wiredLog) WithGroup(name string) slog.Handler {
 	return wiredLog{l.Handler.WithGroup(name), l.wire}
 }
 
-// saved is a backup of a cluster that had something to do: one execution that waits, and one whose attempt a worker held
-// that may be followed by another.
+// saved is a backup of a cluster that had something to do: one execution that waits, and one whose attempt a worker
+// held that may be followed by another.
 type saved struct {
 	file          []byte
 	lock          client.BackupLock
@@ -221,8 +221,8 @@ func goesOn(t *testing.T, c *testcluster.Cluster, s saved) {
 	c.WaitStatus(s.waiting, 20*time.Second, 7)
 }
 
-// Who led before a restore has a memory of the old state: after it a new leadership begins, from the restored state. Its
-// queue is given out, and a lease of which nobody has heard since gets its full term there and ends.
+// Who led before a restore has a memory of the old state: after it a new leadership begins, from the restored state.
+// Its queue is given out, and a lease of which nobody has heard since gets its full term there and ends.
 func TestARestoreBeginsANewLeadership(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

@@ -43,7 +43,8 @@ func (c *Cluster) mount(path string, mib int) {
 	})
 }
 
-// FillDisk writes a file beside a master's data until so many bytes are left, 0 for not one, and returns what removes it.
+// FillDisk writes a file beside a master's data until so many bytes are left, 0 for not one, and returns what removes
+// it.
 func (c *Cluster) FillDisk(i int, left int64) (free func()) {
 	c.tb.Helper()
 	name := filepath.Join(c.Data(i), "ballast")

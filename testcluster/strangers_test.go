@@ -21,7 +21,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// A port full of strangers whose bodies never come is no reason to end the master, and is shut to nobody with a certificate.
+// A port full of strangers whose bodies never come is no reason to end the master, and is shut to nobody with a
+// certificate.
 func TestAPortFullOfStrangersServesTheOthers(t *testing.T) {
 	c := testcluster.Start(t, 1, testcluster.Settings(func(_ int, cfg *master.Config) {
 		cfg.Connections = transport.Limits{Handshakes: 8, Strangers: 4, Unlimited: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}

@@ -19,8 +19,8 @@ import (
 // systemdVariable asks for the test that boots machines with systemd; it fails without what it needs.
 const systemdVariable = "SCALEOUT_SYSTEMD_BOOT"
 
-// machines are containers with Debian's systemd as their first process, and "desk", where an operator sits. They are set up
-// with the commands of docs/operations.md, word for word.
+// machines are containers with Debian's systemd as their first process, and "desk", where an operator sits. They are
+// set up with the commands of docs/operations.md, word for word.
 type machines struct {
 	t      *testing.T
 	prefix string // of the containers; the network and the image have it as their name

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The units under systemd itself, set up as the guide says: notification, watchdog, hardening, exit codes, a worker that is
-// replaced under a running package, masters that are restarted under load, installation and removal.
+// The units under systemd itself, set up as the guide says: notification, watchdog, hardening, exit codes, a worker
+// that is replaced under a running package, masters that are restarted under load, installation and removal.
 func TestSystemd(t *testing.T) {
 	m := bootMachines(t)
 	m.setUp()
@@ -51,7 +51,8 @@ func TestSystemd(t *testing.T) {
 	})
 }
 
-// A package goes on while its worker is restarted and while the watchdog replaces it; it ends well, once, at the first attempt.
+// A package goes on while its worker is restarted and while the watchdog replaces it; it ends well, once, at the first
+// attempt.
 func (m *machines) packageOutlivesItsWorker() {
 	m.t.Helper()
 	id := m.start("ETL/Jobs/long.sh")
@@ -91,7 +92,8 @@ func (m *machines) packageOutlivesItsWorker() {
 	}
 }
 
-// The masters are restarted as the guide says, while one client after the other calls: no call fails, each execution runs once.
+// The masters are restarted as the guide says, while one client after the other calls: no call fails, each execution
+// runs once.
 func (m *machines) rollingRestart() {
 	m.t.Helper()
 	var wg sync.WaitGroup

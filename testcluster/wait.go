@@ -17,8 +17,8 @@ import (
 // busy is how many times as long everything may take on a machine that has much else to do.
 const busy = 5
 
-// Eventually waits until the condition holds, looking often. It fails the test after busy times the limit, which is for a
-// quiet machine.
+// Eventually waits until the condition holds, looking often. It fails the test after busy times the limit, which is for
+// a quiet machine.
 func (c *Cluster) Eventually(what string, limit time.Duration, ok func() bool) {
 	c.tb.Helper()
 	limit *= busy
@@ -35,8 +35,8 @@ func (c *Cluster) Eventually(what string, limit time.Duration, ok func() bool) {
 	}
 }
 
-// Leader waits until a master leads and is ready, by the word of a majority of those that were not forgotten, and returns
-// its index.
+// Leader waits until a master leads and is ready, by the word of a majority of those that were not forgotten, and
+// returns its index.
 func (c *Cluster) Leader() int {
 	c.tb.Helper()
 	leader := -1

@@ -19,7 +19,8 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// WorkerConfig configures a worker of a test. The zero values suit most tests; the lease is as short as the masters allow.
+// WorkerConfig configures a worker of a test. The zero values suit most tests; the lease is as short as the masters
+// allow.
 type WorkerConfig struct {
 	Name         string
 	Masters      []string // default: all
@@ -180,8 +181,8 @@ func (w *Worker) Kill() {
 	<-w.child.Done()
 }
 
-// Leave stops a worker process in good order. Its packages run on under their guards, and Leave fails the test if a guard is
-// lost by it. Processes only.
+// Leave stops a worker process in good order. Its packages run on under their guards, and Leave fails the test if a
+// guard is lost by it. Processes only.
 func (w *Worker) Leave() {
 	w.c.tb.Helper()
 	began := time.Now()
@@ -202,7 +203,8 @@ func (w *Worker) Leave() {
 	}
 }
 
-// KillGuards kills the guards of a worker with SIGKILL, and their packages end with them. It returns how many it killed.
+// KillGuards kills the guards of a worker with SIGKILL, and their packages end with them. It returns how many it
+// killed.
 func (w *Worker) KillGuards() (killed int, err error) {
 	files, err := filepath.Glob(filepath.Join(w.cfg.Data, "Tasks", "*", "guard.json"))
 	if err != nil {
@@ -250,8 +252,8 @@ func killGuard(file string) (bool, error) {
 	return true, nil
 }
 
-// CutOff cuts a worker process off from the masters at these addresses, or from all masters if none is named. If oneWay is
-// true, the worker's requests still arrive and only the answers are dropped. The worker must be cuttable.
+// CutOff cuts a worker process off from the masters at these addresses, or from all masters if none is named. If oneWay
+// is true, the worker's requests still arrive and only the answers are dropped. The worker must be cuttable.
 func (w *Worker) CutOff(oneWay bool, addresses ...string) (heal func()) {
 	return w.relay.cut(&relayCut{oneWay: oneWay, addresses: addresses})
 }

@@ -138,7 +138,7 @@ func TestAClonedWorker(t *testing.T) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	clone := func(reg *wire.Register) {
-		reg.Instance, reg.MachineID, reg.MachineName = "another-process", "machine-of-the-clone", "clone-host"
+		reg.Incarnation, reg.MachineID, reg.MachineName = "another-process", "machine-of-the-clone", "clone-host"
 		reg.Running = []wire.AttemptRef{{TaskID: id, Attempt: 1}}
 	}
 	for _, i := range []int{c.Leader(), c.Others(c.Leader())[0]} {

@@ -60,7 +60,7 @@ func (a *app) clientWith(creds *pki.Credentials, masters []string) (*client.Clie
 	}
 	return client.New(client.Config{
 		Masters: masters, HTTPClient: httpClient(newReloading(creds)), UserAgent: "scaleout/" + version, Logger: a.logger(),
-		Patience: a.connectTimeout, LeaderWait: leaderWait, Waiting: a.tellWaiting,
+		Timeout: a.connectTimeout, LeaderWait: leaderWait, Waiting: a.tellWaiting,
 	})
 }
 

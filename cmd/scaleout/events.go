@@ -46,7 +46,7 @@ between are not kept any more. With -o json each event is one line.`,
 				if _, err := c.Peers(cmd.Context()); errors.Is(err, client.ErrUnreachable) {
 					return err
 				}
-				c = c.Patient(max(outage, a.connectTimeout))
+				c = c.WithTimeout(max(outage, a.connectTimeout))
 			}
 			workers := a.workerNamer(cmd.Context(), c)
 			out := json.NewEncoder(cmd.OutOrStdout())

@@ -24,7 +24,7 @@ they do not come, because their worker reaches no master, a line on stderr says 
 				return friendly(err)
 			}
 			if follow {
-				c = c.Patient(max(outage, a.connectTimeout))
+				c = c.WithTimeout(max(outage, a.connectTimeout))
 			}
 			r := &logReader{c: c, id: id, follow: follow}
 			show := func(m client.Row) error {

@@ -94,7 +94,7 @@ func (f *fakeMaster) client(t *testing.T) *client.Client {
 	t.Cleanup(server.Close)
 	c, err := client.New(client.Config{
 		Masters: []string{server.URL}, HTTPClient: server.Client(), Logger: slog.New(slog.DiscardHandler),
-		Backoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond, Patience: cmp.Or(f.patience, 5*time.Second),
+		Backoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond, Timeout: cmp.Or(f.patience, 5*time.Second),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,85 +15,85 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// attempt is one attempt that this worker holds: being made ready, running, or ending.
+// attempt is one attempt that this worker holds: in preparation, running, or ending.
 type attempt struct {
 	key     spool.Key
 	info    taskInfo
 	folder  string
-	grant   wire.Grant   // of a new one; an adopted one has none
-	project *project     // the reference that keeps it in the cache
-	guard   *guard.Guard // nil until it runs; set and read by its own goroutine once that runs
-	begun   guard.Lease  // what the guard was started with; zero when it was adopted
+	grant   wire.Grant   // zero for an adopted attempt
+	project *project     // the reference that keeps the project in the cache
+	guard   *guard.Guard // nil until the package runs; only the attempt's goroutine uses it once that goroutine runs
+	started guard.Lease  // the lease that the guard was started with; zero for an adopted attempt
 
 	changed chan struct{} // one of the fields below changed
-	// Under Worker.mu: what the masters want of it.
+	// Guarded by Worker.mu: what the masters want.
 	giveUp time.Duration
 	lease  guard.Lease
 	stop   bool
 	fenced bool
 
-	lines runner.Classifier
+	classifier runner.Classifier
 }
 
 func newAttempt(info taskInfo, folder string) *attempt {
 	return &attempt{key: info.key(), info: info, folder: folder, changed: make(chan struct{}, 1)}
 }
 
-// wishes is a copy of what the masters want.
-type wishes struct {
+// instructions is a copy of what the masters want of an attempt.
+type instructions struct {
 	lease        guard.Lease
 	stop, fenced bool
 }
 
-func (w *Worker) wishes(a *attempt) wishes {
+func (w *Worker) instructionsFor(a *attempt) instructions {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return wishes{a.lease, a.stop, a.fenced}
+	return instructions{a.lease, a.stop, a.fenced}
 }
 
-// launch runs an attempt in its own goroutine, from wherever it stands to its end.
-func (w *Worker) launch(life context.Context, a *attempt) {
+// launch takes an attempt, new or adopted, to its end in a goroutine of its own.
+func (w *Worker) launch(workerCtx context.Context, a *attempt) {
 	w.tasks.Add(1)
 	go func() {
 		defer w.tasks.Done()
 		if a.guard == nil {
-			exit, ok := w.begin(life, a)
+			exit, ok := w.startPackage(workerCtx, a)
 			if !ok && exit.Reason == "" {
-				w.log.Warn("what was started is left to the next process", "task_id", a.key.TaskID, "attempt", a.key.Attempt)
+				w.log.ofAttempt(a.info).warn("the outcome of the start is unknown; the next worker process finds it out")
 				return
 			}
 			if !ok {
-				w.end(a, exit)
+				w.finish(a, exit)
 				return
 			}
 		}
-		exit, err := w.watch(life, a)
+		exit, err := w.supervise(workerCtx, a)
 		if err != nil {
-			// Only a lost life comes here: Run ends, the guard goes on.
-			w.log.Warn("the package runs on under its guard", "task_id", a.key.TaskID, "attempt", a.key.Attempt, "err", err)
+			// workerCtx has ended, and no other error comes here: Run returns and the guard goes on.
+			w.log.ofAttempt(a.info).warn("the package runs on under its guard", errAttr(err))
 			return
 		}
-		w.end(a, exit)
+		w.finish(a, exit)
 	}()
 }
 
-// begin makes a granted attempt run. Not ok: it never ran, and the exit says why; an exit without a reason means that life
-// ended before that was sure, so nothing may be said of it.
-func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
-	ctx, cancel := context.WithCancelCause(life)
+// startPackage starts the package of a granted attempt. If ok is false, the package never ran and exit.Reason says why.
+// An empty Reason means that workerCtx ended first: the outcome is unknown and must not be reported.
+func (w *Worker) startPackage(workerCtx context.Context, a *attempt) (exit guard.Exit, ok bool) {
+	ctx, cancel := context.WithCancelCause(workerCtx)
 	defer cancel(nil)
-	ready, listening := make(chan struct{}), make(chan struct{})
-	go func() { // a stop, a fence or a kill ends a download too
-		defer close(listening)
+	started, listenerEnded := make(chan struct{}), make(chan struct{})
+	go func() { // a stop, a fence or a kill also ends a download
+		defer close(listenerEnded)
 		for {
 			select {
-			case <-ready:
+			case <-started:
 				return
-			case <-w.died:
+			case <-w.killAsked:
 				cancel(errors.New("the worker was told to end at once"))
 				return
 			case <-a.changed:
-				if want := w.wishes(a); want.stop || want.fenced {
+				if want := w.instructionsFor(a); want.stop || want.fenced {
 					cancel(errors.New("it was stopped"))
 				}
 			}
@@ -100,28 +101,27 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 	}()
 	secrets := secretsOf(a.grant)
 	err := w.startGuard(ctx, a)
-	close(ready)
-	<-listening
+	close(started)
+	<-listenerEnded
 	if err == nil {
-		w.log.Info("started", "task_id", a.key.TaskID, "attempt", a.key.Attempt, "execution_id", a.info.ExecutionID,
-			"package", a.info.Package, "pid", a.guard.PID())
-		poke(a.changed) // what came meanwhile is for the guard
+		w.log.ofAttempt(a.info).info("started", slog.String(keyPackage, a.info.Package), slog.Int(keyPID, a.guard.PID()))
+		notify(a.changed) // instructions that came during the start are still to be applied
 		return guard.Exit{}, true
 	}
 	var failed *guard.StartError
 	if errors.As(err, &failed) {
 		return failed.Exit, false
 	}
-	// Where the start was broken off, the package may have run for a moment; that it does not any more is made sure
-	// before a word of it is said.
+	// The package may have run for a moment if the start was broken off. The attempt must not be reported before it is
+	// certain that nothing of the package runs any more.
 	for {
 		gone, serr := guard.Sweep(a.folder)
 		if gone {
 			break
 		}
-		w.log.Error("what was started cannot be ended", "task_id", a.key.TaskID, "attempt", a.key.Attempt, "err", serr)
-		w.wait(life, time.Second, nil)
-		if life.Err() != nil {
+		w.log.ofAttempt(a.info).error("the processes of a failed start cannot be ended", errAttr(serr))
+		pauseFor(workerCtx, time.Second, nil)
+		if workerCtx.Err() != nil {
 			return guard.Exit{}, false
 		}
 	}
@@ -137,22 +137,23 @@ func (w *Worker) begin(life context.Context, a *attempt) (guard.Exit, bool) {
 	}, false
 }
 
-// startGuard makes the attempt ready, which ctx may end, and starts it, which nothing breaks off: a package that may have
-// begun to run is stopped, or left to its guard, like any other.
+// startGuard prepares the attempt and starts its guard. The end of ctx breaks off the preparation and not the start: a
+// package that may already run is stopped, or left to its guard, like any other.
 func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 	secrets, size := secretsOf(a.grant), 0
 	for _, s := range secrets {
 		size += len(s)
 	}
 	if size > maxSecrets {
-		return fmt.Errorf("%w: its sensitive values have %d bytes together; at most %d can be kept out of what it writes", runner.ErrPackage, size, maxSecrets)
+		return fmt.Errorf("%w: its sensitive values have %d bytes together; at most %d can be kept out of what it writes",
+			runner.ErrPackage, size, maxSecrets)
 	}
 	project, err := w.projects.acquire(ctx, a.info.ProjectBlob)
 	if err != nil {
 		return err
 	}
 	a.project = project
-	if project.name != a.info.ProjectBlob { // for the next worker process, which must not remove it
+	if project.name != a.info.ProjectBlob { // the next worker process must not remove this copy
 		a.info.ProjectCopy = project.name
 		if err := a.info.write(a.folder); err != nil {
 			return err
@@ -168,23 +169,24 @@ func (w *Worker) startGuard(ctx context.Context, a *attempt) error {
 		removeAll(cmd.Remove)
 		return err
 	}
-	a.begun = w.wishes(a).lease
+	a.started = w.instructionsFor(a).lease
 	a.guard, err = guard.Start(guard.Spec{
 		Executable: w.cfg.GuardExecutable, Folder: a.folder,
 		Command: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Remove: cmd.Remove, Secrets: secrets,
-		Lease: a.begun, KillBefore: guardMargin, Grace: w.cfg.StopGrace, RunTimeout: a.info.runTimeout(),
+		Lease: a.started, KillBefore: guardMargin, Grace: w.cfg.StopGrace, RunTimeout: a.info.runTimeout(),
 	})
-	a.grant = wire.Grant{} // its secrets are not needed any more
+	a.grant = wire.Grant{} // the secrets in it are not needed any more
 	if err != nil {
 		removeAll(cmd.Remove)
 	}
 	return err
 }
 
-// maxSecrets bounds what the guard needs to find them: some 25 bytes of memory for each.
+// maxSecrets bounds the bytes of an attempt's secrets. The guard's masker takes some 25 bytes of memory for each of
+// them.
 const maxSecrets = 2 << 20
 
-// secretsOf are the values that must not stand in what is recorded of an attempt.
+// secretsOf returns the values that must not appear in anything that is recorded of an attempt.
 func secretsOf(g wire.Grant) []string {
 	var out []string
 	for _, list := range [][]wire.Parameter{g.Parameters, g.Options} {
@@ -204,91 +206,92 @@ func removeAll(paths []string) {
 }
 
 const (
-	pumpEvery = 100 * time.Millisecond
-	pumpMost  = time.Second // when nothing is said
+	outputPause    = 100 * time.Millisecond
+	maxOutputPause = time.Second // while the package writes nothing
 )
 
-// watch carries the masters' wishes to the guard, and the package's words to the spool, until the package has ended.
-func (w *Worker) watch(life context.Context, a *attempt) (guard.Exit, error) {
-	type ending struct {
+// supervise carries the masters' instructions to the guard and the package's output to the spool until the package
+// ends.
+func (w *Worker) supervise(workerCtx context.Context, a *attempt) (guard.Exit, error) {
+	type result struct {
 		exit guard.Exit
 		err  error
 	}
-	ended := make(chan ending, 1)
+	ended := make(chan result, 1)
 	go func() {
-		exit, err := a.guard.Wait(life)
-		ended <- ending{exit, err}
+		exit, err := a.guard.Wait(workerCtx)
+		ended <- result{exit, err}
 	}()
-	done := wishes{lease: a.begun}
-	died := w.died
-	every := pumpEvery
-	pump := time.NewTimer(0)
-	defer pump.Stop()
+	applied := instructions{lease: a.started}
+	killAsked := w.killAsked
+	pause := outputPause
+	output := time.NewTimer(0)
+	defer output.Stop()
 	for {
 		select {
 		case e := <-ended:
 			return e.exit, e.err
 		case <-a.changed:
-			done = w.apply(a, done)
-		case <-died:
-			died = nil
-			w.endNow(a)
-		case <-pump.C:
-			if n, err := w.pump(a); err != nil {
-				w.log.Error("output of a package", "task_id", a.key.TaskID, "attempt", a.key.Attempt, "err", err)
-				every = pumpMost
-			} else if every = min(2*every, pumpMost); n > 0 {
-				every = pumpEvery
+			applied = w.instruct(a, applied)
+		case <-killAsked:
+			killAsked = nil
+			w.killPackage(a)
+		case <-output.C:
+			if n, err := w.moveOutput(a); err != nil {
+				w.log.ofAttempt(a.info).error("the output of a package cannot be recorded", errAttr(err))
+				pause = maxOutputPause
+			} else if pause = min(2*pause, maxOutputPause); n > 0 {
+				pause = outputPause
 			}
-			pump.Reset(every)
+			output.Reset(pause)
 		}
 	}
 }
 
-// apply tells the guard what is new since done.
-func (w *Worker) apply(a *attempt, done wishes) wishes {
-	want := w.wishes(a)
-	log := w.log.With("task_id", a.key.TaskID, "attempt", a.key.Attempt)
+// instruct passes on the instructions that have changed since the applied ones, and returns what is applied now.
+func (w *Worker) instruct(a *attempt, applied instructions) instructions {
+	want := w.instructionsFor(a)
+	log := w.log.ofAttempt(a.info)
 	if want.fenced {
-		if !done.fenced {
-			log.Warn("the masters gave this attempt up; its package is ended")
-			w.endNow(a)
+		if !applied.fenced {
+			log.warn("the masters gave this attempt up; its package is ended")
+			w.killPackage(a)
 		}
 		return want
 	}
-	if !worthwhile(done.lease, want.lease) {
-		want.lease = done.lease
+	if !worthExtending(applied.lease, want.lease) {
+		want.lease = applied.lease
 	} else if err := a.guard.Extend(want.lease); err != nil {
-		want.lease = done.lease
+		want.lease = applied.lease
 		if _, rerr := guard.ReadExit(a.folder); rerr != nil {
-			// It hangs, or it died: it ends at the deadline that it knows, or has ended.
-			log.Warn("the guard does not take a new deadline", "err", err)
+			// The guard hangs or has died. The package ends at the deadline that the guard knows, or has ended with it.
+			log.warn("the guard does not take a new deadline", errAttr(err))
 		}
 	}
-	if want.stop && !done.stop {
-		log.Info("stopping")
+	if want.stop && !applied.stop {
+		log.info("stopping")
 		a.info.Stopped = true
 		if err := errors.Join(a.info.write(a.folder), a.guard.Stop()); err != nil {
-			log.Warn("stop", "err", err)
+			log.warn("the package cannot be stopped", errAttr(err))
 		}
 	}
 	return want
 }
 
-// worthwhile reports whether a renewal moves the deadline by enough to bother a guard. Polls can follow each other
-// closely while others come and go.
-func worthwhile(have, renewed guard.Lease) bool {
+// worthExtending reports whether a renewal moves the deadline far enough for a call to the guard. Polls, and with them
+// renewals, can follow each other closely while other attempts start and end.
+func worthExtending(have, renewed guard.Lease) bool {
 	return renewed.For > 0 && (have.For != renewed.For || have.From.Since(renewed.From) > have.For/20)
 }
 
-func (w *Worker) endNow(a *attempt) {
+func (w *Worker) killPackage(a *attempt) {
 	if err := a.guard.Kill(); err != nil {
-		w.log.Error("a package does not end", "task_id", a.key.TaskID, "attempt", a.key.Attempt, "err", err)
+		w.log.ofAttempt(a.info).error("a package does not end", errAttr(err))
 	}
 }
 
-// pump moves output from the task folder into the spool and returns how many lines it moved.
-func (w *Worker) pump(a *attempt) (int, error) {
+// moveOutput moves new output from the task folder into the spool and returns how many lines it moved.
+func (w *Worker) moveOutput(a *attempt) (int, error) {
 	mark, _ := w.spool.Mark(a.key)
 	lines, next, err := guard.ReadOutput(a.folder, mark)
 	if err != nil || next == mark {
@@ -297,48 +300,48 @@ func (w *Worker) pump(a *attempt) (int, error) {
 	if err := w.spool.AppendMessages(a.key, w.messages(a, lines), next); err != nil {
 		return 0, err
 	}
-	poke(w.mail)
+	notify(w.outbox)
 	return len(lines), nil
 }
 
 // Message source types, as the product numbers them.
 const (
-	sourceExternal = 20 // the process that runs the package: what the worker and the guard say about it
+	sourceExternal = 20 // the process that runs the package: messages of the worker and the guard
 	sourcePackage  = 30 // the package: its output
 )
 
 func (w *Worker) messages(a *attempt, lines []guard.Line) []spool.Message {
-	list := make([]spool.Message, 0, len(lines))
+	messages := make([]spool.Message, 0, len(lines))
 	for _, l := range lines {
 		kind, source := runner.TypeWarning, sourceExternal
 		if l.Stream != guard.Notice {
-			kind, source = a.lines.Type(a.info.Package, l.Stream == guard.Stderr, l.Text), sourcePackage
+			kind, source = a.classifier.Type(a.info.Package, l.Stream == guard.Stderr, l.Text), sourcePackage
 		}
-		list = append(list, spool.Message{Time: l.Time, Type: kind, SourceType: source, Text: l.Text})
+		messages = append(messages, spool.Message{Time: l.Time, Type: kind, SourceType: source, Text: l.Text})
 	}
-	return list
+	return messages
 }
 
-// end stores what remains to be said of an attempt, and lets go of it.
-func (w *Worker) end(a *attempt, exit guard.Exit) {
-	want := w.wishes(a)
-	log := w.log.With("task_id", a.key.TaskID, "attempt", a.key.Attempt, "execution_id", a.info.ExecutionID)
+// finish stores the last messages and the report of an attempt, and removes it from the attempts that the worker holds.
+func (w *Worker) finish(a *attempt, exit guard.Exit) {
+	want := w.instructionsFor(a)
+	log := w.log.ofAttempt(a.info)
 	var errs []error
 	for {
-		n, err := w.pump(a)
+		n, err := w.moveOutput(a)
 		if errors.Is(err, spool.ErrClosed) {
-			break // an earlier process came this far
+			break // an earlier process has already stored all output
 		}
 		if err != nil || n == 0 {
 			errs = append(errs, err)
 			break
 		}
 	}
-	outcome, code, text := w.verdict(a, exit, want.stop)
+	outcome, code, text := w.outcomeOf(a, exit, want.stop)
 	if want.fenced {
 		text = "it was ended: the masters had given this attempt up"
 	}
-	closing := w.lastWords(a)
+	closing := w.lastOutput(a)
 	if outcome != wire.OutcomeSucceeded || want.fenced {
 		kind := runner.TypeError
 		if outcome == wire.OutcomeCanceled {
@@ -346,18 +349,20 @@ func (w *Worker) end(a *attempt, exit guard.Exit) {
 		}
 		closing = append(closing, spool.Message{Time: exit.Ended, Type: kind, SourceType: sourceExternal, Text: text})
 	}
-	total, err := w.spool.Close(a.key, closing)
+	total, err := w.spool.CloseAttempt(a.key, closing)
 	errs = append(errs, err)
 	if !want.fenced {
-		errs = append(errs, w.spool.AddReport(spool.Report{Key: a.key, Outcome: outcome, ExitCode: code, Message: text, Messages: total, Code: endCode(exit)}))
+		errs = append(errs, w.spool.AddReport(spool.Report{
+			Key: a.key, Outcome: outcome, ExitCode: code, Message: text, Messages: total, Code: endCode(exit),
+		}))
 	}
 	if err := errors.Join(errs...); err != nil {
-		// The folder stays unfinished: the next process tries again. The report itself is on its way.
-		log.Error("what is left of an attempt cannot be stored", "err", err)
+		// The folder stays unfinished, so that the next process tries again. This process offers the report all the same.
+		log.error("the end of an attempt cannot be stored", errAttr(err))
 	} else {
 		a.info.Done = true
 		if err := a.info.write(a.folder); err != nil {
-			log.Error("task folder", "err", err)
+			log.error("the task folder cannot be marked as done", errAttr(err))
 		}
 	}
 	if outcome == wire.OutcomeSucceeded {
@@ -367,25 +372,26 @@ func (w *Worker) end(a *attempt, exit guard.Exit) {
 		w.projects.release(a.project)
 	}
 	w.metrics.ended(outcome)
-	log.Info("ended", "outcome", outcome, "exit_code", code, "detail", text, "fenced", want.fenced)
+	log.info("ended", slog.String(keyOutcome, outcome), slog.Int(keyExitCode, code), slog.String(keyDetail, text),
+		slog.Bool(keyFenced, want.fenced))
 	w.mu.Lock()
 	delete(w.attempts, a.key)
 	if exit.Elsewhere {
-		w.stale = true // what this machine can run may have changed
+		w.outdated = true // the programs on this machine may have changed
 	}
-	tidy := time.Since(w.pruned) > time.Minute
-	if tidy {
+	pruneNow := time.Since(w.pruned) > time.Minute
+	if pruneNow {
 		w.pruned = time.Now()
 	}
 	w.mu.Unlock()
-	poke(w.mail)
-	w.nudge()
-	if tidy {
+	notify(w.outbox)
+	notify(w.exchangeNow)
+	if pruneNow {
 		prune(w.cfg.TasksRootFolder, w.cfg.KeepTasks, w.cfg.KeepFor, w.log)
 	}
 }
 
-// endCode is the code of a bound of the execution that ended an attempt; "" when none did.
+// endCode returns the code of the execution's bound that ended an attempt, and "" if none did.
 func endCode(exit guard.Exit) string {
 	if exit.Reason == guard.TimedOut {
 		return wire.EndedRunTimeout
@@ -393,8 +399,8 @@ func endCode(exit guard.Exit) string {
 	return ""
 }
 
-// verdict turns an exit into the report's outcome, exit code and sentence.
-func (w *Worker) verdict(a *attempt, exit guard.Exit, stopped bool) (outcome string, code int, text string) {
+// outcomeOf turns an exit into the report's outcome, exit code and message.
+func (w *Worker) outcomeOf(a *attempt, exit guard.Exit, stopped bool) (outcome string, code int, text string) {
 	failed := wire.OutcomeFailed
 	if stopped {
 		failed = wire.OutcomeCanceled
@@ -413,7 +419,8 @@ func (w *Worker) verdict(a *attempt, exit guard.Exit, stopped bool) (outcome str
 	case guard.Deadline:
 		return failed, exit.Code, "it was killed, since no master could be reached before its lease ran out"
 	case guard.TimedOut:
-		return failed, exit.Code, fmt.Sprintf("it was ended, since it ran longer than %v (%s)", a.info.runTimeout(), optionRunTimeout)
+		text = fmt.Sprintf("it was ended, since it ran longer than %v (%s)", a.info.runTimeout(), optionRunTimeout)
+		return failed, exit.Code, text
 	case guard.Killed:
 		return failed, exit.Code, "it was killed, since the worker was told to end at once"
 	}
@@ -424,14 +431,15 @@ func (w *Worker) verdict(a *attempt, exit guard.Exit, stopped bool) (outcome str
 		}
 		return failed, exit.Code, text
 	}
-	outcome, text = runner.Verdict(a.info.Package, exit.Code, stopped)
+	outcome, text = runner.Outcome(a.info.Package, exit.Code, stopped)
 	return outcome, exit.Code, text
 }
 
 const lastLines = 20
 
-// lastWords are the last lines of an output whose messages were cut off by the limit: they say how it ended.
-func (w *Worker) lastWords(a *attempt) []spool.Message {
+// lastOutput returns the last lines of the output if the limit has cut the messages off: they say how the package
+// ended.
+func (w *Worker) lastOutput(a *attempt) []spool.Message {
 	if _, full := w.spool.Mark(a.key); !full {
 		return nil
 	}

@@ -16,23 +16,23 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// Masters is how a worker talks to the masters. Sent is when the request that was answered was sent: durations in the
-// answer count from it. *client.Client is one.
+// Masters is how a worker talks to the masters; *client.Client implements it. The time sent is when the answered
+// request was sent: durations in the answer count from then.
 type Masters interface {
 	Register(ctx context.Context, reg wire.Register) (a wire.RegisterAnswer, sent time.Time, err error)
-	Exchange(ctx context.Context, worker string, req wire.Exchange) (a wire.ExchangeAnswer, sent time.Time, err error)
+	Exchange(ctx context.Context, worker string, x wire.Exchange) (a wire.ExchangeAnswer, sent time.Time, err error)
 	Messages(ctx context.Context, worker string, m wire.Messages) (wire.MessagesAnswer, error)
 	GetBlob(ctx context.Context, digest string, create func() (io.Writer, error)) (int64, error)
-	SetMasters(list []string) error
+	SetMasters(addresses []string) error
 }
 
-// Config configures a worker. The names are those of WorkerSettings.config where it has them; zero values mean the
-// defaults that are given.
+// Config configures a worker. Its names are those of WorkerSettings.config where that file has them. Zero values mean
+// the defaults in the comments.
 type Config struct {
 	Masters       Masters // required
-	DataDirectory string  // required; used by one worker process at a time
+	DataDirectory string  // required; one worker process at a time uses it
 
-	AgentID         string // GUID; default: generated once, kept in the data directory
+	AgentID         string // GUID; default: generated once and kept in the data directory
 	DisplayName     string // default: the machine's name
 	Description     string
 	MaxTaskCount    int                 // most attempts at once: 10
@@ -44,10 +44,10 @@ type Config struct {
 	Runners         map[string][]string // see runner.Config
 
 	Version         string        // shown to people
-	MachineID       string        // default: what the system says
-	BootID          string        // default: what the system says
-	GuardExecutable string        // the program that becomes a guard: this process's own
-	StopGrace       time.Duration // what a stopped package may take before it is killed: 10 s
+	MachineID       string        // default: the system's
+	BootID          string        // default: the system's
+	GuardExecutable string        // the program that becomes a guard; default: this process's own
+	StopGrace       time.Duration // how long a stopped package may take before it is killed: 10 s
 	FlushTimeout    time.Duration // how long a draining worker tries to hand over its last reports: 30 s
 	CacheBytes      int64         // of unpacked projects that nothing runs from: 4 GiB
 	KeepTasks       int           // ended task folders that are kept: 500
@@ -61,13 +61,13 @@ type Config struct {
 var (
 	// ErrConfig is an error in Config.
 	ErrConfig = errors.New("worker: configuration")
-	// ErrRefused means that the masters refuse this worker, and that trying again cannot help.
+	// ErrRefused means that the masters refuse this worker and would refuse it again.
 	ErrRefused = errors.New("worker: refused by the masters")
 	// ErrInUse means that another worker process uses the data directory or the task folders.
 	ErrInUse = errors.New("worker: folder in use by another worker process")
 )
 
-// guardMargin is how long before a deadline a guard begins to kill.
+// guardMargin is how long before the lease ends a guard begins to end the package.
 const guardMargin = 5 * time.Second
 
 func (c *Config) fill() error {
@@ -125,10 +125,12 @@ func (c *Config) fill() error {
 		}
 	}
 	if c.LeaseInterval <= guardMargin {
-		return fmt.Errorf("%w: LeaseInterval is %v; packages are killed %v before its end, so it must be longer", ErrConfig, c.LeaseInterval, guardMargin)
+		return fmt.Errorf("%w: LeaseInterval is %v; packages are killed %v before its end, so it must be longer",
+			ErrConfig, c.LeaseInterval, guardMargin)
 	}
 	if c.LeaseInterval > c.ErrorTolerance {
-		return fmt.Errorf("%w: LeaseInterval is %v; at most HeartbeatErrorTolerance (%v) was expected", ErrConfig, c.LeaseInterval, c.ErrorTolerance)
+		return fmt.Errorf("%w: LeaseInterval is %v; at most HeartbeatErrorTolerance (%v) was expected",
+			ErrConfig, c.LeaseInterval, c.ErrorTolerance)
 	}
 	if c.CacheBytes <= 0 {
 		c.CacheBytes = 4 << 30

@@ -10,8 +10,8 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// Connect makes the client by which a worker with these credentials talks to the masters of MasterEndpoint, a
-// comma-separated list. Its certificate and the CAs are those of the moment, so that both can be replaced while the
+// Connect returns the client of a worker with these credentials. The endpoints are MasterEndpoint's comma-separated
+// list. Each new connection uses the certificate and the CAs of that moment, so that both can be replaced while the
 // worker runs.
 func Connect(endpoints string, creds *pki.Credentials, log *slog.Logger) (*client.Client, error) {
 	const alpn = "http/1.1"
@@ -28,7 +28,7 @@ func Connect(endpoints string, creds *pki.Credentials, log *slog.Logger) (*clien
 		},
 		UserAgent: "scaleout-worker",
 		Logger:    log,
-		// The worker comes back by itself, and with news: a call must not go on for long with old ones.
-		Patience: 5 * time.Second,
+		// The worker calls again by itself, and then with newer content: no call should go on for long with old content.
+		Timeout: 5 * time.Second,
 	})
 }

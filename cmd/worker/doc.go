@@ -1,17 +1,18 @@
-// Package worker is the Scale Out Worker: it registers with the masters, asks them for work, runs packages each under a
+// Package worker is the Scale Out Worker: it registers with the masters, asks them for work, runs each package under a
 // guard of its own (package guard), and reports.
 //
 // What it promises:
 //
-//   - What an earlier worker process left is adopted or gone before this one registers: no attempt is reported lost
-//     that still runs.
-//   - An attempt that was granted is run at most once here, however often the grant is delivered; its report is kept on
-//     disk until a master took it (package spool).
-//   - A grant with less than half its lease left is not taken up, and no package outlives what the masters allowed it:
+//   - Before it registers, every package that an earlier worker process left is adopted or has ended. So no attempt is
+//     reported as lost while it still runs.
+//   - It runs a granted attempt at most once, however often the grant is delivered. It keeps the report on disk until a
+//     master has taken it (package spool).
+//   - It does not take a grant with less than half of its lease left. No package runs longer than the masters allow:
 //     renewals only move the guard's deadline.
-//   - When the context of Run ends it drains: nothing new is asked for, what runs is finished and reported. [Worker.Kill]
-//     ends what runs as well.
+//   - It drains when the context of Run ends: it asks for nothing new, and finishes and reports what runs.
+//     [Worker.Kill]
+//     also ends what runs, and [Worker.Leave] leaves it to the guards.
 //
-// It leaves to others which program runs a package (package runner) and how masters are talked to (the [Masters]
-// interface; package client is one).
+// It leaves to others which program runs a package (package runner) and how the masters are called (the [Masters]
+// interface, which package client implements).
 package worker

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// Codes of answers that this loop acts on.
+// The catalog's codes that the exchange loop acts on.
 const (
 	codeLeaseTooShort = "lease_too_short"
 	codeIDTaken       = "agent_id_taken"
@@ -30,18 +31,18 @@ const (
 	longestPause = 5 * time.Second
 	longestHold  = 30 * time.Second
 
-	maxEndedBytes = 256 << 10 // of reports in one exchange
+	maxEndedBytes = 256 << 10 // of the reports in one exchange
 )
 
 // exchangeLoop registers and polls until the worker leaves.
-func (w *Worker) exchangeLoop(life context.Context) error {
-	calls := newCalls(w, life)
+func (w *Worker) exchangeLoop(workerCtx context.Context) error {
+	calls := newExchangeCalls(workerCtx, w)
 	defer calls.end()
 	pause := firstPause
 	registered, first, troubled := false, true, false
 	checked := time.Now()
 	for {
-		w.pulse.turn()
+		w.heartbeat.beginTurn()
 		leaving, now := w.leaving()
 		if now {
 			return nil
@@ -51,11 +52,11 @@ func (w *Worker) exchangeLoop(life context.Context) error {
 			w.checkRunners()
 		}
 		var err error
-		if !registered || w.takeStale() {
+		if !registered || w.takeOutdated() {
 			if leaving && first {
-				return nil // nothing of this start is known to the masters, and what is spooled stays so
+				return nil // the masters know nothing of this process yet, and the spool keeps what it has
 			}
-			if err = w.register(life); err == nil {
+			if err = w.register(workerCtx); err == nil {
 				registered, first = true, false
 			} else if refused(err, first) {
 				return fmt.Errorf("%w: %w", ErrRefused, err)
@@ -71,22 +72,23 @@ func (w *Worker) exchangeLoop(life context.Context) error {
 		}
 		w.metrics.exchanged(err)
 		if err == nil {
-			w.pulse.hear()
+			w.heartbeat.answered()
 			pause, troubled = firstPause, false
 			continue
 		}
-		if life.Err() != nil {
-			return life.Err()
+		if workerCtx.Err() != nil {
+			return workerCtx.Err()
 		}
 		troubled = true
-		w.log.Warn("no good answer from the masters; packages run on under their guards", "err", err, "running", len(w.snapshot()))
-		w.wait(life, pause/2+rand.N(pause), nil)
+		w.log.warn("no good answer from the masters; packages run on under their guards",
+			errAttr(err), slog.Int(keyRunning, len(w.heldAttempts())))
+		pauseFor(workerCtx, pause/2+rand.N(pause), nil)
 		pause = min(2*pause, longestPause)
 	}
 }
 
-// refused reports whether an answer to a registration will stay the same. At the first one a settings error is far more
-// likely than a master's passing trouble.
+// refused reports whether the masters would give every further registration the same answer. At the first registration
+// of a process, an error in its settings is far more likely than a passing fault of a master.
 func refused(err error, first bool) bool {
 	var e *client.Error
 	if !errors.As(err, &e) {
@@ -102,39 +104,43 @@ func refused(err error, first bool) bool {
 	return false
 }
 
-func (w *Worker) takeStale() bool {
+// takeOutdated reports whether the registration is outdated, and resets that.
+func (w *Worker) takeOutdated() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	stale := w.stale
-	w.stale = false
-	return stale
+	outdated := w.outdated
+	w.outdated = false
+	return outdated
 }
 
-// checkRunners notices programs that came or went, so that the masters hear of it.
+// checkRunners marks the registration as outdated if programs have been installed or removed since.
 func (w *Worker) checkRunners() {
-	have := w.runners.Extensions()
+	extensions := w.runners.Extensions()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !slices.Equal(have, w.extension) {
-		w.stale = true
+	if !slices.Equal(extensions, w.extensions) {
+		w.outdated = true
 	}
 }
 
-// holdings is what the worker holds and what it has to report, as one picture: an attempt is in one of the two.
-func (w *Worker) holdings() ([]wire.AttemptRef, []wire.Ended) {
+// runningAndEnded returns the attempts that the worker holds and the reports that it has, as of one moment: each
+// attempt is in exactly one of the two.
+func (w *Worker) runningAndEnded() ([]wire.AttemptRef, []wire.Ended) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	running, ended := []wire.AttemptRef{}, []wire.Ended{}
 	reported, bytes := map[spool.Key]bool{}, 0
 	for _, r := range w.spool.Reports() {
 		reported[r.Key] = true
-		// What does not fit is held a little longer.
-		if bytes += 100 + len(r.Message); bytes > maxEndedBytes && len(ended) > 0 || len(ended) == wire.MaxAttempts {
+		// A report that does not fit counts as running until a later exchange carries it.
+		bytes += 100 + len(r.Message)
+		if bytes > maxEndedBytes && len(ended) > 0 || len(ended) == wire.MaxAttempts {
 			running = append(running, refOf(r.Key))
 			continue
 		}
 		ended = append(ended, wire.Ended{
-			TaskID: r.TaskID, Attempt: r.Attempt, Outcome: r.Outcome, ExitCode: r.ExitCode, Message: r.Message, Messages: r.Messages, Code: r.Code,
+			TaskID: r.TaskID, Attempt: r.Attempt, Outcome: r.Outcome, ExitCode: r.ExitCode, Message: r.Message,
+			Messages: r.Messages, Code: r.Code,
 		})
 	}
 	for k := range w.attempts {
@@ -145,21 +151,22 @@ func (w *Worker) holdings() ([]wire.AttemptRef, []wire.Ended) {
 	return running, ended
 }
 
-// sentAt is the moment of sending on the guard's clocks. Before was read together with beforeTime; what passed since on
-// a clock that may have stood still is at most what really passed, so the lease begins no later than it did.
-func sentAt(before guard.Instant, beforeTime, sent time.Time) guard.Instant {
+// leaseStart converts the time at which a call was sent to the guard's clocks. The caller read before and beforeTime
+// together, before the call. Go's clock may have stood still since then, so it shows at most the time that really
+// passed: the lease never begins later than the call was sent.
+func leaseStart(before guard.Instant, beforeTime, sent time.Time) guard.Instant {
 	d := max(0, sent.Sub(beforeTime))
 	return guard.Instant{Mono: before.Mono + d, Boot: before.Boot + d, Wall: before.Wall + int64(d)}
 }
 
-func (w *Worker) register(life context.Context) error {
+func (w *Worker) register(ctx context.Context) error {
 	extensions := w.runners.Extensions()
-	running, ended := w.holdings()
+	running, ended := w.runningAndEnded()
 	w.mu.Lock()
-	w.extension = extensions
+	w.extensions = extensions
 	w.mu.Unlock()
 	req := wire.Register{
-		AgentID: w.id, Instance: w.instance, MachineID: w.machine, BootID: w.boot, Version: w.cfg.Version,
+		AgentID: w.id, Incarnation: w.incarnation, MachineID: w.machine, BootID: w.boot, Version: w.cfg.Version,
 		MachineName: hostname(), UserAccount: userAccount(), DisplayName: w.cfg.DisplayName, Description: w.cfg.Description,
 		MaxTaskCount: w.cfg.MaxTaskCount, LeaseMs: w.cfg.LeaseInterval.Milliseconds(),
 		TaskHeartbeatMs: w.cfg.TaskHeartbeat.Milliseconds(), AgentHeartbeatMs: w.cfg.AgentHeartbeat.Milliseconds(),
@@ -167,17 +174,18 @@ func (w *Worker) register(life context.Context) error {
 		Extensions:       extensions, Bitness: w.runners.Bitness(), Running: running, Ended: ended,
 	}
 	before, beforeTime := guard.Now(), time.Now()
-	a, sent, err := w.cfg.Masters.Register(life, req)
+	a, sent, err := w.cfg.Masters.Register(ctx, req)
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
-	from := sentAt(before, beforeTime, sent)
-	w.log.Info("registered", "worker", w.id, "adopted", len(a.Adopted), "os", runtime.GOOS, "extensions", extensions)
-	w.says(a.Enabled)
-	w.masters(a.Masters)
+	from := leaseStart(before, beforeTime, sent)
+	w.log.info("registered", slog.String(keyWorker, w.id), slog.Int(keyAdopted, len(a.Adopted)),
+		slog.String(keyOS, runtime.GOOS), slog.Any(keyExtensions, extensions))
+	w.noteEnabled(a.Enabled)
+	w.setMasters(a.Masters)
 	for _, ad := range a.Adopted {
 		ms := ad.GiveUpAfterMs
-		w.each([]wire.AttemptRef{{TaskID: ad.TaskID, Attempt: ad.Attempt}}, func(at *attempt) {
+		w.updateAttempts([]wire.AttemptRef{{TaskID: ad.TaskID, Attempt: ad.Attempt}}, func(at *attempt) {
 			at.giveUp = time.Duration(ms) * time.Millisecond
 			at.lease = guard.Lease{From: from, For: at.giveUp}
 		})
@@ -186,83 +194,86 @@ func (w *Worker) register(life context.Context) error {
 	return nil
 }
 
-// act does what an exchange's answer says.
-func (w *Worker) act(life context.Context, a wire.ExchangeAnswer, from guard.Instant) {
-	w.says(a.Enabled)
-	w.masters(a.Masters)
+// apply does what the answer to an exchange says.
+func (w *Worker) apply(workerCtx context.Context, a wire.ExchangeAnswer, from guard.Instant) {
+	w.noteEnabled(a.Enabled)
+	w.setMasters(a.Masters)
 	w.settle(a.Settled, a.Fenced)
-	w.each(a.Renewed, func(at *attempt) {
-		// Two answers may come out of order: a renewal never takes time away.
+	w.updateAttempts(a.Renewed, func(at *attempt) {
+		// Two answers may arrive in the wrong order: a renewal never shortens a lease.
 		if at.lease.From.Since(from) > 0 {
 			at.lease = guard.Lease{From: from, For: at.giveUp}
 		}
 	})
-	w.each(a.Stop, func(at *attempt) { at.stop = true })
+	w.updateAttempts(a.Stop, func(at *attempt) { at.stop = true })
 	for _, g := range a.Grants {
-		w.take(life, g, from)
+		w.takeGrant(workerCtx, g, from)
 	}
 }
 
-// says logs a change of being enabled: a worker that is not gets nothing, which looks like a fault.
-func (w *Worker) says(enabled bool) {
+// noteEnabled logs when the masters enable or disable this worker: a disabled worker gets no tasks, which looks like a
+// fault.
+func (w *Worker) noteEnabled(enabled bool) {
 	w.mu.Lock()
 	changed := w.enabled == nil || *w.enabled != enabled
 	w.enabled = &enabled
 	w.mu.Unlock()
 	switch {
 	case changed && enabled:
-		w.log.Info("this worker is enabled")
+		w.log.info("this worker is enabled")
 	case changed:
-		w.log.Warn("this worker is disabled and gets no tasks; `scaleout worker enable " + w.id + "` enables it")
+		w.log.warn("this worker is disabled and gets no tasks; `scaleout worker enable " + w.id + "` enables it")
 	}
 }
 
-// hold is how long a poll is held: a renewal must come well within the lease for what runs.
-func (w *Worker) hold(running int) time.Duration {
+// pollTime returns how long the masters shall hold a poll. While attempts run, their renewals must come well within the
+// lease.
+func (w *Worker) pollTime(running int) time.Duration {
 	if running > 0 {
 		return min(w.cfg.TaskHeartbeat, w.cfg.LeaseInterval/6)
 	}
 	return min(longestHold, w.cfg.LeaseInterval/3)
 }
 
-func (w *Worker) masters(list []string) {
-	if len(list) == 0 {
+func (w *Worker) setMasters(addresses []string) {
+	if len(addresses) == 0 {
 		return
 	}
-	if err := w.cfg.Masters.SetMasters(list); err != nil {
-		w.log.Warn("the masters' list of masters is of no use", "err", err)
+	if err := w.cfg.Masters.SetMasters(addresses); err != nil {
+		w.log.warn("the masters sent a list of masters that cannot be used", errAttr(err))
 	}
 }
 
-// each changes attempts that are held, and tells their goroutines.
-func (w *Worker) each(refs []wire.AttemptRef, change func(*attempt)) {
+// updateAttempts changes the attempts that the worker still holds and notifies their goroutines.
+func (w *Worker) updateAttempts(refs []wire.AttemptRef, change func(*attempt)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range refs {
 		if a := w.attempts[keyOf(r)]; a != nil {
 			change(a)
-			poke(a.changed)
+			notify(a.changed)
 		}
 	}
 }
 
-// settle forgets the reports that the masters have, and ends what they gave up.
+// settle removes the reports that the masters have taken or refused, and fences the attempts that the masters gave up.
 func (w *Worker) settle(settled, fenced []wire.AttemptRef) {
 	for _, r := range slices.Concat(settled, fenced) {
 		if err := w.spool.Settled(keyOf(r)); err != nil {
-			w.log.Error("spool", "err", err)
+			w.log.error("a settled report cannot be removed from the spool", slog.Int64(keyTaskID, r.TaskID),
+				slog.Int(keyAttempt, r.Attempt), errAttr(err))
 		}
 	}
-	w.each(fenced, func(a *attempt) { a.fenced = true })
+	w.updateAttempts(fenced, func(a *attempt) { a.fenced = true })
 }
 
-// take begins a granted attempt, unless it is held or reported already, or comes too late to be begun.
-func (w *Worker) take(life context.Context, g wire.Grant, from guard.Instant) {
-	info := infoOf(g)
-	log := w.log.With("task_id", g.TaskID, "attempt", g.Attempt, "execution_id", g.ExecutionID)
+// takeGrant starts a granted attempt, unless the worker holds or has reported it already, or the grant came too late.
+func (w *Worker) takeGrant(workerCtx context.Context, g wire.Grant, from guard.Instant) {
+	info := taskInfoOf(g)
+	log := w.log.ofAttempt(info)
 	lease := guard.Lease{From: from, For: time.Duration(g.GiveUpAfterMs) * time.Millisecond}
 	if passed := from.Since(guard.Now()); passed > w.cfg.LeaseInterval/2 || passed > lease.For/2 {
-		log.Warn("a grant came too late and is left to be delivered again", "passed", passed)
+		log.warn("a grant came too late and is not taken; the masters deliver it again", slog.Duration(keyPassed, passed))
 		return
 	}
 	a := newAttempt(info, filepath.Join(w.cfg.TasksRootFolder, info.key().String()))
@@ -277,19 +288,22 @@ func (w *Worker) take(life context.Context, g wire.Grant, from guard.Instant) {
 	}
 	w.mu.Unlock()
 	if known {
-		log.Info("a grant was delivered again")
+		log.info("a grant was delivered again")
 		return
 	}
-	if err := w.claim(a); err != nil {
-		w.end(a, guard.Exit{Reason: guard.StartFailed, Code: -1, Elsewhere: true, Detail: err.Error(), Ended: time.Now()})
+	if err := w.makeFolder(a); err != nil {
+		w.finish(a, guard.Exit{
+			Reason: guard.StartFailed, Code: -1, Elsewhere: true, Detail: err.Error(), Ended: time.Now(),
+		})
 		return
 	}
-	w.launch(life, a)
+	w.launch(workerCtx, a)
 }
 
-// claim makes the attempt's folder. One that is there already is an attempt of the same number in another catalog, since
-// this worker neither holds nor reports it: it is moved aside, and nothing of it may run on or be taken for this one's.
-func (w *Worker) claim(a *attempt) error {
+// makeFolder makes the attempt's task folder. If the folder exists, it belongs to an attempt with the same numbers in
+// another catalog, since this worker neither holds nor reports such an attempt. What runs there is killed, and the
+// folder is moved aside so that nothing in it is taken for the new attempt's.
+func (w *Worker) makeFolder(a *attempt) error {
 	if _, err := os.Stat(a.folder); err == nil {
 		if g, err := guard.Adopt(a.folder); err == nil {
 			if err := g.Kill(); err != nil {
@@ -315,6 +329,6 @@ func (w *Worker) claim(a *attempt) error {
 	if err := os.MkdirAll(a.folder, 0o700); err != nil {
 		return fmt.Errorf("worker: task folder: %w", err)
 	}
-	// The first file, before anything is started in the folder.
+	// This file is written before anything is started in the folder: a folder without it is one in which nothing runs.
 	return a.info.write(a.folder)
 }

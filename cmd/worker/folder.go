@@ -24,7 +24,7 @@ const (
 	scratchDir = "work"
 )
 
-// taskInfo is what a later worker process must know about an attempt. It holds no secret.
+// taskInfo is what a later worker process must know about an attempt. It contains no secret.
 type taskInfo struct {
 	TaskID      int64     `json:"task_id"`
 	Attempt     int       `json:"attempt"`
@@ -33,15 +33,15 @@ type taskInfo struct {
 	Project     string    `json:"project"`
 	Package     string    `json:"package"`
 	ProjectBlob string    `json:"project_blob"`
-	ProjectCopy string    `json:"project_copy,omitempty"` // the one in the cache that it runs from; "": the first, named by the digest
+	ProjectCopy string    `json:"project_copy,omitempty"` // the cached copy that it runs from; "": the digest's first
 	GiveUpMs    int64     `json:"give_up_after_ms"`
-	RunTimeoutS int64     `json:"run_timeout_s,omitempty"` // how long it may run; 0: as long as its lease goes on
+	RunTimeoutS int64     `json:"run_timeout_s,omitempty"` // how long it may run; 0: as long as its lease is renewed
 	Granted     time.Time `json:"granted"`
 	Stopped     bool      `json:"stopped,omitempty"` // a stop was asked for
-	Done        bool      `json:"done,omitempty"`    // its report has been stored, or is not wanted
+	Done        bool      `json:"done,omitempty"`    // its report has been stored, or nobody wants one
 }
 
-func infoOf(g wire.Grant) taskInfo {
+func taskInfoOf(g wire.Grant) taskInfo {
 	return taskInfo{
 		TaskID: g.TaskID, Attempt: g.Attempt, ExecutionID: g.ExecutionID, Folder: g.Folder, Project: g.Project,
 		Package: g.Package, ProjectBlob: g.ProjectBlob, GiveUpMs: g.GiveUpAfterMs, Granted: time.Now(),
@@ -52,7 +52,7 @@ func infoOf(g wire.Grant) taskInfo {
 // optionRunTimeout is the server option that bounds how long an attempt runs, in seconds.
 const optionRunTimeout = "RUN_TIMEOUT"
 
-// runTimeoutOf reads the bound from a grant's options; 0 when there is none. The masters have checked it.
+// runTimeoutOf returns the bound in a grant's options in seconds, and 0 if there is none. The masters have checked it.
 func runTimeoutOf(options []wire.Parameter) int64 {
 	for _, o := range options {
 		if o.Name == optionRunTimeout {
@@ -83,35 +83,36 @@ func readInfo(folder string) (taskInfo, error) {
 
 func (t taskInfo) write(folder string) error { return writeJSON(filepath.Join(folder, taskFile), t) }
 
-// folderForm is a task folder's name. Whatever else stands in the root folder is none of ours.
-var folderForm = regexp.MustCompile(`^\d+-\d+(\.\d+)?$`)
+// folderPattern matches the names of task folders. Everything else in the root folder belongs to others.
+var folderPattern = regexp.MustCompile(`^\d+-\d+(\.\d+)?$`)
 
-// leftover is a task folder whose attempt has not been reported.
-type leftover struct {
-	folder string
-	info   taskInfo
+// taskFolder is the folder of an attempt that has not been reported.
+type taskFolder struct {
+	path string
+	info taskInfo
 }
 
-// leftovers lists the unfinished task folders. A folder without its first file is one in which nothing was started.
-func leftovers(root string, log *slog.Logger) ([]leftover, error) {
+// unfinishedFolders lists the folders of attempts that have not been reported. It removes folders without a task file:
+// that file is written first, so nothing was started in them.
+func unfinishedFolders(root string, log logger) ([]taskFolder, error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, fmt.Errorf("worker: task folders: %w", err)
 	}
-	var list []leftover
+	var unfinished []taskFolder
 	for _, e := range entries {
 		folder := filepath.Join(root, e.Name())
-		if !e.IsDir() || !folderForm.MatchString(e.Name()) {
+		if !e.IsDir() || !folderPattern.MatchString(e.Name()) {
 			continue
 		}
 		info, err := readInfo(folder)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			log.Info("an empty task folder is removed", "path", folder)
+			log.info("an empty task folder is removed", slog.String(keyPath, folder))
 			os.RemoveAll(folder)
 		case err != nil:
-			// Whose attempt it is nobody can tell any more; that nothing of it runs can be made sure.
-			log.Error("a task folder cannot be read; what may run there is ended", "err", err)
+			// Nobody can tell any more which attempt this is. What still runs in the folder is ended.
+			log.error("a task folder cannot be read; what may run there is ended", errAttr(err))
 			if g, err := guard.Adopt(folder); err == nil {
 				if err := g.Kill(); err != nil {
 					return nil, err
@@ -120,34 +121,34 @@ func leftovers(root string, log *slog.Logger) ([]leftover, error) {
 				return nil, err
 			}
 		case !info.Done:
-			list = append(list, leftover{folder, info})
+			unfinished = append(unfinished, taskFolder{folder, info})
 		}
 	}
-	return list, nil
+	return unfinished, nil
 }
 
-// prune removes the folders of ended attempts that are too many or too old.
-func prune(root string, keep int, keepFor time.Duration, log *slog.Logger) {
+// prune removes the folders of ended attempts that are older than keepFor or not among the newest keep.
+func prune(root string, keep int, keepFor time.Duration, log logger) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
-		log.Warn("task folders", "err", err)
+		log.warn("the task folders cannot be listed", errAttr(err))
 		return
 	}
 	type ended struct {
 		folder string
 		at     time.Time
 	}
-	var list []ended
+	var found []ended
 	for _, e := range entries {
 		folder := filepath.Join(root, e.Name())
 		info, err := os.Stat(filepath.Join(folder, taskFile))
-		if err != nil || !folderForm.MatchString(e.Name()) {
+		if err != nil || !folderPattern.MatchString(e.Name()) {
 			continue
 		}
-		list = append(list, ended{folder, info.ModTime()})
+		found = append(found, ended{folder, info.ModTime()})
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i].at.After(list[j].at) })
-	for i, e := range list {
+	sort.Slice(found, func(i, j int) bool { return found[i].at.After(found[j].at) })
+	for i, e := range found {
 		if i < keep && time.Since(e.at) < keepFor {
 			continue
 		}
@@ -155,7 +156,7 @@ func prune(root string, keep int, keepFor time.Duration, log *slog.Logger) {
 			continue
 		}
 		if err := os.RemoveAll(e.folder); err != nil {
-			log.Warn("task folder", "err", err)
+			log.warn("an old task folder cannot be removed", errAttr(err))
 		}
 	}
 }

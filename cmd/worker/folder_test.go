@@ -3,7 +3,6 @@
 package worker
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -40,23 +39,31 @@ func TestTaskFolders(t *testing.T) {
 		_, err := os.Stat(dir)
 		return err == nil
 	}
-	left, err := leftovers(root, slog.New(slog.DiscardHandler))
-	if err != nil || len(left) != 1 || left[0].folder != open {
+	left, err := unfinishedFolders(root, discardLog)
+	if err != nil || len(left) != 1 || left[0].path != open {
 		t.Fatalf("%+v, %v", left, err)
 	}
 	if !there(strange) || there(empty) {
 		t.Errorf("what is not a task folder: %v; an empty one: %v", there(strange), there(empty))
 	}
-	prune(root, 2, 7*24*time.Hour, slog.New(slog.DiscardHandler))
+	prune(root, 2, 7*24*time.Hour, discardLog)
 	if !there(open) || there(old) || there(aside) || !there(recent) || !there(newest) || !there(strange) {
-		t.Errorf("after pruning: %v %v %v %v %v %v", there(open), there(old), there(aside), there(recent), there(newest), there(strange))
+		t.Errorf(
+			"after pruning: %v %v %v %v %v %v",
+			there(open),
+			there(old),
+			there(aside),
+			there(recent),
+			there(newest),
+			there(strange),
+		)
 	}
 	// An attempt whose file is damaged is nobody's any more, but its folder stays.
 	damaged := make("10-1", nil, 0)
 	if err := os.WriteFile(filepath.Join(damaged, taskFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := leftovers(root, slog.New(slog.DiscardHandler)); err != nil || len(left) != 1 || !there(damaged) {
+	if left, err := unfinishedFolders(root, discardLog); err != nil || len(left) != 1 || !there(damaged) {
 		t.Fatalf("%+v, %v", left, err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 const agentFile = "agent.json"
 
-// AgentID is the id that a worker's data directory holds; "" when none has been made there yet.
+// AgentID returns the id that a worker's data directory holds, and "" if it holds none yet.
 func AgentID(dataDirectory string) (string, error) {
 	path := filepath.Join(dataDirectory, agentFile)
 	data, err := os.ReadFile(path)
@@ -42,7 +42,7 @@ type agentDocument struct {
 	AgentID string `json:"agent_id"`
 }
 
-// agentID is the worker's id: the configured one, else the one of the data directory, made at the first start.
+// agentID returns the configured id, or else the one in the data directory, which the first start writes.
 func agentID(cfg Config) (string, error) {
 	if cfg.AgentID != "" {
 		return cfg.AgentID, nil
@@ -55,7 +55,7 @@ func agentID(cfg Config) (string, error) {
 	return doc.AgentID, writeJSON(filepath.Join(cfg.DataDirectory, agentFile), doc)
 }
 
-// userAccount is the account that packages run under.
+// userAccount returns the account that packages run under.
 func userAccount() string {
 	if u, err := user.Current(); err == nil && u.Username != "" {
 		return u.Username

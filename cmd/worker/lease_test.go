@@ -7,9 +7,12 @@ import (
 	"scaleout/cmd/worker/guard"
 )
 
-func TestWorthwhile(t *testing.T) {
+func TestWorthExtending(t *testing.T) {
 	at := func(d time.Duration) guard.Lease {
-		return guard.Lease{From: guard.Instant{Mono: time.Hour + d, Boot: time.Hour + d, Wall: int64(time.Hour + d)}, For: time.Minute}
+		return guard.Lease{
+			From: guard.Instant{Mono: time.Hour + d, Boot: time.Hour + d, Wall: int64(time.Hour + d)},
+			For:  time.Minute,
+		}
 	}
 	longer := at(0)
 	longer.For = 10 * time.Minute
@@ -25,18 +28,18 @@ func TestWorthwhile(t *testing.T) {
 		"no renewal yet": {guard.Lease{}, guard.Lease{}, false},
 		"an earlier one": {at(time.Minute), at(0), false},
 	} {
-		if got := worthwhile(c.have, c.renewed); got != c.want {
+		if got := worthExtending(c.have, c.renewed); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
 }
 
-func TestSentAt(t *testing.T) {
+func TestLeaseStart(t *testing.T) {
 	before, now := guard.Now(), time.Now()
-	if got := sentAt(before, now, now.Add(time.Second)); before.Since(got) != time.Second {
+	if got := leaseStart(before, now, now.Add(time.Second)); before.Since(got) != time.Second {
 		t.Errorf("%v later", before.Since(got))
 	}
-	if got := sentAt(before, now, time.Time{}); got != before {
+	if got := leaseStart(before, now, time.Time{}); got != before {
 		t.Error("without a time of sending, the lease begins before the call")
 	}
 }

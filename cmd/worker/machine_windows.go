@@ -6,9 +6,10 @@ import (
 	"golang.org/x/sys/windows/registry"
 )
 
-// machineID and bootID are "" where the system does not say.
+// machineID returns the machine's id, and "" if the system does not tell it.
 func machineID() string {
-	k, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`, registry.QUERY_VALUE|registry.WOW64_64KEY)
+	const path = `SOFTWARE\Microsoft\Cryptography`
+	k, err := registry.OpenKey(registry.LOCAL_MACHINE, path, registry.QUERY_VALUE|registry.WOW64_64KEY)
 	if err != nil {
 		return ""
 	}
@@ -17,6 +18,7 @@ func machineID() string {
 	return id
 }
 
+// bootID returns the id of this boot of the machine, and "" if the system does not tell it.
 func bootID() string {
 	const path = `SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters`
 	k, err := registry.OpenKey(registry.LOCAL_MACHINE, path, registry.QUERY_VALUE)

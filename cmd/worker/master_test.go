@@ -268,7 +268,10 @@ func (m *master) register(rw http.ResponseWriter, r *http.Request) {
 	a.Settled, a.Fenced = m.settle(req.Ended)
 	for _, ref := range req.Running {
 		if k := m.find(ref); k != nil && k.granted && !k.fenced {
-			a.Adopted = append(a.Adopted, wire.Adopted{TaskID: ref.TaskID, Attempt: ref.Attempt, GiveUpAfterMs: k.grant.GiveUpAfterMs})
+			a.Adopted = append(
+				a.Adopted,
+				wire.Adopted{TaskID: ref.TaskID, Attempt: ref.Attempt, GiveUpAfterMs: k.grant.GiveUpAfterMs},
+			)
 		} else {
 			a.Fenced = append(a.Fenced, ref)
 		}
@@ -404,7 +407,10 @@ func (m *master) mail(rw http.ResponseWriter, r *http.Request) {
 		}
 		skip := min(next-item.FirstSeq, int64(len(item.Messages)))
 		m.messages[ref] = append(m.messages[ref], item.Messages[skip:]...)
-		a.Accepted = append(a.Accepted, wire.Accepted{TaskID: ref.TaskID, Attempt: ref.Attempt, NextSeq: int64(len(m.messages[ref])) + 1})
+		a.Accepted = append(
+			a.Accepted,
+			wire.Accepted{TaskID: ref.TaskID, Attempt: ref.Attempt, NextSeq: int64(len(m.messages[ref])) + 1},
+		)
 	}
 	answer(rw, a)
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the worker's own numbers.
+// metrics are the worker's Prometheus metrics.
 type metrics struct {
 	reg       prometheus.Registerer
 	all       []prometheus.Collector
@@ -25,11 +25,13 @@ func newMetrics(w *Worker) (*metrics, error) {
 		}, []string{"result"}),
 	}
 	gauge := func(name, help string, value func() int) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+		opts := prometheus.GaugeOpts{Name: name, Help: help}
+		return prometheus.NewGaugeFunc(opts, func() float64 { return float64(value()) })
 	}
 	m.all = []prometheus.Collector{
 		m.outcomes, m.exchanges,
-		gauge("scaleout_worker_attempts_running", "Attempts that this worker holds.", func() int { return len(w.snapshot()) }),
+		gauge("scaleout_worker_attempts_running", "Attempts that this worker holds.",
+			func() int { return len(w.heldAttempts()) }),
 		gauge("scaleout_worker_reports_waiting", "Final reports that no master has taken yet.",
 			func() int { _, n, _ := w.spool.Idle(); return n }),
 		gauge("scaleout_worker_messages_waiting", "Attempts with messages that no master has taken yet.",

@@ -16,45 +16,48 @@ import (
 	"time"
 )
 
-// projects is the cache of unpacked projects by the digest of their file: each is downloaded once, verified, unpacked
-// read-only and renamed into place as a whole. Before each run its file and all of its parts are verified anew: modes do
-// not bind an administrator's account, and what one package did to them must not reach the next one. A copy that was
-// changed stays for those that run from it, and is not given to anybody else.
+// projects is the cache of unpacked projects by the digest of their file. Each project is downloaded once, verified,
+// unpacked read-only and renamed into place as a whole. Before each run its file and all of its parts are verified
+// again: file modes do not stop an administrator's account, and what one package changed must not reach the next one. A
+// changed copy stays for the packages that run from it, and no other package gets it.
 type projects struct {
 	dir   string
 	limit int64
-	fetch func(ctx context.Context, digest string, create func() (io.Writer, error)) (int64, error)
-	log   *slog.Logger
+	fetch fetchFunc
+	log   logger
 
-	mu     sync.Mutex
-	turns  map[string]*turn    // by digest, of those that are being acquired
-	copies map[string]*project // by name
+	mu           sync.Mutex
+	acquisitions map[string]*acquisition // by digest
+	copies       map[string]*project     // by name
 }
 
-// project is one copy. Whoever holds a reference may read Dir and File; they are not removed meanwhile.
+// fetchFunc downloads the blob with a digest; see client.GetBlob.
+type fetchFunc = func(ctx context.Context, digest string, create func() (io.Writer, error)) (int64, error)
+
+// project is one unpacked copy of a project. Its file and its parts are not removed while somebody holds a reference.
 type project struct {
-	name   string // of its folder: the digest, with a number where an older copy is still in use
+	name   string // of its folder: the digest, and a number if an older copy is still in use
 	digest string
-	File   string // the project file as it was deployed
-	Dir    string // its parts
+	File   string // the path of the project file as it was deployed
+	Dir    string // the folder of its parts
 
-	parts map[string]part // under its digest's turn; nil: not read from File yet
+	parts map[string]part // guarded by the digest's acquisition; nil: not read from File yet
 
-	// Under projects.mu:
+	// Guarded by projects.mu:
 	refs    int
 	size    int64
 	used    time.Time
-	spoiled bool // something changed it
+	changed bool // something changed its files
 }
 
-// turn lets one call at a time verify or make a project.
-type turn struct {
+// acquisition lets one call at a time verify or make a copy of one project.
+type acquisition struct {
 	slot chan struct{} // held by that call
 
-	// Under projects.mu:
-	users int
-	begun int      // verifications begun
-	good  *project // what the latest of them ended with
+	// Guarded by projects.mu:
+	users    int
+	started  int      // how many verifications have started
+	verified *project // the result of the latest one
 }
 
 const (
@@ -63,19 +66,22 @@ const (
 	tmpPrefix   = "tmp-"
 )
 
-// errProject is a project file that cannot be unpacked, here or elsewhere.
+// errProject means that no worker can unpack the project file.
 var errProject = errors.New("worker: the project cannot be unpacked")
 
 var (
-	digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	nameForm   = regexp.MustCompile(`^([0-9a-f]{64})(-\d+)?$`)
+	digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	namePattern   = regexp.MustCompile(`^([0-9a-f]{64})(-\d+)?$`)
 )
 
-func openProjects(dir string, limit int64, fetch func(context.Context, string, func() (io.Writer, error)) (int64, error), log *slog.Logger) (*projects, error) {
+func openProjects(dir string, limit int64, fetch fetchFunc, log logger) (*projects, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	p := &projects{dir: dir, limit: limit, fetch: fetch, log: log, turns: map[string]*turn{}, copies: map[string]*project{}}
+	p := &projects{
+		dir: dir, limit: limit, fetch: fetch, log: log,
+		acquisitions: map[string]*acquisition{}, copies: map[string]*project{},
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
@@ -84,12 +90,12 @@ func openProjects(dir string, limit int64, fetch func(context.Context, string, f
 		path := filepath.Join(dir, e.Name())
 		if strings.HasPrefix(e.Name(), tmpPrefix) {
 			if err := removeTree(path); err != nil {
-				log.Warn("leftover of a download", "path", path, "err", err)
+				log.warn("what an interrupted download left cannot be removed", slog.String(keyPath, path), errAttr(err))
 			}
 			continue
 		}
-		if m := nameForm.FindStringSubmatch(e.Name()); m != nil {
-			pr := p.at(e.Name(), m[1])
+		if m := namePattern.FindStringSubmatch(e.Name()); m != nil {
+			pr := p.newProject(e.Name(), m[1])
 			pr.size = treeSize(path)
 			if info, err := e.Info(); err == nil {
 				pr.used = info.ModTime()
@@ -100,14 +106,16 @@ func openProjects(dir string, limit int64, fetch func(context.Context, string, f
 	return p, nil
 }
 
-func (p *projects) at(name, digest string) *project {
-	home := filepath.Join(p.dir, name)
-	return &project{name: name, digest: digest, File: filepath.Join(home, projectFile), Dir: filepath.Join(home, partsDir)}
+func (p *projects) newProject(name, digest string) *project {
+	folder := filepath.Join(p.dir, name)
+	return &project{
+		name: name, digest: digest, File: filepath.Join(folder, projectFile), Dir: filepath.Join(folder, partsDir),
+	}
 }
 
-// hold takes a reference to a copy without verifying it, for an attempt that runs from it already; nil when it is not
-// there.
-func (p *projects) hold(name string) *project {
+// reference takes a reference to a copy without verifying it, for an attempt that already runs from it. It returns nil
+// if there is no such copy.
+func (p *projects) reference(name string) *project {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pr := p.copies[name]
@@ -125,53 +133,53 @@ func (p *projects) release(pr *project) {
 	p.shrink()
 }
 
-// acquire returns a copy of the project, downloaded when there is none, that was verified after the call began. The
-// caller releases it.
+// acquire returns a copy of the project that was verified after the call began, and downloads the project if need be.
+// The caller releases the copy.
 func (p *projects) acquire(ctx context.Context, digest string) (*project, error) {
-	if !digestForm.MatchString(digest) {
+	if !digestPattern.MatchString(digest) {
 		return nil, fmt.Errorf("%w: %.80q is not a digest; 64 hex digits were expected", errProject, digest)
 	}
 	p.mu.Lock()
-	t := p.turns[digest]
-	if t == nil {
-		t = &turn{slot: make(chan struct{}, 1)}
-		p.turns[digest] = t
+	q := p.acquisitions[digest]
+	if q == nil {
+		q = &acquisition{slot: make(chan struct{}, 1)}
+		p.acquisitions[digest] = q
 	}
-	t.users++
-	before := t.begun
+	q.users++
+	before := q.started
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if t.users--; t.users == 0 {
-			delete(p.turns, digest)
+		if q.users--; q.users == 0 {
+			delete(p.acquisitions, digest)
 		}
 	}()
 	select {
-	case t.slot <- struct{}{}:
-		defer func() { <-t.slot }()
+	case q.slot <- struct{}{}:
+		defer func() { <-q.slot }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	p.mu.Lock()
-	// One verification serves all calls that waited for it: of a large project many may start at once.
-	if pr := t.good; pr != nil && t.begun > before && p.copies[pr.name] == pr && !pr.spoiled {
+	// One verification serves all calls that waited while it started: many packages of a large project may start at once.
+	if pr := q.verified; pr != nil && q.started > before && p.copies[pr.name] == pr && !pr.changed {
 		pr.refs++
 		p.mu.Unlock()
 		return pr, nil
 	}
-	t.begun++
+	q.started++
 	p.mu.Unlock()
-	pr, err := p.verified(ctx, digest)
+	pr, err := p.findOrMake(ctx, digest)
 	p.mu.Lock()
-	t.good = pr
+	q.verified = pr
 	p.mu.Unlock()
 	return pr, err
 }
 
-// verified finds a copy that is as it should be, or makes one. The caller has the digest's turn.
-func (p *projects) verified(ctx context.Context, digest string) (*project, error) {
-	var spoiled *project
+// findOrMake returns a verified copy: an existing one, or a new one. The caller holds the digest's acquisition.
+func (p *projects) findOrMake(ctx context.Context, digest string) (*project, error) {
+	var changed *project
 	for {
 		pr := p.candidate(digest)
 		if pr == nil {
@@ -179,35 +187,35 @@ func (p *projects) verified(ctx context.Context, digest string) (*project, error
 		}
 		err := pr.verify()
 		if err == nil {
-			if spoiled != nil {
-				p.release(spoiled)
+			if changed != nil {
+				p.release(changed)
 			}
 			return pr, nil
 		}
 		p.mu.Lock()
-		pr.spoiled = true
+		pr.changed = true
 		others := pr.refs - 1
 		p.mu.Unlock()
-		p.log.Warn("the unpacked project was changed, perhaps by a package that ran from it; a fresh copy is made of it",
-			"project_blob", digest, "err", err, "running_from_it", others)
-		if spoiled != nil {
-			p.release(spoiled)
+		p.log.warn("an unpacked project was changed, perhaps by a package that ran from it; a fresh copy is made",
+			slog.String(keyBlob, digest), errAttr(err), slog.Int(keyRunning, others))
+		if changed != nil {
+			p.release(changed)
 		}
-		spoiled = pr
+		changed = pr
 	}
-	pr, err := p.build(ctx, digest, spoiled)
-	if spoiled != nil {
-		p.release(spoiled)
+	pr, err := p.makeCopy(ctx, digest, changed)
+	if changed != nil {
+		p.release(changed)
 	}
 	return pr, err
 }
 
-// candidate takes a reference to a copy that is not known to be spoiled.
+// candidate takes a reference to a copy that is not known to be changed.
 func (p *projects) candidate(digest string) *project {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, pr := range p.copies {
-		if pr.digest == digest && !pr.spoiled {
+		if pr.digest == digest && !pr.changed {
 			pr.refs++
 			return pr
 		}
@@ -215,13 +223,14 @@ func (p *projects) candidate(digest string) *project {
 	return nil
 }
 
-// build makes a copy and takes a reference to it. The project file is that of the spoiled copy when it is still right.
-func (p *projects) build(ctx context.Context, digest string, spoiled *project) (*project, error) {
+// makeCopy makes a copy and takes a reference to it. It reuses the project file of the changed copy if that file still
+// has the digest.
+func (p *projects) makeCopy(ctx context.Context, digest string, changed *project) (*project, error) {
 	tmp, err := os.MkdirTemp(p.dir, tmpPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("worker: project cache: %w", err)
 	}
-	parts, err := p.fill(ctx, digest, tmp, spoiled)
+	parts, err := p.writeCopy(ctx, digest, tmp, changed)
 	if err != nil {
 		return nil, errors.Join(err, removeTree(tmp))
 	}
@@ -229,10 +238,10 @@ func (p *projects) build(ctx context.Context, digest string, spoiled *project) (
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	name := digest
-	for n := 2; !p.free(name); n++ {
+	for n := 2; !p.isFree(name); n++ {
 		name = digest + "-" + strconv.Itoa(n)
 	}
-	pr := p.at(name, digest)
+	pr := p.newProject(name, digest)
 	if err := os.Rename(tmp, filepath.Join(p.dir, name)); err != nil {
 		return nil, errors.Join(fmt.Errorf("worker: project cache: %w", err), removeTree(tmp))
 	}
@@ -241,37 +250,37 @@ func (p *projects) build(ctx context.Context, digest string, spoiled *project) (
 	return pr, nil
 }
 
-// free reports whether a copy can have the name. The lock is held.
-func (p *projects) free(name string) bool {
-	_, err := os.Lstat(filepath.Join(p.dir, name)) // what could not be removed may still lie there
+// isFree reports whether a new copy can have the name. The caller holds the lock.
+func (p *projects) isFree(name string) bool {
+	_, err := os.Lstat(filepath.Join(p.dir, name)) // a folder that could not be removed may still be there
 	return p.copies[name] == nil && errors.Is(err, fs.ErrNotExist)
 }
 
-// fill puts a verified project file and its parts into a folder.
-func (p *projects) fill(ctx context.Context, digest, dir string, spoiled *project) (map[string]part, error) {
+// writeCopy writes a verified project file and its parts into a folder.
+func (p *projects) writeCopy(ctx context.Context, digest, dir string, changed *project) (map[string]part, error) {
 	path := filepath.Join(dir, projectFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("worker: project cache: %w", err)
 	}
 	defer f.Close()
-	if spoiled == nil || copyOf(f, spoiled.File) != nil || right(path, digest) != nil {
+	if changed == nil || copyFile(f, changed.File) != nil || checkDigest(path, digest) != nil {
 		_, err := p.fetch(ctx, digest, func() (io.Writer, error) {
 			_, err := f.Seek(0, io.SeekStart)
-			return f, errors.Join(err, f.Truncate(0)) // what a master sent wrongly before is forgotten
+			return f, errors.Join(err, f.Truncate(0)) // an earlier attempt may have written wrong content
 		})
 		if err != nil {
 			return nil, fmt.Errorf("worker: download of project %s: %w", digest, err)
 		}
-		// What is on the disk counts, not what came over the wire.
-		if err := right(path, digest); err != nil {
+		// The content on the disk is verified, not only what came over the network.
+		if err := checkDigest(path, digest); err != nil {
 			return nil, fmt.Errorf("worker: download of project %s: %w", digest, err)
 		}
 	}
 	return unpack(f, filepath.Join(dir, partsDir))
 }
 
-func right(path, digest string) error {
+func checkDigest(path, digest string) error {
 	got, err := fileDigest(path)
 	if err == nil && got != digest {
 		err = fmt.Errorf("%s has digest %s instead of %s", projectFile, got, digest)
@@ -279,28 +288,28 @@ func right(path, digest string) error {
 	return err
 }
 
-// shrink removes copies that nothing uses: the spoiled ones, and the longest unused ones until the rest is within the
+// shrink removes unused copies: every changed one, and those that were unused for longest until the rest is within the
 // limit.
 func (p *projects) shrink() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
 		var total int64
-		var goes *project
+		var victim *project
 		for _, pr := range p.copies {
 			total += pr.size
-			if pr.refs == 0 && (goes == nil || !goes.spoiled && (pr.spoiled || pr.used.Before(goes.used))) {
-				goes = pr
+			if pr.refs == 0 && (victim == nil || !victim.changed && (pr.changed || pr.used.Before(victim.used))) {
+				victim = pr
 			}
 		}
-		if goes == nil || total <= p.limit && !goes.spoiled {
+		if victim == nil || total <= p.limit && !victim.changed {
 			return
 		}
-		// Out of the map before it is out of the disk: whoever asks for it now makes it anew. The lock is kept, since
-		// both use the same path.
-		delete(p.copies, goes.name)
-		if err := removeTree(filepath.Dir(goes.File)); err != nil {
-			p.log.Warn("project cache", "err", err)
+		// The copy leaves the map first, so that a later call makes a new one. The lock is kept during the removal, since
+		// both copies would have the same path.
+		delete(p.copies, victim.name)
+		if err := removeTree(filepath.Dir(victim.File)); err != nil {
+			p.log.warn("an unused project copy cannot be removed", errAttr(err))
 		}
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"scaleout/fsm/ispac"
 )
 
+var discardLog = logger{slog.New(slog.DiscardHandler)}
+
 // cached is a cache over masters that hold one project.
 type cached struct {
 	*projects
@@ -44,15 +46,20 @@ func cache(t *testing.T, dir string) *cached {
 	}
 	sum := sha256.Sum256(file.Bytes())
 	c := &cached{t: t, digest: hex.EncodeToString(sum[:])}
-	c.projects, err = openProjects(dir, 1<<30, func(_ context.Context, _ string, create func() (io.Writer, error)) (int64, error) {
-		c.fetched++
-		w, err := create()
-		if err != nil {
-			return 0, err
-		}
-		n, err := w.Write(file.Bytes())
-		return int64(n), err
-	}, slog.New(slog.DiscardHandler))
+	c.projects, err = openProjects(
+		dir,
+		1<<30,
+		func(_ context.Context, _ string, create func() (io.Writer, error)) (int64, error) {
+			c.fetched++
+			w, err := create()
+			if err != nil {
+				return 0, err
+			}
+			n, err := w.Write(file.Bytes())
+			return int64(n), err
+		},
+		discardLog,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,8 +177,8 @@ func TestAHeldCopyStays(t *testing.T) {
 	second := c.get()
 	c = cache(t, dir)
 	c.limit = 1
-	held := c.hold(second.name)
-	if held == nil || c.hold("0000") != nil {
+	held := c.reference(second.name)
+	if held == nil || c.reference("0000") != nil {
 		t.Fatal("not found, or what is not there was")
 	}
 	c.shrink()
@@ -193,8 +200,8 @@ func TestManyAcquireAtOnce(t *testing.T) {
 		wg.Go(func() { c.release(c.get()) })
 	}
 	wg.Wait()
-	if c.fetched != 1 || len(c.copies) != 1 || len(c.turns) != 0 {
-		t.Errorf("downloaded %d times, %d copies, %d turns", c.fetched, len(c.copies), len(c.turns))
+	if c.fetched != 1 || len(c.copies) != 1 || len(c.acquisitions) != 0 {
+		t.Errorf("downloaded %d times, %d copies, %d acquisitions", c.fetched, len(c.copies), len(c.acquisitions))
 	}
 	for _, pr := range c.copies {
 		if pr.refs != 0 {

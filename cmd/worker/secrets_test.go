@@ -14,8 +14,8 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// The values of sensitive parameters are in nothing that is recorded of an attempt: not in its messages, however a package
-// says them, not in its report, not in its folder.
+// The values of sensitive parameters are in nothing that is recorded of an attempt: not in its messages, however a
+// package says them, not in its report, not in its folder.
 func TestSecretsAreNotRecorded(t *testing.T) {
 	t.Parallel()
 	m := newMaster(t)
@@ -66,8 +66,15 @@ echo "batt" >&2; echo "on stderr: $PARAM_KEY" >&2; cat "$SCALEOUT_PARAMETERS"; e
 func TestTooMuchToKeepSecret(t *testing.T) {
 	m := newMaster(t)
 	m.worker(m.config(t.TempDir()))
-	much := wire.Parameter{ObjectType: 30, Name: "key", Type: "String", Value: strings.Repeat("x", maxSecrets+1), Sensitive: true}
-	if e := m.ended(m.script(1, "exit 0", much)); e.Outcome != wire.OutcomeFailed || !strings.Contains(e.Message, "sensitive values have 2097153 bytes") {
+	much := wire.Parameter{
+		ObjectType: 30,
+		Name:       "key",
+		Type:       "String",
+		Value:      strings.Repeat("x", maxSecrets+1),
+		Sensitive:  true,
+	}
+	if e := m.ended(m.script(1, "exit 0", much)); e.Outcome != wire.OutcomeFailed ||
+		!strings.Contains(e.Message, "sensitive values have 2097153 bytes") {
 		t.Errorf("%+v", e)
 	}
 }
@@ -75,7 +82,11 @@ func TestTooMuchToKeepSecret(t *testing.T) {
 func TestSecretsOfAGrant(t *testing.T) {
 	got := secretsOf(wire.Grant{Parameters: []wire.Parameter{
 		{Name: "a", Value: "sensitive", Sensitive: true}, {Name: "b", Value: "not sensitive"},
-		{Name: "c", Value: strings.Repeat("x", guard.MinSecret-1), Sensitive: true}, {Name: "d", Value: strings.Repeat("x", guard.MinSecret), Sensitive: true},
+		{
+			Name:      "c",
+			Value:     strings.Repeat("x", guard.MinSecret-1),
+			Sensitive: true,
+		}, {Name: "d", Value: strings.Repeat("x", guard.MinSecret), Sensitive: true},
 	}})
 	if want := []string{"sensitive", "xxxxxx"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)

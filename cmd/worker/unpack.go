@@ -13,29 +13,29 @@ import (
 	"scaleout/fsm/ispac"
 )
 
-// part is what a part of a project must be. It is known from the verified project file and lives in memory alone: a
-// package could change whatever lies beside the parts as well.
+// part is the size and digest that a part of a project must have. They come from the verified project file and are kept
+// in memory only: a package could change a file beside the parts as well as the parts.
 type part struct {
 	size   int64
 	digest string
 }
 
-// readParts visits the parts of a project file; a part that write makes no place for is only read.
-func readParts(f *os.File, write func(name string) (io.WriteCloser, error)) (map[string]part, error) {
+// readParts reads the parts of a project file and writes each to the file that create returns for it.
+func readParts(f *os.File, create func(name string) (io.WriteCloser, error)) (map[string]part, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("worker: project cache: %w", err)
 	}
 	parts := map[string]part{}
 	err = ispac.Extract(f, info.Size(), ispac.Options{}, func(name string, _ int64, r io.Reader) error {
-		place, err := write(name)
+		file, err := create(name)
 		if err != nil {
 			return err
 		}
 		sum := sha256.New()
-		size, err := io.Copy(io.MultiWriter(place, sum), r)
+		size, err := io.Copy(io.MultiWriter(file, sum), r)
 		parts[name] = part{size, hex.EncodeToString(sum.Sum(nil))}
-		return errors.Join(err, place.Close())
+		return errors.Join(err, file.Close())
 	})
 	var bad *ispac.PartError
 	if errors.As(err, &bad) {
@@ -47,7 +47,7 @@ func readParts(f *os.File, write func(name string) (io.WriteCloser, error)) (map
 	return parts, nil
 }
 
-// unpack writes the parts of a project, read-only: packages that run at the same time share them.
+// unpack writes the parts of a project as read-only files: packages that run at the same time share them.
 func unpack(f *os.File, dir string) (map[string]part, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("worker: project cache: %w", err)
@@ -64,8 +64,8 @@ func unpack(f *os.File, dir string) (map[string]part, error) {
 	return parts, nil
 }
 
-// verify reads the whole copy: its file must have the digest, and the folder hold the file's parts and nothing else. The
-// caller has the digest's turn.
+// verify reads the whole copy: the project file must have the digest, and the folder must contain the file's parts and
+// nothing else. The caller holds the digest's acquisition.
 func (pr *project) verify() error {
 	got, err := fileDigest(pr.File)
 	if err != nil {
@@ -80,7 +80,7 @@ func (pr *project) verify() error {
 			return err
 		}
 		defer f.Close()
-		if pr.parts, err = readParts(f, func(string) (io.WriteCloser, error) { return nowhere{}, nil }); err != nil {
+		if pr.parts, err = readParts(f, func(string) (io.WriteCloser, error) { return discard{}, nil }); err != nil {
 			return err
 		}
 	}
@@ -91,31 +91,32 @@ func (pr *project) verify() error {
 	for _, e := range entries {
 		want, ok := pr.parts[e.Name()]
 		if !ok {
-			return fmt.Errorf("it holds %q, which is no part of it", e.Name())
+			return fmt.Errorf("the folder contains %q, which is no part of the project", e.Name())
 		}
 		if info, err := e.Info(); err != nil {
 			return err
 		} else if !info.Mode().IsRegular() || info.Size() != want.size {
-			return fmt.Errorf("its part %q has another kind or size", e.Name())
+			return fmt.Errorf("the part %q has another kind or size", e.Name())
 		}
 		if got, err := fileDigest(filepath.Join(pr.Dir, e.Name())); err != nil {
 			return err
 		} else if got != want.digest {
-			return fmt.Errorf("its part %q has another content", e.Name())
+			return fmt.Errorf("the part %q has other content", e.Name())
 		}
 	}
 	if len(entries) < len(pr.parts) {
-		return fmt.Errorf("%d of its %d parts are there", len(entries), len(pr.parts))
+		return fmt.Errorf("%d of the %d parts are there", len(entries), len(pr.parts))
 	}
 	return nil
 }
 
-type nowhere struct{}
+// discard is a file that keeps nothing.
+type discard struct{}
 
-func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
-func (nowhere) Close() error                { return nil }
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) Close() error                { return nil }
 
-func copyOf(f *os.File, path string) error {
+func copyFile(to *os.File, path string) error {
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 		return errors.Join(err, fs.ErrInvalid)
 	}
@@ -124,16 +125,16 @@ func copyOf(f *os.File, path string) error {
 		return err
 	}
 	defer from.Close()
-	_, err = io.Copy(f, from)
+	_, err = io.Copy(to, from)
 	return err
 }
 
 func fileDigest(path string) (string, error) {
-	// A pipe in its place would be waited for.
+	// Opening a pipe in its place would block.
 	if info, err := os.Lstat(path); err != nil {
 		return "", err
 	} else if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is no regular file", filepath.Base(path))
+		return "", fmt.Errorf("%s is not a regular file", filepath.Base(path))
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -159,7 +160,7 @@ func treeSize(dir string) (size int64) {
 	return size
 }
 
-// removeTree removes a folder whose parts may be read-only.
+// removeTree removes a folder that may contain read-only files and folders.
 func removeTree(dir string) error {
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type()&fs.ModeSymlink == 0 {

@@ -23,43 +23,43 @@ import (
 
 // Worker is one Scale Out Worker.
 type Worker struct {
-	cfg      Config
-	log      *slog.Logger
-	id       string
-	instance string
-	machine  string
-	boot     string
-	locks    []*flock.Flock
-	spool    *spool.Spool
-	projects *projects
-	runners  *runner.Set
-	metrics  *metrics
+	cfg         Config
+	log         logger
+	id          string
+	incarnation string // names this process; the protocol calls it "instance"
+	machine     string
+	boot        string
+	locks       []*flock.Flock
+	spool       *spool.Spool
+	projects    *projects
+	runners     *runner.Set
+	metrics     *metrics
+	heartbeat   heartbeat
 
-	wake  chan struct{} // something changed that the masters should hear of now
-	mail  chan struct{} // there are messages to send
-	start sync.Once
-	kill  sync.Once
-	died  chan struct{} // closed by Kill
-	leave sync.Once
-	left  chan struct{} // closed by Leave
-	pulse pulse
+	exchangeNow chan struct{} // something changed that the masters should learn at once
+	outbox      chan struct{} // there are messages to send
+	start       sync.Once
+	kill        sync.Once
+	killAsked   chan struct{} // closed by Kill
+	leave       sync.Once
+	leaveAsked  chan struct{} // closed by Leave
 
-	tasks sync.WaitGroup // the attempts' goroutines
+	tasks sync.WaitGroup // the goroutines of the attempts
 
-	alone bool // of the mail loop: send one attempt's messages at a time
+	oneItem bool // used by the outbox loop alone: send the messages of one attempt at a time
 
-	mu        sync.Mutex
-	attempts  map[spool.Key]*attempt
-	extension []string // as registered
-	stale     bool     // what was registered is not true any more
-	draining  bool
-	enabled   *bool     // as the masters said last
-	giveUp    time.Time // when a draining worker without attempts stops trying to report
-	pruned    time.Time
+	mu         sync.Mutex
+	attempts   map[spool.Key]*attempt
+	extensions []string // as registered
+	outdated   bool     // the registration does not describe this machine any more
+	draining   bool
+	enabled    *bool     // as the masters said last; nil: they have not said yet
+	flushUntil time.Time // when a leaving worker without attempts gives up reporting; zero: not set yet
+	pruned     time.Time
 }
 
-// New opens the worker's data directory, for this process alone, and starts nothing. A worker that is not run is
-// closed with Close.
+// New opens the worker's data directory for this process alone. It starts nothing. The caller closes a worker that it
+// does not run.
 func New(cfg Config) (*Worker, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -73,14 +73,16 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Whoever starts takes over what runs in the task folders: they must be nobody else's.
+	// A starting worker adopts everything that runs in the task folders, so no other worker may use them.
 	tasks, err := lockFolder(cfg.TasksRootFolder, "TasksRootFolder")
 	if err != nil {
 		return nil, errors.Join(err, data.Close())
 	}
 	w := &Worker{
-		cfg: cfg, log: cfg.Logger, locks: []*flock.Flock{tasks, data}, instance: uuid.NewString(), machine: cfg.MachineID, boot: cfg.BootID,
-		wake: make(chan struct{}, 1), mail: make(chan struct{}, 1), died: make(chan struct{}), left: make(chan struct{}),
+		cfg: cfg, log: logger{cfg.Logger}, locks: []*flock.Flock{tasks, data},
+		incarnation: uuid.NewString(), machine: cfg.MachineID, boot: cfg.BootID,
+		exchangeNow: make(chan struct{}, 1), outbox: make(chan struct{}, 1),
+		killAsked: make(chan struct{}), leaveAsked: make(chan struct{}),
 		attempts: map[spool.Key]*attempt{},
 	}
 	if err := w.open(); err != nil {
@@ -111,30 +113,30 @@ func (w *Worker) open() (err error) {
 		return err
 	}
 	for _, m := range w.runners.Missing() {
-		w.log.Warn("a configured runner is not on this machine", "runner", m)
+		w.log.warn("a configured runner is not on this machine", slog.String(keyRunner, m))
 	}
 	if w.spool, err = spool.Open(filepath.Join(w.cfg.DataDirectory, "spool"), spool.Limits{}); err != nil {
 		return err
 	}
-	w.projects, err = openProjects(filepath.Join(w.cfg.DataDirectory, "projects"), w.cfg.CacheBytes, w.cfg.Masters.GetBlob, w.log)
-	if err != nil {
+	cache := filepath.Join(w.cfg.DataDirectory, "projects")
+	if w.projects, err = openProjects(cache, w.cfg.CacheBytes, w.cfg.Masters.GetBlob, w.log); err != nil {
 		return err
 	}
 	w.metrics, err = newMetrics(w)
 	return err
 }
 
-// ID is the worker's AgentId.
+// ID returns the worker's AgentId.
 func (w *Worker) ID() string { return w.id }
 
-// Close releases the data directory of a worker that is not run. Run does it itself.
+// Close releases the data directory of a worker that is not run. Run releases it itself.
 func (w *Worker) Close() error {
 	var err error
 	if w.metrics != nil {
 		w.metrics.unregister()
 	}
 	if w.spool != nil {
-		err = w.spool.Shut()
+		err = w.spool.Close()
 	}
 	for _, l := range w.locks {
 		err = errors.Join(err, l.Close())
@@ -154,82 +156,83 @@ func lockFolder(dir, setting string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// Run adopts what an earlier process left, registers, and works until ctx ends; then it drains: it asks for nothing
-// new, lets what runs end, hands over the reports and messages (bounded by FlushTimeout; the rest is kept for the next
-// start) and returns nil. It may be called once. ErrRefused when the masters will never take this worker as it is: what
-// it adopted then runs on under its guards.
+// Run adopts what an earlier process left, registers, and works until ctx ends. Then it drains: it asks for nothing
+// new, waits for the packages that run, hands over their reports and messages, and returns nil. FlushTimeout bounds the
+// handing over; what is left is kept for the next start. Run may be called once. It returns ErrRefused when the masters
+// will never take this worker as it is configured: adopted packages then run on under their guards.
 func (w *Worker) Run(ctx context.Context) error {
 	err := errors.New("worker: Run was called before")
 	w.start.Do(func() { err = w.run(ctx) })
 	return err
 }
 
-// Kill ends every package that runs, with all its processes, and makes Run end soon. It may be called at any time.
+// Kill ends every running package with all its processes and makes Run end soon. It may be called at any time.
 func (w *Worker) Kill() {
-	w.kill.Do(func() { close(w.died) })
-	w.nudge()
+	w.kill.Do(func() { close(w.killAsked) })
+	notify(w.exchangeNow)
 }
 
-var errStopped = errors.New("the worker was stopped before")
+var errStopped = errors.New("the worker has stopped")
 
 func (w *Worker) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, w.Close()) }()
-	left, err := leftovers(w.cfg.TasksRootFolder, w.log)
+	unfinished, err := unfinishedFolders(w.cfg.TasksRootFolder, w.log)
 	if err != nil {
 		return err
 	}
-	// The life of everything below: it ends when the loops have, which may be long after ctx.
-	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	// Draining goes on after ctx has ended, so the loops and the attempts have a context of their own. It ends after the
+	// loops have ended.
+	workerCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	end := func() { cancel(errStopped) }
 	defer w.tasks.Wait()
 	defer end()
 	go func() {
 		select {
-		case <-w.left:
-			w.log.Info("leaving: what runs is left to its guards", "running", len(w.snapshot()))
+		case <-w.leaveAsked:
+			w.log.info("leaving: running packages are left to their guards", slog.Int(keyRunning, len(w.heldAttempts())))
 			end()
-		case <-life.Done():
+		case <-workerCtx.Done():
 		}
 	}()
-	if err := w.adopt(left); err != nil {
+	if err := w.adopt(unfinished); err != nil {
 		return err
 	}
-	for _, a := range w.snapshot() {
-		w.launch(life, a)
+	for _, a := range w.heldAttempts() {
+		w.launch(workerCtx, a)
 	}
 	stop := context.AfterFunc(ctx, w.drain)
 	defer stop()
 	var loops sync.WaitGroup
 	loops.Add(1)
-	go func() { defer loops.Done(); w.mailLoop(life) }()
-	err = w.exchangeLoop(life)
+	go func() { defer loops.Done(); w.outboxLoop(workerCtx) }()
+	err = w.exchangeLoop(workerCtx)
 	if err != nil {
 		end()
 	}
-	if w.gone() {
+	if isClosed(w.leaveAsked) {
 		err = nil
 	}
-	poke(w.mail)
+	notify(w.outbox)
 	loops.Wait()
 	return err
 }
 
-// adopt takes over what runs in the task folders, several at once: each may take seconds. When something runs that can
-// neither be adopted nor ended, the worker must not register, since it would be believed to be gone.
-func (w *Worker) adopt(left []leftover) error {
+// adopt takes over what runs in the unfinished task folders, several at once, since one may take seconds. It fails if a
+// package can neither be adopted nor ended: a registration would then tell the masters that this package has ended.
+func (w *Worker) adopt(unfinished []taskFolder) error {
 	var wg sync.WaitGroup
-	errs := make([]error, len(left))
+	errs := make([]error, len(unfinished))
 	slots := make(chan struct{}, 16)
-	for i, l := range left {
+	for i, f := range unfinished {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			a := newAttempt(l.info, l.folder)
-			a.stop = l.info.Stopped
-			a.project = w.projects.hold(cmp.Or(l.info.ProjectCopy, l.info.ProjectBlob))
-			a.guard, errs[i] = guard.Adopt(l.folder)
+			a := newAttempt(f.info, f.path)
+			a.stop = f.info.Stopped
+			a.project = w.projects.reference(cmp.Or(f.info.ProjectCopy, f.info.ProjectBlob))
+			a.guard, errs[i] = guard.Adopt(f.path)
 			if errors.Is(errs[i], guard.ErrGone) {
 				errs[i] = nil
 			}
@@ -238,36 +241,36 @@ func (w *Worker) adopt(left []leftover) error {
 				w.attempts[a.key] = a
 				w.mu.Unlock()
 			}
-			w.log.Info("found an attempt of an earlier process", "task_id", a.key.TaskID, "attempt", a.key.Attempt,
-				"execution_id", a.info.ExecutionID, "running", a.guard != nil, "err", errs[i])
+			w.log.ofAttempt(a.info).info("found an attempt of an earlier process",
+				slog.Bool(keyRunning, a.guard != nil), errAttr(errs[i]))
 		}()
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	w.projects.shrink() // not before: it would have removed what the adopted ones run from
-	// What ended while no worker was there is reported with the registration.
-	for _, a := range w.snapshot() {
+	w.projects.shrink() // not earlier: adopted attempts had no reference to their project copies yet
+	// The registration reports the attempts that ended while no worker process was running.
+	for _, a := range w.heldAttempts() {
 		if a.guard == nil {
 			e, err := guard.ReadExit(a.folder)
 			if err != nil {
 				return err
 			}
-			w.end(a, e)
+			w.finish(a, e)
 		}
 	}
 	return nil
 }
 
-func (w *Worker) snapshot() []*attempt {
+func (w *Worker) heldAttempts() []*attempt {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	list := make([]*attempt, 0, len(w.attempts))
+	held := make([]*attempt, 0, len(w.attempts))
 	for _, a := range w.attempts {
-		list = append(list, a)
+		held = append(held, a)
 	}
-	return list
+	return held
 }
 
 func (w *Worker) drain() {
@@ -275,69 +278,59 @@ func (w *Worker) drain() {
 	w.draining = true
 	n := len(w.attempts)
 	w.mu.Unlock()
-	w.log.Info("draining: nothing new is taken, what runs is finished", "running", n)
-	w.nudge()
+	w.log.info("draining: nothing new is taken, running packages are waited for", slog.Int(keyRunning, n))
+	notify(w.exchangeNow)
 }
 
-func (w *Worker) gone() bool {
-	select {
-	case <-w.left:
-		return true
-	default:
-		return false
-	}
-}
-
-func (w *Worker) killed() bool {
-	select {
-	case <-w.died:
-		return true
-	default:
-		return false
-	}
-}
-
-// killFlush is how long a killed worker tries to hand over what it has.
+// killFlush is how long a killed worker tries to hand over its reports and messages.
 const killFlush = 2 * time.Second
 
-// leaving reports whether the worker is on its way out with nothing running any more, and whether it should go now.
+// leaving reports whether the worker is leaving and holds no attempt any more, and whether it should end now.
 func (w *Worker) leaving() (leaving, now bool) {
-	killed := w.killed()
+	killed := isClosed(w.killAsked)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.draining && !killed || len(w.attempts) > 0 {
 		return false, false
 	}
-	// Asked only now: an attempt is let go of after its last words are in the spool.
+	// The spool is asked only now: an attempt's last messages are in it before the attempt is removed from w.attempts.
 	idle, reports, messages := w.spool.Idle()
 	limit := w.cfg.FlushTimeout
 	if killed {
-		limit = min(limit, killFlush) // who sends a second signal does not want to wait
+		limit = min(limit, killFlush) // whoever sends a second signal does not want to wait
 	}
-	if until := time.Now().Add(limit); w.giveUp.IsZero() || until.Before(w.giveUp) {
-		w.giveUp = until
+	if until := time.Now().Add(limit); w.flushUntil.IsZero() || until.Before(w.flushUntil) {
+		w.flushUntil = until
 	}
-	if !idle && time.Now().After(w.giveUp) {
-		w.log.Warn("no master took everything; the rest is sent after the next start", "reports", reports, "attempts_with_messages", messages)
+	if !idle && time.Now().After(w.flushUntil) {
+		w.log.warn("no master took everything; the rest is sent after the next start",
+			slog.Int(keyReports, reports), slog.Int(keyMessages, messages))
 		return true, true
 	}
 	return true, idle
 }
 
-// patience is how long a worker that leaves still tries to hand over what it has.
-func (w *Worker) patience() time.Duration {
+// flushTimeLeft returns how long a leaving worker still tries to hand over its reports and messages.
+func (w *Worker) flushTimeLeft() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return max(time.Until(w.giveUp), 0) + time.Millisecond // past it, not at it
+	return max(time.Until(w.flushUntil), 0) + time.Millisecond // end after flushUntil, not at it
 }
 
-// nudge makes the exchange loop look at once, and ends a held poll.
-func (w *Worker) nudge() { poke(w.wake) }
-
-func poke(c chan struct{}) {
+// notify wakes the receiver of c. Several notifications before the receiver looks count as one.
+func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -23,8 +23,11 @@ import (
 func TestRunsAndReports(t *testing.T) {
 	m := newMaster(t)
 	w := m.worker(m.config(t.TempDir()))
-	ok := m.script(1, `echo "hello $PARAM_NAME"; echo oops >&2; cat "$SCALEOUT_PARAMETERS" > /dev/null; echo "$SCALEOUT_EXECUTION_ID $SCALEOUT_ATTEMPT $SCALEOUT_FOLDER $SCALEOUT_PROJECT $SCALEOUT_PACKAGE"`,
-		wire.Parameter{ObjectType: 30, Name: "name", Type: "String", Value: "world"})
+	ok := m.script(
+		1,
+		`echo "hello $PARAM_NAME"; echo oops >&2; cat "$SCALEOUT_PARAMETERS" > /dev/null; echo "$SCALEOUT_EXECUTION_ID $SCALEOUT_ATTEMPT $SCALEOUT_FOLDER $SCALEOUT_PROJECT $SCALEOUT_PACKAGE"`,
+		wire.Parameter{ObjectType: 30, Name: "name", Type: "String", Value: "world"},
+	)
 	bad := m.script(2, `exit 3`)
 	none := m.run(3, "p.nothing", m.deploy(map[string]string{"p.nothing": "x"}))
 	if e := m.ended(ok); e.Outcome != wire.OutcomeSucceeded || e.ExitCode != 0 {
@@ -56,7 +59,8 @@ func TestRunsAndReports(t *testing.T) {
 	}
 	reg := m.registers[0]
 	m.mu.Unlock()
-	if reg.AgentID != w.ID() || reg.MachineID != "machine" || reg.LeaseMs != 60_000 || reg.ErrorToleranceMs != 600_000 || reg.MaxTaskCount != 4 {
+	if reg.AgentID != w.ID() || reg.MachineID != "machine" || reg.LeaseMs != 60_000 || reg.ErrorToleranceMs != 600_000 ||
+		reg.MaxTaskCount != 4 {
 		t.Errorf("registered as %+v", reg)
 	}
 	w.stop()
@@ -94,7 +98,7 @@ func TestAgentIDIsKept(t *testing.T) {
 	if ids[0] != ids[1] || ids[0] != strings.ToUpper(ids[0]) {
 		t.Errorf("ids %v", ids)
 	}
-	if m.registers[0].Instance == m.registers[1].Instance {
+	if m.registers[0].Incarnation == m.registers[1].Incarnation {
 		t.Error("two starts have one instance")
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, agentFile+".*")); len(left) != 0 {
@@ -155,18 +159,21 @@ func TestAnOvertakenAnswerBeginsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	life, end := context.WithCancel(t.Context())
+	ctx, end := context.WithCancel(t.Context())
 	defer w.tasks.Wait()
 	defer end()
-	c := newCalls(w, life)
-	late := wire.ExchangeAnswer{Grants: []wire.Grant{{TaskID: 1, Attempt: 1, Package: "p.sh", GiveUpAfterMs: 600_000}}, Enabled: true}
-	c.act(result{sequence: 6, answer: wire.ExchangeAnswer{Enabled: true}, from: guard.Now()})
-	c.act(result{sequence: 5, answer: late, from: guard.Now()})
-	if n := len(w.snapshot()); n != 0 {
+	c := newExchangeCalls(ctx, w)
+	late := wire.ExchangeAnswer{
+		Grants:  []wire.Grant{{TaskID: 1, Attempt: 1, Package: "p.sh", GiveUpAfterMs: 600_000}},
+		Enabled: true,
+	}
+	c.apply(exchangeResult{sequence: 6, answer: wire.ExchangeAnswer{Enabled: true}, from: guard.Now()})
+	c.apply(exchangeResult{sequence: 5, answer: late, from: guard.Now()})
+	if n := len(w.heldAttempts()); n != 0 {
 		t.Error("an overtaken answer began an attempt")
 	}
-	c.act(result{sequence: 7, answer: late, from: guard.Now()})
-	if n := len(w.snapshot()) + len(w.spool.Reports()); n != 1 {
+	c.apply(exchangeResult{sequence: 7, answer: late, from: guard.Now()})
+	if n := len(w.heldAttempts()) + len(w.spool.Reports()); n != 1 {
 		t.Error("the newest answer began nothing")
 	}
 }
@@ -183,8 +190,8 @@ func TestLateGrantIsLeft(t *testing.T) {
 	g := wire.Grant{TaskID: 1, Attempt: 1, Package: "p.sh", GiveUpAfterMs: 600_000}
 	from := guard.Now()
 	from.Boot -= 31 * time.Second // the host slept: the monotonic clock says nothing of it
-	w.take(t.Context(), g, from)
-	if n := len(w.snapshot()); n != 0 {
+	w.takeGrant(t.Context(), g, from)
+	if n := len(w.heldAttempts()); n != 0 {
 		t.Error("a grant with less than half its lease left was taken")
 	}
 }
@@ -193,7 +200,10 @@ func TestStop(t *testing.T) {
 	m := newMaster(t)
 	m.worker(m.config(t.TempDir()))
 	dir := t.TempDir()
-	k := m.script(1, fmt.Sprintf(`(trap "" TERM; setsid sh -c 'trap "" TERM; echo $$ > %s/grand; while :; do sleep 1; done') & wait`, dir))
+	k := m.script(
+		1,
+		fmt.Sprintf(`(trap "" TERM; setsid sh -c 'trap "" TERM; echo $$ > %s/grand; while :; do sleep 1; done') & wait`, dir),
+	)
 	pid := filePID(t, filepath.Join(dir, "grand"))
 	m.change(func() { k.stop = true })
 	if e := m.ended(k); e.Outcome != wire.OutcomeCanceled {
@@ -218,7 +228,7 @@ func TestFenced(t *testing.T) {
 	k := m.script(1, fmt.Sprintf(`echo $$ > %s/pid; exec sleep 60`, dir))
 	pid := filePID(t, filepath.Join(dir, "pid"))
 	m.change(func() { k.fenced = true })
-	m.until("the attempt is let go of", func() bool { return len(w.snapshot()) == 0 })
+	m.until("the attempt is let go of", func() bool { return len(w.heldAttempts()) == 0 })
 	if alive(pid) {
 		t.Error("the fenced package lives")
 	}
@@ -324,11 +334,11 @@ func TestMessagesThatNobodyTakes(t *testing.T) {
 	}
 	for id := range int64(3) {
 		k := spool.Key{TaskID: 1000 + id, Attempt: 1}
-		if _, err := s.Close(k, []spool.Message{{Time: time.Now(), Text: "of another catalog"}}); err != nil {
+		if _, err := s.CloseAttempt(k, []spool.Message{{Time: time.Now(), Text: "of another catalog"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Shut(); err != nil {
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	w := m.worker(cfg)
@@ -337,8 +347,8 @@ func TestMessagesThatNobodyTakes(t *testing.T) {
 	m.until("nothing waits any more", func() bool { idle, _, _ := w.spool.Idle(); return idle })
 }
 
-// A package that runs longer than its execution's RUN_TIMEOUT is ended by its guard, also when no master answers, and the
-// report says what ended it.
+// A package that runs longer than its execution's RUN_TIMEOUT is ended by its guard, also when no master answers, and
+// the report says what ended it.
 func TestRunTimeoutNeedsNoMaster(t *testing.T) {
 	t.Parallel()
 	m := newMaster(t)
@@ -349,14 +359,21 @@ func TestRunTimeoutNeedsNoMaster(t *testing.T) {
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
 	m.change(func() { m.down = true })
 	folder := filepath.Join(cfg.DataDirectory, "Tasks", "1-1")
-	m.until("its guard ends it", func() bool { e, err := guard.ReadExit(folder); return err == nil && e.Reason == guard.TimedOut })
+	m.until(
+		"its guard ends it",
+		func() bool { e, err := guard.ReadExit(folder); return err == nil && e.Reason == guard.TimedOut },
+	)
 	m.change(func() { m.down = false })
 	e := m.ended(k)
-	if e.Outcome != wire.OutcomeFailed || e.Code != wire.EndedRunTimeout || !strings.Contains(e.Message, "longer than 2s (RUN_TIMEOUT)") {
+	if e.Outcome != wire.OutcomeFailed || e.Code != wire.EndedRunTimeout ||
+		!strings.Contains(e.Message, "longer than 2s (RUN_TIMEOUT)") {
 		t.Errorf("%+v", e)
 	}
 	m.until("its messages say so", func() bool {
-		return slices.ContainsFunc(m.messages[k.ref()], func(msg wire.Message) bool { return strings.Contains(msg.Text, "RUN_TIMEOUT") })
+		return slices.ContainsFunc(
+			m.messages[k.ref()],
+			func(msg wire.Message) bool { return strings.Contains(msg.Text, "RUN_TIMEOUT") },
+		)
 	})
 }
 
@@ -376,7 +393,10 @@ func TestRenewedOrEnded(t *testing.T) {
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
 	m.change(func() { m.down = true })
 	folder := filepath.Join(cfg.DataDirectory, "Tasks", "2-1")
-	m.until("its guard ends it", func() bool { e, err := guard.ReadExit(folder); return err == nil && e.Reason == guard.Deadline })
+	m.until(
+		"its guard ends it",
+		func() bool { e, err := guard.ReadExit(folder); return err == nil && e.Reason == guard.Deadline },
+	)
 	m.change(func() { m.down = false })
 	if e := m.ended(k); e.Outcome != wire.OutcomeFailed || !strings.Contains(e.Message, "lease") {
 		t.Errorf("%+v", e)
@@ -394,7 +414,8 @@ func TestBadProjects(t *testing.T) {
 	if e := m.ended(m.run(2, "p.sh", "../../etc/passwd")); e.Outcome != wire.OutcomeFailed {
 		t.Errorf("no digest: %+v", e)
 	}
-	if e := m.ended(m.run(3, "q.sh", m.deploy(map[string]string{"p.sh": ""}))); e.Outcome != wire.OutcomeFailed || !strings.Contains(e.Message, "q.sh") {
+	if e := m.ended(m.run(3, "q.sh", m.deploy(map[string]string{"p.sh": ""}))); e.Outcome != wire.OutcomeFailed ||
+		!strings.Contains(e.Message, "q.sh") {
 		t.Errorf("no such package: %+v", e)
 	}
 }
@@ -469,14 +490,18 @@ func TestConfig(t *testing.T) {
 func TestLongOutputIsBoundedAndEndsWithItsEnd(t *testing.T) {
 	m := newMaster(t)
 	m.worker(m.config(t.TempDir()))
-	k := m.script(1, `i=0; while [ $i -lt 12000 ]; do echo "line $i"; i=$((i+1)); done; sleep 0.3; echo "the reason" >&2; exit 1`)
+	k := m.script(
+		1,
+		`i=0; while [ $i -lt 12000 ]; do echo "line $i"; i=$((i+1)); done; sleep 0.3; echo "the reason" >&2; exit 1`,
+	)
 	m.ended(k)
 	m.until("the last message", func() bool {
 		l := m.messages[k.ref()]
 		return len(l) > 0 && l[len(l)-1].Text == "exit code 1"
 	})
 	got := m.texts(k)
-	if len(got) > 10_100 || got[0] != "line 0" || got[9_000] != "line 9000" || !slices.Contains(got[len(got)-25:], "the reason") {
+	if len(got) > 10_100 || got[0] != "line 0" || got[9_000] != "line 9000" ||
+		!slices.Contains(got[len(got)-25:], "the reason") {
 		t.Errorf("%d messages, the last ones %q", len(got), got[len(got)-3:])
 	}
 }

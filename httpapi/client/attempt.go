@@ -17,69 +17,71 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// request is one call, independent of the master that it goes to.
+// request is one call, independent of the master to which it is sent.
 type request struct {
 	method string
 	path   string
 	query  url.Values
 	header http.Header
 	body   []byte
-	// open replaces body for content that is too large for memory; size is its length.
+	// open replaces body if the content is too large for memory; size is its length.
 	open func() (io.ReadCloser, error)
 	size int64
-	// again: an unknown outcome may be tried again.
-	again bool
-	// limited: the final status is due hold and a grace after the request was sent.
-	limited bool
-	hold    time.Duration
-	// local is the code of a refusal in which a master speaks for itself alone: another one may answer.
-	local string
-	// once: one round through the masters, no pauses.
-	once bool
-	// patience shortens the client's, when set.
-	patience time.Duration
-	// library: the library made the request's key, which the masters keep for a short time only.
-	library bool
-	// stream takes the body of a 200 itself.
+	// repeatable: the call may be repeated after an unknown outcome.
+	repeatable bool
+	// held: the master may hold the call for the time hold. The final status is due that time and a grace after sending.
+	held bool
+	hold time.Duration
+	// localRefusal is the code of a refusal that says nothing about other masters: one of them may still answer.
+	localRefusal string
+	// oneRound: the call is tried once at each master, without pauses.
+	oneRound bool
+	// timeout, if set, shortens Config.Timeout.
+	timeout time.Duration
+	// libraryKey: the library made the request key, which the masters keep for a short time only.
+	libraryKey bool
+	// stream, if set, reads the body of a successful answer.
 	stream func(io.Reader) error
 	limit  int64 // of the answer's body; 0: maxAnswer
 }
 
-// answer is a 2xx.
+// answer is an answer with a 2xx status.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	sent   time.Time // when the attempt that was answered began to be sent
+	sent   time.Time // when the sending of the answered attempt began
 	master string
-	leaves bool // the master asked for the connection to be closed: it stops
+	stops  bool // the master closes the connection, because it stops
 }
 
 const maxAnswer = 64 << 20
 
 var (
-	errUnmet  = errors.New("no connection in time")
-	errSilent = errors.New("the master got the request and stays silent")
-	errLate   = errors.New("the master gave no final answer in time")
-	errStall  = errors.New("the transfer stands still")
-	errOld    = errors.New("the call's key may be forgotten by now")
+	errNoConnection = errors.New("no connection in time")
+	errSilent       = errors.New("the master got the request and stays silent")
+	errLate         = errors.New("the master gave no final answer in time")
+	errStalled      = errors.New("the transfer stands still")
+	errKeyExpired   = errors.New("the masters may have forgotten the call's key by now")
 )
 
 // failure is an attempt without an answer.
 type failure struct {
 	err    error
-	sent   bool // something of the request may have reached the master
+	sent   bool // a part of the request may have reached the master
 	worked bool // the master said that it works on the call
 }
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// attempt sends the call to one master, which it has to reach within share. Its error is *Error (the master said no),
-// *failure, or an error that no other master would cure. The master's first sign of life is told to met.
-func (c *Client) attempt(ctx context.Context, master string, r *request, share time.Duration, met func()) (*answer, error) {
-	w := &watch{silence: c.cfg.Silence, quiet: c.cfg.Quiet, met: met}
-	if r.limited {
+// attempt sends the call to one master, which it must reach within share. It calls heard at the master's first sign of
+// life. The error is an *Error (the master refused), a *failure, or an error that another master would not change.
+func (c *Client) attempt(
+	ctx context.Context, master string, r *request, share time.Duration, heard func(),
+) (*answer, error) {
+	w := &watchdog{silence: c.cfg.Silence, quiet: c.cfg.Quiet, heard: heard}
+	if r.held {
 		w.final = r.hold + c.grace
 	}
 	ctx, w.cancel = context.WithCancelCause(ctx)
@@ -95,10 +97,10 @@ func (c *Client) attempt(ctx context.Context, master string, r *request, share t
 	}
 	req.ContentLength = size
 	if body != nil {
-		// Lets the transport itself repeat a request whose kept connection turned out to be closed.
+		// With this the transport itself can repeat a request if the idle connection that it chose was already closed.
 		req.GetBody = func() (io.ReadCloser, error) {
-			again, _, err := r.reader(w.progress)
-			return again, err
+			body, _, err := r.reader(w.progress)
+			return body, err
 		}
 	}
 	req.URL.RawQuery = r.query.Encode()
@@ -115,7 +117,7 @@ func (c *Client) attempt(ctx context.Context, master string, r *request, share t
 	}
 
 	w.mu.Lock()
-	w.expect(share, errUnmet)
+	w.expect(share, errNoConnection)
 	w.mu.Unlock()
 	started := time.Now()
 	resp, err := c.http.Do(req)
@@ -125,15 +127,15 @@ func (c *Client) attempt(ctx context.Context, master string, r *request, share t
 	defer resp.Body.Close()
 	w.headers()
 	if cause := context.Cause(ctx); cause != nil {
-		// net/http may still deliver what a master wrote when it saw the call given up: that is no answer.
+		// net/http may still deliver what the master wrote when the call was canceled: that is not an answer.
 		return nil, w.failure(ctx, cause)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		e := problemOf(master, resp)
 		return nil, e
 	}
-	a := &answer{status: resp.StatusCode, header: resp.Header, sent: started, master: master, leaves: resp.Close}
-	in := &moving{resp.Body, w.progress}
+	a := &answer{status: resp.StatusCode, header: resp.Header, sent: started, master: master, stops: resp.Close}
+	in := &progressReader{resp.Body, w.progress}
 	if r.stream != nil {
 		err = r.stream(in)
 	} else {
@@ -143,11 +145,11 @@ func (c *Client) attempt(ctx context.Context, master string, r *request, share t
 		}
 		a.body, err = wire.ReadAll(in, limit)
 	}
-	var taken *sinkError
+	var sink *sinkError
 	var large *wire.BadInput
 	switch {
-	case errors.As(err, &taken):
-		return nil, taken.err
+	case errors.As(err, &sink):
+		return nil, sink.err
 	case errors.As(err, &large):
 		return nil, fmt.Errorf("client: answer of %s: %s", master, large.Detail)
 	case err != nil:
@@ -156,42 +158,43 @@ func (c *Client) attempt(ctx context.Context, master string, r *request, share t
 	return a, nil
 }
 
-func (r *request) reader(note func()) (io.ReadCloser, int64, error) {
+// reader returns the request's body from its beginning and the body's length. It calls progress at each read.
+func (r *request) reader(progress func()) (io.ReadCloser, int64, error) {
 	switch {
 	case r.open != nil:
 		b, err := r.open()
 		if err != nil {
 			return nil, 0, err
 		}
-		return &moving{b, note}, r.size, nil
+		return &progressReader{b, progress}, r.size, nil
 	case r.body != nil:
-		return &moving{io.NopCloser(bytes.NewReader(r.body)), note}, int64(len(r.body)), nil
+		return &progressReader{io.NopCloser(bytes.NewReader(r.body)), progress}, int64(len(r.body)), nil
 	}
 	return nil, 0, nil
 }
 
-// watch ends an attempt whose master shows no sign of life.
-type watch struct {
+// watchdog cancels an attempt whose master shows no sign of life in time.
+type watchdog struct {
 	silence, quiet, final time.Duration
 	cancel                context.CancelCauseFunc
-	met                   func()
+	heard                 func()
 
 	mu     sync.Mutex
-	timer  *time.Timer // the next sign of life is due
-	due    *time.Timer // the final status is due
-	wrote  bool
+	timer  *time.Timer // runs until the next sign of life is due
+	due    *time.Timer // runs until the final status is due
+	wrote  bool        // the whole request was sent
 	sent   bool
 	worked bool
 	ended  bool
 }
 
-func (w *watch) trace() *httptrace.ClientTrace {
+func (w *watchdog) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.sent = true // from here on bytes may leave
-			w.expect(stall, errStall)
+			w.sent = true // from here on bytes may be sent
+			w.expect(stallTimeout, errStalled)
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err != nil {
@@ -213,7 +216,7 @@ func (w *watch) trace() *httptrace.ClientTrace {
 			if code != http.StatusProcessing {
 				return nil
 			}
-			w.met()
+			w.heard()
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.worked = true
@@ -225,8 +228,8 @@ func (w *watch) trace() *httptrace.ClientTrace {
 	}
 }
 
-// expect replaces what is due next. The lock is held.
-func (w *watch) expect(d time.Duration, cause error) {
+// expect cancels the attempt with the cause after d, unless expect is called again before. The caller holds the lock.
+func (w *watchdog) expect(d time.Duration, cause error) {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
@@ -235,28 +238,28 @@ func (w *watch) expect(d time.Duration, cause error) {
 	}
 }
 
-// progress notes that a body moved, in either direction.
-func (w *watch) progress() {
+// progress records that a body made progress, in either direction.
+func (w *watchdog) progress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.timer != nil && !w.ended {
-		w.timer.Reset(stall)
+		w.timer.Reset(stallTimeout)
 	}
 }
 
-// headers notes the final status: from here on only the body has to move.
-func (w *watch) headers() {
-	w.met()
+// headers records the final status. From here on only the body must make progress.
+func (w *watchdog) headers() {
+	w.heard()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.due != nil {
 		w.due.Stop()
 	}
 	w.due = nil
-	w.expect(stall, errStall)
+	w.expect(stallTimeout, errStalled)
 }
 
-func (w *watch) end() {
+func (w *watchdog) end() {
 	w.mu.Lock()
 	w.ended = true
 	for _, t := range []*time.Timer{w.timer, w.due} {
@@ -268,10 +271,10 @@ func (w *watch) end() {
 	w.cancel(context.Canceled)
 }
 
-func (w *watch) failure(ctx context.Context, err error) *failure {
+func (w *watchdog) failure(ctx context.Context, err error) *failure {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err // method and URL stand in the caller's own words
+		err = wrapped.Err // the caller's own message names the method and the URL
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w (%w)", cause, err)
@@ -281,21 +284,21 @@ func (w *watch) failure(ctx context.Context, err error) *failure {
 	return &failure{err: err, sent: w.sent, worked: w.worked}
 }
 
-// moving tells of every read.
-type moving struct {
+// progressReader calls progress at each read that returns data.
+type progressReader struct {
 	io.ReadCloser
-	note func()
+	progress func()
 }
 
-func (m *moving) Read(p []byte) (int, error) {
-	n, err := m.ReadCloser.Read(p)
+func (r *progressReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
 	if n > 0 {
-		m.note()
+		r.progress()
 	}
 	return n, err
 }
 
-// sinkError is an error of whoever takes a stream: no master is to blame.
+// sinkError is an error of the caller's own function that reads a stream. Another master would not change it.
 type sinkError struct{ err error }
 
 func (e *sinkError) Error() string { return e.err.Error() }

@@ -10,7 +10,8 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// BackupLock is the key that wraps a backup's key ring, and how it is made again (JSON). The zero value: no key ring.
+// BackupLock is the key that wraps a backup's key ring, and the JSON that says how to derive the key again. The zero
+// value means: no key ring.
 type BackupLock struct{ Key, How []byte }
 
 func (l BackupLock) header() http.Header {
@@ -24,21 +25,23 @@ func (l BackupLock) header() http.Header {
 	return h
 }
 
-// Backup gives a backup of the cluster to take, which is called once for each attempt and begins anew each time. The
-// stream is whole only if it verifies.
-func (c *Client) Backup(ctx context.Context, blobs bool, lock BackupLock, take func(io.Reader) error) error {
+// Backup reads a backup of the cluster. It calls read once for each attempt; each begins with the first byte. The
+// stream may be cut off, so the caller must verify it.
+func (c *Client) Backup(ctx context.Context, blobs bool, lock BackupLock, read func(io.Reader) error) error {
 	q := url.Values{}
 	if !blobs {
 		q.Set("blobs", "false")
 	}
 	_, err := c.do(ctx, &request{
-		method: http.MethodGet, path: "/v1/cluster/snapshot", query: q, header: lock.header(), again: true, stream: take,
+		method: http.MethodGet, path: "/v1/cluster/snapshot", query: q, header: lock.header(), repeatable: true, stream: read,
 	})
 	return err
 }
 
-// Restore sends a backup of size bytes. Open yields it from its beginning, once for each attempt.
-func (c *Client) Restore(ctx context.Context, lock BackupLock, size int64, open func() (io.ReadCloser, error)) (wire.Restored, error) {
+// Restore sends a backup of size bytes. It calls open for the backup from its beginning, once for each attempt.
+func (c *Client) Restore(
+	ctx context.Context, lock BackupLock, size int64, open func() (io.ReadCloser, error),
+) (wire.Restored, error) {
 	h := lock.header()
 	h.Set("Content-Type", wire.ContentBackup)
 	var got wire.Restored

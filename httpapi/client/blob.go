@@ -12,26 +12,27 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// GetBlob reads a blob and verifies it. Create yields the place for its content, empty, once for each beginning. When a
-// master fails midway, the next one continues where it ended; when the content does not match the digest, which may be
-// any master's fault that had a part in it, each begins anew from then on. ErrCorrupt when no master sent the right content.
+// GetBlob reads a blob and verifies it. It calls create for an empty place for the content, again for each new
+// beginning. If a master fails midway, the next one continues at that byte. If the content does not match the digest,
+// any master that sent a part may be at fault, and each further attempt begins anew. The error is ErrCorrupt if no
+// master sent the right content.
 func (c *Client) GetBlob(ctx context.Context, digest string, create func() (io.Writer, error)) (int64, error) {
 	sum := sha256.New()
 	var w io.Writer
 	var written int64
 	var corrupt error
 	_, err := c.do(ctx, &request{
-		method: http.MethodGet, path: "/v1/blobs/" + digest, again: true, local: wire.CodeBlobNotFound,
+		method: http.MethodGet, path: "/v1/blobs/" + digest, repeatable: true, localRefusal: wire.CodeBlobNotFound,
 		stream: func(r io.Reader) error {
-			if w == nil || corrupt != nil { // whose beginning was wrong is not known
-				place, err := create()
+			if w == nil || corrupt != nil { // after wrong content nobody knows which part was wrong
+				fresh, err := create()
 				if err != nil {
 					return &sinkError{err}
 				}
-				w, written = place, 0
+				w, written = fresh, 0
 				sum.Reset()
 			}
-			// The content is named by its digest, so what another master sends begins with what w has got.
+			// All masters have the same content under a digest, so this master's content begins with what w already has.
 			if _, err := io.CopyN(io.Discard, r, written); err != nil {
 				return fmt.Errorf("after %d bytes: %w", written, err)
 			}
@@ -63,11 +64,13 @@ func (s *sink) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// PutBlob stores size bytes of content that has the digest. Open yields the content from its beginning, once for each
-// attempt. It returns after a majority of the masters holds the blob.
-func (c *Client) PutBlob(ctx context.Context, digest string, size int64, open func() (io.ReadCloser, error)) (wire.Blob, error) {
+// PutBlob stores size bytes of content with the digest. It calls open for the content from its beginning, once for each
+// attempt. It returns after a majority of the masters has the blob.
+func (c *Client) PutBlob(
+	ctx context.Context, digest string, size int64, open func() (io.ReadCloser, error),
+) (wire.Blob, error) {
 	r := &request{
-		method: http.MethodPut, path: "/v1/blobs/" + digest, again: true, open: open, size: size,
+		method: http.MethodPut, path: "/v1/blobs/" + digest, repeatable: true, open: open, size: size,
 		header: http.Header{"Content-Type": {"application/octet-stream"}},
 	}
 	a, err := c.do(ctx, r)

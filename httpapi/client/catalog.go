@@ -17,25 +17,25 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// Row is one row: values by column name. Numbers are json.Number, so that bigint keeps its digits; NULL is nil.
+// Row is one row: values by column name. A number is a json.Number, so that a bigint keeps all digits; NULL is nil.
 type Row map[string]any
 
-// Int is an integer column; ok is false for NULL and for anything else.
+// Int returns the value of an integer column; ok is false for NULL and for other types.
 func (r Row) Int(column string) (n int64, ok bool) { return number(r[column]) }
 
-// Text is a text column; "" for NULL and for anything else.
+// Text returns the value of a text column, and "" for NULL and for other types.
 func (r Row) Text(column string) string {
 	s, _ := r[column].(string)
 	return s
 }
 
-// Bool is a bit column; false for NULL and for anything else.
+// Bool returns the value of a bit column, and false for NULL and for other types.
 func (r Row) Bool(column string) bool {
 	b, _ := r[column].(bool)
 	return b
 }
 
-// Time is a datetimeoffset column; ok is false for NULL and for anything else.
+// Time returns the value of a datetimeoffset column; ok is false for NULL and for other types.
 func (r Row) Time(column string) (t time.Time, ok bool) {
 	t, err := time.Parse(time.RFC3339Nano, r.Text(column))
 	return t, err == nil
@@ -55,11 +55,11 @@ type Result struct {
 	ReturnValue int64
 	Output      map[string]any // by output parameter; numbers are json.Number
 	Sets        []ResultSet
-	Index       uint64 // log index that the answer reflects
+	Index       uint64 // the answer reflects the log up to this index
 }
 
-// Int is an integer output parameter.
-func (r Result) Int(name string) (int64, bool) { return number(r.Output[name]) }
+// Int returns the value of an integer output parameter; ok is false for NULL and for other types.
+func (r Result) Int(name string) (n int64, ok bool) { return number(r.Output[name]) }
 
 // ResultSet is rows with the order of their columns.
 type ResultSet struct {
@@ -70,18 +70,19 @@ type ResultSet struct {
 // CallOption changes how one procedure call is made.
 type CallOption func(*request)
 
-// WithKey makes the call with a request key of the caller's own choice: for 24 h the same key with the same arguments
-// gets the first answer again, and with others is refused. Without it the library makes a key for this call's retries.
+// WithKey makes the call with a request key that the caller chose. For 24 h the same key with the same arguments gets
+// the first answer again, and the same key with other arguments is refused. Without WithKey the library makes a key,
+// which protects only the retries of this call.
 func WithKey(key string) CallOption {
 	return func(r *request) {
 		r.header.Set(wire.HeaderKey, key)
 		r.header.Del(wire.HeaderKeyOrigin)
-		r.library = false
+		r.libraryKey = false
 	}
 }
 
 // Once makes the call give up after one round through the masters.
-func Once() CallOption { return func(r *request) { r.once = true } }
+func Once() CallOption { return func(r *request) { r.oneRound = true } }
 
 // Call calls a procedure with arguments by name. Values are encoded as JSON; nil is NULL.
 func (c *Client) Call(ctx context.Context, procedure string, args map[string]any, opts ...CallOption) (Result, error) {
@@ -93,8 +94,8 @@ func (c *Client) Call(ctx context.Context, procedure string, args map[string]any
 		return Result{}, fmt.Errorf("client: arguments of %s: %w", procedure, err)
 	}
 	r := &request{
-		method: http.MethodPost, path: "/v1/catalog/procedures/" + url.PathEscape(procedure), header: http.Header{}, body: body,
-		again: true, library: true,
+		method: http.MethodPost, path: "/v1/catalog/procedures/" + url.PathEscape(procedure), header: http.Header{},
+		body: body, repeatable: true, libraryKey: true,
 	}
 	r.header.Set(wire.HeaderKey, newKey())
 	r.header.Set(wire.HeaderKeyOrigin, wire.KeyOriginLibrary)
@@ -131,7 +132,7 @@ func (c *Client) Call(ctx context.Context, procedure string, args map[string]any
 	return out, nil
 }
 
-// newKey makes a request key that no other call has.
+// newKey returns a request key that no other call has.
 func newKey() string {
 	var b [16]byte
 	rand.Read(b[:])
@@ -140,14 +141,14 @@ func newKey() string {
 
 // Query says which rows of a view are wanted.
 type Query struct {
-	// Equal keeps rows whose column has the value; nil means IS NULL.
+	// Equal selects the rows whose columns have these values; nil means IS NULL.
 	Equal map[string]any
-	// Order lists columns, each with a leading "-" for descending.
+	// Order lists the columns to sort by; a leading "-" means descending.
 	Order []string
 	// PageSize is 1 to 1000; 0 is the masters' default, 100.
 	PageSize  int
 	PageToken string
-	// Stale reads from the master asked, without a proof that it is up to date.
+	// Stale reads the state of the master that answers, without a proof that it is up to date.
 	Stale bool
 }
 
@@ -193,9 +194,10 @@ type Page struct {
 	Index   uint64
 	Columns []string // in the view's order; empty when there are no rows
 	Rows    []Row
-	Next    string // token of the next page; "" at the end
-	StaleMs int64  // under Stale: how long ago the master last heard from a leader; else 0
-	// Messages tells whether an operation's messages are all there; nil unless operation_messages was asked for one operation.
+	Next    string // the token of the next page; "" at the end
+	StaleMs int64  // how long ago the master last heard from a leader, if the query was Stale
+	// Messages tells whether an operation's messages are complete. It is nil unless the query reads operation_messages of
+	// one operation.
 	Messages *wire.MessagesState
 }
 
@@ -205,7 +207,9 @@ func (c *Client) View(ctx context.Context, view string, q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/v1/catalog/views/" + url.PathEscape(view), query: values, again: true})
+	a, err := c.do(ctx, &request{
+		method: http.MethodGet, path: "/v1/catalog/views/" + url.PathEscape(view), query: values, repeatable: true,
+	})
 	if err != nil {
 		return Page{}, err
 	}
@@ -224,7 +228,7 @@ func (c *Client) View(ctx context.Context, view string, q Query) (Page, error) {
 	return p, nil
 }
 
-// Rows reads a view page by page. It ends after the first error.
+// Rows reads a view page by page and ends after the first error.
 func (c *Client) Rows(ctx context.Context, view string, q Query) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		for {
@@ -261,7 +265,7 @@ func (c *Client) Procedures(ctx context.Context) ([]wire.Procedure, error) {
 }
 
 func (c *Client) get(ctx context.Context, path string, query url.Values, into any) (*answer, error) {
-	a, err := c.do(ctx, &request{method: http.MethodGet, path: path, query: query, again: true})
+	a, err := c.do(ctx, &request{method: http.MethodGet, path: path, query: query, repeatable: true})
 	if err != nil {
 		return nil, err
 	}
@@ -296,7 +300,7 @@ func rowsOf(raw []json.RawMessage) ([]Row, error) {
 	return rows, nil
 }
 
-// keysOf lists an object's keys in their order.
+// keysOf returns the keys of a JSON object in their order.
 func keysOf(raw []byte) []string {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	var keys []string

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// Config says which masters there are and how to talk to them. The zero durations mean the defaults.
+// Config says which masters there are and how to call them. Zero durations mean the defaults.
 type Config struct {
-	// Masters are the masters' addresses, "https://host:port". At least one; others can come later (SetMasters).
+	// Masters are the masters' addresses, "https://host:port". At least one is needed; SetMasters replaces the list.
 	Masters []string
 	// TLS holds the caller's certificate and the cluster's CA. Not used when HTTPClient is set.
 	TLS *tls.Config
@@ -26,24 +26,25 @@ type Config struct {
 	UserAgent string
 	Logger    *slog.Logger
 
-	// Silence is how long a master may stay silent after it got the whole request before the next one is tried: 1 s.
+	// Silence is how long a master may stay silent after it has got the whole request; then the client tries the next: 1
+	// s.
 	Silence time.Duration
 	// Quiet is how long a master may stay silent after a sign of life (102 Processing, repeated every 3 s): 10 s.
 	Quiet time.Duration
-	// Patience is how long a call is tried without success when its context does not end it before: 30 s. It also ends an
-	// attempt that has not reached its master yet. A call whose key the library made is tried again for at most 90 s
-	// after a try that may have been applied, and its last try ends 150 s after that one, since the masters may forget
-	// such keys after 3 min.
-	Patience time.Duration
-	// LeaderWait is how long a master may hold a call while nobody leads before it says so. 0: as long as masters do by
-	// themselves, 10 s.
+	// Timeout is how long a call is tried without success, unless its context ends earlier: 30 s. It also ends an attempt
+	// that has not reached its master yet. The masters may forget a key that the library made after 3 min. So after an
+	// attempt that may have been applied, such a call is tried again for at most 90 s, and its last attempt ends after at
+	// most 150 s.
+	Timeout time.Duration
+	// LeaderWait is how long a master may hold a call while there is no leader. 0: the masters' own limit, 10 s.
 	LeaderWait time.Duration
-	// Waiting, when set, is told that a call has no answer yet and is tried on: after the first round through the masters
-	// that failed or after a second without a sign of life, whichever is first, and not again before a call was answered.
-	// The error says who was tried and how that ended (ErrUnreachable, or a master's own words); left is for how long the
-	// call will be tried. It may be called from another goroutine and must return soon.
+	// Waiting, if set, is called when a call has no answer yet and is tried further: after the first failed round through
+	// the masters or after a second without a sign of life, whichever comes first. It is called once per outage, and again
+	// only after a call was answered. The error names the masters that were tried and the result (ErrUnreachable, or a
+	// master's own error); left is how long the call will be tried. Waiting may be called from another goroutine and must
+	// return soon.
 	Waiting func(err error, left time.Duration)
-	// Backoff is the first pause after a round through all masters: 50 ms; pauses grow to MaxBackoff (2 s), each with a
+	// Backoff is the first pause after a round through all masters: 50 ms. The pauses grow to MaxBackoff: 2 s. Each has a
 	// jitter of half its length.
 	Backoff, MaxBackoff time.Duration
 }
@@ -51,16 +52,16 @@ type Config struct {
 const (
 	defaultSilence    = time.Second
 	defaultQuiet      = 10 * time.Second
-	defaultPatience   = 30 * time.Second
+	defaultTimeout    = 30 * time.Second
 	defaultBackoff    = 50 * time.Millisecond
 	defaultMaxBackoff = 2 * time.Second
-	libraryPatience   = 90 * time.Second       // after a try that may have been applied, no further one begins
-	libraryEnd        = 150 * time.Second      // and the last one ends
+	libraryRetries    = 90 * time.Second       // so long after an attempt that may have been applied, no other one begins
+	libraryEnd        = 150 * time.Second      // and so long after it, the last attempt ends
 	longestHold       = 30 * time.Second       // a call that a master works on for longer does not wait for a leader
-	noticeAfter       = time.Second            // without a sign of life: Config.Waiting is told
-	leastShare        = 250 * time.Millisecond // for reaching one master
-	stall             = 15 * time.Second       // a body that does not move for so long is given up
-	exchangeGrace     = 5 * time.Second        // beyond an exchange's own hold
+	noticeAfter       = time.Second            // so long without a sign of life, Config.Waiting is called
+	minShare          = 250 * time.Millisecond // the shortest time for reaching one master
+	stallTimeout      = 15 * time.Second       // a transfer that stands still for so long is given up
+	exchangeGrace     = 5 * time.Second        // how much longer than its hold an exchange may take
 )
 
 // Client calls the masters. It is safe for concurrent use.
@@ -68,27 +69,27 @@ type Client struct {
 	cfg  Config
 	http *http.Client
 	log  *slog.Logger
-	// grace is how long an exchange's final status may take beyond its own hold.
+	// grace is how much longer than its hold an exchange's final status may take.
 	grace time.Duration
 
-	mu      sync.Mutex
-	masters []string
-	good    string // the one that answered last
-	told    bool   // Config.Waiting was told of this outage
+	mu           sync.Mutex
+	masters      []string
+	lastAnswered string // the master that answered last
+	notified     bool   // Config.Waiting was called in this outage
 }
 
-// New checks the configuration and makes a client. It opens no connection.
+// New checks the configuration and returns a client. It opens no connection.
 func New(cfg Config) (*Client, error) {
-	def := func(d *time.Duration, v time.Duration) {
+	setDefault := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {
 			*d = v
 		}
 	}
-	def(&cfg.Silence, defaultSilence)
-	def(&cfg.Quiet, defaultQuiet)
-	def(&cfg.Patience, defaultPatience)
-	def(&cfg.Backoff, defaultBackoff)
-	def(&cfg.MaxBackoff, defaultMaxBackoff)
+	setDefault(&cfg.Silence, defaultSilence)
+	setDefault(&cfg.Quiet, defaultQuiet)
+	setDefault(&cfg.Timeout, defaultTimeout)
+	setDefault(&cfg.Backoff, defaultBackoff)
+	setDefault(&cfg.MaxBackoff, defaultMaxBackoff)
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "scaleout-client"
 	}
@@ -99,7 +100,7 @@ func New(cfg Config) (*Client, error) {
 	if c.http == nil {
 		c.http = &http.Client{Transport: NewTransport(cfg.TLS), CheckRedirect: noRedirect}
 	}
-	masters, err := clean(cfg.Masters)
+	masters, err := parseMasters(cfg.Masters)
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +108,8 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// NewTransport is the transport that masters are talked to with: HTTP/1.1 with keep-alive (faster here than HTTP/2,
-// whose connections all calls would share), no proxy, and bounds on connecting.
+// NewTransport returns the transport for calls to masters: HTTP/1.1 with keep-alive, no proxy, and bounds on
+// connecting. HTTP/2 is slower here, since all calls would share one connection.
 func NewTransport(conf *tls.Config) *http.Transport {
 	if conf == nil {
 		conf = &tls.Config{}
@@ -127,23 +128,24 @@ func NewTransport(conf *tls.Config) *http.Transport {
 	}
 }
 
-// A redirect would send the caller's certificate and secrets to whoever the answer names.
+// noRedirect follows no redirect: it would send the caller's certificate and secrets to an address that the answer
+// names.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Close closes idle connections. Calls may still be made afterwards.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Masters returns the masters that the client knows.
+// Masters returns the addresses of the masters that the client knows.
 func (c *Client) Masters() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.masters)
 }
 
-// SetMasters replaces the list of masters, as an exchange's answer brings it. An empty or faulty list is refused and
-// changes nothing: a client without masters could never learn of one again.
-func (c *Client) SetMasters(list []string) error {
-	masters, err := clean(list)
+// SetMasters replaces the masters' addresses with those in the answer to an exchange. It refuses an empty or invalid
+// list and changes nothing then: a client without masters could never learn of one again.
+func (c *Client) SetMasters(addresses []string) error {
+	masters, err := parseMasters(addresses)
 	if err != nil {
 		return err
 	}
@@ -153,26 +155,27 @@ func (c *Client) SetMasters(list []string) error {
 	return nil
 }
 
-// At returns a client of one master alone that shares this one's connections.
+// At returns a client of one master alone that shares this client's connections.
 func (c *Client) At(master string) (*Client, error) {
-	masters, err := clean([]string{master})
+	masters, err := parseMasters([]string{master})
 	if err != nil {
 		return nil, err
 	}
 	return &Client{cfg: c.cfg, http: c.http, log: c.log, grace: c.grace, masters: masters}, nil
 }
 
-// Patient returns a client of the same masters with another patience that shares this one's connections: for what has
-// begun and shall outlast an absence of the masters.
-func (c *Client) Patient(patience time.Duration) *Client {
+// WithTimeout returns a client of the same masters with another Config.Timeout that shares this client's connections.
+// It serves work that has begun and shall outlast an outage of the masters.
+func (c *Client) WithTimeout(timeout time.Duration) *Client {
 	cfg := c.cfg
-	cfg.Patience = patience
+	cfg.Timeout = timeout
 	return &Client{cfg: cfg, http: c.http, log: c.log, grace: c.grace, masters: c.Masters()}
 }
 
-func clean(list []string) ([]string, error) {
-	var out []string
-	for _, m := range list {
+// parseMasters checks addresses and removes duplicates.
+func parseMasters(addresses []string) ([]string, error) {
+	var masters []string
+	for _, m := range addresses {
 		m = strings.TrimRight(strings.TrimSpace(m), "/")
 		u, err := url.Parse(m)
 		if err != nil {
@@ -181,26 +184,28 @@ func clean(list []string) ([]string, error) {
 		if u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
 			return nil, fmt.Errorf("client: master %q: an address like https://host:8391 was expected", m)
 		}
-		if !slices.Contains(out, m) {
-			out = append(out, m)
+		if !slices.Contains(masters, m) {
+			masters = append(masters, m)
 		}
 	}
-	if len(out) == 0 {
+	if len(masters) == 0 {
 		return nil, errors.New("client: no masters; at least one address like https://host:8391 is needed")
 	}
-	return out, nil
+	return masters, nil
 }
 
-// round is the order in which masters are tried: the one that answered last, then the others in their order.
-func (c *Client) round() []string {
+// tryOrder returns the masters in the order in which a call tries them: the one that answered last, then the others in
+// turn.
+func (c *Client) tryOrder() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := max(slices.Index(c.masters, c.good), 0)
+	i := max(slices.Index(c.masters, c.lastAnswered), 0)
 	return slices.Concat(c.masters[i:], c.masters[:i])
 }
 
-func (c *Client) remember(master string) {
+// answeredBy makes further calls begin with this master, and ends an outage.
+func (c *Client) answeredBy(master string) {
 	c.mu.Lock()
-	c.good, c.told = master, false
+	c.lastAnswered, c.notified = master, false
 	c.mu.Unlock()
 }

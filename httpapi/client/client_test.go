@@ -85,7 +85,7 @@ func quick(t *testing.T, addresses ...string) *Client {
 	probe.Close()
 	c, err := New(Config{
 		Masters: addresses, TLS: &tls.Config{RootCAs: pool}, Silence: 20 * time.Second, Quiet: 20 * time.Second,
-		Patience: time.Minute, Backoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond,
+		Timeout: time.Minute, Backoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +235,9 @@ func TestRefusalsStand(t *testing.T) {
 	c := quick(t, m.URL)
 	_, err := c.Call(t.Context(), "p", nil)
 	var e *Error
-	if !errors.As(err, &e) || e.Status != 429 || e.Code != "too_many_keys" || e.RequestID != "r1" || e.RetryAfter != time.Minute || m.calls.Load() != 1 {
+	if !errors.As(err, &e) || e.Status != 429 || e.Code != "too_many_keys" || e.RequestID != "r1" ||
+		e.RetryAfter != time.Minute ||
+		m.calls.Load() != 1 {
 		t.Fatalf("%#v %d", err, m.calls.Load())
 	}
 	if Code(err) != "too_many_keys" {
@@ -248,7 +250,7 @@ func TestPatienceEnds(t *testing.T) {
 		problem(w, 503, wire.Problem{Code: wire.CodeNoLeader, Detail: "none"})
 	})
 	c := quick(t, m.URL)
-	c.cfg.Patience = 200 * time.Millisecond
+	c.cfg.Timeout = 200 * time.Millisecond
 	if _, err := c.View(t.Context(), "v", Query{}); !errors.Is(err, ErrNoLeader) || m.calls.Load() < 3 {
 		t.Fatal(err, m.calls.Load())
 	}
@@ -256,19 +258,21 @@ func TestPatienceEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := quick(t, dead(t), dead(t))
-	gone.cfg.Patience = 100 * time.Millisecond
+	gone.cfg.Timeout = 100 * time.Millisecond
 	_, err := gone.View(t.Context(), "v", Query{})
 	if !errors.Is(err, ErrUnreachable) || strings.Count(err.Error(), "https://") != 2 {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := quick(t, dead(t)).View(ctx, "v", Query{}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
+	if _, err := quick(t, dead(t)).View(ctx, "v", Query{}); !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "refused") {
 		t.Fatal(err)
 	}
 }
 
-// Without a leader every master says that it works on the exchange, and gives no answer in time. That is trouble, not work.
+// Without a leader every master says that it works on the exchange, and gives no answer in time. That is trouble, not
+// work.
 func TestExchangeThatEveryMasterHoldsFails(t *testing.T) {
 	hold := func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -276,10 +280,10 @@ func TestExchangeThatEveryMasterHoldsFails(t *testing.T) {
 		<-r.Context().Done()
 	}
 	c := quick(t, serve(t, hold).URL, serve(t, hold).URL)
-	c.grace, c.cfg.Patience = 50*time.Millisecond, 300*time.Millisecond
+	c.grace, c.cfg.Timeout = 50*time.Millisecond, 300*time.Millisecond
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	_, _, err := c.Exchange(ctx, "w", wire.Exchange{Instance: "i"})
+	_, _, err := c.Exchange(ctx, "w", wire.Exchange{Incarnation: "i"})
 	if err == nil || ctx.Err() != nil {
 		t.Fatal(err, ctx.Err())
 	}
@@ -303,7 +307,7 @@ func TestExchangeHasAnEnd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the first master alone would hold the call for ever
 	defer cancel()
 	began := time.Now()
-	a, sent, err := c.Exchange(ctx, "w", wire.Exchange{Instance: "i", WaitMs: 100})
+	a, sent, err := c.Exchange(ctx, "w", wire.Exchange{Incarnation: "i", WaitMs: 100})
 	if err != nil || !a.Enabled {
 		t.Fatal(a, err)
 	}
@@ -361,7 +365,7 @@ func TestGetBlobGoesOnAtAnotherMaster(t *testing.T) {
 			var got *bytes.Buffer
 			c := quick(t, urls...)
 			if x.err != nil {
-				c.cfg.Patience = 300 * time.Millisecond // with which it ends
+				c.cfg.Timeout = 300 * time.Millisecond // with which it ends
 			}
 			n, err := c.GetBlob(t.Context(), digest, func() (io.Writer, error) { got = new(bytes.Buffer); return got, nil })
 			switch {
@@ -375,7 +379,9 @@ func TestGetBlobGoesOnAtAnotherMaster(t *testing.T) {
 		})
 	}
 	full.calls.Store(0)
-	if _, err := quick(t, full.URL).GetBlob(t.Context(), digest, func() (io.Writer, error) { return failing{}, nil }); err == nil || err.Error() != "disk full" || full.calls.Load() != 1 {
+	if _, err := quick(t, full.URL).GetBlob(t.Context(), digest, func() (io.Writer, error) { return failing{}, nil }); err == nil ||
+		err.Error() != "disk full" ||
+		full.calls.Load() != 1 {
 		t.Fatal(err, full.calls.Load())
 	}
 }
@@ -417,7 +423,10 @@ func TestViewPages(t *testing.T) {
 			return
 		}
 		if q.Get("page_token") == "" {
-			io.WriteString(w, `{"index":9,"rows":[{"zeta":9007199254740993,"alpha":"x","n":null},{"zeta":2,"alpha":"y","n":1}],"next_page_token":"t"}`)
+			io.WriteString(
+				w,
+				`{"index":9,"rows":[{"zeta":9007199254740993,"alpha":"x","n":null},{"zeta":2,"alpha":"y","n":1}],"next_page_token":"t"}`,
+			)
 		} else {
 			io.WriteString(w, `{"index":9,"rows":[{"zeta":3,"alpha":"z","n":1}]}`)
 		}
@@ -480,7 +489,7 @@ func TestAMasterThatStopsIsLeft(t *testing.T) {
 	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.ExchangeAnswer{}) })
 	c := quick(t, stops.URL, good.URL)
 	for range 3 {
-		if _, _, err := c.Exchange(t.Context(), "w", wire.Exchange{Instance: "i"}); err != nil {
+		if _, _, err := c.Exchange(t.Context(), "w", wire.Exchange{Incarnation: "i"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -494,7 +503,11 @@ type racer struct{ calls atomic.Int64 }
 
 func (r *racer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.calls.Add(1) > 1 {
-		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"return_value":5}`))}, nil
+		return &http.Response{
+			StatusCode: 200,
+			Header:     http.Header{},
+			Body:       io.NopCloser(strings.NewReader(`{"return_value":5}`)),
+		}, nil
 	}
 	trace := httptrace.ContextClientTrace(req.Context())
 	trace.GotConn(httptrace.GotConnInfo{})
@@ -505,7 +518,13 @@ func (r *racer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func TestAnswerAfterGivingUpIsNone(t *testing.T) {
 	r := &racer{}
-	c, err := New(Config{Masters: []string{"https://a:1", "https://b:1"}, HTTPClient: &http.Client{Transport: r}, Silence: 20 * time.Millisecond})
+	c, err := New(
+		Config{
+			Masters:    []string{"https://a:1", "https://b:1"},
+			HTTPClient: &http.Client{Transport: r},
+			Silence:    20 * time.Millisecond,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,10 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// Leader asks the masters who leads. It takes one round: "nobody" (ErrNoLeader) is an answer.
+// Leader asks the masters who leads. It makes one round through the masters: "nobody" (ErrNoLeader) is an answer.
 func (c *Client) Leader(ctx context.Context) (wire.Leader, error) {
 	var got wire.Leader
-	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/v1/status/leader", again: true, once: true})
+	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/v1/status/leader", repeatable: true, oneRound: true})
 	if err != nil {
 		return got, err
 	}
@@ -35,36 +35,42 @@ func (c *Client) Cluster(ctx context.Context) (wire.ClusterStatus, error) {
 	return got, err
 }
 
-// ClusterStale asks one master (the first that answers) how it sees the cluster, whether or not somebody leads.
+// ClusterStale asks the first master that answers for its own view of the cluster, whether or not there is a leader.
 func (c *Client) ClusterStale(ctx context.Context) (wire.ClusterStatus, error) {
 	var got wire.ClusterStatus
-	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/v1/cluster", query: url.Values{"consistency": {"stale"}}, again: true, once: true})
+	a, err := c.do(ctx, &request{
+		method: http.MethodGet, path: "/v1/cluster", query: url.Values{"consistency": {"stale"}},
+		repeatable: true, oneRound: true,
+	})
 	if err != nil {
 		return got, err
 	}
 	return got, decode(a, &got)
 }
 
-// Transfer hands leadership to the named master, or to the one that the leader chooses when to is "".
+// Transfer hands leadership to the named master. If to is "", the leader chooses one.
 func (c *Client) Transfer(ctx context.Context, to string) (wire.Leader, error) {
 	var got wire.Leader
 	_, err := c.post(ctx, &request{path: "/v1/cluster/transfer-leadership"}, wire.Transfer{To: to}, &got)
 	return got, err
 }
 
-// RemoveMember removes a master from the cluster. Force removes it even when blobs would lose their majority.
+// RemoveMember removes a master from the cluster. With force it does so even if blobs lose their majority by it.
 func (c *Client) RemoveMember(ctx context.Context, id string, force bool) error {
 	q := url.Values{}
 	if force {
 		q.Set("force", "true")
 	}
-	// A member that is gone stays gone: repeating is safe.
-	_, err := c.do(ctx, &request{method: http.MethodDelete, path: "/v1/cluster/members/" + url.PathEscape(id), query: q, again: true})
+	// A removed member stays removed, so the call may be repeated.
+	_, err := c.do(ctx, &request{
+		method: http.MethodDelete, path: "/v1/cluster/members/" + url.PathEscape(id), query: q, repeatable: true,
+	})
 	return err
 }
 
-// StateHash asks for the hash of one node's state: use a client of that master alone (At). With index > 0 the master
-// waits, bounded, until its state is exactly there; past it is an *Error with code "index_passed".
+// StateHash asks for the hash of one node's state. Use a client of that master alone (At). With index > 0 the master
+// waits, for a bounded time, until its state has exactly that index. If the state is past it, the error is an *Error
+// with the code "index_passed".
 func (c *Client) StateHash(ctx context.Context, index uint64) (wire.StateHash, error) {
 	q := url.Values{}
 	if index > 0 {
@@ -75,10 +81,12 @@ func (c *Client) StateHash(ctx context.Context, index uint64) (wire.StateHash, e
 	return got, err
 }
 
-// Ready asks one master (the first that answers) whether it can serve. Not ready is no error.
+// Ready asks the first master that answers whether it is ready. That it is not ready is no error.
 func (c *Client) Ready(ctx context.Context) (wire.Ready, error) {
 	var got wire.Ready
-	r := &request{method: http.MethodGet, path: "/readyz", query: url.Values{"verbose": {"1"}}, again: true, once: true}
+	r := &request{
+		method: http.MethodGet, path: "/readyz", query: url.Values{"verbose": {"1"}}, repeatable: true, oneRound: true,
+	}
 	a, err := c.do(ctx, r)
 	var e *Error
 	if errors.As(err, &e) && e.body != nil && json.Unmarshal(e.body, &got) == nil {
@@ -90,9 +98,9 @@ func (c *Client) Ready(ctx context.Context) (wire.Ready, error) {
 	return got, decode(a, &got)
 }
 
-// OpenAPI is the description of the interface, as JSON.
+// OpenAPI returns the description of the interface as JSON.
 func (c *Client) OpenAPI(ctx context.Context) (json.RawMessage, error) {
-	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/v1/openapi.json", again: true})
+	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/v1/openapi.json", repeatable: true})
 	if err != nil {
 		return nil, err
 	}

@@ -7,16 +7,16 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// Debug asks one master for what it tells about itself: use a client of that master alone (At).
+// Debug asks one master for its diagnostic information. Use a client of that master alone (At).
 func (c *Client) Debug(ctx context.Context) (wire.Debug, error) {
 	var got wire.Debug
 	_, err := c.get(ctx, "/v1/cluster/debug", nil, &got)
 	return got, err
 }
 
-// Metrics is what one master shows to Prometheus, as text.
+// Metrics returns the metrics of one master in Prometheus's text format.
 func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
-	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/metrics", again: true, once: true})
+	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/metrics", repeatable: true, oneRound: true})
 	if err != nil {
 		return nil, err
 	}

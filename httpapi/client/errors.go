@@ -14,29 +14,29 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// Errors that a caller can tell apart with errors.Is.
+// The errors that a caller can distinguish with errors.Is.
 var (
-	// ErrUnreachable means that no master could be talked to.
+	// ErrUnreachable means that no master could be reached.
 	ErrUnreachable = errors.New("client: no master is reachable")
 	// ErrNoLeader means that masters answer but have no leader.
 	ErrNoLeader = errors.New("client: the cluster has no leader")
-	// ErrUnknownOutcome means that the call may or may not have been applied, and that it is not safe to repeat.
+	// ErrUnknownOutcome means that the call may have been applied, and that it is not safe to repeat it.
 	ErrUnknownOutcome = errors.New("client: the outcome of the call is unknown")
 	// ErrCorrupt means that a blob's content does not match its digest.
 	ErrCorrupt = errors.New("client: content does not match its digest")
 )
 
-// Error is a master's answer that says no.
+// Error is a master's refusal.
 type Error struct {
 	Status     int
-	Code       string // stable; "" when the answer was no problem document
+	Code       string // stable; "" if the answer is not a problem document
 	Detail     string
 	RequestID  string
-	RetryAfter time.Duration // 0 when the master gave none
-	Master     string        // who answered
+	RetryAfter time.Duration // 0: the master gave none
+	Master     string        // the master that answered
 	Problem    wire.Problem  // the whole document
 
-	body []byte // of an answer that is no problem document
+	body []byte // of an answer that is not a problem document
 }
 
 func (e *Error) Error() string {
@@ -49,7 +49,7 @@ func (e *Error) Error() string {
 	return e.Code + ": " + e.Detail
 }
 
-// Is lets errors.Is see ErrNoLeader and ErrUnknownOutcome in an answer.
+// Is makes errors.Is find ErrNoLeader and ErrUnknownOutcome in a refusal.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrNoLeader:
@@ -60,7 +60,7 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// Code is the code of the *Error in err, or "".
+// Code returns the code of the *Error in err, and "" if there is none.
 func Code(err error) string {
 	var e *Error
 	if errors.As(err, &e) {
@@ -69,7 +69,7 @@ func Code(err error) string {
 	return ""
 }
 
-// maxProblem bounds an error's body.
+// maxProblem bounds the body of a refusal.
 const maxProblem = 1 << 20
 
 func problemOf(master string, resp *http.Response) *Error {
@@ -91,19 +91,19 @@ func problemOf(master string, resp *http.Response) *Error {
 	return e
 }
 
-// What a failed attempt means for the next one.
-type fate int
+// outcome says what a refusal means for the next attempt.
+type outcome int
 
 const (
-	final      fate = iota // the answer stands
-	notApplied             // certainly nothing happened: try again
-	unknown                // it may have happened
-	full                   // nothing happened for want of room: try again after RetryAfter
+	final      outcome = iota // the refusal stands
+	notApplied                // the call was certainly not applied: try again
+	unknown                   // the call may have been applied
+	noRoom                    // the call was not applied because of a limit: try again after RetryAfter
 )
 
-func fateOf(e *Error) fate {
+func outcomeOf(e *Error) outcome {
 	if e.Status == http.StatusTooManyRequests && e.RetryAfter > 0 {
-		return full
+		return noRoom
 	}
 	switch e.Code {
 	case wire.CodeNotLeader, wire.CodeNoLeader, wire.CodeStopping, wire.CodeBusy:
@@ -111,7 +111,7 @@ func fateOf(e *Error) fate {
 	case wire.CodeUnknownOutcome, wire.CodeTimeout, wire.CodeCanceled:
 		return unknown
 	case "":
-		// Something between us and the master answered: a load balancer without a back end.
+		// Something between the client and the master answered, for example a load balancer without a back end.
 		switch e.Status {
 		case http.StatusServiceUnavailable:
 			return notApplied

@@ -17,17 +17,18 @@ import (
 
 // EventsFrom says which events to read.
 type EventsFrom struct {
-	// After is the id of the last event that the caller has; "0": begin with the oldest that is kept; "": with the next.
+	// After is the id of the last event that the caller has. "0" begins with the oldest event that is kept, "" with the
+	// next one.
 	After string
-	// Follow goes on for ever; otherwise reading ends with the newest event that there is.
+	// Follow waits for further events for ever. Otherwise reading ends with the newest event.
 	Follow bool
 }
 
 const maxEventLine = 1 << 20
 
-// Events calls f for each event, in order, each once. When a master fails, it goes on at another from where it was; an
-// event of type "reset" says that some were missed. It returns f's error, ctx's, or that of a call that no master
-// answered for as long as the client is patient.
+// Events calls f for each event once, in order. If a master fails, it continues at another master after the last event.
+// An event of type "reset" says that events were missed. It returns the error of f, of ctx, or of a call that no master
+// answered within Config.Timeout.
 func (c *Client) Events(ctx context.Context, from EventsFrom, f func(wire.Event) error) error {
 	q := url.Values{}
 	if from.After != "" {
@@ -37,7 +38,7 @@ func (c *Client) Events(ctx context.Context, from EventsFrom, f func(wire.Event)
 		q.Set("follow", "false")
 	}
 	last := ""
-	good := time.Now()
+	lastGood := time.Now()
 	for {
 		header := http.Header{}
 		if last != "" {
@@ -45,24 +46,24 @@ func (c *Client) Events(ctx context.Context, from EventsFrom, f func(wire.Event)
 		}
 		ended := errors.New("the master ended the stream")
 		_, err := c.do(ctx, &request{
-			method: http.MethodGet, path: "/v1/events", query: q, header: header, again: true, once: true,
-			patience: max(c.cfg.Patience-time.Since(good), leastShare),
+			method: http.MethodGet, path: "/v1/events", query: q, header: header, repeatable: true, oneRound: true,
+			timeout: max(c.cfg.Timeout-time.Since(lastGood), minShare),
 			stream: func(r io.Reader) error {
-				good = time.Now()
-				at := func(id string) {
-					last, good = id, time.Now()
+				lastGood = time.Now()
+				setLast := func(id string) {
+					last, lastGood = id, time.Now()
 					header.Set(wire.HeaderLastEventID, last)
 				}
-				err := readEvents(r, at, func(e wire.Event) error {
+				err := readEvents(r, setLast, func(e wire.Event) error {
 					if err := f(e); err != nil {
 						return &sinkError{err}
 					}
-					at(e.ID)
+					setLast(e.ID)
 					return nil
 				})
 				if err == nil && from.Follow {
-					good = time.Now()
-					err = ended // so that the next master is tried
+					lastGood = time.Now()
+					err = ended // makes the client try the next master
 				}
 				return err
 			},
@@ -74,7 +75,7 @@ func (c *Client) Events(ctx context.Context, from EventsFrom, f func(wire.Event)
 		default:
 			return err
 		}
-		left := c.cfg.Patience - time.Since(good)
+		left := c.cfg.Timeout - time.Since(lastGood)
 		if left < 0 {
 			return err
 		}
@@ -89,29 +90,30 @@ func (c *Client) Events(ctx context.Context, from EventsFrom, f func(wire.Event)
 	}
 }
 
-// readEvents reads a stream of server-sent events whose data is JSON. An id without data is a place to go on from.
-func readEvents(r io.Reader, at func(id string), f func(wire.Event) error) error {
+// readEvents reads a stream of server-sent events whose data is JSON, and calls f for each. It calls setLast for an id
+// without data, which is only a position to continue from.
+func readEvents(r io.Reader, setLast func(id string), f func(wire.Event) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxEventLine)
-	place := ""
+	position := ""
 	for lines.Scan() {
 		line := lines.Text()
 		if id, ok := strings.CutPrefix(line, "id: "); ok {
-			place = id
+			position = id
 			continue
 		}
-		if line == "" && place != "" {
-			at(place)
-			place = ""
+		if line == "" && position != "" {
+			setLast(position)
+			position = ""
 		}
 		data, ok := strings.CutPrefix(line, "data: ")
 		if !ok {
-			continue // the type is in the data too
+			continue // the data also contains the type
 		}
-		place = "" // so is the id
+		position = "" // and the id
 		var e wire.Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
-			return &sinkError{fmt.Errorf("client: an event that cannot be read: %w", err)}
+			return &sinkError{fmt.Errorf("client: an event cannot be read: %w", err)}
 		}
 		if err := f(e); err != nil {
 			return err

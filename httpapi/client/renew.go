@@ -5,43 +5,45 @@ import (
 	"sync"
 )
 
-// Renewing is a transport for certificates that change while it is in use. A connection shows the certificate that it
-// was made with for as long as it lives, and the masters judge that at each call: so calls that begin after a change go
-// over new connections, and old ones are closed as soon as they are idle. Safe for concurrent use.
+// Renewing is a transport for certificates that change while it is in use. A connection keeps the certificate that it
+// was made with, and the masters check that certificate at each call. So calls that begin after a change use new
+// connections, and the old ones are closed as soon as they are idle. It is safe for concurrent use.
 type Renewing struct {
-	changed func() <-chan struct{}
-	fresh   func() *http.Transport
+	changed      func() <-chan struct{}
+	newTransport func() *http.Transport
 
-	mu      sync.Mutex
-	sign    <-chan struct{} // closed when current is of yesterday
-	current *http.Transport
+	mu       sync.Mutex
+	outdated <-chan struct{} // closed when the certificates of current have changed
+	current  *http.Transport
 }
 
-// NewRenewing makes a transport anew with each change. The channel that changed returns is closed at the next change.
-func NewRenewing(changed func() <-chan struct{}, fresh func() *http.Transport) *Renewing {
-	return &Renewing{changed: changed, fresh: fresh}
+// NewRenewing returns a transport that calls newTransport after each change. The function changed returns a channel
+// that is closed at the next change.
+func NewRenewing(changed func() <-chan struct{}, newTransport func() *http.Transport) *Renewing {
+	return &Renewing{changed: changed, newTransport: newTransport}
 }
 
 // RoundTrip implements http.RoundTripper.
 func (r *Renewing) RoundTrip(req *http.Request) (*http.Response, error) {
-	return r.now().RoundTrip(req)
+	return r.transport().RoundTrip(req)
 }
 
-func (r *Renewing) now() *http.Transport {
+// transport returns a transport with the present certificates.
+func (r *Renewing) transport() *http.Transport {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.current != nil {
 		select {
-		case <-r.sign:
-			// It is asked for no further connection, so those in use close themselves when they become idle.
+		case <-r.outdated:
+			// No call asks this transport for a connection any more. Its busy connections close when they become idle.
 			r.current.CloseIdleConnections()
 		default:
 			return r.current
 		}
 	}
-	// Asked before the new one is made: a change in between is seen at the next call.
-	r.sign = r.changed()
-	r.current = r.fresh()
+	// changed is called first, so that the next call notices a change that happens while the new transport is made.
+	r.outdated = r.changed()
+	r.current = r.newTransport()
 	return r.current
 }
 

@@ -35,7 +35,10 @@ func TestRenewingLeavesOldConnections(t *testing.T) {
 	srv.Start()
 	defer srv.Close()
 	sign := make(chan struct{})
-	r := NewRenewing(func() <-chan struct{} { mu.Lock(); defer mu.Unlock(); return sign }, func() *http.Transport { return &http.Transport{} })
+	r := NewRenewing(
+		func() <-chan struct{} { mu.Lock(); defer mu.Unlock(); return sign },
+		func() *http.Transport { return &http.Transport{} },
+	)
 	defer r.CloseIdleConnections()
 	get := func(path string) string {
 		resp, err := (&http.Client{Transport: r}).Get(srv.URL + path)

@@ -18,76 +18,80 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// do tries the masters until one answers, a refusal stands, or patience ends.
+// do tries the masters until one answers, a refusal stands, or the time is over.
 func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
-	pause := &backoff.ExponentialBackOff{InitialInterval: c.cfg.Backoff, MaxInterval: c.cfg.MaxBackoff, Multiplier: 2, RandomizationFactor: 0.5}
-	patience := c.cfg.Patience
-	if r.patience > 0 {
-		patience = min(patience, r.patience)
+	pause := &backoff.ExponentialBackOff{
+		InitialInterval: c.cfg.Backoff, MaxInterval: c.cfg.MaxBackoff, Multiplier: 2, RandomizationFactor: 0.5,
 	}
-	alive := time.Now() // since when it has been failing
-	heard := c.watchSilence(patience)
+	timeout := c.cfg.Timeout
+	if r.timeout > 0 {
+		timeout = min(timeout, r.timeout)
+	}
+	failingSince := time.Now()
+	heard := c.watchSilence(timeout)
 	defer heard()
-	var d doubt
-	var before []error // of the round before: what says most when the context ends in the middle of one
+	var u unknownOutcome
+	var before []error // of the previous round: they say more than an unfinished round when ctx ends
 	for {
-		masters := c.round()
+		masters := c.tryOrder()
 		failed := make([]error, 0, len(masters))
 		for i := 0; i < len(masters); i++ {
 			m := masters[i]
-			if r.library && d.over(0) {
-				return nil, d.mark(exhausted(slices.Concat(before, failed)))
+			if r.libraryKey && u.keyMayExpire(0) {
+				return nil, u.wrap(exhausted(slices.Concat(before, failed)))
 			}
 			began := time.Now()
-			share := max((patience-time.Since(alive))/time.Duration(len(masters)-i), leastShare)
-			bounded, cancel := d.bound(ctx, r)
-			a, err := c.attempt(bounded, m, r, share, heard)
+			share := max((timeout-time.Since(failingSince))/time.Duration(len(masters)-i), minShare)
+			limited, cancel := u.limit(ctx, r)
+			a, err := c.attempt(limited, m, r, share, heard)
 			cancel()
 			if err == nil {
-				if a.leaves && len(masters) > 1 {
+				if a.stops && len(masters) > 1 {
 					m = masters[(i+1)%len(masters)]
 				}
-				c.remember(m)
+				c.answeredBy(m)
 				return a, nil
 			}
-			if ended := ctx.Err(); ended != nil {
+			if ctx.Err() != nil {
 				if before == nil && len(failed) == 0 {
-					before = []error{named(m, err)}
+					before = []error{atMaster(m, err)}
 				}
 				return nil, gaveUp(context.Cause(ctx), append(before, failed...))
 			}
-			next, done := judge(err, r)
+			next, done := classify(err, r)
 			if done != nil {
 				return nil, done
 			}
-			if room := roomIn(err); room > 0 {
-				// A limit is the cluster's, or this caller's share of a master: another master asked at once is no way round it.
-				if r.once || time.Since(alive)+room > patience || r.library && d.over(room) {
-					return nil, d.mark(err)
+			if wait := limitWait(err); wait > 0 {
+				// The limit is the cluster's, or this caller's at every master: asking another master does not help.
+				if r.oneRound || time.Since(failingSince)+wait > timeout || r.libraryKey && u.keyMayExpire(wait) {
+					return nil, u.wrap(err)
 				}
-				if !pauseFor(ctx, room+rand.N(room/4)) {
-					return nil, gaveUp(context.Cause(ctx), append(before, named(m, err)))
+				if !pauseFor(ctx, wait+rand.N(wait/4)) {
+					return nil, gaveUp(context.Cause(ctx), append(before, atMaster(m, err)))
 				}
 			}
-			d.note(began, err)
+			u.observe(began, err)
 			var f *failure
-			if errors.As(err, &f) && f.worked && !r.limited {
-				// The master worked on the call until now, perhaps for hours: only now does it begin to fail. A call that
-				// is due within a time has failed when that is over: with no leader every master holds it for longer.
-				alive = time.Now()
+			if errors.As(err, &f) && f.worked && !r.held {
+				// The master worked on the call until now, perhaps for hours: the call begins to fail only now. For a held
+				// call that is different: without a leader every master holds it beyond its time.
+				failingSince = time.Now()
 				pause.Reset()
 			}
-			c.log.LogAttrs(ctx, slog.LevelDebug, "call failed, trying another master", slog.String("master", m), slog.String("path", r.path), slog.Any("error", err))
-			failed = append(failed, named(m, err))
+			c.log.LogAttrs(ctx, slog.LevelDebug, "call failed, trying another master",
+				slog.String(keyMaster, m), slog.String(keyPath, r.path), slog.Any(keyErr, err))
+			failed = append(failed, atMaster(m, err))
 			if at := slices.Index(masters, next); at > i+1 {
 				masters[i+1], masters[at] = masters[at], masters[i+1]
 			}
 		}
-		left := patience - time.Since(alive)
-		if r.once || untrusted(failed) || unanimous(failed, r.local) || left <= 0 || r.library && d.over(0) {
+		left := timeout - time.Since(failingSince)
+		if r.oneRound || untrusted(failed) || unanimous(failed, r.localRefusal) || left <= 0 ||
+			r.libraryKey && u.keyMayExpire(0) {
 			err := exhausted(failed)
 			if r.method != http.MethodGet {
-				err = d.mark(err)
+				err = u.wrap(err)
 			}
 			return nil, err
 		}
@@ -99,16 +103,23 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 	}
 }
 
-// roomIn is after how long a call that a limit refused may be tried again; 0 when none did.
-func roomIn(err error) time.Duration {
+// The keys of the client's log line.
+const (
+	keyErr    = "err"
+	keyMaster = "master"
+	keyPath   = "path"
+)
+
+// limitWait returns how long to wait before a call that a limit refused is tried again, and 0 if no limit refused it.
+func limitWait(err error) time.Duration {
 	var e *Error
-	if errors.As(err, &e) && fateOf(e) == full {
+	if errors.As(err, &e) && outcomeOf(e) == noRoom {
 		return e.RetryAfter
 	}
 	return 0
 }
 
-// pauseFor waits; false means that ctx ended first.
+// pauseFor waits for d and returns false if ctx ended first.
 func pauseFor(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -120,20 +131,21 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// judge tells whether an attempt's error stands (done), else which master to prefer next, if that is known.
-func judge(err error, r *request) (next string, done error) {
+// classify returns the error of the call if the attempt's error is final. Otherwise done is nil, and next is the master
+// to try next, if it is known.
+func classify(err error, r *request) (next string, done error) {
 	var e *Error
 	var f *failure
 	switch {
 	case errors.As(err, &e):
-		switch fateOf(e) {
+		switch outcomeOf(e) {
 		case final:
-			if r.local != "" && e.Code == r.local {
+			if r.localRefusal != "" && e.Code == r.localRefusal {
 				return "", nil
 			}
 			return "", e
 		case unknown:
-			if !r.again {
+			if !r.repeatable {
 				return "", e
 			}
 		}
@@ -142,7 +154,7 @@ func judge(err error, r *request) (next string, done error) {
 		}
 		return next, nil
 	case errors.As(err, &f):
-		if f.sent && !r.again {
+		if f.sent && !r.repeatable {
 			return "", fmt.Errorf("%w: %w", ErrUnknownOutcome, f.err)
 		}
 		return "", nil
@@ -150,7 +162,7 @@ func judge(err error, r *request) (next string, done error) {
 	return "", err
 }
 
-// untrusted reports whether every master presented a certificate that is refused here: waiting changes none of them.
+// untrusted reports whether this client trusts none of the masters' certificates: waiting would not change that.
 func untrusted(failed []error) bool {
 	for _, err := range failed {
 		var refused *tls.CertificateVerificationError
@@ -161,7 +173,7 @@ func untrusted(failed []error) bool {
 	return len(failed) > 0
 }
 
-// unanimous reports whether every master refused with the code: together they know.
+// unanimous reports whether every master refused with the code. Then the refusal holds for the whole cluster.
 func unanimous(failed []error, code string) bool {
 	for _, err := range failed {
 		if Code(err) != code {
@@ -171,6 +183,7 @@ func unanimous(failed []error, code string) bool {
 	return code != "" && len(failed) > 0
 }
 
+// masterError is the error of an attempt at one master.
 type masterError struct {
 	master string
 	err    error
@@ -179,9 +192,9 @@ type masterError struct {
 func (e *masterError) Error() string { return e.master + ": " + e.err.Error() }
 func (e *masterError) Unwrap() error { return e.err }
 
-func named(master string, err error) error { return &masterError{master, err} }
+func atMaster(master string, err error) error { return &masterError{master, err} }
 
-// exhausted is the error of a call that no master answered: a master's own words where one spoke.
+// exhausted returns the error of a call that no master answered: the last refusal of a master if there was one.
 func exhausted(failed []error) error {
 	var e *Error
 	for _, err := range slices.Backward(failed) {
@@ -189,26 +202,26 @@ func exhausted(failed []error) error {
 			return e
 		}
 	}
-	return fmt.Errorf("%w: %s", ErrUnreachable, list(failed))
+	return fmt.Errorf("%w: %s", ErrUnreachable, describe(failed))
 }
 
-// gaveUp is the error of a call whose context ended while masters failed.
+// gaveUp returns the error of a call whose context ended while masters failed.
 func gaveUp(cause error, failed []error) error {
 	var e *Error
 	if errors.As(errors.Join(failed...), &e) {
 		return fmt.Errorf("%w; %w", cause, e)
 	}
-	return fmt.Errorf("%w; %w: %s", cause, ErrUnreachable, list(failed))
+	return fmt.Errorf("%w; %w: %s", cause, ErrUnreachable, describe(failed))
 }
 
-func list(failed []error) string {
+func describe(failed []error) string {
 	texts := make([]string, len(failed))
 	for i, err := range failed {
 		texts[i] = err.Error()
 		var m *masterError
 		var dial *net.OpError
 		if errors.As(err, &m) && errors.As(err, &dial) && dial.Op == "dial" {
-			texts[i] = m.master + ": " + dial.Err.Error() // who was dialed is said by the master's address
+			texts[i] = m.master + ": " + dial.Err.Error() // the master's address already says what was dialed
 		}
 	}
 	return strings.Join(texts, "; ")

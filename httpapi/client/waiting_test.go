@@ -52,22 +52,22 @@ func leaderless(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// Without masters a call is told of within a second and ends when the patience of the client ends.
+// Without masters a call is told of within a second and ends when the timeout of the client ends.
 func TestNobodyAnswers(t *testing.T) {
-	const patience = 10 * time.Second
+	const timeout = 10 * time.Second
 	for _, test := range []struct {
 		name   string
 		peers  [3]network
 		told   time.Duration // how soon, at the latest
-		beyond time.Duration // how much longer than its patience a call may take
+		beyond time.Duration // how much longer than its timeout a call may take
 		want   error
 		says   string
 	}{
-		{"black holes", [3]network{blackHole, blackHole, blackHole}, time.Second, leastShare * 3, ErrUnreachable, "https://b"},
+		{"black holes", [3]network{blackHole, blackHole, blackHole}, time.Second, minShare * 3, ErrUnreachable, "https://b"},
 		{"refused", [3]network{refused, refused, refused}, 0, 0, ErrUnreachable, "https://c: connection refused"},
-		{"one refuses, the others are black holes", [3]network{refused, blackHole, blackHole}, time.Second, leastShare * 3, ErrUnreachable, "https://a"},
-		{"nobody leads", [3]network{leaderless, leaderless, leaderless}, 3 * time.Second, leastShare * 3, ErrNoLeader, "nobody leads"},
-		{"one is left", [3]network{refused, refused, leaderless}, time.Second, leastShare * 3, ErrNoLeader, "nobody leads"},
+		{"one refuses, the others are black holes", [3]network{refused, blackHole, blackHole}, time.Second, minShare * 3, ErrUnreachable, "https://a"},
+		{"nobody leads", [3]network{leaderless, leaderless, leaderless}, 3 * time.Second, minShare * 3, ErrNoLeader, "nobody leads"},
+		{"one is left", [3]network{refused, refused, leaderless}, time.Second, minShare * 3, ErrNoLeader, "nobody leads"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestNobodyAnswers(t *testing.T) {
 				tried := map[string]bool{}
 				var told []string
 				c, err := New(Config{
-					Masters: []string{"https://a", "https://b", "https://c"}, Patience: patience, LeaderWait: time.Second,
+					Masters: []string{"https://a", "https://b", "https://c"}, Timeout: timeout, LeaderWait: time.Second,
 					Logger: slog.New(slog.DiscardHandler),
 					HTTPClient: &http.Client{Transport: network(func(req *http.Request) (*http.Response, error) {
 						mu.Lock()
@@ -91,7 +91,7 @@ func TestNobodyAnswers(t *testing.T) {
 						if soon := time.Since(began); soon > test.told {
 							t.Errorf("told after %v", soon)
 						}
-						if left <= 0 || left > patience {
+						if left <= 0 || left > timeout {
 							t.Errorf("%v are left", left)
 						}
 						if !errors.Is(err, test.want) && !errors.Is(err, ErrUnreachable) {
@@ -103,7 +103,7 @@ func TestNobodyAnswers(t *testing.T) {
 					t.Fatal(err)
 				}
 				_, err = c.Procedures(t.Context())
-				if took := time.Since(began); took < patience || took > patience+test.beyond {
+				if took := time.Since(began); took < timeout || took > timeout+test.beyond {
 					t.Errorf("it took %v", took)
 				}
 				if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
@@ -129,7 +129,7 @@ func TestEachOutageIsToldOf(t *testing.T) {
 		down := false
 		told := 0
 		c, err := New(Config{
-			Masters: []string{"https://a"}, Patience: time.Second, Logger: slog.New(slog.DiscardHandler),
+			Masters: []string{"https://a"}, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 			HTTPClient: &http.Client{Transport: network(func(req *http.Request) (*http.Response, error) {
 				if down {
 					return refused(req)
@@ -160,27 +160,29 @@ func TestGivenUpAmongTheDead(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := c.Views(ctx)
-	if !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(err), "refused") {
+	if !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(fmt.Sprint(err), "refused") {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestAPatientClientWaitsLonger(t *testing.T) {
+func TestWithTimeoutChangesNoOtherClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Config{
-			Masters: []string{"https://a"}, Patience: time.Second, Logger: slog.New(slog.DiscardHandler),
+			Masters: []string{"https://a"}, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 			HTTPClient: &http.Client{Transport: network(refused)},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		if _, err := c.Patient(time.Minute).Views(t.Context()); !errors.Is(err, ErrUnreachable) || time.Since(began) != time.Minute {
+		if _, err := c.WithTimeout(time.Minute).Views(t.Context()); !errors.Is(err, ErrUnreachable) ||
+			time.Since(began) != time.Minute {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		began = time.Now()
 		if _, err := c.Views(t.Context()); !errors.Is(err, ErrUnreachable) || time.Since(began) != time.Second {
-			t.Errorf("the other one's patience changed: after %v: %v", time.Since(began), err)
+			t.Errorf("the other one's timeout changed: after %v: %v", time.Since(began), err)
 		}
 	})
 }

@@ -11,29 +11,32 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// Register registers a worker. Sent is when the attempt that was answered was sent: durations in the answer count from
-// it.
+// Register registers a worker. The time sent is when the answered attempt was sent: durations in the answer count from
+// then.
 func (c *Client) Register(ctx context.Context, reg wire.Register) (a wire.RegisterAnswer, sent time.Time, err error) {
-	sent, err = c.post(ctx, &request{path: "/v1/workers/register", again: true}, reg, &a)
+	sent, err = c.post(ctx, &request{path: "/v1/workers/register", repeatable: true}, reg, &a)
 	return a, sent, err
 }
 
-// Exchange makes one exchange; the master may hold it for req.WaitMs. The same exchange, sequence included, goes to
-// the next master when one does not answer within the hold and 5 s. Sent is when the attempt that was answered was
-// sent: durations in the answer count from it.
-func (c *Client) Exchange(ctx context.Context, worker string, req wire.Exchange) (a wire.ExchangeAnswer, sent time.Time, err error) {
+// Exchange makes one exchange; the master may hold it for WaitMs. If a master does not answer within the hold and 5 s,
+// the same exchange, with the same sequence number, is sent to the next one. The time sent is when the answered attempt
+// was sent: durations in the answer count from then.
+func (c *Client) Exchange(
+	ctx context.Context, worker string, x wire.Exchange,
+) (a wire.ExchangeAnswer, sent time.Time, err error) {
 	r := &request{
-		path: "/v1/workers/" + url.PathEscape(worker) + "/exchange", again: true,
-		limited: true, hold: time.Duration(req.WaitMs) * time.Millisecond,
+		path: "/v1/workers/" + url.PathEscape(worker) + "/exchange", repeatable: true,
+		held: true, hold: time.Duration(x.WaitMs) * time.Millisecond,
 	}
-	sent, err = c.post(ctx, r, req, &a)
+	sent, err = c.post(ctx, r, x, &a)
 	return a, sent, err
 }
 
-// Messages hands over messages. It returns after they are committed; a gap is an *Error with code "gap" whose Problem
-// says what the state takes next.
+// Messages hands over messages and returns after they are committed. A gap is an *Error with the code "gap", whose
+// Problem says which number the state takes next.
 func (c *Client) Messages(ctx context.Context, worker string, m wire.Messages) (a wire.MessagesAnswer, err error) {
-	_, err = c.post(ctx, &request{path: "/v1/workers/" + url.PathEscape(worker) + "/messages", again: true}, m, &a)
+	r := &request{path: "/v1/workers/" + url.PathEscape(worker) + "/messages", repeatable: true}
+	_, err = c.post(ctx, r, m, &a)
 	return a, err
 }
 

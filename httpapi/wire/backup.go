@@ -1,22 +1,22 @@
 package wire
 
-// Headers of a backup. The key that wraps the key ring is made by the caller, so that its passphrase stays with it.
+// The headers of a backup. The caller derives the key that wraps the key ring, so that the passphrase never leaves it.
 const (
-	// HeaderBackupKey is the wrapping key, base64. It is a secret: nobody logs it.
+	// HeaderBackupKey is the wrapping key in base64. It is a secret and must not be logged.
 	HeaderBackupKey = "Scaleout-Backup-Key"
-	// HeaderBackupLock says how the key is made again, base64 of JSON; it becomes part of the file.
+	// HeaderBackupLock says how to derive the key again: JSON in base64. It becomes part of the file.
 	HeaderBackupLock = "Scaleout-Backup-Lock"
 )
 
 // ContentBackup is the media type of a backup.
 const ContentBackup = "application/octet-stream"
 
-// Restored is what became of a restore.
+// Restored is the result of a restore.
 type Restored struct {
-	Cluster  string   `json:"from_cluster_id"` // the backup's
-	Index    uint64   `json:"from_index"`
-	Blobs    int      `json:"blobs"`         // stored from the backup
-	KeyRing  bool     `json:"key_ring"`      // taken up from the backup
-	Missing  []string `json:"missing_blobs"` // named by the state and on no master
-	NewIndex uint64   `json:"index"`         // where this cluster goes on
+	Cluster  string   `json:"from_cluster_id"` // of the backup
+	Index    uint64   `json:"from_index"`      // of the backup
+	Blobs    int      `json:"blobs"`           // how many were stored from the backup
+	KeyRing  bool     `json:"key_ring"`        // the backup's key ring was added
+	Missing  []string `json:"missing_blobs"`   // blobs that the state names and no master has
+	NewIndex uint64   `json:"index"`           // the index at which this cluster continues
 }

@@ -6,23 +6,23 @@ import (
 	"fmt"
 )
 
-// Caller is an identity on its way between two masters.
+// Caller is the identity of a caller as one master sends it to another.
 type Caller struct {
 	Kind  string   `json:"kind"` // "user", "worker" or "master"
 	Name  string   `json:"name"`
 	Roles []string `json:"roles,omitempty"`
 }
 
-// EncodeCaller writes an identity as a header value: names may hold what a header may not.
+// EncodeCaller encodes an identity as a header value: names may contain characters that a header may not.
 func EncodeCaller(c Caller) string {
 	b, err := json.Marshal(c)
-	if err != nil { // strings and lists of strings always encode
+	if err != nil { // impossible: strings and lists of strings always encode
 		panic(err)
 	}
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// DecodeCaller reads what EncodeCaller wrote.
+// DecodeCaller decodes what EncodeCaller returned.
 func DecodeCaller(s string) (Caller, error) {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {

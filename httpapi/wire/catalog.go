@@ -21,25 +21,25 @@ type ResultColumn struct {
 	Type string `json:"type"`
 }
 
-// ViewAnswer is one page of a view. Each row is an object whose keys stand in the order of the view's columns.
+// ViewAnswer is one page of a view. Each row is an object whose keys are in the order of the view's columns.
 type ViewAnswer struct {
 	Index         uint64            `json:"index"`
 	Rows          []json.RawMessage `json:"rows"`
 	NextPageToken string            `json:"next_page_token,omitempty"`
-	// Messages is there when operation_messages was asked for one operation.
+	// Messages is present if the query reads operation_messages of one operation.
 	Messages *MessagesState `json:"messages,omitempty"`
 }
 
-// MessagesState tells whether an operation's messages are all there. Workers hand messages over beside their reports, so
-// for a moment after its end an execution may lack some.
+// MessagesState tells whether an operation's messages are complete. Workers send messages and reports independently, so
+// some messages of an execution may be missing for a moment after its end.
 type MessagesState struct {
-	// Complete: the operation has ended and no message of it will come any more.
+	// Complete: the operation has ended and no more messages of it will come.
 	Complete bool `json:"complete"`
 	// Ended: the operation has ended.
 	Ended bool `json:"ended"`
-	// Missing is how many messages workers have announced that have not come in.
+	// Missing is how many messages workers have announced and not sent yet.
 	Missing int64 `json:"missing"`
-	// LostAttempts is how many attempts were lost with their workers: what they wrote last may never come.
+	// LostAttempts is how many attempts were lost with their workers. Their last messages may never come.
 	LostAttempts int `json:"lost_attempts"`
 }
 
@@ -52,9 +52,9 @@ type Views struct {
 type View struct {
 	Name    string   `json:"name"`
 	Doc     string   `json:"doc"`
-	Roles   []string `json:"roles"` // any of them may read it; none: every user
+	Roles   []string `json:"roles"` // users with any of them may read it; empty: every user
 	Columns []Column `json:"columns"`
-	Key     []string `json:"key"` // the order of its rows when the query names none
+	Key     []string `json:"key"` // the order of its rows unless the query names one
 }
 
 // Column describes one column of a view.
@@ -78,7 +78,7 @@ type Procedure struct {
 	Parameters []ProcedureParameter `json:"parameters"`
 }
 
-// ProcedureParameter describes one parameter of a procedure; Default is null when there is none or it is NULL.
+// ProcedureParameter describes one parameter of a procedure. Default is null if there is no default or if it is NULL.
 type ProcedureParameter struct {
 	Name      string          `json:"name"`
 	Type      string          `json:"type"`

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Leader is who leads, as the answering master believes.
+// Leader is the leader that the answering master believes in.
 type Leader struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name"`
@@ -17,7 +17,7 @@ type Leader struct {
 // Peers are the addresses ("host:port") of the voters.
 type Peers []string
 
-// Roles of a Member.
+// The roles of a Member.
 const (
 	RoleVoter    = "voter"
 	RoleNonvoter = "nonvoter"
@@ -28,11 +28,11 @@ type ClusterStatus struct {
 	ClusterID        string              `json:"cluster_id"`
 	Index            uint64              `json:"index"`
 	Term             uint64              `json:"term"`
-	Level            int                 `json:"level"`             // feature level of the state
-	FailureTolerance int                 `json:"failure_tolerance"` // healthy voters that may still fail
+	Level            int                 `json:"level"`             // the feature level of the state
+	FailureTolerance int                 `json:"failure_tolerance"` // how many healthy voters may still fail
 	Members          []Member            `json:"members"`
 	Warnings         []string            `json:"warnings"`
-	Settings         []SettingDifference `json:"settings"` // settings that differ between masters; the leader's count
+	Settings         []SettingDifference `json:"settings"` // that differ between masters; the leader's values count
 }
 
 // Member is one master.
@@ -42,35 +42,35 @@ type Member struct {
 	Address             string     `json:"address"`
 	Role                string     `json:"role"`
 	Leader              bool       `json:"leader"`
-	Health              string     `json:"health"` // "healthy", or what is wrong
+	Health              string     `json:"health"` // "healthy", or the problem
 	LagEntries          uint64     `json:"lag_entries"`
-	LastContactMs       int64      `json:"last_contact_ms"` // -1 when the leader has not heard from it
+	LastContactMs       int64      `json:"last_contact_ms"` // -1: the leader has not heard from it
 	Version             string     `json:"version"`
 	Level               int        `json:"level"`
 	CertificateNotAfter *time.Time `json:"certificate_not_after"`
-	DiskFreeBytes       int64      `json:"disk_free_bytes"` // -1 when unknown
+	DiskFreeBytes       int64      `json:"disk_free_bytes"` // -1: unknown
 	MissingBlobs        int        `json:"missing_blobs"`
-	DamagedBlobs        int        `json:"damaged_blobs"` // found on its disk since it started, repaired or not
+	DamagedBlobs        int        `json:"damaged_blobs"` // found on its disk since it started, including repaired ones
 }
 
-// HealthSilent begins the Health of a member that did not answer the leader.
+// HealthSilent is the beginning of the Health of a member that did not answer the leader.
 const HealthSilent = "does not answer"
 
 // Answers reports whether the member answered the leader, healthy or not.
 func (m Member) Answers() bool { return !strings.HasPrefix(m.Health, HealthSilent) }
 
-// SettingDifference is one setting whose value differs between masters; Values is by master name.
+// SettingDifference is a setting whose value differs between masters. The keys of Values are the names of masters.
 type SettingDifference struct {
 	Name   string            `json:"name"`
 	Values map[string]string `json:"values"`
 }
 
-// Transfer asks for a new leader; an empty To leaves the choice to the leader.
+// Transfer asks for a new leader. If To is empty, the leader chooses.
 type Transfer struct {
 	To string `json:"to"` // id or name
 }
 
-// StateHash is the hash of one node's state after the entry Index.
+// StateHash is the hash of one node's state after the entry with this index.
 type StateHash struct {
 	Index uint64 `json:"index"`
 	Hash  string `json:"hash"`

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// Bounds of a request's JSON, whatever its size in bytes.
+// The bounds of a request's JSON, apart from its size in bytes.
 const (
-	MaxDepth   = 32      // levels
-	MaxValues  = 100_000 // of all its lists and objects
-	MaxMembers = 256     // of a flat object: Members
+	MaxDepth   = 32      // levels of nesting
+	MaxValues  = 100_000 // values in all lists and objects together
+	MaxMembers = 256     // members of an object that Members splits
 )
 
-// BadInput says what is wrong with a request, as one of the Code constants and a sentence that names the value.
+// BadInput says what is wrong with a request: one of the Code constants, and a sentence that names the value.
 type BadInput struct {
 	Code   string
 	Detail string
@@ -28,7 +28,8 @@ func bad(code, format string, args ...any) *BadInput {
 	return &BadInput{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// ReadAll reads at most limit bytes of r; one byte more is a BadInput with CodeBodyTooLarge. Other errors are r's own.
+// ReadAll reads at most limit bytes of r. If there are more, the error is a *BadInput with CodeBodyTooLarge. It returns
+// other errors of r unchanged.
 func ReadAll(r io.Reader, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if int64(len(b)) > limit {
@@ -38,7 +39,7 @@ func ReadAll(r io.Reader, limit int64) ([]byte, error) {
 }
 
 // Decode reads one JSON object from r into v, strictly: at most limit bytes and MaxDepth levels, no field that v does
-// not have, nothing after the object. What is wrong with the input is a *BadInput.
+// not have, and nothing after the object. The error of a bad input is a *BadInput.
 func Decode(r io.Reader, limit int64, v any) error {
 	b, err := ReadAll(r, limit)
 	if err != nil {
@@ -47,7 +48,7 @@ func Decode(r io.Reader, limit int64, v any) error {
 	return Unmarshal(b, v)
 }
 
-// Unmarshal is Decode for bytes at hand.
+// Unmarshal is Decode for bytes.
 func Unmarshal(b []byte, v any) error {
 	if err := Shape(b); err != nil {
 		return err
@@ -57,13 +58,13 @@ func Unmarshal(b []byte, v any) error {
 	if err := d.Decode(v); err != nil {
 		return explain(err, len(b))
 	}
-	return trailing(d)
+	return checkEnd(d)
 }
 
-// Shape tells whether b is an object, nests no deeper than MaxDepth and holds no more than MaxValues values; it runs
-// before anything that takes memory for what b holds.
+// Shape checks that b is an object, nests no deeper than MaxDepth and has at most MaxValues values. It runs before any
+// code that allocates memory for the values.
 func Shape(b []byte) error {
-	trimmed, err := object(b)
+	trimmed, err := trimToObject(b)
 	if err != nil {
 		return err
 	}
@@ -88,14 +89,14 @@ func Shape(b []byte) error {
 			values++
 		}
 		if values > MaxValues {
-			return bad(CodeTooManyValues, "the body holds more than %d values", MaxValues)
+			return bad(CodeTooManyValues, "the body has more than %d values", MaxValues)
 		}
 	}
 	return nil
 }
 
-// object cuts leading blanks off and says whether an object follows.
-func object(b []byte) ([]byte, error) {
+// trimToObject removes leading blanks and checks that an object begins.
+func trimToObject(b []byte) ([]byte, error) {
 	trimmed := bytes.TrimLeft(b, " \t\r\n")
 	if len(trimmed) == 0 {
 		return nil, bad(CodeInvalidJSON, "the body is empty; a JSON object was expected")
@@ -108,15 +109,16 @@ func object(b []byte) ([]byte, error) {
 
 func tooDeep() error { return bad(CodeTooDeep, "the body nests deeper than %d levels", MaxDepth) }
 
-func trailing(d *json.Decoder) error {
+// checkEnd refuses what follows the object.
+func checkEnd(d *json.Decoder) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return bad(CodeTrailingData, "something follows the JSON object at byte %d", d.InputOffset())
 	}
 	return nil
 }
 
-// explain turns encoding/json's errors into sentences for whoever wrote the request. The standard library has no type
-// for an unknown field, only this text.
+// explain turns errors of encoding/json into sentences for the author of the request. The standard library has no type
+// for the error of an unknown field, only this text.
 func explain(err error, size int) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -132,7 +134,8 @@ func explain(err error, size int) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return bad(CodeInvalidJSON, "the JSON ends at byte %d before it is complete", size)
 	case strings.HasPrefix(err.Error(), "json: unknown field "):
-		return bad(CodeUnknownField, "%s is not a field of this request", strings.TrimPrefix(err.Error(), "json: unknown field "))
+		field := strings.TrimPrefix(err.Error(), "json: unknown field ")
+		return bad(CodeUnknownField, "%s is not a field of this request", field)
 	}
 	return bad(CodeInvalidJSON, "%s", strings.TrimPrefix(err.Error(), "json: "))
 }

@@ -2,13 +2,13 @@ package wire
 
 import "time"
 
-// HeaderLastEventID is where a stream of events goes on: the id of the last event that the caller has.
+// HeaderLastEventID is the id of the last event that the caller has. The stream continues after that event.
 const HeaderLastEventID = "Last-Event-ID"
 
-// EventReset is the type of the event that says that events were missed: those up to its id are not kept any more.
+// EventReset is the type of the event that says that events were missed: the events up to its id are not kept any more.
 const EventReset = "reset"
 
-// Event is one event of GET /v1/events. Fields that do not belong to its type are absent.
+// Event is one event of GET /v1/events. A field that does not belong to the event's type is absent.
 type Event struct {
 	ID        string    `json:"id"` // "index.number", equal on every master
 	Time      time.Time `json:"time,omitzero"`
@@ -16,15 +16,15 @@ type Event struct {
 	Execution int64     `json:"execution_id,omitempty"`
 	Attempt   int       `json:"attempt,omitempty"`
 	Status    int64     `json:"status,omitempty"` // of the execution, after the event
-	// StatusName is Status in a word; with Folder, Project and Package it stands in execution_ended.
+	// StatusName is the name of Status. Events of type execution_ended have it, and Folder, Project and Package.
 	StatusName string `json:"status_name,omitempty"`
 	Folder     string `json:"folder_name,omitempty"`
 	Project    string `json:"project_name,omitempty"`
 	Package    string `json:"package_name,omitempty"`
 	Worker     string `json:"worker,omitempty"` // AgentId
 	Node       string `json:"node,omitempty"`   // a master's id
-	Name       string `json:"name,omitempty"`   // folder/project/package, a worker's or a master's name
-	Owner      string `json:"owner,omitempty"`  // who created the execution
+	Name       string `json:"name,omitempty"`   // folder/project/package, or the name of a worker or master
+	Owner      string `json:"owner,omitempty"`  // the user who created the execution
 	Term       int64  `json:"term,omitempty"`
 	Level      int64  `json:"level,omitempty"`
 	Version    int64  `json:"version,omitempty"`

@@ -1,42 +1,42 @@
 package wire
 
-// Headers of answers and requests.
+// The headers of answers and requests.
 const (
-	// HeaderIndex is the log index that an answer reflects: everything up to it is in the answer.
+	// HeaderIndex is the log index that an answer reflects: the answer contains the effects of all entries up to it.
 	HeaderIndex = "Scaleout-Index"
-	// HeaderLeader is the name of the leader that the answering master believes in; absent when it knows none.
+	// HeaderLeader is the name of the leader that the answering master believes in. It is absent if the master knows none.
 	HeaderLeader = "Scaleout-Leader"
-	// HeaderForwardedBy is the name of the master that passed the call on to the leader.
+	// HeaderForwardedBy is the name of the master that forwarded the call to the leader.
 	HeaderForwardedBy = "Scaleout-Forwarded-By"
-	// HeaderStale says, on a view read under consistency=stale, how many milliseconds ago this master last heard from a
+	// HeaderStale is on the answer to a stale view read. It says how many milliseconds ago this master last heard from a
 	// leader.
 	HeaderStale = "Scaleout-Stale-Ms"
-	// HeaderKey is the request key: the same key of the same caller gets the first answer again.
+	// HeaderKey is the request key: a repeated call with the same key by the same caller gets the first answer again.
 	HeaderKey = "Idempotency-Key"
-	// HeaderKeyOrigin tells keys made by the client library or a forwarding master (KeyOriginLibrary: kept 3 min) from
-	// keys that a caller chose (absent: kept 24 h).
+	// HeaderKeyOrigin is KeyOriginLibrary for a key that the client library or a forwarding master made, which is kept for
+	// 3 min. It is absent for a key that the caller chose, which is kept for 24 h.
 	HeaderKeyOrigin = "Scaleout-Key-Origin"
-	// HeaderLeaderWait is for how many milliseconds the caller wants the call to be held at most while nobody leads.
+	// HeaderLeaderWait is the longest time in milliseconds for which a master may hold the call while there is no leader.
 	HeaderLeaderWait = "Scaleout-Leader-Wait-Ms"
-	// HeaderRequestID names one request in answers, problems and the logs of every master that it passed.
+	// HeaderRequestID identifies a request in its answer, in problems, and in the logs of every master that handled it.
 	HeaderRequestID = "Scaleout-Request-Id"
 )
 
-// KeyOriginLibrary is HeaderKeyOrigin's only value.
+// KeyOriginLibrary is the only value of HeaderKeyOrigin.
 const KeyOriginLibrary = "library"
 
-// Headers between masters. Whatever begins with InternalPrefix is removed from every request that does not come over a
-// connection authenticated with a master's certificate.
+// The headers between masters. Headers that begin with InternalPrefix are removed from every request that does not come
+// over a connection authenticated with a master's certificate.
 const (
 	InternalPrefix = "Scaleout-Internal-"
-	// HeaderCaller is the verified identity of the original caller, see EncodeCaller.
+	// HeaderCaller is the verified identity of the original caller; see EncodeCaller.
 	HeaderCaller = InternalPrefix + "Caller"
-	// HeaderHop is the name of the master that forwards; a request that carries it is never forwarded again.
+	// HeaderHop is the name of the forwarding master. A request with this header is never forwarded again.
 	HeaderHop = InternalPrefix + "Hop"
-	// HeaderHopRequestID carries the request id across the hop.
+	// HeaderHopRequestID is the request id that the forwarding master gave the call.
 	HeaderHopRequestID = InternalPrefix + "Request-Id"
-	// HeaderElapsed is for how many milliseconds the forwarding master has had the call: a poll that is passed on a
-	// second time is held for the rest of its time only.
+	// HeaderElapsed is how many milliseconds the forwarding master has had the call. A poll that is forwarded a second
+	// time is held only for the rest of its time.
 	HeaderElapsed = InternalPrefix + "Elapsed-Ms"
 )
 

@@ -5,18 +5,18 @@ import (
 	"encoding/json"
 )
 
-// maxMemberName is the most bytes that the name of a member may have, as it stands in the text.
+// maxMemberName bounds the bytes of a member's name, as it is written in the JSON text.
 const maxMemberName = 1024
 
-// Members splits an object into its members in one walk and copies none of their values: they share b's memory. Each
-// value is valid JSON of at most MaxDepth levels. There are at most MaxMembers of them, and no name stands twice: a map
-// would keep the last one silently. What is wrong with the input is a *BadInput.
+// Members splits an object into its members in one pass. The values share the memory of b. Each value is valid JSON of
+// at most MaxDepth levels. The object has at most MaxMembers members, and no name occurs twice: encoding/json would
+// silently keep the last one. The error of a bad input is a *BadInput.
 func Members(b []byte) (map[string]json.RawMessage, error) {
-	trimmed, err := object(b)
+	trimmed, err := trimToObject(b)
 	if err != nil {
 		return nil, err
 	}
-	w := walk{b: b, at: len(b) - len(trimmed) + 1}
+	w := scanner{b: b, at: len(b) - len(trimmed) + 1}
 	members := map[string]json.RawMessage{}
 	if w.blanks(); w.next() == '}' {
 		w.at++
@@ -49,21 +49,22 @@ func Members(b []byte) (map[string]json.RawMessage, error) {
 	}
 }
 
-// walk is a place in a text.
-type walk struct {
+// scanner is a position in a JSON text.
+type scanner struct {
 	b  []byte
 	at int
 }
 
-// next is the byte at the place, 0 at the end: a 0 in the text is as wrong everywhere outside a string.
-func (w *walk) next() byte {
+// next returns the byte at the position, and 0 at the end. Outside of strings a 0 in the text is invalid, too, so the
+// callers need not distinguish the two.
+func (w *scanner) next() byte {
 	if w.at < len(w.b) {
 		return w.b[w.at]
 	}
 	return 0
 }
 
-func (w *walk) blanks() {
+func (w *scanner) blanks() {
 	for w.at < len(w.b) {
 		switch w.b[w.at] {
 		case ' ', '\t', '\r', '\n':
@@ -74,22 +75,22 @@ func (w *walk) blanks() {
 	}
 }
 
-func (w *walk) unexpected(want string) error {
+func (w *scanner) unexpected(want string) error {
 	if w.at >= len(w.b) {
 		return bad(CodeInvalidJSON, "the JSON ends at byte %d before it is complete", len(w.b))
 	}
 	return bad(CodeInvalidJSON, "not JSON at byte %d: %q where %s was expected", w.at+1, w.b[w.at], want)
 }
 
-func (w *walk) end() error {
+func (w *scanner) end() error {
 	if w.blanks(); w.at < len(w.b) {
 		return bad(CodeTrailingData, "something follows the JSON object at byte %d", w.at)
 	}
 	return nil
 }
 
-// name reads a member's name and the colon after it.
-func (w *walk) name() (string, error) {
+// name reads the name of a member and the colon after it.
+func (w *scanner) name() (string, error) {
 	if w.next() != '"' {
 		return "", w.unexpected("the name of a member")
 	}
@@ -112,8 +113,8 @@ func (w *walk) name() (string, error) {
 	return name, nil
 }
 
-// text moves over a string.
-func (w *walk) text() error {
+// text skips a string.
+func (w *scanner) text() error {
 	for w.at++; w.at < len(w.b); w.at++ {
 		switch c := w.b[w.at]; {
 		case c == '"':
@@ -140,8 +141,8 @@ func hexDigit(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// value moves over a value.
-func (w *walk) value() (json.RawMessage, error) {
+// value skips a value and returns it.
+func (w *scanner) value() (json.RawMessage, error) {
 	from := w.at
 	switch w.next() {
 	case '"':
@@ -167,9 +168,9 @@ func (w *walk) value() (json.RawMessage, error) {
 	return raw, nil
 }
 
-// composite moves over a list or an object: to the bracket that ends it.
-func (w *walk) composite() error {
-	for depth := 1; ; { // the members' object is the first level
+// composite skips a list or an object, up to and including the bracket that ends it.
+func (w *scanner) composite() error {
+	for depth := 1; ; { // the object of the members is the first level
 		switch w.next() {
 		case '"':
 			if err := w.text(); err != nil {

@@ -73,7 +73,8 @@ func FuzzMembers(f *testing.F) {
 			if !errors.As(err, &bad) {
 				t.Fatalf("%v is no BadInput", err)
 			}
-			if wantErr == nil && (bad.Code == CodeInvalidJSON && bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) || bad.Code == CodeTrailingData) {
+			if wantErr == nil &&
+				(bad.Code == CodeInvalidJSON && bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) || bad.Code == CodeTrailingData) {
 				t.Fatalf("refused what is JSON: %v", err)
 			}
 			return

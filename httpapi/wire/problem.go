@@ -1,6 +1,6 @@
 package wire
 
-// Problem is an error as RFC 9457 writes it, with a stable Code for programs and a Detail for people.
+// Problem is an error document of RFC 9457 with a stable Code for programs and a Detail for people.
 type Problem struct {
 	Type      string `json:"type"`
 	Title     string `json:"title"`
@@ -10,18 +10,18 @@ type Problem struct {
 	Code      string `json:"code"`
 	RequestID string `json:"request_id"`
 
-	// Leader is a hint of code "not_leader".
+	// Leader is the leader that the master believes in, with code "not_leader".
 	Leader *Leader `json:"leader,omitempty"`
-	// NextSeq (of the first item with a gap) and Accepted (of all items) belong to code "gap".
+	// NextSeq is of the first item with a gap, Accepted of all items; both with code "gap".
 	NextSeq  *int64     `json:"next_seq,omitempty"`
 	Accepted []Accepted `json:"accepted,omitempty"`
-	// Limit is the setting whose limit is reached, with code "limit_reached".
+	// Limit is the setting whose limit has been reached, with code "limit_reached".
 	Limit string `json:"limit,omitempty"`
-	// Index is where the node stands, with code "index_passed".
+	// Index is the index of the node's state, with code "index_passed".
 	Index uint64 `json:"index,omitempty"`
 }
 
-// Codes that doors decide on. The catalog's rejections have codes of their own.
+// The codes of problems that do not come from the catalog. The catalog's rejections have codes of their own.
 const (
 	CodeCertificateRequired = "certificate_required"
 	CodeUnknownCluster      = "unknown_cluster"

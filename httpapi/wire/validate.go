@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what one request may carry.
+// The bounds of one request.
 const (
-	MaxAttempts     = 10_000 // in one list of one exchange or registration
+	MaxAttempts     = 10_000 // in one list of an exchange or registration
 	MaxMessages     = 10_000 // in one messages request
 	MaxMessageItems = 1_000
 
@@ -18,24 +18,25 @@ const (
 	MaxNameBytes       = 512      // of one name in a registration
 	MaxWaitMs          = 10 * 60 * 1000
 
-	maxDescription = 256 // characters of a worker's, as the catalog's column holds
-	maxExtensions  = 64  // that one worker runs
+	maxDescription = 256 // characters of a worker's description, as in the catalog's column
+	maxExtensions  = 64  // of one worker
 )
 
-// hidden reports whether a character shows as nothing, or changes how what is around it shows.
+// hidden reports whether a character is invisible or changes how the text around it is displayed.
 func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
-// notOfExtension reports whether a character has no place in an extension, which is told in lists and looked up by name.
-func notOfExtension(r rune) bool {
+// invalidInExtension reports whether an extension must not contain the character: extensions are listed and looked up
+// by name.
+func invalidInExtension(r rune) bool {
 	return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && !strings.ContainsRune("_-+~$", r)
 }
 
 func utf16Units(s string) int { return len(utf16.Encode([]rune(s))) }
 
-// Validate checks what the types cannot say. Its errors are *BadInput.
+// Validate checks what the types cannot express. Its errors are *BadInput.
 func (r *Register) Validate() error {
 	required := []struct{ name, value string }{
-		{"agent_id", r.AgentID}, {"instance", r.Instance}, {"machine_id", r.MachineID}, {"boot_id", r.BootID},
+		{"agent_id", r.AgentID}, {"instance", r.Incarnation}, {"machine_id", r.MachineID}, {"boot_id", r.BootID},
 	}
 	for _, f := range required {
 		if f.value == "" {
@@ -51,14 +52,15 @@ func (r *Register) Validate() error {
 			if n := utf16Units(f.value); n > maxDescription {
 				return bad(CodeInvalidArgument, "%s has %d characters; at most %d are taken", f.name, n, maxDescription)
 			}
-			continue // a text, not a name
+			continue // a description may contain any characters
 		}
 		if len(f.value) > MaxNameBytes {
 			return bad(CodeInvalidArgument, "%s has %d bytes; at most %d are taken", f.name, len(f.value), MaxNameBytes)
 		}
 		if at := strings.IndexFunc(f.value, hidden); at >= 0 {
 			r, _ := utf8.DecodeRuneInString(f.value[at:])
-			return bad(CodeInvalidArgument, "%s: %.80q contains the character %q; control and format characters are not allowed in names", f.name, f.value, r)
+			return bad(CodeInvalidArgument,
+				"%s: %.80q contains the character %q; control and format characters are not allowed in names", f.name, f.value, r)
 		}
 	}
 	numbers := []struct {
@@ -68,17 +70,18 @@ func (r *Register) Validate() error {
 		{"max_task_count", int64(r.MaxTaskCount)}, {"lease_ms", r.LeaseMs}, {"task_heartbeat_ms", r.TaskHeartbeatMs},
 		{"agent_heartbeat_ms", r.AgentHeartbeatMs}, {"error_tolerance_ms", r.ErrorToleranceMs},
 	}
-	const most = int64(1) << 40 // far beyond any sensible setting, far below an overflow of a duration
+	const limit = int64(1) << 40 // far above any sensible setting, and far below an overflow of a duration
 	for _, f := range numbers {
-		if f.value <= 0 || f.value > most {
-			return bad(CodeInvalidArgument, "%s is %d; a number from 1 to %d was expected", f.name, f.value, most)
+		if f.value <= 0 || f.value > limit {
+			return bad(CodeInvalidArgument, "%s is %d; a number from 1 to %d was expected", f.name, f.value, limit)
 		}
 	}
 	if len(r.Extensions) > maxExtensions || len(r.Bitness) > 8 {
-		return bad(CodeInvalidArgument, "%d extensions and %d bitness values; at most %d and 8 are taken", len(r.Extensions), len(r.Bitness), maxExtensions)
+		return bad(CodeInvalidArgument, "%d extensions and %d bitness values; at most %d and 8 are taken",
+			len(r.Extensions), len(r.Bitness), maxExtensions)
 	}
 	for _, e := range r.Extensions {
-		if len(e) < 2 || len(e) > 32 || e[0] != '.' || strings.ContainsFunc(e[1:], notOfExtension) {
+		if len(e) < 2 || len(e) > 32 || e[0] != '.' || strings.ContainsFunc(e[1:], invalidInExtension) {
 			return bad(CodeInvalidArgument, "extensions: %q; something like \".dtsx\" was expected", e)
 		}
 	}
@@ -87,13 +90,13 @@ func (r *Register) Validate() error {
 			return bad(CodeInvalidArgument, "bitness: %d; 32 or 64 was expected", b)
 		}
 	}
-	return attempts(r.Running, r.Ended)
+	return validateAttempts(r.Running, r.Ended)
 }
 
-// Validate checks what the types cannot say. Its errors are *BadInput.
+// Validate checks what the types cannot express. Its errors are *BadInput.
 func (e *Exchange) Validate() error {
-	if e.Instance == "" || len(e.Instance) > MaxNameBytes {
-		return bad(CodeInvalidArgument, "instance has %d bytes; 1 to %d were expected", len(e.Instance), MaxNameBytes)
+	if err := validateIncarnation(e.Incarnation); err != nil {
+		return err
 	}
 	if e.WaitMs < 0 || e.WaitMs > MaxWaitMs {
 		return bad(CodeInvalidArgument, "wait_ms is %d; 0 to %d was expected", e.WaitMs, MaxWaitMs)
@@ -101,55 +104,71 @@ func (e *Exchange) Validate() error {
 	if e.Slots < 0 || e.Slots > MaxAttempts {
 		return bad(CodeInvalidArgument, "slots is %d; 0 to %d was expected", e.Slots, MaxAttempts)
 	}
-	return attempts(e.Running, e.Ended)
+	return validateAttempts(e.Running, e.Ended)
 }
 
-func attempts(running []AttemptRef, ended []Ended) error {
+// validateIncarnation checks the field instance of an exchange or a messages request.
+func validateIncarnation(incarnation string) error {
+	if n := len(incarnation); n == 0 || n > MaxNameBytes {
+		return bad(CodeInvalidArgument, "instance has %d bytes; 1 to %d were expected", n, MaxNameBytes)
+	}
+	return nil
+}
+
+// validateAttempts checks the attempts of an exchange or registration. Each attempt may occur once.
+func validateAttempts(running []AttemptRef, ended []Ended) error {
 	if len(running) > MaxAttempts || len(ended) > MaxAttempts {
-		return bad(CodeInvalidArgument, "%d running and %d ended attempts; at most %d of each are taken", len(running), len(ended), MaxAttempts)
+		return bad(CodeInvalidArgument, "%d running and %d ended attempts; at most %d of each are taken",
+			len(running), len(ended), MaxAttempts)
 	}
 	seen := make(map[AttemptRef]string, len(running)+len(ended))
-	one := func(list string, i int, ref AttemptRef) error {
+	check := func(list string, i int, ref AttemptRef) error {
 		if ref.TaskID <= 0 || ref.Attempt <= 0 {
-			return bad(CodeInvalidArgument, "%s[%d]: task_id %d, attempt %d; both count from 1", list, i, ref.TaskID, ref.Attempt)
+			return bad(CodeInvalidArgument, "%s[%d]: task_id %d, attempt %d; both count from 1",
+				list, i, ref.TaskID, ref.Attempt)
 		}
-		if before, double := seen[ref]; double {
-			return bad(CodeInvalidArgument, "%s[%d]: attempt %d of task %d stands in %s already", list, i, ref.Attempt, ref.TaskID, before)
+		if other, duplicate := seen[ref]; duplicate {
+			return bad(CodeInvalidArgument, "%s[%d]: attempt %d of task %d is already in %s",
+				list, i, ref.Attempt, ref.TaskID, other)
 		}
 		seen[ref] = list
 		return nil
 	}
 	for i, r := range running {
-		if err := one("running", i, r); err != nil {
+		if err := check("running", i, r); err != nil {
 			return err
 		}
 	}
 	for i, r := range ended {
-		if err := one("ended", i, AttemptRef{r.TaskID, r.Attempt}); err != nil {
+		if err := check("ended", i, AttemptRef{r.TaskID, r.Attempt}); err != nil {
 			return err
 		}
 		switch r.Outcome {
 		case OutcomeSucceeded, OutcomeFailed, OutcomeCanceled, OutcomeReturned:
 		default:
-			return bad(CodeInvalidArgument, "ended[%d]: outcome %.64q; succeeded, failed, canceled or returned was expected", i, r.Outcome)
+			return bad(CodeInvalidArgument,
+				"ended[%d]: outcome %.64q; succeeded, failed, canceled or returned was expected", i, r.Outcome)
 		}
 		if r.Code != "" && r.Code != EndedRunTimeout {
-			return bad(CodeInvalidArgument, "ended[%d]: code %.64q; %s or nothing was expected", i, r.Code, EndedRunTimeout)
+			return bad(CodeInvalidArgument, "ended[%d]: code %.64q; %s or nothing was expected",
+				i, r.Code, EndedRunTimeout)
 		}
 		if r.Messages < 0 || r.Messages > MaxAttemptMessages {
-			return bad(CodeInvalidArgument, "ended[%d]: %d messages; 0 to %d was expected", i, r.Messages, MaxAttemptMessages)
+			return bad(CodeInvalidArgument, "ended[%d]: %d messages; 0 to %d was expected",
+				i, r.Messages, MaxAttemptMessages)
 		}
 		if len(r.Message) > MaxTextBytes {
-			return bad(CodeInvalidArgument, "ended[%d]: the message has %d bytes; at most %d are taken", i, len(r.Message), MaxTextBytes)
+			return bad(CodeInvalidArgument, "ended[%d]: the message has %d bytes; at most %d are taken",
+				i, len(r.Message), MaxTextBytes)
 		}
 	}
 	return nil
 }
 
-// Validate checks what the types cannot say. Its errors are *BadInput.
+// Validate checks what the types cannot express. Its errors are *BadInput.
 func (m *Messages) Validate() error {
-	if m.Instance == "" || len(m.Instance) > MaxNameBytes {
-		return bad(CodeInvalidArgument, "instance has %d bytes; 1 to %d were expected", len(m.Instance), MaxNameBytes)
+	if err := validateIncarnation(m.Incarnation); err != nil {
+		return err
 	}
 	if len(m.Items) > MaxMessageItems {
 		return bad(CodeInvalidArgument, "%d items; at most %d are taken", len(m.Items), MaxMessageItems)
@@ -163,9 +182,10 @@ func (m *Messages) Validate() error {
 		if total += len(item.Messages); total > MaxMessages {
 			return bad(CodeInvalidArgument, "more than %d messages in one request", MaxMessages)
 		}
-		for j, one := range item.Messages {
-			if len(one.Text) > MaxTextBytes {
-				return bad(CodeInvalidArgument, "items[%d].messages[%d]: the text has %d bytes; at most %d are taken", i, j, len(one.Text), MaxTextBytes)
+		for j, msg := range item.Messages {
+			if len(msg.Text) > MaxTextBytes {
+				return bad(CodeInvalidArgument, "items[%d].messages[%d]: the text has %d bytes; at most %d are taken",
+					i, j, len(msg.Text), MaxTextBytes)
 			}
 		}
 	}

@@ -37,7 +37,8 @@ func TestDecodeIsStrict(t *testing.T) {
 	}
 	var bad *BadInput
 	body := `{"instance":"` + strings.Repeat("x", 100) + `"}`
-	if err := Decode(strings.NewReader(body), int64(len(body))-1, new(Exchange)); !errors.As(err, &bad) || bad.Code != CodeBodyTooLarge {
+	if err := Decode(strings.NewReader(body), int64(len(body))-1, new(Exchange)); !errors.As(err, &bad) ||
+		bad.Code != CodeBodyTooLarge {
 		t.Fatalf("one byte too many: %v", err)
 	}
 	if err := Decode(strings.NewReader(body), int64(len(body)), new(Exchange)); err != nil {
@@ -55,7 +56,7 @@ func TestBracesInStringsDoNotNest(t *testing.T) {
 func TestValidate(t *testing.T) {
 	good := func() Register {
 		return Register{
-			AgentID: "a", Instance: "i", MachineID: "m", BootID: "b", MaxTaskCount: 1, LeaseMs: 1, TaskHeartbeatMs: 1,
+			AgentID: "a", Incarnation: "i", MachineID: "m", BootID: "b", MaxTaskCount: 1, LeaseMs: 1, TaskHeartbeatMs: 1,
 			AgentHeartbeatMs: 1, ErrorToleranceMs: 1, Extensions: []string{".sh"}, Bitness: []int{64},
 		}
 	}
@@ -98,18 +99,24 @@ func TestValidate(t *testing.T) {
 		r := good()
 		spoil(&r)
 		var bad *BadInput
-		if err := r.Validate(); !errors.As(err, &bad) || bad.Code != CodeInvalidArgument || !strings.HasPrefix(bad.Detail, name) {
+		if err := r.Validate(); !errors.As(err, &bad) || bad.Code != CodeInvalidArgument ||
+			!strings.HasPrefix(bad.Detail, name) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
 	for name, e := range map[string]Exchange{
-		"instance": {}, "wait_ms": {Instance: "i", WaitMs: -1}, "slots": {Instance: "i", Slots: -1},
+		"instance": {}, "wait_ms": {Incarnation: "i", WaitMs: -1}, "slots": {Incarnation: "i", Slots: -1},
 	} {
 		if err := e.Validate(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	m := Messages{Instance: "i", Items: []MessagesItem{{TaskID: 1, Attempt: 1, FirstSeq: 1, Messages: []Message{{Text: strings.Repeat("x", MaxTextBytes+1)}}}}}
+	m := Messages{
+		Incarnation: "i",
+		Items: []MessagesItem{
+			{TaskID: 1, Attempt: 1, FirstSeq: 1, Messages: []Message{{Text: strings.Repeat("x", MaxTextBytes+1)}}},
+		},
+	}
 	if err := m.Validate(); err == nil || !strings.Contains(err.Error(), "items[0].messages[0]") {
 		t.Errorf("text: got %v", err)
 	}
@@ -139,7 +146,11 @@ func TestGrantKeepsItsSecrets(t *testing.T) {
 }
 
 func FuzzExchange(f *testing.F) {
-	f.Add([]byte(`{"instance":"a","sequence":1,"wait_ms":1000,"slots":2,"running":[{"task_id":1,"attempt":1}],"ended":[{"task_id":2,"attempt":1,"outcome":"failed","exit_code":3,"message":"m"}]}`))
+	f.Add(
+		[]byte(
+			`{"instance":"a","sequence":1,"wait_ms":1000,"slots":2,"running":[{"task_id":1,"attempt":1}],"ended":[{"task_id":2,"attempt":1,"outcome":"failed","exit_code":3,"message":"m"}]}`,
+		),
+	)
 	f.Add([]byte(`{"instance":"a","running":[{"task_id":9223372036854775807,"attempt":1}]}`))
 	f.Add([]byte(`{"instance":1e999}`))
 	f.Add([]byte(`{}{}`))
@@ -159,7 +170,7 @@ func FuzzExchange(f *testing.F) {
 			return
 		}
 		// What was accepted obeys the bounds that the leader relies on.
-		if e.Instance == "" || e.Slots < 0 || e.WaitMs < 0 || e.WaitMs > MaxWaitMs {
+		if e.Incarnation == "" || e.Slots < 0 || e.WaitMs < 0 || e.WaitMs > MaxWaitMs {
 			t.Fatalf("accepted %+v", e)
 		}
 		for _, r := range e.Running {

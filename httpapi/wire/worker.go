@@ -8,19 +8,20 @@ type AttemptRef struct {
 	Attempt int   `json:"attempt"`
 }
 
-// Outcomes of an attempt in a worker's report.
+// The outcomes of an attempt in a worker's report.
 const (
 	OutcomeSucceeded = "succeeded"
 	OutcomeFailed    = "failed"
 	OutcomeCanceled  = "canceled"
-	OutcomeReturned  = "returned" // the worker could not start it: the attempt does not count, unless too many in a row were
+	// OutcomeReturned: the worker could not start the attempt. It does not count, unless too many in a row were returned.
+	OutcomeReturned = "returned"
 )
 
-// EndedRunTimeout is the code of an attempt that ran longer than its execution's RUN_TIMEOUT.
+// EndedRunTimeout is the code of an attempt that was ended because it ran longer than its execution's RUN_TIMEOUT.
 const EndedRunTimeout = "run_timeout"
 
-// Ended is a worker's final report on one attempt. Messages is how many messages of it there are in all, sent or not:
-// the readers of them can tell whether they have all.
+// Ended is a worker's final report on one attempt. Messages is how many messages the attempt has in all, including
+// those that are not sent yet, so that a reader of the messages knows whether it has all of them.
 type Ended struct {
 	TaskID   int64  `json:"task_id"`
 	Attempt  int    `json:"attempt"`
@@ -28,13 +29,14 @@ type Ended struct {
 	ExitCode int    `json:"exit_code"`
 	Message  string `json:"message,omitempty"`
 	Messages int64  `json:"messages,omitempty"`
-	Code     string `json:"code,omitempty"` // run_timeout: a bound of the execution ended it
+	Code     string `json:"code,omitempty"` // run_timeout, if that ended the attempt
 }
 
-// Register is what a worker says when it starts.
+// Register is a worker's registration, which it sends when it starts. Incarnation identifies the worker's process; in
+// JSON, in logs and in the state it is called instance.
 type Register struct {
 	AgentID          string       `json:"agent_id"`
-	Instance         string       `json:"instance"`
+	Incarnation      string       `json:"instance"`
 	MachineID        string       `json:"machine_id"`
 	BootID           string       `json:"boot_id"`
 	Version          string       `json:"version"`
@@ -53,15 +55,15 @@ type Register struct {
 	Ended            []Ended      `json:"ended"`
 }
 
-// Adopted is a running attempt that now belongs to the registering instance. GiveUpAfterMs counts from the sending of
-// the registration.
+// Adopted is a running attempt that now belongs to the registering process. GiveUpAfterMs counts from when the
+// registration was sent.
 type Adopted struct {
 	TaskID        int64 `json:"task_id"`
 	Attempt       int   `json:"attempt"`
 	GiveUpAfterMs int64 `json:"give_up_after_ms"`
 }
 
-// RegisterAnswer tells a worker where the masters are and what became of what it brought.
+// RegisterAnswer tells a worker the masters' addresses and what became of the attempts and reports in its registration.
 type RegisterAnswer struct {
 	Enabled bool         `json:"enabled"`
 	Masters []string     `json:"masters"`
@@ -70,17 +72,18 @@ type RegisterAnswer struct {
 	Fenced  []AttemptRef `json:"fenced"`
 }
 
-// Exchange is one poll of a worker: everything that it holds, what ended, and how much it can take.
+// Exchange is one poll of a worker: the attempts that it holds, the reports of those that ended, and how many it can
+// hold.
 type Exchange struct {
-	Instance string       `json:"instance"`
-	Sequence uint64       `json:"sequence"`
-	WaitMs   int64        `json:"wait_ms"`
-	Slots    int          `json:"slots"` // the most attempts it will hold now, running ones included; 0 while draining
-	Running  []AttemptRef `json:"running"`
-	Ended    []Ended      `json:"ended"`
+	Incarnation string       `json:"instance"` // see Register
+	Sequence    uint64       `json:"sequence"`
+	WaitMs      int64        `json:"wait_ms"` // how long the master may hold the poll
+	Slots       int          `json:"slots"`   // the most attempts that it will hold, including the running ones
+	Running     []AttemptRef `json:"running"`
+	Ended       []Ended      `json:"ended"`
 }
 
-// ExchangeAnswer is what a worker shall do. Durations count from the sending of the exchange.
+// ExchangeAnswer tells a worker what to do. Durations count from when the exchange was sent.
 type ExchangeAnswer struct {
 	Grants  []Grant      `json:"grants"`
 	Stop    []AttemptRef `json:"stop"`
@@ -91,7 +94,7 @@ type ExchangeAnswer struct {
 	Enabled bool         `json:"enabled"`
 }
 
-// Grant is one attempt handed to a worker. It carries opened secrets: it is never logged.
+// Grant is one attempt that a worker gets. It contains decrypted secrets and must never be logged.
 type Grant struct {
 	TaskID          int64       `json:"task_id"`
 	Attempt         int         `json:"attempt"`
@@ -109,10 +112,10 @@ type Grant struct {
 	GiveUpAfterMs   int64       `json:"give_up_after_ms"`
 }
 
-// String keeps secrets out of logs and errors, whatever prints a grant.
+// String keeps the secrets out of logs and errors that print a grant.
 func (g Grant) String() string { return "grant of " + g.Package }
 
-// Parameter is one value for a package. Type is the SSISDB data type name and Value its canonical text form.
+// Parameter is one value for a package. Type is the name of the SSISDB data type, and Value the value's canonical text.
 type Parameter struct {
 	ObjectType int    `json:"object_type"` // 20 project, 30 package, 50 server option
 	Name       string `json:"name"`
@@ -121,13 +124,13 @@ type Parameter struct {
 	Sensitive  bool   `json:"sensitive"`
 }
 
-// Messages are a worker's messages, in order per attempt.
+// Messages is a request with messages of a worker, which are in order for each attempt.
 type Messages struct {
-	Instance string         `json:"instance"`
-	Items    []MessagesItem `json:"items"`
+	Incarnation string         `json:"instance"` // see Register
+	Items       []MessagesItem `json:"items"`
 }
 
-// MessagesItem is one run of messages of one attempt; FirstSeq numbers the first of them.
+// MessagesItem is consecutive messages of one attempt. FirstSeq is the number of the first one.
 type MessagesItem struct {
 	TaskID   int64     `json:"task_id"`
 	Attempt  int       `json:"attempt"`
@@ -143,7 +146,7 @@ type Message struct {
 	Text       string    `json:"text"`
 }
 
-// MessagesAnswer says, per item, which sequence number the state takes next.
+// MessagesAnswer says for each item which number the state takes next.
 type MessagesAnswer struct {
 	Accepted []Accepted `json:"accepted"`
 }

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroup is a control group (v2) for one package. It makes the kill atomic, and it is the one thing by which a dead
-// guard's descendants can be found wherever they went. Where none may be made the tree does without.
+// cgroup is a control group (v2) for one package. It makes the kill atomic, and only with it can all descendants of a
+// dead guard be found. The tree works without one where none may be made.
 type cgroup struct {
-	dir string // "" without one
+	dir string // "": there is none
 	fd  int
 }
 
-func newCgroup(log *slog.Logger) *cgroup {
+func newCgroup(log logger) *cgroup {
 	parent := ownCgroup()
 	if parent == "" {
 		return &cgroup{}
@@ -24,7 +23,7 @@ func newCgroup(log *slog.Logger) *cgroup {
 	dir := filepath.Join(parent, "scaleout-"+newSecret()[:12])
 	err := os.Mkdir(dir, 0o755)
 	if err == nil {
-		// Without this file the kernel is older than the kill of a whole group.
+		// A kernel without this file cannot kill a whole group.
 		_, err = os.Stat(filepath.Join(dir, "cgroup.kill"))
 	}
 	fd := -1
@@ -33,13 +32,13 @@ func newCgroup(log *slog.Logger) *cgroup {
 	}
 	if err != nil {
 		os.Remove(dir)
-		log.Info("no cgroup for the package", "err", err)
+		log.info("no cgroup for the package", errAttr(err))
 		return &cgroup{}
 	}
 	return &cgroup{dir: dir, fd: fd}
 }
 
-// ownCgroup is the directory of this process's own group, "" where there is no v2 hierarchy.
+// ownCgroup returns the directory of this process's own group, and "" if there is no v2 hierarchy.
 func ownCgroup() string {
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	var mount string
@@ -58,8 +57,8 @@ func ownCgroup() string {
 	return ""
 }
 
-// into makes a process start inside the group: moved later, it could have forked before.
-func (c *cgroup) into(attr *unix.SysProcAttr) bool {
+// join makes a process start inside the group. If it were moved later, it could have forked before.
+func (c *cgroup) join(attr *unix.SysProcAttr) bool {
 	if c.dir == "" {
 		return false
 	}
@@ -84,7 +83,7 @@ func killCgroup(dir string) {
 	}
 }
 
-// removeCgroup reports whether the group is gone; one with a living process in it cannot be removed.
+// removeCgroup removes the group and reports whether it is gone. A group with a living process cannot be removed.
 func removeCgroup(dir string) bool {
 	if dir == "" {
 		return true

@@ -22,7 +22,7 @@ import (
 type Guard struct {
 	folder string
 	st     state
-	cmd    *exec.Cmd // nil when adopted: then it is nobody's child here
+	cmd    *exec.Cmd // nil for an adopted guard, which is no child of this process
 	reap   sync.Once
 }
 
@@ -33,9 +33,10 @@ const (
 	pollEvery    = 20 * time.Millisecond
 )
 
-// Start runs a package under a new guard process and returns once it runs, or after 20 s. Nothing else breaks a start off:
-// the package may run already, and a worker that leaves must find it so. A package that could not be started is a
-// *StartError, and its folder has an exit file; after any other error nothing runs and there may be none.
+// Start runs a package under a new guard process. It returns when the package runs, or fails after 20 s. Nothing else
+// breaks it off: the package may already run, and a leaving worker must leave it to its guard. If the package could not
+// be started, the error is a *StartError and the folder has an exit file. After any other error nothing runs, and there
+// may be no exit file.
 func Start(spec Spec) (*Guard, error) {
 	if spec.Executable == "" {
 		exe, err := os.Executable()
@@ -86,12 +87,13 @@ func Start(spec Spec) (*Guard, error) {
 	limit := time.AfterFunc(startTimeout, func() { cmd.Process.Kill() })
 	defer limit.Stop()
 	if _, err := stdin.Write(data); err != nil {
-		return abandon(fmt.Errorf("%w: it does not take its spec (%w), see %s", ErrNoAnswer, err, logFile))
+		return abandon(fmt.Errorf("%w: it did not read its spec (%w), see %s", ErrNoAnswer, err, logFile))
 	}
 	stdin.Close()
 	line, err := bufio.NewReader(r).ReadBytes('\n')
 	if err != nil {
-		return abandon(fmt.Errorf("%w: it ended at its start, or hung there for %v (%w), see %s", ErrNoAnswer, startTimeout, err, logFile))
+		return abandon(fmt.Errorf("%w: it ended while it started, or hung for %v (%w), see %s",
+			ErrNoAnswer, startTimeout, err, logFile))
 	}
 	var a answer
 	if err := json.Unmarshal(bytes.TrimSpace(line), &a); err != nil {
@@ -111,8 +113,8 @@ func Start(spec Spec) (*Guard, error) {
 	return g, nil
 }
 
-// Adopt finds the guard of a task folder that an earlier worker process left. When there is none any more, what may be
-// left of the tree is killed first; then the error is ErrGone and ReadExit says how the package ended.
+// Adopt returns the guard of a task folder that an earlier worker process left. If the guard has ended, Adopt kills
+// what may be left of the tree and returns ErrGone; ReadExit then says how the package ended.
 func Adopt(folder string) (*Guard, error) {
 	deadline := time.Now().Add(adoptTimeout)
 	for {
@@ -123,10 +125,10 @@ func Adopt(folder string) (*Guard, error) {
 		if gone {
 			return nil, fmt.Errorf("%w: %s", ErrGone, folder)
 		}
-		// A guard holds the folder. It may be so new that it has not written its state yet.
+		// A guard holds the folder. A new one may not have written its state yet.
 		st, err := readState(folder)
 		if err == nil {
-			if _, err = ask(st, request{Op: opStatus}); err == nil {
+			if _, err = call(st, request{Op: opStatus}); err == nil {
 				return &Guard{folder: folder, st: st}, nil
 			}
 		}
@@ -141,14 +143,14 @@ func Adopt(folder string) (*Guard, error) {
 	}
 }
 
-// Sweep makes sure that nothing is left of a package whose guard is dead: it kills what is still alive of its tree,
-// removes its secret files, and writes an exit file if there is none. It reports false, and does nothing, while a
-// living guard holds the folder.
+// Sweep makes sure that nothing is left of a package whose guard is dead: it kills what still lives of the tree,
+// removes the files with secrets, and writes an exit file if there is none. While a living guard holds the folder,
+// Sweep does nothing and returns false.
 func Sweep(folder string) (gone bool, err error) {
 	if _, err := ReadExit(folder); err == nil {
 		return true, nil
 	} else if !errors.Is(err, ErrNoExit) {
-		// An exit file that cannot be read: written by nobody who promises anything. It is made anew below.
+		// No guard writes an exit file that cannot be read. It is written again below.
 		os.Remove(filepath.Join(folder, exitFile))
 	}
 	lock := flock.New(filepath.Join(folder, lockFile), flock.SetPermissions(0o600))
@@ -163,12 +165,12 @@ func Sweep(folder string) (gone bool, err error) {
 	if _, err := ReadExit(folder); err == nil {
 		return true, nil
 	}
-	// The guard writes its state before it starts anything: no state, nothing ran.
+	// The guard writes its state before it starts anything. So nothing ran if there is no state.
 	e := Exit{Reason: StartFailed, Code: -1, Elsewhere: true, Detail: "its guard process never started it"}
 	st, err := readState(folder)
 	if err == nil {
 		e.Reason, e.Detail = Lost, "its guard process died and the package with it"
-		if err := killLeft(st, killTimeout); err != nil {
+		if err := killOrphans(st, killTimeout); err != nil {
 			return false, fmt.Errorf("%w: %s: %w", ErrNotGone, folder, err)
 		}
 		removeAll(st.Remove)
@@ -180,36 +182,37 @@ func Sweep(folder string) (gone bool, err error) {
 	return true, writeExit(folder, e)
 }
 
-// Folder is the task folder.
+// Folder returns the task folder.
 func (g *Guard) Folder() string { return g.folder }
 
-// PID is the package's own process id: process group and session too, where there are such.
+// PID returns the id of the package's own process. On Unix it is also the id of its process group and session.
 func (g *Guard) PID() int { return g.st.Package }
 
-// Extend moves the deadline. A lease that ends before the present one changes nothing. ErrNoAnswer when the guard is
-// gone or hangs.
+// Extend moves the deadline. A lease that ends before the present one changes nothing. The error is ErrNoAnswer if the
+// guard is gone or hangs.
 func (g *Guard) Extend(l Lease) error {
-	_, err := ask(g.st, request{Op: opExtend, Lease: l})
+	_, err := call(g.st, request{Op: opExtend, Lease: l})
 	return err
 }
 
-// Left asks the guard how much of the lease is left.
+// Left returns how much of the lease is left, as the guard says.
 func (g *Guard) Left() (time.Duration, error) {
-	a, err := ask(g.st, request{Op: opStatus})
+	a, err := call(g.st, request{Op: opStatus})
 	return time.Duration(a.Left), err
 }
 
-// Stop asks the package politely to end and has it killed after the grace. It does not wait.
+// Stop makes the guard ask the package to end, and kill it after the grace time. It does not wait for that.
 func (g *Guard) Stop() error {
-	_, err := ask(g.st, request{Op: opStop})
+	_, err := call(g.st, request{Op: opStop})
 	return err
 }
 
-// Kill ends the package's whole tree at once and returns when nothing of it is left, or ErrNotGone after 15 s.
+// Kill ends the package's whole tree at once and returns when nothing of it is left. If that takes longer than 15 s, it
+// returns ErrNotGone.
 func (g *Guard) Kill() error {
 	defer g.collectIfGone()
 	deadline := time.Now().Add(killTimeout)
-	if _, err := ask(g.st, request{Op: opKill}); err == nil {
+	if _, err := call(g.st, request{Op: opKill}); err == nil {
 		for time.Now().Before(deadline) {
 			if gone, err := Sweep(g.folder); gone || err != nil {
 				return err
@@ -217,7 +220,7 @@ func (g *Guard) Kill() error {
 			time.Sleep(pollEvery)
 		}
 	}
-	// It does not listen: the guard itself is ended, which ends the package's process, and the rest is swept.
+	// The guard does not obey. Killing it ends the package's own process, and Sweep ends the rest.
 	killGuard(g.st)
 	for deadline = time.Now().Add(killTimeout); time.Now().Before(deadline); time.Sleep(pollEvery) {
 		if gone, err := Sweep(g.folder); gone || err != nil {
@@ -227,13 +230,13 @@ func (g *Guard) Kill() error {
 	return fmt.Errorf("%w: %s", ErrNotGone, g.folder)
 }
 
-// Wait returns how the package ended, once nothing of it is left. A cancelled context ends only the waiting.
+// Wait returns how the package ended, once nothing of it is left. The end of ctx ends only the waiting.
 func (g *Guard) Wait(ctx context.Context) (Exit, error) {
 	for {
 		if err := g.await(ctx); err != nil {
 			return Exit{}, err
 		}
-		// The guard said that it ended, or the connection broke: the folder tells which.
+		// Either the package has ended or the connection broke. The folder tells which.
 		if gone, err := Sweep(g.folder); err != nil {
 			return Exit{}, err
 		} else if gone {
@@ -260,10 +263,10 @@ func (g *Guard) await(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Output is ReadOutput of this package's folder.
+// Output reads the package's output; see ReadOutput.
 func (g *Guard) Output(from int64) ([]Line, int64, error) { return ReadOutput(g.folder, from) }
 
-// collect waits for the child process, so that it does not stay as a zombie.
+// collect waits for the child process, so that no zombie is left.
 func (g *Guard) collect() {
 	if g.cmd != nil {
 		g.reap.Do(func() { g.cmd.Wait() })

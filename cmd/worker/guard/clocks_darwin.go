@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// On macOS it is CLOCK_MONOTONIC that goes on during sleep and CLOCK_UPTIME_RAW that stands still.
+// clocks reads macOS's clocks: CLOCK_MONOTONIC goes on during sleep, and CLOCK_UPTIME_RAW stands still.
 func clocks() (mono, boot time.Duration) {
 	var m, b unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_UPTIME_RAW, &m) == nil {

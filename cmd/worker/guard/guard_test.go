@@ -85,7 +85,7 @@ func script(t *testing.T, text string) Spec {
 	t.Cleanup(func() {
 		if st, err := readState(spec.Folder); err == nil {
 			killGuard(st)
-			killLeft(st, 5*time.Second)
+			killOrphans(st, 5*time.Second)
 		}
 	})
 	return spec
@@ -219,10 +219,10 @@ func TestModesAndSecret(t *testing.T) {
 	}
 	forged := g.st
 	forged.Secret = "00"
-	if _, err := ask(forged, request{Op: opKill}); err == nil || dead(g.PID()) {
+	if _, err := call(forged, request{Op: opKill}); err == nil || dead(g.PID()) {
 		t.Errorf("a request with a wrong secret was obeyed: %v", err)
 	}
-	if _, err := ask(g.st, request{Op: "dance"}); err == nil {
+	if _, err := call(g.st, request{Op: "dance"}); err == nil {
 		t.Error("an unknown operation was accepted")
 	}
 	if err := g.Kill(); err != nil {
@@ -472,7 +472,12 @@ func TestWorkerDiesWhileItStarts(t *testing.T) {
 
 func TestHalfASpecStartsNothing(t *testing.T) {
 	var got answer
-	err := run(t.TempDir(), strings.NewReader(`{"command":"/bin/sh","lease":{"for":60`), func(a answer) { got = a }, nil)
+	err := run(
+		t.TempDir(),
+		strings.NewReader(`{"command":"/bin/sh","lease":{"for":60`),
+		func(a answer) { got = a },
+		logger{},
+	)
 	if err == nil || got.Error == "" {
 		t.Fatalf("%v, %+v", err, got)
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// IsGuard reports whether the command line, with the program's name (os.Args) or without it, is that of a guard process.
-// A program that may become one calls it before anything else.
+// IsGuard reports whether the command line, with or without the program's name, is that of a guard process. A program
+// that may be started as a guard calls it before anything else.
 func IsGuard(args []string) bool {
 	return len(args) == 3 && args[1] == Verb || len(args) == 2 && args[0] == Verb
 }
@@ -30,34 +30,35 @@ const (
 	exitUsage = 2
 )
 
-// Main is the guard process. Its arguments are os.Args, or what follows the program's name or the verb: the last one is
-// the task folder. The Spec comes as JSON over standard input; one line of JSON over standard output tells the worker how the start went. It
-// returns, with the exit code of the process, when the package is gone.
+// Main runs the guard process and returns its exit code when the package is gone. The arguments are os.Args, or what
+// follows the program's name or the verb: the last one is the task folder. The Spec comes as JSON on standard input.
+// One line of JSON on standard output tells the worker how the start went.
 func Main(args []string) int {
 	if !IsGuard(args) && len(args) != 1 {
 		fmt.Fprintln(os.Stderr, "usage: <binary> guard <task folder> (started by the worker, not by hand)")
 		return exitUsage
 	}
 	runtime.GOMAXPROCS(2)
-	// A worker that dies just now leaves a pipe that nobody reads; Go would end this process at its first word into it.
+	// If the worker dies now, nobody reads the pipe of standard output, and Go would end this process when it writes
+	// there.
 	signal.Ignore(syscall.SIGPIPE)
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	ready := func(a answer) {
+	log := logger{slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	reportStart := func(a answer) {
 		json.NewEncoder(os.Stdout).Encode(a)
-		// The worker reads to the end: from here on it and the guard live apart.
+		// The worker reads to the end of the output; the guard does not depend on it afterwards.
 		os.Stdout.Close()
 	}
-	if err := run(args[len(args)-1], os.Stdin, ready, log); err != nil {
-		log.Error("guard", "err", err)
+	if err := run(args[len(args)-1], os.Stdin, reportStart, log); err != nil {
+		log.error("the guard failed", errAttr(err))
 		return exitError
 	}
 	return exitOK
 }
 
-func run(folder string, stdin io.Reader, ready func(answer), log *slog.Logger) error {
-	refuse := func(err error) error { ready(answer{Error: err.Error()}); return err }
+func run(folder string, stdin io.Reader, reportStart func(answer), log logger) error {
+	refuse := func(err error) error { reportStart(answer{Error: err.Error()}); return err }
 	var spec Spec
-	// A worker that dies while it writes leaves half a spec: nothing is started from it.
+	// A worker that dies while it writes leaves an incomplete spec: nothing is started from it.
 	if err := json.NewDecoder(stdin).Decode(&spec); err != nil {
 		return refuse(fmt.Errorf("guard: spec: %w", err))
 	}
@@ -72,24 +73,27 @@ func run(folder string, stdin io.Reader, ready func(answer), log *slog.Logger) e
 		return refuse(fmt.Errorf("guard: %s is not guarded by this process: %w", folder, err))
 	}
 	defer lock.Close()
-	// Whoever found this folder without a guard has declared it lost, under the lock; it must stay so.
+	// A process that found this folder without a guard has written an exit file under the lock. That decision stands.
 	if _, err := ReadExit(folder); !errors.Is(err, ErrNoExit) {
 		return refuse(fmt.Errorf("guard: %s has ended already", folder))
 	}
 	if left := spec.Lease.Left(Now()); left <= spec.KillBefore {
-		return refuse(fmt.Errorf("guard: only %v of the lease are left, killing would start at %v", left, spec.KillBefore))
+		return refuse(fmt.Errorf("guard: only %v of the lease are left; the guard would end the package at %v",
+			left, spec.KillBefore))
 	}
-	g := &keeper{spec: spec, log: log, lease: spec.Lease, ops: make(chan string), ended: make(chan struct{}), clock: Now}
-	return g.run(ready)
+	k := &keeper{
+		spec: spec, log: log, lease: spec.Lease, ops: make(chan string), ended: make(chan struct{}), clock: Now,
+	}
+	return k.run(reportStart)
 }
 
 // keeper is the state of a guard process.
 type keeper struct {
 	spec  Spec
-	log   *slog.Logger
+	log   logger
 	clock func() Instant
 	ops   chan string
-	ended chan struct{} // closed when exit is set and written
+	ended chan struct{} // closed after exit is set and written
 
 	mu    sync.Mutex
 	lease Lease
@@ -99,9 +103,10 @@ type keeper struct {
 	waiters sync.WaitGroup
 }
 
-func (k *keeper) run(ready func(answer)) error {
-	refuse := func(err error) error { ready(answer{Error: err.Error()}); return err }
-	// From before the start on: a signal between start and loop must not kill the guard and leave the tree.
+func (k *keeper) run(reportStart func(answer)) error {
+	refuse := func(err error) error { reportStart(answer{Error: err.Error()}); return err }
+	// Signals are handled from before the start: one that comes before the loop must not kill the guard and leave the
+	// tree.
 	sigs := make(chan os.Signal, 4)
 	signal.Notify(sigs, os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGHUP)
@@ -125,7 +130,8 @@ func (k *keeper) run(ready func(answer)) error {
 		PID: os.Getpid(), Start: startTime(os.Getpid()), Boot: bootID(),
 		Socket: socket, Secret: newSecret(), Cgroup: t.cgroupPath(), Remove: k.spec.Remove,
 	}
-	// Before the start: should this process be killed right after it, the next worker must find the cgroup.
+	// The state is written before the start: if this process is killed right after it, the next worker must find the
+	// cgroup.
 	if err := writeJSON(k.spec.Folder, stateFile, st); err != nil {
 		return refuse(err)
 	}
@@ -136,23 +142,23 @@ func (k *keeper) run(ready func(answer)) error {
 			Reason: StartFailed, Code: -1, Detail: out.masker.text(err.Error()), Ended: time.Now(),
 			Elsewhere: errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.ENOEXEC),
 		})
-		ready(answer{Exit: &k.exit})
+		reportStart(answer{Exit: &k.exit})
 		return nil
 	}
 	st.Package, st.PkgStart = t.pid(), startTime(t.pid())
 	k.pid = t.pid()
 	if err := writeJSON(k.spec.Folder, stateFile, st); err != nil {
-		k.log.Error("state file", "err", err)
+		k.log.error("the state file cannot be written", errAttr(err))
 	}
 	go k.serve(listener, st.Secret)
-	ready(answer{Running: true, Package: st.Package})
+	reportStart(answer{Running: true, Package: st.Package})
 
 	exit := k.watch(t, sigs)
 	exit.Started = began
 	select {
 	case <-drained:
 	case <-time.After(2 * time.Second):
-		// All of the tree is gone, so someone outside it holds the other end; it may keep it.
+		// The whole tree is gone, so a process outside it holds the other end of the pipe. Its output is not waited for.
 	}
 	k.finish(out, exit)
 	return nil
@@ -179,20 +185,20 @@ func (k *keeper) start(t *tree, out *output) (<-chan struct{}, error) {
 	go func() {
 		defer close(drained)
 		done := make(chan struct{})
-		go func() { out.pump(Stderr, errR); close(done) }()
-		out.pump(Stdout, outR)
+		go func() { out.copy(Stderr, errR); close(done) }()
+		out.copy(Stdout, outR)
 		<-done
 	}()
 	return drained, nil
 }
 
-// watch returns once no process of the tree is left.
+// watch ends the package when its time or a request says so, and returns once no process of the tree is left.
 func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 	var reason Reason
 	var graceEnd Instant
 	var grace time.Duration
-	polite := func(why Reason, d time.Duration) {
-		k.log.Info("ending the package", "reason", why, "grace", d)
+	terminate := func(why Reason, d time.Duration) {
+		k.log.info("ending the package", slog.String(keyReason, string(why)), slog.Duration(keyGrace, d))
 		reason, grace, graceEnd = why, d, k.clock()
 		t.terminate()
 	}
@@ -202,7 +208,7 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 	for {
 		now := k.clock()
 		left := k.left(now) - k.spec.KillBefore
-		over := k.spec.RunTimeout - began.Since(now) // of its own bound; of no meaning without one
+		runTimeLeft := k.spec.RunTimeout - began.Since(now) // meaningless if there is no RunTimeout
 		switch {
 		case reason != "" && graceEnd.Since(now) >= grace, left <= -k.spec.KillBefore/2:
 			if reason == "" {
@@ -211,14 +217,14 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 			t.kill()
 			return k.ending(t, reason)
 		case left <= 0 && reason != Deadline:
-			// Half of the margin is for the polite way, the other half for the kernel to carry out the kill.
-			polite(Deadline, min(k.spec.KillBefore/2, k.spec.Grace))
+			// Half of the margin is for the polite signal, the other half for the kernel to carry out the kill.
+			terminate(Deadline, min(k.spec.KillBefore/2, k.spec.Grace))
 			continue
-		case k.spec.RunTimeout > 0 && over <= 0 && reason == "":
-			polite(TimedOut, k.spec.Grace)
+		case k.spec.RunTimeout > 0 && runTimeLeft <= 0 && reason == "":
+			terminate(TimedOut, k.spec.Grace)
 			continue
 		}
-		// Timers follow a clock that may stand still or be overtaken by another, so none is trusted for long.
+		// A timer follows one clock, which may stand still or fall behind another clock. So no timer runs for long.
 		wait := time.Second
 		if left > 0 {
 			wait = min(wait, left)
@@ -228,7 +234,7 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 		if reason != "" {
 			wait = min(wait, grace-graceEnd.Since(now))
 		} else if k.spec.RunTimeout > 0 {
-			wait = min(wait, over)
+			wait = min(wait, runTimeLeft)
 		}
 		timer.Reset(max(wait, time.Millisecond))
 		select {
@@ -249,19 +255,19 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 				return k.ending(t, reason)
 			}
 			if reason == "" {
-				polite(Stopped, k.spec.Grace)
+				terminate(Stopped, k.spec.Grace)
 			}
 		case s := <-sigs:
-			k.log.Info("signal", "signal", s.String())
+			k.log.info("signal received", slog.String(keySignal, s.String()))
 			if reason == "" {
-				polite(Stopped, k.spec.Grace)
+				terminate(Stopped, k.spec.Grace)
 			}
 		}
 	}
 }
 
-// linger lets what the package left behind end by itself, within bounds: the far end of a pipe often ends a moment
-// after the shell that made it.
+// linger gives the package's remaining processes a bounded time to end by themselves: the last program of a pipeline
+// often ends a moment after the shell that started it.
 func (k *keeper) linger(t *tree) {
 	for began := k.clock(); t.alive(); time.Sleep(10 * time.Millisecond) {
 		now := k.clock()
@@ -285,14 +291,14 @@ func (k *keeper) left(now Instant) time.Duration {
 func (k *keeper) finish(out *output, e Exit) {
 	removeAll(k.spec.Remove)
 	if err := out.close(); err != nil {
-		k.log.Error("output file", "err", err)
+		k.log.error("the output file cannot be completed", errAttr(err))
 	}
 	k.mu.Lock()
 	k.exit = e
 	k.mu.Unlock()
 	if err := writeExit(k.spec.Folder, e); err != nil {
-		// Without it the next reader finds the folder without a guard and calls it lost, which is then true.
-		k.log.Error("exit file", "err", err)
+		// Without an exit file the next process finds the folder without a guard and calls the package lost, which is true.
+		k.log.error("the exit file cannot be written", errAttr(err))
 	}
 	close(k.ended)
 	k.answerWaiters()

@@ -7,29 +7,29 @@ import (
 )
 
 const (
-	// MinSecret is the length in bytes from which on a secret is masked. Shorter ones would be found in the midst of
-	// ordinary words, and a text with so many masks in it would give them away.
+	// MinSecret is the smallest length in bytes of a secret that is masked. Shorter ones occur inside ordinary words, and
+	// the many masks in a text would give such a secret away.
 	MinSecret = 6
-	// mask stands for whatever is masked. It is shorter than any secret, so that a text never grows.
+	// mask replaces every secret. It is shorter than any secret, so that a text never grows.
 	mask      = "***"
 	maskChunk = 16 << 10
 )
 
-// masker finds secrets in a stream of bytes: all of them at once and wherever they begin, overlapping ones included, byte
-// by byte (Aho–Corasick). It does not change once it is made, so that the streams of a package share it.
+// masker finds all secrets in a stream in one pass, wherever they begin and even if they overlap (Aho–Corasick). It
+// never changes, so both streams of a package share it.
 type masker struct{ nodes []maskNode }
 
-// maskNode is a beginning of secrets. Children are a list: most have one.
+// maskNode stands for a prefix of one or more secrets. Its children are a linked list, since most nodes have one child.
 type maskNode struct {
 	child, sibling int32 // 0: none, since no node leads to the root
-	fail           int32 // the longest proper suffix that is a beginning, too
-	depth          int32 // its length
-	found          int32 // length of the longest secret that ends here; 0 none
+	fail           int32 // the longest proper suffix that is also a prefix of a secret
+	depth          int32 // the length of the prefix
+	found          int32 // the length of the longest secret that ends here; 0: none
 	b              byte
 }
 
-// newMasker takes the secrets, each line of those that have several, and their forms in JSON, which is how a package finds
-// them in its file of parameters. It is nil when nothing is to be masked.
+// newMasker returns a masker of the secrets, of each line of a secret with several lines, and of their JSON forms, in
+// which a package finds them in its parameters file. It returns nil if there is nothing to mask.
 func newMasker(secrets []string) *masker {
 	m := &masker{nodes: make([]maskNode, 1)}
 	for _, s := range secrets {
@@ -74,7 +74,7 @@ func (m *masker) child(at int32, b byte) int32 {
 	return 0
 }
 
-// link sets where to go on when a secret does not go on: breadth first, so that shorter beginnings are linked before.
+// link sets the fail links. It goes breadth first, since the link of a node depends on those of shorter prefixes.
 func (m *masker) link() {
 	queue := []int32{0}
 	for len(queue) > 0 {
@@ -90,7 +90,7 @@ func (m *masker) link() {
 	}
 }
 
-// step is the state after one more byte.
+// step returns the node for the text after one more byte.
 func (m *masker) step(at int32, b byte) int32 {
 	for {
 		if next := m.child(at, b); next != 0 || at == 0 {
@@ -100,7 +100,7 @@ func (m *masker) step(at int32, b byte) int32 {
 	}
 }
 
-// text masks a text as a whole. A nil masker changes nothing.
+// text masks a text. A nil masker changes nothing.
 func (m *masker) text(s string) string {
 	if m == nil {
 		return s
@@ -109,8 +109,8 @@ func (m *masker) text(s string) string {
 	return string(b)
 }
 
-// reader masks what it reads from r. It holds back no more than what may be the beginning of a secret, and nothing at the
-// end. A nil masker is no hindrance.
+// reader returns a reader of r's content with its secrets masked. It holds back only what may be the beginning of a
+// secret, and nothing at the end. A nil masker returns r itself.
 func (m *masker) reader(r io.Reader) io.Reader {
 	if m == nil {
 		return r
@@ -124,9 +124,9 @@ type maskReader struct {
 	in     []byte
 	err    error
 	state  int32
-	held   []byte // a secret that began in them may still go on
-	runs   []span // the parts of held that secrets cover, in order, apart from each other
-	masked bool   // the last byte that went out was covered
+	held   []byte // bytes in which a secret may have begun
+	runs   []span // the parts of held that secrets cover, in order and disjoint
+	masked bool   // the last released byte belonged to a secret
 	out    []byte
 }
 
@@ -161,7 +161,7 @@ func (r *maskReader) take(b byte) {
 	if found == 0 {
 		return
 	}
-	// A secret is no longer than the depth of the state at its end, and so much has always been held.
+	// A secret is at most as long as the depth of the node at its end, and that many bytes are always held.
 	now := span{len(r.held) - found, len(r.held)}
 	for n := len(r.runs); n > 0 && r.runs[n-1].to >= now.from; n-- {
 		now.from = min(now.from, r.runs[n-1].from)
@@ -170,7 +170,7 @@ func (r *maskReader) take(b byte) {
 	r.runs = append(r.runs, now)
 }
 
-// release lets the first n bytes go.
+// release moves the first n held bytes to the output.
 func (r *maskReader) release(n int) {
 	out, at := r.out[:0], 0
 	for _, c := range r.runs {

@@ -141,7 +141,7 @@ func TestOutputIsMasked(t *testing.T) {
 	// The first line is cut at maxLine, in the midst of the secret.
 	text := strings.Repeat("x", maxLine-3) + "hunter2\n" + secret + "\nend"
 	for size := range 5 {
-		o.pump(Stdout, &pieces{text, size*1000 + 1})
+		o.copy(Stdout, &pieces{text, size*1000 + 1})
 	}
 	if err := o.close(); err != nil {
 		t.Fatal(err)

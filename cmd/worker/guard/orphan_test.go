@@ -96,10 +96,10 @@ func TestSweepWithoutCgroup(t *testing.T) {
 	}
 	pid := cmd.Process.Pid
 	until(t, "two in the group", func() bool {
-		left, _ := leftOf(state{Package: pid, PkgStart: startTime(pid)})
+		left, _ := orphansOf(state{Package: pid, PkgStart: startTime(pid)})
 		return len(left) >= 2
 	})
-	if left, err := leftOf(state{Package: pid, PkgStart: startTime(pid) + 1}); err != nil || len(left) != 0 {
+	if left, err := orphansOf(state{Package: pid, PkgStart: startTime(pid) + 1}); err != nil || len(left) != 0 {
 		t.Fatalf("found processes of another: %v %v", left, err)
 	}
 	folder := t.TempDir()
@@ -112,7 +112,7 @@ func TestSweepWithoutCgroup(t *testing.T) {
 	if gone, err := Sweep(folder); !gone || err != nil {
 		t.Fatalf("sweep: %v, %v", gone, err)
 	}
-	if left, _ := leftOf(st); len(left) != 0 {
+	if left, _ := orphansOf(st); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
 	if e, err := ReadExit(folder); err != nil || e.Reason != Lost {

@@ -21,10 +21,10 @@ type Line struct {
 	Text   string
 }
 
-// Stream is where a line came from.
+// Stream tells where a line came from.
 type Stream byte
 
-// The streams of a Line. A notice is the guard's own word about what it left out.
+// The streams of a Line. A notice is the guard's own line about lines that it left out.
 const (
 	Stdout Stream = 'O'
 	Stderr Stream = 'E'
@@ -32,17 +32,17 @@ const (
 )
 
 const (
-	timeLayout  = "2006-01-02T15:04:05.0000000Z"
-	maxLine     = 8 << 10 // a longer line is cut into lines
-	maxTail     = 64 << 10
-	linePrefix  = len(timeLayout) + 3
-	readAtMost  = 1 << 20
-	noticeRoom  = 256
-	tailPercent = 8 // the last eighth of the room, at most maxTail, is for the end of the output
+	timeLayout = "2006-01-02T15:04:05.0000000Z"
+	maxLine    = 8 << 10 // a longer line is split
+	maxTail    = 64 << 10
+	linePrefix = len(timeLayout) + 3
+	readAtMost = 1 << 20
+	noticeRoom = 256
+	tailShare  = 8 // one eighth of the limit, and at most maxTail, is for the end of the output
 )
 
-// output is the writing side: lines of both streams in the order of their arrival, the first ones up to the limit and,
-// beyond it, the last ones. A package's last lines say why it failed; they must not be what a limit cuts off.
+// output writes the lines of both streams in the order of their arrival: the first lines up to the limit and, beyond
+// it, the last ones. The last lines of a package say why it failed, so the limit must not cut them off.
 type output struct {
 	mu      sync.Mutex
 	file    *os.File
@@ -62,14 +62,16 @@ func newOutput(folder string, limit int64, secrets *masker, now func() time.Time
 	if err != nil {
 		return nil, fmt.Errorf("guard: output file: %w", err)
 	}
-	tail := min(limit/tailPercent, maxTail)
-	return &output{file: f, w: bufio.NewWriter(f), room: max(limit-tail-noticeRoom, 0), tailMax: tail, masker: secrets, now: now}, nil
+	tail := min(limit/tailShare, maxTail)
+	return &output{
+		file: f, w: bufio.NewWriter(f), room: max(limit-tail-noticeRoom, 0), tailMax: tail, masker: secrets, now: now,
+	}, nil
 }
 
-// pump copies one stream until its end. The two streams have no common order but that in which their pumps come to
-// their lines: lines said at about the same time may change places. Secrets are masked before lines are made, so that
-// neither the end of a piece nor that of a line parts one.
-func (o *output) pump(s Stream, r io.Reader) {
+// copy copies one stream until its end. Each stream is copied by its own goroutine, so lines that the package writes to
+// both streams at about the same time may change places. Secrets are masked before the stream is split into lines, so
+// that neither a read nor a line can split a secret.
+func (o *output) copy(s Stream, r io.Reader) {
 	r = o.masker.reader(r)
 	buf, have := make([]byte, maxLine), 0
 	for {
@@ -79,7 +81,7 @@ func (o *output) pump(s Stream, r io.Reader) {
 		for len(rest) > 0 {
 			end := bytes.IndexByte(rest, '\n') + 1
 			if end == 0 && len(rest) < maxLine && err == nil {
-				break // the rest of the line is still to come
+				break // the rest of the line has not arrived yet
 			}
 			if end == 0 {
 				end = len(rest)
@@ -123,7 +125,8 @@ func (o *output) line(s Stream, raw []byte) {
 	}
 }
 
-// close writes what was held back and syncs the file: the exit file that follows must not outlive the output.
+// close writes the last lines and syncs the file. The guard writes the exit file afterwards, so the output is complete
+// whenever there is an exit file.
 func (o *output) close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -137,8 +140,8 @@ func (o *output) close() error {
 	return errors.Join(o.w.Flush(), o.file.Sync(), o.file.Close())
 }
 
-// ReadOutput reads the complete lines of a task folder's output from byte offset from, at most about 1 MiB of them, and
-// returns the offset at which the next call goes on. No lines and the same offset: there is nothing new yet.
+// ReadOutput reads complete lines of a task folder's output from the byte offset from on, at most about 1 MiB. It
+// returns the offset for the next call. If there is nothing new yet, it returns no lines and the same offset.
 func ReadOutput(folder string, from int64) ([]Line, int64, error) {
 	f, err := os.Open(filepath.Join(folder, OutputFile))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,18 +1,17 @@
 package guard
 
 import (
-	"log/slog"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// members are the living processes of the package's group and what descends from it. A process that left both, which
-// takes a new session and the end of its parent, is not found: macOS has nothing to hold it by.
+// members returns the living processes of the package's group and their descendants. It does not find a process that
+// took a new session and whose parent has ended: macOS has nothing to track such a process by.
 func (t *tree) members() []proc {
 	table, err := listProcs()
 	if err != nil {
-		t.log.Error("process table", "err", err)
+		t.log.error("the process table cannot be read", errAttr(err))
 		return nil
 	}
 	found := descend(table, os.Getpid())
@@ -54,7 +53,7 @@ func toProc(k *unix.KinfoProc) proc {
 	}
 }
 
-// startTime is when pid started, in microseconds since 1970; 0 when there is no such process.
+// startTime returns when pid started, in microseconds since 1970, and 0 if there is no such process.
 func startTime(pid int) uint64 {
 	k, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil || int(k.Proc.P_pid) != pid {
@@ -71,11 +70,11 @@ func bootID() string {
 	return id
 }
 
-// cgroup does not exist here.
+// cgroup does nothing on macOS.
 type cgroup struct{}
 
-func newCgroup(*slog.Logger) *cgroup        { return &cgroup{} }
-func (*cgroup) into(*unix.SysProcAttr) bool { return false }
+func newCgroup(logger) *cgroup              { return &cgroup{} }
+func (*cgroup) join(*unix.SysProcAttr) bool { return false }
 func (*cgroup) path() string                { return "" }
 func (*cgroup) kill()                       {}
 func (*cgroup) close()                      {}

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// members are the living processes of the tree. This process is their reaper, so whatever forks, changes its session or
-// loses its parent still descends from it.
+// members returns the living processes of the tree. This process is their subreaper, so a process that forks, changes
+// its session or loses its parent still descends from this process.
 func (t *tree) members() []proc {
 	table, err := listProcs()
 	if err != nil {
-		t.log.Error("process table", "err", err)
+		t.log.error("the process table cannot be read", errAttr(err))
 		return nil
 	}
 	return descend(table, os.Getpid())
@@ -53,7 +53,7 @@ func readProc(pid int) (proc, error) {
 	if err != nil {
 		return proc{}, err
 	}
-	// The program's name, in parentheses, may hold anything; the fields begin behind the last one.
+	// The program's name in parentheses may contain any characters. The fields begin after the last closing parenthesis.
 	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 	if len(f) < 20 {
 		return proc{}, fmt.Errorf("guard: /proc/%d/stat has %d fields", pid, len(f))
@@ -66,7 +66,7 @@ func readProc(pid int) (proc, error) {
 	return p, err
 }
 
-// startTime is when pid started, in ticks since boot; 0 when there is no such process.
+// startTime returns when pid started, in ticks since boot, and 0 if there is no such process.
 func startTime(pid int) uint64 {
 	p, err := readProc(pid)
 	if err != nil {

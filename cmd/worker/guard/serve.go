@@ -16,8 +16,8 @@ const (
 	opWait   = "wait"
 )
 
-// serve answers the worker until the listener is closed. It may still run when the process ends: there is nothing in it
-// that needs an end of its own, except the waiters, for whom answerWaiters stays.
+// serve answers the worker until the listener is closed. It may still run when the process ends. Only the answers to
+// waiting calls matter then, and answerWaiters waits for those.
 func (k *keeper) serve(l net.Listener, secret string) {
 	for {
 		conn, err := l.Accept()
@@ -48,7 +48,7 @@ func (k *keeper) handle(conn net.Conn, secret string) {
 		select {
 		case k.ops <- req.Op:
 		case <-k.ended:
-		case <-time.After(answerTimeout / 2): // it is being killed already
+		case <-time.After(answerTimeout / 2): // the package is already being killed
 		}
 	case opWait:
 		k.waiters.Add(1)
@@ -84,8 +84,8 @@ func (k *keeper) status() answer {
 	return a
 }
 
-// extend takes a lease that ends later than the present one. An older one that arrives late changes nothing: a renewal
-// never takes time away.
+// extend takes a lease that ends later than the present one. An older lease that arrives late changes nothing: a
+// renewal never shortens a lease.
 func (k *keeper) extend(l Lease) {
 	now := k.clock()
 	k.mu.Lock()
@@ -95,7 +95,7 @@ func (k *keeper) extend(l Lease) {
 	}
 }
 
-// answerWaiters gives those who wait for the end a moment to hear of it.
+// answerWaiters waits, for a bounded time, until the calls that wait for the package's end are answered.
 func (k *keeper) answerWaiters() {
 	done := make(chan struct{})
 	go func() { k.waiters.Wait(); close(done) }()

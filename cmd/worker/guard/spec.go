@@ -17,7 +17,7 @@ const Verb = "guard"
 
 // The files of a guard in its task folder.
 const (
-	OutputFile = "output.log" // what the package said, one line each: time, O or E, text
+	OutputFile = "output.log" // the package's output; a line is: time, O or E, text
 	exitFile   = "exit.json"
 	stateFile  = "guard.json"
 	lockFile   = "guard.lock"
@@ -33,23 +33,23 @@ const (
 	DefaultMaxOutputBytes = 16 << 20
 )
 
-// Spec says what to run and within which bounds. It reaches the guard through a pipe: nothing of it is written to disk.
+// Spec says what to run and within which bounds. It is sent to the guard through a pipe and never written to disk.
 type Spec struct {
-	Executable string        `json:"-"`       // the guard's program; "" is this process's own
-	Folder     string        `json:"-"`       // the task folder; it must exist and belong to one attempt
+	Executable string        `json:"-"`       // the guard's program; "": this process's own
+	Folder     string        `json:"-"`       // the task folder; it exists and belongs to one attempt
 	Command    string        `json:"command"` // the package's program, an absolute path
 	Args       []string      `json:"args"`
 	Env        []string      `json:"env"` // the whole environment
 	Dir        string        `json:"dir"`
 	Lease      Lease         `json:"lease"`                 // the first deadline; required
-	KillBefore time.Duration `json:"kill_before"`           // how long before the deadline killing starts; 0 is 5 s
-	RunTimeout time.Duration `json:"run_timeout,omitempty"` // how long the package may run; 0: as long as its lease goes on
-	Grace      time.Duration `json:"grace"`                 // between a stop's polite signal and the kill; 0 is 10 s
-	Linger     time.Duration `json:"linger"`                // what children may take to end after the package's own process did; 0 is 1 s
-	MaxOutput  int64         `json:"max_output"`            // bytes of the output file; 0 is 16 MiB
-	NoCgroup   bool          `json:"no_cgroup,omitempty"`   // do without a cgroup where one could be made
+	KillBefore time.Duration `json:"kill_before"`           // how long before the lease's end it is ended; 0: 5 s
+	RunTimeout time.Duration `json:"run_timeout,omitempty"` // how long it may run; 0: as long as its lease is renewed
+	Grace      time.Duration `json:"grace"`                 // from the polite signal of a stop to the kill; 0: 10 s
+	Linger     time.Duration `json:"linger"`                // how long other processes may run on after its own; 0: 1 s
+	MaxOutput  int64         `json:"max_output"`            // bytes of the output file; 0: 16 MiB
+	NoCgroup   bool          `json:"no_cgroup,omitempty"`   // do not use a cgroup
 	Remove     []string      `json:"remove,omitempty"`      // files with secrets, removed when the package has ended
-	Secrets    []string      `json:"secrets,omitempty"`     // what must not stand in the output; see MinSecret
+	Secrets    []string      `json:"secrets,omitempty"`     // values that must not appear in the output; see MinSecret
 }
 
 func (s *Spec) fill() {
@@ -67,26 +67,26 @@ func (s *Spec) fill() {
 	}
 }
 
-// Reason is why a package ended.
+// Reason says why a package ended.
 type Reason string
 
 // The reasons of an Exit.
 const (
-	Exited      Reason = "exited"       // by itself, with Code (or Signal)
+	Exited      Reason = "exited"       // by itself, with Code or Signal
 	Stopped     Reason = "stopped"      // after Stop
 	Killed      Reason = "killed"       // after Kill
-	Deadline    Reason = "deadline"     // its deadline came
-	TimedOut    Reason = "timed_out"    // it ran for RunTimeout
-	StartFailed Reason = "start_failed" // it never ran at all; Detail says why
-	Lost        Reason = "lost"         // its guard died before it could say; nothing of the tree is left
+	Deadline    Reason = "deadline"     // the end of its lease came
+	TimedOut    Reason = "timed_out"    // it had run for RunTimeout
+	StartFailed Reason = "start_failed" // it never ran; Detail says why
+	Lost        Reason = "lost"         // its guard died and could not tell; nothing of the tree is left
 )
 
-// Exit is how a package ended. When one exists, no process of the package is left.
+// Exit says how a package ended. When it exists, no process of the package is left.
 type Exit struct {
 	Reason    Reason    `json:"reason"`
-	Code      int       `json:"code"`                // exit code; -1 when a signal ended it, or unknown
+	Code      int       `json:"code"`                // exit code; -1 if a signal ended it or the code is unknown
 	Signal    string    `json:"signal,omitempty"`    // the signal that ended it, if one did
-	Elsewhere bool      `json:"elsewhere,omitempty"` // it never ran, for a reason that need not hold elsewhere or later
+	Elsewhere bool      `json:"elsewhere,omitempty"` // it never ran, and another machine or a later attempt may succeed
 	Detail    string    `json:"detail,omitempty"`
 	Started   time.Time `json:"started,omitzero"`
 	Ended     time.Time `json:"ended"`
@@ -101,15 +101,15 @@ var (
 	ErrNoExit   = errors.New("guard: the task folder has no exit file")
 )
 
-// StartError is the error of Start when the package never ran. It is ErrStart.
+// StartError is the error of Start if the package never ran. It matches ErrStart.
 type StartError struct{ Exit Exit }
 
 func (e *StartError) Error() string { return ErrStart.Error() + ": " + e.Exit.Detail }
 
-// Unwrap makes it ErrStart.
+// Unwrap returns ErrStart.
 func (e *StartError) Unwrap() error { return ErrStart }
 
-// ReadExit reads a task folder's exit file; ErrNoExit when there is none.
+// ReadExit reads a task folder's exit file. It returns ErrNoExit if there is none.
 func ReadExit(folder string) (Exit, error) {
 	var e Exit
 	data, err := os.ReadFile(filepath.Join(folder, exitFile))
@@ -127,10 +127,10 @@ func ReadExit(folder string) (Exit, error) {
 
 func writeExit(folder string, e Exit) error { return writeJSON(folder, exitFile, e) }
 
-// state is what the next worker process needs to find the guard and, should the guard be dead, its tree.
+// state is what the next worker process needs to find the guard or, if the guard is dead, the tree.
 type state struct {
 	PID      int      `json:"pid"`
-	Start    uint64   `json:"start"` // start time of PID in the kernel's own unit: a pid alone may have been given away
+	Start    uint64   `json:"start"` // start time of PID in the kernel's unit: the pid may be reused by now
 	Boot     string   `json:"boot"`
 	Socket   string   `json:"socket"`
 	Secret   string   `json:"secret"`

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tree is the package's processes: its own one, which leads a session and a process group, and all that descend from it.
+// tree is the package's processes: its own process, which leads a session and a process group, and all its descendants.
 type tree struct {
-	log    *slog.Logger
+	log    logger
 	group  *cgroup
 	sigs   chan os.Signal
 	leader int
@@ -35,9 +35,9 @@ type proc struct {
 	zombie                   bool
 }
 
-func newTree(log *slog.Logger, noCgroup bool) (*tree, error) {
+func newTree(log logger, noCgroup bool) (*tree, error) {
 	if err := becomeReaper(); err != nil {
-		log.Warn("orphans of the package cannot be collected here", "err", err)
+		log.warn("orphans of the package cannot be collected on this system", errAttr(err))
 	}
 	group := &cgroup{}
 	if !noCgroup {
@@ -48,13 +48,13 @@ func newTree(log *slog.Logger, noCgroup bool) (*tree, error) {
 	return t, nil
 }
 
-// start runs the package. It does so on a thread that nothing else ever uses and that lives as long as the package: the
-// parent-death signal is sent when the *thread* that started a child ends, and Go ends threads at will.
+// start runs the package. It uses a thread that nothing else uses and that lives as long as the package: the kernel
+// sends the parent-death signal when the *thread* that started a child ends, and Go may end threads at any time.
 func (t *tree) start(spec Spec, stdout, stderr *os.File) error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		err := t.startHere(spec, stdout, stderr)
+		err := t.startOnThisThread(spec, stdout, stderr)
 		started <- err
 		if err == nil {
 			<-t.done
@@ -67,7 +67,7 @@ func (t *tree) start(spec Spec, stdout, stderr *os.File) error {
 	return nil
 }
 
-func (t *tree) startHere(spec Spec, stdout, stderr *os.File) error {
+func (t *tree) startOnThisThread(spec Spec, stdout, stderr *os.File) error {
 	run := func(attr *unix.SysProcAttr) error {
 		cmd := exec.Command(spec.Command, spec.Args...)
 		cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = spec.Env, spec.Dir, stdout, stderr
@@ -82,21 +82,21 @@ func (t *tree) startHere(spec Spec, stdout, stderr *os.File) error {
 		return nil
 	}
 	attr := packageAttr()
-	if t.group.into(attr) {
+	if t.group.join(attr) {
 		err := run(attr)
 		if err == nil {
 			return nil
 		}
-		// Whether the cgroup or the program was refused shows the second try, without a cgroup.
-		t.log.Info("not in a cgroup of its own", "err", err)
+		// A second try without a cgroup shows whether the cgroup or the program was the reason.
+		t.log.info("the package cannot be started in a cgroup of its own", errAttr(err))
 		t.group.close()
 		attr = packageAttr()
 	}
 	return run(attr)
 }
 
-// reap collects every child: the leader's status is kept, orphans that the kernel hands to this process are only
-// removed. It never uses exec.Cmd.Wait, which would compete for the same children.
+// reap collects every child. It keeps the leader's status; orphans that the kernel gives to this process are only
+// removed. Nothing here uses exec.Cmd.Wait, which would compete for the same children.
 func (t *tree) reap() {
 	for {
 		for {
@@ -135,7 +135,7 @@ func (t *tree) result() (code int, sig string) {
 	return t.status.ExitStatus(), ""
 }
 
-// terminate asks every process of the tree to end. A stopped one is woken, or it would never hear of it.
+// terminate asks every process of the tree to end. It continues suspended processes, which could not handle the signal.
 func (t *tree) terminate() {
 	t.signalGroup(unix.SIGTERM)
 	for _, p := range t.members() {
@@ -146,7 +146,8 @@ func (t *tree) terminate() {
 	}
 }
 
-// signalGroup signals the whole group at once, which no fork can escape, as long as the group's number is surely ours.
+// signalGroup signals the whole group at once, so that no fork can escape. It does nothing once the leader is reaped:
+// the group's number may belong to another group then.
 func (t *tree) signalGroup(sig unix.Signal) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,8 +156,8 @@ func (t *tree) signalGroup(sig unix.Signal) {
 	}
 }
 
-// kill ends every process of the tree and returns when none is left. Against a process that the kernel cannot kill it
-// waits for ever: as long as one lives, nobody may be told that the package ended.
+// kill ends every process of the tree and returns when none is left. It waits without limit for a process that the
+// kernel cannot kill: while one lives, nobody may be told that the package has ended.
 func (t *tree) kill() {
 	wait := 2 * time.Millisecond
 	for began := time.Now(); ; {
@@ -171,7 +172,7 @@ func (t *tree) kill() {
 		}
 		time.Sleep(wait)
 		if wait = min(2*wait, time.Second); wait == time.Second {
-			t.log.Warn("processes that do not die", "count", len(left), "since", time.Since(began))
+			t.log.warn("processes do not die", slog.Int(keyCount, len(left)), slog.Duration(keySince, time.Since(began)))
 		}
 	}
 	<-t.done
@@ -183,22 +184,22 @@ func (t *tree) close() {
 	close(t.sigs)
 }
 
-// killGuard ends a guard process, if the process with its number is still the same one.
+// killGuard kills a guard process if its pid still belongs to the same process.
 func killGuard(st state) {
 	if st.PID > 0 && st.Boot == bootID() && startTime(st.PID) == st.Start {
 		unix.Kill(st.PID, unix.SIGKILL)
 	}
 }
 
-// killLeft kills what a dead guard left of its tree and waits until it is gone: the cgroup, and the session and process
-// group that the package led.
-func killLeft(st state, timeout time.Duration) error {
+// killOrphans kills what a dead guard left of its tree, and waits until it is gone: the cgroup, and the session and
+// process group that the package led.
+func killOrphans(st state, timeout time.Duration) error {
 	if st.Boot != bootID() {
 		return nil
 	}
 	deadline := time.Now().Add(timeout)
 	for {
-		left, err := leftOf(st)
+		left, err := orphansOf(st)
 		if err != nil {
 			return err
 		}
@@ -216,7 +217,7 @@ func killLeft(st state, timeout time.Duration) error {
 	}
 }
 
-func leftOf(st state) ([]proc, error) {
+func orphansOf(st state) ([]proc, error) {
 	if st.Package <= 1 {
 		return nil, nil
 	}
@@ -226,8 +227,8 @@ func leftOf(st state) ([]proc, error) {
 	}
 	var left []proc
 	for _, p := range table {
-		// While any member lives, the kernel gives the group's number to nobody else. So a leader that began at another
-		// time means that all members are gone and the number was given away.
+		// While any member lives, the kernel does not reuse the group's number. So if the leader has another start time, all
+		// members are gone and the number belongs to another group.
 		if p.pid == st.Package && p.start != st.PkgStart {
 			return nil, nil
 		}
@@ -238,7 +239,7 @@ func leftOf(st state) ([]proc, error) {
 	return left, nil
 }
 
-// descend picks the processes that descend from root, not counting those that are only waiting to be collected.
+// descend returns the processes that descend from root, without zombies.
 func descend(table []proc, root int) []proc {
 	children := make(map[int][]proc)
 	for _, p := range table {

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"syscall"
@@ -12,18 +11,18 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// tree is the package's processes: all members of a job object but this process. The guard puts itself into the job
-// before it starts anything, so that a child is a member from its first instruction; the job dies with its only handle,
-// which is the guard's, and everything in it with the job.
+// tree is the package's processes: all members of a job object except this process. The guard joins the job before it
+// starts anything, so a child is a member from its first instruction. The guard has the only handle of the job. When
+// the guard ends, the job ends, and everything in the job with it.
 type tree struct {
-	log  *slog.Logger
+	log  logger
 	job  windows.Handle
 	cmd  *exec.Cmd
 	done chan struct{}
 	code int
 }
 
-func newTree(log *slog.Logger, _ bool) (*tree, error) {
+func newTree(log logger, _ bool) (*tree, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("guard: job object: %w", err)
@@ -51,7 +50,7 @@ func (t *tree) start(spec Spec, stdout, stderr *os.File) error {
 	if t.cmd.Env == nil {
 		t.cmd.Env = []string{}
 	}
-	// A group of its own, so that the polite signal reaches the package and not this process.
+	// The package gets a group of its own, so that the polite signal reaches the package and not this process.
 	t.cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
 	if err := t.cmd.Start(); err != nil {
 		return err
@@ -73,7 +72,7 @@ func (t *tree) result() (int, string) { return t.code, "" }
 
 func (t *tree) terminate() {
 	if err := windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(t.pid())); err != nil {
-		t.log.Info("no polite signal for the package", "err", err)
+		t.log.info("the package cannot be asked to end", errAttr(err))
 	}
 }
 
@@ -96,7 +95,7 @@ func (t *tree) kill() {
 	<-t.done
 }
 
-// others lists the job's members but this process.
+// others lists the job's members without this process.
 func (t *tree) others() []uint32 {
 	for room := 64; ; room *= 4 {
 		buf := make([]uintptr, room+1) // two 32-bit counts, then the ids
@@ -106,7 +105,7 @@ func (t *tree) others() []uint32 {
 			continue
 		}
 		if err != nil {
-			t.log.Error("job object", "err", err)
+			t.log.error("the members of the job cannot be listed", errAttr(err))
 			return nil
 		}
 		counts := (*[2]uint32)(unsafe.Pointer(&buf[0]))
@@ -121,10 +120,10 @@ func (t *tree) others() []uint32 {
 	}
 }
 
-// close leaves the job to the end of the process: to close it here would end this process at once.
+// close does nothing: closing the job would end this process at once. The job ends with this process.
 func (t *tree) close() {}
 
-// killGuard ends a guard process, if the process with its number is still the same one; the job takes the tree along.
+// killGuard kills a guard process if its pid still belongs to the same process. The tree ends with the guard's job.
 func killGuard(st state) {
 	if st.PID <= 0 || startTime(st.PID) != st.Start {
 		return
@@ -135,9 +134,11 @@ func killGuard(st state) {
 	}
 }
 
-// killLeft has nothing to kill: the system ended the job with the guard. It only waits for the package's process.
-func killLeft(st state, timeout time.Duration) error {
-	for deadline := time.Now().Add(timeout); st.Package > 0 && startTime(st.Package) == st.PkgStart; time.Sleep(pollEvery) {
+// killOrphans waits for the end of the package's process. It has nothing to kill: the system ended the job with the
+// guard.
+func killOrphans(st state, timeout time.Duration) error {
+	deadline := time.Now().Add(timeout)
+	for ; st.Package > 0 && startTime(st.Package) == st.PkgStart; time.Sleep(pollEvery) {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("process %d does not die", st.Package)
 		}
@@ -145,7 +146,7 @@ func killLeft(st state, timeout time.Duration) error {
 	return nil
 }
 
-// startTime is when pid started, in 100 ns since 1601; 0 when there is no such process any more.
+// startTime returns when pid started, in units of 100 ns since 1601, and 0 if there is no such process any more.
 func startTime(pid int) uint64 {
 	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
 	if err != nil {
@@ -156,14 +157,14 @@ func startTime(pid int) uint64 {
 	if err := windows.GetProcessTimes(h, &created, &exited, &kernel, &user); err != nil {
 		return 0
 	}
-	// A process that ended keeps its number while someone holds a handle.
+	// An ended process keeps its number while somebody has a handle of it.
 	if exited.HighDateTime != 0 || exited.LowDateTime != 0 {
 		return 0
 	}
 	return uint64(created.HighDateTime)<<32 | uint64(created.LowDateTime)
 }
 
-// bootID need not be known: a start time names a moment, not a distance from boot.
+// bootID returns nothing: a start time on Windows is a moment and not a time since boot.
 func bootID() string { return "" }
 
 func detached() *syscall.SysProcAttr {

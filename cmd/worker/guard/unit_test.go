@@ -45,7 +45,7 @@ func TestOutputIsBounded(t *testing.T) {
 	for i := range 5000 {
 		fmt.Fprintf(&in, "line %d\n", i)
 	}
-	o.pump(Stdout, strings.NewReader(in.String()))
+	o.copy(Stdout, strings.NewReader(in.String()))
 	o.line(Stderr, []byte("the reason\n"))
 	if err := o.close(); err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestOutputOddities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.pump(Stdout, strings.NewReader("\n\xff\xfe\x00\r\n"+strings.Repeat("x", 3*maxLine)+"\nend"))
+	o.copy(Stdout, strings.NewReader("\n\xff\xfe\x00\r\n"+strings.Repeat("x", 3*maxLine)+"\nend"))
 	if err := o.close(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// answerTimeout bounds every answer that comes at once. Only tests change it.
+// answerTimeout bounds the wait for every answer that the guard gives at once. Only tests change it.
 var answerTimeout = 5 * time.Second
 
-// request is one line of JSON over the socket, answered by one line. Every request carries the folder's secret: the
-// socket's mode protects it on most systems, not on all.
+// request is one line of JSON over the socket, and answer is the line that answers it. Every request carries the
+// folder's secret: the mode of the socket file protects it on most systems and not on all.
 type request struct {
 	Secret string `json:"secret"`
 	Op     string `json:"op"` // status, extend, stop, kill, wait
@@ -34,7 +34,7 @@ type answer struct {
 }
 
 const (
-	maxSocketPath  = 90 // macOS holds 103 bytes, Linux 107; some is left for the temporary names of others
+	maxSocketPath  = 90 // macOS allows 103 bytes, Linux 107; the rest is room for temporary names
 	maxRequestSize = 4 << 10
 )
 
@@ -46,8 +46,8 @@ func newSecret() string {
 
 func sameSecret(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// listen opens the guard's socket in the task folder, or, when that path is too long for a socket, in a directory of
-// its own below the temporary folder. The returned function removes what listen made.
+// listen opens the guard's socket in the task folder. If that path is too long for a socket, it uses a directory of its
+// own below the temporary folder. The returned function removes what listen made.
 func listen(folder string) (net.Listener, string, func(), error) {
 	path, remove := filepath.Join(folder, socketFile), func() {}
 	if abs, err := filepath.Abs(path); err == nil {
@@ -91,7 +91,7 @@ func shortDir() (string, error) {
 	return "", fmt.Errorf("guard: no short path for a socket: %w", errors.Join(errs...))
 }
 
-// dial sends one request and leaves the connection open for its answer.
+// dial sends one request and returns the connection for the answer.
 func dial(st state, req request) (net.Conn, error) {
 	conn, err := net.DialTimeout("unix", st.Socket, answerTimeout)
 	if err != nil {
@@ -125,8 +125,8 @@ func readAnswer(conn net.Conn) (answer, error) {
 	return a, nil
 }
 
-// ask is a request whose answer comes at once.
-func ask(st state, req request) (answer, error) {
+// call sends a request that the guard answers at once.
+func call(st state, req request) (answer, error) {
 	conn, err := dial(st, req)
 	if err != nil {
 		return answer{}, err

@@ -2,18 +2,19 @@ package runner
 
 import "strings"
 
-// The message types of lines of output.
+// The message types of output lines.
 const (
 	TypeInformation = 70
 	TypeWarning     = 110
 	TypeError       = 120
 )
 
-// Classifier tells the message type of each line of one package's output, in order. The zero value is ready.
+// Classifier finds the message type of each line of one package's output. It must see the lines in their order. The
+// zero value is ready for use.
 type Classifier struct{ block int }
 
-// Type is the message type of a line. What stands on standard error is an error; dtexec writes everything to standard
-// output, its errors and warnings as blocks with a first and a last line of their own.
+// Type returns the message type of a line. A line on standard error is an error. dtexec writes everything to standard
+// output; each of its errors and warnings is a block of lines between a first and a last line of its own.
 func (c *Classifier) Type(pkg string, stderr bool, line string) int {
 	if stderr {
 		return TypeError

@@ -20,7 +20,7 @@ const (
 	packageParameter = 30
 )
 
-// The names of what Prepare puts into a task folder.
+// The files and folders that Prepare makes in a task folder.
 const (
 	parametersFile = "parameters.json"
 	commandFile    = "dtexec.rsp"
@@ -32,7 +32,7 @@ type Task struct {
 	Grant       wire.Grant
 	ProjectFile string // the project as it was deployed
 	ProjectDir  string // its unpacked content
-	Folder      string // the task folder, which is there
+	Folder      string // the task folder, which exists
 }
 
 // Command is what to run.
@@ -41,11 +41,11 @@ type Command struct {
 	Args   []string
 	Env    []string // the whole environment
 	Dir    string
-	Remove []string // files with secrets, to be removed when the command has ended
+	Remove []string // files with secrets; the caller removes them when the command has ended
 }
 
-// Prepare makes the command for a task and writes its files into the task folder. ErrNoRunner when no program for it is
-// here, ErrPackage when it cannot be run anywhere; after any error no file is left.
+// Prepare returns the command for a task and writes its files into the task folder. It returns ErrNoRunner if this
+// machine has no program for the package, and ErrPackage if no machine can run it. After an error no file is left.
 func (s *Set) Prepare(t Task) (Command, error) {
 	ext := Extension(t.Grant.Package)
 	name := ext
@@ -107,8 +107,8 @@ func (s *Set) Prepare(t Task) (Command, error) {
 	return c, nil
 }
 
-// packageArgument is the package's path as its program takes it. cmd.exe reads its own line anew, so it gets the bare
-// name: the working directory is the project.
+// packageArgument returns the package's path in the form that its program takes. cmd.exe parses its command line again,
+// so it gets only the file name: the working directory is the project's.
 func packageArgument(ext, path string) string {
 	if ext == ".cmd" || ext == ".bat" {
 		return filepath.Base(path)
@@ -116,15 +116,15 @@ func packageArgument(ext, path string) string {
 	return path
 }
 
-// managersWords are what systemd tells a service: a package that took them for its own would speak for the worker.
-var managersWords = []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+// managerVariables are what systemd tells a service. A package that used them would answer systemd for the worker.
+var managerVariables = []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
 
-// environment is what the package sees. Nothing that the worker itself was configured with comes through.
+// environment returns the package's environment. It contains nothing of the worker's own configuration.
 func environment(environ []string, t Task, params, scratch string) []string {
 	env := make([]string, 0, len(environ)+len(t.Grant.Parameters)+9)
 	for _, kv := range environ {
 		name, _, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(strings.ToUpper(name), "SCALEOUT_") && !slices.Contains(managersWords, name) {
+		if !strings.HasPrefix(strings.ToUpper(name), "SCALEOUT_") && !slices.Contains(managerVariables, name) {
 			env = append(env, kv)
 		}
 	}
@@ -136,13 +136,13 @@ func environment(environ []string, t Task, params, scratch string) []string {
 	} {
 		env = append(env, "SCALEOUT_"+v[0]+"="+v[1])
 	}
-	// Declared parameters first: of two generated ones that would share a variable, neither may take it from those.
+	// Declared parameters come first: a generated parameter must not take the variable of a declared one.
 	taken := map[string]bool{}
 	for _, generated := range []bool{false, true} {
 		for _, p := range g.Parameters {
 			prefix := envPrefix(p.ObjectType)
 			name := prefix + ispac.EnvName(p.Name)
-			// The system cannot hold a zero byte in a variable; the file of parameters can.
+			// An environment variable cannot contain a zero byte; the parameters file can.
 			if prefix == "" || isGenerated(p) != generated || taken[name] || strings.ContainsRune(p.Value, 0) {
 				continue
 			}
@@ -163,7 +163,7 @@ func envPrefix(objectType int) string {
 	return ""
 }
 
-// isGenerated tells the parameters that stand for properties of connection managers.
+// isGenerated reports whether a parameter stands for a property of a connection manager.
 func isGenerated(p wire.Parameter) bool { return strings.HasPrefix(p.Name, "CM.") }
 
 type parameterJSON struct {
@@ -173,7 +173,7 @@ type parameterJSON struct {
 	Sensitive bool            `json:"sensitive"`
 }
 
-// parametersJSON is the content of the file that SCALEOUT_PARAMETERS names: exact names, typed values.
+// parametersJSON returns the content of the file that SCALEOUT_PARAMETERS names: exact names and typed values.
 func parametersJSON(g wire.Grant) ([]byte, error) {
 	doc := struct {
 		ExecutionID int64           `json:"execution_id"`
@@ -208,7 +208,7 @@ func jsonValue(p wire.Parameter) (json.RawMessage, error) {
 	switch p.Type {
 	case "Boolean", "SByte", "Byte", "Int16", "Int32", "UInt32", "Int64", "UInt64", "Single", "Double", "Decimal":
 		low := strings.ToLower(p.Value)
-		// Not every number has a form in JSON: those that have none stay text.
+		// JSON has no form for some numbers, NaN for one: those stay text.
 		if json.Valid([]byte(low)) {
 			return json.RawMessage(low), nil
 		}
@@ -216,7 +216,7 @@ func jsonValue(p wire.Parameter) (json.RawMessage, error) {
 	return json.Marshal(p.Value)
 }
 
-// writeSecret makes a file that only this account can read, from its first byte on.
+// writeSecret makes a file that only this account can ever read: the mode is set before the first byte is written.
 func writeSecret(path string, data []byte) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

@@ -13,8 +13,8 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// dtexecs lists where dtexec may be, the best first. On Windows the PATH is not asked: a 32-bit dtexec often comes
-// first there, and a package that was meant for 64 bits would run in the wrong one.
+// dtexecs lists the places where dtexec may be, the best first. It ignores the PATH on Windows: a 32-bit dtexec often
+// comes first there, and would run a package that was meant for 64 bits.
 func dtexecs(goos, programFiles string) [][]string {
 	if goos != "windows" {
 		if programFiles == "ProgramFiles" {
@@ -29,7 +29,7 @@ func dtexecs(goos, programFiles string) [][]string {
 	return newestDtexec(filepath.Join(root, "Microsoft SQL Server"))
 }
 
-// newestDtexec finds the installed versions below a folder, the newest first.
+// newestDtexec lists the versions that are installed below a folder, the newest first.
 func newestDtexec(root string) [][]string {
 	entries, err := os.ReadDir(root)
 	if err != nil {
@@ -50,7 +50,7 @@ func newestDtexec(root string) [][]string {
 	return lines
 }
 
-// dtexecOptions is the content of the command file: one option a line.
+// dtexecOptions returns the content of the command file: one option per line.
 func dtexecOptions(t Task) ([]byte, error) {
 	var b bytes.Buffer
 	var bad error
@@ -62,7 +62,8 @@ func dtexecOptions(t Task) ([]byte, error) {
 				if i > 0 {
 					what = "the value of " + args[0]
 				}
-				bad = fmt.Errorf("%w: %s: %s has a line break, a zero byte or an end-of-file character, which dtexec's command file cannot hold", ErrPackage, name, what)
+				bad = fmt.Errorf("%w: %s: %s has a line break, a zero byte or an end-of-file character, "+
+					"which dtexec's command file cannot hold", ErrPackage, name, what)
 			}
 			b.WriteString([]string{" ", ";"}[min(i, 1)] + quote(a))
 		}
@@ -81,10 +82,11 @@ func dtexecOptions(t Task) ([]byte, error) {
 	return b.Bytes(), bad
 }
 
-// setPath is where a parameter's value is set: the parameter itself, or the property of a connection that it stands for.
+// setPath returns the property path of a parameter: the parameter itself, or the connection's property that it stands
+// for.
 func setPath(p wire.Parameter) string {
 	if rest, ok := strings.CutPrefix(p.Name, "CM."); ok {
-		// The connection's name may have dots, the property has none.
+		// The connection's name may contain dots, the property's name does not.
 		dot := strings.LastIndexByte(rest, '.')
 		if dot <= 0 {
 			return ""
@@ -100,18 +102,20 @@ func setPath(p wire.Parameter) string {
 	return ""
 }
 
-// quote makes one argument of a text. Quotes stand only where they are needed: a bare text is read alike by every
-// version. A quote inside is doubled, as dtexec's documentation says. It says nothing of a backslash before a quote, which
-// other readers of command lines take for an escape: there the argument would not end, and the next line, or the rest of
-// the value, would be read as options. So backslashes before a quote are doubled. A reader that knows no escape sees one
-// backslash too many at the end of a folder's path, which harms none; it sees no option more in either case.
+// quote turns a text into one argument. It adds quotes only where they are needed, since every version of dtexec reads
+// a bare text in the same way. It doubles a quote inside the text, as dtexec's documentation says.
+//
+// The documentation does not mention a backslash before a quote, which other parsers of command lines take for an
+// escape. For such a parser the argument would not end there, and it would read the next line, or the rest of the
+// value, as options. So quote doubles backslashes before a quote. A parser without escapes then sees one backslash too
+// many at the end of a folder's path, which does no harm. Neither parser sees an additional option.
 func quote(s string) string {
 	if s != "" && !strings.ContainsFunc(s, needsQuotes) && s[0] != '/' && s[0] != '-' {
 		return s
 	}
 	var b strings.Builder
 	b.WriteByte('"')
-	run := 0 // of backslashes
+	run := 0 // backslashes in a row
 	for i := range len(s) {
 		switch s[i] {
 		case '\\':
@@ -134,10 +138,10 @@ func needsQuotes(r rune) bool {
 	return strings.ContainsRune(`";'`, r) || unicode.IsSpace(r) || unicode.IsControl(r)
 }
 
-// unwritable are the characters that end a line, or the whole file, for some reader of text.
+// unwritable lists the characters that some program takes for the end of a line or of the file.
 const unwritable = "\r\n\v\f\x00\x1a\u0085\u2028\u2029"
 
-// exitMeaning is what dtexec's documentation says of its exit codes.
+// exitMeaning maps dtexec's exit codes to what its documentation says.
 var exitMeaning = map[int]string{
 	0: "the package ended successfully",
 	1: "the package failed",
@@ -147,9 +151,9 @@ var exitMeaning = map[int]string{
 	6: "dtexec found an error of syntax or meaning in its command line",
 }
 
-// Verdict is what an exit code means for the attempt: an outcome of package wire, and a sentence for people. Stopped
-// says that a stop was asked for before it ended.
-func Verdict(pkg string, code int, stopped bool) (outcome, message string) {
+// Outcome returns what an exit code means for the attempt: an outcome of package wire, and a message for people. The
+// argument stopped says that somebody asked for a stop before the package ended.
+func Outcome(pkg string, code int, stopped bool) (outcome, message string) {
 	message = fmt.Sprintf("exit code %d", code)
 	if Extension(pkg) == Dtsx {
 		if m, ok := exitMeaning[code]; ok {

@@ -19,8 +19,8 @@ type word struct {
 }
 
 // documented reads by the rules of dtexec's documentation: white space separates words, quotes hold a word together, a
-// doubled quote within quotes is one quote. A line break is white space like any other, so that a word which does not end
-// takes the next line with it.
+// doubled quote within quotes is one quote. A line break is white space like any other, so that a word which does not
+// end takes the next line with it.
 func documented(file string) []word { return readWords(file, false) }
 
 // runtimes reads as C runtimes read a command line: besides, a backslash before a quote is an escape.
@@ -76,9 +76,12 @@ var readers = map[string]func(string) []word{"documented": documented, "with esc
 
 // checkValue writes a value between other options and looks what each reader makes of it.
 func checkValue(t interface{ Errorf(string, ...any) }, value string) {
-	task := Task{ProjectFile: "p.ispac", Grant: wire.Grant{Package: "a.dtsx", ProjectPassword: value, Parameters: []wire.Parameter{
-		{ObjectType: 30, Name: "P", Value: value}, {ObjectType: 20, Name: "Last", Value: "1"},
-	}}}
+	task := Task{
+		ProjectFile: "p.ispac",
+		Grant: wire.Grant{Package: "a.dtsx", ProjectPassword: value, Parameters: []wire.Parameter{
+			{ObjectType: 30, Name: "P", Value: value}, {ObjectType: 20, Name: "Last", Value: "1"},
+		}},
+	}
 	file, err := dtexecOptions(task)
 	if strings.ContainsAny(value, unwritable) {
 		if !errors.Is(err, ErrPackage) {
@@ -133,7 +136,11 @@ func TestAValueIsOneArgument(t *testing.T) {
 
 func TestNoValueAddsAnOption(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		pieces := rapid.SliceOfN(rapid.SampledFrom([]string{`\`, `"`, " ", ";", "/Set", "-x", "a", "'", "\t", "ü", "\u00a0"}), 0, 12)
+		pieces := rapid.SliceOfN(
+			rapid.SampledFrom([]string{`\`, `"`, " ", ";", "/Set", "-x", "a", "'", "\t", "ü", "\u00a0"}),
+			0,
+			12,
+		)
 		checkValue(rt, strings.Join(pieces.Draw(rt, "pieces"), ""))
 	})
 }

@@ -149,13 +149,22 @@ func TestDtexec(t *testing.T) {
 	if !slices.Contains(s.Extensions(), Dtsx) || !slices.Equal(s.Bitness(), []int{64}) {
 		t.Fatalf("%v %v", s.Extensions(), s.Bitness())
 	}
-	tk := task(t, "My Load.dtsx", "<xml/>",
+	tk := task(
+		t,
+		"My Load.dtsx",
+		"<xml/>",
 		wire.Parameter{ObjectType: 30, Name: "Plain", Type: "Int32", Value: "5"},
 		wire.Parameter{ObjectType: 20, Name: "Quoted", Type: "String", Value: `say "a;b" c:\dir\`},
 		wire.Parameter{ObjectType: 20, Name: "Path", Type: "String", Value: `c:\dir\`},
 		wire.Parameter{ObjectType: 20, Name: "Empty", Type: "String", Value: ""},
 		wire.Parameter{ObjectType: 30, Name: "Option", Type: "String", Value: "/De x", Sensitive: true},
-		wire.Parameter{ObjectType: 30, Name: "CM.my.db.ConnectionString", Type: "String", Value: "Data Source=x;Password=hush", Sensitive: true},
+		wire.Parameter{
+			ObjectType: 30,
+			Name:       "CM.my.db.ConnectionString",
+			Type:       "String",
+			Value:      "Data Source=x;Password=hush",
+			Sensitive:  true,
+		},
 	)
 	tk.Grant.ProjectPassword = "ssis 123"
 	c, err := s.Prepare(tk)
@@ -185,10 +194,12 @@ func TestDtexec(t *testing.T) {
 		t.Errorf("command file\n%s\nwant\n%s", got, want)
 	}
 	ps, err := os.ReadFile(seen + ".ps")
-	if err != nil || strings.Contains(string(ps), "hush") || strings.Contains(string(ps), "ssis 123") || !strings.Contains(string(ps), commandFile) {
+	if err != nil || strings.Contains(string(ps), "hush") || strings.Contains(string(ps), "ssis 123") ||
+		!strings.Contains(string(ps), commandFile) {
 		t.Errorf("others see %q, %v", ps, err)
 	}
-	if outcome, text := Verdict("My Load.dtsx", code, false); outcome != wire.OutcomeFailed || !strings.Contains(text, "load") {
+	if outcome, text := Outcome("My Load.dtsx", code, false); outcome != wire.OutcomeFailed ||
+		!strings.Contains(text, "load") {
 		t.Errorf("%s %s", outcome, text)
 	}
 }
@@ -229,7 +240,8 @@ func TestBitness(t *testing.T) {
 		tk := task(t, "p.dtsx", "")
 		tk.Grant.Use32Bit = true
 		_, err := s.Prepare(tk)
-		if wantOK := slices.Contains(c.bits, 32) && c.dtsx; (err == nil) != wantOK || err != nil && !errors.Is(err, ErrNoRunner) {
+		if wantOK := slices.Contains(c.bits, 32) && c.dtsx; (err == nil) != wantOK ||
+			err != nil && !errors.Is(err, ErrNoRunner) {
 			t.Errorf("%s: 32 bit: %v", name, err)
 		}
 	}
@@ -296,7 +308,7 @@ func TestNewestDtexec(t *testing.T) {
 	}
 }
 
-func TestVerdict(t *testing.T) {
+func TestOutcome(t *testing.T) {
 	for _, c := range []struct {
 		pkg     string
 		code    int
@@ -316,7 +328,7 @@ func TestVerdict(t *testing.T) {
 		{"p.sh", 3, false, wire.OutcomeFailed, "exit code 3"},
 		{"p.sh", 143, true, wire.OutcomeCanceled, "143"},
 	} {
-		outcome, text := Verdict(c.pkg, c.code, c.stopped)
+		outcome, text := Outcome(c.pkg, c.code, c.stopped)
 		if outcome != c.outcome || !strings.Contains(text, c.text) {
 			t.Errorf("%+v: %s, %q", c, outcome, text)
 		}

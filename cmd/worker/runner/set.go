@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Dtsx is the extension of SSIS packages, Dtsx32 the name under which their 32-bit runtime stands in Config.Runners.
+// Dtsx is the extension of SSIS packages. Dtsx32 is the key of their 32-bit runtime in Config.Runners.
 const (
 	Dtsx   = ".dtsx"
 	Dtsx32 = ".dtsx32"
@@ -20,9 +20,9 @@ const (
 
 // Errors of this package.
 var (
-	// ErrNoRunner means that no program for the package is here (any more): the attempt can be handed back.
+	// ErrNoRunner means that this machine has no program for the package (any more). Another worker may have one.
 	ErrNoRunner = errors.New("runner: no program runs this package here")
-	// ErrPackage means that this package with these parameters cannot be run, here or elsewhere.
+	// ErrPackage means that no machine can run this package with these parameters.
 	ErrPackage = errors.New("runner: the package cannot be run as it is")
 	// ErrConfig is an error in Config.
 	ErrConfig = errors.New("runner: configuration")
@@ -30,27 +30,27 @@ var (
 
 // Config says which programs run packages.
 type Config struct {
-	// Runners adds to the built-in table or replaces its entries: an extension (".py") and the command line that the
-	// package's path is appended to. An empty command line takes the extension away. ".dtsx" and ".dtsx32" name the
-	// 64-bit and 32-bit dtexec; they get a command file instead of a path.
+	// Runners adds entries to the built-in table or replaces them. A key is an extension (".py"), a value is the command
+	// line to which the package's path is appended. An empty command line removes the extension. ".dtsx" and ".dtsx32"
+	// are the 64-bit and the 32-bit dtexec, which get a command file instead of a path.
 	Runners map[string][]string
 	// Environ is the environment that packages inherit; nil means this process's own.
 	Environ []string
 }
 
-// Set is the programs of this machine.
+// Set is the table of the programs that can run packages.
 type Set struct {
 	environ  []string
 	programs map[string]program
 }
 
-// program is a command line with its candidates: the first one that is here counts.
+// program is a list of command lines. The first one whose program exists is used.
 type program struct {
 	candidates [][]string
 	configured bool
 }
 
-// New checks the configuration. What is not installed is not an error: Extensions leaves it out.
+// New checks the configuration. A program that is not installed is no error: Extensions does not list its extension.
 func New(cfg Config) (*Set, error) {
 	s := &Set{environ: cfg.Environ, programs: builtin(runtime.GOOS)}
 	if s.environ == nil {
@@ -67,7 +67,8 @@ func New(cfg Config) (*Set, error) {
 			continue
 		}
 		if line[0] == "" {
-			return nil, fmt.Errorf("%w: Runners: %s has an empty program; a path or a name on the PATH was expected", ErrConfig, ext)
+			return nil, fmt.Errorf("%w: Runners: %s has an empty program; a path or a name on the PATH was expected",
+				ErrConfig, ext)
 		}
 		s.programs[low] = program{candidates: [][]string{line}, configured: true}
 	}
@@ -75,30 +76,30 @@ func New(cfg Config) (*Set, error) {
 }
 
 func builtin(goos string) map[string]program {
-	some := func(lines ...[]string) program { return program{candidates: lines} }
+	candidates := func(lines ...[]string) program { return program{candidates: lines} }
 	m := map[string]program{
-		".sh":   some([]string{"bash"}, []string{"sh"}),
-		".bash": some([]string{"bash"}),
-		".py":   some([]string{"python3"}, []string{"python"}),
-		".ps1":  some([]string{"pwsh", "-NoProfile", "-NonInteractive", "-File"}),
-		".pl":   some([]string{"perl"}),
-		".rb":   some([]string{"ruby"}),
-		".js":   some([]string{"node"}),
-		".r":    some([]string{"Rscript"}),
+		".sh":   candidates([]string{"bash"}, []string{"sh"}),
+		".bash": candidates([]string{"bash"}),
+		".py":   candidates([]string{"python3"}, []string{"python"}),
+		".ps1":  candidates([]string{"pwsh", "-NoProfile", "-NonInteractive", "-File"}),
+		".pl":   candidates([]string{"perl"}),
+		".rb":   candidates([]string{"ruby"}),
+		".js":   candidates([]string{"node"}),
+		".r":    candidates([]string{"Rscript"}),
 	}
 	if goos == "windows" {
-		m[".ps1"] = some([]string{"pwsh", "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", "-File"},
+		m[".ps1"] = candidates([]string{"pwsh", "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", "-File"},
 			[]string{"powershell", "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", "-File"})
-		m[".py"] = some([]string{"python3"}, []string{"python"}, []string{"py", "-3"})
-		m[".cmd"] = some([]string{"cmd.exe", "/d", "/c"})
+		m[".py"] = candidates([]string{"python3"}, []string{"python"}, []string{"py", "-3"})
+		m[".cmd"] = candidates([]string{"cmd.exe", "/d", "/c"})
 		m[".bat"] = m[".cmd"]
 	}
-	m[Dtsx] = some(dtexecs(goos, "ProgramFiles")...)
-	m[Dtsx32] = some(dtexecs(goos, "ProgramFiles(x86)")...)
+	m[Dtsx] = candidates(dtexecs(goos, "ProgramFiles")...)
+	m[Dtsx32] = candidates(dtexecs(goos, "ProgramFiles(x86)")...)
 	return m
 }
 
-// Missing lists, for the log, the configured programs that are not on this machine.
+// Missing lists the configured programs that this machine does not have, for the log.
 func (s *Set) Missing() []string {
 	var missing []string
 	for _, ext := range slices.Sorted(maps.Keys(s.programs)) {
@@ -111,25 +112,26 @@ func (s *Set) Missing() []string {
 	return missing
 }
 
-// Extensions are those that this machine can run now, sorted.
+// Extensions returns the extensions that this machine can run now, sorted.
 func (s *Set) Extensions() []string {
-	list := []string{}
+	extensions := []string{}
 	for ext, p := range s.programs {
-		if _, ok := p.find(); !ok || ext == Dtsx32 && slices.Contains(list, Dtsx) {
+		if _, ok := p.find(); !ok || ext == Dtsx32 && slices.Contains(extensions, Dtsx) {
 			continue
 		}
 		if ext == Dtsx32 {
 			ext = Dtsx
 		}
-		if !slices.Contains(list, ext) {
-			list = append(list, ext)
+		if !slices.Contains(extensions, ext) {
+			extensions = append(extensions, ext)
 		}
 	}
-	slices.Sort(list)
-	return list
+	slices.Sort(extensions)
+	return extensions
 }
 
-// Bitness are the bit widths that this machine can run packages in. Only dtexec has one; without it every wish is met.
+// Bitness returns the bit widths in which this machine can run packages. Only dtexec depends on it, so a machine
+// without dtexec offers both.
 func (s *Set) Bitness() []int {
 	_, have64 := s.programs[Dtsx].find()
 	_, have32 := s.programs[Dtsx32].find()
@@ -142,7 +144,7 @@ func (s *Set) Bitness() []int {
 	return []int{64, 32}
 }
 
-// find is the program's command line with an absolute path.
+// find returns the program's command line with an absolute path.
 func (p program) find() ([]string, bool) {
 	for _, line := range p.candidates {
 		path, err := exec.LookPath(line[0])
@@ -157,5 +159,5 @@ func (p program) find() ([]string, bool) {
 	return nil, false
 }
 
-// Extension is the extension by which a package is run.
+// Extension returns the extension that decides which program runs a package.
 func Extension(name string) string { return strings.ToLower(filepath.Ext(name)) }

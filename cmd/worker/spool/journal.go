@@ -11,21 +11,21 @@ import (
 	"strconv"
 )
 
-// journal is the file of one attempt's messages: records, one line each, behind its checksum.
+// journal is the file of one attempt's messages. Each line is a record, after the record's checksum.
 type journal struct {
 	path string
 	file *os.File
 	size int64
 
-	index  []span // where each append's messages stand
-	shift  int64  // what the number of the first message is, less one
-	next   int64  // the first number that no master has taken
+	index  []span // where the messages of each append are
+	shift  int64  // the number of the first message, minus 1
+	next   int64  // the number of the first message that no master has taken
 	mark   int64
 	full   bool
 	closed bool
 }
 
-// span is one record that holds messages: n of them, of which the first is the at-th (from 0) of the attempt.
+// span is one record with n messages. The first of them is the attempt's message at (counted from 0).
 type span struct {
 	offset int64
 	length int
@@ -39,12 +39,12 @@ type record struct {
 	Mark     int64     `json:"k"`
 	Full     bool      `json:"f,omitempty"`
 	Closed   bool      `json:"c,omitempty"`
-	Skip     int64     `json:"s,omitempty"` // shifts all numbers
+	Skip     int64     `json:"s,omitempty"` // how far all numbers shift
 }
 
-const recordOverhead = 80 // about what a message's other fields take in a record
+const recordOverhead = 80 // about the bytes that a message's other fields take in a record
 
-// count is how many messages were ever appended; end is the number that the next one gets.
+// count returns how many messages were ever appended.
 func (j *journal) count() int {
 	if len(j.index) == 0 {
 		return 0
@@ -53,6 +53,7 @@ func (j *journal) count() int {
 	return last.at + last.n
 }
 
+// end returns the number that the next message gets.
 func (j *journal) end() int64 { return j.shift + int64(j.count()) + 1 }
 
 func openJournal(path string) (*journal, error) {
@@ -70,8 +71,8 @@ func openJournal(path string) (*journal, error) {
 		}
 		j.apply(rec, len(line))
 	}
-	j.next = j.shift + 1 // which of them are taken the cluster says; it skips what it has
-	// Behind the last whole record there can only be one that a crash cut: it was never confirmed to anyone.
+	j.next = j.shift + 1 // the cluster says which messages it has, and skips those when they are sent again
+	// After the last whole record there can only be one that a crash cut in half: nobody was told that it was stored.
 	if err := f.Truncate(j.size); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("spool: %w", err)
@@ -98,7 +99,7 @@ func (j *journal) append(rec record) error {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		// What was written of it is overwritten by the next one, or dropped at the next opening.
+		// The next record overwrites what was written of this one, or the next opening drops it.
 		j.file.Truncate(j.size)
 		return err
 	}
@@ -106,7 +107,7 @@ func (j *journal) append(rec record) error {
 	return nil
 }
 
-// read returns messages from number next on, about maxBytes of text but at least one.
+// read returns messages from number next on: about maxBytes of text, and at least one message if there is one.
 func (j *journal) read(maxBytes int) ([]Message, error) {
 	var all []Message
 	skip := int(j.next - j.shift - 1)

@@ -10,8 +10,8 @@ import (
 	"scaleout/store/file"
 )
 
-// AppendMessages stores messages behind the attempt's earlier ones, together with mark: how far their source has been
-// read. Beyond the limits messages are dropped, once with a notice; the mark still advances.
+// AppendMessages stores messages after the attempt's earlier ones, together with the mark: how far their source has
+// been read. Messages beyond the limits are dropped, and one notice replaces them; the mark still advances.
 func (s *Spool) AppendMessages(k Key, msgs []Message, mark int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,10 +41,10 @@ func (s *Spool) AppendMessages(k Key, msgs []Message, mark int64) error {
 	return s.write(k, j, record{Messages: keep, Mark: mark, Full: full})
 }
 
-// Close stores the attempt's last messages, of which there is room for a few whatever the limits say, and takes no
-// more. It returns how many messages the attempt has in all. Once all is accepted the attempt is forgotten. Closing twice
+// CloseAttempt stores the attempt's last messages and takes no more. A few have room beyond the limits. It returns how
+// many messages the attempt has in all. The attempt is forgotten once the cluster has accepted them all. A second call
 // changes nothing.
-func (s *Spool) Close(k Key, msgs []Message) (total int64, err error) {
+func (s *Spool) CloseAttempt(k Key, msgs []Message) (total int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j, err := s.journal(k)
@@ -64,22 +64,22 @@ func (s *Spool) Close(k Key, msgs []Message) (total int64, err error) {
 	return j.end() - 1, s.forgetIfDone(k, j)
 }
 
-// Mark is how far the source of an attempt's messages has been read, and whether the limit cut messages off.
+// Mark returns how far the source of an attempt's messages has been read, and whether the limits cut messages off.
 func (s *Spool) Mark(k Key) (mark int64, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if j := s.logs[k]; j != nil {
+	if j := s.journals[k]; j != nil {
 		return j.mark, j.full
 	}
 	return 0, false
 }
 
-// Pending are the messages that no master has taken yet, oldest attempts first, at most about maxBytes of text.
+// Pending returns messages that no master has taken yet: at most about maxBytes of text, the oldest attempts first.
 func (s *Spool) Pending(maxBytes int) ([]Batch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keys := make([]Key, 0, len(s.logs))
-	for k, j := range s.logs {
+	keys := make([]Key, 0, len(s.journals))
+	for k, j := range s.journals {
 		if j.next < j.end() {
 			keys = append(keys, k)
 		}
@@ -87,8 +87,8 @@ func (s *Spool) Pending(maxBytes int) ([]Batch, error) {
 	sort.Slice(keys, func(a, b int) bool { return less(keys[a], keys[b]) })
 	var all []Batch
 	for i, k := range keys {
-		// An equal share for each: one that talks much must not make the others wait.
-		msgs, err := s.logs[k].read(maxBytes / (len(keys) - i))
+		// Each attempt gets an equal share: one with much output must not delay the others.
+		msgs, err := s.journals[k].read(maxBytes / (len(keys) - i))
 		if err != nil {
 			return nil, err
 		}
@@ -96,17 +96,17 @@ func (s *Spool) Pending(maxBytes int) ([]Batch, error) {
 			maxBytes -= len(m.Text)
 		}
 		maxBytes = max(maxBytes, 0)
-		all = append(all, Batch{Key: k, First: s.logs[k].next, Messages: msgs})
+		all = append(all, Batch{Key: k, First: s.journals[k].next, Messages: msgs})
 	}
 	return all, nil
 }
 
-// Accepted says that the cluster has all messages of the attempt before number next, as it answered. When that is less
-// than it had said before, its catalog was set back, and what is still here is offered again from there.
+// Accepted records the cluster's answer that it has all messages of the attempt before number next. If the cluster said
+// more before, its catalog was restored from a backup: what the spool still has is offered again from next on.
 func (s *Spool) Accepted(k Key, next int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := s.logs[k]
+	j := s.journals[k]
 	if j == nil || next < 1 {
 		return nil
 	}
@@ -114,7 +114,7 @@ func (s *Spool) Accepted(k Key, next int64) error {
 	if first := j.shift + 1; next < first {
 		skip = next - first
 	} else if next > j.end() {
-		// More than was ever sent from here: the numbers of what comes must follow on.
+		// The cluster has more than was ever sent from here: the next numbers must follow its own.
 		skip = next - j.end()
 	}
 	if skip != 0 {
@@ -126,11 +126,11 @@ func (s *Spool) Accepted(k Key, next int64) error {
 	return s.forgetIfDone(k, j)
 }
 
-// Drop forgets an attempt's messages: the cluster does not know the attempt any more.
+// Drop forgets an attempt's messages, because the cluster does not know the attempt any more.
 func (s *Spool) Drop(k Key) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := s.logs[k]
+	j := s.journals[k]
 	if j == nil {
 		return nil
 	}
@@ -138,11 +138,11 @@ func (s *Spool) Drop(k Key) error {
 	return s.forgetIfDone(k, j)
 }
 
-// Idle reports whether nothing waits for a master, and if not, how many reports and attempts with messages do.
+// Idle reports whether nothing waits for a master, and how many reports and how many attempts with messages wait.
 func (s *Spool) Idle() (idle bool, reports, attempts int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, j := range s.logs {
+	for _, j := range s.journals {
 		if j.next < j.end() {
 			attempts++
 		}
@@ -151,7 +151,7 @@ func (s *Spool) Idle() (idle bool, reports, attempts int) {
 }
 
 func (s *Spool) journal(k Key) (*journal, error) {
-	if j := s.logs[k]; j != nil {
+	if j := s.journals[k]; j != nil {
 		return j, nil
 	}
 	j, err := openJournal(filepath.Join(s.dir, k.String()+messageSuffix))
@@ -161,7 +161,7 @@ func (s *Spool) journal(k Key) (*journal, error) {
 	if err := file.SyncDir(s.dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	s.logs[k] = j
+	s.journals[k] = j
 	return j, nil
 }
 
@@ -180,12 +180,12 @@ func (s *Spool) forgetIfDone(k Key, j *journal) error {
 		return nil
 	}
 	j.file.Close()
-	delete(s.logs, k)
+	delete(s.journals, k)
 	s.total -= j.size
 	return remove(j.path)
 }
 
-// cut bounds a text and makes it valid: a message that the cluster refuses would stop all that follow it.
+// cut bounds a text and makes it valid UTF-8: a message that the cluster refuses would block all later ones.
 func cut(text string) string {
 	if len(text) > MaxText {
 		end := MaxText - len(cutNotice)

@@ -29,14 +29,14 @@ func parseKey(s string) (Key, bool) {
 	return k, err == nil && n == 2 && k.String() == s
 }
 
-// Report is the final word on one attempt.
+// Report is the final report on one attempt.
 type Report struct {
 	Key
 	Outcome  string `json:"outcome"`
 	ExitCode int    `json:"exit_code"`
 	Message  string `json:"message,omitempty"`
-	Messages int64  `json:"messages,omitempty"` // how many messages of the attempt there are in all
-	Code     string `json:"code,omitempty"`     // of the bound that ended it, if one did
+	Messages int64  `json:"messages,omitempty"` // how many messages the attempt has in all
+	Code     string `json:"code,omitempty"`     // of the bound that ended the attempt, if one did
 }
 
 // Message is one message of an attempt.
@@ -47,7 +47,7 @@ type Message struct {
 	Text       string    `json:"text"`
 }
 
-// Batch is a run of messages of one attempt; First numbers the first of them.
+// Batch is consecutive messages of one attempt; First is the number of the first one.
 type Batch struct {
 	Key
 	First    int64
@@ -59,7 +59,7 @@ type Limits struct {
 	Messages int   // of one attempt; 10,000
 	Bytes    int64 // of one attempt's records; 8 MiB
 	Total    int64 // of all records; 512 MiB
-	Closing  int   // further messages that Close may add; 64
+	Closing  int   // further messages that CloseAttempt may add; 64
 }
 
 func (l *Limits) fill() {
@@ -80,7 +80,7 @@ func (l *Limits) fill() {
 // MaxText is the longest text of a message or report, in bytes; a longer one is cut.
 const MaxText = 32 << 10
 
-// ErrClosed is returned for messages of an attempt that has been closed.
+// ErrClosed means that the attempt has been closed and takes no more messages.
 var ErrClosed = errors.New("spool: the attempt's messages are closed")
 
 const (
@@ -93,28 +93,28 @@ type Spool struct {
 	dir    string
 	limits Limits
 
-	mu      sync.Mutex
-	reports map[Key]Report
-	order   []Key // of reports, oldest first
-	logs    map[Key]*journal
-	total   int64
+	mu       sync.Mutex
+	reports  map[Key]Report
+	order    []Key // of the reports, oldest first
+	journals map[Key]*journal
+	total    int64
 }
 
-// Open reads a spool's directory, making it when it is not there. One process at a time may have it open.
+// Open reads a spool's directory, and makes the directory if it does not exist. Only one process at a time may open it.
 func Open(dir string, limits Limits) (*Spool, error) {
 	limits.fill()
 	if err := file.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	file.RemoveLeftovers(dir, 0)
-	s := &Spool{dir: dir, limits: limits, reports: map[Key]Report{}, logs: map[Key]*journal{}}
+	s := &Spool{dir: dir, limits: limits, reports: map[Key]Report{}, journals: map[Key]*journal{}}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	for _, e := range entries {
 		if err := s.load(e.Name()); err != nil {
-			return nil, errors.Join(err, s.Shut())
+			return nil, errors.Join(err, s.Close())
 		}
 	}
 	sort.Slice(s.order, func(i, j int) bool { return less(s.order[i], s.order[j]) })
@@ -156,26 +156,27 @@ func (s *Spool) load(name string) error {
 		if err != nil {
 			return err
 		}
-		s.logs[k] = j
+		s.journals[k] = j
 		s.total += j.size
 	}
 	return nil
 }
 
-// Shut closes the files. The spool is of no use afterwards.
-func (s *Spool) Shut() error {
+// Close closes the files. The spool must not be used afterwards.
+func (s *Spool) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
-	for _, j := range s.logs {
+	for _, j := range s.journals {
 		errs = append(errs, j.file.Close())
 	}
-	s.logs = map[Key]*journal{}
+	s.journals = map[Key]*journal{}
 	return errors.Join(errs...)
 }
 
-// AddReport stores a final report. A second one for the same attempt changes nothing: the first word counts. When the
-// disk refuses it, it is offered all the same as long as this process lives: a worker that cannot write should be heard.
+// AddReport stores a final report. A second report for the same attempt changes nothing: the first one counts. If the
+// disk refuses the report, this process offers it all the same: the masters should learn of the attempt's end from a
+// worker that cannot write.
 func (s *Spool) AddReport(r Report) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,14 +196,14 @@ func (s *Spool) AddReport(r Report) error {
 	return nil
 }
 
-// Reports are the reports that no master has taken yet, oldest first.
+// Reports returns the reports that no master has taken yet, oldest first.
 func (s *Spool) Reports() []Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make([]Report, 0, len(s.order))
 	for _, k := range s.order {
 		r := s.reports[k]
-		if j := s.logs[k]; j != nil {
+		if j := s.journals[k]; j != nil {
 			r.Messages = j.end() - 1 // the numbers may have been shifted since
 		}
 		all = append(all, r)
@@ -210,7 +211,7 @@ func (s *Spool) Reports() []Report {
 	return all
 }
 
-// Settled forgets the report of an attempt: the cluster has it, or will never take it.
+// Settled forgets the report of an attempt, because the cluster has it or will never take it.
 func (s *Spool) Settled(k Key) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

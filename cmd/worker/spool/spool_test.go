@@ -20,7 +20,7 @@ func open(t testing.TB, dir string, l Limits) *Spool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Shut() })
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -56,7 +56,7 @@ func TestReports(t *testing.T) {
 	if r := s.Reports(); len(r) != 2 || r[0].Key != b || r[0].Outcome != "failed" {
 		t.Fatalf("%+v", r)
 	}
-	must(t, s.Shut())
+	must(t, s.Close())
 	s = open(t, dir, Limits{})
 	r := s.Reports()
 	if len(r) != 2 || r[1] != (Report{Key: b, Outcome: "failed", ExitCode: 3, Message: "why"}) {
@@ -108,7 +108,7 @@ func TestMessagesSurviveAndAreNumbered(t *testing.T) {
 	if b := pending(t, s, 1<<20); len(b) != 1 || b[0].First != 3 || b[0].Messages[0].Text != "c" {
 		t.Fatalf("%+v", b)
 	}
-	must(t, s.Shut())
+	must(t, s.Close())
 	// What was taken is not remembered: it is offered again under the same numbers, and skipped by the cluster.
 	s = open(t, dir, Limits{})
 	if mark, full := s.Mark(k); mark != 30 || full {
@@ -126,8 +126,8 @@ func TestMessagesSurviveAndAreNumbered(t *testing.T) {
 	if b := pending(t, s, 1<<20); b[0].First != 4 {
 		t.Fatalf("%+v", b)
 	}
-	must(t, closed(s.Close(k, texts("end"))))
-	must(t, closed(s.Close(k, texts("end"))))
+	must(t, closed(s.CloseAttempt(k, texts("end"))))
+	must(t, closed(s.CloseAttempt(k, texts("end"))))
 	if err := s.AppendMessages(k, texts("late"), 50); !errors.Is(err, ErrClosed) {
 		t.Errorf("after close: %v", err)
 	}
@@ -146,7 +146,7 @@ func TestTornRecordIsDropped(t *testing.T) {
 	s := open(t, whole, Limits{})
 	must(t, s.AppendMessages(k, texts("first"), 5))
 	must(t, s.AppendMessages(k, texts("second"), 12))
-	must(t, s.Shut())
+	must(t, s.Close())
 	data, err := os.ReadFile(filepath.Join(whole, "7-1.messages"))
 	must(t, err)
 	first := strings.IndexByte(string(data), '\n') + 1
@@ -158,13 +158,13 @@ func TestTornRecordIsDropped(t *testing.T) {
 			t.Fatalf("cut at %d: mark %d", cutAt, mark)
 		}
 		must(t, s.AppendMessages(k, texts("again"), 12))
-		must(t, s.Shut())
+		must(t, s.Close())
 		s = open(t, dir, Limits{})
 		b := pending(t, s, 1<<20)
 		if len(b) != 1 || len(b[0].Messages) != 2 || b[0].Messages[1].Text != "again" {
 			t.Fatalf("cut at %d: %+v", cutAt, b)
 		}
-		must(t, s.Shut())
+		must(t, s.Close())
 	}
 }
 
@@ -198,11 +198,12 @@ func TestBounds(t *testing.T) {
 			if mark, full := s.Mark(k); mark != 49 || !full {
 				t.Errorf("mark %d %v", mark, full)
 			}
-			must(t, closed(s.Close(k, texts("dropped", "tail", "failed"))))
+			must(t, closed(s.CloseAttempt(k, texts("dropped", "tail", "failed"))))
 			b := pending(t, s, 1<<20)
 			got := b[0].Messages
 			n := len(got)
-			if n < 5 || n > 10 || got[n-1].Text != "failed" || got[n-2].Text != "tail" || !strings.Contains(got[n-3].Text, "limit") {
+			if n < 5 || n > 10 || got[n-1].Text != "failed" || got[n-2].Text != "tail" ||
+				!strings.Contains(got[n-3].Text, "limit") {
 				t.Fatalf("%d messages: %+v", n, got)
 			}
 			for i, m := range got[:n-3] {
@@ -275,7 +276,7 @@ func TestNoDoubles(t *testing.T) {
 					}
 				}
 			case 4:
-				must(t, s.Shut())
+				must(t, s.Close())
 				s = open(t, dir, Limits{})
 				if mark, _ := s.Mark(k); mark != int64(len(sent)) {
 					r.Fatalf("mark %d, want %d", mark, len(sent))
@@ -294,9 +295,9 @@ func TestNoDoubles(t *testing.T) {
 		if strings.Join(got, " ") != strings.Join(sent, " ") {
 			r.Fatalf("got %v, sent %v", got, sent)
 		}
-		must(t, s.Shut())
+		must(t, s.Close())
 	})
 }
 
-// closed is the error of a Close.
+// closed returns the error of a CloseAttempt.
 func closed(_ int64, err error) error { return err }

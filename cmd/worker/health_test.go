@@ -127,10 +127,10 @@ func TestWaitingUntilAMasterAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	if w.Waiting() == "" || !w.Heard().IsZero() {
+	if w.Waiting() == "" || !w.LastAnswer().IsZero() {
 		t.Error("it works with nobody")
 	}
-	w.pulse.turned.Store(time.Now().Add(-2 * longestTurn).UnixNano())
+	w.heartbeat.turn.Store(time.Now().Add(-2 * maxTurn).UnixNano())
 	if err := w.Alive(t.Context()); err == nil {
 		t.Error("a loop that stands still is called alive")
 	}

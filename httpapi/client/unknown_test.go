@@ -59,10 +59,14 @@ func work(r *http.Request, d time.Duration) error {
 }
 
 func answered() (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"return_value":5}`))}, nil
+	return &http.Response{
+		StatusCode: 200,
+		Header:     http.Header{},
+		Body:       io.NopCloser(strings.NewReader(`{"return_value":5}`)),
+	}, nil
 }
 
-// The masters keep a key that the library made for 3 min: whatever the patience, the library must not send it later.
+// The masters keep a key that the library made for 3 min: whatever the timeout, the library must not send it later.
 func TestALibraryKeyIsNotSentWhenItMayBeForgotten(t *testing.T) {
 	broken := errors.New("broken")
 	for _, x := range []struct {
@@ -74,7 +78,7 @@ func TestALibraryKeyIsNotSentWhenItMayBeForgotten(t *testing.T) {
 		least     time.Duration
 	}{
 		{name: "every try breaks", script: func(int, *http.Request) (*http.Response, error) { return nil, broken }, last: 90 * time.Second, end: 90 * time.Second, least: 80 * time.Second},
-		{name: "a chosen key may be sent for as long as the patience lasts", key: "mine",
+		{name: "a chosen key may be sent for as long as the timeout lasts", key: "mine",
 			script: func(int, *http.Request) (*http.Response, error) { return nil, broken }, last: 20 * time.Minute, end: 20 * time.Minute, least: 19 * time.Minute},
 		{name: "short work proves nothing", script: func(_ int, r *http.Request) (*http.Response, error) { return nil, work(r, 10*time.Second) },
 			last: 90 * time.Second, end: 100 * time.Second, least: 80 * time.Second},
@@ -97,7 +101,13 @@ func TestALibraryKeyIsNotSentWhenItMayBeForgotten(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := &player{script: x.script}
-				c, err := New(Config{Masters: []string{"https://a:1", "https://b:1"}, HTTPClient: &http.Client{Transport: p}, Patience: 20 * time.Minute})
+				c, err := New(
+					Config{
+						Masters:    []string{"https://a:1", "https://b:1"},
+						HTTPClient: &http.Client{Transport: p},
+						Timeout:    20 * time.Minute,
+					},
+				)
 				if err != nil {
 					t.Fatal(err)
 				}
