@@ -14,10 +14,10 @@ import (
 )
 
 func TestDrain(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	w := m.worker(m.config(t.TempDir()))
 	gate := filepath.Join(t.TempDir(), "gate")
-	text, file := counted(t, fmt.Sprintf(`while [ ! -e %s ]; do sleep 0.01; done`, gate))
+	text, file := countedScript(t, fmt.Sprintf(`while [ ! -e %s ]; do sleep 0.01; done`, gate))
 	k := m.script(1, text)
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
 	w.stop()
@@ -38,7 +38,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestKill(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	w := m.worker(m.config(t.TempDir()))
 	dir := t.TempDir()
 	k := m.script(1, fmt.Sprintf(`trap "" TERM; echo $$ > %s/pid; while :; do sleep 1; done`, dir))
@@ -59,14 +59,14 @@ func TestKill(t *testing.T) {
 // Without a leader every master holds what it is asked. A worker that runs nothing ends all the same.
 func TestDrainWhileMastersHoldTheCall(t *testing.T) {
 	t.Parallel()
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	cfg := m.config(t.TempDir())
 	cfg.FlushTimeout = time.Minute
 	w := m.worker(cfg)
 	m.until("it polls", func() bool { return m.held > 0 })
-	m.change(func() { m.mute = true })
+	m.update(func() { m.holdSilently = true })
 	m.server.CloseClientConnections() // the held poll is asked again, and refused
-	m.until("a master has its call", func() bool { return m.muted > 0 })
+	m.until("a master has its call", func() bool { return m.heldSilently > 0 })
 	began := time.Now()
 	w.stop()
 	if err := w.wait(); err != nil {
@@ -79,15 +79,15 @@ func TestDrainWhileMastersHoldTheCall(t *testing.T) {
 
 func TestDrainWithoutMasters(t *testing.T) {
 	t.Parallel()
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	cfg := m.config(t.TempDir())
 	cfg.FlushTimeout = 500 * time.Millisecond
 	w := m.worker(cfg)
-	text, file := counted(t, "exit 0")
+	text, file := countedScript(t, "exit 0")
 	gate := filepath.Join(t.TempDir(), "gate")
 	k := m.script(1, fmt.Sprintf("%s & while [ ! -e %s ]; do sleep 0.01; done", text[:strings.Index(text, ";")], gate))
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
-	m.change(func() { m.down = true })
+	m.update(func() { m.noLeader = true })
 	w.stop()
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestDrainWithoutMasters(t *testing.T) {
 	if err := w.wait(); err != nil {
 		t.Fatal(err)
 	}
-	m.change(func() { m.down = false })
+	m.update(func() { m.noLeader = false })
 	m.worker(cfg)
 	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
 		t.Errorf("%+v", e)

@@ -15,10 +15,10 @@ import (
 
 // A worker that leaves ends soon and says nothing of what runs; the next one takes it over, and it ran once.
 func TestLeaveAndAdopt(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	cfg := m.config(t.TempDir())
 	gate := filepath.Join(t.TempDir(), "gate")
-	text, file := counted(t, fmt.Sprintf(`while [ ! -e %s ]; do sleep 0.01; done; exit 7`, gate))
+	text, file := countedScript(t, fmt.Sprintf(`while [ ! -e %s ]; do sleep 0.01; done; exit 7`, gate))
 	task := m.script(1, text)
 	first := m.worker(cfg)
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
@@ -41,7 +41,7 @@ func TestLeaveAndAdopt(t *testing.T) {
 }
 
 // takenOver starts the next worker, lets the package go on to its end, exit code 7, and checks that it ran once.
-func takenOver(t *testing.T, m *master, data string, task *mtask, gate, file string) {
+func takenOver(t *testing.T, m *fakeMaster, data string, task *fakeTask, gate, file string) {
 	t.Helper()
 	m.worker(m.config(data))
 	m.until("registered again", func() bool { return len(m.registers) == 2 })
@@ -89,9 +89,9 @@ func TestLeaveDuringAStart(t *testing.T) {
 	gates := t.TempDir()
 	said, done := filepath.Join(gates, "said"), filepath.Join(gates, "done")
 	t.Setenv(silentEnv, said)
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	cfg := m.config(t.TempDir())
-	text, file := counted(t, fmt.Sprintf(`while [ ! -e %s ]; do sleep 0.01; done; exit 7`, done))
+	text, file := countedScript(t, fmt.Sprintf(`while [ ! -e %s ]; do sleep 0.01; done; exit 7`, done))
 	task := m.script(1, text)
 	first := m.worker(cfg)
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
@@ -114,7 +114,7 @@ func TestLeaveDuringAStart(t *testing.T) {
 }
 
 func TestWaitingUntilAMasterAnswers(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	cfg := m.config(t.TempDir())
 	c, err := Connect(m.server.URL, credentials(t, m.certs), nil)
 	if err != nil {

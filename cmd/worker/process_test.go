@@ -46,7 +46,7 @@ func child() int {
 	return 1
 }
 
-func (m *master) child(dir string) *exec.Cmd {
+func (m *fakeMaster) child(dir string) *exec.Cmd {
 	m.t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+dir, "WORKER_TEST_CERTS="+m.certs, "WORKER_TEST_MASTER="+m.server.URL)
@@ -65,12 +65,12 @@ func (m *master) child(dir string) *exec.Cmd {
 }
 
 func TestWorkerProcessKilled(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	dir := t.TempDir()
 	gate := filepath.Join(t.TempDir(), "gate")
-	text, file := counted(t, fmt.Sprintf(`echo before; while [ ! -e %s ]; do sleep 0.01; done; echo after`, gate))
+	text, file := countedScript(t, fmt.Sprintf(`echo before; while [ ! -e %s ]; do sleep 0.01; done; echo after`, gate))
 	adopted := m.script(1, text)
-	quick, quickFile := counted(t, fmt.Sprintf(`while [ ! -e %s.first ]; do sleep 0.01; done; exit 4`, gate))
+	quick, quickFile := countedScript(t, fmt.Sprintf(`while [ ! -e %s.first ]; do sleep 0.01; done; exit 4`, gate))
 	ended := m.script(2, quick)
 	cmd := m.child(dir)
 	m.until("both run", func() bool { return runs(t, file) == 1 && runs(t, quickFile) == 1 })
@@ -118,7 +118,7 @@ func TestWorkerProcessKilled(t *testing.T) {
 
 func TestGuardsOfAnotherCatalog(t *testing.T) {
 	// The data directory stays, the cluster is a new one whose numbers begin again.
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	dir := t.TempDir()
 	w := m.worker(m.config(dir))
 	if e := m.ended(m.script(1, "exit 5")); e.ExitCode != 5 {
@@ -128,8 +128,8 @@ func TestGuardsOfAnotherCatalog(t *testing.T) {
 	if err := w.wait(); err != nil {
 		t.Fatal(err)
 	}
-	other := newMaster(t)
-	text, file := counted(t, "exit 0")
+	other := newFakeMaster(t)
+	text, file := countedScript(t, "exit 0")
 	other.worker(other.config(dir))
 	if e := other.ended(other.script(1, text)); e.Outcome != wire.OutcomeSucceeded || runs(t, file) != 1 {
 		t.Errorf("%+v, %d runs", e, runs(t, file))

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +21,7 @@ import (
 
 var discardLog = logger{slog.New(slog.DiscardHandler)}
 
-// cached is a cache over masters that hold one project.
+// cached is a project cache whose masters have one project.
 type cached struct {
 	*projects
 	t       *testing.T
@@ -29,38 +31,44 @@ type cached struct {
 
 var cachedParts = map[string]string{"p.sh": "echo the right thing\n", "helper.py": "pass\n"}
 
-func cache(t *testing.T, dir string) *cached {
+// projectOf returns a project file whose packages are these parts, and its digest.
+func projectOf(t testing.TB, parts map[string]string) (file []byte, digest string) {
 	t.Helper()
-	d := ispac.Definition{Name: "P", Packages: []ispac.PackageDefinition{{Name: "helper.py"}, {Name: "p.sh"}}}
-	names := []string{"helper.py", "p.sh"}
+	names := slices.Sorted(maps.Keys(parts))
+	d := ispac.Definition{Name: "P"}
+	for _, name := range names {
+		d.Packages = append(d.Packages, ispac.PackageDefinition{Name: name})
+	}
 	p, err := d.Project(func() string { return "6F9619FF-8B86-D011-B42D-00C04FC964FF" }, names)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file bytes.Buffer
-	err = ispac.Write(&file, p, func(part string) (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(cachedParts[part])), nil
+	var b bytes.Buffer
+	err = ispac.Write(&b, p, func(part string) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(parts[part])), nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256(file.Bytes())
-	c := &cached{t: t, digest: hex.EncodeToString(sum[:])}
-	c.projects, err = openProjects(
-		dir,
-		1<<30,
-		func(_ context.Context, _ string, create func() (io.Writer, error)) (int64, error) {
-			c.fetched++
-			w, err := create()
-			if err != nil {
-				return 0, err
-			}
-			n, err := w.Write(file.Bytes())
-			return int64(n), err
-		},
-		discardLog,
-	)
-	if err != nil {
+	sum := sha256.Sum256(b.Bytes())
+	return b.Bytes(), hex.EncodeToString(sum[:])
+}
+
+func cache(t *testing.T, dir string) *cached {
+	t.Helper()
+	file, digest := projectOf(t, cachedParts)
+	c := &cached{t: t, digest: digest}
+	fetch := func(_ context.Context, _ string, create func() (io.Writer, error)) (int64, error) {
+		c.fetched++
+		w, err := create()
+		if err != nil {
+			return 0, err
+		}
+		n, err := w.Write(file)
+		return int64(n), err
+	}
+	var err error
+	if c.projects, err = openProjects(dir, 1<<30, fetch, discardLog); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -89,8 +97,8 @@ func (c *cached) get() *project {
 // Whatever a package did to what lies in the cache, the next one runs what was deployed. Those that run meanwhile keep
 // what they run from.
 func TestWhatIsRunIsWhatWasVerified(t *testing.T) {
-	// same puts content of the same size and time into a file's place.
-	same := func(path string) error {
+	// replace gives a file other content of the same size and time.
+	replace := func(path string) error {
 		info, err := os.Stat(path)
 		if err != nil {
 			return err
@@ -109,8 +117,8 @@ func TestWhatIsRunIsWhatWasVerified(t *testing.T) {
 		return os.Chtimes(path, info.ModTime(), info.ModTime())
 	}
 	for name, change := range map[string]func(pr *project) error{
-		"a part of the same size and time": func(pr *project) error { return same(filepath.Join(pr.Dir, "p.sh")) },
-		"the project file":                 func(pr *project) error { return same(pr.File) },
+		"a part of the same size and time": func(pr *project) error { return replace(filepath.Join(pr.Dir, "p.sh")) },
+		"the project file":                 func(pr *project) error { return replace(pr.File) },
 		"a part grows": func(pr *project) error {
 			return os.Truncate(filepath.Join(pr.Dir, "helper.py"), 1<<40) // nothing that is worth reading
 		},

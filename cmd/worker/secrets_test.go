@@ -18,7 +18,7 @@ import (
 // package says them, not in its report, not in its folder.
 func TestSecretsAreNotRecorded(t *testing.T) {
 	t.Parallel()
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	w := m.worker(m.config(t.TempDir()))
 	const secret = "correct horse\nbattery staple"
 	g := m.script(1, `echo "in a line: $PARAM_KEY."
@@ -64,7 +64,7 @@ echo "batt" >&2; echo "on stderr: $PARAM_KEY" >&2; cat "$SCALEOUT_PARAMETERS"; e
 }
 
 func TestTooMuchToKeepSecret(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	m.worker(m.config(t.TempDir()))
 	much := wire.Parameter{
 		ObjectType: 30,

@@ -21,7 +21,7 @@ import (
 )
 
 func TestRunsAndReports(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	w := m.worker(m.config(t.TempDir()))
 	ok := m.script(
 		1,
@@ -78,7 +78,7 @@ func TestRunsAndReports(t *testing.T) {
 
 func TestAgentIDIsKept(t *testing.T) {
 	t.Parallel()
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	dir := t.TempDir()
 	// What a worker leaves that was killed while it wrote its id.
 	if err := os.WriteFile(filepath.Join(dir, agentFile+".tmp-1"), []byte("{"), 0o600); err != nil {
@@ -99,19 +99,20 @@ func TestAgentIDIsKept(t *testing.T) {
 		t.Errorf("ids %v", ids)
 	}
 	if m.registers[0].Incarnation == m.registers[1].Incarnation {
-		t.Error("two starts have one instance")
+		t.Error("two processes registered as the same incarnation")
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, agentFile+".*")); len(left) != 0 {
 		t.Errorf("left over: %q", left)
 	}
 }
 
-// counted is a script that notes each of its runs.
-func counted(t *testing.T, rest string) (script, file string) {
+// countedScript returns a script that records each of its runs in a file.
+func countedScript(t *testing.T, rest string) (script, file string) {
 	file = filepath.Join(t.TempDir(), "runs")
 	return fmt.Sprintf("echo $$ >> %s; %s", file, rest), file
 }
 
+// runs returns how often a countedScript has run.
 func runs(t *testing.T, file string) int {
 	t.Helper()
 	data, err := os.ReadFile(file)
@@ -123,15 +124,15 @@ func runs(t *testing.T, file string) int {
 
 func TestLostAnswerAndSecondDelivery(t *testing.T) {
 	t.Parallel()
-	m := newMaster(t)
-	m.change(func() { m.lose = 1 })
+	m := newFakeMaster(t)
+	m.update(func() { m.loseAnswers = 1 })
 	gate := filepath.Join(t.TempDir(), "gate")
-	text, file := counted(t, fmt.Sprintf("while [ ! -e %s ]; do sleep 0.01; done", gate))
+	text, file := countedScript(t, fmt.Sprintf("while [ ! -e %s ]; do sleep 0.01; done", gate))
 	m.worker(m.config(t.TempDir()))
 	k := m.script(1, text)
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
-	m.change(func() { m.again = true })
-	m.until("it is delivered again", func() bool { return !m.again })
+	m.update(func() { m.deliverAgain = true })
+	m.until("it is delivered again", func() bool { return !m.deliverAgain })
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -143,15 +144,15 @@ func TestLostAnswerAndSecondDelivery(t *testing.T) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.lose != 0 || m.again {
-		t.Error("nothing was lost or delivered again")
+	if m.loseAnswers != 0 || m.deliverAgain {
+		t.Error("no answer was lost, or no grant was delivered again")
 	}
 }
 
-// An attempt that came with a newer answer may have run, ended and been reported by the time that an overtaken one
-// arrives: what that one grants is not begun again.
-func TestAnOvertakenAnswerBeginsNothing(t *testing.T) {
-	m := newMaster(t)
+// When the answer to an overtaken poll arrives, an attempt of a newer answer may have run, ended and been reported. So an
+// overtaken answer starts nothing.
+func TestAnOvertakenAnswerStartsNothing(t *testing.T) {
+	m := newFakeMaster(t)
 	cfg := m.config(t.TempDir())
 	cfg.Masters, _ = Connect(m.server.URL, credentials(t, m.certs), nil)
 	w, err := New(cfg)
@@ -170,16 +171,16 @@ func TestAnOvertakenAnswerBeginsNothing(t *testing.T) {
 	c.apply(exchangeResult{sequence: 6, answer: wire.ExchangeAnswer{Enabled: true}, from: guard.Now()})
 	c.apply(exchangeResult{sequence: 5, answer: late, from: guard.Now()})
 	if n := len(w.heldAttempts()); n != 0 {
-		t.Error("an overtaken answer began an attempt")
+		t.Error("an overtaken answer started an attempt")
 	}
 	c.apply(exchangeResult{sequence: 7, answer: late, from: guard.Now()})
 	if n := len(w.heldAttempts()) + len(w.spool.Reports()); n != 1 {
-		t.Error("the newest answer began nothing")
+		t.Error("the newest answer started nothing")
 	}
 }
 
-func TestLateGrantIsLeft(t *testing.T) {
-	m := newMaster(t)
+func TestLateGrantIsNotTaken(t *testing.T) {
+	m := newFakeMaster(t)
 	cfg := m.config(t.TempDir())
 	cfg.Masters, _ = Connect(m.server.URL, credentials(t, m.certs), nil)
 	w, err := New(cfg)
@@ -197,7 +198,7 @@ func TestLateGrantIsLeft(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	m.worker(m.config(t.TempDir()))
 	dir := t.TempDir()
 	k := m.script(
@@ -205,7 +206,7 @@ func TestStop(t *testing.T) {
 		fmt.Sprintf(`(trap "" TERM; setsid sh -c 'trap "" TERM; echo $$ > %s/grand; while :; do sleep 1; done') & wait`, dir),
 	)
 	pid := filePID(t, filepath.Join(dir, "grand"))
-	m.change(func() { k.stop = true })
+	m.update(func() { k.stop = true })
 	if e := m.ended(k); e.Outcome != wire.OutcomeCanceled {
 		t.Errorf("%+v", e)
 	}
@@ -215,19 +216,19 @@ func TestStop(t *testing.T) {
 	// Succeeded before the kill is succeeded.
 	k = m.script(2, fmt.Sprintf(`trap 'exit 0' TERM; echo $$ > %s/polite; while :; do sleep 0.01; done`, dir))
 	filePID(t, filepath.Join(dir, "polite"))
-	m.change(func() { k.stop = true })
+	m.update(func() { k.stop = true })
 	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
 		t.Errorf("%+v", e)
 	}
 }
 
 func TestFenced(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	w := m.worker(m.config(t.TempDir()))
 	dir := t.TempDir()
 	k := m.script(1, fmt.Sprintf(`echo $$ > %s/pid; exec sleep 60`, dir))
 	pid := filePID(t, filepath.Join(dir, "pid"))
-	m.change(func() { k.fenced = true })
+	m.update(func() { k.fenced = true })
 	m.until("the attempt is let go of", func() bool { return len(w.heldAttempts()) == 0 })
 	if alive(pid) {
 		t.Error("the fenced package lives")
@@ -244,18 +245,18 @@ func TestFenced(t *testing.T) {
 }
 
 func TestMastersAway(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	w := m.worker(m.config(t.TempDir()))
 	gate := filepath.Join(t.TempDir(), "gate")
-	text, file := counted(t, fmt.Sprintf(`echo said; while [ ! -e %s ]; do sleep 0.01; done`, gate))
+	text, file := countedScript(t, fmt.Sprintf(`echo said; while [ ! -e %s ]; do sleep 0.01; done`, gate))
 	k := m.script(1, text)
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
-	m.change(func() { m.down = true })
+	m.update(func() { m.noLeader = true })
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m.until("the report waits", func() bool { return len(w.spool.Reports()) == 1 })
-	m.change(func() { m.down = false })
+	m.update(func() { m.noLeader = false })
 	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
 		t.Errorf("%+v", e)
 	}
@@ -263,10 +264,10 @@ func TestMastersAway(t *testing.T) {
 }
 
 func TestEveryProjectOnce(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	w := m.worker(m.config(t.TempDir()))
 	digest := m.deploy(map[string]string{"p.sh": "pwd; touch here 2>/dev/null; true"})
-	var ks []*mtask
+	var ks []*fakeTask
 	for i := range int64(20) {
 		ks = append(ks, m.run(i+1, "p.sh", digest))
 	}
@@ -311,7 +312,7 @@ func TestEveryProjectOnce(t *testing.T) {
 }
 
 func TestPackageThatChangesItsProject(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	m.worker(m.config(t.TempDir()))
 	digest := m.deploy(map[string]string{"p.sh": `[ ! -e here ] || exit 9; touch here; echo "exit 8" >> p.sh; exit 0`})
 	for i := range int64(3) {
@@ -325,7 +326,7 @@ func TestPackageThatChangesItsProject(t *testing.T) {
 }
 
 func TestMessagesThatNobodyTakes(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	dir := t.TempDir()
 	cfg := m.config(dir)
 	s, err := spool.Open(filepath.Join(dir, "spool"), spool.Limits{})
@@ -351,19 +352,19 @@ func TestMessagesThatNobodyTakes(t *testing.T) {
 // the report says what ended it.
 func TestRunTimeoutNeedsNoMaster(t *testing.T) {
 	t.Parallel()
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	cfg := m.config(t.TempDir())
 	m.worker(cfg)
-	text, file := counted(t, "sleep 60")
+	text, file := countedScript(t, "sleep 60")
 	k := m.script(1, text, wire.Parameter{ObjectType: 50, Name: "RUN_TIMEOUT", Type: "Int32", Value: "2"})
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
-	m.change(func() { m.down = true })
+	m.update(func() { m.noLeader = true })
 	folder := filepath.Join(cfg.DataDirectory, "Tasks", "1-1")
 	m.until(
 		"its guard ends it",
 		func() bool { e, err := guard.ReadExit(folder); return err == nil && e.Reason == guard.TimedOut },
 	)
-	m.change(func() { m.down = false })
+	m.update(func() { m.noLeader = false })
 	e := m.ended(k)
 	if e.Outcome != wire.OutcomeFailed || e.Code != wire.EndedRunTimeout ||
 		!strings.Contains(e.Message, "longer than 2s (RUN_TIMEOUT)") {
@@ -379,8 +380,8 @@ func TestRunTimeoutNeedsNoMaster(t *testing.T) {
 
 func TestRenewedOrEnded(t *testing.T) {
 	t.Parallel()
-	m := newMaster(t)
-	m.change(func() { m.giveUp = 7_000 })
+	m := newFakeMaster(t)
+	m.update(func() { m.giveUp = 7_000 })
 	cfg := m.config(t.TempDir())
 	cfg.LeaseInterval, cfg.TaskHeartbeat = 7*time.Second, 300*time.Millisecond
 	m.worker(cfg)
@@ -388,26 +389,26 @@ func TestRenewedOrEnded(t *testing.T) {
 	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
 		t.Errorf("%+v", e)
 	}
-	text, file := counted(t, "sleep 60")
+	text, file := countedScript(t, "sleep 60")
 	k = m.script(2, text)
 	m.until("it runs", func() bool { return runs(t, file) == 1 })
-	m.change(func() { m.down = true })
+	m.update(func() { m.noLeader = true })
 	folder := filepath.Join(cfg.DataDirectory, "Tasks", "2-1")
 	m.until(
 		"its guard ends it",
 		func() bool { e, err := guard.ReadExit(folder); return err == nil && e.Reason == guard.Deadline },
 	)
-	m.change(func() { m.down = false })
+	m.update(func() { m.noLeader = false })
 	if e := m.ended(k); e.Outcome != wire.OutcomeFailed || !strings.Contains(e.Message, "lease") {
 		t.Errorf("%+v", e)
 	}
 }
 
 func TestBadProjects(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	m.worker(m.config(t.TempDir()))
 	junk := strings.Repeat("ab", 32)
-	m.change(func() { m.blobs[junk] = []byte("not what the digest says") })
+	m.update(func() { m.blobs[junk] = []byte("not what the digest says") })
 	if e := m.ended(m.run(1, "p.sh", junk)); e.Outcome != wire.OutcomeReturned {
 		t.Errorf("wrong content: %+v", e)
 	}
@@ -421,9 +422,9 @@ func TestBadProjects(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	m := newMaster(t)
-	m.change(func() {
-		m.refuse = &wire.Problem{Status: 422, Code: codeLeaseTooShort, Detail: "LeaseInterval 6s must be more than 12s"}
+	m := newFakeMaster(t)
+	m.update(func() {
+		m.refusal = &wire.Problem{Status: 422, Code: codeLeaseTooShort, Detail: "LeaseInterval 6s must be more than 12s"}
 	})
 	w := m.worker(m.config(t.TempDir()))
 	err := w.wait()
@@ -433,7 +434,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestOneProcessPerDirectory(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	w := m.worker(m.config(t.TempDir()))
 	if _, err := New(w.cfg); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "DataDirectory") {
 		t.Errorf("%v", err)
@@ -446,7 +447,7 @@ func TestOneProcessPerDirectory(t *testing.T) {
 }
 
 func TestRegistersAgain(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	m.worker(m.config(t.TempDir()))
 	m.until("registered", func() bool { return len(m.registers) == 1 })
 	// What this machine can run is told again when it turns out to have changed.
@@ -455,12 +456,12 @@ func TestRegistersAgain(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	masters, err := Connect("https://127.0.0.1:1", credentials(t, newMaster(t).certs), nil)
+	masters, err := Connect("https://127.0.0.1:1", credentials(t, newFakeMaster(t).certs), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	good := Config{Masters: masters, DataDirectory: t.TempDir()}
-	for name, c := range map[string]func(*Config){
+	for name, change := range map[string]func(*Config){
 		"DataDirectory":           func(c *Config) { c.DataDirectory = "" },
 		"TasksRootFolder":         func(c *Config) { c.TasksRootFolder = c.DataDirectory },
 		"AgentId":                 func(c *Config) { c.AgentID = "seven" },
@@ -469,11 +470,13 @@ func TestConfig(t *testing.T) {
 		"HeartbeatErrorTolerance": func(c *Config) { c.ErrorTolerance = 10 * time.Second },
 		"no masters":              func(c *Config) { c.Masters = nil },
 	} {
-		cfg := good
-		c(&cfg)
-		if _, err := New(cfg); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			cfg := good
+			change(&cfg)
+			if _, err := New(cfg); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), name) {
+				t.Error(err)
+			}
+		})
 	}
 	cfg := good
 	cfg.AgentID = "{6f1c3a9e-1111-4222-8333-444455556666}"
@@ -488,7 +491,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestLongOutputIsBoundedAndEndsWithItsEnd(t *testing.T) {
-	m := newMaster(t)
+	m := newFakeMaster(t)
 	m.worker(m.config(t.TempDir()))
 	k := m.script(
 		1,
@@ -524,7 +527,7 @@ func filePID(t *testing.T, path string) int {
 	}
 }
 
-// alive tells a zombie from a living process: in a container nobody may collect it.
+// alive reports whether a process lives. A zombie does not: in a container perhaps nobody collects it.
 func alive(pid int) bool {
 	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
 		return !strings.Contains(string(data), ") Z ")

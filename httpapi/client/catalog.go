@@ -47,7 +47,10 @@ func number(v any) (int64, bool) {
 		return 0, false
 	}
 	i, err := n.Int64()
-	return i, err == nil
+	if err != nil {
+		return 0, false
+	}
+	return i, true
 }
 
 // Result is what a procedure call returned.

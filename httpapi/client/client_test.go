@@ -31,14 +31,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// master is a server whose behaviour a test writes.
-type master struct {
+// fakeMaster is a server whose answers a test writes.
+type fakeMaster struct {
 	*httptest.Server
 	calls atomic.Int64
 }
 
-func serve(t *testing.T, h http.HandlerFunc) *master {
-	m := &master{}
+func serve(t *testing.T, h http.HandlerFunc) *fakeMaster {
+	m := &fakeMaster{}
 	release := make(chan struct{})
 	m.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.calls.Add(1)
@@ -71,13 +71,13 @@ func reply(w http.ResponseWriter, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
-func silent(w http.ResponseWriter, r *http.Request) {
+func silentMaster(w http.ResponseWriter, r *http.Request) {
 	io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
 }
 
-// quick's bounds are reached by failures alone; a test of one of them sets it.
-func quick(t *testing.T, addresses ...string) *Client {
+// newClient returns a client whose time-outs only a failing test reaches. A test of one of them sets it.
+func newClient(t *testing.T, addresses ...string) *Client {
 	pool := x509.NewCertPool()
 	probe := httptest.NewUnstartedServer(nil)
 	probe.StartTLS()
@@ -94,8 +94,8 @@ func quick(t *testing.T, addresses ...string) *Client {
 	return c
 }
 
-// dead is an address that refuses connections.
-func dead(t *testing.T) string {
+// closedAddress returns an address that refuses connections.
+func closedAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -105,10 +105,18 @@ func dead(t *testing.T) string {
 }
 
 func TestNewRefusesBadMasters(t *testing.T) {
-	for _, list := range [][]string{nil, {""}, {"http://a:1"}, {"a:8391"}, {"https://a:1/x"}, {"https://u@a:1"}} {
-		if _, err := New(Config{Masters: list}); err == nil {
-			t.Errorf("%q was accepted", list)
-		}
+	for _, test := range []struct {
+		name    string
+		masters []string
+	}{
+		{"none", nil}, {"an empty one", []string{""}}, {"no TLS", []string{"http://a:1"}}, {"no scheme", []string{"a:8391"}},
+		{"a path", []string{"https://a:1/x"}}, {"a user", []string{"https://u@a:1"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := New(Config{Masters: test.masters}); err == nil {
+				t.Errorf("%q was accepted", test.masters)
+			}
+		})
 	}
 	c, err := New(Config{Masters: []string{"https://a:1/", "https://a:1", " https://b:2"}})
 	if err != nil || fmt.Sprint(c.Masters()) != "[https://a:1 https://b:2]" {
@@ -121,8 +129,8 @@ func TestNewRefusesBadMasters(t *testing.T) {
 
 func TestFailoverAndMemory(t *testing.T) {
 	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.CallAnswer{ReturnValue: 1}) })
-	mute := serve(t, silent)
-	c := quick(t, dead(t), mute.URL, good.URL)
+	mute := serve(t, silentMaster)
+	c := newClient(t, closedAddress(t), mute.URL, good.URL)
 	c.cfg.Silence = time.Second
 	began := time.Now()
 	if r, err := c.Call(t.Context(), "p", nil); err != nil || r.ReturnValue != 1 || r.Index != 42 {
@@ -154,7 +162,7 @@ func TestProcessingKeepsTheCall(t *testing.T) {
 		reply(w, wire.CallAnswer{ReturnValue: 7})
 	})
 	o := serve(t, func(w http.ResponseWriter, r *http.Request) { other.Add(1) })
-	c := quick(t, slow.URL, o.URL)
+	c := newClient(t, slow.URL, o.URL)
 	c.cfg.Silence = silence
 	if r, err := c.Call(t.Context(), "p", nil); err != nil || r.ReturnValue != 7 || other.Load() != 0 {
 		t.Fatal(r, err, other.Load())
@@ -167,7 +175,7 @@ func TestSilenceAfterProcessing(t *testing.T) {
 		<-r.Context().Done()
 	})
 	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.CallAnswer{}) })
-	c := quick(t, frozen.URL, good.URL)
+	c := newClient(t, frozen.URL, good.URL)
 	c.cfg.Quiet = 200 * time.Millisecond
 	if _, err := c.Call(t.Context(), "p", nil); err != nil {
 		t.Fatal(err)
@@ -193,7 +201,7 @@ func TestRetriesKeepTheKey(t *testing.T) {
 			reply(w, wire.CallAnswer{})
 		}
 	}
-	c := quick(t, serve(t, h).URL, serve(t, h).URL)
+	c := newClient(t, serve(t, h).URL, serve(t, h).URL)
 	if _, err := c.Call(t.Context(), "p", map[string]any{"a": 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -211,9 +219,9 @@ func TestRetriesKeepTheKey(t *testing.T) {
 }
 
 func TestUnknownOutcomeIsNotRepeatedWhereItMatters(t *testing.T) {
-	m := serve(t, silent)
-	o := serve(t, silent)
-	c := quick(t, m.URL, o.URL)
+	m := serve(t, silentMaster)
+	o := serve(t, silentMaster)
+	c := newClient(t, m.URL, o.URL)
 	c.cfg.Silence = 200 * time.Millisecond
 	_, err := c.Transfer(t.Context(), "b")
 	if !errors.Is(err, ErrUnknownOutcome) || m.calls.Load()+o.calls.Load() != 1 {
@@ -222,7 +230,7 @@ func TestUnknownOutcomeIsNotRepeatedWhereItMatters(t *testing.T) {
 	// A refused connection and a structured refusal are certain: these are tried elsewhere.
 	no := serve(t, func(w http.ResponseWriter, r *http.Request) { problem(w, 503, wire.Problem{Code: wire.CodeStopping}) })
 	yes := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.Leader{ID: "x"}) })
-	if l, err := quick(t, dead(t), no.URL, yes.URL).Transfer(t.Context(), "b"); err != nil || l.ID != "x" {
+	if l, err := newClient(t, closedAddress(t), no.URL, yes.URL).Transfer(t.Context(), "b"); err != nil || l.ID != "x" {
 		t.Fatal(l, err)
 	}
 }
@@ -232,7 +240,7 @@ func TestRefusalsStand(t *testing.T) {
 		w.Header().Set("Retry-After", "60")
 		problem(w, 429, wire.Problem{Code: "too_many_keys", Detail: "wait", RequestID: "r1"})
 	})
-	c := quick(t, m.URL)
+	c := newClient(t, m.URL)
 	_, err := c.Call(t.Context(), "p", nil)
 	var e *Error
 	if !errors.As(err, &e) || e.Status != 429 || e.Code != "too_many_keys" || e.RequestID != "r1" ||
@@ -249,7 +257,7 @@ func TestPatienceEnds(t *testing.T) {
 	m := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		problem(w, 503, wire.Problem{Code: wire.CodeNoLeader, Detail: "none"})
 	})
-	c := quick(t, m.URL)
+	c := newClient(t, m.URL)
 	c.cfg.Timeout = 200 * time.Millisecond
 	if _, err := c.View(t.Context(), "v", Query{}); !errors.Is(err, ErrNoLeader) || m.calls.Load() < 3 {
 		t.Fatal(err, m.calls.Load())
@@ -257,7 +265,7 @@ func TestPatienceEnds(t *testing.T) {
 	if _, err := c.Leader(t.Context()); !errors.Is(err, ErrNoLeader) {
 		t.Fatal(err)
 	}
-	gone := quick(t, dead(t), dead(t))
+	gone := newClient(t, closedAddress(t), closedAddress(t))
 	gone.cfg.Timeout = 100 * time.Millisecond
 	_, err := gone.View(t.Context(), "v", Query{})
 	if !errors.Is(err, ErrUnreachable) || strings.Count(err.Error(), "https://") != 2 {
@@ -265,7 +273,7 @@ func TestPatienceEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := quick(t, dead(t)).View(ctx, "v", Query{}); !errors.Is(err, context.DeadlineExceeded) ||
+	if _, err := newClient(t, closedAddress(t)).View(ctx, "v", Query{}); !errors.Is(err, context.DeadlineExceeded) ||
 		!strings.Contains(err.Error(), "refused") {
 		t.Fatal(err)
 	}
@@ -279,7 +287,7 @@ func TestExchangeThatEveryMasterHoldsFails(t *testing.T) {
 		w.WriteHeader(http.StatusProcessing)
 		<-r.Context().Done()
 	}
-	c := quick(t, serve(t, hold).URL, serve(t, hold).URL)
+	c := newClient(t, serve(t, hold).URL, serve(t, hold).URL)
 	c.grace, c.cfg.Timeout = 50*time.Millisecond, 300*time.Millisecond
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -301,7 +309,7 @@ func TestExchangeHasAnEnd(t *testing.T) {
 		}
 	})
 	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.ExchangeAnswer{Enabled: true}) })
-	c := quick(t, forever.URL, good.URL)
+	c := newClient(t, forever.URL, good.URL)
 	c.grace = 300 * time.Millisecond
 	c.cfg.Silence, c.cfg.Quiet = time.Minute, time.Minute        // nothing but the end of the exchange ends it
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the first master alone would hold the call for ever
@@ -344,18 +352,18 @@ func TestGetBlobGoesOnAtAnotherMaster(t *testing.T) {
 	})
 	for _, x := range []struct {
 		name    string
-		masters []*master
+		masters []*fakeMaster
 		err     error
 		code    string
 	}{
-		{"broken off", []*master{half, full}, nil, ""},
-		{"wrong content", []*master{wrong, full}, nil, ""},
-		{"wrong and broken off", []*master{halfBent, full}, nil, ""},
-		{"wrong beginning, right end", []*master{halfBent, half, full}, nil, ""},
-		{"not there", []*master{poor, full}, nil, ""},
-		{"wrong everywhere", []*master{wrong, wrong}, ErrCorrupt, ""},
-		{"nowhere", []*master{poor, poor}, nil, wire.CodeBlobNotFound},
-		{"wrong or nowhere", []*master{poor, wrong}, ErrCorrupt, ""},
+		{"broken off", []*fakeMaster{half, full}, nil, ""},
+		{"wrong content", []*fakeMaster{wrong, full}, nil, ""},
+		{"wrong and broken off", []*fakeMaster{halfBent, full}, nil, ""},
+		{"wrong beginning, right end", []*fakeMaster{halfBent, half, full}, nil, ""},
+		{"not there", []*fakeMaster{poor, full}, nil, ""},
+		{"wrong everywhere", []*fakeMaster{wrong, wrong}, ErrCorrupt, ""},
+		{"nowhere", []*fakeMaster{poor, poor}, nil, wire.CodeBlobNotFound},
+		{"wrong or nowhere", []*fakeMaster{poor, wrong}, ErrCorrupt, ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			var urls []string
@@ -363,7 +371,7 @@ func TestGetBlobGoesOnAtAnotherMaster(t *testing.T) {
 				urls = append(urls, m.URL)
 			}
 			var got *bytes.Buffer
-			c := quick(t, urls...)
+			c := newClient(t, urls...)
 			if x.err != nil {
 				c.cfg.Timeout = 300 * time.Millisecond // with which it ends
 			}
@@ -379,13 +387,14 @@ func TestGetBlobGoesOnAtAnotherMaster(t *testing.T) {
 		})
 	}
 	full.calls.Store(0)
-	if _, err := quick(t, full.URL).GetBlob(t.Context(), digest, func() (io.Writer, error) { return failing{}, nil }); err == nil ||
+	if _, err := newClient(t, full.URL).GetBlob(t.Context(), digest, func() (io.Writer, error) { return failing{}, nil }); err == nil ||
 		err.Error() != "disk full" ||
 		full.calls.Load() != 1 {
 		t.Fatal(err, full.calls.Load())
 	}
 }
 
+// failing is a file on a full disk.
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errors.New("disk full") }
@@ -409,7 +418,7 @@ func TestPutBlobSendsFromTheBeginningAgain(t *testing.T) {
 		}
 		reply(w, wire.Blob{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(b))})
 	})
-	b, err := quick(t, broken.URL, good.URL).PutBlobFile(t.Context(), path)
+	b, err := newClient(t, broken.URL, good.URL).PutBlobFile(t.Context(), path)
 	if err != nil || b.Size != int64(len(content)) {
 		t.Fatal(b, err)
 	}
@@ -431,7 +440,7 @@ func TestViewPages(t *testing.T) {
 			io.WriteString(w, `{"index":9,"rows":[{"zeta":3,"alpha":"z","n":1}]}`)
 		}
 	})
-	c := quick(t, m.URL)
+	c := newClient(t, m.URL)
 	q := Query{Equal: map[string]any{"status": 7, "project": nil}, Order: []string{"-id"}, PageSize: 2}
 	p, err := c.View(t.Context(), "v", q)
 	if err != nil || fmt.Sprint(p.Columns) != "[zeta alpha n]" || p.Next != "t" || p.Index != 9 {
@@ -465,7 +474,7 @@ func TestReadyTellsWhatIsMissing(t *testing.T) {
 		w.WriteHeader(503)
 		reply(w, wire.Ready{Checks: []wire.Check{{Name: "leader", Detail: "none"}}})
 	})
-	r, err := quick(t, m.URL).Ready(t.Context())
+	r, err := newClient(t, m.URL).Ready(t.Context())
 	if err != nil || r.Ready || len(r.Checks) != 1 {
 		t.Fatal(r, err)
 	}
@@ -476,7 +485,7 @@ func TestNoRedirects(t *testing.T) {
 	m := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, evil.URL, http.StatusTemporaryRedirect)
 	})
-	if _, err := quick(t, m.URL).Call(t.Context(), "p", nil); err == nil || evil.calls.Load() != 0 {
+	if _, err := newClient(t, m.URL).Call(t.Context(), "p", nil); err == nil || evil.calls.Load() != 0 {
 		t.Fatal(err, evil.calls.Load())
 	}
 }
@@ -487,7 +496,7 @@ func TestAMasterThatStopsIsLeft(t *testing.T) {
 		reply(w, wire.ExchangeAnswer{})
 	})
 	good := serve(t, func(w http.ResponseWriter, r *http.Request) { reply(w, wire.ExchangeAnswer{}) })
-	c := quick(t, stops.URL, good.URL)
+	c := newClient(t, stops.URL, good.URL)
 	for range 3 {
 		if _, _, err := c.Exchange(t.Context(), "w", wire.Exchange{Incarnation: "i"}); err != nil {
 			t.Fatal(err)
@@ -498,10 +507,10 @@ func TestAMasterThatStopsIsLeft(t *testing.T) {
 	}
 }
 
-// racer answers like a transport whose response wins against the end of its call.
-type racer struct{ calls atomic.Int64 }
+// lateTransport returns a response although its call has been canceled, as net/http may do.
+type lateTransport struct{ calls atomic.Int64 }
 
-func (r *racer) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r *lateTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.calls.Add(1) > 1 {
 		return &http.Response{
 			StatusCode: 200,
@@ -516,8 +525,8 @@ func (r *racer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
 }
 
-func TestAnswerAfterGivingUpIsNone(t *testing.T) {
-	r := &racer{}
+func TestAnAnswerAfterTheCancellationIsNone(t *testing.T) {
+	r := &lateTransport{}
 	c, err := New(
 		Config{
 			Masters:    []string{"https://a:1", "https://b:1"},

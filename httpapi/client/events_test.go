@@ -36,7 +36,7 @@ func TestEventsGoOnFromAQuietPlace(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var seen []string
-	err := quick(t, first.URL, second.URL, third.URL).Events(ctx, EventsFrom{Follow: true}, func(e wire.Event) error {
+	err := newClient(t, first.URL, second.URL, third.URL).Events(ctx, EventsFrom{Follow: true}, func(e wire.Event) error {
 		if seen = append(seen, e.Type); len(seen) == 2 {
 			cancel()
 		}

@@ -14,14 +14,14 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// limited refuses so many calls for want of room before it answers.
-type limited struct {
+// limitingTransport refuses so many calls because of a limit before it answers.
+type limitingTransport struct {
 	refusals   int64
 	retryAfter string
 	calls      atomic.Int64
 }
 
-func (l *limited) RoundTrip(*http.Request) (*http.Response, error) {
+func (l *limitingTransport) RoundTrip(*http.Request) (*http.Response, error) {
 	h := http.Header{}
 	if l.calls.Add(1) > l.refusals {
 		return &http.Response{StatusCode: 200, Header: h, Body: io.NopCloser(strings.NewReader(`{"return_value":5}`))}, nil
@@ -52,7 +52,7 @@ func TestALimitIsWaitedForWithinTheTimeout(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &limited{refusals: x.refusals, retryAfter: x.retryAfter}
+				l := &limitingTransport{refusals: x.refusals, retryAfter: x.retryAfter}
 				c, err := New(
 					Config{
 						Masters:    []string{"https://a:1", "https://b:1"},

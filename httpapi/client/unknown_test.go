@@ -11,16 +11,17 @@ import (
 	"time"
 )
 
-// script plays a master; each call is one attempt.
+// script answers the attempts of a call, counted from 1.
 type script func(attempt int, r *http.Request) (*http.Response, error)
 
-type player struct {
+// scriptedTransport lets a script answer, and notes when attempts begin and end.
+type scriptedTransport struct {
 	script script
 	began  []time.Time
 	ended  time.Time
 }
 
-func (p *player) RoundTrip(r *http.Request) (*http.Response, error) {
+func (p *scriptedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(r.Context())
 	trace.GotConn(httptrace.GotConnInfo{})
 	p.began = append(p.began, time.Now())
@@ -28,7 +29,7 @@ func (p *player) RoundTrip(r *http.Request) (*http.Response, error) {
 	return p.script(len(p.began), r)
 }
 
-// upload takes the body slowly, a byte a second.
+// upload reads the body slowly: one byte per second.
 func upload(r *http.Request) error {
 	one := make([]byte, 1)
 	for {
@@ -43,7 +44,7 @@ func upload(r *http.Request) error {
 	}
 }
 
-// work shows signs of life for as long as the attempt is not given up.
+// work shows signs of life for d, unless the attempt is canceled.
 func work(r *http.Request, d time.Duration) error {
 	httptrace.ContextClientTrace(r.Context()).WroteRequest(httptrace.WroteRequestInfo{})
 	end := time.Now().Add(d)
@@ -100,7 +101,7 @@ func TestALibraryKeyIsNotSentWhenItMayBeForgotten(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := &player{script: x.script}
+				p := &scriptedTransport{script: x.script}
 				c, err := New(
 					Config{
 						Masters:    []string{"https://a:1", "https://b:1"},

@@ -21,12 +21,12 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// network is a transport that a test writes, by host.
-type network func(req *http.Request) (*http.Response, error)
+// transportFunc is a transport that a test writes.
+type transportFunc func(req *http.Request) (*http.Response, error)
 
-func (n network) RoundTrip(req *http.Request) (*http.Response, error) { return n(req) }
+func (n transportFunc) RoundTrip(req *http.Request) (*http.Response, error) { return n(req) }
 
-// blackHole swallows what is sent to it.
+// blackHole never answers.
 func blackHole(req *http.Request) (*http.Response, error) {
 	<-req.Context().Done()
 	return nil, context.Cause(req.Context())
@@ -36,7 +36,7 @@ func refused(req *http.Request) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 }
 
-// leaderless holds a call for as long as the caller wants, and says that nobody leads.
+// leaderless holds a call for as long as the caller allows, and answers that there is no leader.
 func leaderless(req *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(req.Context())
 	trace.GotConn(httptrace.GotConnInfo{})
@@ -57,17 +57,17 @@ func TestNobodyAnswers(t *testing.T) {
 	const timeout = 10 * time.Second
 	for _, test := range []struct {
 		name   string
-		peers  [3]network
+		peers  [3]transportFunc
 		told   time.Duration // how soon, at the latest
 		beyond time.Duration // how much longer than its timeout a call may take
 		want   error
 		says   string
 	}{
-		{"black holes", [3]network{blackHole, blackHole, blackHole}, time.Second, minShare * 3, ErrUnreachable, "https://b"},
-		{"refused", [3]network{refused, refused, refused}, 0, 0, ErrUnreachable, "https://c: connection refused"},
-		{"one refuses, the others are black holes", [3]network{refused, blackHole, blackHole}, time.Second, minShare * 3, ErrUnreachable, "https://a"},
-		{"nobody leads", [3]network{leaderless, leaderless, leaderless}, 3 * time.Second, minShare * 3, ErrNoLeader, "nobody leads"},
-		{"one is left", [3]network{refused, refused, leaderless}, time.Second, minShare * 3, ErrNoLeader, "nobody leads"},
+		{"black holes", [3]transportFunc{blackHole, blackHole, blackHole}, time.Second, minShare * 3, ErrUnreachable, "https://b"},
+		{"refused", [3]transportFunc{refused, refused, refused}, 0, 0, ErrUnreachable, "https://c: connection refused"},
+		{"one refuses, the others are black holes", [3]transportFunc{refused, blackHole, blackHole}, time.Second, minShare * 3, ErrUnreachable, "https://a"},
+		{"nobody leads", [3]transportFunc{leaderless, leaderless, leaderless}, 3 * time.Second, minShare * 3, ErrNoLeader, "nobody leads"},
+		{"one is left", [3]transportFunc{refused, refused, leaderless}, time.Second, minShare * 3, ErrNoLeader, "nobody leads"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestNobodyAnswers(t *testing.T) {
 				c, err := New(Config{
 					Masters: []string{"https://a", "https://b", "https://c"}, Timeout: timeout, LeaderWait: time.Second,
 					Logger: slog.New(slog.DiscardHandler),
-					HTTPClient: &http.Client{Transport: network(func(req *http.Request) (*http.Response, error) {
+					HTTPClient: &http.Client{Transport: transportFunc(func(req *http.Request) (*http.Response, error) {
 						mu.Lock()
 						tried[req.URL.Host] = true
 						mu.Unlock()
@@ -130,7 +130,7 @@ func TestEachOutageIsToldOf(t *testing.T) {
 		told := 0
 		c, err := New(Config{
 			Masters: []string{"https://a"}, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
-			HTTPClient: &http.Client{Transport: network(func(req *http.Request) (*http.Response, error) {
+			HTTPClient: &http.Client{Transport: transportFunc(func(req *http.Request) (*http.Response, error) {
 				if down {
 					return refused(req)
 				}
@@ -156,7 +156,7 @@ func TestEachOutageIsToldOf(t *testing.T) {
 
 // A call that a deadline ends says whom it tried, and that they are not reachable.
 func TestGivenUpAmongTheDead(t *testing.T) {
-	c := quick(t, dead(t))
+	c := newClient(t, closedAddress(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := c.Views(ctx)
@@ -170,7 +170,7 @@ func TestWithTimeoutChangesNoOtherClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Config{
 			Masters: []string{"https://a"}, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
-			HTTPClient: &http.Client{Transport: network(refused)},
+			HTTPClient: &http.Client{Transport: transportFunc(refused)},
 		})
 		if err != nil {
 			t.Fatal(err)

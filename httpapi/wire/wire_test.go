@@ -53,7 +53,7 @@ func TestBracesInStringsDoNotNest(t *testing.T) {
 	}
 }
 
-func TestValidate(t *testing.T) {
+func TestValidateRegister(t *testing.T) {
 	good := func() Register {
 		return Register{
 			AgentID: "a", Incarnation: "i", MachineID: "m", BootID: "b", MaxTaskCount: 1, LeaseMs: 1, TaskHeartbeatMs: 1,
@@ -96,29 +96,60 @@ func TestValidate(t *testing.T) {
 			r.Running, r.Ended = []AttemptRef{{1, 1}}, []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed}}
 		},
 	} {
-		r := good()
-		spoil(&r)
-		var bad *BadInput
-		if err := r.Validate(); !errors.As(err, &bad) || bad.Code != CodeInvalidArgument ||
-			!strings.HasPrefix(bad.Detail, name) {
-			t.Errorf("%s: got %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			r := good()
+			spoil(&r)
+			var bad *BadInput
+			if err := r.Validate(); !errors.As(err, &bad) || bad.Code != CodeInvalidArgument ||
+				!strings.HasPrefix(bad.Detail, name) {
+				t.Error(err)
+			}
+		})
 	}
-	for name, e := range map[string]Exchange{
-		"instance": {}, "wait_ms": {Incarnation: "i", WaitMs: -1}, "slots": {Incarnation: "i", Slots: -1},
+}
+
+func TestValidateExchange(t *testing.T) {
+	for name, x := range map[string]Exchange{
+		"instance": {},
+		"wait_ms":  {Incarnation: "i", WaitMs: -1},
+		"slots":    {Incarnation: "i", Slots: -1},
 	} {
-		if err := e.Validate(); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: got %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := x.Validate(); err == nil || !strings.Contains(err.Error(), name) {
+				t.Error(err)
+			}
+		})
 	}
-	m := Messages{
-		Incarnation: "i",
-		Items: []MessagesItem{
-			{TaskID: 1, Attempt: 1, FirstSeq: 1, Messages: []Message{{Text: strings.Repeat("x", MaxTextBytes+1)}}},
-		},
+}
+
+func TestValidateMessages(t *testing.T) {
+	item := func(change func(*MessagesItem)) Messages {
+		i := MessagesItem{TaskID: 1, Attempt: 1, FirstSeq: 1, Messages: []Message{{Text: "x"}}}
+		change(&i)
+		return Messages{Incarnation: "i", Items: []MessagesItem{i}}
 	}
-	if err := m.Validate(); err == nil || !strings.Contains(err.Error(), "items[0].messages[0]") {
-		t.Errorf("text: got %v", err)
+	good := item(func(*MessagesItem) {})
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		m    Messages
+		says string
+	}{
+		{"no instance", Messages{}, "instance"},
+		{"too many items", Messages{Incarnation: "i", Items: make([]MessagesItem, MaxMessageItems+1)}, "1001 items"},
+		{"no task", item(func(i *MessagesItem) { i.TaskID = 0 }), "items[0]: task_id 0"},
+		{"no sequence number", item(func(i *MessagesItem) { i.FirstSeq = 0 }), "first_seq 0"},
+		{"too many messages", item(func(i *MessagesItem) { i.Messages = make([]Message, MaxMessages+1) }), "10000 messages"},
+		{"a long text", item(func(i *MessagesItem) { i.Messages[0].Text = strings.Repeat("x", MaxTextBytes+1) }),
+			"items[0].messages[0]"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if err := test.m.Validate(); err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%v, want one that says %q", err, test.says)
+			}
+		})
 	}
 }
 
@@ -131,10 +162,14 @@ func TestCallerHeader(t *testing.T) {
 	if got, err := DecodeCaller(s); err != nil || !reflect.DeepEqual(got, c) {
 		t.Fatalf("got %v, %v", got, err)
 	}
-	for _, bad := range []string{"", "!", EncodeCaller(Caller{Kind: "user"}), "e30"} {
-		if c, err := DecodeCaller(bad); err == nil {
-			t.Errorf("%q decoded to %v", bad, c)
-		}
+	for _, test := range []struct{ name, header string }{
+		{"empty", ""}, {"not base64", "!"}, {"no name", EncodeCaller(Caller{Kind: "user"})}, {"an empty object", "e30"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if c, err := DecodeCaller(test.header); err == nil {
+				t.Errorf("%q decoded to %v", test.header, c)
+			}
+		})
 	}
 }
 

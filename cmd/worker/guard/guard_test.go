@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// parent is a worker process as the tests need it: it starts one guard and then does nothing.
+// parent plays a worker process: it starts one guard and then does nothing.
 func parent(folder string) int {
 	var spec Spec
 	if err := json.Unmarshal([]byte(os.Getenv(parentEnv+"_SPEC")), &spec); err != nil {
@@ -250,26 +250,32 @@ func TestLongFolderHasShortSocket(t *testing.T) {
 }
 
 func TestStartFails(t *testing.T) {
-	spec := script(t, ``)
-	spec.Command = filepath.Join(spec.Folder, "nothing-here")
-	_, err := Start(spec)
-	var failed *StartError
-	if !errors.Is(err, ErrStart) || !errors.As(err, &failed) || !failed.Exit.Elsewhere {
-		t.Fatalf("got %v", err)
-	}
-	if e, err := ReadExit(spec.Folder); err != nil || e.Reason != StartFailed {
-		t.Fatalf("exit file %+v, %v", e, err)
-	}
-	spec = script(t, `exit 0`)
-	spec.Lease.For = 100 * time.Millisecond
-	if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), "lease") {
-		t.Fatalf("started with a lease that is over: %v", err)
-	}
-	spec = script(t, `exit 0`)
-	spec.Executable = "/bin/false"
-	if _, err := Start(spec); !errors.Is(err, ErrNoAnswer) {
-		t.Fatalf("a guard that says nothing: %v", err)
-	}
+	t.Run("no such program", func(t *testing.T) {
+		spec := script(t, ``)
+		spec.Command = filepath.Join(spec.Folder, "nothing-here")
+		_, err := Start(spec)
+		var failed *StartError
+		if !errors.Is(err, ErrStart) || !errors.As(err, &failed) || !failed.Exit.Elsewhere {
+			t.Fatalf("got %v", err)
+		}
+		if e, err := ReadExit(spec.Folder); err != nil || e.Reason != StartFailed {
+			t.Fatalf("exit file %+v, %v", e, err)
+		}
+	})
+	t.Run("the lease is nearly over", func(t *testing.T) {
+		spec := script(t, `exit 0`)
+		spec.Lease.For = 100 * time.Millisecond
+		if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), "lease") {
+			t.Fatalf("got %v", err)
+		}
+	})
+	t.Run("the guard says nothing", func(t *testing.T) {
+		spec := script(t, `exit 0`)
+		spec.Executable = "/bin/false"
+		if _, err := Start(spec); !errors.Is(err, ErrNoAnswer) {
+			t.Fatalf("got %v", err)
+		}
+	})
 }
 
 func TestOnlyOnce(t *testing.T) {

@@ -25,9 +25,11 @@ func TestElapsedIsTheLargest(t *testing.T) {
 		"nothing passed":      {from, 0},
 		"all back":            {at(0, 0, 0), 0},
 	} {
-		if got := from.Since(c.now); got != c.want {
-			t.Errorf("%s: %v, want %v", name, got, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := from.Since(c.now); got != c.want {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
 	}
 	if a, b := Now(), Now(); a.Since(b) < 0 || a.Boot == 0 || a.Mono == 0 {
 		t.Errorf("clocks: %+v %+v", a, b)
@@ -119,5 +121,53 @@ func TestOutputOddities(t *testing.T) {
 	got, _, err := ReadOutput(dir, next)
 	if err != nil || len(got) != 1 || got[0].Text != "half" || got[0].Time.Year() != 2026 {
 		t.Fatalf("%v %v", got, err)
+	}
+}
+
+func TestParseLine(t *testing.T) {
+	const at = "2026-01-02T03:04:05.0000000Z"
+	for _, test := range []struct {
+		name, record string
+		want         Line
+		ok           bool
+	}{
+		{"output", at + " O hello", Line{Stream: Stdout, Text: "hello"}, true},
+		{"an empty line", at + " E ", Line{Stream: Stderr}, true},
+		{"blanks at both ends", at + " O  x ", Line{Stream: Stdout, Text: " x "}, true},
+		{"nothing", "", Line{}, false},
+		{"cut off in the time", at[:10], Line{}, false},
+		{"no blank after the stream", at + " Ohello", Line{}, false},
+		{"another time format", strings.Repeat("x", len(at)) + " O hello", Line{}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, ok := parseLine(test.record)
+			if test.ok {
+				test.want.Time = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+			}
+			if ok != test.ok || got != test.want {
+				t.Errorf("%+v, %v; want %+v, %v", got, ok, test.want, test.ok)
+			}
+		})
+	}
+}
+
+func TestIsGuard(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		args []string
+		want bool
+	}{
+		{"with the program's name", []string{"scaleout", Verb, "/tasks/1-1"}, true},
+		{"without the program's name", []string{Verb, "/tasks/1-1"}, true},
+		{"no folder", []string{"scaleout", Verb}, false},
+		{"two folders", []string{"scaleout", Verb, "a", "b"}, false},
+		{"another verb", []string{"scaleout", "worker", "start"}, false},
+		{"nothing", nil, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := IsGuard(test.args); got != test.want {
+				t.Errorf("%v, want %v", got, test.want)
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ package runner
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -230,20 +231,22 @@ func TestBitness(t *testing.T) {
 		"32":   {map[string][]string{Dtsx: none, Dtsx32: {path}}, true, []int{32}},
 		"both": {map[string][]string{Dtsx: {path}, Dtsx32: {path}}, true, []int{64, 32}},
 	} {
-		s := newSet(t, Config{Runners: c.runners})
-		if have := slices.Contains(s.Extensions(), Dtsx); have != c.dtsx || !slices.Equal(s.Bitness(), c.bits) {
-			t.Errorf("%s: %v %v", name, s.Extensions(), s.Bitness())
-		}
-		if slices.Contains(s.Extensions(), Dtsx32) {
-			t.Errorf("%s: a made-up extension is offered", name)
-		}
-		tk := task(t, "p.dtsx", "")
-		tk.Grant.Use32Bit = true
-		_, err := s.Prepare(tk)
-		if wantOK := slices.Contains(c.bits, 32) && c.dtsx; (err == nil) != wantOK ||
-			err != nil && !errors.Is(err, ErrNoRunner) {
-			t.Errorf("%s: 32 bit: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			s := newSet(t, Config{Runners: c.runners})
+			if have := slices.Contains(s.Extensions(), Dtsx); have != c.dtsx || !slices.Equal(s.Bitness(), c.bits) {
+				t.Errorf("%v %v", s.Extensions(), s.Bitness())
+			}
+			if slices.Contains(s.Extensions(), Dtsx32) {
+				t.Error("a made-up extension is offered")
+			}
+			tk := task(t, "p.dtsx", "")
+			tk.Grant.Use32Bit = true
+			_, err := s.Prepare(tk)
+			wantOK := slices.Contains(c.bits, 32) && c.dtsx
+			if (err == nil) != wantOK || err != nil && !errors.Is(err, ErrNoRunner) {
+				t.Errorf("32 bit: %v", err)
+			}
+		})
 	}
 }
 
@@ -264,7 +267,7 @@ func TestRunners(t *testing.T) {
 	if out, _ := execute(t, c); out != "-x\nSome Thing.XyZ\n" {
 		t.Errorf("%q", out)
 	}
-	// It vanishes after the grant.
+	// The program is removed after the grant.
 	if err := os.Remove(mine); err != nil {
 		t.Fatal(err)
 	}
@@ -274,24 +277,39 @@ func TestRunners(t *testing.T) {
 	if got := s.Missing(); len(got) != 1 || !strings.Contains(got[0], mine) {
 		t.Errorf("missing: %v", got)
 	}
-	for _, ext := range []string{"", "py", ".", ".a b", "./x", ".tar.gz"} {
-		if _, err := New(Config{Runners: map[string][]string{ext: {"x"}}}); !errors.Is(err, ErrConfig) {
-			t.Errorf("%q: %v", ext, err)
-		}
-	}
-	if _, err := New(Config{Runners: map[string][]string{".a": {""}}}); !errors.Is(err, ErrConfig) {
-		t.Errorf("%v", err)
+}
+
+func TestBadConfig(t *testing.T) {
+	for _, test := range []struct{ name, extension, program string }{
+		{"no extension", "", "x"},
+		{"no dot", "py", "x"},
+		{"a dot alone", ".", "x"},
+		{"a blank", ".a b", "x"},
+		{"a path", "./x", "x"},
+		{"two extensions", ".tar.gz", "x"},
+		{"no program", ".a", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := New(Config{Runners: map[string][]string{test.extension: {test.program}}})
+			if !errors.Is(err, ErrConfig) {
+				t.Errorf("%q: %v", test.extension, err)
+			}
+		})
 	}
 }
 
 func TestBadTasks(t *testing.T) {
 	s := newSet(t, Config{})
-	tk := task(t, "p.sh", "")
-	for _, name := range []string{"q.sh", "../p.sh", "/bin/x.sh"} {
-		tk.Grant.Package = name
-		if _, err := s.Prepare(tk); !errors.Is(err, ErrPackage) {
-			t.Errorf("%s: %v", name, err)
-		}
+	for _, test := range []struct{ name, pkg string }{
+		{"not in the project", "q.sh"}, {"outside of the project", "../p.sh"}, {"an absolute path", "/bin/x.sh"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tk := task(t, "p.sh", "")
+			tk.Grant.Package = test.pkg
+			if _, err := s.Prepare(tk); !errors.Is(err, ErrPackage) {
+				t.Errorf("%s: %v", test.pkg, err)
+			}
+		})
 	}
 }
 
@@ -328,29 +346,58 @@ func TestOutcome(t *testing.T) {
 		{"p.sh", 3, false, wire.OutcomeFailed, "exit code 3"},
 		{"p.sh", 143, true, wire.OutcomeCanceled, "143"},
 	} {
-		outcome, text := Outcome(c.pkg, c.code, c.stopped)
-		if outcome != c.outcome || !strings.Contains(text, c.text) {
-			t.Errorf("%+v: %s, %q", c, outcome, text)
-		}
+		t.Run(fmt.Sprintf("%s ends with %d, stopped %v", c.pkg, c.code, c.stopped), func(t *testing.T) {
+			outcome, text := Outcome(c.pkg, c.code, c.stopped)
+			if outcome != c.outcome || !strings.Contains(text, c.text) {
+				t.Errorf("%s, %q; want %s, %q", outcome, text, c.outcome, c.text)
+			}
+		})
 	}
 }
 
 func TestClassifier(t *testing.T) {
-	var c Classifier
-	for _, l := range []struct {
-		line string
-		want int
-	}{
-		{"Started:  10:00:00", 70}, {"Error: 2026-01-02 10:00:00.00", 120}, {"   Code: 0xC0014023", 120},
-		{"   Description: it broke", 120}, {"End Error", 120}, {"DTExec: The package execution returned DTSER_FAILURE (1).", 70},
-		{"Warning: 2026-01-02", 110}, {"   Description: beware", 110}, {"End Warning", 110}, {"Elapsed:  1 seconds", 70},
-		{"Error: one", 120}, {"Progress: 2026", 70}, {"   Source: x", 70},
-	} {
-		if got := c.Type("p.dtsx", false, l.line); got != l.want {
-			t.Errorf("%q: %d, want %d", l.line, got, l.want)
-		}
+	type line struct {
+		text   string
+		stderr bool
+		want   int
 	}
-	if c.Type("p.sh", false, "Error: x") != TypeInformation || c.Type("p.sh", true, "x") != TypeError {
-		t.Error("another runner's lines")
+	for _, test := range []struct {
+		name, pkg string
+		lines     []line
+	}{
+		{"dtexec, an error", "p.dtsx", []line{
+			{"Started:  10:00:00", false, TypeInformation},
+			{"Error: 2026-01-02 10:00:00.00", false, TypeError},
+			{"   Code: 0xC0014023", false, TypeError},
+			{"   Description: it broke", false, TypeError},
+			{"End Error", false, TypeError},
+			{"DTExec: The package execution returned DTSER_FAILURE (1).", false, TypeInformation},
+		}},
+		{"dtexec, a warning", "p.dtsx", []line{
+			{"Warning: 2026-01-02", false, TypeWarning},
+			{"   Description: beware", false, TypeWarning},
+			{"End Warning", false, TypeWarning},
+			{"Elapsed:  1 seconds", false, TypeInformation},
+		}},
+		{"dtexec, an error without an end", "p.dtsx", []line{
+			{"Error: one", false, TypeError},
+			{"Progress: 2026", false, TypeInformation},
+			{"   Source: x", false, TypeInformation},
+		}},
+		{"dtexec, standard error", "p.DTSX", []line{{"x", true, TypeError}}},
+		{"another program", "p.sh", []line{
+			{"Error: x", false, TypeInformation},
+			{"x", true, TypeError},
+			{"x", false, TypeInformation},
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var c Classifier
+			for _, l := range test.lines {
+				if got := c.Type(test.pkg, l.stderr, l.text); got != l.want {
+					t.Errorf("%q: %d, want %d", l.text, got, l.want)
+				}
+			}
+		})
 	}
 }

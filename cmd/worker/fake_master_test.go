@@ -3,22 +3,17 @@
 package worker
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,7 +22,6 @@ import (
 
 	"scaleout/cluster/pki"
 	"scaleout/cmd/worker/guard"
-	"scaleout/fsm/ispac"
 	"scaleout/httpapi/wire"
 )
 
@@ -44,45 +38,48 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// master is a master as a worker sees it, over real TLS: state is the truth, and what state gives to the worker is
-// delivered until the worker holds or reports it.
-type master struct {
-	giveUp int64 // milliseconds, of the grants that are made next; 0: a minute
+// fakeMaster is a cluster as one worker sees it, over real TLS. Its tasks are the state. It delivers a grant again until the
+// worker holds or reports the attempt, as the masters do.
+type fakeMaster struct {
+	giveUp int64 // GiveUpAfterMs of the grants that are made next; 0: a minute
 	t      testing.TB
 	server *httptest.Server
 	certs  string // the worker's credentials
 
 	mu        sync.Mutex
-	news      chan struct{}
-	tasks     []*mtask
+	changed   chan struct{} // closed at the next change
+	tasks     []*fakeTask
 	blobs     map[string][]byte
-	fetched   int
+	fetched   int // downloads of blobs
 	messages  map[wire.AttemptRef][]wire.Message
-	registers []wire.Register
+	registers []wire.Register // the registrations so far
 	sequence  uint64
 	overtaken chan struct{} // ends the held poll
-	held      int
+	held      int           // polls
 	mostHeld  int
-	slots     int
-	lose      int  // this many answers with grants are lost after the grant
-	again     bool // grants are delivered although the worker holds them
-	down      bool
-	muted     int
-	mute      bool // exchanges that ask for no hold get no answer, as without a leader
-	refuse    *wire.Problem
+	slots     int // of the last exchange
 	problems  []string
+
+	// What a test changes.
+	loseAnswers  int           // so many answers with grants are lost after the grant
+	deliverAgain bool          // the next answer has the grant of an attempt that the worker holds
+	noLeader     bool          // every call is refused with no_leader
+	holdSilently bool          // exchanges without a hold get no answer, as from masters without a leader
+	heldSilently int           // how many such exchanges there were
+	refusal      *wire.Problem // the answer to registrations
 }
 
-type mtask struct {
+// fakeTask is one task of the state.
+type fakeTask struct {
 	grant   wire.Grant
 	granted bool
-	stop    bool
-	fenced  bool
+	stop    bool // the next answer asks for a stop
+	fenced  bool // the masters have given the attempt up
 	ended   *wire.Ended
-	reports int
+	reports int // how many reports came
 }
 
-func (k *mtask) ref() wire.AttemptRef {
+func (k *fakeTask) ref() wire.AttemptRef {
 	return wire.AttemptRef{TaskID: k.grant.TaskID, Attempt: k.grant.Attempt}
 }
 
@@ -95,7 +92,7 @@ var authority = sync.OnceValues(func() (*pki.Authority, error) {
 	return pki.Init(dir, time.Now())
 })
 
-func newMaster(t testing.TB) *master {
+func newFakeMaster(t testing.TB) *fakeMaster {
 	t.Helper()
 	ca, err := authority()
 	if err != nil {
@@ -113,15 +110,15 @@ func newMaster(t testing.TB) *master {
 			t.Fatal(err)
 		}
 	}
-	m := &master{
-		t: t, news: make(chan struct{}), blobs: map[string][]byte{}, messages: map[wire.AttemptRef][]wire.Message{},
+	m := &fakeMaster{
+		t: t, changed: make(chan struct{}), blobs: map[string][]byte{}, messages: map[wire.AttemptRef][]wire.Message{},
 		certs: filepath.Join(dir, "worker"),
 	}
 	creds := credentials(t, filepath.Join(dir, "master"))
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/workers/register", m.register)
 	mux.HandleFunc("POST /v1/workers/{id}/exchange", m.exchange)
-	mux.HandleFunc("POST /v1/workers/{id}/messages", m.mail)
+	mux.HandleFunc("POST /v1/workers/{id}/messages", m.takeMessages)
 	mux.HandleFunc("GET /v1/blobs/{digest}", m.blob)
 	m.server = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if _, err := creds.Verify(r.TLS.PeerCertificates, x509.ExtKeyUsageClientAuth); err != nil {
@@ -156,34 +153,34 @@ func credentials(t testing.TB, dir string) *pki.Credentials {
 	return c
 }
 
-// change does something under the lock and lets everyone look again.
-func (m *master) change(f func()) {
+// update changes the state under the lock and wakes everyone who waits for a change.
+func (m *fakeMaster) update(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f()
-	m.tell()
+	m.notifyAll()
 }
 
-func (m *master) tell() {
-	close(m.news)
-	m.news = make(chan struct{})
+func (m *fakeMaster) notifyAll() {
+	close(m.changed)
+	m.changed = make(chan struct{})
 }
 
-// until waits for a condition, which is asked under the lock.
-func (m *master) until(what string, ok func() bool) {
+// until waits for a condition, which is evaluated under the lock.
+func (m *fakeMaster) until(what string, ok func() bool) {
 	m.t.Helper()
 	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		m.mu.Lock()
-		done, news := ok(), m.news
+		done, changed := ok(), m.changed
 		m.mu.Unlock()
 		if done {
 			return
 		}
 		select {
-		case <-news:
+		case <-changed:
 		case <-tick.C:
 		case <-deadline:
 			m.t.Fatalf("never: %s", what)
@@ -191,30 +188,30 @@ func (m *master) until(what string, ok func() bool) {
 	}
 }
 
-func (m *master) problem(rw http.ResponseWriter, p wire.Problem) {
+func (m *fakeMaster) problem(rw http.ResponseWriter, p wire.Problem) {
 	rw.Header().Set("Content-Type", wire.ContentProblem)
 	rw.WriteHeader(p.Status)
 	json.NewEncoder(rw).Encode(p)
 }
 
-func (m *master) read(rw http.ResponseWriter, r *http.Request, v interface{ Validate() error }) bool {
+func (m *fakeMaster) read(rw http.ResponseWriter, r *http.Request, v interface{ Validate() error }) bool {
 	err := wire.Decode(r.Body, 8<<20, v)
 	if err == nil {
 		err = v.Validate()
 	}
 	m.mu.Lock()
-	down := m.down
+	noLeader := m.noLeader
 	var bad *wire.BadInput
-	if errors.As(err, &bad) { // anything else is a call that was broken off
+	if errors.As(err, &bad) { // other errors are those of canceled calls
 		m.problems = append(m.problems, r.URL.Path+": "+err.Error())
 	}
 	m.mu.Unlock()
 	if err != nil {
 		m.problem(rw, wire.Problem{Status: 400, Code: wire.CodeInvalidArgument, Detail: err.Error()})
-	} else if down {
-		m.problem(rw, wire.Problem{Status: 503, Code: wire.CodeNoLeader, Detail: "down for the test"})
+	} else if noLeader {
+		m.problem(rw, wire.Problem{Status: 503, Code: wire.CodeNoLeader, Detail: "there is no leader in this test"})
 	}
-	return err == nil && !down
+	return err == nil && !noLeader
 }
 
 func answer(rw http.ResponseWriter, v any) {
@@ -222,7 +219,7 @@ func answer(rw http.ResponseWriter, v any) {
 	json.NewEncoder(rw).Encode(v)
 }
 
-func (m *master) find(r wire.AttemptRef) *mtask {
+func (m *fakeMaster) find(r wire.AttemptRef) *fakeTask {
 	for _, k := range m.tasks {
 		if k.ref() == r {
 			return k
@@ -231,8 +228,8 @@ func (m *master) find(r wire.AttemptRef) *mtask {
 	return nil
 }
 
-func (m *master) settle(list []wire.Ended) (settled, fenced []wire.AttemptRef) {
-	for _, e := range list {
+func (m *fakeMaster) settle(reports []wire.Ended) (settled, fenced []wire.AttemptRef) {
+	for _, e := range reports {
 		ref := wire.AttemptRef{TaskID: e.TaskID, Attempt: e.Attempt}
 		k := m.find(ref)
 		if k != nil {
@@ -250,16 +247,16 @@ func (m *master) settle(list []wire.Ended) (settled, fenced []wire.AttemptRef) {
 	return settled, fenced
 }
 
-func (m *master) register(rw http.ResponseWriter, r *http.Request) {
+func (m *fakeMaster) register(rw http.ResponseWriter, r *http.Request) {
 	var req wire.Register
 	if !m.read(rw, r, &req) {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer m.tell()
-	if m.refuse != nil {
-		m.problem(rw, *m.refuse)
+	defer m.notifyAll()
+	if m.refusal != nil {
+		m.problem(rw, *m.refusal)
 		return
 	}
 	m.registers = append(m.registers, req)
@@ -279,7 +276,7 @@ func (m *master) register(rw http.ResponseWriter, r *http.Request) {
 	answer(rw, a)
 }
 
-func (m *master) exchange(rw http.ResponseWriter, r *http.Request) {
+func (m *fakeMaster) exchange(rw http.ResponseWriter, r *http.Request) {
 	var req wire.Exchange
 	if !m.read(rw, r, &req) {
 		return
@@ -290,14 +287,14 @@ func (m *master) exchange(rw http.ResponseWriter, r *http.Request) {
 	until := time.After(time.Duration(req.WaitMs) * time.Millisecond)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.mute && req.WaitMs > 0 { // after trouble the worker asks for no hold
+	if m.holdSilently && req.WaitMs > 0 { // after trouble the worker asks for no hold
 		m.problem(rw, wire.Problem{Status: 400, Code: wire.CodeInvalidArgument, Detail: "trouble"})
 		return
 	}
-	if m.mute {
+	if m.holdSilently {
 		rw.WriteHeader(http.StatusProcessing)
-		m.muted++
-		m.tell()
+		m.heldSilently++
+		m.notifyAll()
 		m.mu.Unlock()
 		<-r.Context().Done()
 		m.mu.Lock()
@@ -319,17 +316,17 @@ func (m *master) exchange(rw http.ResponseWriter, r *http.Request) {
 	a := wire.ExchangeAnswer{Masters: []string{m.server.URL}, Enabled: true}
 	a.Settled, a.Fenced = m.settle(req.Ended)
 	if len(req.Ended) > 0 {
-		m.tell()
+		m.notifyAll()
 	}
 	for {
 		m.fill(&a, req)
 		if len(a.Grants)+len(a.Stop)+len(a.Settled)+len(a.Fenced) > 0 {
 			break
 		}
-		news, end := m.news, false
+		changed, end := m.changed, false
 		m.mu.Unlock()
 		select {
-		case <-news:
+		case <-changed:
 		case <-over:
 			end = true
 		case <-until:
@@ -347,16 +344,16 @@ func (m *master) exchange(rw http.ResponseWriter, r *http.Request) {
 			a.Renewed = append(a.Renewed, ref)
 		}
 	}
-	if len(a.Grants) > 0 && m.lose > 0 {
-		m.lose--
+	if len(a.Grants) > 0 && m.loseAnswers > 0 {
+		m.loseAnswers--
 		m.problem(rw, wire.Problem{Status: 500, Code: wire.CodeInternal, Detail: "the answer is lost"})
 		return
 	}
 	answer(rw, a)
 }
 
-// fill adds what the worker is to do: deliver again before anything new.
-func (m *master) fill(a *wire.ExchangeAnswer, req wire.Exchange) {
+// fill adds what the worker shall do. Grants that it does not hold are delivered again, before new ones.
+func (m *fakeMaster) fill(a *wire.ExchangeAnswer, req wire.Exchange) {
 	holds := len(req.Running)
 	for _, k := range m.tasks {
 		has := slices.Contains(req.Running, k.ref())
@@ -367,8 +364,8 @@ func (m *master) fill(a *wire.ExchangeAnswer, req wire.Exchange) {
 		case has && k.stop:
 			a.Stop = append(a.Stop, k.ref())
 			k.stop = false
-		case has && m.again:
-			m.again = false
+		case has && m.deliverAgain:
+			m.deliverAgain = false
 			a.Grants = append(a.Grants, k.grant)
 		case k.granted && !has && !k.fenced:
 			a.Grants = append(a.Grants, k.grant)
@@ -381,19 +378,19 @@ func (m *master) fill(a *wire.ExchangeAnswer, req wire.Exchange) {
 	}
 }
 
-func (m *master) mail(rw http.ResponseWriter, r *http.Request) {
+func (m *fakeMaster) takeMessages(rw http.ResponseWriter, r *http.Request) {
 	var req wire.Messages
 	if !m.read(rw, r, &req) {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer m.tell()
+	defer m.notifyAll()
 	var a wire.MessagesAnswer
 	for _, item := range req.Items {
 		if item.TaskID >= 1000 {
 			p := wire.Problem{Status: 409, Code: wire.CodeFenced, Detail: "not this worker's", Accepted: a.Accepted}
-			if item.TaskID == 1000 { // one master says which, another does not
+			if item.TaskID == 1000 { // some refusals name the attempt, others do not
 				p.Accepted = append(p.Accepted, wire.Accepted{TaskID: item.TaskID, Attempt: item.Attempt})
 			}
 			m.problem(rw, p)
@@ -415,7 +412,7 @@ func (m *master) mail(rw http.ResponseWriter, r *http.Request) {
 	answer(rw, a)
 }
 
-func (m *master) blob(rw http.ResponseWriter, r *http.Request) {
+func (m *fakeMaster) blob(rw http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fetched++
@@ -427,29 +424,17 @@ func (m *master) blob(rw http.ResponseWriter, r *http.Request) {
 	rw.Write(data)
 }
 
-// deploy makes a project of scripts.
-func (m *master) deploy(parts map[string]string) string {
+// deploy stores a project of scripts and returns its digest.
+func (m *fakeMaster) deploy(parts map[string]string) string {
 	m.t.Helper()
-	p := &ispac.Project{Name: "P", ID: "8A3F2C1E-0000-4000-8000-000000000001", VersionMajor: 1, FormatVersion: 1}
-	for name := range parts {
-		p.Packages = append(p.Packages, ispac.Package{Name: name, EntryPoint: true, FormatVersion: 8})
-	}
-	var b bytes.Buffer
-	err := ispac.Write(&b, p, func(part string) (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(parts[part])), nil
-	})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	sum := sha256.Sum256(b.Bytes())
-	digest := hex.EncodeToString(sum[:])
-	m.change(func() { m.blobs[digest] = b.Bytes() })
+	file, digest := projectOf(m.t, parts)
+	m.update(func() { m.blobs[digest] = file })
 	return digest
 }
 
-// run adds a task of a one-package project.
-func (m *master) run(id int64, pkg, digest string, params ...wire.Parameter) *mtask {
-	k := &mtask{grant: wire.Grant{
+// run adds a task that runs one package of a project.
+func (m *fakeMaster) run(id int64, pkg, digest string, params ...wire.Parameter) *fakeTask {
+	k := &fakeTask{grant: wire.Grant{
 		TaskID: id, Attempt: 1, ExecutionID: id, Folder: "F", Project: "P", Package: pkg, ProjectBlob: digest,
 		Parameters: []wire.Parameter{}, Options: []wire.Parameter{},
 	}}
@@ -460,50 +445,53 @@ func (m *master) run(id int64, pkg, digest string, params ...wire.Parameter) *mt
 			k.grant.Parameters = append(k.grant.Parameters, p)
 		}
 	}
-	m.change(func() {
+	m.update(func() {
 		k.grant.GiveUpAfterMs = cmp.Or(m.giveUp, 60_000)
 		m.tasks = append(m.tasks, k)
 	})
 	return k
 }
 
-func (m *master) script(id int64, text string, params ...wire.Parameter) *mtask {
+// script adds a task that runs a shell script.
+func (m *fakeMaster) script(id int64, text string, params ...wire.Parameter) *fakeTask {
 	m.t.Helper()
 	return m.run(id, "p.sh", m.deploy(map[string]string{"p.sh": text}), params...)
 }
 
-func (m *master) texts(k *mtask) []string {
+// texts returns the texts of a task's messages.
+func (m *fakeMaster) texts(k *fakeTask) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var list []string
+	var texts []string
 	for _, msg := range m.messages[k.ref()] {
-		list = append(list, msg.Text)
+		texts = append(texts, msg.Text)
 	}
-	return list
+	return texts
 }
 
-func (m *master) ended(k *mtask) wire.Ended {
+// ended waits for the report of a task.
+func (m *fakeMaster) ended(k *fakeTask) wire.Ended {
 	m.t.Helper()
 	m.until("the attempt is reported", func() bool { return k.ended != nil })
 	return *k.ended
 }
 
-// worker is one that runs in this process.
-type running struct {
+// runningWorker is a worker that runs in this process.
+type runningWorker struct {
 	*Worker
 	t    testing.TB
 	stop context.CancelFunc
 	done chan error
 }
 
-func (m *master) config(dir string) Config {
+func (m *fakeMaster) config(dir string) Config {
 	return Config{
 		DataDirectory: dir, MaxTaskCount: 4, MachineID: "machine", BootID: "boot", Version: "test",
 		StopGrace: 300 * time.Millisecond, FlushTimeout: 5 * time.Second,
 	}
 }
 
-func (m *master) worker(cfg Config) *running {
+func (m *fakeMaster) worker(cfg Config) *runningWorker {
 	m.t.Helper()
 	c, err := Connect(m.server.URL, credentials(m.t, m.certs), nil)
 	if err != nil {
@@ -515,7 +503,7 @@ func (m *master) worker(cfg Config) *running {
 		m.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &running{Worker: w, t: m.t, stop: stop, done: make(chan error, 1)}
+	r := &runningWorker{Worker: w, t: m.t, stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- w.Run(ctx); c.Close() }()
 	m.t.Cleanup(func() {
 		stop()
@@ -525,7 +513,7 @@ func (m *master) worker(cfg Config) *running {
 	return r
 }
 
-func (r *running) wait() error {
+func (r *runningWorker) wait() error {
 	r.t.Helper()
 	select {
 	case err := <-r.done:
