@@ -16,7 +16,7 @@ import (
 )
 
 // picture is everything that a caller's words could have changed.
-func (s *shop) picture() string {
+func (s *scriptProject) picture() string {
 	s.t.Helper()
 	var out strings.Builder
 	for _, view := range []string{"folders", "projects", "object_versions", "packages", "object_parameters", "executions",
@@ -42,7 +42,7 @@ func TestBadInput(t *testing.T) {
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, onceScript)
+	s := deployScripts(t, c, onceScript)
 	c.Deploy("F", "Typed", map[string]string{"t.sh": ""}, ispac.ParameterDefinition{Name: "Count", Type: "Int32"})
 	c.Deploy("F", "Renewed", map[string]string{"once.sh": ""})
 	h, other := c.Controller("mine", time.Minute, time.Minute), c.Controller("theirs", time.Minute, time.Minute)

@@ -14,13 +14,13 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// As is an HTTP client with a certificate of this cluster, for calls that no library would make.
+// As returns an HTTP client with a certificate of this cluster, for calls that the client library would not make.
 func (c *Cluster) As(role pki.Role, name string, roles ...string) *http.Client {
 	c.tb.Helper()
 	return c.bare(c.Folder(role, name, roles...))
 }
 
-// Folder is the folder of a certificate of this cluster, issued when it is first asked for.
+// Folder returns the folder of a certificate of this cluster. The first call issues the certificate.
 func (c *Cluster) Folder(role pki.Role, name string, roles ...string) string {
 	c.tb.Helper()
 	folder := filepath.Join(c.dir, "certs", name)
@@ -30,10 +30,10 @@ func (c *Cluster) Folder(role pki.Role, name string, roles ...string) string {
 	return folder
 }
 
-// Nobody is an HTTP client without a certificate.
+// Nobody returns an HTTP client without a certificate.
 func (c *Cluster) Nobody() *http.Client { return c.bare("") }
 
-// Stranger is an HTTP client with an administrator's certificate of another cluster.
+// Stranger returns an HTTP client with an administrator's certificate of another cluster.
 func (c *Cluster) Stranger() *http.Client {
 	c.tb.Helper()
 	other, err := pki.Init(filepath.Join(c.dir, "other-ca"), time.Now())
@@ -46,7 +46,7 @@ func (c *Cluster) Stranger() *http.Client {
 	return c.bare(folder)
 }
 
-// bare trusts this cluster's masters, whatever certificate it shows.
+// bare returns an HTTP client that trusts this cluster's masters and shows the certificate of any folder, or none.
 func (c *Cluster) bare(folder string) *http.Client {
 	c.tb.Helper()
 	raw, err := os.ReadFile(files(c.node(0).certs).CA)
@@ -56,7 +56,7 @@ func (c *Cluster) bare(folder string) *http.Client {
 	if folder != "" {
 		pair, err := tls.LoadX509KeyPair(files(folder).Cert, files(folder).Key)
 		c.must(err)
-		// Shown even to a master that asks for certificates of its own cluster only.
+		// The certificate is shown even to a master that asks only for certificates of its own cluster.
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
 	transport := client.NewTransport(conf)
@@ -66,7 +66,7 @@ func (c *Cluster) bare(folder string) *http.Client {
 	return httpClient(transport)
 }
 
-// watch takes up new certificate files, as a running worker or master does, until the function that it returns is
+// watch loads new certificate files, as a running worker or master does, until the function that it returns is
 // called.
 func watch(creds *pki.Credentials) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -75,7 +75,7 @@ func watch(creds *pki.Credentials) (end func()) {
 	return func() { cancel(); group.Wait() }
 }
 
-// Renew issues the certificate of a folder again, as it is.
+// Renew issues the certificate in a folder again, for the same identity.
 func (c *Cluster) Renew(folder string) {
 	c.tb.Helper()
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: files(folder), Logger: c.log})
@@ -84,7 +84,7 @@ func (c *Cluster) Renew(folder string) {
 	c.issue(id.Role, id.Name, id.Roles...)
 }
 
-// CertificateFolders are the folders of all certificates of this cluster.
+// CertificateFolders returns the folders of all certificates of this cluster.
 func (c *Cluster) CertificateFolders() []string {
 	c.tb.Helper()
 	folders, err := filepath.Glob(filepath.Join(c.dir, "certs", "*"))

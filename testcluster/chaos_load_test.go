@@ -67,7 +67,7 @@ func (l *chaosLoad) run(ctx context.Context, n int) {
 	admin := l.c.Admin()
 	for i := 0; ctx.Err() == nil; i++ {
 		retry := i%4 == n
-		id, err := l.one(ctx, admin, retry)
+		id, err := l.startExecution(ctx, admin, retry)
 		l.mu.Lock()
 		switch {
 		case err != nil:
@@ -86,8 +86,8 @@ func (l *chaosLoad) run(ctx context.Context, n int) {
 	}
 }
 
-// one creates and starts an execution; some may be retried, and so lost and run again.
-func (l *chaosLoad) one(ctx context.Context, admin *client.Client, retry bool) (int64, error) {
+// startExecution creates and starts an execution. With retry it may run again after its attempt was lost.
+func (l *chaosLoad) startExecution(ctx context.Context, admin *client.Client, retry bool) (int64, error) {
 	r, err := admin.Call(ctx, "create_execution", map[string]any{"folder_name": "Chaos", "project_name": "Chaos", "package_name": "work.sh"})
 	if err != nil {
 		return 0, err
@@ -121,7 +121,7 @@ func (l *chaosLoad) end(t *testing.T) {
 	l.group.Wait()
 	t.Logf("%d executions acknowledged, %d calls failed", len(l.started), l.failed)
 	admin := l.c.Admin()
-	// I3: every started task ends, or is reported lost, within its bound: the terms of its attempts and their retries,
+	// I3: every started task ends, or is reported lost, within its bound: the leases of its attempts and their retries,
 	// each counted anew when leadership moves, as it does on a busy machine.
 	for _, id := range l.started {
 		row := l.c.WaitStatus(id, 3*time.Minute, 4, 6, 7) // I1: and none has disappeared

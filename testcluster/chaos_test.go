@@ -11,16 +11,17 @@ import (
 	"scaleout/testcluster"
 )
 
-// A seed of each kind: an odd one harms masters of this process, an even one masters that are processes.
+// One seed of each kind: an odd seed injects faults into masters of this process, an even one into masters that are
+// processes.
 var chaosSeeds = []uint64{1, 2}
 
-// Seeds that found something; a long run begins with them. 21: a follower whose full disk could not take what was to
+// Seeds that found a fault; a long run begins with them. 21: a follower whose full disk could not take what was to
 // replace the end of its log; 1795403008899282057: a replaced master was kept out for a blob that its predecessor had
 // held.
 var keptSeeds = []uint64{21, 1795403008899282057}
 
-// TestChaos is a random walk of harm under load. SCALEOUT_CHAOS=1h runs new seeds for an hour; SCALEOUT_CHAOS_SEED=n
-// replays one. SCALEOUT_CHAOS_LENGTH is how long such a walk is, a minute by default.
+// TestChaos injects random faults under load. SCALEOUT_CHAOS=1h runs new seeds for an hour. SCALEOUT_CHAOS_SEED=n
+// replays one seed. SCALEOUT_CHAOS_LENGTH is the length of such a walk, by default a minute.
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -64,11 +65,11 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// chaos breaks a cluster of three masters and two workers for a while, several things at a time and under load, and
-// checks what is promised: while it goes on, and at the end.
+// chaos injects faults, several at a time and under load, into a cluster of three masters and two workers. It checks
+// the promises meanwhile and at the end.
 func chaos(t *testing.T, seed uint64, length time.Duration) {
 	clocks, clock := testcluster.Clocks()
-	// The default timings: with quicker ones a busy machine moves leadership by itself, and each move renews every lease.
+	// The default timing: with shorter times a busy machine moves leadership by itself, and each move renews every lease.
 	options := []testcluster.Option{testcluster.Profile("lan")}
 	if seed%2 == 0 {
 		options = append(options, testcluster.Processes())
@@ -83,9 +84,9 @@ func chaos(t *testing.T, seed uint64, length time.Duration) {
 	}
 	load := &chaosLoad{c: c, out: t.TempDir()}
 	watch := newWatch(c, load)
-	laggard := newLaggard(t, c, watch)
-	parts := []part{load, newLiar(t, c), laggard, newLedger(t, c, seed), watch}
-	for _, p := range parts {
+	late := newLateWorker(t, c, watch)
+	participants := []participant{load, newForgingWorker(t, c), late, newRecordedLoad(t, c, seed), watch}
+	for _, p := range participants {
 		p.begin()
 	}
 	nemesis := testcluster.NewNemesis(c, seed, clock, workers...)
@@ -98,27 +99,27 @@ func chaos(t *testing.T, seed uint64, length time.Duration) {
 			t.Logf("the choices were\n%s", nemesis.Choices())
 		}
 	})
-	laggard.over.Store(true) // what it takes from now on would only be waited for
+	late.over.Store(true) // the test would only have to wait for what it takes from now on
 	c.Heal()
 	c.Leader()
-	for _, p := range parts {
+	for _, p := range participants {
 		p.end(t)
 	}
 }
 
-// part is something that happens during a walk and is checked after it. Its end is called when all is whole again.
-type part interface {
+// participant does something during a walk and checks it afterwards. Its end is called after all faults are healed.
+type participant interface {
 	begin()
 	end(t *testing.T)
 }
 
-// loop is a goroutine that does something again and again until it is told to end.
+// loop is a goroutine that repeats something until it is stopped.
 type loop struct {
 	stop context.CancelFunc
 	done chan struct{}
 }
 
-// run calls f with pauses; ctx ends with the loop.
+// run calls f again and again, with pauses. The context of f ends with the loop.
 func (l *loop) run(pause time.Duration, f func(ctx context.Context)) {
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop, l.done = stop, make(chan struct{})

@@ -155,7 +155,7 @@ func (w *watch) compareAttempts(now map[wire.AttemptRef]attemptRow) {
 // granted after the one before had ended, in the time of the state.
 func (w *watch) checkTask(id int64, attempts []attemptRow) {
 	for i, a := range attempts {
-		if a.exitCode == lie || a.exitCode == late {
+		if a.exitCode == forgedCode || a.exitCode == lateCode {
 			w.wrong("I4: a report that had to be refused was accepted: task %d, %+v", id, a)
 		}
 		if i == 0 {

@@ -24,7 +24,7 @@ import (
 // Option changes how a cluster is started.
 type Option func(*Cluster)
 
-// Processes runs the masters as child processes.
+// Processes starts the masters as child processes.
 func Processes() Option { return func(c *Cluster) { c.processes = true } }
 
 // Expect sets BootstrapExpect; default: the number of masters.
@@ -39,10 +39,10 @@ func Settings(f func(i int, cfg *master.Config)) Option {
 	return func(c *Cluster) { c.settings = append(c.settings, f) }
 }
 
-// NoWait returns from Start before there is a leader.
+// NoWait makes Start return before there is a leader.
 func NoWait() Option { return func(c *Cluster) { c.noWait = true } }
 
-// Cluster is some masters and workers.
+// Cluster is a cluster of masters and workers.
 type Cluster struct {
 	tb        testing.TB
 	dir       string
@@ -53,7 +53,7 @@ type Cluster struct {
 	profile   string
 	noWait    bool
 	settings  []func(int, *master.Config)
-	mounts    []func(*node) // makes a master's data directory, where it is not just a folder
+	mounts    []func(*node) // make the data directory of a master that needs more than a folder
 	log       *slog.Logger
 	logFile   *os.File
 
@@ -68,7 +68,7 @@ type Cluster struct {
 	users   map[string]*client.Client // by name and masters: connections are kept
 }
 
-// Start starts n masters with indices from 0 and waits for a leader. The cluster ends with the test.
+// Start starts n masters, whose indices count from 0, and waits for a leader. The cluster ends with the test.
 func Start(tb testing.TB, n int, opts ...Option) *Cluster {
 	tb.Helper()
 	leaks.begin()
@@ -77,7 +77,7 @@ func Start(tb testing.TB, n int, opts ...Option) *Cluster {
 		o(c)
 	}
 	tb.Cleanup(func() { leaks.end(tb) })
-	// Not tb.TempDir: a guard's socket needs a short path.
+	// tb.TempDir would be too long: a guard's socket needs a short path.
 	dir, err := os.MkdirTemp("", "sc")
 	c.must(err)
 	c.dir = dir
@@ -106,7 +106,7 @@ func (c *Cluster) must(err error) {
 	}
 }
 
-// add makes a master's folder, certificate and ports.
+// add makes the folder, the certificate and the ports of one more master.
 func (c *Cluster) add() *node {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +123,7 @@ func (c *Cluster) add() *node {
 	return nd
 }
 
-// Add starts one more master, which joins, and returns its index.
+// Add starts one more master, which joins the cluster, and returns its index.
 func (c *Cluster) Add() int {
 	c.tb.Helper()
 	nd := c.add()
@@ -131,7 +131,7 @@ func (c *Cluster) Add() int {
 	return nd.i
 }
 
-// issue writes a certificate folder.
+// issue issues a certificate and returns its folder.
 func (c *Cluster) issue(role pki.Role, name string, roles ...string) string {
 	req := pki.Request{Role: role, Name: name, Roles: roles}
 	if role == pki.RoleMaster {
@@ -144,7 +144,7 @@ func (c *Cluster) issue(role pki.Role, name string, roles ...string) string {
 	return folder
 }
 
-// Files are the paths in a certificate folder.
+// files returns the paths in a certificate folder.
 func files(folder string) pki.Files {
 	return pki.Files{
 		CA: filepath.Join(folder, pki.FileCA), Cert: filepath.Join(folder, pki.FileCert),
@@ -152,19 +152,19 @@ func files(folder string) pki.Files {
 	}
 }
 
-// Config is the settings that a master is started with. A test that starts one more by hand gives it a port.
+// Config returns the settings with which a master is started. A test that starts a master itself must set the port.
 func (c *Cluster) Config(i int) master.Config { return c.config(c.node(i)) }
 
-// Authority issues the cluster's certificates.
+// Authority returns the authority that issues the cluster's certificates.
 func (c *Cluster) Authority() *pki.Authority { return c.authority }
 
-// Dir is the folder of everything that the cluster writes; it goes with the test.
+// Dir returns the folder of all files of the cluster, which is removed after the test.
 func (c *Cluster) Dir() string { return c.dir }
 
-// Name is a master's name.
+// Name returns a master's name.
 func (c *Cluster) Name(i int) string { return c.node(i).name }
 
-// config is a master's settings.
+// config returns a master's settings.
 func (c *Cluster) config(nd *node) master.Config {
 	var join []string
 	c.mu.Lock()
@@ -187,14 +187,14 @@ func (c *Cluster) config(nd *node) master.Config {
 	return cfg
 }
 
-// Timing is the masters' timing.
+// Timing returns the masters' timing.
 func (c *Cluster) Timing() cluster.Timing {
 	t, err := cluster.TimingProfile(c.profile)
 	c.must(err)
 	return t
 }
 
-// Masters are the addresses of all masters.
+// Masters returns the addresses of all masters.
 func (c *Cluster) Masters() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -205,7 +205,7 @@ func (c *Cluster) Masters() []string {
 	return out
 }
 
-// Client is an administrator's client of one master alone.
+// Client returns an administrator's client of one master alone.
 func (c *Cluster) Client(i int) *client.Client {
 	c.tb.Helper()
 	one, err := c.Admin().At("https://" + c.node(i).address)
@@ -213,13 +213,13 @@ func (c *Cluster) Client(i int) *client.Client {
 	return one
 }
 
-// Admin is an administrator's client of all masters.
+// Admin returns an administrator's client of all masters.
 func (c *Cluster) Admin() *client.Client {
 	c.tb.Helper()
 	return c.User("admin", "ssis_admin")
 }
 
-// User is a client of all masters with a user's certificate.
+// User returns a client of all masters with a user's certificate.
 func (c *Cluster) User(name string, roles ...string) *client.Client {
 	c.tb.Helper()
 	key := name + " " + strings.Join(c.Masters(), " ")
@@ -238,7 +238,7 @@ func (c *Cluster) User(name string, roles ...string) *client.Client {
 // Dial opens a connection to a master.
 type Dial = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Tapped is a user's client whose connections come from dial.
+// Tapped returns a user's client whose connections come from dial.
 func (c *Cluster) Tapped(dial Dial, name string, roles ...string) *client.Client {
 	c.tb.Helper()
 	folder := filepath.Join(c.dir, "certs", name)
@@ -249,7 +249,7 @@ func (c *Cluster) Tapped(dial Dial, name string, roles ...string) *client.Client
 	return cl
 }
 
-// connect makes a client with the certificate of a folder.
+// connect returns a client with the certificate of a folder.
 func (c *Cluster) connect(folder string, dial Dial) (*client.Client, *pki.Credentials) {
 	c.tb.Helper()
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: files(folder), Logger: c.log})
@@ -280,7 +280,7 @@ func (c *Cluster) all() []*node {
 	return append([]*node(nil), c.nodes...)
 }
 
-// finish heals, compares the states of all masters and stops everything.
+// finish heals all faults, compares the states of all masters and stops everything.
 func (c *Cluster) finish() {
 	c.tb.Helper()
 	c.mu.Lock()
@@ -306,7 +306,7 @@ func (c *Cluster) finish() {
 	}
 	c.supervisors.Wait()
 	for _, nd := range c.all() {
-		nd.stop() // one that was just being started again
+		nd.stop() // a supervisor may have started one again in between
 	}
 	c.supervisors.Wait()
 	c.mu.Lock()
@@ -326,7 +326,7 @@ func (c *Cluster) finish() {
 	}
 }
 
-// removeAll removes a folder with read-only folders in it.
+// removeAll removes a folder that may contain read-only folders.
 func removeAll(dir string) error {
 	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.IsDir() {

@@ -23,9 +23,9 @@ func TestALeaderWithAStalledDiskEnds(t *testing.T) {
 		t.Skip("slow")
 	}
 	c := testcluster.Start(t, 3)
-	out, runs := deployLedger(t, c, "sleep 3")
+	out, runs := deployRecorder(t, c, "sleep 3")
 	c.Worker(testcluster.WorkerConfig{})
-	id := c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out})
+	id := c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": out})
 	c.WaitStatus(id, 20*time.Second, 2)
 	old := stallLeader(t, c)
 	if l := c.Leader(); l == old {
@@ -124,11 +124,11 @@ func TestSnapshotAndReplayAreTheState(t *testing.T) {
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 3, cutting())
-	out, _ := deployLedger(t, c, "true")
+	out, _ := deployRecorder(t, c, "true")
 	c.Worker(testcluster.WorkerConfig{})
-	done := c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out})
+	done := c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": out})
 	c.WaitStatus(done, 20*time.Second, 7)
-	c.Create("ETL/Ledger/work.sh", map[string]any{"Out": "waits"})
+	c.Create("ETL/Recorder/work.sh", map[string]any{"Out": "waits"})
 	args := map[string]any{"folder_name": "keyed"}
 	first, err := c.Admin().Call(t.Context(), "create_folder", args, client.WithKey("kept"))
 	must(t, err)
@@ -169,7 +169,7 @@ func TestAMasterThatWasAwayGetsSnapshotAndBlobs(t *testing.T) {
 	leader := c.Leader()
 	away := c.Others(leader)[0]
 	c.Kill(away)
-	deployLedger(t, c, "true")
+	deployRecorder(t, c, "true")
 	fill(t, c, "cut", 300)
 	c.Restart(away)
 	c.Eventually("a snapshot is installed", 30*time.Second, func() bool { return c.Logged(away, "Installed remote snapshot") })
@@ -191,7 +191,7 @@ func TestAMasterThatWasAwayGetsSnapshotAndBlobs(t *testing.T) {
 	// Alone with one other, it makes the majority and serves the project.
 	c.Kill(c.Leader())
 	c.Leader()
-	c.Create("ETL/Ledger/work.sh", map[string]any{"Out": "x"})
+	c.Create("ETL/Recorder/work.sh", map[string]any{"Out": "x"})
 }
 
 // The clock of one master is an hour ahead, another one's minutes behind. Whoever leads, what is stamped stays within
@@ -206,7 +206,7 @@ func TestClocksMinutesApart(t *testing.T) {
 		off := []time.Duration{time.Hour, 0, -3 * time.Minute}[i]
 		cfg.Now = func() time.Time { return time.Now().Add(off) }
 	}))
-	out, runs := deployLedger(t, c, "true")
+	out, runs := deployRecorder(t, c, "true")
 	c.Worker(testcluster.WorkerConfig{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -216,7 +216,7 @@ func TestClocksMinutesApart(t *testing.T) {
 	const n = 10
 	var ids []int64
 	for range n {
-		ids = append(ids, c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out}))
+		ids = append(ids, c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": out}))
 	}
 	c.Eventually("another one leads", 20*time.Second, func() bool { return c.Leader() != wrong })
 	if !c.Logged(wrong, "leads") {

@@ -95,7 +95,7 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Profile("lan"), testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
-	s := openShop(t, c, map[string]string{"never.sh": "exit 0\n"})
+	s := deployScripts(t, c, map[string]string{"never.sh": "exit 0\n"})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	const lease = 9 * time.Second

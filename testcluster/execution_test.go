@@ -24,7 +24,7 @@ const gated = "note ran\ngate go\nnote end\n"
 func TestADisabledWorkerFinishesAndGetsNothingNew(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, map[string]string{"gated.sh": gated, "once.sh": "note ran\n"})
+	s := deployScripts(t, c, map[string]string{"gated.sh": gated, "once.sh": "note ran\n"})
 	w := c.Worker(testcluster.WorkerConfig{})
 	runs := s.start("gated.sh", 0)
 	c.Eventually("it runs", 10*time.Second, func() bool { return s.ran(runs, "ran") == 1 })
@@ -44,7 +44,7 @@ func TestADisabledWorkerFinishesAndGetsNothingNew(t *testing.T) {
 func TestChosenWorkersOnly(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, onceScript)
+	s := deployScripts(t, c, onceScript)
 	c.Worker(testcluster.WorkerConfig{Name: "other"})
 	chosen := c.Worker(testcluster.WorkerConfig{Name: "chosen", MaxTaskCount: 1})
 	id := chosen.ID()
@@ -67,7 +67,7 @@ func TestStop(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	// The shell ends politely, its child does not.
-	s := openShop(t, c, map[string]string{"tree.sh": `
+	s := deployScripts(t, c, map[string]string{"tree.sh": `
 sh -c 'trap "" TERM; echo $$ > "DIR/grandchild.tmp"; mv "DIR/grandchild.tmp" "DIR/grandchild"; while :; do sleep 0.1; done' &
 note ran
 wait
@@ -116,7 +116,7 @@ func TestARetryWaitsAndPrefersAnotherWorker(t *testing.T) {
 	t.Parallel()
 	const delay = time.Second
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.RetryDelay = delay }))
-	s := openShop(t, c, map[string]string{"second.sh": "note ran\n[ $SCALEOUT_ATTEMPT -gt 2 ] || exit 7\n"})
+	s := deployScripts(t, c, map[string]string{"second.sh": "note ran\n[ $SCALEOUT_ATTEMPT -gt 2 ] || exit 7\n"})
 	c.Worker(testcluster.WorkerConfig{Name: "a"})
 	c.Worker(testcluster.WorkerConfig{Name: "b"})
 	id := s.start("second.sh", 5)
@@ -146,7 +146,7 @@ func TestReturnedCostsNoAttempt(t *testing.T) {
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 1)
-	s := openShop(t, c, map[string]string{"job.odd": "note ran\n"})
+	s := deployScripts(t, c, map[string]string{"job.odd": "note ran\n"})
 	runner := filepath.Join(s.dir, "runner")
 	install := func() {
 		t.Helper()
@@ -186,7 +186,7 @@ func TestReasons(t *testing.T) {
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.RetryDelay = 10 * time.Minute }))
-	s := openShop(t, c, map[string]string{"a.sh": "note ran\n", "b.odd": "", "c.dtsx": ""})
+	s := deployScripts(t, c, map[string]string{"a.sh": "note ran\n", "b.odd": "", "c.dtsx": ""})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	id := s.start("a.sh", 1)
@@ -235,7 +235,7 @@ func TestReasons(t *testing.T) {
 func TestAFencedReport(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, onceScript)
+	s := deployScripts(t, c, onceScript)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	h := c.Controller("controlled", time.Minute, time.Minute)
@@ -281,7 +281,7 @@ func TestAFencedReport(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1)
-	s := openShop(t, c, map[string]string{"gated.sh": gated, "once.sh": "note ran\n"})
+	s := deployScripts(t, c, map[string]string{"gated.sh": gated, "once.sh": "note ran\n"})
 	w := c.Worker(testcluster.WorkerConfig{Process: true})
 	id := s.start("gated.sh", 0)
 	c.Eventually("it runs", 10*time.Second, func() bool { return s.ran(id, "ran") == 1 })
@@ -304,7 +304,7 @@ func TestDrain(t *testing.T) {
 func TestASecondSignalEndsWhatRuns(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1)
-	s := openShop(t, c, map[string]string{"gated.sh": gated})
+	s := deployScripts(t, c, map[string]string{"gated.sh": gated})
 	w := c.Worker(testcluster.WorkerConfig{Process: true})
 	id := s.start("gated.sh", 0)
 	c.Eventually("it runs", 10*time.Second, func() bool { return s.ran(id, "ran") == 1 })
@@ -327,7 +327,7 @@ func TestASecondSignalEndsWhatRuns(t *testing.T) {
 func TestAFollowerServesTheWholeWorkerProtocol(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, map[string]string{"talk.sh": "note ran\necho to be read\necho trouble >&2\n", "gated.sh": gated})
+	s := deployScripts(t, c, map[string]string{"talk.sh": "note ran\necho to be read\necho trouble >&2\n", "gated.sh": gated})
 	follower := c.Others(c.Leader())[1]
 	w := c.Worker(testcluster.WorkerConfig{Masters: []string{"https://" + c.Address(follower)}})
 	id, stopped := s.start("talk.sh", 0), s.start("gated.sh", 0)
@@ -348,7 +348,7 @@ func TestAFollowerServesTheWholeWorkerProtocol(t *testing.T) {
 func TestALongPollOutlivesTheLeader(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, onceScript)
+	s := deployScripts(t, c, onceScript)
 	leader := c.Leader()
 	h := c.Controller("controlled", 90*time.Second, 90*time.Second).At(c, c.Others(leader)[0])
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -392,7 +392,7 @@ func TestMessagesAcrossALeadersDeath(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	const n = 60
-	s := openShop(t, c, map[string]string{"talk.sh": fmt.Sprintf(`note ran
+	s := deployScripts(t, c, map[string]string{"talk.sh": fmt.Sprintf(`note ran
 i=1
 while [ $i -le %d ]; do echo "out $i"; echo "err $i" >&2; i=$((i+1)); sleep 0.05; done
 `, n)})
@@ -439,7 +439,7 @@ while [ $i -le %d ]; do echo "out $i"; echo "err $i" >&2; i=$((i+1)); sleep 0.05
 func TestMessagesAreBounded(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1)
-	s := openShop(t, c, map[string]string{"flood.sh": "note ran\nseq 1 30000\n"})
+	s := deployScripts(t, c, map[string]string{"flood.sh": "note ran\nseq 1 30000\n"})
 	c.Worker(testcluster.WorkerConfig{})
 	id := s.start("flood.sh", 0)
 	s.once(id)

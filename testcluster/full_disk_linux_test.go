@@ -113,7 +113,7 @@ func TestTheLeadersDiskFills(t *testing.T) {
 		t.Skip("slow")
 	}
 	c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.SmallDisk(small, smallMiB))
-	deployLedger(t, c, "true")
+	deployRecorder(t, c, "true")
 	mine := c.Controller("mine", time.Minute, time.Minute)
 	lead(t, c, small)
 	l := startLoad(t, c, 3)
@@ -126,7 +126,7 @@ func TestTheLeadersDiskFills(t *testing.T) {
 	takeOver(t, c, small)
 	var ids []int64
 	for range 3 {
-		ids = append(ids, c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": "x"}))
+		ids = append(ids, c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": "x"}))
 	}
 	c.Eventually("the work is granted", 30*time.Second, func() bool {
 		for _, id := range ids {

@@ -16,12 +16,12 @@ func TestGrowthAndBackUnderLoad(t *testing.T) {
 	t.Parallel()
 	// The added ones say BootstrapExpect 1 as well, as a copied settings file does: they must ask before they begin alone.
 	c := testcluster.Start(t, 1)
-	out, runs := deployLedger(t, c, "sleep 0.05")
+	out, runs := deployRecorder(t, c, "sleep 0.05")
 	c.Worker(testcluster.WorkerConfig{MaxTaskCount: 2})
 	var ids []int64
 	work := func() {
 		for range 3 {
-			ids = append(ids, c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out}))
+			ids = append(ids, c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": out}))
 		}
 	}
 	settled := func(n int) {

@@ -51,11 +51,11 @@ func oneSet() bool {
 	return true
 }
 
-// deployLedger deploys a package that writes its execution and attempt into a file, and returns how to read it.
-func deployLedger(t *testing.T, c *testcluster.Cluster, body string) (out string, runs func() map[string]int) {
+// deployRecorder deploys a package that writes its execution and attempt into a file, and returns how to read it.
+func deployRecorder(t *testing.T, c *testcluster.Cluster, body string) (out string, runs func() map[string]int) {
 	t.Helper()
 	out = filepath.Join(t.TempDir(), "ran")
-	c.Deploy("ETL", "Ledger", map[string]string{
+	c.Deploy("ETL", "Recorder", map[string]string{
 		"work.sh": "echo $SCALEOUT_EXECUTION_ID.$SCALEOUT_ATTEMPT >> \"$PROJECT_PARAM_OUT\"\n" + body + "\n",
 	}, ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true})
 	return out, func() map[string]int {
@@ -71,14 +71,14 @@ func deployLedger(t *testing.T, c *testcluster.Cluster, body string) (out string
 	}
 }
 
-// Leadership goes round twenty times while work runs. No goroutine stays behind, after each transfer one set of routines
-// is alive in the whole cluster, and no task is claimed twice.
+// Leadership goes round twenty times while work runs. No goroutine stays behind, after each transfer one set of
+// routines is alive in the whole cluster, and no task is claimed twice.
 func TestTwentyTransfersUnderWork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
 	c := testcluster.Start(t, 3, testcluster.Profile("lan"))
-	out, runs := deployLedger(t, c, "sleep 0.05")
+	out, runs := deployRecorder(t, c, "sleep 0.05")
 	c.Worker(testcluster.WorkerConfig{MaxTaskCount: 2})
 	c.Worker(testcluster.WorkerConfig{MaxTaskCount: 2})
 	c.Eventually("one set of routines", 10*time.Second, oneSet)
@@ -87,7 +87,7 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 	var before int
 	refused := 0
 	for k := 0; k < transfers; k++ {
-		ids = append(ids, c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out}))
+		ids = append(ids, c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": out}))
 		from := c.Leader()
 		to := c.Others(from)[k%2]
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -233,7 +233,7 @@ func TestRollingRestartUnderLoad(t *testing.T) {
 		t.Skip("slow")
 	}
 	c := testcluster.Start(t, 3)
-	out, runs := deployLedger(t, c, "sleep 0.1")
+	out, runs := deployRecorder(t, c, "sleep 0.1")
 	for range 2 {
 		c.Worker(testcluster.WorkerConfig{MaxTaskCount: 2})
 	}
@@ -257,7 +257,7 @@ func TestRollingRestartUnderLoad(t *testing.T) {
 	var ids []int64
 	for i := range 3 {
 		for range 5 {
-			ids = append(ids, c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out}))
+			ids = append(ids, c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": out}))
 		}
 		c.Stop(i)
 		was := polls.done.Load()

@@ -7,16 +7,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-// leaks looks for goroutines that clusters left behind. Parallel tests share the process, so it looks when the last
-// of those that overlapped has ended.
+// leaks finds goroutines that clusters left. Parallel tests share the process, so it looks when the last of the
+// overlapping tests has ended.
 var leaks leakCheck
 
 type leakCheck struct {
 	mu     sync.Mutex
 	live   int
 	before goleak.Option
-	// stalled: Raft never answers what was asked of it while it hung in a write, and somebody waits for the answer. A
-	// process ends with its watchdog; here the goroutine stays.
+	// stalled: Raft never answers requests that it got while it hung in a write, and a goroutine waits for each answer.
+	// The watchdog of a real master ends the process; here those goroutines stay.
 	stalled bool
 }
 
@@ -29,7 +29,7 @@ func (l *leakCheck) begin() {
 	l.live++
 }
 
-// end holds the lock while it looks: nobody begins in between.
+// end holds the lock while it looks, so that no test begins meanwhile.
 func (l *leakCheck) end(tb testing.TB) {
 	tb.Helper()
 	l.mu.Lock()

@@ -14,15 +14,15 @@ import (
 	"scaleout/testcluster"
 )
 
-// What a user or a worker asks of one execution, and what it is told.
+// What a user or a worker asks of one execution, and the answer.
 type (
-	ask struct {
+	operation struct {
 		kind    string // create, start, stop, grant, renew, finish, read
 		id      int64
 		worker  string
 		attempt int
 	}
-	told struct {
+	answer struct {
 		unknown bool   // the caller never learned
 		code    string // refusal
 		status  int64  // of read
@@ -42,7 +42,7 @@ const (
 )
 
 // step says whether the answer fits the state, and the next state.
-func step(s run, in ask, out told) (bool, run) {
+func step(s run, in operation, out answer) (bool, run) {
 	mine := s.status == running || s.status == stopping
 	mine = mine && s.worker == in.worker && in.attempt == 1
 	switch in.kind {
@@ -87,7 +87,7 @@ var executionModel = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		by := map[int64][]porcupine.Operation{}
 		for _, o := range history {
-			id := o.Input.(ask).id
+			id := o.Input.(operation).id
 			by[id] = append(by[id], o)
 		}
 		var out [][]porcupine.Operation
@@ -98,11 +98,11 @@ var executionModel = porcupine.Model{
 	},
 	Init: func() any { return run{} },
 	Step: func(state, input, output any) (bool, any) {
-		ok, next := step(state.(run), input.(ask), output.(told))
+		ok, next := step(state.(run), input.(operation), output.(answer))
 		return ok, next
 	},
 	DescribeOperation: func(input, output any) string {
-		in, out := input.(ask), output.(told)
+		in, out := input.(operation), output.(answer)
 		return fmt.Sprintf("%s %d.%d %.4s: %+v", in.kind, in.id, in.attempt, in.worker, out)
 	},
 	DescribeState: func(state any) string { s := state.(run); return fmt.Sprintf("%d %.4s", s.status, s.worker) },
@@ -117,7 +117,7 @@ type history struct {
 
 func (h *history) now() int64 { return int64(time.Since(h.begin)) }
 
-func (h *history) add(client int, in ask, call int64, out told) {
+func (h *history) add(client int, in operation, call int64, out answer) {
 	at := h.now()
 	if out.unknown {
 		at = 1 << 62 // it may happen at any time from now on
@@ -138,20 +138,20 @@ func (h *history) check(t *testing.T, c *testcluster.Cluster, ids *sync.Map, rea
 		status, _ := row.Int("status")
 		if _, known := ids.Load(id); known {
 			at := h.now()
-			h.add(reader, ask{kind: "read", id: id}, at, told{status: status})
+			h.add(reader, operation{kind: "read", id: id}, at, answer{status: status})
 			ends++
 		}
 	}
 	kinds := map[string]int{}
 	ops := h.ops[:0:0]
 	for _, o := range h.ops {
-		in := o.Input.(ask)
+		in := o.Input.(operation)
 		if _, known := ids.Load(in.id); !known {
 			continue // created by a call that was never answered
 		}
 		ops = append(ops, o)
 		kinds[in.kind]++
-		if o.Output.(told).unknown {
+		if o.Output.(answer).unknown {
 			kinds["unknown"]++
 		}
 	}

@@ -34,16 +34,16 @@ func TestExecutionsAreLinearizable(t *testing.T) {
 		length = 2 * time.Minute
 	}
 	c := testcluster.Start(t, 3)
-	deployLedger(t, c, "true")
+	deployRecorder(t, c, "true")
 	h := &history{begin: time.Now()}
 	var stop atomic.Bool
 	var group, workers sync.WaitGroup
 	var ids sync.Map
 	const users, controllers = 3, 2
-	// Long terms: nothing is declared lost, so that every change is somebody's operation.
-	var played []*player
+	// Long leases: nothing is declared lost, so that every change is a recorded operation.
+	var played []*recordedWorker
 	for w := range controllers {
-		played = append(played, &player{h: h, n: users + w, controller: c.Controller(fmt.Sprintf("controlled-%d", w), 2*time.Minute, 10*time.Minute)})
+		played = append(played, &recordedWorker{h: h, n: users + w, controller: c.Controller(fmt.Sprintf("controlled-%d", w), 2*time.Minute, 10*time.Minute)})
 	}
 	for u := range users {
 		group.Go(func() {
@@ -52,13 +52,13 @@ func TestExecutionsAreLinearizable(t *testing.T) {
 	}
 	var done atomic.Bool
 	for _, p := range played {
-		workers.Go(func() { p.play(&done) })
+		workers.Go(func() { p.run(&done) })
 	}
 	injectFaults(t, c, rand.New(rand.NewPCG(seed, 99)), length)
 	stop.Store(true)
 	group.Wait()
 	c.Leader()
-	heardAll(c, played)
+	awaitAllAnswers(c, played)
 	done.Store(true)
 	workers.Wait()
 	kinds := h.check(t, c, &ids, users+controllers, fmt.Sprint(seed))
@@ -110,12 +110,12 @@ func (u user) create() (int64, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	call := u.h.now()
-	r, err := u.cl.Call(ctx, "create_execution", map[string]any{"folder_name": "ETL", "project_name": "Ledger", "package_name": u.pkg})
+	r, err := u.cl.Call(ctx, "create_execution", map[string]any{"folder_name": "ETL", "project_name": "Recorder", "package_name": u.pkg})
 	id, ok := r.Int("execution_id")
 	if err != nil || !ok {
 		return 0, false
 	}
-	u.h.add(u.n, ask{kind: "create", id: id}, call, told{})
+	u.h.add(u.n, operation{kind: "create", id: id}, call, answer{})
 	u.ids.Store(id, true)
 	// A required value, which the model does not know of.
 	_, err = u.cl.Call(ctx, "set_execution_parameter_value", map[string]any{
@@ -134,11 +134,11 @@ func (u user) call(kind, procedure string, id int64) {
 	call := u.h.now()
 	_, err := u.cl.Call(ctx, procedure, map[string]any{name: id})
 	var e *client.Error
-	out := told{unknown: err != nil}
+	out := answer{unknown: err != nil}
 	if errors.As(err, &e) && e.Status < 500 {
-		out = told{code: e.Code}
+		out = answer{code: e.Code}
 	}
-	u.h.add(u.n, ask{kind: kind, id: id}, call, out)
+	u.h.add(u.n, operation{kind: kind, id: id}, call, out)
 }
 
 func (u user) read(id int64) {
@@ -149,15 +149,15 @@ func (u user) read(id int64) {
 	if err != nil {
 		return
 	}
-	out := told{}
+	out := answer{}
 	if len(page.Rows) == 1 {
 		out.status, _ = page.Rows[0].Int("status")
 	}
-	u.h.add(u.n, ask{kind: "read", id: id}, call, out)
+	u.h.add(u.n, operation{kind: "read", id: id}, call, out)
 }
 
-// player is a worker that takes, renews and reports without running anything.
-type player struct {
+// recordedWorker is a worker that takes, renews and reports attempts, and runs nothing.
+type recordedWorker struct {
 	h          *history
 	n          int
 	controller *testcluster.Controller
@@ -166,20 +166,20 @@ type player struct {
 	ended      map[wire.AttemptRef]int64
 }
 
-func (p *player) play(stop *atomic.Bool) {
+func (p *recordedWorker) run(stop *atomic.Bool) {
 	p.ended = map[wire.AttemptRef]int64{} // reported, since when
 	held := map[wire.AttemptRef]int{}     // and for how many rounds
 	for !stop.Load() {
 		p.round(held)
 	}
 	for ref, call := range p.ended {
-		p.h.add(p.n, p.ask("finish", ref), call, told{unknown: true})
+		p.h.add(p.n, p.operation("finish", ref), call, answer{unknown: true})
 	}
 }
 
-// heardAll waits, once the cluster is whole again, until the workers have heard of all that was given to them and have
-// reported it.
-func heardAll(c *testcluster.Cluster, played []*player) {
+// awaitAllAnswers waits, once the cluster is whole again, until the workers have heard of all that was given to them
+// and have reported it.
+func awaitAllAnswers(c *testcluster.Cluster, played []*recordedWorker) {
 	was := make([]int64, len(played))
 	for i, p := range played {
 		was[i] = p.rounds.Load()
@@ -194,11 +194,11 @@ func heardAll(c *testcluster.Cluster, played []*player) {
 	})
 }
 
-func (p *player) ask(kind string, ref wire.AttemptRef) ask {
-	return ask{kind: kind, id: ref.TaskID, worker: p.controller.ID, attempt: ref.Attempt}
+func (p *recordedWorker) operation(kind string, ref wire.AttemptRef) operation {
+	return operation{kind: kind, id: ref.TaskID, worker: p.controller.ID, attempt: ref.Attempt}
 }
 
-func (p *player) round(held map[wire.AttemptRef]int) {
+func (p *recordedWorker) round(held map[wire.AttemptRef]int) {
 	var keeps []wire.AttemptRef
 	for ref, rounds := range held {
 		if held[ref]++; rounds < 3 {
@@ -230,11 +230,11 @@ func (p *player) round(held map[wire.AttemptRef]int) {
 		if _, known := p.ended[ref]; known {
 			continue
 		}
-		p.h.add(p.n, p.ask("grant", ref), since, told{})
+		p.h.add(p.n, p.operation("grant", ref), since, answer{})
 		held[ref] = 0
 	}
 	for _, ref := range a.Renewed {
-		p.h.add(p.n, p.ask("renew", ref), call, told{done: true})
+		p.h.add(p.n, p.operation("renew", ref), call, answer{done: true})
 	}
 	for _, ref := range a.Settled {
 		p.report(ref, true)
@@ -244,14 +244,14 @@ func (p *player) round(held map[wire.AttemptRef]int) {
 			p.report(ref, false)
 			continue
 		}
-		p.h.add(p.n, p.ask("renew", ref), call, told{})
+		p.h.add(p.n, p.operation("renew", ref), call, answer{})
 		delete(held, ref)
 	}
 }
 
-func (p *player) report(ref wire.AttemptRef, settled bool) {
+func (p *recordedWorker) report(ref wire.AttemptRef, settled bool) {
 	if call, known := p.ended[ref]; known {
-		p.h.add(p.n, p.ask("finish", ref), call, told{done: settled})
+		p.h.add(p.n, p.operation("finish", ref), call, answer{done: settled})
 		delete(p.ended, ref)
 	}
 }

@@ -19,7 +19,7 @@ func TestALostGrant(t *testing.T) {
 	t.Run("at the leader", func(t *testing.T) {
 		t.Parallel()
 		c := testcluster.Start(t, 3)
-		s := openShop(t, c, onceScript)
+		s := deployScripts(t, c, onceScript)
 		leader := c.Leader()
 		w := c.Worker(testcluster.WorkerConfig{Masters: []string{"https://" + c.Address(leader)}})
 		id := s.startWithoutAnswer(w, "once.sh")
@@ -30,7 +30,7 @@ func TestALostGrant(t *testing.T) {
 	t.Run("at a follower that passes it on", func(t *testing.T) {
 		t.Parallel()
 		c := testcluster.Start(t, 3)
-		s := openShop(t, c, onceScript)
+		s := deployScripts(t, c, onceScript)
 		leader := c.Leader()
 		follower := c.Others(leader)[0]
 		w := c.Worker(testcluster.WorkerConfig{Masters: []string{"https://" + c.Address(follower)}})
@@ -47,7 +47,7 @@ func TestALostGrant(t *testing.T) {
 	t.Run("at the worker", func(t *testing.T) {
 		t.Parallel()
 		c := testcluster.Start(t, 3)
-		s := openShop(t, c, onceScript)
+		s := deployScripts(t, c, onceScript)
 		w := c.Worker(testcluster.WorkerConfig{})
 		id := s.startWithoutAnswer(w, "once.sh")
 		w.DeliverAnswers()
@@ -57,7 +57,7 @@ func TestALostGrant(t *testing.T) {
 
 // startWithoutAnswer starts an execution whose grant the worker does not hear of. A leadership that moves just then, on
 // a busy machine, leaves the deaf worker without a connection: it hears again then, and nothing was lost.
-func (s *shop) startWithoutAnswer(w *testcluster.Worker, pkg string) int64 {
+func (s *scriptProject) startWithoutAnswer(w *testcluster.Worker, pkg string) int64 {
 	s.t.Helper()
 	w.DropAnswers()
 	id := s.start(pkg, 0)

@@ -76,8 +76,8 @@ func (w *witness) count() (rounds, acked, granted int) {
 	return w.rounds, len(w.acked), len(w.granted)
 }
 
-// again waits until the master has answered, or not, some more writes.
-func (w *witness) again(c *testcluster.Cluster) {
+// awaitMoreWrites waits until the master has answered, or not, some more writes.
+func (w *witness) awaitMoreWrites(c *testcluster.Cluster) {
 	was, _, _ := w.count()
 	c.Eventually("some more writes", 30*time.Second, func() bool { n, _, _ := w.count(); return n > was+3 })
 }
@@ -137,7 +137,7 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 		name   string
 		mute   bool // it reaches nobody: not even through the new leader can it answer
 		opts   []testcluster.Option
-		break_ func(c *testcluster.Cluster, old int)
+		inject func(c *testcluster.Cluster, old int)
 		heal   func(c *testcluster.Cluster, old int)
 	}{
 		{"stopped with SIGSTOP", true, []testcluster.Option{testcluster.Processes()},
@@ -162,12 +162,12 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			c := testcluster.Start(t, 3, fault.opts...)
-			deployLedger(t, c, "true")
+			deployRecorder(t, c, "true")
 			mine := c.Controller("mine", time.Minute, time.Minute)
 			rival := c.Controller("rival", time.Minute, time.Minute)
 			const n = 3
 			for range n {
-				c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": "x"}) // nobody has offered a slot yet
+				c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": "x"}) // nobody has offered a slot yet
 			}
 			old := c.Leader()
 			// Its connections stand: the calls must arrive whatever happens to it.
@@ -175,7 +175,7 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 				t.Fatal(err)
 			}
 			other := c.Others(old)[0]
-			fault.break_(c, old)
+			fault.inject(c, old)
 			w := startWitness(t, c, old, mine, "asked-of-the-old-one")
 			defer w.end()
 			takeOver(t, c, old)
@@ -201,7 +201,7 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 				t.Errorf("the old leader acknowledged %d writes and granted %d attempts although nobody hears it", acked, granted)
 			}
 			fault.heal(c, old)
-			w.again(c)
+			w.awaitMoreWrites(c)
 			w.end()
 			w.check(t, c)
 			for _, ref := range taken {

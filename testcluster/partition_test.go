@@ -18,10 +18,11 @@ import (
 // What two masters do that each take the other for the leader (one hop, then 503 not_leader) cannot be brought about
 // on purpose with real elections: httpapi's TestTwoMastersWhichEachBelieveInTheOther does it over real connections.
 
-// grantOne starts an execution of the ledger and lets the hand, which holds others already, take it.
-func grantOne(t *testing.T, c *testcluster.Cluster, h *testcluster.Controller, retries int, holds ...wire.AttemptRef) wire.AttemptRef {
+// startAndTake starts an execution of the recorder and lets the controlled worker, which may already hold attempts,
+// take it.
+func startAndTake(t *testing.T, c *testcluster.Cluster, h *testcluster.Controller, retries int, holds ...wire.AttemptRef) wire.AttemptRef {
 	t.Helper()
-	id := c.Run("ETL/Ledger/work.sh", retries, map[string]any{"Out": "x"})
+	id := c.Run("ETL/Recorder/work.sh", retries, map[string]any{"Out": "x"})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	a, err := h.Exchange(ctx, 5*time.Second, len(holds)+1, holds)
@@ -44,16 +45,16 @@ func task(t *testing.T, c *testcluster.Cluster, id int64) client.Row {
 }
 
 // A leader that is cut off declares nobody lost, however long it has heard nothing, and the new leader gives every
-// lease its full term.
+// lease its full duration.
 func TestACutOffLeaderDeclaresNobodyLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	deployLedger(t, c, "true")
+	deployRecorder(t, c, "true")
 	h := c.Controller("controlled", 9*time.Second, 9*time.Second)
-	ref := grantOne(t, c, h, 1) // may be followed by another: given up with the lease
+	ref := startAndTake(t, c, h, 1) // may be followed by another: given up with the lease
 	granted := time.Now()
 	old := c.Leader()
 	// Shortly before the old leader's clock for the lease runs out: 9 s + 5 s + 1 %.
@@ -83,7 +84,7 @@ func TestACutOffLeaderDeclaresNobodyLost(t *testing.T) {
 	if until, ok := row.Time("lease_until"); !ok || until.Before(elected.Add(12*time.Second)) {
 		t.Errorf("the new leader, elected %v, gives it until %v", elected, until)
 	}
-	// It was not forgotten either: without its worker the attempt is lost after the full term, and re-issued.
+	// It was not forgotten either: without its worker the attempt is lost after the full lease, and granted again.
 	c.Eventually("the attempt is lost in the end", 25*time.Second, func() bool {
 		n, _ := task(t, c, ref.TaskID).Int("attempt")
 		return n == 2
@@ -130,7 +131,7 @@ func (c *tapped) Read(b []byte) (int, error) {
 func TestLeaderDiesBetweenApplyAndAnswer(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	deployLedger(t, c, "true")
+	deployRecorder(t, c, "true")
 	p := &tap{}
 	user := c.Tapped(p.dial, "tapped", "ssis_admin")
 	leader := c.Leader()
@@ -143,7 +144,7 @@ func TestLeaderDiesBetweenApplyAndAnswer(t *testing.T) {
 	if _, err := direct.Cluster(t.Context()); err != nil { // the handshake is over
 		t.Fatal(err)
 	}
-	args := map[string]any{"folder_name": "ETL", "project_name": "Ledger", "package_name": "work.sh"}
+	args := map[string]any{"folder_name": "ETL", "project_name": "Recorder", "package_name": "work.sh"}
 	p.armed.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -235,13 +236,13 @@ func TestALeaderAloneWithANonvoter(t *testing.T) {
 			return errors.New("this test wants a non-voter")
 		}
 	}))
-	deployLedger(t, c, "true")
+	deployRecorder(t, c, "true")
 	h := c.Controller("controlled", 13*time.Second, 13*time.Second)
 	newcomer := c.Add()
 	nonvoter := func() bool { return status(t, c)[c.Name(newcomer)].Role == wire.RoleNonvoter }
 	c.Eventually("a non-voter follows", 30*time.Second, nonvoter)
 	leader := c.Leader()
-	ref := grantOne(t, c, h, 1)
+	ref := startAndTake(t, c, h, 1)
 	until, ok := task(t, c, ref.TaskID).Time("lease_until")
 	if !ok {
 		t.Fatal("no lease")

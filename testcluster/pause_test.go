@@ -22,10 +22,10 @@ func TestAPausedLeaderWakes(t *testing.T) {
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Processes())
-	deployLedger(t, c, "true")
+	deployRecorder(t, c, "true")
 	h := c.Controller("controlled", 9*time.Second, 9*time.Second)
-	ended := grantOne(t, c, h, 1)
-	kept := grantOne(t, c, h, 1, ended)
+	ended := startAndTake(t, c, h, 1)
+	kept := startAndTake(t, c, h, 1, ended)
 	old := c.Leader()
 	alone, stale := c.Client(old), h.At(c, old)
 	// Its connections stand: the calls must arrive while it is stopped.

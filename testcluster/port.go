@@ -12,41 +12,41 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Ports for tests lie below those that the system gives to outgoing connections: one of them could sit on the port of a
-// master that is down. They are cut into pieces of which each test process locks one, since a port that a master leaves
-// for a moment must not be taken by the test of another package.
+// Test ports are below those that the system gives to outgoing connections, since such a connection could occupy the
+// port of a master that is down. They are split into ranges. Each test process locks one, so that the test of another
+// package cannot take a port while its master is down.
 const (
 	firstPort  = 10_000
-	portPiece  = 2_000
-	portPieces = 8
+	portRange  = 2_000
+	portRanges = 8
 )
 
-// ports is this process's piece. It is given out in turn, so that a port stays with its master for long: a master that
-// was stopped comes back to its port.
+// ports is this process's range. Ports are given out in turn, so that a port is not reused soon: a stopped master comes
+// back to its port.
 var ports struct {
 	sync.Mutex
-	lock  *flock.Flock // held as long as this process lives
+	lock  *flock.Flock // held until this process ends
 	first int
 	next  int
 }
 
-// lockPorts finds a piece that no other process has.
+// lockPorts locks a range that no other process has.
 func lockPorts(tb testing.TB) {
 	tb.Helper()
-	for i := range portPieces {
+	for i := range portRanges {
 		lock := flock.New(filepath.Join(os.TempDir(), fmt.Sprintf("scaleout-test-ports-%d.lock", i)))
 		if ok, err := lock.TryLock(); err != nil {
 			tb.Fatal(err)
 		} else if ok {
 			ports.lock = lock
-			ports.first = firstPort + i*portPiece
+			ports.first = firstPort + i*portRange
 			return
 		}
 	}
-	tb.Fatalf("%d other test processes have all ports", portPieces)
+	tb.Fatalf("%d other test processes have all ports", portRanges)
 }
 
-// FreePorts finds n ports in a row that are free for TCP and UDP, and returns the first one. No other test gets them.
+// FreePorts returns the first of n consecutive ports that are free for TCP and UDP. No other test gets them.
 func FreePorts(tb testing.TB, n int) int {
 	tb.Helper()
 	ports.Lock()
@@ -55,8 +55,8 @@ func FreePorts(tb testing.TB, n int) int {
 		lockPorts(tb)
 	}
 	free := 0
-	for range 2 * portPiece {
-		if ports.next == portPiece {
+	for range 2 * portRange {
+		if ports.next == portRange {
 			ports.next, free = 0, 0
 		}
 		if free++; !portFree(ports.first + ports.next) {
@@ -67,7 +67,7 @@ func FreePorts(tb testing.TB, n int) int {
 			return ports.first + ports.next - n
 		}
 	}
-	tb.Fatalf("no %d free ports in a row among the %d from %d on", n, portPiece, ports.first)
+	tb.Fatalf("no %d free ports in a row among the %d from %d on", n, portRange, ports.first)
 	return 0
 }
 
@@ -90,5 +90,5 @@ func freePort(tb testing.TB) int {
 	return FreePorts(tb, 1)
 }
 
-// FreePort is a port for a master that a test starts by hand.
+// FreePort returns a port for a master that a test starts itself.
 func (c *Cluster) FreePort() int { return freePort(c.tb) }

@@ -33,7 +33,7 @@ func (c *Cluster) Deploy(folder, project string, packages map[string]string, par
 	c.DeployFile(folder, project, buf.Bytes())
 }
 
-// Pack makes a project file of a project.yaml and the files that it names.
+// Pack returns the project file of a project.yaml and the files that it names.
 func (c *Cluster) Pack(definition string, files map[string]string) []byte {
 	c.tb.Helper()
 	d, err := ispac.ParseDefinition([]byte(definition))

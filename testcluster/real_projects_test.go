@@ -26,7 +26,7 @@ func TestRealProjects(t *testing.T) {
 		t.Skipf("the collection of real project files does not stand beside the repository: %v", err)
 	}
 	c := testcluster.Start(t, 3)
-	s := &shop{Cluster: c, t: t, dir: t.TempDir()}
+	s := &scriptProject{Cluster: c, t: t, dir: t.TempDir()}
 	s.call("create_folder", map[string]any{"folder_name": "Real"})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

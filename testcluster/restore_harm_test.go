@@ -89,10 +89,10 @@ type saved struct {
 func savedWork(t *testing.T) saved {
 	t.Helper()
 	c := testcluster.Start(t, 1)
-	out, _ := deployLedger(t, c, "true")
+	out, _ := deployRecorder(t, c, "true")
 	s := saved{lock: lockOf(t, backupSecret)}
-	s.held = grantOne(t, c, c.Controller("controlled", 9*time.Second, 9*time.Second), 1).TaskID
-	s.waiting = c.Run("ETL/Ledger/work.sh", 0, map[string]any{"Out": out})
+	s.held = startAndTake(t, c, c.Controller("controlled", 9*time.Second, 9*time.Second), 1).TaskID
+	s.waiting = c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": out})
 	s.content = content(t, c)
 	s.file = save(t, c.Admin(), true, s.lock)
 	return s
@@ -222,7 +222,7 @@ func goesOn(t *testing.T, c *testcluster.Cluster, s saved) {
 }
 
 // Who led before a restore has a memory of the old state: after it a new leadership begins, from the restored state.
-// Its queue is given out, and a lease of which nobody has heard since gets its full term there and ends.
+// Its queue is given out, and a lease of which nobody has heard since gets its full duration there and ends.
 func TestARestoreBeginsANewLeadership(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -244,7 +244,7 @@ func TestARestoreBeginsANewLeadership(t *testing.T) {
 				t.Fatalf("%v, %v; want one attempt lost and one more", page.Rows, err)
 			}
 			if lost, _ := page.Rows[0].Time("ended"); lost.Before(began.Add(9 * time.Second)) {
-				t.Errorf("the restored lease ended %v after the restore began, its term is 9s", lost.Sub(began))
+				t.Errorf("the restored lease ended %v after the restore began, its duration is 9s", lost.Sub(began))
 			}
 		})
 	}

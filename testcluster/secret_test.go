@@ -36,7 +36,7 @@ grep -c tok-9f3e1c77 "$SCALEOUT_PARAMETERS"
 `}))
 	const token, pin = "tok-9f3e1c77-d0", "1934871265"
 	out := filepath.Join(t.TempDir(), "out")
-	s := &shop{Cluster: c, t: t}
+	s := &scriptProject{Cluster: c, t: t}
 	id := c.Create("F/Secrets/use.sh", map[string]any{"Token": token, "Out": out})
 	s.call("set_execution_parameter_value", map[string]any{"execution_id": id, "object_type": 30, "parameter_name": "Pin", "parameter_value": 1934871265})
 	// Refused values must not be shown either.

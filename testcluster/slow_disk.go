@@ -8,7 +8,7 @@ import (
 	"scaleout/store"
 )
 
-// SlowDisk makes each write of entries to a master's log take so much longer; for masters in processes.
+// SlowDisk makes each write of entries to a master's log take d longer; for masters in processes.
 func SlowDisk(d time.Duration) Option { return func(c *Cluster) { c.slowDisk = d } }
 
 // slowLog is a log whose disk is slow.
@@ -24,7 +24,7 @@ func slowed(by time.Duration) store.Options {
 	return store.Options{WrapLog: func(l store.LogStore) store.LogStore { return &slowLog{l, by} }}
 }
 
-// wait takes its time in small parts: a process that is paused meanwhile has the rest before it when it goes on.
+// wait sleeps in small steps: a process that is paused meanwhile continues with the remaining ones.
 func (s *slowLog) wait() {
 	const parts = 20
 	for range parts {

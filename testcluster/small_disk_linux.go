@@ -12,8 +12,8 @@ import (
 // mountVariable makes a refused mount a failure rather than a skip.
 const mountVariable = "SCALEOUT_MOUNT"
 
-// SmallDisk puts the data directory of a master on a file system of its own, of so many MiB. Without the right to mount
-// one the test is skipped, or fails where SCALEOUT_MOUNT is set.
+// SmallDisk puts the data directory of a master on a file system of its own, with a size in MiB. Without the right to
+// mount one, the test is skipped, or fails if SCALEOUT_MOUNT is set.
 func SmallDisk(i, mib int) Option {
 	return func(c *Cluster) {
 		c.mounts = append(c.mounts, func(nd *node) {
@@ -43,8 +43,7 @@ func (c *Cluster) mount(path string, mib int) {
 	})
 }
 
-// FillDisk writes a file beside a master's data until so many bytes are left, 0 for not one, and returns what removes
-// it.
+// FillDisk writes a file beside a master's data until only left bytes are free. The returned function removes the file.
 func (c *Cluster) FillDisk(i int, left int64) (free func()) {
 	c.tb.Helper()
 	name := filepath.Join(c.Data(i), "ballast")

@@ -13,7 +13,7 @@ import (
 func TestSynchronizedStart(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, map[string]string{"gated.sh": gated})
+	s := deployScripts(t, c, map[string]string{"gated.sh": gated})
 	c.Worker(testcluster.WorkerConfig{})
 	id := c.Create("F/P/gated.sh", nil)
 	s.call("set_execution_parameter_value", map[string]any{

@@ -11,7 +11,7 @@ import (
 )
 
 // bounded starts an execution with options.
-func (s *shop) bounded(pkg string, retries int, options map[string]any) int64 {
+func (s *scriptProject) bounded(pkg string, retries int, options map[string]any) int64 {
 	s.t.Helper()
 	r := s.call("create_execution", map[string]any{"folder_name": "F", "project_name": "P", "package_name": pkg})
 	id, _ := r.Int("execution_id")
@@ -29,7 +29,7 @@ func TestAnExecutionWaitsNoLongerThanItMay(t *testing.T) {
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, onceScript)
+	s := deployScripts(t, c, onceScript)
 	short := s.bounded("once.sh", 3, map[string]any{"QUEUE_TIMEOUT": 8})
 	free := s.bounded("once.sh", 0, map[string]any{"QUEUE_TIMEOUT": 0})
 	old := c.Leader()
@@ -62,7 +62,7 @@ func TestAnAttemptRunsNoLongerThanItMay(t *testing.T) {
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, map[string]string{"slow.sh": "note ran\nsleep 60\n"})
+	s := deployScripts(t, c, map[string]string{"slow.sh": "note ran\nsleep 60\n"})
 	c.Worker(testcluster.WorkerConfig{})
 	id := s.bounded("slow.sh", 1, map[string]any{"RUN_TIMEOUT": 2})
 	c.WaitStatus(id, 60*time.Second, 4)

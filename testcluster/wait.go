@@ -14,11 +14,11 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// busy is how many times as long everything may take on a machine that has much else to do.
+// busy is the factor by which everything may take longer on a busy machine.
 const busy = 5
 
-// Eventually waits until the condition holds, looking often. It fails the test after busy times the limit, which is for
-// a quiet machine.
+// Eventually waits until the condition holds. The limit is for a quiet machine: the test fails after busy times the
+// limit.
 func (c *Cluster) Eventually(what string, limit time.Duration, ok func() bool) {
 	c.tb.Helper()
 	limit *= busy
@@ -35,8 +35,8 @@ func (c *Cluster) Eventually(what string, limit time.Duration, ok func() bool) {
 	}
 }
 
-// Leader waits until a master leads and is ready, by the word of a majority of those that were not forgotten, and
-// returns its index.
+// Leader waits until a majority of the masters, without the forgotten ones, name the same leader, and returns its
+// index.
 func (c *Cluster) Leader() int {
 	c.tb.Helper()
 	leader := -1
@@ -68,7 +68,7 @@ func (c *Cluster) Leader() int {
 	return leader
 }
 
-// Others are the indices of all masters but one.
+// Others returns the indices of all masters except i.
 func (c *Cluster) Others(i int) []int {
 	var out []int
 	for _, nd := range c.all() {
@@ -95,8 +95,8 @@ func (c *Cluster) WaitHashes() {
 	}
 }
 
-// compareHashes asks all masters for the hash at one index, a little ahead, and lets harmless commands carry the log
-// there.
+// compareHashes asks all masters for the hash at one index a little ahead, and makes harmless calls until the log gets
+// there. It returns "" if the hashes are equal.
 func (c *Cluster) compareHashes() string {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -134,7 +134,7 @@ func (c *Cluster) compareHashes() string {
 	}
 	done := make(chan struct{})
 	go func() { group.Wait(); close(done) }()
-	// An idle cluster writes one entry a second; these need not wait for it.
+	// An idle cluster writes only one entry per second. These calls are faster.
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for running := true; running; {
@@ -179,14 +179,14 @@ func (c *Cluster) WaitStatus(id int64, limit time.Duration, statuses ...int64) c
 	return row
 }
 
-// Logged reports whether a master has said something that holds the text.
+// Logged reports whether a line of a master's log contains the text.
 func (c *Cluster) Logged(i int, text string) bool {
 	c.tb.Helper()
 	raw, err := os.ReadFile(filepath.Join(c.dir, "test.log"))
 	c.must(err)
 	who := c.node(i).name
 	for line := range strings.Lines(string(raw)) {
-		// Lines that name another master carry a second node.
+		// A line about another master has a second attribute node.
 		_, from, _ := strings.Cut(line, " node=")
 		name, _, _ := strings.Cut(from, " ")
 		if strings.TrimSpace(name) == who && strings.Contains(line, text) {
@@ -196,7 +196,7 @@ func (c *Cluster) Logged(i int, text string) bool {
 	return false
 }
 
-// Said reports whether the text stands anywhere in the log of the masters and workers.
+// Said reports whether the log of the masters and workers contains the text.
 func (c *Cluster) Said(text string) bool {
 	c.tb.Helper()
 	raw, err := os.ReadFile(filepath.Join(c.dir, "test.log"))

@@ -13,18 +13,18 @@ import (
 	"scaleout/testcluster"
 )
 
-// shop is a cluster with a project of shell packages, F/P, that write into a folder of the test.
-type shop struct {
+// scriptProject is a cluster with a project of shell packages, F/P, that write into a folder of the test.
+type scriptProject struct {
 	*testcluster.Cluster
 	t   *testing.T
 	dir string
 }
 
-// openShop deploys the packages. DIR in a script is the test's folder, LOG the file that note writes its lines to:
+// deployScripts deploys the packages. DIR in a script is the test's folder, LOG the file that note writes its lines to:
 // "word execution.attempt nanoseconds". A script that calls gate waits until the test opens that gate.
-func openShop(t *testing.T, c *testcluster.Cluster, scripts map[string]string) *shop {
+func deployScripts(t *testing.T, c *testcluster.Cluster, scripts map[string]string) *scriptProject {
 	t.Helper()
-	s := &shop{Cluster: c, t: t, dir: t.TempDir()}
+	s := &scriptProject{Cluster: c, t: t, dir: t.TempDir()}
 	const head = `note() { printf '%s %s %s\n' "$1" "$SCALEOUT_EXECUTION_ID.$SCALEOUT_ATTEMPT" "$(date +%s%N)" >> "DIR/log"; }
 gate() { while ! [ -e "DIR/$1" ]; do sleep 0.05; done; }
 `
@@ -36,7 +36,7 @@ gate() { while ! [ -e "DIR/$1" ]; do sleep 0.05; done; }
 	return s
 }
 
-func (s *shop) open(gate string) {
+func (s *scriptProject) open(gate string) {
 	s.t.Helper()
 	if err := os.WriteFile(filepath.Join(s.dir, gate), nil, 0o600); err != nil {
 		s.t.Fatal(err)
@@ -49,7 +49,7 @@ type note struct {
 	at        time.Time
 }
 
-func (s *shop) notes() []note {
+func (s *scriptProject) notes() []note {
 	s.t.Helper()
 	raw, err := os.ReadFile(filepath.Join(s.dir, "log"))
 	if err != nil && !os.IsNotExist(err) {
@@ -71,7 +71,7 @@ func (s *shop) notes() []note {
 }
 
 // ran is how often a package of the execution said a word, whichever attempt it was.
-func (s *shop) ran(id int64, word string) (n int) {
+func (s *scriptProject) ran(id int64, word string) (n int) {
 	s.t.Helper()
 	for _, e := range s.notes() {
 		if e.word == word && strings.HasPrefix(e.who, strconv.FormatInt(id, 10)+".") {
@@ -82,7 +82,7 @@ func (s *shop) ran(id int64, word string) (n int) {
 }
 
 // spans are the first and last line of an attempt.
-func (s *shop) span(id int64, attempt int) (first, last time.Time) {
+func (s *scriptProject) span(id int64, attempt int) (first, last time.Time) {
 	s.t.Helper()
 	for _, e := range s.notes() {
 		if e.who == strconv.FormatInt(id, 10)+"."+strconv.Itoa(attempt) {
@@ -96,13 +96,13 @@ func (s *shop) span(id int64, attempt int) (first, last time.Time) {
 }
 
 // start starts an execution of a package.
-func (s *shop) start(pkg string, retries int) int64 {
+func (s *scriptProject) start(pkg string, retries int) int64 {
 	s.t.Helper()
 	return s.Run("F/P/"+pkg, retries, nil)
 }
 
 // startOn starts an execution that only the given workers may run.
-func (s *shop) startOn(pkg string, retries int, workers ...string) int64 {
+func (s *scriptProject) startOn(pkg string, retries int, workers ...string) int64 {
 	s.t.Helper()
 	r := s.call("create_execution", map[string]any{"folder_name": "F", "project_name": "P", "package_name": pkg, "useanyworker": false})
 	id, _ := r.Int("execution_id")
@@ -113,7 +113,7 @@ func (s *shop) startOn(pkg string, retries int, workers ...string) int64 {
 	return id
 }
 
-func (s *shop) call(procedure string, args map[string]any) client.Result {
+func (s *scriptProject) call(procedure string, args map[string]any) client.Result {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
@@ -125,7 +125,7 @@ func (s *shop) call(procedure string, args map[string]any) client.Result {
 }
 
 // rows are all rows of a view, page by page.
-func (s *shop) rows(view string, equal map[string]any, order ...string) []client.Row {
+func (s *scriptProject) rows(view string, equal map[string]any, order ...string) []client.Row {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
@@ -145,13 +145,13 @@ func (s *shop) rows(view string, equal map[string]any, order ...string) []client
 }
 
 // attempts are an execution's rows of the tasks view.
-func (s *shop) attempts(id int64) []client.Row {
+func (s *scriptProject) attempts(id int64) []client.Row {
 	s.t.Helper()
 	return s.rows("tasks", map[string]any{"execution_id": id})
 }
 
 // reason waits until the tasks view says why the execution waits and returns the sentence.
-func (s *shop) reason(id int64, code string) string {
+func (s *scriptProject) reason(id int64, code string) string {
 	s.t.Helper()
 	var last client.Row
 	s.Eventually("reason "+code, 20*time.Second, func() bool {
@@ -166,7 +166,7 @@ func (s *shop) reason(id int64, code string) string {
 }
 
 // noReason checks that nothing is said about an execution that runs or has ended.
-func (s *shop) noReason(id int64) {
+func (s *scriptProject) noReason(id int64) {
 	s.t.Helper()
 	for _, r := range s.attempts(id) {
 		if r["reason"] != nil || r["reason_text"] != nil {
@@ -176,7 +176,7 @@ func (s *shop) noReason(id int64) {
 }
 
 // texts are an execution's messages.
-func (s *shop) texts(id int64) []string {
+func (s *scriptProject) texts(id int64) []string {
 	s.t.Helper()
 	var out []string
 	for _, r := range s.rows("operation_messages", map[string]any{"operation_id": id}, "operation_message_id") {
@@ -186,7 +186,7 @@ func (s *shop) texts(id int64) []string {
 }
 
 // once waits for success and checks that the package ran exactly once, in one attempt.
-func (s *shop) once(id int64) {
+func (s *scriptProject) once(id int64) {
 	s.t.Helper()
 	row := s.WaitStatus(id, 30*time.Second, 7)
 	if n, _ := row.Int("executed_count"); n != 1 {

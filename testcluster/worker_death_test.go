@@ -22,7 +22,7 @@ func shortLease(name string) testcluster.WorkerConfig {
 func TestAKilledWorkersPackagesAreAdopted(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, map[string]string{"beat.sh": beat, "short.sh": "note ran\ngate half\nnote end\nexit 3\n"})
+	s := deployScripts(t, c, map[string]string{"beat.sh": beat, "short.sh": "note ran\ngate half\nnote end\nexit 3\n"})
 	w := c.Worker(shortLease("mortal"))
 	long, short := s.start("beat.sh", 1), s.start("short.sh", 0)
 	c.Eventually("both run", 10*time.Second, func() bool { return s.ran(long, "ran") == 1 && s.ran(short, "ran") == 1 })
@@ -56,7 +56,7 @@ func TestAttemptsOfASilentWorkerNeverOverlap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := testcluster.Start(t, 3)
-			s := openShop(t, c, map[string]string{"beat.sh": beat})
+			s := deployScripts(t, c, map[string]string{"beat.sh": beat})
 			first := c.Worker(shortLease("first"))
 			again, last := s.start("beat.sh", 1), s.start("beat.sh", 0)
 			c.Eventually("both run", 10*time.Second, func() bool { return s.ran(again, "ran") == 1 && s.ran(last, "ran") == 1 })
@@ -82,7 +82,7 @@ func TestAttemptsOfASilentWorkerNeverOverlap(t *testing.T) {
 			for _, id := range []int64{again, last} {
 				_, end := s.span(id, 1)
 				if over := end.Sub(injected); over > 9*time.Second {
-					t.Errorf("execution %d ran on for %v, its term was 9s", id, over)
+					t.Errorf("execution %d ran on for %v, its lease was 9s", id, over)
 				}
 			}
 			_, end := s.span(again, 1)
@@ -111,7 +111,7 @@ func TestAttemptsOfASilentWorkerNeverOverlap(t *testing.T) {
 func TestAKilledGuard(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1)
-	s := openShop(t, c, map[string]string{"beat.sh": beat})
+	s := deployScripts(t, c, map[string]string{"beat.sh": beat})
 	w := c.Worker(testcluster.WorkerConfig{})
 	id := s.start("beat.sh", 0)
 	c.Eventually("it runs", 10*time.Second, func() bool { return s.ran(id, "ran") == 1 })
@@ -128,7 +128,7 @@ func TestAKilledGuard(t *testing.T) {
 func TestAClonedWorker(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := openShop(t, c, onceScript)
+	s := deployScripts(t, c, onceScript)
 	h := c.Controller("original", time.Minute, 10*time.Minute)
 	id := s.start("once.sh", 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -13,25 +13,25 @@ import (
 	"scaleout/testcluster"
 )
 
-// Exit codes of reports that must be refused.
-const lie, late = 99, 98
+// The exit codes of reports that the masters must refuse.
+const forgedCode, lateCode = 99, 98
 
-// liar is a worker that takes nothing and reports what others run: none of it may be accepted, whoever leads.
-type liar struct {
+// forgingWorker is a worker that takes no task and reports the attempts of other workers. No leader may accept that.
+type forgingWorker struct {
 	c          *testcluster.Cluster
 	controller *testcluster.Controller
 	loop       loop
 
-	told     int
+	refused  int // reports
 	accepted []wire.AttemptRef
 }
 
-func newLiar(t *testing.T, c *testcluster.Cluster) *liar {
+func newForgingWorker(t *testing.T, c *testcluster.Cluster) *forgingWorker {
 	t.Helper()
-	return &liar{c: c, controller: c.Controller("liar", 9*time.Second, 9*time.Second)}
+	return &forgingWorker{c: c, controller: c.Controller("forging", 9*time.Second, 9*time.Second)}
 }
 
-func (l *liar) begin() {
+func (l *forgingWorker) begin() {
 	l.loop.run(200*time.Millisecond, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -43,36 +43,36 @@ func (l *liar) begin() {
 		for _, row := range page.Rows {
 			id, _ := row.Int("task_id")
 			number, _ := row.Int("attempt")
-			reports = append(reports, wire.Ended{TaskID: id, Attempt: int(number), Outcome: wire.OutcomeFailed, ExitCode: lie})
+			reports = append(reports, wire.Ended{TaskID: id, Attempt: int(number), Outcome: wire.OutcomeFailed, ExitCode: forgedCode})
 		}
 		a, err := l.controller.Exchange(ctx, 0, 0, nil, reports...)
 		if err != nil {
 			return
 		}
-		l.told += len(a.Fenced)
+		l.refused += len(a.Fenced)
 		l.accepted = append(l.accepted, a.Settled...)
 	})
 }
 
-func (l *liar) end(t *testing.T) {
+func (l *forgingWorker) end(t *testing.T) {
 	t.Helper()
 	l.loop.wait()
-	t.Logf("%d lies were refused", l.told)
+	t.Logf("%d forged reports were refused", l.refused)
 	if len(l.accepted) > 0 {
 		t.Errorf("I4: reports of attempts that are another worker's were accepted: %v", l.accepted)
 	}
-	if l.told == 0 {
-		t.Error("no lie was told: nothing was tested")
+	if l.refused == 0 {
+		t.Error("no report was forged: nothing was tested")
 	}
 }
 
-// laggard is a worker that takes a task, falls silent until the attempt is called lost, and then reports it.
-type laggard struct {
+// lateWorker is a worker that takes a task, is silent until its attempt is declared lost, and then reports it.
+type lateWorker struct {
 	c          *testcluster.Cluster
 	controller *testcluster.Controller
 	watch      *watch
 	loop       loop
-	over       atomic.Bool // takes no more
+	over       atomic.Bool // it takes no more tasks
 
 	mu       sync.Mutex
 	holds    []wire.AttemptRef
@@ -80,19 +80,19 @@ type laggard struct {
 	accepted []wire.AttemptRef
 }
 
-func newLaggard(t *testing.T, c *testcluster.Cluster, w *watch) *laggard {
+func newLateWorker(t *testing.T, c *testcluster.Cluster, w *watch) *lateWorker {
 	t.Helper()
-	return &laggard{c: c, controller: c.Controller("laggard", 9*time.Second, 9*time.Second), watch: w}
+	return &lateWorker{c: c, controller: c.Controller("late", 9*time.Second, 9*time.Second), watch: w}
 }
 
-func (l *laggard) begin() {
+func (l *lateWorker) begin() {
 	l.loop.run(200*time.Millisecond, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if len(l.holds) == 0 && !l.over.Load() {
-			// An answer may be lost, and what was granted in it comes with a later one: all of it grows old.
+			// An answer may be lost, and a later answer repeats its grants: the worker keeps all of them.
 			if a, err := l.controller.Exchange(ctx, time.Second, 1, nil); err == nil {
 				for _, g := range a.Grants {
 					l.holds = append(l.holds, wire.AttemptRef{TaskID: g.TaskID, Attempt: g.Attempt})
@@ -104,9 +104,9 @@ func (l *laggard) begin() {
 	})
 }
 
-// report brings the news that nobody waits for any more, and says whether there was an answer.
-func (l *laggard) report(ctx context.Context, ref wire.AttemptRef) bool {
-	a, err := l.controller.Exchange(ctx, 0, 0, nil, wire.Ended{TaskID: ref.TaskID, Attempt: ref.Attempt, Outcome: wire.OutcomeFailed, ExitCode: late})
+// report sends a report for a lost attempt, and returns whether there was an answer.
+func (l *lateWorker) report(ctx context.Context, ref wire.AttemptRef) bool {
+	a, err := l.controller.Exchange(ctx, 0, 0, nil, wire.Ended{TaskID: ref.TaskID, Attempt: ref.Attempt, Outcome: wire.OutcomeFailed, ExitCode: lateCode})
 	if err != nil {
 		return false
 	}
@@ -118,9 +118,9 @@ func (l *laggard) report(ctx context.Context, ref wire.AttemptRef) bool {
 	return true
 }
 
-func (l *laggard) end(t *testing.T) {
+func (l *lateWorker) end(t *testing.T) {
 	t.Helper()
-	l.c.Eventually("what the laggard holds is called lost", 3*time.Minute, func() bool {
+	l.c.Eventually("every attempt of the late worker is declared lost", 3*time.Minute, func() bool {
 		if err := l.watch.look(t.Context()); err != nil {
 			return false
 		}

@@ -13,24 +13,24 @@ import (
 	"scaleout/testcluster"
 )
 
-// ledger is users and workers whose every call is recorded, and held at the end against the model of an execution. Its
-// package is of a kind that only its own workers run, so that every change is somebody's operation.
-type ledger struct {
+// recordedLoad is users and workers whose calls are all recorded and compared with a model of an execution at the end.
+// Only its own workers can run its package, so every change is one of the recorded operations.
+type recordedLoad struct {
 	c       *testcluster.Cluster
 	seed    uint64
 	h       *history
 	ids     sync.Map
 	users   []user
-	players []*player
+	players []*recordedWorker
 
 	stop, done atomic.Bool
 	calls, own sync.WaitGroup
 }
 
-func newLedger(t *testing.T, c *testcluster.Cluster, seed uint64) *ledger {
+func newRecordedLoad(t *testing.T, c *testcluster.Cluster, seed uint64) *recordedLoad {
 	t.Helper()
-	c.Deploy("ETL", "Ledger", map[string]string{"work.manual": "played"}, ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true})
-	l := &ledger{c: c, seed: seed, h: &history{begin: time.Now()}}
+	c.Deploy("ETL", "Recorder", map[string]string{"work.manual": "played"}, ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true})
+	l := &recordedLoad{c: c, seed: seed, h: &history{begin: time.Now()}}
 	const users, controllers = 2, 2
 	for i := range users {
 		l.users = append(l.users, user{
@@ -39,33 +39,33 @@ func newLedger(t *testing.T, c *testcluster.Cluster, seed uint64) *ledger {
 		})
 	}
 	for i := range controllers {
-		// Long terms: nothing is declared lost.
+		// Long leases: nothing is declared lost.
 		controller := c.Controller(fmt.Sprintf("controlled-%d", i), 5*time.Minute, 10*time.Minute)
 		_, err := controller.Register(t.Context(), func(reg *wire.Register) { reg.Extensions = []string{".manual"} })
 		must(t, err)
-		l.players = append(l.players, &player{h: l.h, n: users + i, controller: controller})
+		l.players = append(l.players, &recordedWorker{h: l.h, n: users + i, controller: controller})
 	}
 	return l
 }
 
-func (l *ledger) begin() {
+func (l *recordedLoad) begin() {
 	for _, u := range l.users {
 		l.calls.Go(func() { u.play(&l.stop) })
 	}
 	for _, p := range l.players {
-		l.own.Go(func() { p.play(&l.done) })
+		l.own.Go(func() { p.run(&l.done) })
 	}
 }
 
-func (l *ledger) end(t *testing.T) {
+func (l *recordedLoad) end(t *testing.T) {
 	t.Helper()
 	l.stop.Store(true)
 	l.calls.Wait()
-	heardAll(l.c, l.players)
+	awaitAllAnswers(l.c, l.players)
 	l.done.Store(true)
 	l.own.Wait()
 	kinds := l.h.check(t, l.c, &l.ids, len(l.users)+len(l.players), fmt.Sprint(l.seed))
 	if kinds["finish"] == 0 {
-		t.Error("nothing of the ledger was finished: nothing was tested")
+		t.Error("no recorded execution was finished: nothing was tested")
 	}
 }
