@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,8 +20,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 
 	"scaleout/cmd/master"
@@ -27,8 +27,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// alertFile is what Prometheus reads; the strict decoder refuses what it would not know. Its own reader of rules would
-// bring the whole query engine with it, so only its parser of expressions is used.
+// alertFile is what Prometheus reads; the strict decoder refuses what it would not know. Prometheus's own reader of rules
+// and expressions is a program of its own (deploy/tools/promql), so that its modules stay out of this one.
 type alertFile struct {
 	Groups []struct {
 		Name  string
@@ -169,47 +169,87 @@ func (e exposed) add(families map[string]*dto.MetricFamily) {
 	}
 }
 
-// fits reports what an expression asks for and nobody shows: a metric, a label of it, or one of our fixed values.
-func (e exposed) fits(expr string) []string {
-	// What a dashboard leaves to be filled in.
-	expr = strings.ReplaceAll(expr, "$__rate_interval", "5m")
-	parsed, err := parser.ParseExpr(expr)
+// promExpression is what deploy/tools/promql says of an expression.
+type promExpression struct {
+	Error     string
+	Selectors []struct {
+		Name     string
+		Matchers []struct{ Name, Type, Value string }
+	}
+}
+
+// promQL runs deploy/tools/promql, which reads as Prometheus does.
+func promQL(t *testing.T, in io.Reader, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"-C", "../deploy/tools/promql", "run", "."}, args...)...)
+	var told bytes.Buffer
+	cmd.Stdin, cmd.Stderr = in, &told
+	out, err := cmd.Output()
 	if err != nil {
-		return []string{err.Error()}
+		t.Fatalf("deploy/tools/promql: %v\n%s", err, told.String())
+	}
+	return out
+}
+
+// parseExpressions reads expressions, by their text.
+func parseExpressions(t *testing.T, list []string) map[string]promExpression {
+	t.Helper()
+	filled := make([]string, len(list))
+	for i, expr := range list {
+		filled[i] = strings.ReplaceAll(expr, "$__rate_interval", "5m") // what a dashboard leaves to be filled in
+	}
+	in, err := json.Marshal(filled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []promExpression
+	if err := json.Unmarshal(promQL(t, bytes.NewReader(in)), &answers); err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string]promExpression, len(list))
+	for i, expr := range list {
+		out[expr] = answers[i]
+	}
+	return out
+}
+
+// missing lists what an expression asks for and nobody shows: a metric, a label of it, or one of our fixed values.
+func (e exposed) missing(expr promExpression) []string {
+	if expr.Error != "" {
+		return []string{expr.Error}
 	}
 	var wrong []string
-	parser.Inspect(parsed, func(n parser.Node, _ []parser.Node) error {
-		s, ok := n.(*parser.VectorSelector)
-		if !ok || s.Name == "up" { // Prometheus makes it
-			return nil
+	for _, s := range expr.Selectors {
+		if s.Name == "up" { // Prometheus makes it
+			continue
 		}
 		shown, ok := e[s.Name]
 		if !ok {
 			wrong = append(wrong, "no master shows "+s.Name)
-			return nil
+			continue
 		}
-		for _, m := range s.LabelMatchers {
-			if m.Name == labels.MetricName || m.Name == "job" || m.Name == "instance" {
+		for _, m := range s.Matchers {
+			if m.Name == "__name__" || m.Name == "job" || m.Name == "instance" {
 				continue
 			}
-			values := shown[m.Name]
+			values := slices.Sorted(maps.Keys(shown[m.Name]))
+			matches := func(value string) bool { return regexp.MustCompile("^(?s:" + m.Value + ")$").MatchString(value) }
 			switch {
 			case len(values) == 0:
 				wrong = append(wrong, s.Name+" has no label "+m.Name)
 			case slices.Contains([]string{"folder", "project", "package"}, m.Name): // whatever the catalog has
-			case m.Type == labels.MatchEqual && !values[m.Value]:
-				wrong = append(wrong, fmt.Sprintf("%s{%s=%q}: the values are %v", s.Name, m.Name, m.Value, slices.Sorted(maps.Keys(values))))
-			case m.Type == labels.MatchRegexp && !slices.ContainsFunc(slices.Collect(maps.Keys(values)), m.Matches):
-				wrong = append(wrong, fmt.Sprintf("%s{%s=~%q} matches none of %v", s.Name, m.Name, m.Value, slices.Sorted(maps.Keys(values))))
+			case m.Type == "=" && !slices.Contains(values, m.Value):
+				wrong = append(wrong, fmt.Sprintf("%s{%s=%q}: the values are %v", s.Name, m.Name, m.Value, values))
+			case m.Type == "=~" && !slices.ContainsFunc(values, matches):
+				wrong = append(wrong, fmt.Sprintf("%s{%s=~%q} matches none of %v", s.Name, m.Name, m.Value, values))
 			}
 		}
-		return nil
-	})
+	}
 	return wrong
 }
 
-// promQL are the queries of a document. A line that begins with "or" goes on with the query before it.
-func promQL(t *testing.T, name string) (out []string) {
+// documentQueries are the queries of a document. A line that begins with "or" goes on with the query before it.
+func documentQueries(t *testing.T, name string) (out []string) {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("..", "docs", name))
 	if err != nil {
@@ -241,16 +281,30 @@ func TestAlertsAndDashboardAskForWhatThereIs(t *testing.T) {
 	c.WaitStatus(c.Run("ETL/Sales/fail.sh", 0, nil), 30*time.Second, int64(catalog.Failed))
 	get(t, c, 0, "/v1/cluster").Body.Close() // without a certificate, to be refused
 	shown := scrape(t, c, 3)
+
+	promQL(t, nil, "../../prometheus/alerts.yml", "../../prometheus/jobs.yml")
+	queries, documented := dashboardQueries(t), documentQueries(t, "alerting.md")
+	// The test itself: it must not be content with everything.
+	bad := []string{"scaleout_nothing", `scaleout_events_total{type="nothing"}`, `scaleout_ready{color="red"}`, "sum(("}
+	all := slices.Concat(documented, bad, slices.Collect(maps.Values(queries)))
+	for _, name := range []string{"jobs.yml", "alerts.yml"} {
+		for _, g := range readAlerts(t, name).Groups {
+			for _, r := range g.Rules {
+				all = append(all, r.Expr)
+			}
+		}
+	}
+	parsed := parseExpressions(t, all)
 	for _, g := range readAlerts(t, "jobs.yml").Groups {
 		for _, r := range g.Rules {
-			if wrong := shown.fits(r.Expr); len(wrong) > 0 || r.Alert != "" || r.Labels["folder"] == "" || r.Labels["project"] == "" || r.Labels["package"] == "" {
+			if wrong := shown.missing(parsed[r.Expr]); len(wrong) > 0 || r.Alert != "" || r.Labels["folder"] == "" || r.Labels["project"] == "" || r.Labels["package"] == "" {
 				t.Errorf("jobs.yml: %+v: %q", r, wrong)
 			}
 			shown[r.Record] = map[string]map[string]bool{}
 		}
 	}
-	for _, expr := range promQL(t, "alerting.md") {
-		for _, w := range shown.fits(expr) {
+	for _, expr := range documented {
+		for _, w := range shown.missing(parsed[expr]) {
 			t.Errorf("docs/alerting.md: %s: %s", expr, w)
 		}
 	}
@@ -263,7 +317,7 @@ func TestAlertsAndDashboardAskForWhatThereIs(t *testing.T) {
 				t.Errorf("%s: twice", r.Alert)
 			}
 			seen[r.Alert] = true
-			for _, w := range shown.fits(r.Expr) {
+			for _, w := range shown.missing(parsed[r.Expr]) {
 				t.Errorf("%s: %s", r.Alert, w)
 			}
 			if r.For != "" && !duration.MatchString(r.For) {
@@ -280,9 +334,8 @@ func TestAlertsAndDashboardAskForWhatThereIs(t *testing.T) {
 	if len(seen) < 15 {
 		t.Errorf("only %d alerts were read", len(seen))
 	}
-	queries := dashboardQueries(t)
 	for panel, expr := range queries {
-		for _, w := range shown.fits(expr) {
+		for _, w := range shown.missing(parsed[expr]) {
 			t.Errorf("%s: %s", panel, w)
 		}
 	}
@@ -294,10 +347,9 @@ func TestAlertsAndDashboardAskForWhatThereIs(t *testing.T) {
 			t.Errorf("no master shows %s", must)
 		}
 	}
-	// The test itself: it must not be content with everything.
-	for _, bad := range []string{"scaleout_nothing", `scaleout_events_total{type="nothing"}`, `scaleout_ready{color="red"}`, "sum(("} {
-		if len(shown.fits(bad)) == 0 {
-			t.Errorf("%s was let through", bad)
+	for _, expr := range bad {
+		if len(shown.missing(parsed[expr])) == 0 {
+			t.Errorf("%s was let through", expr)
 		}
 	}
 }
