@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"scaleout/cluster/backup"
+	"scaleout/cluster/archive"
 	"scaleout/cluster/recovery"
 	"scaleout/cmd/master"
 	"scaleout/fsm/ispac"
@@ -25,7 +25,7 @@ import (
 
 func lockOf(t *testing.T, secret string) client.BackupLock {
 	t.Helper()
-	lock := backup.NewLock(backup.FromKeyFile)
+	lock := archive.NewLock(archive.FromKeyFile)
 	key, err := lock.Key([]byte(secret))
 	if err != nil {
 		t.Fatal(err)
@@ -163,10 +163,10 @@ func TestScheduledBackups(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What a killed master left goes; a master of a like name keeps its own.
-	left := filepath.Join(folder, "files", "master-1-20260101T000000Z.backup.partial-17")
-	others := filepath.Join(folder, "files", "master-1-b-20260101T000000Z.backup.partial-17")
+	left := filepath.Join(folder, "files", "master-1-20260101T000000Z.tar.tmp-17")
+	others := filepath.Join(folder, "files", "master-1-b-20260101T000000Z.tar.tmp-17")
 	// A clock that was ahead once puts nothing off.
-	ahead := filepath.Join(folder, "files", "master-2-20990101T000000Z.backup")
+	ahead := filepath.Join(folder, "files", "master-2-20990101T000000Z.tar")
 	if err := os.Mkdir(filepath.Join(folder, "files"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestScheduledBackups(t *testing.T) {
 		cfg.SnapshotFolder, cfg.SnapshotInterval, cfg.SnapshotRetain, cfg.SnapshotKeyFile = filepath.Join(folder, "files"), time.Second, 2, keyFile
 	}))
 	of := func(i int) (list []string) {
-		list, _ = filepath.Glob(filepath.Join(folder, "files", c.Name(i)+"-*.backup"))
+		list, _ = filepath.Glob(filepath.Join(folder, "files", c.Name(i)+"-*.tar"))
 		return list
 	}
 	first := map[int]string{}
@@ -210,8 +210,8 @@ func TestScheduledBackups(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if meta, _, err := backup.Verify(f); err != nil || !meta.KeyRing || meta.Master != c.Name(0) {
-		t.Errorf("%+v, %v", meta, err)
+	if found, err := archive.Verify(f); err != nil || !found.Metadata.KeyRing || found.Metadata.Master != c.Name(0) {
+		t.Errorf("%+v, %v", found, err)
 	}
 }
 

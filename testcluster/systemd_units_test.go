@@ -138,7 +138,7 @@ func (m *machines) settings() {
 	m.run("m1", "sed -i 's#^{#{ \"SnapshotFolder\": \"/srv/scaleout/backups\",#' "+file)
 	m.run("m1", m.block("Linux, systemd", "ReadWritePaths"))
 	m.until("there is a backup", func() bool {
-		_, err := m.try("m1", "ls /srv/scaleout/backups/*.backup")
+		_, err := m.try("m1", "ls /srv/scaleout/backups/*.tar")
 		return err == nil
 	})
 	// With wrong settings it is not tried again.

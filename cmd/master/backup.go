@@ -8,10 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"scaleout/cluster"
-	"scaleout/cluster/backup"
+	"scaleout/cluster/archive"
 	"scaleout/cluster/pki"
 	"scaleout/fsm"
 	"scaleout/fsm/catalog"
@@ -33,13 +34,13 @@ func (a snapshots) Save(ctx context.Context, w io.Writer, o httpapi.SaveOptions)
 // save writes a backup of this master's state. What the state names is fetched from other masters where this one lacks
 // it; what no master has is listed at the end of the file.
 func (m *Master) save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) error {
-	var lock backup.Lock
+	var lock archive.Lock
 	if len(o.Key) > 0 {
 		if err := json.Unmarshal(o.Lock, &lock); err != nil {
 			return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: wire.HeaderBackupLock + " is not the expected JSON"}
 		}
-		if err := lock.Check(); err != nil || len(o.Key) != backup.KeySize {
-			return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("a key of %d bytes; %d were expected, made as this version does", len(o.Key), backup.KeySize)}
+		if err := lock.Check(); err != nil || len(o.Key) != archive.KeySize {
+			return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("a key of %d bytes; %d were expected, made as this version does", len(o.Key), archive.KeySize)}
 		}
 	}
 	capture, err := m.fsm.Capture()
@@ -47,11 +48,11 @@ func (m *Master) save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) e
 		return err
 	}
 	view := capture.View()
-	file := backup.NewWriter(w)
-	if err := file.Document(backup.TypeMetadata, backup.Metadata{
-		Format: backup.Format, Created: m.node.Now().UTC(), Cluster: view.ClusterID(), Master: m.cfg.Name, Version: m.cfg.Version,
+	file, err := archive.NewWriter(w, archive.Metadata{
+		Created: m.node.Now().UTC(), Cluster: view.ClusterID(), Master: m.cfg.Name, Version: m.cfg.Version,
 		Level: view.Level(), Index: view.Index(), Blobs: o.Blobs, KeyRing: len(o.Key) > 0, Rows: view.Counts(),
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if len(o.Key) > 0 {
@@ -59,22 +60,22 @@ func (m *Master) save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) e
 		if err != nil {
 			return errors.New("the key ring could not be encoded")
 		}
-		part, err := backup.Wrap(ring, o.Key, lock, view.ClusterID())
+		wrapped, err := archive.Wrap(ring, o.Key, lock, view.ClusterID())
 		if err != nil {
 			return err
 		}
-		if err := file.Part(backup.TypeKeyRing, "", func(w io.Writer) error { _, err := w.Write(part); return err }); err != nil {
+		if err := file.KeyRing(wrapped); err != nil {
 			return err
 		}
 	}
-	if err := file.Part(backup.TypeState, "", capture.Write); err != nil {
+	if err := file.State(capture.Write); err != nil {
 		return err
 	}
-	missing := []string{}
-	for digest := range view.Blobs() {
-		if !o.Blobs {
-			break
-		}
+	if !o.Blobs {
+		return file.Close(nil)
+	}
+	var missing []string
+	for _, digest := range slices.Sorted(view.Blobs()) { // the order of an archive
 		blob, err := m.keeper.Open(ctx, digest)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -84,8 +85,7 @@ func (m *Master) save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) e
 			missing = append(missing, digest)
 			continue
 		}
-		err = file.Part(backup.TypeBlob, digest, func(w io.Writer) error { _, err := io.Copy(w, blob); return err })
-		if err := errors.Join(err, blob.Close()); err != nil {
+		if err := errors.Join(file.Blob(digest, blob.Size(), blob), blob.Close()); err != nil {
 			return fmt.Errorf("blob %s: %w", digest, err)
 		}
 	}
@@ -94,7 +94,7 @@ func (m *Master) save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) e
 
 // checked is a backup that was verified as a whole.
 type checked struct {
-	meta    backup.Metadata
+	meta    archive.Metadata
 	keyRing []byte // wrapped
 	names   []string
 	blobs   int
@@ -103,31 +103,28 @@ type checked struct {
 // check verifies a backup from its first byte to its last.
 func check(file io.ReadSeeker) (c checked, err error) {
 	var view *catalog.Reader
-	visit := func(p backup.Part, content io.Reader) (err error) {
-		switch p.Type {
-		case backup.TypeKeyRing:
-			c.keyRing, err = io.ReadAll(io.LimitReader(content, 1<<20))
-		case backup.TypeState:
+	visit := func(e archive.Entry, content io.Reader) (err error) {
+		switch e.Name {
+		case archive.NameKeyRing:
+			c.keyRing, err = io.ReadAll(content)
+		case archive.NameState:
 			view, err = fsm.Check(content, command.Level)
-		case backup.TypeBlob:
-			c.blobs++
 		}
 		return err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return c, err
 	}
-	c.meta, _, err = backup.Read(file, visit)
+	found, err := archive.Read(file, visit)
+	c.meta, c.blobs = found.Metadata, found.Blobs
 	switch {
-	case errors.Is(err, fsm.ErrTooNew), errors.Is(err, backup.ErrNewerFormat):
+	case errors.Is(err, fsm.ErrTooNew), errors.Is(err, archive.ErrNewerFormat):
 		return c, fmt.Errorf("%w: %w", command.ErrLevel, err)
-	case errors.Is(err, backup.ErrDamaged), errors.Is(err, fsm.ErrSnapshot):
+	case errors.Is(err, archive.ErrDamaged), errors.Is(err, fsm.ErrSnapshot):
 		return c, fmt.Errorf("%w: %w", httpapi.ErrBackupDamaged, err)
 	case err != nil:
 		return c, err
-	case view == nil:
-		return c, fmt.Errorf("%w: it holds no state", httpapi.ErrBackupDamaged)
-	case c.meta.KeyRing != (c.keyRing != nil), view.Index() != c.meta.Index, view.ClusterID() != c.meta.Cluster:
+	case view.Index() != c.meta.Index, view.ClusterID() != c.meta.Cluster:
 		return c, fmt.Errorf("%w: its metadata is of another backup than its parts", httpapi.ErrBackupDamaged)
 	}
 	for digest := range view.Blobs() {
@@ -253,7 +250,7 @@ func (m *Master) openKeyRing(c checked, key []byte) ([]byte, error) {
 	case len(key) == 0:
 		return nil, fmt.Errorf("%w: give the passphrase or key file with which it was saved", httpapi.ErrBackupKey)
 	}
-	raw, err := backup.Unwrap(c.keyRing, key, c.meta.Cluster)
+	raw, err := archive.Unwrap(c.keyRing, key, c.meta.Cluster)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", httpapi.ErrBackupKey, err)
 	}
@@ -283,8 +280,8 @@ func (m *Master) adopt(file io.ReadSeeker, at cluster.Place) (state *os.File, si
 	}()
 	view := m.fsm.View()
 	id := fsm.Identity{ClusterID: view.ClusterID(), Level: view.Level(), Index: at.Index, Term: at.Term}
-	if err := again(file, func(p backup.Part, content io.Reader) error {
-		if p.Type != backup.TypeState {
+	if err := again(file, func(e archive.Entry, content io.Reader) error {
+		if e.Name != archive.NameState {
 			return nil
 		}
 		_, err := fsm.Adopt(content, state, command.Level, id)
@@ -298,21 +295,22 @@ func (m *Master) adopt(file io.ReadSeeker, at cluster.Place) (state *os.File, si
 	return state, size, err
 }
 
-func again(file io.ReadSeeker, visit func(backup.Part, io.Reader) error) error {
+func again(file io.ReadSeeker, visit func(archive.Entry, io.Reader) error) error {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	_, _, err := backup.Read(file, visit)
+	_, err := archive.Read(file, visit)
 	return err
 }
 
 // storeBlobs puts the backup's blobs onto a majority of the masters.
 func (m *Master) storeBlobs(ctx context.Context, file io.ReadSeeker) error {
-	return again(file, func(p backup.Part, content io.Reader) error {
-		if p.Type != backup.TypeBlob {
+	return again(file, func(e archive.Entry, content io.Reader) error {
+		digest, ok := e.Blob()
+		if !ok {
 			return nil
 		}
-		_, err := m.keeper.Put(ctx, p.Name, content)
+		_, err := m.keeper.Put(ctx, digest, content)
 		return err
 	})
 }

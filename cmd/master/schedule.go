@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +12,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"scaleout/cluster/backup"
+	"scaleout/cluster/archive"
 	"scaleout/httpapi"
+	"scaleout/store/file"
 )
 
 // backupMetrics are of the scheduled backups.
@@ -37,7 +37,7 @@ func newBackupMetrics(r prometheus.Registerer) backupMetrics {
 }
 
 const (
-	backupSuffix = ".backup"
+	backupSuffix = ".tar"
 	backupTime   = "20060102T150405Z"
 )
 
@@ -113,9 +113,9 @@ func (m *Master) ownBackups() (list []ownBackup) {
 // written is when this master wrote a backup of that name; false when it is not one of its own.
 func (m *Master) written(name string) (at time.Time, own bool) {
 	stamp, own := strings.CutPrefix(name, fileSafe(m.cfg.Name)+"-")
-	stamp, file := strings.CutSuffix(stamp, backupSuffix)
+	stamp, finished := strings.CutSuffix(stamp, backupSuffix)
 	at, err := time.Parse(backupTime, stamp)
-	return at, own && file && err == nil
+	return at, own && finished && err == nil
 }
 
 // dropPartial removes what a master that was killed while it wrote a backup has left.
@@ -125,8 +125,8 @@ func (m *Master) dropPartial() {
 		return // there is none yet
 	}
 	for _, e := range entries {
-		name, _, partial := strings.Cut(e.Name(), backup.Partial)
-		if !partial {
+		name, unfinished := file.Temporary(e.Name())
+		if !unfinished {
 			continue
 		}
 		if _, own := m.written(name); !own {
@@ -168,7 +168,7 @@ func (m *Master) backUp(ctx context.Context) (path string, err error) {
 		if err != nil {
 			return "", fmt.Errorf("SnapshotKeyFile: %w", err)
 		}
-		lock := backup.NewLock(backup.FromKeyFile)
+		lock := archive.NewLock(archive.FromKeyFile)
 		if o.Key, err = lock.Key([]byte(strings.TrimSpace(string(secret)))); err != nil {
 			return "", fmt.Errorf("SnapshotKeyFile: %w", err)
 		}
@@ -177,5 +177,5 @@ func (m *Master) backUp(ctx context.Context) (path string, err error) {
 		}
 	}
 	path = filepath.Join(m.cfg.SnapshotFolder, fileSafe(m.cfg.Name)+"-"+time.Now().UTC().Format(backupTime)+backupSuffix)
-	return path, backup.WriteFile(path, func(w io.Writer) error { return m.save(ctx, w, o) })
+	return path, archive.WriteFile(path, func(f *os.File) error { return m.save(ctx, f, o) })
 }

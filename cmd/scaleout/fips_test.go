@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"scaleout/cluster/backup"
+	"scaleout/cluster/archive"
 	"scaleout/cluster/pki"
 	"scaleout/fsm/ispac"
 )
@@ -68,17 +68,17 @@ func TestInFIPSMode(t *testing.T) {
 	if err := underPassword(); err == nil || !strings.Contains(err.Error(), "DontSaveSensitive") {
 		t.Errorf("a project under a password: %v", err)
 	}
-	for _, how := range []string{backup.FromPassphrase, backup.FromKeyFile} {
-		lock := backup.NewLock(how)
+	for _, how := range []string{archive.FromPassphrase, archive.FromKeyFile} {
+		lock := archive.NewLock(how)
 		key, err := lock.Key([]byte(strings.Repeat("a long secret ", 4)))
 		if err != nil {
 			t.Fatal(how, err)
 		}
-		part, err := backup.Wrap([]byte("ring"), key, lock, "cluster")
+		part, err := archive.Wrap([]byte("ring"), key, lock, "cluster")
 		if err != nil {
 			t.Fatal(how, err)
 		}
-		if got, err := backup.Unwrap(part, key, "cluster"); err != nil || string(got) != "ring" {
+		if got, err := archive.Unwrap(part, key, "cluster"); err != nil || string(got) != "ring" {
 			t.Errorf("%s: %q, %v", how, got, err)
 		}
 	}

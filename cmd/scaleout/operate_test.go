@@ -46,7 +46,7 @@ func TestOperatorsCommands(t *testing.T) {
 	c := testcluster.Start(t, 1)
 	c.Deploy("ETL", "Jobs", map[string]string{"a.sh": "exit 0\n"}, ispac.ParameterDefinition{Name: "Password", Type: "String", Required: true, Sensitive: true})
 	c.Create("ETL/Jobs/a.sh", map[string]any{"Password": "s3cret!"})
-	file := filepath.Join(folder, "monday.backup")
+	file := filepath.Join(folder, "monday.tar")
 
 	if code, _, errs := execute(t, at(c, "cluster", "snapshot", "save", file)...); code != exitUsage || !strings.Contains(errs, "--no-key-ring") {
 		t.Errorf("a backup without a word on the key ring: %d %s", code, errs)
@@ -64,7 +64,7 @@ func TestOperatorsCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw[len(raw)/3] ^= 1
-	damaged := filepath.Join(folder, "damaged.backup")
+	damaged := filepath.Join(folder, "damaged.tar")
 	if err := os.WriteFile(damaged, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}

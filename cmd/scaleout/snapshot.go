@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"scaleout/cluster/backup"
+	"scaleout/cluster/archive"
 	"scaleout/fsm"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
@@ -40,9 +40,9 @@ func (s *ringSecret) given() bool { return s.passphraseFile != "" || s.keyFile !
 
 func (s *ringSecret) derivation() string {
 	if s.passphraseFile != "" {
-		return backup.FromPassphrase
+		return archive.FromPassphrase
 	}
-	return backup.FromKeyFile
+	return archive.FromKeyFile
 }
 
 // read gives the secret without blanks around it.
@@ -57,7 +57,7 @@ func (s *ringSecret) lock(in io.Reader) (l client.BackupLock, err error) {
 	if err != nil {
 		return l, err
 	}
-	lock := backup.NewLock(s.derivation())
+	lock := archive.NewLock(s.derivation())
 	if l.Key, err = lock.Key(secret); err != nil {
 		return l, err
 	}
@@ -67,13 +67,13 @@ func (s *ringSecret) lock(in io.Reader) (l client.BackupLock, err error) {
 
 // key makes the key of a backup that exists.
 func (s *ringSecret) key(in io.Reader, part []byte) ([]byte, error) {
-	lock, err := backup.LockOf(part)
+	lock, err := archive.LockOf(part)
 	if err != nil {
 		return nil, err
 	}
 	if lock.Derivation != s.derivation() {
 		want := "--passphrase-file"
-		if lock.Derivation == backup.FromKeyFile {
+		if lock.Derivation == archive.FromKeyFile {
 			want = "--key-file"
 		}
 		return nil, usagef("the key ring of this backup is locked with a %s: give %s", strings.TrimPrefix(want, "--"), want)
@@ -96,7 +96,7 @@ complete and verified.
 
 The key ring is locked with a passphrase or a key file that never leaves this machine. Keep it apart from the backup.
 Values that are not sensitive are in clear in the file: it is for the eyes of administrators.`,
-		Example: "  scaleout cluster snapshot save /backup/monday.backup --passphrase-file passphrase.txt\n  scaleout cluster snapshot save state.backup --no-blobs --key-file backup.key",
+		Example: "  scaleout cluster snapshot save /backup/monday.tar --passphrase-file passphrase.txt\n  scaleout cluster snapshot save state.tar --no-blobs --key-file backup.key",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if secret.given() == noRing {
 				return usagef("say how the key ring is locked, --passphrase-file or --key-file, or leave it out with --no-key-ring")
@@ -112,18 +112,16 @@ Values that are not sensitive are in clear in the file: it is for the eyes of ad
 			if err != nil {
 				return err
 			}
-			err = backup.WriteFile(args[0], func(w io.Writer) error {
-				f, again := w.(*os.File)
+			err = archive.WriteFile(args[0], func(f *os.File) error {
 				return c.Backup(cmd.Context(), !noBlobs, lock, func(r io.Reader) error {
-					if again { // an attempt before has broken off
-						if _, err := f.Seek(0, io.SeekStart); err != nil {
-							return err
-						}
-						if err := f.Truncate(0); err != nil {
-							return err
-						}
+					// An attempt before may have written a part of it.
+					if _, err := f.Seek(0, io.SeekStart); err != nil {
+						return err
 					}
-					_, err := io.Copy(w, r)
+					if err := f.Truncate(0); err != nil {
+						return err
+					}
+					_, err := io.Copy(f, r)
 					return err
 				})
 			})
@@ -142,19 +140,17 @@ Values that are not sensitive are in clear in the file: it is for the eyes of ad
 func (a *app) snapshotInspect() *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect FILE", Short: "Show what is in a backup", Args: cobra.ExactArgs(1),
-		Example: "  scaleout cluster snapshot inspect cluster.backup",
+		Example: "  scaleout cluster snapshot inspect cluster.tar",
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.inspect(cmd, args[0]) },
 	}
 }
 
-// contents is what a look at a file finds.
+// contents is what was found in a file.
 type contents struct {
-	meta    backup.Metadata
-	end     backup.End
-	size    int64
-	ring    []byte
-	absent  []string // blobs that the state names and the file does not hold
-	present int
+	archive.Contents
+	size   int64
+	ring   []byte
+	absent []string // blobs that the state names and the file does not hold
 }
 
 // look reads a whole file.
@@ -169,23 +165,20 @@ func look(path string) (c contents, err error) {
 	}
 	var view *catalog.Reader
 	has := map[string]bool{}
-	c.meta, c.end, err = backup.Read(f, func(p backup.Part, r io.Reader) (err error) {
-		switch p.Type {
-		case backup.TypeKeyRing:
-			c.ring, err = io.ReadAll(io.LimitReader(r, 1<<20))
-		case backup.TypeState:
+	c.Contents, err = archive.Read(f, func(e archive.Entry, r io.Reader) (err error) {
+		switch e.Name {
+		case archive.NameKeyRing:
+			c.ring, err = io.ReadAll(r)
+		case archive.NameState:
 			view, err = fsm.Check(r, command.Level)
-		case backup.TypeBlob:
-			has[p.Name] = true
-			c.present++
+		default:
+			digest, _ := e.Blob()
+			has[digest] = true
 		}
 		return err
 	})
 	if err != nil {
 		return c, err
-	}
-	if view == nil {
-		return c, fmt.Errorf("%w: it holds no state", backup.ErrDamaged)
 	}
 	for digest := range view.Blobs() {
 		if !has[digest] {
@@ -202,35 +195,35 @@ func (a *app) inspect(cmd *cobra.Command, path string) error {
 	}
 	ring := "none"
 	if c.ring != nil {
-		lock, err := backup.LockOf(c.ring)
+		lock, err := archive.LockOf(c.ring)
 		if err != nil {
 			return err
 		}
 		ring = "locked with a passphrase"
-		if lock.Derivation == backup.FromKeyFile {
+		if lock.Derivation == archive.FromKeyFile {
 			ring = "locked with a key file"
 		}
 	}
 	if a.output == "json" {
 		return printJSON(cmd, struct {
-			backup.Metadata
+			archive.Metadata
 			Bytes   int64    `json:"bytes"`
 			Blobs   int      `json:"blob_count"`
 			Ring    string   `json:"key_ring_lock"`
 			Missing []string `json:"missing_blobs"`
-		}{c.meta, c.size, c.present, ring, append([]string{}, c.absent...)})
+		}{c.Metadata, c.size, c.Blobs, ring, append([]string{}, c.absent...)})
 	}
 	var rows []string
-	for name, n := range c.meta.Rows {
+	for name, n := range c.Metadata.Rows {
 		if n > 0 {
 			rows = append(rows, fmt.Sprintf("%s %d", name, n))
 		}
 	}
 	slices.Sort(rows)
 	if err := a.object(cmd, []pair{
-		{"file", path}, {"taken", c.meta.Created.UTC().Format(time.RFC3339)}, {"cluster", c.meta.Cluster}, {"by", c.meta.Master + ", version " + c.meta.Version},
-		{"log index", c.meta.Index}, {"feature level", c.meta.Level}, {"bytes", c.size}, {"key ring", ring},
-		{"blobs", c.present}, {"blobs missing", len(c.absent)}, {"rows", strings.Join(rows, ", ")},
+		{"file", path}, {"taken", c.Metadata.Created.UTC().Format(time.RFC3339)}, {"cluster", c.Metadata.Cluster}, {"by", c.Metadata.Master + ", version " + c.Metadata.Version},
+		{"log index", c.Metadata.Index}, {"feature level", c.Metadata.Level}, {"bytes", c.size}, {"key ring", ring},
+		{"blobs", c.Blobs}, {"blobs missing", len(c.absent)}, {"rows", strings.Join(rows, ", ")},
 	}); err != nil {
 		return err
 	}
@@ -248,7 +241,7 @@ func (a *app) snapshotVerify() *cobra.Command {
 	var secret ringSecret
 	cmd := &cobra.Command{
 		Use: "verify FILE", Short: "Check every byte of a backup, and with its passphrase or key file the key ring", Args: cobra.ExactArgs(1),
-		Example: "  scaleout cluster snapshot verify cluster.backup",
+		Example: "  scaleout cluster snapshot verify cluster.tar",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := look(args[0])
 			if err != nil {
@@ -263,7 +256,7 @@ func (a *app) snapshotVerify() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if _, err := backup.Unwrap(c.ring, key, c.meta.Cluster); err != nil {
+				if _, err := archive.Unwrap(c.ring, key, c.Metadata.Cluster); err != nil {
 					return err
 				}
 				ring = ", the key ring opens"
@@ -273,7 +266,7 @@ func (a *app) snapshotVerify() *cobra.Command {
 			if a.output == "json" {
 				return printJSON(cmd, map[string]any{"ok": true, "key_ring_opened": secret.given(), "missing_blobs": append([]string{}, c.absent...)})
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is whole: %d parts%s\n", args[0], len(c.end.Parts), ring)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is whole: %d entries%s\n", args[0], c.Entries, ring)
 			listMissing(cmd, c.absent)
 			return nil
 		},
@@ -292,7 +285,7 @@ restored or nothing.
 
 All masters of the new cluster must run, and no worker may have registered yet. What ran when the backup was taken is
 given up: its workers must have ended it before new ones are let in (see docs/operations.md).`,
-		Example: "  scaleout cluster snapshot restore /backup/monday.backup --passphrase-file passphrase.txt --yes",
+		Example: "  scaleout cluster snapshot restore /backup/monday.tar --passphrase-file passphrase.txt --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := look(args[0])
 			if err != nil {
@@ -306,7 +299,7 @@ given up: its workers must have ended it before new ones are let in (see docs/op
 				if lock.Key, err = secret.key(cmd.InOrStdin(), c.ring); err != nil {
 					return err
 				}
-				if _, err := backup.Unwrap(c.ring, lock.Key, c.meta.Cluster); err != nil {
+				if _, err := archive.Unwrap(c.ring, lock.Key, c.Metadata.Cluster); err != nil {
 					return err
 				}
 			}
@@ -315,7 +308,7 @@ given up: its workers must have ended it before new ones are let in (see docs/op
 				return err
 			}
 			if !yes {
-				return usagef("%s, taken %s of cluster %s, is whole. --yes restores it", args[0], c.meta.Created.UTC().Format(time.RFC3339), c.meta.Cluster)
+				return usagef("%s, taken %s of cluster %s, is whole. --yes restores it", args[0], c.Metadata.Created.UTC().Format(time.RFC3339), c.Metadata.Cluster)
 			}
 			out, err := cl.Restore(cmd.Context(), lock, c.size, func() (io.ReadCloser, error) { return os.Open(args[0]) })
 			if err != nil {

@@ -9,7 +9,7 @@ const (
 )
 
 // ContentBackup is the media type of a backup.
-const ContentBackup = "application/octet-stream"
+const ContentBackup = "application/x-tar"
 
 // Restored is the result of a restore.
 type Restored struct {

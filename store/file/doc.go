@@ -7,7 +7,7 @@
 // error the old content stands, or the new content when only the last fsync failed; no temporary file is left.
 //
 // A process that is killed in the middle leaves its temporary file behind. [RemoveLeftovers] removes such files; the
-// owner of a folder calls it when the folder is opened.
+// owner of a folder calls it when the folder is opened. [Temporary] recognises one by its name.
 //
 // The parts are there for those who rename by themselves: [Rename], [SyncDir] and [MakeDir].
 //

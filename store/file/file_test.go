@@ -56,6 +56,24 @@ func content(t *testing.T, path string) string {
 	return string(raw)
 }
 
+func TestTemporaryNames(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		ok         bool
+	}{
+		{"a.tar.tmp-17", "a.tar", true},
+		{"a.tmp-b.tar.tmp-17", "a.tmp-b.tar", true},
+		{"a.tar", "", false},
+		{"", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, ok := Temporary(c.name); got != c.want || ok != c.ok {
+				t.Errorf("Temporary(%q) = %q, %v; want %q, %v", c.name, got, ok, c.want, c.ok)
+			}
+		})
+	}
+}
+
 func TestWriteReplacesContentAndMode(t *testing.T) {
 	for _, c := range []struct {
 		name      string

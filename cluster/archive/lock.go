@@ -1,4 +1,4 @@
-package backup
+package archive
 
 import (
 	"crypto/aes"
@@ -15,10 +15,10 @@ import (
 // ErrWrongKey: the passphrase or the key file is not the one that the key ring was wrapped with.
 var ErrWrongKey = errors.New("the passphrase or key file is not the one of this backup")
 
-// How a wrapping key is made of a secret.
+// How a wrapping key is derived from a secret.
 const (
-	FromPassphrase = "pbkdf2-sha256" // of a passphrase that a person remembers: slow on purpose
-	FromKeyFile    = "hkdf-sha256"   // of a file with at least 32 random bytes
+	FromPassphrase = "pbkdf2-sha256" // from a passphrase that a person remembers: slow on purpose
+	FromKeyFile    = "hkdf-sha256"   // from a file with at least 32 random bytes
 )
 
 // KeySize is the length of a wrapping key (AES-256).
@@ -32,14 +32,14 @@ const (
 	minKeyFile    = 32
 )
 
-// Lock says how the key that wraps a key ring is made. It is no secret.
+// Lock says how the key that encrypts a key ring is derived. It is not secret.
 type Lock struct {
 	Derivation string `json:"derivation"`
 	Salt       []byte `json:"salt"`
 	Iterations int    `json:"iterations,omitempty"`
 }
 
-// NewLock makes a lock with a salt of its own.
+// NewLock returns a lock with a new random salt.
 func NewLock(derivation string) Lock {
 	l := Lock{Derivation: derivation, Salt: make([]byte, saltSize)}
 	if derivation == FromPassphrase {
@@ -49,7 +49,7 @@ func NewLock(derivation string) Lock {
 	return l
 }
 
-// Key makes the wrapping key of a passphrase or the content of a key file.
+// Key derives the wrapping key from a passphrase or from the content of a key file.
 func (l Lock) Key(secret []byte) ([]byte, error) {
 	if err := l.Check(); err != nil {
 		return nil, err
@@ -60,12 +60,13 @@ func (l Lock) Key(secret []byte) ([]byte, error) {
 	case l.Derivation == FromPassphrase:
 		return pbkdf2.Key(sha256.New, string(secret), l.Salt, l.Iterations, KeySize)
 	case len(secret) < minKeyFile:
-		return nil, fmt.Errorf("the key file has %d bytes; at least %d random ones are needed (openssl rand -base64 32)", len(secret), minKeyFile)
+		return nil, fmt.Errorf("the key file has %d bytes; at least %d random ones are needed (openssl rand -base64 32)",
+			len(secret), minKeyFile)
 	}
 	return hkdf.Key(sha256.New, secret, l.Salt, "scaleout backup", KeySize)
 }
 
-// Check refuses a lock that this version would not make.
+// Check returns an error for a lock that this version would not make.
 func (l Lock) Check() error {
 	switch {
 	case len(l.Salt) < 16:
@@ -78,10 +79,10 @@ func (l Lock) Check() error {
 	return nil
 }
 
-// wrapped is the content of a part of type TypeKeyRing.
+// wrapped is the content of the entry NameKeyRing.
 type wrapped struct {
 	Lock   Lock   `json:"lock"`
-	Sealed []byte `json:"sealed"` // begins with its nonce
+	Sealed []byte `json:"sealed"` // the nonce, then the ciphertext
 }
 
 func gcm(key []byte) (cipher.AEAD, error) {
@@ -95,7 +96,7 @@ func gcm(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block) // FIPS 140 mode permits no other nonces
 }
 
-// associated ties a key ring to its cluster and lock.
+// associated returns the associated data that ties an encrypted key ring to its cluster and lock.
 func associated(l Lock, cluster string) ([]byte, error) {
 	return json.Marshal(struct {
 		Lock    Lock
@@ -103,7 +104,7 @@ func associated(l Lock, cluster string) ([]byte, error) {
 	}{l, cluster})
 }
 
-// Wrap encrypts a key ring for a part of a backup of the cluster.
+// Wrap encrypts a key ring for an archive of the cluster.
 func Wrap(ring, key []byte, l Lock, cluster string) ([]byte, error) {
 	aead, err := gcm(key)
 	if err != nil {
@@ -116,19 +117,19 @@ func Wrap(ring, key []byte, l Lock, cluster string) ([]byte, error) {
 	return json.Marshal(wrapped{Lock: l, Sealed: aead.Seal(nil, nil, ring, data)})
 }
 
-// LockOf reads how the key of a wrapped key ring is made.
-func LockOf(part []byte) (Lock, error) {
+// LockOf returns the lock of a key ring that Wrap has encrypted.
+func LockOf(wrappedRing []byte) (Lock, error) {
 	var w wrapped
-	if err := json.Unmarshal(part, &w); err != nil {
+	if err := json.Unmarshal(wrappedRing, &w); err != nil {
 		return Lock{}, fmt.Errorf("%w: its key ring: %w", ErrDamaged, err)
 	}
 	return w.Lock, w.Lock.Check()
 }
 
-// Unwrap decrypts what Wrap gave; ErrWrongKey when the key is another.
-func Unwrap(part, key []byte, cluster string) ([]byte, error) {
+// Unwrap decrypts what Wrap has encrypted. It returns ErrWrongKey if the key is another one.
+func Unwrap(wrappedRing, key []byte, cluster string) ([]byte, error) {
 	var w wrapped
-	if err := json.Unmarshal(part, &w); err != nil {
+	if err := json.Unmarshal(wrappedRing, &w); err != nil {
 		return nil, fmt.Errorf("%w: its key ring: %w", ErrDamaged, err)
 	}
 	aead, err := gcm(key)
