@@ -42,7 +42,7 @@ func New(cfg Config) (*API, error) {
 	}
 	a.forward, err = forward.New(forward.Config{
 		Self: cfg.Member.ID(), Name: cfg.Member.Name(), Where: cfg.Member.Place, Changed: cfg.Member.Changed,
-		Stopping: cfg.Member.Stopping(), Client: cfg.PeerClient, URL: cfg.PeerURL, Fate: fateOf, Hold: cfg.Hold,
+		Stopping: cfg.Member.Stopping(), Transport: cfg.PeerTransport, URL: cfg.PeerURL, Outcome: outcomeOf, Hold: cfg.Hold,
 		Logger: a.log, Registerer: cfg.Registerer,
 	})
 	if err != nil {

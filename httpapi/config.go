@@ -104,9 +104,9 @@ type Config struct {
 	// Peer tells whether a request came over a connection that another master authenticated with its certificate, and
 	// that master's id. Only there are the forwarding headers believed.
 	Peer func(*http.Request) (node string, ok bool)
-	// PeerClient reaches other masters; PeerURL is a leader's base URL for it.
-	PeerClient *http.Client
-	PeerURL    func(wire.Leader) string
+	// PeerTransport reaches other masters; PeerURL is a leader's base URL for it.
+	PeerTransport http.RoundTripper
+	PeerURL       func(wire.Leader) string
 
 	// Live is the leader's memory; optional.
 	Live catalog.Live
@@ -155,7 +155,7 @@ func (c *Config) check() error {
 	}{
 		{"Member", c.Member == nil}, {"Proposer", c.Proposer == nil}, {"State", c.State == nil}, {"Workers", c.Workers == nil},
 		{"Blobs", c.Blobs == nil}, {"Cluster", c.Cluster == nil}, {"Identify", c.Identify == nil}, {"Peer", c.Peer == nil},
-		{"PeerClient", c.PeerClient == nil}, {"PeerURL", c.PeerURL == nil}, {"Seal", c.Seal == nil}, {"Open", c.Open == nil},
+		{"PeerTransport", c.PeerTransport == nil}, {"PeerURL", c.PeerURL == nil}, {"Seal", c.Seal == nil}, {"Open", c.Open == nil},
 		{"Settings", c.Settings == nil}, {"NewGUID", c.NewGUID == nil}, {"Now", c.Now == nil},
 		{"Ready", c.Ready == nil}, {"Gatherer", c.Gatherer == nil},
 	} {

@@ -112,7 +112,7 @@ func (a *API) serve(r *request) error {
 		}
 	}
 	call := &forward.Call{
-		RequestID: r.id, Arrived: r.hop != "", Again: rt.again, Stays: rt.stays, Body: r.body, Stream: rt.stream, Received: r.received.Add(-r.elapsed),
+		RequestID: r.id, Arrived: r.hop != "", Repeatable: rt.again, Stays: rt.stays, Body: r.body, Stream: rt.stream, Received: r.received.Add(-r.elapsed),
 		Caller: wire.Caller{Kind: r.caller.Kind, Name: r.caller.Name, Roles: r.caller.Roles},
 		Local: func(w http.ResponseWriter, hr *http.Request) error {
 			w.Header().Set(wire.HeaderLeader, a.cfg.Member.Name())

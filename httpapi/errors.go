@@ -182,8 +182,8 @@ func look(err error) (kind, string) {
 	return kind{status: 500, code: wire.CodeInternal, hide: true}, "the master met an error of its own; its log has it under this request_id"
 }
 
-// fateOf tells the forwarder what an error of a handler means.
-func fateOf(err error) forward.Fate {
+// outcomeOf tells the forwarder what an error of a handler says about the call.
+func outcomeOf(err error) forward.Outcome {
 	var no *command.Rejection
 	if errors.As(err, &no) {
 		return forward.Final

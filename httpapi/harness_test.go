@@ -107,7 +107,7 @@ func (w *world) start(i int, spoil ...func(*Config)) {
 			c, err := w.ca.identify(r.TLS.PeerCertificates)
 			return c.Name, err == nil && c.Kind == "master"
 		},
-		PeerClient: &http.Client{Transport: peers}, PeerURL: func(l wire.Leader) string { return l.Address },
+		PeerTransport: peers, PeerURL: func(l wire.Leader) string { return l.Address },
 		Seal: func(p []byte, aad string) (*command.Sealed, error) {
 			return &command.Sealed{KeyID: "k", Nonce: []byte(aad), Ciphertext: bytes.ToUpper(p)}, nil
 		},

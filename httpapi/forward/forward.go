@@ -15,9 +15,6 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// errLost: the leader got the call and gave no answer, and the call must not be repeated.
-var errLost = fmt.Errorf("%w: the leader was lost while it worked on the call", command.ErrUnknownOutcome)
-
 // Place is where the leader is, as this node believes.
 type Place struct {
 	Leader wire.Leader // its Term is the term that this node is in
@@ -32,14 +29,14 @@ func (p Place) elsewhere(before Place) bool {
 	return p.Here != before.Here || (p.Known && (p.Leader.ID != before.Leader.ID || p.Leader.Term > before.Leader.Term))
 }
 
-// Fate is what an error means for a call.
-type Fate int
+// Outcome is what an error says about a call.
+type Outcome int
 
-// The fates of a call that failed.
+// The outcomes of a call that failed.
 const (
-	Final      Fate = iota // the error is the answer
-	NotApplied             // certainly nothing happened
-	Unknown                // it may have happened
+	Final      Outcome = iota // the error is the answer
+	NotApplied                // certainly nothing happened: the call may be repeated
+	Unknown                   // it may have happened
 )
 
 // Config is what a Forwarder needs.
@@ -52,14 +49,14 @@ type Config struct {
 	Changed func() <-chan struct{}
 	// Stopping is closed when this node is about to stop.
 	Stopping <-chan struct{}
-	// Client authenticates this master to others, and others to this one. URL is the leader's base URL for it.
-	Client *http.Client
-	URL    func(wire.Leader) string
-	// Fate classifies the errors of Call.Local.
-	Fate func(error) Fate
+	// Transport authenticates this master to others, and others to this one. URL is the leader's base URL for it.
+	Transport http.RoundTripper
+	URL       func(wire.Leader) string
+	// Outcome classifies the errors of Call.Local.
+	Outcome func(error) Outcome
 	// Hold is how long a call waits for a leader, less a jitter of a fifth: 10 s.
 	Hold time.Duration
-	// Quiet is how long the leader may show no sign of life in a call: 10 s. It shows one every 3 s.
+	// Quiet is how long the leader may stay silent in a call: 10 s. It sends 102 Processing every 3 s.
 	Quiet      time.Duration
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -77,8 +74,8 @@ func New(cfg Config) (*Forwarder, error) {
 	switch {
 	case cfg.Self == "" || cfg.Name == "":
 		return nil, errors.New("forward: Self and Name are required")
-	case cfg.Where == nil || cfg.Changed == nil || cfg.Client == nil || cfg.URL == nil || cfg.Fate == nil:
-		return nil, errors.New("forward: Where, Changed, Client, URL and Fate are required")
+	case cfg.Where == nil || cfg.Changed == nil || cfg.Transport == nil || cfg.URL == nil || cfg.Outcome == nil:
+		return nil, errors.New("forward: Where, Changed, Transport, URL and Outcome are required")
 	}
 	if cfg.Hold <= 0 {
 		cfg.Hold = 10 * time.Second
@@ -108,8 +105,8 @@ type Call struct {
 	Caller    wire.Caller
 	// Arrived: another master passed the call on to this one.
 	Arrived bool
-	// Again: the call may be repeated when its outcome is unknown.
-	Again bool
+	// Repeatable: the call may be repeated when its outcome is unknown.
+	Repeatable bool
 	// Body is the request's body. When Stream is set the body is read from the request instead, once: then a call is
 	// repeated only if nothing of it was read.
 	Body   []byte
@@ -149,10 +146,10 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 	pause := 20 * time.Millisecond
 	var failing time.Time // since when the call has been failing
 	stopping := f.cfg.Stopping
-	var doubt error // an earlier attempt may have been applied: no later failure makes that undone
-	lost := func(err error) error {
-		if doubt != nil && !errors.Is(err, command.ErrUnknownOutcome) {
-			return fmt.Errorf("%w; then: %w", doubt, err)
+	var unknown error // an earlier attempt may have been applied: no later failure makes that undone
+	last := func(err error) error {
+		if unknown != nil && !errors.Is(err, command.ErrUnknownOutcome) {
+			return fmt.Errorf("%w; then: %w", unknown, err)
 		}
 		return err
 	}
@@ -161,36 +158,38 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 		place := f.cfg.Where()
 		began := time.Now()
 		var err error
-		fate, leaderless := NotApplied, false
+		outcome, leaderless := NotApplied, false
 		switch {
 		case place.Here:
-			var body *once
+			var body *onceBody
+			local := r
 			if call.streams(r) {
-				body = &once{ReadCloser: r.Body}
-				r.Body = body
+				body = &onceBody{ReadCloser: r.Body}
+				local = r.WithContext(r.Context())
+				local.Body = body
 			}
-			if err = call.Local(w, r); err == nil {
+			if err = call.Local(w, local); err == nil {
 				return nil
 			}
-			if fate = f.cfg.Fate(err); body.touched() {
-				return lost(err) // only the caller has the body from its beginning
+			if outcome = f.cfg.Outcome(err); !body.seal() {
+				return last(err) // only the caller has the body from its beginning
 			}
 		case call.Arrived && !(place.Known && place.Leader.ID == f.cfg.Self):
 			return command.ErrNotLeader
 		case place.Known && place.Leader.ID != f.cfg.Self:
-			if fate, err = f.pass(w, r, call, place, changed); err == nil {
+			if outcome, err = f.pass(w, r, call, place, changed); err == nil {
 				return nil
 			}
 		default:
-			// Nobody leads, or this node is about to: whoever waits for an answer shall know at once that somebody is there.
+			// Nobody leads, or this node is about to. The caller who waits learns at once that this master is alive.
 			err, leaderless = command.ErrNoLeader, true
 			w.WriteHeader(http.StatusProcessing)
 		}
-		if fate == Final || (call.Arrived && place.Here) || (fate == Unknown && !call.Again) {
+		if outcome == Final || (call.Arrived && place.Here) || (outcome == Unknown && !call.Repeatable) {
 			return err
 		}
-		if fate == Unknown {
-			doubt = err
+		if outcome == Unknown {
+			unknown = err
 		}
 		if r.Context().Err() != nil {
 			return context.Cause(r.Context())
@@ -203,7 +202,7 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, call *Call) er
 			if stopping == nil && f.cfg.Stopping != nil {
 				err = fmt.Errorf("%w: %w", command.ErrStopping, err)
 			}
-			return lost(f.exhausted(err))
+			return last(f.exhausted(err))
 		}
 		if !leaderless {
 			// The change that ended the attempt is past. Another place is worth an attempt at once, as each is seen once; the

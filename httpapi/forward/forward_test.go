@@ -67,9 +67,9 @@ func newRig(t *testing.T, tweak func(*Config)) *rig {
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
 	cfg := Config{
-		Self: "self", Name: "me", Where: r.where, Changed: r.change, Stopping: r.stop, Client: &http.Client{Transport: tr},
+		Self: "self", Name: "me", Where: r.where, Changed: r.change, Stopping: r.stop, Transport: tr,
 		URL: func(l wire.Leader) string { return l.Address }, Hold: time.Second, Quiet: 5 * time.Second, Logger: slog.New(slog.DiscardHandler),
-		Fate: func(err error) Fate {
+		Outcome: func(err error) Outcome {
 			if errors.Is(err, errUnknown) {
 				return Unknown
 			}
@@ -115,8 +115,10 @@ func call() *Call {
 	}}
 }
 
+// request is a request as net/http's server hands it to a handler.
 func request(t *testing.T, body string) *http.Request {
-	return httptest.NewRequestWithContext(t.Context(), "POST", "https://x/path?q=1", strings.NewReader(body))
+	ctx := context.WithValue(t.Context(), http.ServerContextKey, new(http.Server))
+	return httptest.NewRequestWithContext(ctx, "POST", "https://x/path?q=1", strings.NewReader(body))
 }
 
 func TestHeadersOfAHop(t *testing.T) {
@@ -159,7 +161,7 @@ func TestArrivedNeverGoesOn(t *testing.T) {
 	url, calls := leader(t, ok)
 	r.set(leads("l", url, 1))
 	c := call()
-	c.Arrived, c.Again = true, true
+	c.Arrived, c.Repeatable = true, true
 	if err := r.f.Serve(recorder(), request(t, ""), c); !errors.Is(err, command.ErrNotLeader) || calls.Load() != 0 {
 		t.Fatal(err, calls.Load())
 	}
@@ -211,7 +213,7 @@ func TestAnotherPlaceIsTriedAtOnce(t *testing.T) {
 	}
 	for _, moves := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, func(c *Config) { c.Fate = func(error) Fate { return NotApplied } })
+			r := newRig(t, func(c *Config) { c.Outcome = func(error) Outcome { return NotApplied } })
 			r.set(place(1))
 			c := call()
 			calls := 0
@@ -268,7 +270,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 			}
 			r.set(leads("first", first, 1))
 			c := call()
-			c.Again, c.Body = x.again, []byte("body")
+			c.Repeatable, c.Body = x.again, []byte("body")
 			c.Stays = true // here it is the answers that count, not the news of another leader
 			w := recorder()
 			err := r.f.Serve(w, request(t, ""), c)
@@ -301,7 +303,7 @@ func TestDoubtStays(t *testing.T) {
 	})
 	r.set(leads("l", url, 1))
 	c := call()
-	c.Again = true
+	c.Repeatable = true
 	err := r.f.Serve(recorder(), request(t, ""), c)
 	if !errors.Is(err, command.ErrUnknownOutcome) || !errors.Is(err, command.ErrNoLeader) {
 		t.Fatal(err)
@@ -326,7 +328,7 @@ func TestNewsOfAnotherLeader(t *testing.T) {
 			})
 			r.set(leads("first", first, 1))
 			c := call()
-			c.Again = true
+			c.Repeatable = true
 			w := recorder()
 			if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Code != 200 {
 				t.Fatal(err, w.Code)
@@ -357,7 +359,7 @@ func TestSilentLeader(t *testing.T) {
 	})
 	r.set(leads("l", url, 1))
 	c := call()
-	c.Again = true
+	c.Repeatable = true
 	w := recorder()
 	if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Body.String() != "done" || n.Load() != 2 {
 		t.Fatal(err, w.Body.String(), n.Load())
@@ -401,7 +403,7 @@ func TestCallerGone(t *testing.T) {
 	})
 	r.set(leads("l", url, 1))
 	c := call()
-	c.Again = true
+	c.Repeatable = true
 	if err := r.f.Serve(recorder(), request(t, "").WithContext(ctx), c); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
@@ -443,11 +445,11 @@ func (r *racer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func TestAnswerOfADroppedCallIsNone(t *testing.T) {
 	tr := &racer{}
-	r := newRig(t, func(c *Config) { c.Client = &http.Client{Transport: tr} })
+	r := newRig(t, func(c *Config) { c.Transport = tr })
 	tr.news = func() { r.set(leads("second", "http://b", 2)) }
 	r.set(leads("first", "http://a", 1))
 	c := call()
-	c.Again = true
+	c.Repeatable = true
 	w := recorder()
 	if err := r.f.Serve(w, request(t, ""), c); err != nil || w.Code != 200 || tr.calls.Load() != 2 {
 		t.Fatal(err, w.Code, tr.calls.Load())

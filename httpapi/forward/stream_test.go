@@ -34,7 +34,7 @@ func TestStreamsAreNotRepeatedOnceRead(t *testing.T) {
 	})
 	r.set(leads("broken", broken, 1))
 	c := call()
-	c.Stream, c.Again = true, true
+	c.Stream, c.Repeatable = true, true
 	req := request(t, "")
 	body := &spy{Reader: bytes.NewReader(big)}
 	req.Body, req.ContentLength = body, int64(len(big))
@@ -54,10 +54,28 @@ func TestStreamsAreNotRepeatedOnceRead(t *testing.T) {
 	}
 }
 
+// A leader that read some of the body and refused the call cannot be followed by another attempt: its refusal is the
+// answer, and the caller repeats the call.
+func TestARefusalAfterTheBodyWasReadIsTheAnswer(t *testing.T) {
+	r := newRig(t, nil)
+	leading, calls := leader(t, func(w http.ResponseWriter, req *http.Request) {
+		io.CopyN(io.Discard, req.Body, 1)
+		refuse(w, wire.CodeNotLeader)
+	})
+	r.set(leads("l", leading, 1))
+	c := call()
+	c.Stream = true
+	w := recorder()
+	err := r.f.Serve(w, request(t, "whole"), c)
+	if err != nil || w.Code != 503 || !strings.Contains(w.Body.String(), wire.CodeNotLeader) || calls.Load() != 1 {
+		t.Errorf("%v, %d %s after %d calls", err, w.Code, w.Body, calls.Load())
+	}
+}
+
 // A leader that loses its leadership with half a body in hand cannot try again by itself: it would find the body empty
 // and call it damaged. The caller is told, who has all of it.
 func TestAStreamReadHereIsNotReadAgain(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Fate = func(error) Fate { return NotApplied } })
+	r := newRig(t, func(c *Config) { c.Outcome = func(error) Outcome { return NotApplied } })
 	r.set(Place{Here: true, Known: true, Leader: wire.Leader{ID: "self"}})
 	for _, reads := range []bool{true, false} {
 		c := call()
@@ -87,7 +105,7 @@ func TestAStreamReadHereIsNotReadAgain(t *testing.T) {
 
 // A call without a body has nothing that could be read only once: it is tried again, and passed on without one.
 func TestAStreamedCallWithoutABodyGoesOn(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Fate = func(error) Fate { return NotApplied } })
+	r := newRig(t, func(c *Config) { c.Outcome = func(error) Outcome { return NotApplied } })
 	length := make(chan int64, 1)
 	next, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		length <- req.ContentLength
