@@ -13,8 +13,8 @@ import (
 	"sync"
 	"testing"
 
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
 )
 
 // blobs keeps what it is given.
@@ -78,7 +78,7 @@ func (r reader) ReadAt(p []byte, off int64) (int, error) {
 
 func (reader) Close() error { return nil }
 
-func (b *blobs) Open(_ context.Context, digest string) (catalog.ReaderAtCloser, int64, error) {
+func (b *blobs) Open(_ context.Context, digest string) (procedure.ReaderAtCloser, int64, error) {
 	if b.opening != nil {
 		if err := b.opening(); err != nil {
 			return nil, 0, err

@@ -11,13 +11,16 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
+	"scaleout/fsm/registry"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/wire"
 )
 
 // call is one procedure call, whatever door it came through.
 type call struct {
-	procedure *catalog.Procedure
-	raw       catalog.Raw
+	procedure *procedure.Procedure
+	raw       procedure.Raw
 	caller    command.Caller
 	key       string // request key, "" for none
 	chosen    bool   // the caller chose the key
@@ -28,7 +31,7 @@ type call struct {
 type called struct {
 	returnValue int64
 	outputs     map[string]any
-	sets        []catalog.ResultSet
+	sets        []registry.ResultSet
 	index       uint64
 }
 
@@ -68,11 +71,11 @@ func (a *API) call(ctx context.Context, c *call) (called, error) {
 			return got, err
 		}
 	}
-	var plan catalog.Plan
+	var plan procedure.Plan
 	var result command.Result
 	out := called{}
 	for try := 1; ; try++ {
-		plan, err = p.Plan(timed, &catalog.Call{
+		plan, err = p.Plan(timed, &procedure.Call{
 			Args: args, Caller: c.caller, Now: a.cfg.Now(), View: view, Blobs: a.cfg.Blobs, Seal: a.cfg.Seal, Open: a.cfg.Open,
 			NewGUID: a.cfg.NewGUID, Config: a.cfg.Settings(),
 		})
@@ -100,7 +103,7 @@ func (a *API) call(ctx context.Context, c *call) (called, error) {
 			return called{}, err
 		}
 		// A project that was deployed again between plan and command: plan again. The state keeps no key for this.
-		if result.Rejection == nil || result.Rejection.Code != catalog.CodeVersionChanged || try == mostPlans {
+		if result.Rejection == nil || result.Rejection.Code != command.CodeVersionChanged || try == mostPlans {
 			break
 		}
 		view = a.cfg.State.View()
@@ -120,7 +123,7 @@ func (a *API) call(ctx context.Context, c *call) (called, error) {
 }
 
 // kept looks for the answer that the state keeps for a call's key.
-func (a *API) kept(ctx context.Context, c *call, args catalog.Args, mac []byte, view *catalog.Reader) (called, bool, error) {
+func (a *API) kept(ctx context.Context, c *call, args procedure.Args, mac []byte, view *catalog.Reader) (called, bool, error) {
 	got, ok := view.Answer(c.caller, c.key)
 	if !ok {
 		return called{}, false, nil
@@ -146,7 +149,7 @@ func (a *API) kept(ctx context.Context, c *call, args catalog.Args, mac []byte, 
 
 // outputsOf derives a call's outputs from a kept result alone: the plan that knew them may refuse by now. A command
 // makes at most one id, and a procedure has at most one output, which is that id.
-func outputsOf(p *catalog.Procedure, r command.Result) (map[string]any, int64) {
+func outputsOf(p *procedure.Procedure, r command.Result) (map[string]any, int64) {
 	var value int64
 	if p.Name == "create_folder" { // its return value is the id too
 		value = r.Value
@@ -189,9 +192,9 @@ func (a *API) waitEnd(ctx context.Context, execution int64, waits func()) error 
 	}
 }
 
-func carriesFile(p *catalog.Procedure) bool {
+func carriesFile(p *procedure.Procedure) bool {
 	for i := range p.Parameters {
-		if p.Parameters[i].Type == catalog.VarBinaryMax {
+		if p.Parameters[i].Type == sqltype.VarBinaryMax {
 			return true
 		}
 	}
@@ -205,7 +208,7 @@ func (a *API) enterProcedure(r *request) error {
 	if err != nil {
 		return err
 	}
-	if r.called, err = catalog.FindProcedure(name); err != nil {
+	if r.called, err = procedure.Find(name); err != nil {
 		return err
 	}
 	if !carriesFile(r.called) {
@@ -242,15 +245,15 @@ func (a *API) procedure(w http.ResponseWriter, r *request) error {
 }
 
 // arguments reads a flat object of arguments; no body at all means none.
-func (r *request) arguments() (catalog.Raw, error) {
+func (r *request) arguments() (procedure.Raw, error) {
 	if len(r.body) == 0 {
-		return catalog.Raw{}, nil
+		return procedure.Raw{}, nil
 	}
 	return wire.Members(r.body)
 }
 
 // encode writes the answer in the types of the procedure's parameters.
-func (c *called) encode(p *catalog.Procedure) ([]byte, error) {
+func (c *called) encode(p *procedure.Procedure) ([]byte, error) {
 	b := append([]byte(`{"return_value":`), strconv.FormatInt(c.returnValue, 10)...)
 	b = append(b, `,"output":{`...)
 	first := true
@@ -267,7 +270,7 @@ func (c *called) encode(p *catalog.Procedure) ([]byte, error) {
 		b = strconv.AppendQuote(b, par.Name)
 		b = append(b, ':')
 		var err error
-		if b, err = catalog.AppendJSON(b, par.Type, v); err != nil {
+		if b, err = sqltype.AppendJSON(b, par.Type, v); err != nil {
 			return nil, fmt.Errorf("output %s of %s: %w", par.Name, p.Name, err)
 		}
 	}

@@ -9,6 +9,9 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
+	"scaleout/fsm/sqltype"
+	"scaleout/fsm/view"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -64,7 +67,7 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 	var between func()
 	w := newWorld(t, 1, func(c *Config) {
 		settings := c.Settings
-		c.Settings = func() catalog.Config { // asked for after the lookup, before the plan
+		c.Settings = func() procedure.Config { // asked for after the lookup, before the plan
 			if f := between; f != nil {
 				between = nil
 				f()
@@ -73,9 +76,9 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 		}
 	})
 	n := w.nodes[0]
-	first := func(procedure, body, key string, cmd command.Command) {
-		p, _ := catalog.ProcedureNamed(procedure)
-		var raw catalog.Raw
+	first := func(name, body, key string, cmd command.Command) {
+		p, _ := procedure.Named(name)
+		var raw procedure.Raw
 		if err := json.Unmarshal([]byte(body), &raw); err != nil {
 			t.Error(err)
 		}
@@ -268,12 +271,12 @@ func TestKeptOutputs(t *testing.T) {
 		}
 	}
 	// Every procedure has at most one output, and it is the id that its command makes: outputsOf relies on it.
-	for _, p := range catalog.Procedures() {
+	for _, p := range procedure.All() {
 		n := 0
 		for _, par := range p.Parameters {
 			if par.Output {
 				n++
-				if par.Type != catalog.BigInt {
+				if par.Type != sqltype.BigInt {
 					t.Errorf("%s.%s is a %s", p.Name, par.Name, par.Type)
 				}
 			}
@@ -375,11 +378,11 @@ func TestLists(t *testing.T) {
 	w := newWorld(t, 1)
 	c := w.client(nobody, 0)
 	views, err := c.Views(t.Context())
-	if err != nil || len(views) != len(catalog.Views()) || len(views[0].Columns) == 0 {
+	if err != nil || len(views) != len(view.All()) || len(views[0].Columns) == 0 {
 		t.Fatal(views, err)
 	}
 	procedures, err := c.Procedures(t.Context())
-	if err != nil || len(procedures) != len(catalog.Procedures()) {
+	if err != nil || len(procedures) != len(procedure.All()) {
 		t.Fatal(err)
 	}
 	for _, p := range procedures {

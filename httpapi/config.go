@@ -13,6 +13,8 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
+	"scaleout/fsm/view"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/wire"
 )
@@ -63,7 +65,7 @@ type Workers interface {
 // Blobs is the cluster's blobs. Its errors wrap the outcomes of blobs that package command declares,
 // where they apply.
 type Blobs interface {
-	catalog.BlobStore
+	procedure.BlobStore
 	// Put stores what r holds, of that digest, for the caller of that name, on a majority and returns its size; size is
 	// what r is said to hold, -1 when that is not known. Nothing is kept when the content has another digest.
 	// *LimitReached when the caller has uploaded too much that nothing names.
@@ -109,14 +111,14 @@ type Config struct {
 	PeerURL       func(wire.Leader) string
 
 	// Live is the leader's memory; optional.
-	Live catalog.Live
+	Live view.Live
 	// Messages opens message segments; optional.
-	Messages catalog.MessageSource
+	Messages view.MessageSource
 	// Seal and Open are the key ring.
 	Seal func(plaintext []byte, associated string) (*command.Sealed, error)
 	Open func(s *command.Sealed, associated string) ([]byte, error)
 	// Settings are those that plans use.
-	Settings func() catalog.Config
+	Settings func() procedure.Config
 	// NewGUID makes an upper-case GUID; Now is the leader's clock as Propose stamps it.
 	NewGUID func() string
 	Now     func() command.Time

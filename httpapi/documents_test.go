@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/procedure"
+	"scaleout/fsm/sqltype"
+	"scaleout/fsm/view"
 	"scaleout/httpapi/wire"
 )
 
@@ -87,10 +90,10 @@ func TestRolesDocument(t *testing.T) {
 	for _, rt := range newWorld(t, 1).nodes[0].api.routes() {
 		want["Routes"] = append(want["Routes"], "| `"+rt.method+" "+rt.path+"` | "+who(rt.who)+" |")
 	}
-	for _, p := range catalog.Procedures() {
+	for _, p := range procedure.All() {
 		want["Procedures"] = append(want["Procedures"], "| `"+p.Name+"` | "+permitted(p.Permission)+" |")
 	}
-	for _, v := range catalog.Views() {
+	for _, v := range view.All() {
 		want["Views"] = append(want["Views"], "| `"+v.Name+"` | "+permitted(v.Permission)+" |")
 	}
 	text := readDocument(t, "roles.md")
@@ -202,11 +205,11 @@ func TestLimitsDocument(t *testing.T) {
 	text := readDocument(t, "limits.md")
 	for _, row := range []string{
 		"| body of a procedure call | " + size(callBody) + "; " + size(fileBody) + " where",
-		"| project file within a call | " + size(catalog.MaxBinary) + " |",
+		"| project file within a call | " + size(sqltype.MaxBinary) + " |",
 		"| body of a registration or exchange; of messages | " + size(workerBody) + "; " + size(messagesBody) + " |",
 		"| JSON | " + count(wire.MaxDepth) + " levels, " + count(wire.MaxValues) + " values; " + count(wire.MaxMembers) + " parameters of a procedure |",
-		"| page of a view | " + count(catalog.MaxPageSize) + " rows, " + count(catalog.DefaultPageSize) + " by default |",
-		"| rows that one query reads | " + count(catalog.MaxScan) + " |",
+		"| page of a view | " + count(view.MaxPageSize) + " rows, " + count(view.DefaultPageSize) + " by default |",
+		"| rows that one query reads | " + count(view.MaxScan) + " |",
 		"| an event stream | " + strconv.Itoa(int(eventLife.Hours())) + " h |",
 		"| attempts in one list of an exchange; messages in one request | " + count(wire.MaxAttempts) + "; " + count(wire.MaxMessages) + " in " + count(wire.MaxMessageItems) + " items |",
 		"| text of a message or report | " + size(wire.MaxTextBytes) + " |",

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"scaleout/fsm"
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/wire"
 )
@@ -74,9 +74,9 @@ var kinds = []struct {
 	{ErrNotEmpty, kind{409, "cluster_not_empty", 0, false}},
 	{fsm.ErrIndexPassed, kind{409, wire.CodeIndexPassed, 0, false}},
 	// These two come first: they wrap what each master answered.
-	{command.ErrNoBlob, kind{404, catalog.CodeBlobNotFound, 0, false}},
+	{command.ErrNoBlob, kind{404, command.CodeBlobNotFound, 0, false}},
 	{command.ErrNoMajority, kind{503, "no_majority", 5, false}},
-	{command.ErrBlobTooLarge, kind{413, catalog.CodeProjectTooLarge, 0, false}},
+	{command.ErrBlobTooLarge, kind{413, command.CodeProjectTooLarge, 0, false}},
 	{command.ErrDigest, kind{422, "digest_mismatch", 0, false}},
 	{command.ErrNoSpace, kind{507, "no_space", 0, false}},
 	{errTimeout, kind{504, wire.CodeTimeout, 1, false}},
@@ -100,13 +100,13 @@ var codes = map[string]int{
 	wire.CodeLimitReached:   429,
 }
 
-var classes = map[catalog.Class]int{
-	catalog.Invalid: 400, catalog.Denied: 403, catalog.NotFound: 404, catalog.Conflict: 409, catalog.TooLarge: 413,
+var classes = map[registry.Class]int{
+	registry.Invalid: 400, registry.Denied: 403, registry.NotFound: 404, registry.Conflict: 409, registry.TooLarge: 413,
 }
 
 var registered = func() map[string]int {
 	m := make(map[string]int)
-	for _, c := range slices.Concat(catalog.Codes(), catalog.StateCodes()) {
+	for _, c := range slices.Concat(registry.Codes(), registry.StateCodes()) {
 		m[c.Name] = classes[c.Class]
 	}
 	return m

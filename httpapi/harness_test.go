@@ -22,8 +22,8 @@ import (
 	"go.uber.org/goleak"
 
 	"scaleout/fsm"
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/wire"
@@ -117,8 +117,8 @@ func (w *world) start(i int, spoil ...func(*Config)) {
 			}
 			return bytes.ToLower(s.Ciphertext), nil
 		},
-		Settings: func() catalog.Config {
-			return catalog.Config{RetryDelay: time.Second, MaxProjectBytes: 1 << 20, Server: "S"}
+		Settings: func() procedure.Config {
+			return procedure.Config{RetryDelay: time.Second, MaxProjectBytes: 1 << 20, Server: "S"}
 		},
 		NewGUID: func() string { return agent }, Now: func() command.Time { return command.At(time.Now()) },
 		Ready: func(context.Context) []wire.Check {

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/wire"
 )
@@ -157,7 +157,7 @@ type request struct {
 	elapsed  time.Duration // for how long other masters had it before
 	limit    int64         // of the body: the route's, or less
 	body     []byte
-	account  string             // whose places it takes
-	called   *catalog.Procedure // of a procedure's route
+	account  string               // whose places it takes
+	called   *procedure.Procedure // of a procedure's route
 	w        *progress
 }

@@ -8,12 +8,15 @@ import (
 	"strings"
 	"testing"
 
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/procedure"
+	"scaleout/fsm/registry"
+	"scaleout/fsm/sqltype"
+	"scaleout/fsm/view"
 )
 
-func macOf(t *testing.T, p *catalog.Procedure, body string) []byte {
+func macOf(t *testing.T, p *procedure.Procedure, body string) []byte {
 	t.Helper()
-	var raw catalog.Raw
+	var raw procedure.Raw
 	if err := json.Unmarshal([]byte(body), &raw); err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +28,7 @@ func macOf(t *testing.T, p *catalog.Procedure, body string) []byte {
 }
 
 func TestRequestMACIsOfWhatTheCallerMeant(t *testing.T) {
-	p := &catalog.Procedure{Name: "p"}
+	p := &procedure.Procedure{Name: "p"}
 	for _, x := range []struct {
 		name, a, b string
 		same       bool
@@ -59,7 +62,7 @@ func TestRequestMACIsOfWhatTheCallerMeant(t *testing.T) {
 			}
 		})
 	}
-	if bytes.Equal(macOf(t, p, `{}`), macOf(t, &catalog.Procedure{Name: "q"}, `{}`)) {
+	if bytes.Equal(macOf(t, p, `{}`), macOf(t, &procedure.Procedure{Name: "q"}, `{}`)) {
 		t.Error("two procedures have one MAC")
 	}
 	if _, err := requestMAC(nil, p, nil); err == nil {
@@ -69,12 +72,12 @@ func TestRequestMACIsOfWhatTheCallerMeant(t *testing.T) {
 
 // A key that was kept before a release must fit to its call after it.
 func TestAParameterMoreChangesNoMAC(t *testing.T) {
-	p, ok := catalog.ProcedureNamed("create_execution")
+	p, ok := procedure.Named("create_execution")
 	if !ok {
 		t.Fatal("no create_execution")
 	}
 	later := *p
-	later.Parameters = append(append([]catalog.Parameter{}, p.Parameters...), catalog.Parameter{Name: "later", Type: catalog.Bit, Default: true})
+	later.Parameters = append(append([]registry.Parameter{}, p.Parameters...), registry.Parameter{Name: "later", Type: sqltype.Bit, Default: true})
 	const body = `{"folder_name":"F","project_name":"P","package_name":"a.dtsx"}`
 	if !bytes.Equal(macOf(t, p, body), macOf(t, &later, body)) {
 		t.Error("the same call has another MAC once its procedure has another parameter")
@@ -87,7 +90,7 @@ func TestNoRouteShowsTheKeySecret(t *testing.T) {
 	c, url := w.as(&root), w.nodes[0].srv.URL
 	secret := w.fsm.View().KeySecret()
 	paths := []string{"/v1/cluster", "/v1/cluster/state-hash", "/metrics", "/readyz", "/v1/events?follow=false", "/v1/status/leader"}
-	for _, v := range catalog.Views() {
+	for _, v := range view.All() {
 		paths = append(paths, "/v1/catalog/views/"+v.Name)
 	}
 	for _, path := range paths {

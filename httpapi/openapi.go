@@ -12,6 +12,9 @@ import (
 	"github.com/getkin/kin-openapi/openapi3gen"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/procedure"
+	"scaleout/fsm/sqltype"
+	"scaleout/fsm/view"
 	"scaleout/httpapi/wire"
 )
 
@@ -59,12 +62,12 @@ func (d *description) schema(v any) (*openapi3.SchemaRef, error) {
 func (d *description) add(rt *route) error {
 	switch rt.name {
 	case "view":
-		for _, v := range catalog.Views() {
+		for _, v := range view.All() {
 			d.addView(rt, v)
 		}
 		return nil
 	case "procedure":
-		for _, p := range catalog.Procedures() {
+		for _, p := range procedure.All() {
 			if err := d.addProcedure(rt, p); err != nil {
 				return err
 			}
@@ -148,7 +151,7 @@ func rolesOf(p catalog.Permission) string {
 	return "For users with " + strings.Join(p.Roles, " or ") + "; an administrator may always."
 }
 
-func (d *description) addView(rt *route, v *catalog.View) {
+func (d *description) addView(rt *route, v *view.View) {
 	op := d.operation(rt, "view_"+v.Name, v.Doc)
 	op.Description, op.Tags = rolesOf(v.Permission), []string{"views"}
 	row := openapi3.NewObjectSchema()
@@ -164,7 +167,7 @@ func (d *description) addView(rt *route, v *catalog.View) {
 		WithProperty("index", openapi3.NewInt64Schema()).
 		WithProperty("rows", openapi3.NewArraySchema().WithItems(row)).
 		WithProperty("next_page_token", openapi3.NewStringSchema())
-	if v.Source == catalog.FromSegments {
+	if v.Source == view.FromSegments {
 		page.WithProperty("messages", messagesSchema())
 	}
 	op.AddResponse(http.StatusOK, openapi3.NewResponse().WithDescription("A page of rows.").WithJSONSchema(page))
@@ -183,7 +186,7 @@ func messagesSchema() *openapi3.Schema {
 	return s
 }
 
-func (d *description) addProcedure(rt *route, p *catalog.Procedure) error {
+func (d *description) addProcedure(rt *route, p *procedure.Procedure) error {
 	op := d.operation(rt, p.Name, p.Doc)
 	op.Description, op.Tags = rolesOf(p.Permission), []string{"procedures"}
 	op.AddParameter(openapi3.NewHeaderParameter(wire.HeaderKey).WithSchema(openapi3.NewStringSchema().WithMaxLength(128)).
@@ -200,7 +203,7 @@ func (d *description) addProcedure(rt *route, p *catalog.Procedure) error {
 		}
 		s.Nullable = !par.Required
 		if par.Default != nil {
-			b, err := catalog.Encode(par.Type, par.Default)
+			b, err := sqltype.Encode(par.Type, par.Default)
 			if err != nil {
 				return err
 			}
@@ -222,24 +225,24 @@ func (d *description) addProcedure(rt *route, p *catalog.Procedure) error {
 }
 
 // sqlSchema is how values of an SQL type look in JSON.
-func sqlSchema(t catalog.SQLType) *openapi3.Schema {
+func sqlSchema(t sqltype.Type) *openapi3.Schema {
 	var s *openapi3.Schema
 	switch low, high, integer := t.Range(); {
 	case integer && high > 1<<53:
 		s = openapi3.NewInt64Schema()
 	case integer:
 		s = openapi3.NewInt64Schema().WithMin(float64(low)).WithMax(float64(high))
-	case t == catalog.Bit:
+	case t == sqltype.Bit:
 		s = openapi3.NewBoolSchema()
-	case t == catalog.DateTimeOffset:
+	case t == sqltype.DateTimeOffset:
 		s = openapi3.NewDateTimeSchema()
-	case t == catalog.UniqueIdentifier:
+	case t == sqltype.UniqueIdentifier:
 		s = openapi3.NewUUIDSchema()
-	case t == catalog.VarBinaryMax:
+	case t == sqltype.VarBinaryMax:
 		reference := openapi3.NewObjectSchema().WithProperty("blob", openapi3.NewStringSchema().WithPattern("^[0-9a-f]{64}$"))
 		reference.Required = []string{"blob"}
 		s = openapi3.NewOneOfSchema(openapi3.NewBytesSchema(), reference)
-	case t == catalog.SQLVariant:
+	case t == sqltype.Variant:
 		s = openapi3.NewSchema()
 	case t.IsText() && t.Length() > 0:
 		s = openapi3.NewStringSchema().WithMaxLength(int64(t.Length()))

@@ -13,8 +13,10 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"scaleout/fsm"
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
+	"scaleout/fsm/registry"
+	"scaleout/fsm/view"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -79,7 +81,7 @@ func TestEveryError(t *testing.T) {
 		}
 	}
 	rejections := map[string]int{"too_many_keys": 429, "key_reused": 422, "lease_too_short": 422, "agent_id_in_use": 409, "limit_reached": 429, "never_heard_of": 409, "thing_not_found": 404}
-	for _, c := range append(catalog.Codes(), catalog.StateCodes()...) {
+	for _, c := range append(registry.Codes(), registry.StateCodes()...) {
 		if _, special := codes[c.Name]; !special {
 			rejections[c.Name] = classes[c.Class]
 		}
@@ -301,13 +303,13 @@ func TestOpenAPI(t *testing.T) {
 	if doc.Info.Version != "1.2.3" {
 		t.Error(doc.Info.Version)
 	}
-	for _, p := range catalog.Procedures() {
+	for _, p := range procedure.All() {
 		item := doc.Paths.Value("/v1/catalog/procedures/" + p.Name)
 		if item == nil || item.Post == nil {
 			t.Errorf("procedure %s is missing", p.Name)
 		}
 	}
-	for _, v := range catalog.Views() {
+	for _, v := range view.All() {
 		item := doc.Paths.Value("/v1/catalog/views/" + v.Name)
 		if item == nil || item.Get == nil {
 			t.Errorf("view %s is missing", v.Name)

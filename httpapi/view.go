@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/procedure"
+	"scaleout/fsm/sqltype"
+	"scaleout/fsm/view"
 	"scaleout/httpapi/wire"
 )
 
@@ -33,14 +35,14 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	v, err := catalog.FindView(name)
+	v, err := view.Find(name)
 	if err != nil {
 		return err
 	}
 	if err := v.Authorize(r.caller); err != nil {
 		return err
 	}
-	req := catalog.Request{Caller: r.caller, Messages: a.cfg.Messages, Server: a.cfg.Settings().Server, Filter: map[string]string{}}
+	req := view.Request{Caller: r.caller, Messages: a.cfg.Messages, Server: a.cfg.Settings().Server, Filter: map[string]string{}}
 	local, err := readQuery(r, &req)
 	if err != nil {
 		return err
@@ -58,7 +60,7 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 		req.Live = a.cfg.Live
 	}
 	req.Reader = a.cfg.State.View()
-	page, err := catalog.Select(r.Context(), v, req)
+	page, err := view.Select(r.Context(), v, req)
 	if err != nil {
 		return err
 	}
@@ -84,7 +86,7 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 }
 
 // readQuery takes what a query string says; whatever is no word of ours is a column, which Select checks.
-func readQuery(r *request, req *catalog.Request) (local bool, err error) {
+func readQuery(r *request, req *view.Request) (local bool, err error) {
 	query := r.URL.Query()
 	for name, values := range query {
 		if len(values) != 1 {
@@ -98,8 +100,8 @@ func readQuery(r *request, req *catalog.Request) (local bool, err error) {
 			req.PageToken = value
 		case queryPageSize:
 			n, err := strconv.Atoi(value)
-			if err != nil || n < 1 || n > catalog.MaxPageSize {
-				return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("page_size: %.64q; a number from 1 to %d was expected", value, catalog.MaxPageSize)}
+			if err != nil || n < 1 || n > view.MaxPageSize {
+				return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("page_size: %.64q; a number from 1 to %d was expected", value, view.MaxPageSize)}
 			}
 			req.PageSize = n
 		case queryConsistency:
@@ -127,7 +129,7 @@ func staleRead(query url.Values) (bool, error) {
 
 func (a *API) listViews(w http.ResponseWriter, _ *request) error {
 	out := wire.Views{Views: []wire.View{}}
-	for _, v := range catalog.Views() {
+	for _, v := range view.All() {
 		one := wire.View{Name: v.Name, Doc: v.Doc, Roles: filled(v.Permission.Roles), Columns: []wire.Column{}, Key: filled(v.Key)}
 		for _, c := range v.Columns {
 			one.Columns = append(one.Columns, wire.Column{Name: c.Name, Type: c.Type.String(), Nullable: c.Nullable, Doc: c.Doc})
@@ -139,11 +141,11 @@ func (a *API) listViews(w http.ResponseWriter, _ *request) error {
 
 func (a *API) listProcedures(w http.ResponseWriter, _ *request) error {
 	out := wire.Procedures{Procedures: []wire.Procedure{}}
-	for _, p := range catalog.Procedures() {
+	for _, p := range procedure.All() {
 		one := wire.Procedure{Name: p.Name, Doc: p.Doc, Roles: filled(p.Permission.Roles), Parameters: []wire.ProcedureParameter{}}
 		for i := range p.Parameters {
 			par := &p.Parameters[i]
-			def, err := catalog.Encode(par.Type, par.Default)
+			def, err := sqltype.Encode(par.Type, par.Default)
 			if err != nil {
 				return fmt.Errorf("default of %s.%s: %w", p.Name, par.Name, err)
 			}

@@ -11,6 +11,7 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/wire"
 )
 
@@ -19,7 +20,7 @@ const exchangeSlack = 20 * time.Second
 
 // agentID reads an AgentId in any case, with or without braces.
 func agentID(field, s string) (string, error) {
-	v, err := catalog.ParseText(catalog.UniqueIdentifier, s)
+	v, err := sqltype.ParseText(sqltype.UniqueIdentifier, s)
 	if err != nil {
 		return "", &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: field + ": " + err.Error()}
 	}

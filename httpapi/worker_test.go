@@ -12,6 +12,7 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -246,9 +247,9 @@ func TestSlowUploadWithContinue(t *testing.T) {
 
 // TestLimitsTravelWithARegistration: the state decides by the leader's settings, which the command carries.
 func TestLimitsTravelWithARegistration(t *testing.T) {
-	limits := catalog.Limits{AgentIDs: 1, NeverEnabled: 5, TaskCount: 10}
+	limits := procedure.Limits{AgentIDs: 1, NeverEnabled: 5, TaskCount: 10}
 	w := newWorld(t, 1, func(c *Config) {
-		c.Settings = func() catalog.Config { return catalog.Config{Limits: limits} }
+		c.Settings = func() procedure.Config { return procedure.Config{Limits: limits} }
 	})
 	in := registration()
 	in.MaxTaskCount = 5000

@@ -10,6 +10,7 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/view"
 )
 
 func TestTasksOfAKindAreGrantedInOrder(t *testing.T) {
@@ -173,7 +174,7 @@ func TestSlotsAreTheWorkersOwnWord(t *testing.T) {
 // What a person is told of a worker: whether it is heard from, whether it takes anything new, how much it runs.
 func TestTheStateOfAWorker(t *testing.T) {
 	within(t, func(h *house) {
-		is := func(when string, want catalog.WorkerNow) {
+		is := func(when string, want view.WorkerNow) {
 			t.Helper()
 			if got, ok := h.d.Worker(one); !ok || got != want {
 				t.Errorf("%s: %+v %v, want %+v", when, got, ok, want)
@@ -183,22 +184,22 @@ func TestTheStateOfAWorker(t *testing.T) {
 			t.Error("a worker that never registered is known")
 		}
 		h.worker(one, 2)
-		is("registered and not heard yet", catalog.WorkerNow{Online: true})
+		is("registered and not heard yet", view.WorkerNow{Online: true})
 		id := h.start("a.sh", 0)
 		h.gives("the task", h.exchange(h.poll(one)), id)
-		is("running", catalog.WorkerNow{Online: true, Running: 1})
+		is("running", view.WorkerNow{Online: true, Running: 1})
 		p := h.poll(one)
 		p.Slots, p.Running = 0, []command.AttemptRef{at(id, 1)}
 		h.exchange(p)
-		is("draining", catalog.WorkerNow{Online: true, Draining: true, Running: 1})
+		is("draining", view.WorkerNow{Online: true, Draining: true, Running: 1})
 		time.Sleep(2*time.Minute + time.Second)
-		is("silent", catalog.WorkerNow{Running: 1})
+		is("silent", view.WorkerNow{Running: 1})
 		h.d.Drop()
 		if _, ok := h.d.Worker(one); ok {
 			t.Error("a leader of the past knows workers")
 		}
 		h.d.Establish()
-		is("under a new leader", catalog.WorkerNow{Running: 1})
+		is("under a new leader", view.WorkerNow{Running: 1})
 	})
 }
 

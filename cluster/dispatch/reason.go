@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/view"
 )
 
 // Reason codes of a pending execution, and "silent" for a running one that the leader has not heard of.
@@ -24,7 +24,7 @@ const (
 	Silent                 = "silent"
 )
 
-var _ catalog.Live = (*Dispatcher)(nil)
+var _ view.Live = (*Dispatcher)(nil)
 
 // Reason tells why a pending execution has not been granted, or since when a running one is silent.
 func (d *Dispatcher) Reason(id int64) (code, sentence string, ok bool) {
@@ -186,17 +186,17 @@ func (d *Dispatcher) LastContact(id string) (time.Time, bool) {
 }
 
 // Worker is what this leader knows of a worker at this moment; false when it leads no more or does not know it.
-func (d *Dispatcher) Worker(id string) (catalog.WorkerNow, bool) {
+func (d *Dispatcher) Worker(id string) (view.WorkerNow, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.board == nil {
-		return catalog.WorkerNow{}, false
+		return view.WorkerNow{}, false
 	}
 	w := d.board.workers[id]
 	if w == nil || w.row == nil {
-		return catalog.WorkerNow{}, false
+		return view.WorkerNow{}, false
 	}
-	now := catalog.WorkerNow{Online: w.online(time.Now()), Running: w.held}
+	now := view.WorkerNow{Online: w.online(time.Now()), Running: w.held}
 	// Only what this process of the worker said counts: one that has just begun has said nothing yet.
 	now.Draining = now.Online && w.slots == 0 && w.latest != nil && w.instance == w.row.Instance
 	return now, true

@@ -29,7 +29,7 @@ func TestAHugeTolerance(t *testing.T) {
 				reg := registration(one, "i1", 1, ".sh")
 				reg.ToleranceMs = c.ms
 				_, err := h.d.Register(h.ctx, reg, time.Now())
-				if c.ok != (err == nil) || err != nil && code(err) != string(catalog.CodeInvalidArgument) && code(err) != "lease_too_short" {
+				if c.ok != (err == nil) || err != nil && code(err) != string(command.CodeInvalidArgument) && code(err) != "lease_too_short" {
 					t.Fatalf("registered: %v", err)
 				}
 				if err != nil {

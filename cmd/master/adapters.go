@@ -19,8 +19,8 @@ import (
 	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
 	"scaleout/fsm"
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
 	"scaleout/fsm/segment"
 	"scaleout/httpapi"
 	"scaleout/httpapi/forward"
@@ -273,7 +273,7 @@ func (a project) Confirm(ctx context.Context, digest string) (int64, error) {
 	defer b.Close()
 	return b.Size(), nil
 }
-func (a project) Open(ctx context.Context, digest string) (catalog.ReaderAtCloser, int64, error) {
+func (a project) Open(ctx context.Context, digest string) (procedure.ReaderAtCloser, int64, error) {
 	b, err := a.Keeper.Open(ctx, digest)
 	if err != nil {
 		return nil, 0, err

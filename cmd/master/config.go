@@ -13,7 +13,7 @@ import (
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/procedure"
 	"scaleout/httpapi"
 	"scaleout/store"
 )
@@ -46,7 +46,7 @@ type Config struct {
 	MetricsOpen         bool
 	Limits              httpapi.Limits // of one caller, at this master
 	// CatalogLimits hold for the cluster: the leader's count.
-	CatalogLimits      catalog.Limits
+	CatalogLimits      procedure.Limits
 	ExpireNeverEnabled time.Duration // ExpireNeverEnabledAfterInMs
 
 	// Connections bound the inbound connections of the port; zero values mean defaults.

@@ -24,8 +24,8 @@ import (
 	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
 	"scaleout/fsm"
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
 	"scaleout/httpapi"
 	"scaleout/store"
 )
@@ -213,8 +213,8 @@ func (m *Master) routes() (err error) {
 		Member: member{m}, Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
 		Cluster: operator{m}, Snapshots: snapshots{m}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID, PeerTransport: m.transport.PeerClient().Transport,
 		PeerURL: peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
-		Settings: func() catalog.Config {
-			return catalog.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes, Server: m.cfg.InstanceName,
+		Settings: func() procedure.Config {
+			return procedure.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes, Server: m.cfg.InstanceName,
 				Limits: m.cfg.CatalogLimits}
 		},
 		NewGUID: func() string { return strings.ToUpper(uuid.NewString()) },

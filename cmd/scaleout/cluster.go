@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -299,7 +299,7 @@ func member(ctx context.Context, c *client.Client, nameOrID string) (wire.Member
 	}
 	switch len(found) {
 	case 0:
-		return wire.Member{}, fmt.Errorf("there is no master %q%s", nameOrID, catalog.Hint(nameOrID, names))
+		return wire.Member{}, fmt.Errorf("there is no master %q%s", nameOrID, command.Hint(nameOrID, names))
 	case 1:
 		return found[0], nil
 	}

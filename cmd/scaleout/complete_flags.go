@@ -65,7 +65,7 @@ func (a *app) flagValues() map[string]cobra.CompletionFunc {
 		statuses = append(statuses, strings.ReplaceAll(s, " ", "_"))
 	}
 	var options []string
-	for _, o := range catalog.ServerOptions() {
+	for _, o := range catalog.ServerOptionNames() {
 		options = append(options, o+"=")
 	}
 	return map[string]cobra.CompletionFunc{

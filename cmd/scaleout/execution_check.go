@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
 	"scaleout/httpapi/client"
 )
 
@@ -100,7 +101,7 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 		names[i] = p.Text("name")
 	}
 	if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, o.pkg) }) {
-		return nil, fmt.Errorf("the project %s/%s has no package %s%s", o.folder, o.project, o.pkg, catalog.Hint(o.pkg, names))
+		return nil, fmt.Errorf("the project %s/%s has no package %s%s", o.folder, o.project, o.pkg, command.Hint(o.pkg, names))
 	}
 	var list []declared
 	for r, err := range c.Rows(ctx, "object_parameters", client.Query{Equal: map[string]any{"project_id": id}, PageSize: 1000}) {
@@ -134,13 +135,13 @@ func (o *order) checkValue(ctx context.Context, list []declared, v *assignment) 
 		v.text = text
 	}
 	if v.objectType == objectExecution {
-		if err := catalog.CheckOption(v.name, parameterValue("", v.text)); err != nil {
+		if err := procedure.CheckOption(v.name, parameterValue("", v.text)); err != nil {
 			return fmt.Errorf("%s %s: %w", scope.flag, v.name, err)
 		}
 		return nil
 	}
 	d := list[at]
-	stored, err := catalog.TypedValue(d.dataType, parameterValue(d.dataType, v.text))
+	stored, err := procedure.TypedValue(d.dataType, parameterValue(d.dataType, v.text))
 	if err != nil && d.sensitive {
 		return fmt.Errorf("%s %s: the value is not a valid %s; it is not shown, since the parameter is sensitive", scope.flag, d.name, d.dataType)
 	}
@@ -177,7 +178,7 @@ func (o *order) unknown(list []declared, v assignment) error {
 	if v.objectType == objectPackage {
 		where += "/" + o.pkg
 	}
-	return fmt.Errorf("%s %s: %s has no such %s%s", scope.flag, v.name, where, scope.noun, catalog.Hint(v.name, names))
+	return fmt.Errorf("%s %s: %s has no such %s%s", scope.flag, v.name, where, scope.noun, command.Hint(v.name, names))
 }
 
 // hasOffset reports whether a time says how far from UTC it is.

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
 )
 
@@ -232,5 +232,5 @@ func statusNumber(text string) (int64, error) {
 			return int64(n), nil
 		}
 	}
-	return 0, usagef("--status %q: there is no such status%s", text, catalog.Hint(want, statusNames[1:]))
+	return 0, usagef("--status %q: there is no such status%s", text, command.Hint(want, statusNames[1:]))
 }

@@ -19,8 +19,8 @@ import (
 	"scaleout/cmd/master"
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/cmd/service"
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
 	"scaleout/httpapi"
 	"scaleout/store"
 )
@@ -136,7 +136,7 @@ func masterConfig(m settings.Master) master.Config {
 			CallsInFlight: m.MaxCallsInFlight, CallsPerSecond: m.MaxCallsPerSecond, EventStreams: m.MaxEventStreams,
 			BodyBytes: int64(m.MaxBodyMemoryBytes), CallerBodyBytes: int64(m.MaxBodyMemoryBytesPerCaller),
 		},
-		CatalogLimits: catalog.Limits{
+		CatalogLimits: procedure.Limits{
 			NotStarted: m.MaxExecutionsNotStarted, TaskCount: m.MaxTaskCountLimit, AgentIDs: m.MaxAgentIdsPerCertificate,
 			NeverEnabled: m.MaxWorkersNeverEnabled,
 		},

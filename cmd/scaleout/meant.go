@@ -8,13 +8,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
 )
 
 // meant ends a sentence that says that there is no such name with the one that was probably meant; "" when none is near.
 func meant(name string, names []string) string {
-	if hint := catalog.Hint(name, names); strings.HasPrefix(hint, "; did you mean") {
+	if hint := command.Hint(name, names); strings.HasPrefix(hint, "; did you mean") {
 		return hint
 	}
 	return ""
@@ -80,9 +80,9 @@ func withHint(ctx context.Context, c *client.Client, err error, folder, project 
 	}
 	hint := ""
 	switch e.Code {
-	case catalog.CodeFolderNotFound:
+	case command.CodeFolderNotFound:
 		hint = nameHint(ctx, c, folder, "folders", nil)
-	case catalog.CodeProjectNotFound:
+	case command.CodeProjectNotFound:
 		if page, err := c.View(ctx, "folders", client.Query{Equal: map[string]any{"name": folder}}); err == nil && len(page.Rows) == 1 {
 			hint = nameHint(ctx, c, project, "projects", map[string]any{"folder_id": page.Rows[0]["folder_id"]})
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/view"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -39,7 +39,7 @@ func (f *fakeMaster) on(t *testing.T, screen show.Screen, args ...string) (code 
 // gives for "view.column" or "column" comes in place of that.
 func everyView(text string, set map[string]any) map[string]func(*http.Request) ([]map[string]any, string) {
 	out := map[string]func(*http.Request) ([]map[string]any, string){}
-	for _, v := range catalog.Views() {
+	for _, v := range view.All() {
 		row := map[string]any{}
 		for _, c := range v.Columns {
 			var value any = text

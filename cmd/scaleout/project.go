@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/fsm/ispac"
 	"scaleout/httpapi/client"
 )
@@ -164,7 +164,7 @@ func nameHint(ctx context.Context, c *client.Client, name, view string, equal ma
 		names[i] = r.Text("name")
 	}
 	const few = 20
-	if hint := catalog.Hint(name, names); len(names) <= few || strings.Contains(hint, "did you mean") {
+	if hint := command.Hint(name, names); len(names) <= few || strings.Contains(hint, "did you mean") {
 		return hint
 	}
 	return fmt.Sprintf("; there are %d", len(names))

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
-	"scaleout/fsm/catalog"
+	"scaleout/fsm/view"
 	"scaleout/httpapi/client"
 )
 
@@ -33,7 +33,7 @@ func TestAViewOnANarrowTerminalShowsWhatIsThere(t *testing.T) {
 	} {
 		t.Run(test.view, func(t *testing.T) {
 			var names []string
-			for _, v := range catalog.Views() {
+			for _, v := range view.All() {
 				for _, c := range v.Columns {
 					if v.Name == test.view {
 						names = append(names, c.Name)

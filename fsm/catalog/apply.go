@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // ErrCannotApply is wrapped by the errors of Apply: this binary cannot know what the command does, and must stop.
@@ -36,17 +37,17 @@ func (s *State) keyed(index uint64, env command.Envelope, cmd command.Command) c
 		return s.transition(env.Caller, cmd)
 	}
 	r := s.working()
-	if a, ok := s.keys.lookup(r.meta.KeyTime, newest, env.Caller, env.Key.Text); ok {
+	if a, ok := s.keys.lookup(r.Meta.KeyTime, newest, env.Caller, env.Key.Text); ok {
 		if a.Same(env.Key.Request) {
 			return a.Result
 		}
-		return reject(CodeKeyReused, "the request key %s was used for another request: a key belongs to one request", clip(env.Key.Text))
+		return reject(command.CodeKeyReused, "the request key %s was used for another request: a key belongs to one request", sqltype.Quote(env.Key.Text))
 	}
 	if no := s.keys.admit(r, env.Caller, env.Key.Chosen); no != nil {
 		return command.Result{Rejection: no}
 	}
 	result := s.transition(env.Caller, cmd)
-	if no := result.Rejection; no != nil && (no.Code == CodeVersionChanged || no.Code == CodeLimitReached) {
+	if no := result.Rejection; no != nil && (no.Code == command.CodeVersionChanged || no.Code == command.CodeLimitReached) {
 		return result // it is tried again under the same key: at once with a new plan, or when there is room
 	}
 	waits := int64(0)
@@ -138,14 +139,7 @@ func items[C any](s *State, caller command.Caller, list []C, f func(*Reader, *ed
 }
 
 func reject(code, format string, args ...any) command.Result {
-	return command.Result{Rejection: refusal(code, format, args...)}
-}
-
-// limitRefusal refuses what would go beyond the limit of a setting.
-func limitRefusal(setting, format string, args ...any) *command.Rejection {
-	no := refusal(CodeLimitReached, format, args...)
-	no.Limit = setting
-	return no
+	return command.Result{Rejection: command.Refuse(code, format, args...)}
 }
 
 func refuse(code, format string, args ...any) command.ItemResult {

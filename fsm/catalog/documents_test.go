@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scaleout/fsm/sqltype"
 )
 
 func thousands(n int) string {
@@ -32,15 +34,14 @@ func TestBoundsInDocuments(t *testing.T) {
 			"| versions of a project | " + days["MAX_PROJECT_VERSIONS"] + ", the current one",
 			"| names of packages in metrics | the first " + thousands(mostTallies) + " |",
 			fmt.Sprintf("| `RUN_TIMEOUT` | none; %d days at most |", maxTimeout/(24*time.Hour)),
-			fmt.Sprintf("| text of a `sql_variant` | %s characters |", thousands(maxVariant)),
-			fmt.Sprintf("| Tags of a worker | %d KiB |", maxTags>>10),
+			fmt.Sprintf("| text of a `sql_variant` | %s characters |", thousands(sqltype.MaxVariant)),
+			fmt.Sprintf("| Tags of a worker | %d KiB |", MaxTags>>10),
 			fmt.Sprintf("it doubles from %d s to %d min |", shortestReturnWait/time.Second, longestReturnWait/time.Minute),
 		},
 		"api.md": {
 			fmt.Sprintf("A key that a caller chose is kept for %d h, one with `Scaleout-Key-Origin: library` for %d min", chosenLife/time.Hour, libraryLife/time.Minute),
 			"Kept are " + thousands(chosenLimit) + " chosen keys and " + thousands(libraryLimit) + " others; half of each for one caller",
 			"The newest " + thousands(keptEvents) + " events are kept",
-			"one query reads " + thousands(MaxScan) + " rows at most",
 		},
 		"reliability.md": {
 			fmt.Sprintf("| %d min | %s | %s |", libraryLife/time.Minute, thousands(libraryLimit), thousands(libraryLimit/2)),
@@ -57,13 +58,13 @@ func TestBoundsInDocuments(t *testing.T) {
 			}
 		}
 	}
-	for _, o := range serverOptions {
+	for _, o := range ServerOptions {
 		raw, err := os.ReadFile("../../docs/api.md")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(raw), "`"+o.name+"`") {
-			t.Errorf("docs/api.md does not have the option %s", o.name)
+		if !strings.Contains(string(raw), "`"+o.Name+"`") {
+			t.Errorf("docs/api.md does not have the option %s", o.Name)
 		}
 	}
 }

@@ -159,9 +159,9 @@ func (e *Event) Kind() EventType {
 func (e *Event) VisibleTo(c command.Caller) bool {
 	switch e.Kind().group {
 	case ofExecution:
-		return sees(c, e.Owner)
+		return Sees(c, e.Owner)
 	case ofCatalog:
-		return readers.Allows(c)
+		return Readers.Allows(c)
 	}
 	return c.Kind == "user"
 }
@@ -296,7 +296,7 @@ func (s *State) fencedReports(worker string, reports []command.Report, results [
 		return
 	}
 	for i, res := range results {
-		if i >= len(reports) || res.Code != CodeFenced {
+		if i >= len(reports) || res.Code != command.CodeFenced {
 			continue
 		}
 		x, ok := s.working().Execution(reports[i].TaskID)

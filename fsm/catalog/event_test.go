@@ -64,7 +64,7 @@ func TestEventsTellWhatHappened(t *testing.T) {
 	ref := command.AttemptRef{TaskID: id, Attempt: 1}
 	w.ok(&command.Expire{Items: []command.Expiry{{AttemptRef: ref, Worker: worker1, Instance: "i1"}}})
 	late := w.do(&command.Exchange{Worker: worker1, Instance: "i1", Ended: []command.Report{{AttemptRef: ref, Outcome: command.Succeeded}}})
-	if late.Items[0].Code != CodeFenced {
+	if late.Items[0].Code != command.CodeFenced {
 		t.Fatalf("a late report is answered %+v", late)
 	}
 	invented := &command.Exchange{Worker: worker1, Instance: "i1", Ended: []command.Report{
@@ -72,7 +72,7 @@ func TestEventsTellWhatHappened(t *testing.T) {
 		{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 7}, Outcome: command.Failed},
 	}}
 	foreign := &command.Exchange{Worker: worker2, Instance: "i1", Ended: []command.Report{{AttemptRef: ref, Outcome: command.Failed}}}
-	if got := append(w.do(invented).Items, w.do(foreign).Items...); got[0].Code+got[1].Code+got[2].Code != CodeFenced+CodeFenced+CodeFenced {
+	if got := append(w.do(invented).Items, w.do(foreign).Items...); got[0].Code+got[1].Code+got[2].Code != command.CodeFenced+command.CodeFenced+command.CodeFenced {
 		t.Errorf("reports of what the worker never had: %+v", got)
 	}
 	second := command.AttemptRef{TaskID: id, Attempt: 2}
@@ -111,7 +111,7 @@ func TestAnnouncementsAreToldOnce(t *testing.T) {
 	if leader, term, members := w.s.Reader().Announced(); leader != "2" || term != 3 || len(members) != 1 {
 		t.Errorf("the state holds %s, %d, %v", leader, term, members)
 	}
-	w.refused(CodeInvalidArgument, &command.Announce{Notices: []command.Notice{{Type: "No Such"}}})
+	w.refused(command.CodeInvalidArgument, &command.Announce{Notices: []command.Notice{{Type: "No Such"}}})
 }
 
 // A master of the level before could not read a snapshot with events.

@@ -39,15 +39,15 @@ func TestKeys(t *testing.T) {
 		t.Errorf("the same key of another caller: %+v", other)
 	}
 	// A rejection is an answer too, and stays one.
-	if r := w.keyed(ada, "exists", true, folder("A")); code(r) != CodeFolderExists {
+	if r := w.keyed(ada, "exists", true, folder("A")); code(r) != command.CodeFolderExists {
 		t.Errorf("%+v", r)
 	}
 	w.ok(&command.DeleteFolder{Name: "A"})
-	if r := w.keyed(ada, "exists", true, folder("A")); code(r) != CodeFolderExists {
+	if r := w.keyed(ada, "exists", true, folder("A")); code(r) != command.CodeFolderExists {
 		t.Errorf("the stored rejection: %+v", r)
 	}
 	w.caller, w.key = ada, command.Key{Text: "k", Chosen: true, Request: []byte("other")}
-	if r := w.do(folder("C")); code(r) != CodeKeyReused {
+	if r := w.do(folder("C")); code(r) != command.CodeKeyReused {
 		t.Errorf("another request with the key: %+v", r)
 	}
 	w.key = command.Key{}
@@ -69,7 +69,7 @@ func TestVersionChangedIsNotKept(t *testing.T) {
 		return &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: version, AnyWorker: true}
 	}
 	w.deploy()
-	if r := w.keyed(ada, "k", true, create(1)); code(r) != CodeVersionChanged {
+	if r := w.keyed(ada, "k", true, create(1)); code(r) != command.CodeVersionChanged {
 		t.Fatalf("%+v", r)
 	}
 	if r := w.keyed(ada, "k", true, create(2)); code(r) != "" {
@@ -89,7 +89,7 @@ func TestKeysExpire(t *testing.T) {
 			if r := w.keyed(ada, "k", c.chosen, folder("A")); code(r) != "" {
 				t.Errorf("forgotten before %v: %v", c.life, r.Rejection)
 			}
-			if r := w.keyed(ada, "k", c.chosen, folder("A")); code(r) != CodeFolderExists {
+			if r := w.keyed(ada, "k", c.chosen, folder("A")); code(r) != command.CodeFolderExists {
 				t.Errorf("known after %v: %+v", c.life, r)
 			}
 			w.pass(c.life + time.Second)
@@ -127,7 +127,7 @@ func TestJumpsOfTheClockAgeNoKey(t *testing.T) {
 				t.Errorf("the key was forgotten within its life: %+v", again)
 			}
 			w.pass(time.Duration(len(steps)+2) * keyTick)
-			if r := w.keyed(ada, "k", false, folder("A")); code(r) != CodeFolderExists {
+			if r := w.keyed(ada, "k", false, folder("A")); code(r) != command.CodeFolderExists {
 				t.Errorf("the key lives for ever: %+v", r)
 			}
 		})
@@ -162,7 +162,7 @@ func TestKeyOfAWaitingCall(t *testing.T) {
 		w.pass(libraryLife + time.Second)
 		w.keyed(ada, fmt.Sprint("other", w.now), false, &command.Noop{})
 	}
-	if r := w.keyed(ada, "k", false, start); code(r) != CodeAlreadyStarted {
+	if r := w.keyed(ada, "k", false, start); code(r) != command.CodeAlreadyStarted {
 		t.Errorf("known for ever: %+v", r)
 	}
 }
@@ -188,7 +188,7 @@ func TestAFullRingForgetsNoLivingKey(t *testing.T) {
 			full := func(who string, c command.Caller) {
 				t.Helper()
 				r := send(c, folder("Refused"))
-				if code(r) != CodeTooManyKeys || !strings.Contains(r.Rejection.Detail, who) {
+				if code(r) != command.CodeTooManyKeys || !strings.Contains(r.Rejection.Detail, who) {
 					t.Errorf("want a refusal for want of room for %s: %+v", who, r)
 				}
 			}

@@ -1,5 +1,7 @@
 package catalog
 
+import "scaleout/fsm/sqltype"
+
 // places counts what limits ask for. It is derived from the rows, as they change, and stands in no snapshot. Only the
 // goroutine that applies uses it.
 type places struct {
@@ -18,7 +20,7 @@ func (t *places) note(row any, n int) {
 			add(t.notStarted, row.Caller, n)
 		}
 	case *Worker:
-		add(t.agentIDs, fold(row.CertName), n)
+		add(t.agentIDs, sqltype.Fold(row.CertName), n)
 		if !row.EverEnabled {
 			t.neverEnabled += n
 		}

@@ -46,7 +46,7 @@ func TestExecutionsNotStartedAreLimitedPerCaller(t *testing.T) {
 				ids = append(ids, r.Value)
 				continue
 			}
-			if r.Rejection.Code != CodeLimitReached || r.Rejection.Limit != "MaxExecutionsNotStarted" || len(ids) != 3 {
+			if r.Rejection.Code != command.CodeLimitReached || r.Rejection.Limit != "MaxExecutionsNotStarted" || len(ids) != 3 {
 				t.Fatalf("%v with %d executions", r.Rejection, len(ids))
 			}
 			return
@@ -98,7 +98,7 @@ func TestWorkersAreLimited(t *testing.T) {
 	limit := func(cmd command.Command) string {
 		t.Helper()
 		r := w.do(cmd)
-		if r.Rejection == nil || r.Rejection.Code != CodeLimitReached {
+		if r.Rejection == nil || r.Rejection.Code != command.CodeLimitReached {
 			t.Fatal(r.Rejection)
 		}
 		return r.Rejection.Limit
@@ -187,7 +187,7 @@ func TestMaxTaskCountIsBoundedAndLowered(t *testing.T) {
 	w.ok(set("0")) // the worker's own again
 	is(50)
 	for _, v := range []string{"-1", "x", "", "1.5", "1000001"} {
-		w.refused(CodeInvalidArgument, set(v))
+		w.refused(command.CodeInvalidArgument, set(v))
 	}
 	is(50)
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/hashicorp/go-memdb"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // Reader is one read transaction over the state: cheap to make, safe for concurrent use, never changed by later
 // commands. Rows that it returns are immutable: whoever writes to one changes the state behind its back.
 type Reader struct {
 	txn   *memdb.Txn
-	meta  *meta
+	Meta  *meta
 	state *State
 }
 
@@ -75,23 +76,23 @@ func floor[T any](r *Reader, t *table, k []byte) (row T) {
 }
 
 // Index is the index of the last log entry that the transaction holds completely.
-func (r *Reader) Index() uint64 { return r.meta.Index }
+func (r *Reader) Index() uint64 { return r.Meta.Index }
 
 // KeySecret is what requests are authenticated with under their keys. It is for nobody outside the masters.
-func (r *Reader) KeySecret() []byte { return r.meta.KeySecret }
+func (r *Reader) KeySecret() []byte { return r.Meta.KeySecret }
 
 // Time is the state's time: that of the latest command, never falling.
-func (r *Reader) Time() command.Time { return r.meta.Time }
+func (r *Reader) Time() command.Time { return r.Meta.Time }
 
 // ClusterID is the cluster's id, "" before its first command.
-func (r *Reader) ClusterID() string { return r.meta.ClusterID }
+func (r *Reader) ClusterID() string { return r.Meta.ClusterID }
 
 // Level is the feature level, 0 before the cluster's first command.
-func (r *Reader) Level() int { return r.meta.Level }
+func (r *Reader) Level() int { return r.Meta.Level }
 
 // Folder finds a folder by name, in any case.
 func (r *Reader) Folder(name string) (*Folder, bool) {
-	return find[Folder](r, tableFolders, byName, []byte(fold(name)))
+	return find[Folder](r, tableFolders, byName, []byte(sqltype.Fold(name)))
 }
 
 // FolderByID finds a folder by its id.
@@ -110,7 +111,7 @@ func (r *Reader) Project(folder, project string) (*Project, bool) {
 	if !ok {
 		return nil, false
 	}
-	return find[Project](r, tableProjects, byName, append(key(f.ID), fold(project)...))
+	return find[Project](r, tableProjects, byName, append(key(f.ID), sqltype.Fold(project)...))
 }
 
 // ProjectByID finds a project by its id.
@@ -155,7 +156,7 @@ func (r *Reader) Operations(desc bool) iter.Seq[*Operation] {
 
 // Worker finds a worker by its AgentId, in any case.
 func (r *Reader) Worker(id string) (*Worker, bool) {
-	return find[Worker](r, tableWorkers, byID, []byte(fold(id)))
+	return find[Worker](r, tableWorkers, byID, []byte(sqltype.Fold(id)))
 }
 
 // WorkerByName finds the worker with that display name, else that certificate name, else that machine name, in any
@@ -277,7 +278,7 @@ func (r *Reader) Blobs() iter.Seq[string] {
 // Answer is the state's answer to the first command with a request key, while the key lives. What the Reader shows holds
 // what that command did. A key that has died since may be gone already.
 func (r *Reader) Answer(caller command.Caller, key string) (KeyedAnswer, bool) {
-	return r.state.keys.lookup(r.meta.KeyTime, r.meta.Index, caller, key)
+	return r.state.keys.lookup(r.Meta.KeyTime, r.Meta.Index, caller, key)
 }
 
 // KeyedAnswer is what the state answered to the first command with a request key.

@@ -4,6 +4,8 @@ import (
 	"iter"
 	"math"
 	"slices"
+
+	"scaleout/fsm/sqltype"
 )
 
 // Execution finds an execution, whether it lives or has ended.
@@ -75,13 +77,13 @@ func (r *Reader) Tasks() iter.Seq[*Execution] {
 			break
 		}
 		for p := range rowsBy[*posting](r, tablePostings, byID, key(listEnded, 0), true) {
-			if p.To < r.meta.TasksBefore {
+			if p.To < r.Meta.TasksBefore {
 				break
 			}
 			lowest = min(lowest, slices.Min(p.ids()))
 		}
 		for e := range r.ExecutionsFrom(lowest, false) {
-			if e.Status.HasEnded() && e.Ended < r.meta.TasksBefore {
+			if e.Status.HasEnded() && e.Ended < r.Meta.TasksBefore {
 				continue
 			}
 			if !yield(e) {
@@ -103,7 +105,7 @@ func (r *Reader) InStatus(s Status) iter.Seq[*Execution] {
 
 // HeldBy yields the executions whose current attempt the worker holds, by id.
 func (r *Reader) HeldBy(worker string) iter.Seq[*Execution] {
-	return rowsBy[*Execution](r, tableLive, byHolder, holderKey(worker, 0)[:len(fold(worker))+1], false)
+	return rowsBy[*Execution](r, tableLive, byHolder, holderKey(worker, 0)[:len(sqltype.Fold(worker))+1], false)
 }
 
 // merge yields two sequences that are ordered by id in the order of ids.

@@ -1,21 +1,8 @@
 package catalog
 
-import "scaleout/fsm/command"
-
-// Status is an execution's or operation's status in SSISDB's numbers (catalog.operations).
-type Status int
-
-// The statuses of catalog.operations and catalog.executions.
-const (
-	Created           Status = 1
-	Running           Status = 2
-	Canceled          Status = 3
-	Failed            Status = 4
-	Pending           Status = 5
-	EndedUnexpectedly Status = 6
-	Succeeded         Status = 7
-	Stopping          Status = 8
-	Completed         Status = 9
+import (
+	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // Object types of catalog.operations, object_parameters and execution_parameter_values.
@@ -173,7 +160,7 @@ const Lost command.Outcome = "lost"
 // WasGiven reports whether a worker was ever given an attempt.
 func (x *Execution) WasGiven(attempt int, worker string) bool {
 	a := x.attempt(attempt)
-	return a != nil && fold(a.Worker) == fold(worker)
+	return a != nil && sqltype.Fold(a.Worker) == sqltype.Fold(worker)
 }
 
 // Held reports whether a worker holds the attempt.

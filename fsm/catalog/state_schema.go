@@ -4,12 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
-	"strings"
-	"unicode"
 
 	"github.com/hashicorp/go-memdb"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // table is one kind of rows. A row's key orders it in its table and in a snapshot; the other indexes are unique too,
@@ -51,15 +50,15 @@ var (
 	tableMasters = &table{name: "masters", record: 3, empty: fresh[command.MasterBeat],
 		key: of(func(m *command.MasterBeat) []byte { return []byte(m.ID) })}
 	tableWorkers = &table{name: "workers", record: 4, empty: fresh[Worker],
-		key: of(func(w *Worker) []byte { return []byte(fold(w.ID)) })}
+		key: of(func(w *Worker) []byte { return []byte(sqltype.Fold(w.ID)) })}
 	tableFolders = &table{name: "folders", record: 5, empty: fresh[Folder],
 		key: number(func(f *Folder) int64 { return f.ID }),
 		indexes: map[string]func(any) []byte{
-			byName: of(func(f *Folder) []byte { return []byte(fold(f.Name)) })}}
+			byName: of(func(f *Folder) []byte { return []byte(sqltype.Fold(f.Name)) })}}
 	tableProjects = &table{name: "projects", record: 6, empty: fresh[Project],
 		key: number(func(p *Project) int64 { return p.ID }),
 		indexes: map[string]func(any) []byte{
-			byName: of(func(p *Project) []byte { return append(key(p.FolderID), fold(p.Name)...) })}}
+			byName: of(func(p *Project) []byte { return append(key(p.FolderID), sqltype.Fold(p.Name)...) })}}
 	tableVersions = &table{name: "versions", record: 7, empty: fresh[Version],
 		key: number(func(v *Version) int64 { return v.LSN }),
 		indexes: map[string]func(any) []byte{
@@ -109,32 +108,7 @@ func key(ns ...int64) []byte {
 }
 
 func holderKey(worker string, id int64) []byte {
-	return append([]byte(fold(worker)+"\x00"), key(id)...)
-}
-
-// fold gives names that differ only in case the same key, as SQL Server's usual collation does. It is not
-// strings.ToLower: two names that strings.EqualFold holds equal must never both exist.
-func fold(s string) string {
-	ascii := true
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			ascii = false
-			break
-		}
-	}
-	if ascii {
-		return strings.ToLower(s)
-	}
-	return strings.Map(func(r rune) rune {
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
-		}
-		if 'A' <= least && least <= 'Z' {
-			least += 'a' - 'A'
-		}
-		return least
-	}, s)
+	return append([]byte(sqltype.Fold(worker)+"\x00"), key(id)...)
 }
 
 // indexer makes an index of go-memdb from a key function; lookups pass finished keys.

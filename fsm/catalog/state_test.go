@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // machine applies commands to a state, one entry each, on a clock of its own.
@@ -440,11 +441,11 @@ func TestUnknownKindAndBadBody(t *testing.T) {
 
 func TestFold(t *testing.T) {
 	for _, pair := range [][2]string{{"Straße", "STRAßE"}, {"Ärger", "äRGER"}, {"K", "k"}, {"ſ", "S"}, {"abc", "ABC"}} {
-		if fold(pair[0]) != fold(pair[1]) {
-			t.Errorf("%q and %q: %q, %q", pair[0], pair[1], fold(pair[0]), fold(pair[1]))
+		if sqltype.Fold(pair[0]) != sqltype.Fold(pair[1]) {
+			t.Errorf("%q and %q: %q, %q", pair[0], pair[1], sqltype.Fold(pair[0]), sqltype.Fold(pair[1]))
 		}
 	}
-	if fold("a") == fold("b") {
+	if sqltype.Fold("a") == sqltype.Fold("b") {
 		t.Error("a is b")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // The state itself counts how executions end. What a process counts begins anew when it does, and the execution whose
@@ -64,7 +65,7 @@ func tallyKey(names ...string) []byte {
 	}
 	k := make([]byte, 0, size)
 	for _, name := range names {
-		k = append(append(k, fold(name)...), 0)
+		k = append(append(k, sqltype.Fold(name)...), 0)
 	}
 	return k
 }
@@ -141,8 +142,8 @@ func (r *Reader) Tallies() iter.Seq[*Tally] { return rowsBy[*Tally](r, tableTall
 
 // Totals are the counts over all packages.
 func (r *Reader) Totals() *Totals {
-	if r.meta.Totals == nil {
+	if r.Meta.Totals == nil {
 		return new(Totals)
 	}
-	return r.meta.Totals
+	return r.Meta.Totals
 }

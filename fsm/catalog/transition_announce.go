@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // roster is who leads and who belongs to the cluster, as a leader announced it last. It is never changed in place.
@@ -24,14 +25,14 @@ const (
 // before: whoever repeats it, as the next leader does, causes none twice.
 func announce(r *Reader, e *edit, c *command.Announce) command.Result {
 	if len(c.Members) > mostMembers || len(c.Notices) > mostNotices {
-		return reject(CodeInvalidArgument, "%d members and %d notices are more than %d and %d", len(c.Members), len(c.Notices), mostMembers, mostNotices)
+		return reject(command.CodeInvalidArgument, "%d members and %d notices are more than %d and %d", len(c.Members), len(c.Notices), mostMembers, mostNotices)
 	}
 	for _, n := range c.Notices {
 		if n.Type == "" || len(n.Type) > 64 || strings.Trim(n.Type, "abcdefghijklmnopqrstuvwxyz_") != "" || len(n.Detail) > 1024 {
-			return reject(CodeInvalidArgument, "a notice of type %s: lower-case letters and underscores were expected, and at most 1024 bytes of detail", clip(n.Type))
+			return reject(command.CodeInvalidArgument, "a notice of type %s: lower-case letters and underscores were expected, and at most 1024 bytes of detail", sqltype.Quote(n.Type))
 		}
 	}
-	old := r.meta.Roster
+	old := r.Meta.Roster
 	if old == nil {
 		old = &roster{}
 	}
@@ -91,10 +92,10 @@ func (e *edit) rosterEvents(old, now *roster) {
 
 // Announced is the roster that the state holds: who leads, in which term, and who belongs to the cluster.
 func (r *Reader) Announced() (leader string, term uint64, members []command.AnnouncedMember) {
-	if r.meta.Roster == nil {
+	if r.Meta.Roster == nil {
 		return "", 0, nil
 	}
-	return r.meta.Roster.Leader, r.meta.Roster.Term, r.meta.Roster.Members
+	return r.Meta.Roster.Leader, r.Meta.Roster.Term, r.Meta.Roster.Members
 }
 
 // say keeps an event until the edit is written.

@@ -6,7 +6,11 @@ import (
 	"strings"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
+
+// MaxRetryCount is the most retries that start_execution takes.
+const MaxRetryCount = 100
 
 func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Result {
 	folder, project, missing := folderAndProject(r, c.Folder, c.Project)
@@ -15,21 +19,21 @@ func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Res
 	}
 	version, ok := r.Version(project.Version)
 	if !ok || project.Version != c.Version {
-		return reject(CodeVersionChanged, "the project %s is at version %d, not %d", clip(project.Name), project.Version, c.Version)
+		return reject(command.CodeVersionChanged, "the project %s is at version %d, not %d", sqltype.Quote(project.Name), project.Version, c.Version)
 	}
-	at := slices.IndexFunc(version.Manifest.Packages, func(p command.Package) bool { return fold(p.Name) == fold(c.Package) })
+	at := slices.IndexFunc(version.Manifest.Packages, func(p command.Package) bool { return sqltype.Fold(p.Name) == sqltype.Fold(c.Package) })
 	switch {
 	case at < 0:
-		return reject(CodePackageNotFound, "the project %s has no package %s", clip(project.Name), clip(c.Package))
+		return reject(command.CodePackageNotFound, "the project %s has no package %s", sqltype.Quote(project.Name), sqltype.Quote(c.Package))
 	case !version.Manifest.Packages[at].EntryPoint:
-		return reject(CodeNotEntryPoint, "%s is not an entry point of %s", clip(c.Package), clip(project.Name))
+		return reject(command.CodeNotEntryPoint, "%s is not an entry point of %s", sqltype.Quote(c.Package), sqltype.Quote(project.Name))
 	case c.ReferenceID != nil:
-		return reject(CodeReferenceNotFound, "the project %s has no environment reference %d", clip(project.Name), *c.ReferenceID)
+		return reject(command.CodeReferenceNotFound, "the project %s has no environment reference %d", sqltype.Quote(project.Name), *c.ReferenceID)
 	}
 	caller := e.caller.String()
 	if n := r.state.places.notStarted[caller]; c.MostNotStarted > 0 && n >= c.MostNotStarted {
-		return command.Result{Rejection: limitRefusal("MaxExecutionsNotStarted", "%s has %d executions that no worker was given yet, which is the most "+
-			"for one caller: wait until some run, or stop those that are not wanted", clip(caller), n)}
+		return command.Result{Rejection: command.RefuseLimit("MaxExecutionsNotStarted", "%s has %d executions that no worker was given yet, which is the most "+
+			"for one caller: wait until some run, or stop those that are not wanted", sqltype.Quote(caller), n)}
 	}
 	e.Operation++
 	x := &Execution{
@@ -50,9 +54,9 @@ func created(r *Reader, id int64) (*Execution, *command.Rejection) {
 	x, ok := r.Execution(id)
 	switch {
 	case !ok:
-		return nil, refusal(CodeExecutionNotFound, "there is no execution %d", id)
+		return nil, command.Refuse(command.CodeExecutionNotFound, "there is no execution %d", id)
 	case x.Status != Created:
-		return nil, refusal(CodeAlreadyStarted, "execution %d is %s: this is for executions in status %d (%s)", id, x.Status, Created, Created)
+		return nil, command.Refuse(command.CodeAlreadyStarted, "execution %d is %s: this is for executions in status %d (%s)", id, x.Status, Created, Created)
 	}
 	return x, nil
 }
@@ -75,23 +79,23 @@ func setExecutionParameter(r *Reader, e *edit, c *command.SetExecutionParameter)
 				options++
 			}
 		}
-		if _, again := setValue(x, ObjectExecution, name); name == "" || options >= mostOptions && !again {
-			return reject(CodeInvalidArgument, "server option %s: an execution takes up to %d options with names", clip(name), mostOptions)
+		if _, again := ValueOf(x, ObjectExecution, name); name == "" || options >= mostOptions && !again {
+			return reject(command.CodeInvalidArgument, "server option %s: an execution takes up to %d options with names", sqltype.Quote(name), mostOptions)
 		}
 	default:
-		declared, err := declaredParameter(r, x, c.ObjectType, c.Name)
+		declared, err := DeclaredParameter(r, x, c.ObjectType, c.Name)
 		if err != nil {
 			var why *command.Rejection
 			if !errors.As(err, &why) {
-				why = refusal(CodeInvalidArgument, "parameter %s", clip(c.Name))
+				why = command.Refuse(command.CodeInvalidArgument, "parameter %s", sqltype.Quote(c.Name))
 			}
 			return command.Result{Rejection: why}
 		}
 		switch {
 		case declared.Type != c.Value.Type:
-			return reject(CodeInvalidArgument, "the parameter %s is a %s, not a %s", clip(declared.Name), declared.Type, clip(c.Value.Type))
+			return reject(command.CodeInvalidArgument, "the parameter %s is a %s, not a %s", sqltype.Quote(declared.Name), declared.Type, sqltype.Quote(c.Value.Type))
 		case declared.Sensitive != (c.Value.Sealed != nil):
-			return reject(CodeInvalidArgument, "the parameter %s is sensitive, or its value is sealed, but not both", clip(declared.Name))
+			return reject(command.CodeInvalidArgument, "the parameter %s is sensitive, or its value is sealed, but not both", sqltype.Quote(declared.Name))
 		}
 		name = declared.Name
 	}
@@ -102,7 +106,7 @@ func setExecutionParameter(r *Reader, e *edit, c *command.SetExecutionParameter)
 		if a.ObjectType != b.ObjectType {
 			return a.ObjectType - b.ObjectType
 		}
-		return strings.Compare(fold(a.Name), fold(b.Name))
+		return strings.Compare(sqltype.Fold(a.Name), sqltype.Fold(b.Name))
 	})
 	if found {
 		x.Values[at] = set
@@ -121,11 +125,11 @@ func addExecutionWorker(r *Reader, e *edit, c *command.AddExecutionWorker) comma
 	w, ok := r.Worker(c.Worker)
 	switch {
 	case x.ServerMode:
-		return reject(CodeNotScaleOut, "execution %d was created with runinscaleout 0: it is not in Scale Out and takes no workers", x.ID)
+		return reject(command.CodeNotScaleOut, "execution %d was created with runinscaleout 0: it is not in Scale Out and takes no workers", x.ID)
 	case x.AnyWorker:
-		return reject(CodeAnyWorker, "execution %d may use any worker: create it with useanyworker 0 to choose workers", x.ID)
+		return reject(command.CodeAnyWorker, "execution %d may use any worker: create it with useanyworker 0 to choose workers", x.ID)
 	case !ok:
-		return reject(CodeWorkerNotFound, "no worker with the id %s has registered", clip(c.Worker))
+		return reject(command.CodeWorkerNotFound, "no worker with the id %s has registered", sqltype.Quote(c.Worker))
 	}
 	at, found := slices.BinarySearch(x.Workers, w.ID)
 	if found {
@@ -143,23 +147,23 @@ func startExecution(r *Reader, e *edit, c *command.StartExecution) command.Resul
 		return command.Result{Rejection: refused}
 	}
 	if c.RetryCount < 0 || c.RetryCount > MaxRetryCount || c.RetryDelayMs < 0 || c.RetryDelayMs > command.MaxSpanMs {
-		return reject(CodeInvalidArgument, "retry_count %d is outside 0–%d, or the delay of %d ms outside 0–%d",
+		return reject(command.CodeInvalidArgument, "retry_count %d is outside 0–%d, or the delay of %d ms outside 0–%d",
 			c.RetryCount, MaxRetryCount, c.RetryDelayMs, int64(command.MaxSpanMs))
 	}
 	project, ok := r.ProjectByID(x.ProjectID)
 	version, there := r.Version(x.Version)
 	if !ok || !there || project.Version != x.Version {
-		return reject(CodeRedeployed, "the project %s was deployed again or deleted since execution %d was created: create another execution",
-			clip(x.Project), x.ID)
+		return reject(command.CodeRedeployed, "the project %s was deployed again or deleted since execution %d was created: create another execution",
+			sqltype.Quote(x.Project), x.ID)
 	}
-	if missing := missingValues(version, x); len(missing) > 0 {
-		return reject(CodeValueRequired, "execution %d needs values for required parameters: %s", x.ID, strings.Join(missing, ", "))
+	if missing := MissingValues(version, x); len(missing) > 0 {
+		return reject(command.CodeValueRequired, "execution %d needs values for required parameters: %s", x.ID, strings.Join(missing, ", "))
 	}
 	if !x.AnyWorker && len(x.Workers) == 0 {
-		return reject(CodeNoWorkerSelected, "execution %d may use chosen workers only and none was added", x.ID)
+		return reject(command.CodeNoWorkerSelected, "execution %d may use chosen workers only and none was added", x.ID)
 	}
 	if c.QueueTimeoutMs < 0 || c.QueueTimeoutMs > maxTimeout.Milliseconds() {
-		return reject(CodeInvalidArgument, "a wait of %d ms for a worker is outside 0–%d", c.QueueTimeoutMs, maxTimeout.Milliseconds())
+		return reject(command.CodeInvalidArgument, "a wait of %d ms for a worker is outside 0–%d", c.QueueTimeoutMs, maxTimeout.Milliseconds())
 	}
 	x = new(*x)
 	x.Status, x.Queued, x.RetryCount, x.RetryDelayMs = Pending, e.Time, c.RetryCount, c.RetryDelayMs
@@ -174,9 +178,9 @@ func stopOperation(r *Reader, e *edit, c *command.StopOperation) command.Result 
 	x, ok := r.Execution(c.OperationID)
 	if !ok {
 		if op, ok := r.Operation(c.OperationID); ok {
-			return reject(CodeAlreadyEnded, "operation %d has ended (%s): only executions can be stopped", op.ID, op.Status)
+			return reject(command.CodeAlreadyEnded, "operation %d has ended (%s): only executions can be stopped", op.ID, op.Status)
 		}
-		return reject(CodeOperationNotFound, "there is no operation %d", c.OperationID)
+		return reject(command.CodeOperationNotFound, "there is no operation %d", c.OperationID)
 	}
 	by := e.caller.String()
 	switch x.Status {
@@ -187,12 +191,12 @@ func stopOperation(r *Reader, e *edit, c *command.StopOperation) command.Result 
 	case Running:
 		x = new(*x)
 		x.Status, x.StoppedBy = Stopping, by
-		x.Notes = e.note(x.Notes, MessageInformation, "%s asked for a stop.", clip(by))
+		x.Notes = e.note(x.Notes, MessageInformation, "%s asked for a stop.", sqltype.Quote(by))
 		e.put(r, x)
 	case Stopping, Canceled:
-		return reject(CodeAlreadyStopped, "execution %d is %s: %s stopped it", x.ID, x.Status, clip(x.StoppedBy))
+		return reject(command.CodeAlreadyStopped, "execution %d is %s: %s stopped it", x.ID, x.Status, sqltype.Quote(x.StoppedBy))
 	default:
-		return reject(CodeAlreadyEnded, "execution %d has ended: it is %s", x.ID, x.Status)
+		return reject(command.CodeAlreadyEnded, "execution %d has ended: it is %s", x.ID, x.Status)
 	}
 	return command.Result{}
 }

@@ -6,14 +6,15 @@ import (
 	"strings"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 func createFolder(r *Reader, e *edit, c *command.CreateFolder) command.Result {
 	if c.Name == "" {
-		return reject(CodeInvalidArgument, "a folder needs a name")
+		return reject(command.CodeInvalidArgument, "a folder needs a name")
 	}
 	if f, ok := r.Folder(c.Name); ok {
-		return reject(CodeFolderExists, "there is a folder %s already", clip(f.Name))
+		return reject(command.CodeFolderExists, "there is a folder %s already", sqltype.Quote(f.Name))
 	}
 	e.Folder++
 	e.add(tableFolders, &Folder{ID: e.Folder, Name: c.Name, Description: c.Description, CreatedBy: e.caller.String(), Created: e.Time})
@@ -23,10 +24,10 @@ func createFolder(r *Reader, e *edit, c *command.CreateFolder) command.Result {
 func deleteFolder(r *Reader, e *edit, c *command.DeleteFolder) command.Result {
 	f, ok := r.Folder(c.Name)
 	if !ok {
-		return reject(CodeFolderNotFound, "there is no folder %s", clip(c.Name))
+		return reject(command.CodeFolderNotFound, "there is no folder %s", sqltype.Quote(c.Name))
 	}
 	for p := range r.ProjectsIn(f.ID) {
-		return reject(CodeFolderNotEmpty, "the folder %s holds the project %s: delete its projects first", clip(f.Name), clip(p.Name))
+		return reject(command.CodeFolderNotEmpty, "the folder %s holds the project %s: delete its projects first", sqltype.Quote(f.Name), sqltype.Quote(p.Name))
 	}
 	e.remove(tableFolders, f)
 	return command.Result{}
@@ -36,11 +37,11 @@ func deleteFolder(r *Reader, e *edit, c *command.DeleteFolder) command.Result {
 func folderAndProject(r *Reader, folder, project string) (*Folder, *Project, *command.Rejection) {
 	f, ok := r.Folder(folder)
 	if !ok {
-		return nil, nil, refusal(CodeFolderNotFound, "there is no folder %s", clip(folder))
+		return nil, nil, command.Refuse(command.CodeFolderNotFound, "there is no folder %s", sqltype.Quote(folder))
 	}
 	p, ok := r.Project(folder, project)
 	if !ok {
-		return f, nil, refusal(CodeProjectNotFound, "the folder %s has no project %s", clip(f.Name), clip(project))
+		return f, nil, command.Refuse(command.CodeProjectNotFound, "the folder %s has no project %s", sqltype.Quote(f.Name), sqltype.Quote(project))
 	}
 	return f, p, nil
 }
@@ -55,13 +56,13 @@ func deployProject(r *Reader, e *edit, c *command.DeployProject) command.Result 
 	case folder == nil:
 		return command.Result{Rejection: missing}
 	case c.Project == "":
-		return reject(CodeInvalidArgument, "a project needs a name")
+		return reject(command.CodeInvalidArgument, "a project needs a name")
 	case !isDigest(c.Blob):
-		return reject(CodeInvalidArgument, "%s is no SHA-256 in lower-case hexadecimal", clip(c.Blob))
+		return reject(command.CodeInvalidArgument, "%s is no SHA-256 in lower-case hexadecimal", sqltype.Quote(c.Blob))
 	}
 	manifest, err := command.UnpackManifest(c.Manifest)
 	if err != nil {
-		return reject(CodeInvalidProject, "the project's manifest cannot be read")
+		return reject(command.CodeInvalidProject, "the project's manifest cannot be read")
 	}
 	e.Version++
 	version := &Version{
@@ -79,7 +80,7 @@ func deployProject(r *Reader, e *edit, c *command.DeployProject) command.Result 
 	}
 	version.ProjectID = project.ID
 	if version.PackageIDs, err = e.packageIDs(r, project, &manifest); err != nil {
-		return reject(CodeInvalidProject, "%s", err)
+		return reject(command.CodeInvalidProject, "%s", err)
 	}
 	e.Parameter += int64(len(manifest.Parameters))
 	for i := range manifest.Packages {
@@ -95,7 +96,7 @@ func deployProject(r *Reader, e *edit, c *command.DeployProject) command.Result 
 		Status: Succeeded, Created: e.Time, Ended: e.Time, Caller: e.caller.String(),
 	}
 	op.Notes = e.note(nil, MessageInformation, "Project %s deployed to folder %s as version %d with %d packages.",
-		clip(project.Name), clip(folder.Name), version.LSN, len(manifest.Packages))
+		sqltype.Quote(project.Name), sqltype.Quote(folder.Name), version.LSN, len(manifest.Packages))
 	for _, w := range c.Warnings {
 		op.Notes = e.note(op.Notes, MessageWarning, "%s", w)
 	}
@@ -108,12 +109,12 @@ func (e *edit) packageIDs(r *Reader, project *Project, manifest *command.Manifes
 	known := map[string]int64{}
 	if v, ok := r.Version(project.Version); ok {
 		for i := range v.Manifest.Packages {
-			known[fold(v.Manifest.Packages[i].Name)] = v.PackageIDs[i]
+			known[sqltype.Fold(v.Manifest.Packages[i].Name)] = v.PackageIDs[i]
 		}
 	}
 	ids := make([]int64, len(manifest.Packages))
 	for i := range manifest.Packages {
-		name := fold(manifest.Packages[i].Name)
+		name := sqltype.Fold(manifest.Packages[i].Name)
 		id, ok := known[name]
 		if !ok {
 			e.Package++
@@ -121,7 +122,7 @@ func (e *edit) packageIDs(r *Reader, project *Project, manifest *command.Manifes
 			known[name] = id
 		}
 		if slices.Contains(ids[:i], id) {
-			return nil, fmt.Errorf("the project has the package %s twice", clip(manifest.Packages[i].Name))
+			return nil, fmt.Errorf("the project has the package %s twice", sqltype.Quote(manifest.Packages[i].Name))
 		}
 		ids[i] = id
 	}
@@ -137,7 +138,7 @@ func deleteProject(r *Reader, e *edit, c *command.DeleteProject) command.Result 
 	}
 	for x := range rowsBy[*Execution](r, tableLive, byProject, key(project.ID), false) {
 		if x.Status != Created {
-			return reject(CodeProjectInUse, "execution %d of the project %s is %s: wait for its end or stop it", x.ID, clip(project.Name), x.Status)
+			return reject(command.CodeProjectInUse, "execution %d of the project %s is %s: wait for its end or stop it", x.ID, sqltype.Quote(project.Name), x.Status)
 		}
 	}
 	e.remove(tableProjects, project)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // exchange settles the reports, then grants: a report frees the slot that a grant of the same exchange takes.
@@ -32,26 +33,26 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 	switch rep.Outcome {
 	case command.Succeeded, command.Failed, command.Canceled, command.Returned:
 	default:
-		return refuse(CodeInvalidArgument, "%s is no outcome: use succeeded, failed, canceled or returned", clip(string(rep.Outcome)))
+		return refuse(command.CodeInvalidArgument, "%s is no outcome: use succeeded, failed, canceled or returned", sqltype.Quote(string(rep.Outcome)))
 	}
 	x, ok := r.Execution(rep.TaskID)
 	if !ok {
-		return refuse(CodeFenced, "there is no task %d", rep.TaskID)
+		return refuse(command.CodeFenced, "there is no task %d", rep.TaskID)
 	}
 	a := x.attempt(rep.Attempt)
 	switch {
-	case a == nil || fold(a.Worker) != fold(worker):
-		return refuse(CodeFenced, "attempt %d of task %d was not given to this worker", rep.Attempt, rep.TaskID)
+	case a == nil || sqltype.Fold(a.Worker) != sqltype.Fold(worker):
+		return refuse(command.CodeFenced, "attempt %d of task %d was not given to this worker", rep.Attempt, rep.TaskID)
 	case a.reported() == rep.Outcome && a.ExitCode == rep.ExitCode:
 		return command.ItemResult{}
 	case !a.Held():
-		return refuse(CodeFenced, "attempt %d of task %d has ended: %s", rep.Attempt, rep.TaskID, a.Outcome)
+		return refuse(command.CodeFenced, "attempt %d of task %d has ended: %s", rep.Attempt, rep.TaskID, a.Outcome)
 	case !holds(a):
-		return refuse(CodeFenced, "attempt %d of task %d is held by another process of this worker", rep.Attempt, rep.TaskID)
+		return refuse(command.CodeFenced, "attempt %d of task %d is held by another process of this worker", rep.Attempt, rep.TaskID)
 	case len(rep.Code) > mostCode:
-		return refuse(CodeInvalidArgument, "attempt %d of task %d ended with a code of %d bytes; at most %d are taken", rep.Attempt, rep.TaskID, len(rep.Code), mostCode)
+		return refuse(command.CodeInvalidArgument, "attempt %d of task %d ended with a code of %d bytes; at most %d are taken", rep.Attempt, rep.TaskID, len(rep.Code), mostCode)
 	case rep.Messages < 0 || rep.Messages > mostMessages:
-		return refuse(CodeInvalidArgument, "attempt %d of task %d cannot have %d messages", rep.Attempt, rep.TaskID, rep.Messages)
+		return refuse(command.CodeInvalidArgument, "attempt %d of task %d cannot have %d messages", rep.Attempt, rep.TaskID, rep.Messages)
 	}
 	x, a = x.settled(e, rep.Outcome)
 	a.ExitCode, a.Message, a.Messages, a.Code = rep.ExitCode, rep.Message, rep.Messages, rep.Code
@@ -98,9 +99,9 @@ func (x *Execution) endNotes(r *Reader, a *Attempt) (notes []Note) {
 	add := func(kind int, format string, args ...any) {
 		notes = append(notes, Note{Time: a.Ended, Type: kind, SourceType: SourceEntryAPI, Text: fmt.Sprintf(format, args...)})
 	}
-	worker, machine := workerCalled(r, a.Worker), clip(a.Machine)
+	worker, machine := WorkerCalled(r, a.Worker), sqltype.Quote(a.Machine)
 	if a.HandedBack || a.Outcome == command.Returned {
-		add(MessageWarning, "Worker %s (%s) handed attempt %d back: %s", worker, machine, a.Number, clip(a.Message))
+		add(MessageWarning, "Worker %s (%s) handed attempt %d back: %s", worker, machine, a.Number, sqltype.Quote(a.Message))
 	}
 	switch {
 	case a.HandedBack:
@@ -119,7 +120,7 @@ func (x *Execution) endNotes(r *Reader, a *Attempt) (notes []Note) {
 const endNoteWait = 10 * time.Minute
 
 // shownNotes are the execution's notes, and those on ends whose messages have not come in time.
-func (x *Execution) shownNotes(r *Reader) []Note {
+func (x *Execution) ShownNotes(r *Reader) []Note {
 	shown := slices.Clip(x.Notes)
 	for i := range x.Attempts {
 		a := &x.Attempts[i]
@@ -135,9 +136,9 @@ func (x *Execution) shownNotes(r *Reader) []Note {
 }
 
 // workerCalled is what people call a worker: the name in its certificate, or its id once it is forgotten.
-func workerCalled(r *Reader, id string) string {
+func WorkerCalled(r *Reader, id string) string {
 	if w, ok := r.Worker(id); ok && w.CertName != "" {
-		return clip(w.CertName)
+		return sqltype.Quote(w.CertName)
 	}
 	return id
 }
@@ -146,11 +147,11 @@ func workerCalled(r *Reader, id string) string {
 func expire(r *Reader, e *edit, c command.Expiry) command.ItemResult {
 	x, ok := find[Execution](r, tableLive, byID, key(c.TaskID))
 	if !ok {
-		return refuse(CodeNotHeld, "task %d has ended or does not exist", c.TaskID)
+		return refuse(command.CodeNotHeld, "task %d has ended or does not exist", c.TaskID)
 	}
 	a := x.current()
-	if a == nil || !a.Held() || a.Number != c.Attempt || fold(a.Worker) != fold(c.Worker) || a.Instance != c.Instance {
-		return refuse(CodeNotHeld, "attempt %d of task %d is not held by that process of worker %s", c.Attempt, c.TaskID, clip(c.Worker))
+	if a == nil || !a.Held() || a.Number != c.Attempt || sqltype.Fold(a.Worker) != sqltype.Fold(c.Worker) || a.Instance != c.Instance {
+		return refuse(command.CodeNotHeld, "attempt %d of task %d is not held by that process of worker %s", c.Attempt, c.TaskID, sqltype.Quote(c.Worker))
 	}
 	x, a = x.settled(e, Lost)
 	a.SilentSince = c.SilentSince
@@ -158,7 +159,7 @@ func expire(r *Reader, e *edit, c command.Expiry) command.ItemResult {
 	if c.SilentSince != 0 {
 		silent = ": silent since " + c.SilentSince.Time().Format(time.RFC3339)
 	}
-	x.Notes = e.note(x.Notes, MessageError, "Attempt %d was lost with worker %s (%s)%s.", a.Number, workerCalled(r, a.Worker), clip(a.Machine), silent)
+	x.Notes = e.note(x.Notes, MessageError, "Attempt %d was lost with worker %s (%s)%s.", a.Number, WorkerCalled(r, a.Worker), sqltype.Quote(a.Machine), silent)
 	x.afterFailure(e, EndedUnexpectedly)
 	e.put(r, x)
 	return command.ItemResult{}
@@ -245,31 +246,31 @@ func (x *Execution) afterReturn(e *edit) {
 func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) command.ItemResult {
 	x, ok := find[Execution](r, tableLive, byID, key(g.TaskID))
 	if !ok || x.Status != Pending {
-		return refuse(CodeNotPending, "task %d is not pending", g.TaskID)
+		return refuse(command.CodeNotPending, "task %d is not pending", g.TaskID)
 	}
-	next := x.next()
+	next := x.Next()
 	if g.Attempt != next {
-		return refuse(CodeNotPending, "the next attempt of task %d is %d, not %d", g.TaskID, next, g.Attempt)
+		return refuse(command.CodeNotPending, "the next attempt of task %d is %d, not %d", g.TaskID, next, g.Attempt)
 	}
 	w, ok := r.Worker(worker)
 	switch {
 	case !ok:
-		return refuse(CodeWorkerNotFound, "no worker with the id %s has registered", clip(worker))
+		return refuse(command.CodeWorkerNotFound, "no worker with the id %s has registered", sqltype.Quote(worker))
 	case w.Instance != instance:
-		return refuse(CodeFenced, "worker %s has registered another process since", w.ID)
+		return refuse(command.CodeFenced, "worker %s has registered another process since", w.ID)
 	case !w.Enabled:
-		return refuse(CodeNotEligible, "worker %s is disabled", w.ID)
+		return refuse(command.CodeNotEligible, "worker %s is disabled", w.ID)
 	case !x.AnyWorker && !slices.Contains(x.Workers, w.ID):
-		return refuse(CodeNotEligible, "execution %d does not allow worker %s", x.ID, w.ID)
+		return refuse(command.CodeNotEligible, "execution %d does not allow worker %s", x.ID, w.ID)
 	case g.GiveUpAfterMs <= 0 || g.GiveUpAfterMs > command.MaxSpanMs:
-		return refuse(CodeInvalidArgument, "an attempt needs a time to give up after, from 1 to %d ms, not %d ms", int64(command.MaxSpanMs), g.GiveUpAfterMs)
+		return refuse(command.CodeInvalidArgument, "an attempt needs a time to give up after, from 1 to %d ms, not %d ms", int64(command.MaxSpanMs), g.GiveUpAfterMs)
 	}
 	held := 0
 	for range r.HeldBy(w.ID) {
 		held++
 	}
 	if held >= w.MaxTaskCount {
-		return refuse(CodeNotEligible, "worker %s holds %d tasks of at most %d", w.ID, held, w.MaxTaskCount)
+		return refuse(command.CodeNotEligible, "worker %s holds %d tasks of at most %d", w.ID, held, w.MaxTaskCount)
 	}
 	x = new(*x)
 	x.Attempts = slices.Clone(x.Attempts)

@@ -61,8 +61,8 @@ func TestStatusMachine(t *testing.T) {
 		},
 	}
 	refusedEverywhere := map[string]any{
-		"start": CodeAlreadyStarted, "set": CodeAlreadyStarted, "grant": CodeNotPending, "lost": CodeNotHeld, "stop": CodeAlreadyEnded,
-		"succeeded": CodeFenced, "failed": CodeFenced, "canceled": CodeFenced, "returned": CodeFenced,
+		"start": command.CodeAlreadyStarted, "set": command.CodeAlreadyStarted, "grant": command.CodeNotPending, "lost": command.CodeNotHeld, "stop": command.CodeAlreadyEnded,
+		"succeeded": command.CodeFenced, "failed": command.CodeFenced, "canceled": command.CodeFenced, "returned": command.CodeFenced,
 	}
 	with := func(changes map[string]any) map[string]any {
 		all := map[string]any{}
@@ -83,9 +83,9 @@ func TestStatusMachine(t *testing.T) {
 		{Pending, 0, with(map[string]any{"stop": Canceled, "grant": Running})},
 		{Running, 0, with(map[string]any{"stop": Stopping, "succeeded": Succeeded, "failed": Failed, "canceled": Failed, "returned": Pending, "lost": EndedUnexpectedly})},
 		{Running, 1, with(map[string]any{"stop": Stopping, "succeeded": Succeeded, "failed": Pending, "canceled": Pending, "returned": Pending, "lost": Pending})},
-		{Stopping, 1, with(map[string]any{"stop": CodeAlreadyStopped, "succeeded": Succeeded, "failed": Canceled, "canceled": Canceled, "returned": Canceled, "lost": Canceled})},
+		{Stopping, 1, with(map[string]any{"stop": command.CodeAlreadyStopped, "succeeded": Succeeded, "failed": Canceled, "canceled": Canceled, "returned": Canceled, "lost": Canceled})},
 		// The same final report again is fine and changes nothing.
-		{Canceled, 0, with(map[string]any{"stop": CodeAlreadyStopped, "canceled": Canceled})},
+		{Canceled, 0, with(map[string]any{"stop": command.CodeAlreadyStopped, "canceled": Canceled})},
 		{Succeeded, 0, with(map[string]any{"succeeded": Succeeded})},
 		{Failed, 0, with(map[string]any{"failed": Failed})},
 		{EndedUnexpectedly, 0, with(nil)},
@@ -125,7 +125,7 @@ func TestRetries(t *testing.T) {
 		}
 	}
 	w.status(id, Failed)
-	w.refused(CodeNotPending, grantTo(worker1, "i1", id, 4))
+	w.refused(command.CodeNotPending, grantTo(worker1, "i1", id, 4))
 	// A retry after a loss ends as lost when none is left.
 	id = w.pending(1)
 	w.grant(id, 1)
@@ -178,7 +178,7 @@ func TestTooManyReturnedInARowAreAFailure(t *testing.T) {
 		t.Errorf("%s, used %d, %+v", e.Status, e.Used(), a)
 	}
 	w.ok(reportOf(id, MostReturned, command.Returned)) // the same word again
-	w.refused(CodeFenced, reportOf(id, MostReturned, command.Succeeded))
+	w.refused(command.CodeFenced, reportOf(id, MostReturned, command.Succeeded))
 	give(MostReturned+1, 2*MostReturned-1)
 	w.status(id, Pending)
 	give(2*MostReturned, 2*MostReturned)
@@ -210,8 +210,8 @@ func TestLostGrantWithoutRetries(t *testing.T) {
 	w := ready(t)
 	id := w.pending(0)
 	w.grant(id, 1)
-	w.refused(CodeNotPending, grantTo(worker1, "i1", id, 1))
-	w.refused(CodeNotPending, grantTo(worker2, "i1", id, 2))
+	w.refused(command.CodeNotPending, grantTo(worker1, "i1", id, 1))
+	w.refused(command.CodeNotPending, grantTo(worker2, "i1", id, 2))
 	if held := idsOf(w.s.Reader().HeldBy(worker1)); !slices.Equal(held, []int64{id}) {
 		t.Errorf("held: %v", held)
 	}
@@ -226,16 +226,16 @@ func TestFencing(t *testing.T) {
 	w.grant(id, 1)
 	foreign := reportOf(id, 1, command.Succeeded)
 	foreign.Worker = worker2
-	w.refused(CodeFenced, foreign)
+	w.refused(command.CodeFenced, foreign)
 	other := reportOf(id, 1, command.Succeeded)
 	other.Instance = "i2"
-	w.refused(CodeFenced, other)
-	w.refused(CodeInvalidArgument, reportOf(id, 1, "exploded"))
+	w.refused(command.CodeFenced, other)
+	w.refused(command.CodeInvalidArgument, reportOf(id, 1, "exploded"))
 	late := expireOf(id, 1)
 	late.Items[0].Instance = "i2"
-	w.refused(CodeNotHeld, late)
+	w.refused(command.CodeNotHeld, late)
 	w.ok(expireOf(id, 1))
-	w.refused(CodeFenced, reportOf(id, 1, command.Succeeded)) // lost, and another attempt may run
+	w.refused(command.CodeFenced, reportOf(id, 1, command.Succeeded)) // lost, and another attempt may run
 	w.status(id, Pending)
 	// Items stand alone: the first is fenced, the second applied.
 	next := w.pending(0)
@@ -243,7 +243,7 @@ func TestFencing(t *testing.T) {
 	both := reportOf(id, 1, command.Succeeded)
 	both.Ended = append(both.Ended, reportOf(next, 1, command.Succeeded).Ended...)
 	r := w.do(both)
-	if r.Items[0].Code != CodeFenced || r.Items[1].Code != "" {
+	if r.Items[0].Code != command.CodeFenced || r.Items[1].Code != "" {
 		t.Errorf("%+v", r.Items)
 	}
 	w.status(next, Succeeded)
@@ -255,12 +255,12 @@ func TestGrantRules(t *testing.T) {
 	w.ok(&command.AddExecutionWorker{ExecutionID: chosen, Worker: worker2})
 	w.ok(&command.AddExecutionWorker{ExecutionID: chosen, Worker: worker2})
 	w.ok(&command.StartExecution{ExecutionID: chosen})
-	w.refused(CodeNotEligible, grantTo(worker1, "i1", chosen, 1))
-	w.refused(CodeFenced, grantTo(worker2, "i0", chosen, 1))
-	w.refused(CodeNotPending, grantTo(worker2, "i1", chosen, 2))
-	w.refused(CodeWorkerNotFound, grantTo("unknown", "i1", w.pending(0), 1))
+	w.refused(command.CodeNotEligible, grantTo(worker1, "i1", chosen, 1))
+	w.refused(command.CodeFenced, grantTo(worker2, "i0", chosen, 1))
+	w.refused(command.CodeNotPending, grantTo(worker2, "i1", chosen, 2))
+	w.refused(command.CodeWorkerNotFound, grantTo("unknown", "i1", w.pending(0), 1))
 	w.ok(&command.EnableWorker{ID: worker2})
-	w.refused(CodeNotEligible, grantTo(worker2, "i1", chosen, 1))
+	w.refused(command.CodeNotEligible, grantTo(worker2, "i1", chosen, 1))
 	w.ok(&command.EnableWorker{ID: worker2, Enabled: true})
 	w.ok(grantTo(worker2, "i1", chosen, 1))
 	// A full worker: the slot that a report frees is there for the grant of the same exchange.
@@ -271,7 +271,7 @@ func TestGrantRules(t *testing.T) {
 		held = append(held, id)
 	}
 	next := w.pending(0)
-	w.refused(CodeNotEligible, grantTo(worker1, "i1", next, 1))
+	w.refused(command.CodeNotEligible, grantTo(worker1, "i1", next, 1))
 	swap := reportOf(held[0], 1, command.Succeeded)
 	swap.Grants = grantTo(worker1, "i1", next, 1).Grants
 	w.ok(swap)
@@ -279,71 +279,71 @@ func TestGrantRules(t *testing.T) {
 
 func TestExecutionRules(t *testing.T) {
 	w := ready(t)
-	w.refused(CodeFolderNotFound, &command.CreateExecution{Folder: "x", Project: "P", Package: "Load.dtsx", Version: 1})
-	w.refused(CodeProjectNotFound, &command.CreateExecution{Folder: "F", Project: "x", Package: "Load.dtsx", Version: 1})
-	w.refused(CodePackageNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "x", Version: 1})
-	w.refused(CodeNotEntryPoint, &command.CreateExecution{Folder: "F", Project: "P", Package: "Child.dtsx", Version: 1})
-	w.refused(CodeVersionChanged, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 2})
+	w.refused(command.CodeFolderNotFound, &command.CreateExecution{Folder: "x", Project: "P", Package: "Load.dtsx", Version: 1})
+	w.refused(command.CodeProjectNotFound, &command.CreateExecution{Folder: "F", Project: "x", Package: "Load.dtsx", Version: 1})
+	w.refused(command.CodePackageNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "x", Version: 1})
+	w.refused(command.CodeNotEntryPoint, &command.CreateExecution{Folder: "F", Project: "P", Package: "Child.dtsx", Version: 1})
+	w.refused(command.CodeVersionChanged, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 2})
 	ref := int64(4)
-	w.refused(CodeReferenceNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 1, ReferenceID: &ref})
-	w.refused(CodeExecutionNotFound, &command.StartExecution{ExecutionID: 999})
-	w.refused(CodeOperationNotFound, &command.StopOperation{OperationID: 999})
-	w.refused(CodeAlreadyEnded, &command.StopOperation{OperationID: 1}) // the deployment
+	w.refused(command.CodeReferenceNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 1, ReferenceID: &ref})
+	w.refused(command.CodeExecutionNotFound, &command.StartExecution{ExecutionID: 999})
+	w.refused(command.CodeOperationNotFound, &command.StopOperation{OperationID: 999})
+	w.refused(command.CodeAlreadyEnded, &command.StopOperation{OperationID: 1}) // the deployment
 
 	id := w.create("Load.dtsx")
 	set := func(kind int, name string, v command.Value) command.Command {
 		return &command.SetExecutionParameter{ExecutionID: id, ObjectType: kind, Name: name, Value: v}
 	}
-	w.refused(CodeParameterNotFound, set(20, "Nope", command.Value{Type: "Int32"}))
-	w.refused(CodeInvalidArgument, set(40, "Year", command.Value{Type: "Int32"}))
-	w.refused(CodeInvalidArgument, set(20, "Year", command.Value{Type: "String", Text: "1"}))
-	w.refused(CodeInvalidArgument, set(20, "Secret", command.Value{Type: "String", Text: "open"}))
+	w.refused(command.CodeParameterNotFound, set(20, "Nope", command.Value{Type: "Int32"}))
+	w.refused(command.CodeInvalidArgument, set(40, "Year", command.Value{Type: "Int32"}))
+	w.refused(command.CodeInvalidArgument, set(20, "Year", command.Value{Type: "String", Text: "1"}))
+	w.refused(command.CodeInvalidArgument, set(20, "Secret", command.Value{Type: "String", Text: "open"}))
 	w.ok(set(20, "secret", command.Value{Type: "String", Sealed: &command.Sealed{KeyID: "k"}}))
 	w.ok(set(50, "LOGGING_LEVEL", command.Value{Type: "Int32", Text: "3"}))
 	w.ok(set(50, "LOGGING_LEVEL", command.Value{Type: "Int32", Text: "2"}))
 	if e := w.execution(id); len(e.Values) != 2 || e.Values[0].Name != "Secret" || e.Values[1].Value.Text != "2" {
 		t.Errorf("values %+v", e.Values)
 	}
-	w.refused(CodeAnyWorker, &command.AddExecutionWorker{ExecutionID: id, Worker: worker1})
+	w.refused(command.CodeAnyWorker, &command.AddExecutionWorker{ExecutionID: id, Worker: worker1})
 
 	server := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 1, ServerMode: true}).Value
-	w.refused(CodeNotScaleOut, &command.AddExecutionWorker{ExecutionID: server, Worker: worker1})
+	w.refused(command.CodeNotScaleOut, &command.AddExecutionWorker{ExecutionID: server, Worker: worker1})
 	if e := w.execution(server); !e.AnyWorker || len(e.Notes) != 1 || e.Notes[0].Type != MessageWarning || e.Notes[0].ID == 0 {
 		t.Errorf("an execution with runinscaleout 0: %+v", e)
 	}
 	chosen := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 1}).Value
-	w.refused(CodeWorkerNotFound, &command.AddExecutionWorker{ExecutionID: chosen, Worker: "x"})
-	w.refused(CodeNoWorkerSelected, &command.StartExecution{ExecutionID: chosen})
-	w.refused(CodeInvalidArgument, &command.StartExecution{ExecutionID: id, RetryCount: 101})
+	w.refused(command.CodeWorkerNotFound, &command.AddExecutionWorker{ExecutionID: chosen, Worker: "x"})
+	w.refused(command.CodeNoWorkerSelected, &command.StartExecution{ExecutionID: chosen})
+	w.refused(command.CodeInvalidArgument, &command.StartExecution{ExecutionID: id, RetryCount: 101})
 
 	strict := w.create("Strict.dtsx")
-	w.refused(CodeValueRequired, &command.StartExecution{ExecutionID: strict})
+	w.refused(command.CodeValueRequired, &command.StartExecution{ExecutionID: strict})
 	w.ok(&command.SetExecutionParameter{ExecutionID: strict, ObjectType: 30, Name: "must", Value: command.Value{Type: "String", Text: "x"}})
 	w.ok(&command.StartExecution{ExecutionID: strict})
 
 	w.deploy()
-	w.refused(CodeRedeployed, &command.StartExecution{ExecutionID: id})
+	w.refused(command.CodeRedeployed, &command.StartExecution{ExecutionID: id})
 	w.status(strict, Pending) // what was started goes on in its version
 }
 
 func TestProjects(t *testing.T) {
 	w := ready(t)
-	w.refused(CodeFolderExists, &command.CreateFolder{Name: "f"})
-	w.refused(CodeFolderNotFound, &command.DeleteFolder{Name: "x"})
-	w.refused(CodeFolderNotEmpty, &command.DeleteFolder{Name: "F"})
+	w.refused(command.CodeFolderExists, &command.CreateFolder{Name: "f"})
+	w.refused(command.CodeFolderNotFound, &command.DeleteFolder{Name: "x"})
+	w.refused(command.CodeFolderNotEmpty, &command.DeleteFolder{Name: "F"})
 	deploy := func(project string, packages ...string) *command.DeployProject {
 		return &command.DeployProject{Folder: "F", Project: project, Blob: blobA, Manifest: packedManifest(t, packages...)}
 	}
 	bad := deploy("Q", "a.sh")
 	bad.Manifest = []byte("x")
-	w.refused(CodeInvalidProject, bad)
+	w.refused(command.CodeInvalidProject, bad)
 	bad = deploy("Q", "a.sh")
 	bad.Blob = "x"
-	w.refused(CodeInvalidArgument, bad)
-	w.refused(CodeInvalidProject, deploy("Q", "a.sh", "A.sh"))
+	w.refused(command.CodeInvalidArgument, bad)
+	w.refused(command.CodeInvalidProject, deploy("Q", "a.sh", "A.sh"))
 	bad = deploy("Q", "a.sh")
 	bad.Folder = "nope"
-	w.refused(CodeFolderNotFound, bad)
+	w.refused(command.CodeFolderNotFound, bad)
 
 	first, _ := w.s.Reader().Version(1)
 	op := w.ok(deploy("p", "New.dtsx", "LOAD.dtsx")).Value
@@ -361,16 +361,16 @@ func TestProjects(t *testing.T) {
 		t.Errorf("execution %d after operation %d: one number space", created, op)
 	}
 	running := w.pending(0)
-	w.refused(CodeProjectInUse, &command.DeleteProject{Folder: "F", Project: "P"})
+	w.refused(command.CodeProjectInUse, &command.DeleteProject{Folder: "F", Project: "P"})
 	w.ok(&command.StopOperation{OperationID: running})
 	w.ok(&command.DeleteProject{Folder: "F", Project: "P"})
-	w.refused(CodeProjectNotFound, &command.DeleteProject{Folder: "F", Project: "P"})
-	w.refused(CodeRedeployed, &command.StartExecution{ExecutionID: running - 1})
+	w.refused(command.CodeProjectNotFound, &command.DeleteProject{Folder: "F", Project: "P"})
+	w.refused(command.CodeRedeployed, &command.StartExecution{ExecutionID: running - 1})
 	if v, ok := w.s.Reader().Version(2); !ok || !v.Orphan {
 		t.Error("versions stay until cleanup")
 	}
 	w.ok(&command.DeleteFolder{Name: "F"})
-	w.refused(CodeAlreadyInitialized, &command.InitCluster{ClusterID: "c2", Level: 1})
+	w.refused(command.CodeAlreadyInitialized, &command.InitCluster{ClusterID: "c2", Level: 1})
 }
 
 func TestRegistration(t *testing.T) {
@@ -381,10 +381,10 @@ func TestRegistration(t *testing.T) {
 	}
 	taken := registration(worker1, "i2")
 	taken.CertName = "other"
-	w.refused(CodeAgentIDTaken, taken)
+	w.refused(command.CodeAgentIDTaken, taken)
 	bad := registration(worker1, "i2")
 	bad.MaxTaskCount = 0
-	w.refused(CodeInvalidArgument, bad)
+	w.refused(command.CodeInvalidArgument, bad)
 
 	kept, done, left := w.pending(0), w.pending(0), w.pending(0)
 	for _, id := range []int64{kept, done, left} {
@@ -392,13 +392,13 @@ func TestRegistration(t *testing.T) {
 	}
 	clone := registration(worker1, "i9")
 	clone.MachineID = "clone"
-	w.refused(CodeAgentIDInUse, clone)
+	w.refused(command.CodeAgentIDInUse, clone)
 
 	again := registration(worker1, "i2")
 	again.Running = []command.AttemptRef{{TaskID: kept, Attempt: 1}, {TaskID: 999, Attempt: 1}, {TaskID: kept, Attempt: 2}}
 	again.Ended = []command.Report{{AttemptRef: command.AttemptRef{TaskID: done, Attempt: 1}, Outcome: command.Succeeded}}
 	r := w.do(again)
-	want := []string{"", "", CodeFenced, CodeFenced}
+	want := []string{"", "", command.CodeFenced, command.CodeFenced}
 	for i, item := range r.Items {
 		if item.Code != want[i] {
 			t.Errorf("item %d: %q, want %q", i, item.Code, want[i])
@@ -413,13 +413,13 @@ func TestRegistration(t *testing.T) {
 	}
 	// The old process may still end what it holds, but gets nothing new.
 	w.ok(reportOf(left, 1, command.Succeeded))
-	w.refused(CodeFenced, grantTo(worker1, "i1", w.pending(0), 1))
-	w.refused(CodeFenced, reportOf(kept, 1, command.Succeeded))
+	w.refused(command.CodeFenced, grantTo(worker1, "i1", w.pending(0), 1))
+	w.refused(command.CodeFenced, reportOf(kept, 1, command.Succeeded))
 
 	// The clone takes over once the leader saw the first machine's terms run out; what that one ran stays its own.
 	clone.TakeOver = "machine-1"
 	clone.Running = []command.AttemptRef{{TaskID: kept, Attempt: 1}}
-	if r := w.do(clone); r.Rejection != nil || r.Items[0].Code != CodeFenced {
+	if r := w.do(clone); r.Rejection != nil || r.Items[0].Code != command.CodeFenced {
 		t.Errorf("%+v", r)
 	}
 	if row, _ := w.s.Reader().Worker(worker1); row.MachineID != "clone" || !row.Enabled {
@@ -429,9 +429,9 @@ func TestRegistration(t *testing.T) {
 
 func TestWorkers(t *testing.T) {
 	w := ready(t)
-	w.refused(CodeWorkerNotFound, &command.EnableWorker{ID: "x"})
-	w.refused(CodeWorkerNotFound, &command.DeleteWorker{ID: "x"})
-	w.refused(CodeInvalidArgument, &command.SetWorkerProperty{ID: worker1, Name: "Color", Value: "red"})
+	w.refused(command.CodeWorkerNotFound, &command.EnableWorker{ID: "x"})
+	w.refused(command.CodeWorkerNotFound, &command.DeleteWorker{ID: "x"})
+	w.refused(command.CodeInvalidArgument, &command.SetWorkerProperty{ID: worker1, Name: "Color", Value: "red"})
 	w.ok(&command.SetWorkerProperty{ID: worker1, Name: "displayname", Value: "Ann"})
 	w.ok(&command.SetWorkerProperty{ID: worker1, Name: "Tags", Value: "x"})
 	w.ok(registration(worker1, "i1"))
@@ -440,7 +440,7 @@ func TestWorkers(t *testing.T) {
 	}
 	id := w.pending(0)
 	w.grant(id, 1)
-	w.refused(CodeWorkerBusy, &command.DeleteWorker{ID: worker1})
+	w.refused(command.CodeWorkerBusy, &command.DeleteWorker{ID: worker1})
 	w.ok(reportOf(id, 1, command.Succeeded))
 	w.ok(&command.DeleteWorker{ID: worker1})
 	w.ok(registration(worker1, "i3"))

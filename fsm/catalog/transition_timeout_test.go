@@ -31,7 +31,7 @@ func TestQueueTimeout(t *testing.T) {
 			id := bounded(w, 0)
 			w.pass(wait - 3*time.Second)
 			return overdue(w, id, 1)
-		}, CodeNotPending},
+		}, command.CodeNotPending},
 		{"too late", func(w *machine) *command.FailQueued {
 			id := bounded(w, 0)
 			w.pass(wait)
@@ -41,20 +41,20 @@ func TestQueueTimeout(t *testing.T) {
 			id := w.pending(0)
 			w.pass(wait)
 			return overdue(w, id, 1)
-		}, CodeNotPending},
+		}, command.CodeNotPending},
 		{"taken meanwhile", func(w *machine) *command.FailQueued {
 			id := bounded(w, 0)
 			w.pass(wait)
 			w.grant(id, 1)
 			return overdue(w, id, 1)
-		}, CodeNotPending},
+		}, command.CodeNotPending},
 		{"stopped meanwhile", func(w *machine) *command.FailQueued {
 			id := bounded(w, 0)
 			c := overdue(w, id, 1)
 			w.pass(wait)
 			w.ok(&command.StopOperation{OperationID: id})
 			return c
-		}, CodeNotPending},
+		}, command.CodeNotPending},
 		{"of the attempt before", func(w *machine) *command.FailQueued {
 			id := bounded(w, 1)
 			c := overdue(w, id, 1)
@@ -62,7 +62,7 @@ func TestQueueTimeout(t *testing.T) {
 			w.ok(reportOf(id, 1, command.Failed))
 			w.pass(2 * wait)
 			return c
-		}, CodeNotPending},
+		}, command.CodeNotPending},
 		{"the next attempt's wait, too early", func(w *machine) *command.FailQueued {
 			id := bounded(w, 1)
 			w.grant(id, 1)
@@ -70,7 +70,7 @@ func TestQueueTimeout(t *testing.T) {
 			w.ok(reportOf(id, 1, command.Failed))
 			w.pass(wait)
 			return overdue(w, id, 2)
-		}, CodeNotPending},
+		}, command.CodeNotPending},
 		{"the next attempt's wait", func(w *machine) *command.FailQueued {
 			id := bounded(w, 1)
 			w.grant(id, 1)
@@ -93,14 +93,14 @@ func TestQueueTimeout(t *testing.T) {
 			c := overdue(w, id, 1)
 			c.Items[0].Until--
 			return c
-		}, CodeNotPending},
+		}, command.CodeNotPending},
 		{"with a story instead of a reason", func(w *machine) *command.FailQueued {
 			id := bounded(w, 0)
 			w.pass(wait)
 			c := overdue(w, id, 1)
 			c.Items[0].Reason = strings.Repeat("x", mostCode+1)
 			return c
-		}, CodeInvalidArgument},
+		}, command.CodeInvalidArgument},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := ready(t)
@@ -117,13 +117,13 @@ func TestQueueTimeout(t *testing.T) {
 			if note := x.Notes[len(x.Notes)-1]; note.Type != MessageError || !strings.Contains(note.Text, "QUEUE_TIMEOUT (no_worker_online)") {
 				t.Errorf("%+v", note)
 			}
-			w.refused(CodeNotPending, c)
+			w.refused(command.CodeNotPending, c)
 		})
 	}
 	t.Run("out of bounds", func(t *testing.T) {
 		w := ready(t)
 		for _, ms := range []int64{-1, maxTimeout.Milliseconds() + 1} {
-			w.refused(CodeInvalidArgument, &command.StartExecution{ExecutionID: w.create("Load.dtsx"), QueueTimeoutMs: ms})
+			w.refused(command.CodeInvalidArgument, &command.StartExecution{ExecutionID: w.create("Load.dtsx"), QueueTimeoutMs: ms})
 		}
 	})
 }
@@ -150,5 +150,5 @@ func TestRunTimeoutIsAFailure(t *testing.T) {
 	w.grant(long, 1)
 	r := reportOf(long, 1, command.Failed)
 	r.Ended[0].Code = strings.Repeat("x", mostCode+1)
-	w.refused(CodeInvalidArgument, r)
+	w.refused(command.CodeInvalidArgument, r)
 }

@@ -1,0 +1,122 @@
+package catalog
+
+import (
+	"encoding/json"
+	"strings"
+
+	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
+)
+
+// declaredParameter finds a parameter of the execution's project (object type 20) or package (30).
+func DeclaredParameter(view *Reader, e *Execution, objectType int, name string) (*command.Parameter, error) {
+	version, ok := view.Version(e.Version)
+	if !ok {
+		return nil, command.Refuse(command.CodeRedeployed, "the version %d of the project %s is gone: create another execution", e.Version, sqltype.Quote(e.Project))
+	}
+	where, list := "project "+sqltype.Quote(e.Project), version.Manifest.Parameters
+	switch objectType {
+	case ObjectProject:
+	case ObjectPackage:
+		where, list = "package "+sqltype.Quote(e.Package), nil
+		if pkg, ok := PackageNamed(version, e.Package); ok {
+			list = pkg.Parameters
+		}
+	default:
+		return nil, command.Refuse(command.CodeInvalidArgument, "object_type: %d is none of %d (project), %d (package), %d (server option)",
+			objectType, ObjectProject, ObjectPackage, ObjectExecution)
+	}
+	var names []string
+	for i := range list {
+		if strings.EqualFold(list[i].Name, name) {
+			return &list[i], nil
+		}
+		if len(names) < 20 {
+			names = append(names, list[i].Name)
+		}
+	}
+	return nil, command.Refuse(command.CodeParameterNotFound, "the %s has no parameter %s%s", where, sqltype.Quote(name), command.Hint(name, names))
+}
+
+// GrantParameters is what a package gets: the design defaults of its version, overlaid with the values set on the
+// execution. params holds every project parameter (object type 20) and package parameter (30) that has a value, in
+// the order of the manifest; options every server option (50) that has one; password the project's, if it has one.
+// Secrets are still sealed: OpenParameter opens them.
+func GrantParameters(v *Version, e *Execution) (params, options []command.GrantParameter, password *command.Sealed) {
+	add := func(objectType int, declared []command.Parameter) {
+		for i := range declared {
+			p := &declared[i]
+			value, ok := ValueOf(e, objectType, p.Name)
+			if !ok {
+				value = p.Default
+			}
+			if value != nil {
+				params = append(params, command.GrantParameter{ObjectType: objectType, Name: p.Name, Sensitive: p.Sensitive, Value: *value})
+			}
+		}
+	}
+	add(ObjectProject, v.Manifest.Parameters)
+	if pkg, ok := PackageNamed(v, e.Package); ok {
+		add(ObjectPackage, pkg.Parameters)
+	}
+	for i := range ServerOptions {
+		o := &ServerOptions[i]
+		if value := o.Value(e); value != nil {
+			options = append(options, command.GrantParameter{ObjectType: ObjectExecution, Name: o.Name, Value: *value})
+		}
+	}
+	return params, options, v.Password
+}
+
+func ValueOf(e *Execution, objectType int, name string) (*command.Value, bool) {
+	for i := range e.Values {
+		if e.Values[i].ObjectType == objectType && strings.EqualFold(e.Values[i].Name, name) {
+			return &e.Values[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// missingValues names the required parameters of an execution that have no value. As in the product, the design
+// default of a required parameter is for the designer alone: an execution must be given a value.
+func MissingValues(v *Version, e *Execution) []string {
+	var missing []string
+	look := func(objectType int, scope string, declared []command.Parameter) {
+		for i := range declared {
+			if !declared[i].Required {
+				continue
+			}
+			if _, ok := ValueOf(e, objectType, declared[i].Name); !ok {
+				missing = append(missing, scope+declared[i].Name)
+			}
+		}
+	}
+	look(ObjectProject, "project parameter ", v.Manifest.Parameters)
+	if pkg, ok := PackageNamed(v, e.Package); ok {
+		look(ObjectPackage, "package parameter ", pkg.Parameters)
+	}
+	return missing
+}
+
+func PackageNamed(v *Version, name string) (*command.Package, bool) {
+	for i := range v.Manifest.Packages {
+		if strings.EqualFold(v.Manifest.Packages[i].Name, name) {
+			return &v.Manifest.Packages[i], true
+		}
+	}
+	return nil, false
+}
+
+// variant is a stored value as a sql_variant column shows it; a sensitive or missing one is NULL.
+func Variant(v *command.Value) any {
+	if v == nil || v.Sealed != nil {
+		return nil
+	}
+	switch v.Type {
+	case "Boolean":
+		return v.Text == "true"
+	case "String", "DateTime":
+		return v.Text
+	}
+	return json.Number(v.Text)
+}

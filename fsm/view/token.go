@@ -1,0 +1,85 @@
+package view
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"scaleout/fsm/command"
+	"scaleout/fsm/registry"
+	"scaleout/fsm/sqltype"
+)
+
+const tokenSum = 8
+
+// checksum binds a token to its query, so that one of another query, or a changed one, is refused. It guards against
+// mistakes; a forged token could but ask for rows that its caller may see anyway.
+func (o *order) checksum(r Request, body []byte) []byte {
+	h := sha256.New()
+	write := func(s string) {
+		h.Write(sqltype.AppendString(nil, s))
+	}
+	write(o.view.Name)
+	write(strings.ToLower(r.Order))
+	for _, name := range slices.Sorted(maps.Keys(r.Filter)) {
+		write(strings.ToLower(name))
+		write(r.Filter[name])
+	}
+	h.Write(body)
+	return h.Sum(nil)[:tokenSum]
+}
+
+// encodeToken is the place after row: the values of the order's columns.
+func (o *order) encodeToken(r Request, row registry.Row) string {
+	body := []byte{'['}
+	for i, s := range o.by {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		col := &o.view.Columns[s.index]
+		var err error
+		if body, err = sqltype.AppendJSON(body, col.Type, row[s.index]); err != nil {
+			return "" // AppendRows reports the same mistake in the view
+		}
+	}
+	body = append(body, ']')
+	return base64.RawURLEncoding.EncodeToString(append(o.checksum(r, body), body...))
+}
+
+// decodeToken returns the place as a sparse row; nil for the first page.
+func (o *order) decodeToken(r Request) (registry.Row, error) {
+	if r.PageToken == "" {
+		return nil, nil
+	}
+	bad := command.Refuse(command.CodeInvalidArgument, "page_token: it is not one that this query returned; pass next_page_token unchanged, with the same filter and order")
+	raw, err := base64.RawURLEncoding.DecodeString(r.PageToken)
+	if err != nil || len(raw) < tokenSum || !bytes.Equal(raw[:tokenSum], o.checksum(r, raw[tokenSum:])) {
+		return nil, bad
+	}
+	var values []json.RawMessage
+	if err := json.Unmarshal(raw[tokenSum:], &values); err != nil || len(values) != len(o.by) {
+		return nil, bad
+	}
+	row := make(registry.Row, len(o.view.Columns))
+	for i, s := range o.by {
+		if row[s.index], err = sqltype.Coerce(unlimited(o.view.Columns[s.index].Type), values[i]); err != nil {
+			return nil, bad
+		}
+	}
+	return row, nil
+}
+
+// unlimited is the type without its length: a place may hold what no argument may.
+func unlimited(t sqltype.Type) sqltype.Type {
+	switch t.Kind() {
+	case sqltype.KindNVarChar, sqltype.KindSysname, sqltype.KindChar:
+		return sqltype.NVarCharMax
+	case sqltype.KindVarBinary:
+		return sqltype.VarBinaryMax
+	}
+	return t
+}

@@ -1,0 +1,381 @@
+package view_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
+	"scaleout/fsm/fsmtest"
+	"scaleout/fsm/view"
+)
+
+// memory is what a leader remembers, fixed.
+type memory struct {
+	contact, until time.Time
+	reasons        map[int64]string
+	workers        map[string]view.WorkerNow
+}
+
+func (m memory) Worker(id string) (view.WorkerNow, bool) {
+	now, ok := m.workers[id]
+	return now, ok
+}
+
+func (m memory) Reason(id int64) (string, string, bool) {
+	code, ok := m.reasons[id]
+	return code, "because " + code, ok
+}
+func (m memory) LastContact(string) (time.Time, bool)            { return m.contact, !m.contact.IsZero() }
+func (m memory) LeaseUntil(command.AttemptRef) (time.Time, bool) { return m.until, !m.until.IsZero() }
+
+func TestMasterViews(t *testing.T) {
+	w := fsmtest.NewWorld(t)
+	for _, row := range w.Query(fsmtest.Someone, "master_properties", view.Request{}) {
+		if row["property_value"] != nil {
+			t.Errorf("before any heartbeat: %v", row)
+		}
+	}
+	at := command.At(time.Date(2024, 5, 1, 12, 0, 0, 123456700, time.UTC))
+	w.Must(command.Caller{Kind: "master", Name: "m1"}, &command.Beat{Masters: []command.MasterBeat{
+		{ID: "n2", Name: "master-2", Address: "https://b:8391", Port: 8391, LastOnline: at},
+		{ID: "n1", Name: "master-1", Address: "https://a:8393", Machine: "a", IP: "10.0.0.1", Port: 8393, Thumbprint: "AB12", Version: "1.2", Level: 1, Instance: "PROD", Leader: true, LastOnline: at},
+	}})
+	var got []string
+	for _, row := range w.Query(fsmtest.Someone, "master_properties", view.Request{}) {
+		got = append(got, fmt.Sprint(row["property_name"], "=", row["property_value"]))
+	}
+	want := []string{"CLUSTER_LOGDB_SERVER=PROD", "LAST_ONLINE_TIME=2024-05-01T12:00:00.1234567Z", "MACHINE_IP=10.0.0.1", "MACHINE_NAME=a",
+		"MASTER_ADDRESS=https://a:8393", "MASTER_SERVICE_PORT=8393", "SSLCERT_THUMBPRINT=AB12"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	nodes := w.Query(fsmtest.Someone, "master_nodes", view.Request{Order: "-name"})
+	if len(nodes) != 2 || nodes[0]["node_id"] != "n2" || nodes[0]["is_leader"] != false || nodes[1]["is_leader"] != true || nodes[0]["machine_name"] != nil {
+		t.Errorf("nodes %v", nodes)
+	}
+	properties := map[any]any{}
+	for _, row := range w.Query(fsmtest.Alice, "catalog_properties", view.Request{}) {
+		properties[row["property_name"]] = row["property_value"]
+	}
+	for name, value := range map[string]string{"DEFAULT_EXECUTION_MODE": "1", "IS_SCALEOUT_ENABLED": "True", "RETENTION_WINDOW": "365", "MAX_PROJECT_VERSIONS": "10"} {
+		if properties[name] != value {
+			t.Errorf("%s is %v, want %s", name, properties[name], value)
+		}
+	}
+}
+
+func TestWorkerAgents(t *testing.T) {
+	w := fsmtest.NewWorld(t)
+	w.Register(fsmtest.WorkerOne, "m1")
+	w.Register(fsmtest.WorkerTwo, "m2")
+	rows := w.Query(fsmtest.Bob, "worker_agents", view.Request{Filter: map[string]string{"workeragentid": strings.ToLower(fsmtest.WorkerOne)}})
+	if len(rows) != 1 || rows[0]["WorkerAgentId"] != fsmtest.WorkerOne || rows[0]["MachineName"] != "m1" || rows[0]["UserAccount"] != "svc" || rows[0]["Tags"] != nil {
+		t.Fatalf("got %v", rows)
+	}
+	stored := rows[0]["LastOnlineTime"]
+	later := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	w.Live = memory{contact: later}
+	if rows = w.Query(fsmtest.Bob, "worker_agents", view.Request{Order: "-MachineName"}); rows[0]["MachineName"] != "m2" || rows[1]["LastOnlineTime"] != "2030-01-02T03:04:05.0000000Z" {
+		t.Fatalf("got %v, stored %v", rows, stored)
+	}
+	w.Live = memory{contact: time.Unix(1, 0)}
+	if rows = w.Query(fsmtest.Bob, "worker_agents", view.Request{}); rows[0]["LastOnlineTime"] != stored {
+		t.Fatalf("the leader's older memory wins: %v", rows)
+	}
+	for _, x := range []struct {
+		now   map[string]view.WorkerNow
+		state any
+		runs  any
+	}{
+		{nil, nil, nil},
+		{map[string]view.WorkerNow{fsmtest.WorkerOne: {Online: true, Running: 2}}, "online", json.Number("2")},
+		{map[string]view.WorkerNow{fsmtest.WorkerOne: {Online: true, Draining: true, Running: 1}}, "draining", json.Number("1")},
+		{map[string]view.WorkerNow{fsmtest.WorkerOne: {}}, "silent", json.Number("0")},
+	} {
+		w.Live = memory{workers: x.now}
+		row := w.Query(fsmtest.Bob, "worker_agents", view.Request{Filter: map[string]string{"WorkerAgentId": fsmtest.WorkerOne}})[0]
+		if row["State"] != x.state || row["RunningTasks"] != x.runs || row["MaxTaskCount"] == nil {
+			t.Errorf("%v gives %v", x.now, row)
+		}
+	}
+}
+
+func TestProjectViews(t *testing.T) {
+	w := fsmtest.NewWorld(t)
+	w.Deploy(fsmtest.Project("nightly"))
+	w.Deploy(fsmtest.Project("weekly"))
+	w.Deploy(fsmtest.Project("nightly"))
+	folders := w.Query(fsmtest.Bob, "folders", view.Request{Filter: map[string]string{"name": "etl"}})
+	if len(folders) != 1 || folders[0]["name"] != "ETL" || folders[0]["created_by_name"] != "alice" || folders[0]["description"] != nil {
+		t.Fatalf("folders %v", folders)
+	}
+	projects := w.Query(fsmtest.Bob, "projects", view.Request{Filter: map[string]string{"folder_id": fmt.Sprint(folders[0]["folder_id"])}, Order: "name"})
+	if len(projects) != 2 || projects[0]["name"] != "nightly" || projects[0]["description"] != "nightly" || projects[0]["last_deployed_time"] == projects[0]["created_time"] {
+		t.Fatalf("projects %v", projects)
+	}
+	versions := w.Query(fsmtest.Bob, "object_versions", view.Request{Filter: map[string]string{"object_id": fmt.Sprint(projects[0]["project_id"])}})
+	if len(versions) != 2 || versions[1]["object_version_lsn"] != projects[0]["object_version_lsn"] || versions[0]["object_type"] != json.Number("20") {
+		t.Fatalf("versions %v", versions)
+	}
+	packages := w.Query(fsmtest.Bob, "packages", view.Request{Filter: map[string]string{"project_id": fmt.Sprint(projects[0]["project_id"])}})
+	if len(packages) != 2 || packages[0]["name"] != "Load.dtsx" || packages[0]["entry_point"] != true || packages[1]["entry_point"] != false ||
+		packages[0]["package_guid"] != "AAAAAAAA-0000-4000-8000-000000000002" || packages[0]["version_build"] != json.Number("3") {
+		t.Fatalf("packages %v", packages)
+	}
+	seen := map[any]bool{}
+	defaults := map[string]any{}
+	for _, row := range w.Query(fsmtest.Bob, "object_parameters", view.Request{}) {
+		if seen[row["parameter_id"]] {
+			t.Errorf("parameter_id %v stands twice", row["parameter_id"])
+		}
+		seen[row["parameter_id"]] = true
+		if row["project_id"] == projects[0]["project_id"] {
+			defaults[fmt.Sprint(row["object_type"], row["object_name"], ".", row["parameter_name"], " ", row["data_type"])] = row["design_default_value"]
+		}
+	}
+	want := map[string]any{
+		"20nightly.Server String": "db1", "20nightly.Secret String": nil, "20nightly.Batch Int32": json.Number("7"),
+		"20nightly.CM.db.ConnectionString String": "Data Source=.", "20nightly.CM.db.Password String": nil,
+		"30Load.dtsx.LoadDate DateTime": "1900-01-01T00:00:00", "30Load.dtsx.Ratio Decimal": json.Number("1.5"), "30Load.dtsx.Flag Boolean": true,
+		"30Load.dtsx.Level Byte": nil, "30Load.dtsx.Pin Int32": nil, "30Load.dtsx.Big UInt64": json.Number("18446744073709551615"),
+	}
+	if fmt.Sprint(defaults) != fmt.Sprint(want) {
+		t.Errorf("got\n %v, want\n %v", defaults, want)
+	}
+	some := w.Query(fsmtest.Bob, "object_parameters", view.Request{Filter: map[string]string{"design_default_value": "1.5", "project_id": "1"}})
+	if len(some) != 1 || some[0]["parameter_name"] != "Ratio" {
+		t.Errorf("filter on a sql_variant: %v", some)
+	}
+}
+
+func ids(rows []map[string]any, column string) string {
+	var list []string
+	for _, row := range rows {
+		list = append(list, fmt.Sprint(row[column]))
+	}
+	return strings.Join(list, " ")
+}
+
+func TestExecutionViews(t *testing.T) {
+	w := fsmtest.NewWorld(t)
+	deployed := fmt.Sprint(w.Deploy(fsmtest.Project("nightly")).Outputs["operation_id"]) // 1
+	w.Register(fsmtest.WorkerOne, "m1")
+	created := w.Create(fsmtest.Bob, "") // 2
+	failed := w.Started(fsmtest.Carol)   // 3
+	w.Grant(failed, 1, fsmtest.WorkerOne, "m1")
+	w.Report(failed, 1, fsmtest.WorkerOne, "m1", command.Failed, 7)
+	done := w.Started(fsmtest.Bob) // 4
+	w.Grant(done, 1, fsmtest.WorkerOne, "m1")
+	w.Report(done, 1, fsmtest.WorkerOne, "m1", command.Succeeded, 0)
+	w.Deploy(fsmtest.Project("weekly"))                                // 5
+	running, pending := w.Started(fsmtest.Bob), w.Started(fsmtest.Bob) // 6 7
+	w.Grant(running, 1, fsmtest.WorkerOne, "m1")
+	if deployed != "1" || created != 2 || pending != 7 {
+		t.Fatal("the ids are not what the test says")
+	}
+	query := func(caller command.Caller, name, order string, filter ...string) []map[string]any {
+		r := view.Request{Order: order, PageSize: 2, Filter: map[string]string{}}
+		for i := 0; i < len(filter); i += 2 {
+			r.Filter[filter[i]] = filter[i+1]
+		}
+		return w.Query(caller, name, r)
+	}
+	for _, c := range []struct {
+		caller      command.Caller
+		view, order string
+		filter      []string
+		want        string
+	}{
+		{fsmtest.Alice, "executions", "", nil, "2 3 4 6 7"},
+		{fsmtest.Alice, "executions", "-execution_id", nil, "7 6 4 3 2"},
+		{fsmtest.Alice, "executions", "created_time,-execution_id", nil, "2 3 4 6 7"},
+		{fsmtest.Alice, "executions", "-created_time", nil, "7 6 4 3 2"},
+		{fsmtest.Alice, "executions", "status,-execution_id", nil, "2 6 3 7 4"},
+		{fsmtest.Alice, "executions", "", []string{"status", "4"}, "3"},
+		{fsmtest.Alice, "executions", "-execution_id", []string{"status", "5"}, "7"},
+		{fsmtest.Alice, "executions", "", []string{"status", "7"}, "4"},
+		{fsmtest.Alice, "executions", "", []string{"execution_id", "4"}, "4"},
+		{fsmtest.Alice, "executions", "", []string{"execution_id", "1"}, ""},
+		{fsmtest.Alice, "executions", "-execution_id", []string{"object_id", "1"}, "7 6 4 3 2"},
+		{fsmtest.Alice, "executions", "", []string{"object_id", "2"}, ""},
+		{fsmtest.Alice, "executions", "-execution_id", []string{"folder_name", "etl", "project_name", "nightly"}, "7 6 4 3 2"},
+		{fsmtest.Alice, "executions", "", []string{"worker_agent_id", fsmtest.WorkerOne}, "3 4 6"},
+		{fsmtest.Alice, "executions", "", []string{"worker_agent_id", "null", "status", "5"}, "7"},
+		{fsmtest.Bob, "executions", "", nil, "2 4 6 7"},
+		{fsmtest.Carol, "executions", "", nil, "3"},
+		{fsmtest.Carol, "executions", "", []string{"execution_id", "4"}, ""},
+		{fsmtest.Rita, "executions", "", nil, "2 3 4 6 7"},
+		{fsmtest.Alice, "operations", "", nil, "1 2 3 4 5 6 7"},
+		{fsmtest.Alice, "operations", "-operation_id", nil, "7 6 5 4 3 2 1"},
+		{fsmtest.Alice, "operations", "-created_time", []string{"operation_type", "101"}, "5 1"},
+		{fsmtest.Alice, "operations", "", []string{"operation_type", "200"}, "2 3 4 6 7"},
+		{fsmtest.Alice, "operations", "", []string{"operation_id", "5"}, "5"},
+		{fsmtest.Alice, "operations", "", []string{"operation_id", "4"}, "4"},
+		{fsmtest.Alice, "operations", "", []string{"status", "7"}, "1 4 5"},
+		{fsmtest.Alice, "operations", "", []string{"status", "4"}, "3"},
+		{fsmtest.Bob, "operations", "-operation_id", nil, "7 6 4 2"},
+		{fsmtest.Alice, "tasks", "", nil, "3 4 6 7"},
+		{fsmtest.Alice, "tasks", "-task_id", nil, "7 6 4 3"},
+		{fsmtest.Alice, "tasks", "", []string{"status", "failed"}, "3"},
+		{fsmtest.Alice, "tasks", "", []string{"execution_id", "6"}, "6"},
+		{fsmtest.Carol, "tasks", "", nil, "3"},
+	} {
+		column := map[string]string{"executions": "execution_id", "operations": "operation_id", "tasks": "task_id"}[c.view]
+		if got := ids(query(c.caller, c.view, c.order, c.filter...), column); got != c.want {
+			t.Errorf("%s of %s by %q where %v: %s, want %s", c.view, c.caller, c.order, c.filter, got, c.want)
+		}
+	}
+	e := query(fsmtest.Alice, "executions", "", "execution_id", "3")[0]
+	for column, want := range map[string]any{
+		"folder_name": "ETL", "project_name": "nightly", "package_name": "Load.dtsx", "executed_as_name": "carol", "operation_type": json.Number("200"),
+		"object_type": json.Number("20"), "status": json.Number("4"), "machine_name": "m1", "worker_agent_id": fsmtest.WorkerOne, "executed_count": json.Number("1"),
+		"reference_id": nil, "process_id": nil, "stopped_by_name": nil, "use32bitruntime": false,
+	} {
+		if e[column] != want {
+			t.Errorf("%s is %v, want %v", column, e[column], want)
+		}
+	}
+	if e["start_time"] == nil || e["end_time"] == nil || e["end_time"].(string) <= e["start_time"].(string) || e["start_time"].(string) <= e["created_time"].(string) {
+		t.Errorf("times %v, %v, %v", e["created_time"], e["start_time"], e["end_time"])
+	}
+	d := query(fsmtest.Alice, "operations", "", "operation_id", "1")[0]
+	if d["object_name"] != "nightly" || d["caller_name"] != "alice" || d["status"] != json.Number("7") {
+		t.Errorf("deploy %v", d)
+	}
+}
+
+// What a bound of the execution ended says so in the view of tasks, whoever leads and after the end as well.
+func TestTasksOfBoundedExecutions(t *testing.T) {
+	w := fsmtest.NewWorld(t)
+	w.Deploy(fsmtest.Project("nightly"))
+	w.Register(fsmtest.WorkerOne, "m1")
+	id := w.Create(fsmtest.Bob, "")
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":50,"parameter_name":"QUEUE_TIMEOUT","parameter_value":60}`, id)
+	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
+	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
+	w.Must(fsmtest.Alice, &command.Exchange{Worker: fsmtest.WorkerOne, Instance: "m1-1", Ended: []command.Report{{
+		AttemptRef: command.AttemptRef{TaskID: id, Attempt: 1}, Outcome: command.Failed, ExitCode: -1, Message: "too long", Code: catalog.RunTimeout}}})
+	x, _ := w.State.Reader().Execution(id)
+	w.Now = x.QueueUntil
+	w.Must(fsmtest.Alice, &command.FailQueued{Items: []command.Overdue{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 2}, Until: x.QueueUntil, Reason: "workers_busy"}}})
+	rows := w.Query(fsmtest.Alice, "tasks", view.Request{})
+	if len(rows) != 2 {
+		t.Fatalf("%v", rows)
+	}
+	for i, want := range []struct{ reason, says string }{
+		{catalog.RunTimeout, "too long"}, {catalog.QueueTimeout, "no worker took it within 1m0s, the execution's QUEUE_TIMEOUT (workers_busy)"},
+	} {
+		if r := rows[i]; r["status"] != "failed" || r["reason"] != want.reason || !strings.Contains(r["message"].(string), want.says) {
+			t.Errorf("attempt %d: %v", i+1, r)
+		}
+	}
+}
+
+func TestTasksView(t *testing.T) {
+	w := fsmtest.NewWorld(t)
+	w.Deploy(fsmtest.Project("nightly"))
+	w.Register(fsmtest.WorkerOne, "m1")
+	id := w.Create(fsmtest.Bob, "")
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
+	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
+	w.Live = memory{reasons: map[int64]string{id: "workers_busy"}, until: time.Date(2024, 5, 1, 13, 0, 0, 0, time.UTC)}
+	see := func(order string) string {
+		var list []string
+		for _, r := range w.Query(fsmtest.Alice, "tasks", view.Request{Order: order}) {
+			list = append(list, fmt.Sprintf("%v %v %v %v %v lease=%v %v", r["attempt"], r["status"], r["machine"], r["outcome"], r["exit_code"], r["lease_until"] != nil, r["reason"]))
+		}
+		return strings.Join(list, "; ")
+	}
+	expect := func(order, want string) {
+		t.Helper()
+		if got := see(order); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+	expect("", "1 pending <nil> <nil> <nil> lease=false workers_busy")
+	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
+	expect("", "1 running m1 <nil> <nil> lease=true workers_busy")
+	w.Report(id, 1, fsmtest.WorkerOne, "m1", command.Failed, 9)
+	expect("", "1 failed m1 failed 9 lease=false <nil>; 2 pending <nil> <nil> <nil> lease=false workers_busy")
+	expect("-task_id,-attempt", "2 pending <nil> <nil> <nil> lease=false workers_busy; 1 failed m1 failed 9 lease=false <nil>")
+	w.Grant(id, 2, fsmtest.WorkerOne, "m1")
+	w.Report(id, 2, fsmtest.WorkerOne, "m1", command.Returned, 0)
+	w.Grant(id, 3, fsmtest.WorkerOne, "m1")
+	w.Must(fsmtest.Alice, &command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 3}, Worker: fsmtest.WorkerOne, Instance: "m1-1",
+		SilentSince: command.At(time.Date(2024, 5, 1, 12, 0, 1, 0, time.UTC))}}})
+	lost := w.Query(fsmtest.Alice, "tasks", view.Request{Filter: map[string]string{"status": "lost"}})
+	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string), `worker "m1" (m1): silent since 2024-05-01T12:00:01.0000000Z, lost at 2024-05-01T12:00:`) {
+		t.Errorf("lost: %v", lost)
+	}
+	w.Grant(id, 4, fsmtest.WorkerOne, "m1")
+	w.Ok(fsmtest.Bob, "stop_operation", `{"operation_id":%d}`, id)
+	w.Live = nil
+	expect("", "1 failed m1 failed 9 lease=false <nil>; 2 returned m1 returned <nil> lease=false <nil>; 3 lost m1 lost <nil> lease=false <nil>; 4 stopping m1 <nil> <nil> lease=false <nil>")
+	if n := w.Query(fsmtest.Alice, "executions", view.Request{})[0]["executed_count"]; n != json.Number("3") {
+		t.Errorf("executed_count %v: an attempt that was handed back does not count", n)
+	}
+	w.Report(id, 4, fsmtest.WorkerOne, "m1", command.Canceled, 1)
+	// Cleanup takes the task; the execution stays.
+	w.Must(fsmtest.Alice, &command.Cleanup{EndedTasks: w.Now.Add(time.Hour), Limit: 100})
+	if n := len(w.Query(fsmtest.Alice, "tasks", view.Request{Filter: map[string]string{"task_id": fmt.Sprint(id)}})); n != 0 {
+		t.Errorf("%d attempts after cleanup", n)
+	}
+	if n := len(w.Query(fsmtest.Alice, "executions", view.Request{Filter: map[string]string{"execution_id": fmt.Sprint(id)}})); n != 1 {
+		t.Error("cleanup of tasks took the execution")
+	}
+}
+
+func TestExecutionParameterValues(t *testing.T) {
+	w := fsmtest.NewWorld(t)
+	w.Deploy(fsmtest.Project("nightly"))
+	first, second := w.Create(fsmtest.Bob, ""), w.Create(fsmtest.Carol, "")
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"batch","parameter_value":3}`, first)
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":50,"parameter_name":"LOGGING_LEVEL","parameter_value":0}`, first)
+	var got []string
+	for _, r := range w.Query(fsmtest.Bob, "execution_parameter_values", view.Request{PageSize: 4, Filter: map[string]string{"execution_id": fmt.Sprint(first)}}) {
+		got = append(got, fmt.Sprint(r["object_type"], " ", r["parameter_name"], " ", r["parameter_data_type"], " ", r["parameter_value"],
+			flag(r, "sensitive"), flag(r, "required"), flag(r, "value_set"), flag(r, "runtime_override")))
+	}
+	want := []string{
+		"50 CALLER_INFO String <nil>", "50 CUSTOMIZED_LOGGING_LEVEL String <nil>", "50 DUMP_EVENT_CODE String <nil>",
+		"50 DUMP_ON_ERROR Boolean false value_set", "50 DUMP_ON_EVENT Boolean false value_set", "50 LOGGING_LEVEL Int32 0 value_set runtime_override",
+		"50 QUEUE_TIMEOUT Int32 <nil>",
+		"50 RUN_TIMEOUT Int32 <nil>",
+		"50 SYNCHRONIZED Boolean false value_set",
+		"20 Server String db1 value_set", "20 Secret String <nil> sensitive value_set", "20 Batch Int32 3 required value_set runtime_override",
+		"20 CM.db.ConnectionString String Data Source=. value_set", "20 CM.db.Password String <nil> sensitive",
+		"30 LoadDate DateTime 1900-01-01T00:00:00 value_set", "30 Ratio Decimal 1.5 value_set", "30 Flag Boolean true value_set", "30 Level Byte <nil>",
+		"30 Pin Int32 <nil> sensitive", "30 Big UInt64 18446744073709551615 value_set",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n %s\nwant\n %s", strings.Join(got, "\n "), strings.Join(want, "\n "))
+	}
+	n := len(want)
+	all := w.Query(fsmtest.Alice, "execution_parameter_values", view.Request{PageSize: 5, Order: "-execution_parameter_id"})
+	if len(all) != 2*n || all[0]["execution_id"] != json.Number(fmt.Sprint(second)) || all[n]["execution_id"] != json.Number(fmt.Sprint(first)) {
+		t.Errorf("%d values of two executions", len(all))
+	}
+	for i := 1; i < len(all); i++ {
+		a, _ := all[i-1]["execution_parameter_id"].(json.Number).Int64()
+		b, _ := all[i]["execution_parameter_id"].(json.Number).Int64()
+		if a <= b {
+			t.Fatalf("the ids %d and %d do not fall", a, b)
+		}
+	}
+	if batch := w.Query(fsmtest.Carol, "execution_parameter_values", view.Request{Filter: map[string]string{"parameter_name": "Batch"}}); len(batch) != 1 || batch[0]["value_set"] != false || batch[0]["parameter_value"] != nil {
+		t.Errorf("the design default of a required parameter counts as a value: %v", batch)
+	}
+}
+
+func flag(r map[string]any, name string) string {
+	if r[name] == true {
+		return " " + name
+	}
+	return ""
+}
