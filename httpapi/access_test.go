@@ -35,7 +35,7 @@ func TestPermissions(t *testing.T) {
 		"status_leader": everyone, "status_peers": everyone, "openapi": everyone, "metrics": everyone,
 		"leader": everyone + " none", "livez": everyone + " none", "readyz": everyone + " none",
 		"cluster": "monitor admin", "state_hash": "monitor admin", "transfer_leadership": "admin", "remove_member": "admin",
-		"events": anyUser, "save_snapshot": "admin", "restore_snapshot": "admin", "debug": "admin",
+		"events": anyUser, "save_backup": "admin", "restore_backup": "admin", "debug": "admin",
 	}
 	routes := n.api.routes()
 	if len(routes) != len(allowed) {

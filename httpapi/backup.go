@@ -13,7 +13,7 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// Errors of Snapshots.
+// Errors of Backups.
 var (
 	// ErrBackupDamaged: the file is no backup, or not what was written.
 	ErrBackupDamaged = errors.New("the backup cannot be restored")
@@ -23,8 +23,8 @@ var (
 	ErrNotEmpty = errors.New("only a new, empty cluster can be restored into")
 )
 
-// Snapshots makes backups and restores them. Its errors wrap those above, or those of Proposer and Blobs.
-type Snapshots interface {
+// Backups makes backups and restores them. Its errors wrap those above, or those of Proposer and Blobs.
+type Backups interface {
 	// Save writes a backup of the whole cluster, with the blobs if wanted. A lock says how the key that wraps the key
 	// ring is made; without a key the ring stays out.
 	Save(ctx context.Context, w io.Writer, o SaveOptions) error
@@ -49,8 +49,8 @@ func backupHeader(r *request, name string) ([]byte, error) {
 	return raw, nil
 }
 
-func (a *API) saveSnapshot(w http.ResponseWriter, r *request) error {
-	if a.cfg.Snapshots == nil {
+func (a *API) saveBackup(w http.ResponseWriter, r *request) error {
+	if a.cfg.Backups == nil {
 		return fmt.Errorf("%w: %s", errNotFound, r.URL.Path)
 	}
 	o := SaveOptions{Blobs: true}
@@ -72,11 +72,11 @@ func (a *API) saveSnapshot(w http.ResponseWriter, r *request) error {
 	a.log.LogAttrs(r.Context(), slog.LevelInfo, "backup asked for", slog.Bool("blobs", o.Blobs), slog.Bool("key_ring", len(o.Key) > 0), slog.String("caller", r.caller.Name))
 	w.Header().Set("Content-Type", wire.ContentBackup)
 	w.Header().Set("Cache-Control", "no-store")
-	return a.cfg.Snapshots.Save(r.Context(), w, o)
+	return a.cfg.Backups.Save(r.Context(), w, o)
 }
 
-func (a *API) restoreSnapshot(w http.ResponseWriter, r *request) error {
-	if a.cfg.Snapshots == nil {
+func (a *API) restoreBackup(w http.ResponseWriter, r *request) error {
+	if a.cfg.Backups == nil {
 		return fmt.Errorf("%w: %s", errNotFound, r.URL.Path)
 	}
 	key, err := backupHeader(r, wire.HeaderBackupKey)
@@ -85,7 +85,7 @@ func (a *API) restoreSnapshot(w http.ResponseWriter, r *request) error {
 	}
 	a.log.LogAttrs(r.Context(), slog.LevelWarn, "restore of a backup asked for", slog.Int64("bytes", r.ContentLength), slog.String("caller", r.caller.Name))
 	// What was begun is not given up because its caller went.
-	out, err := a.cfg.Snapshots.Restore(context.WithoutCancel(r.Context()), r.Body, key)
+	out, err := a.cfg.Backups.Restore(context.WithoutCancel(r.Context()), r.Body, key)
 	if err != nil {
 		return err
 	}

@@ -94,8 +94,8 @@ type Config struct {
 	Workers  Workers
 	Blobs    Blobs
 	Cluster  Cluster
-	// Snapshots makes backups and restores them; optional.
-	Snapshots Snapshots
+	// Backups makes backups and restores them; optional.
+	Backups Backups
 	// Debug is this master for a bundle, its goroutines excepted; optional.
 	Debug func() wire.Debug
 

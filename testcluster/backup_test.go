@@ -177,7 +177,7 @@ func TestScheduledBackups(t *testing.T) {
 	}
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) {
 		cfg.MetricsOpen = true
-		cfg.SnapshotFolder, cfg.SnapshotInterval, cfg.SnapshotRetain, cfg.SnapshotKeyFile = filepath.Join(folder, "files"), time.Second, 2, keyFile
+		cfg.BackupFolder, cfg.BackupInterval, cfg.BackupRetain, cfg.BackupKeyFile = filepath.Join(folder, "files"), time.Second, 2, keyFile
 	}))
 	of := func(i int) (list []string) {
 		list, _ = filepath.Glob(filepath.Join(folder, "files", c.Name(i)+"-*.tar"))

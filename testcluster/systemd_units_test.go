@@ -135,7 +135,7 @@ func (m *machines) rollingRestart() {
 func (m *machines) settings() {
 	m.t.Helper()
 	const file = "/etc/scaleout/MasterSettings.config"
-	m.run("m1", "sed -i 's#^{#{ \"SnapshotFolder\": \"/srv/scaleout/backups\",#' "+file)
+	m.run("m1", "sed -i 's#^{#{ \"BackupFolder\": \"/srv/scaleout/backups\",#' "+file)
 	m.run("m1", m.block("Linux, systemd", "ReadWritePaths"))
 	m.until("there is a backup", func() bool {
 		_, err := m.try("m1", "ls /srv/scaleout/backups/*.tar")

@@ -24,10 +24,10 @@ import (
 // spoolPrefix begins the names of files that a restore needs for as long as it works.
 const spoolPrefix = "restore-"
 
-// snapshots is what httpapi needs of backups.
-type snapshots struct{ m *Master }
+// backups is what httpapi needs of backups.
+type backups struct{ m *Master }
 
-func (a snapshots) Save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) error {
+func (a backups) Save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) error {
 	return a.m.save(ctx, w, o)
 }
 
@@ -133,7 +133,7 @@ func check(file io.ReadSeeker) (c checked, err error) {
 	return c, nil
 }
 
-func (a snapshots) Restore(ctx context.Context, r io.Reader, key []byte) (wire.Restored, error) {
+func (a backups) Restore(ctx context.Context, r io.Reader, key []byte) (wire.Restored, error) {
 	out, err := a.m.restore(ctx, r, key)
 	if errors.Is(err, syscall.ENOSPC) && !errors.Is(err, command.ErrNoSpace) {
 		err = fmt.Errorf("%w: %w", command.ErrNoSpace, err)

@@ -55,10 +55,10 @@ type Config struct {
 	Times       Times
 
 	// Scheduled backups of this master's own state; an empty folder means none.
-	SnapshotFolder   string
-	SnapshotInterval time.Duration // SnapshotIntervalInMs
-	SnapshotRetain   int
-	SnapshotKeyFile  string // wraps the key ring; empty: it is left out
+	BackupFolder   string
+	BackupInterval time.Duration // BackupIntervalInMs
+	BackupRetain   int
+	BackupKeyFile  string // wraps the key ring; empty: it is left out
 
 	Version string
 	Logger  *slog.Logger
@@ -106,8 +106,8 @@ const (
 	DefaultNeverEnabled       = 10_000
 	DefaultExpireNeverEnabled = 24 * time.Hour
 
-	DefaultSnapshotInterval = 24 * time.Hour
-	DefaultSnapshotRetain   = 7
+	DefaultBackupInterval = 24 * time.Hour
+	DefaultBackupRetain   = 7
 )
 
 func (c *Config) fill() {
@@ -120,10 +120,10 @@ func (c *Config) fill() {
 	set(&c.Expiry, DefaultExpiry)
 	set(&c.Cleanup, DefaultCleanup)
 	set(&c.RetryDelay, DefaultRetryDelay)
-	set(&c.SnapshotInterval, DefaultSnapshotInterval)
+	set(&c.BackupInterval, DefaultBackupInterval)
 	set(&c.Times.IdleStranger, DefaultIdleStranger)
-	if c.SnapshotRetain == 0 {
-		c.SnapshotRetain = DefaultSnapshotRetain
+	if c.BackupRetain == 0 {
+		c.BackupRetain = DefaultBackupRetain
 	}
 	if c.MaxProjectBytes == 0 {
 		c.MaxProjectBytes = DefaultMaxProjectBytes

@@ -211,8 +211,9 @@ func (m *Master) machine(applied func(cluster.Applied), failed func(error)) (clu
 func (m *Master) routes() (err error) {
 	m.api, err = httpapi.New(httpapi.Config{
 		Member: member{m}, Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
-		Cluster: operator{m}, Snapshots: snapshots{m}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID, PeerTransport: m.transport.PeerClient().Transport,
-		PeerURL: peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
+		Cluster: operator{m}, Backups: backups{m}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID,
+		PeerTransport: m.transport.PeerClient().Transport,
+		PeerURL:       peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
 		Settings: func() procedure.Config {
 			return procedure.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes, Server: m.cfg.InstanceName,
 				Limits: m.cfg.CatalogLimits}

@@ -46,7 +46,7 @@ const (
 // says when the next is due, so that restarts change nothing.
 func (m *Master) backups(ctx context.Context) error {
 	m.sweepSpool()
-	if m.cfg.SnapshotFolder == "" {
+	if m.cfg.BackupFolder == "" {
 		return nil
 	}
 	select {
@@ -60,7 +60,7 @@ func (m *Master) backups(ctx context.Context) error {
 		for _, b := range slices.Backward(m.ownBackups()) {
 			if age := time.Since(b.at); age >= 0 { // one from a time when the clock was ahead must not put off the next
 				m.backedUp.last.Set(float64(b.at.Unix()))
-				wait = m.cfg.SnapshotInterval - age
+				wait = m.cfg.BackupInterval - age
 				break
 			}
 		}
@@ -77,8 +77,8 @@ func (m *Master) backups(ctx context.Context) error {
 			return nil
 		case err != nil:
 			m.backedUp.failures.Inc()
-			m.log.Error("scheduled backup failed; it is tried again", "folder", m.cfg.SnapshotFolder, "err", err)
-			timer.Reset(min(m.cfg.SnapshotInterval, 10*time.Minute))
+			m.log.Error("scheduled backup failed; it is tried again", "folder", m.cfg.BackupFolder, "err", err)
+			timer.Reset(min(m.cfg.BackupInterval, 10*time.Minute))
 			select {
 			case <-ctx.Done():
 				return nil
@@ -98,13 +98,13 @@ type ownBackup struct {
 
 // ownBackups are this master's files in the folder, oldest first. The folder may be one for all masters.
 func (m *Master) ownBackups() (list []ownBackup) {
-	entries, err := os.ReadDir(m.cfg.SnapshotFolder) // by name, and so by time
+	entries, err := os.ReadDir(m.cfg.BackupFolder) // by name, and so by time
 	if err != nil {
 		return nil // there is none yet
 	}
 	for _, e := range entries {
 		if at, ok := m.written(e.Name()); ok {
-			list = append(list, ownBackup{filepath.Join(m.cfg.SnapshotFolder, e.Name()), at})
+			list = append(list, ownBackup{filepath.Join(m.cfg.BackupFolder, e.Name()), at})
 		}
 	}
 	return list
@@ -120,7 +120,7 @@ func (m *Master) written(name string) (at time.Time, own bool) {
 
 // dropPartial removes what a master that was killed while it wrote a backup has left.
 func (m *Master) dropPartial() {
-	entries, err := os.ReadDir(m.cfg.SnapshotFolder)
+	entries, err := os.ReadDir(m.cfg.BackupFolder)
 	if err != nil {
 		return // there is none yet
 	}
@@ -132,7 +132,7 @@ func (m *Master) dropPartial() {
 		if _, own := m.written(name); !own {
 			continue
 		}
-		if err := os.Remove(filepath.Join(m.cfg.SnapshotFolder, e.Name())); err != nil {
+		if err := os.Remove(filepath.Join(m.cfg.BackupFolder, e.Name())); err != nil {
 			m.log.Warn("a backup that was not finished could not be removed", "path", e.Name(), "err", err)
 		}
 	}
@@ -150,7 +150,7 @@ func fileSafe(name string) string {
 // prune removes the oldest files beyond those to keep.
 func (m *Master) prune() {
 	list := m.ownBackups()
-	for _, b := range list[:max(0, len(list)-m.cfg.SnapshotRetain)] {
+	for _, b := range list[:max(0, len(list)-m.cfg.BackupRetain)] {
 		if err := os.Remove(b.path); err != nil {
 			m.log.Warn("an old backup could not be removed", "path", b.path, "err", err)
 		}
@@ -159,23 +159,23 @@ func (m *Master) prune() {
 
 // backUp writes one file, verifies it, and only then gives it its name.
 func (m *Master) backUp(ctx context.Context) (path string, err error) {
-	if err := os.MkdirAll(m.cfg.SnapshotFolder, 0o700); err != nil {
+	if err := os.MkdirAll(m.cfg.BackupFolder, 0o700); err != nil {
 		return "", err
 	}
 	o := httpapi.SaveOptions{Blobs: true}
-	if m.cfg.SnapshotKeyFile != "" {
-		secret, err := os.ReadFile(m.cfg.SnapshotKeyFile)
+	if m.cfg.BackupKeyFile != "" {
+		secret, err := os.ReadFile(m.cfg.BackupKeyFile)
 		if err != nil {
-			return "", fmt.Errorf("SnapshotKeyFile: %w", err)
+			return "", fmt.Errorf("BackupKeyFile: %w", err)
 		}
 		lock := archive.NewLock(archive.FromKeyFile)
 		if o.Key, err = lock.Key([]byte(strings.TrimSpace(string(secret)))); err != nil {
-			return "", fmt.Errorf("SnapshotKeyFile: %w", err)
+			return "", fmt.Errorf("BackupKeyFile: %w", err)
 		}
 		if o.Lock, err = json.Marshal(lock); err != nil {
 			return "", err
 		}
 	}
-	path = filepath.Join(m.cfg.SnapshotFolder, fileSafe(m.cfg.Name)+"-"+time.Now().UTC().Format(backupTime)+backupSuffix)
+	path = filepath.Join(m.cfg.BackupFolder, fileSafe(m.cfg.Name)+"-"+time.Now().UTC().Format(backupTime)+backupSuffix)
 	return path, archive.WriteFile(path, func(f *os.File) error { return m.save(ctx, f, o) })
 }

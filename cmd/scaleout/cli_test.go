@@ -123,7 +123,7 @@ func TestMistakesAreNamedInWordsForPeople(t *testing.T) {
 		{"a parameter twice", "execution run a/b/c --param Day=1 --param day=2", "package parameter day is given twice"},
 		{"a bound twice", "execution run a/b/c --run-timeout 3s --option RUN_TIMEOUT=4", "server option RUN_TIMEOUT is given twice"},
 		{"a kind of service", "service status boss", `"boss" is no kind of service: want master or worker`},
-		{"another product's word", "cluster backup", "did you mean snapshot?"},
+		{"another product's word", "cluster snapshot", "did you mean backup?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := withOrders("")

@@ -19,7 +19,7 @@ import (
 
 func (a *app) clusterCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "cluster", Short: "The masters: status, members, hand over, leave, remove"}
-	cmd.AddCommand(a.clusterStatus(), a.clusterMembers(), a.clusterLeave(), a.clusterRemove(), a.clusterTransfer(), a.clusterSnapshot(), a.clusterRecover(), a.clusterDebug())
+	cmd.AddCommand(a.clusterStatus(), a.clusterMembers(), a.clusterLeave(), a.clusterRemove(), a.clusterTransfer(), a.clusterBackup(), a.clusterRecover(), a.clusterDebug())
 	return cmd
 }
 

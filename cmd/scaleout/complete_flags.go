@@ -87,9 +87,9 @@ func argumentValues() map[string]cobra.CompletionFunc {
 	return map[string]cobra.CompletionFunc{
 		"ca init": first(folders), "ca issue": first(fixed("master", "worker", "user")), "ca renew": folders, "ca retire": folders, "ca list": folders,
 		"config check": files("config"), "dev restart": first(devNames), "dev pid": first(devNames), "cluster debug": first(anyFile),
-		"cluster snapshot save": first(anyFile), "cluster snapshot inspect": first(anyFile), "cluster snapshot verify": first(anyFile),
-		"cluster snapshot restore": first(anyFile),
-		"service install":          kinds, "service uninstall": kinds, "service start": kinds, "service stop": kinds, "service status": kinds,
+		"cluster backup save": first(anyFile), "cluster backup inspect": first(anyFile), "cluster backup verify": first(anyFile),
+		"cluster backup restore": first(anyFile),
+		"service install":        kinds, "service uninstall": kinds, "service start": kinds, "service stop": kinds, "service status": kinds,
 	}
 }
 

@@ -125,7 +125,7 @@ func TestDidYouMean(t *testing.T) {
 		line, want string
 		code       int
 	}{
-		{"excution list", "did you mean execution?", exitUsage}, {"execution lst", "did you mean list?", exitUsage}, {"cluster snapshot sve", "did you mean save?", exitUsage},
+		{"excution list", "did you mean execution?", exitUsage}, {"execution lst", "did you mean list?", exitUsage}, {"cluster backup sve", "did you mean save?", exitUsage},
 		{"execution list --limt 3", "did you mean --limit?", exitUsage}, {"execution list --status faild", "did you mean failed?", exitUsage},
 		{"events --type execution_endd", "did you mean execution_ended?", exitUsage},
 		{"worker enable worker-2", "did you mean worker-1?", exitError}, {"cluster leave master-2", "did you mean master-1?", exitError},

@@ -56,7 +56,7 @@ func TestEveryVerbSaysThatNobodyAnswers(t *testing.T) {
 	project := writeFile(t, "Sales.ispac", string(raw))
 	lines := []string{
 		"cluster status", "cluster members", "cluster leave master-1", "cluster remove master-1", "cluster transfer-leadership",
-		"cluster debug " + filepath.Join(t.TempDir(), "bundle.tar.gz"), "cluster snapshot save --no-key-ring " + filepath.Join(t.TempDir(), "backup"),
+		"cluster debug " + filepath.Join(t.TempDir(), "bundle.tar.gz"), "cluster backup save --no-key-ring " + filepath.Join(t.TempDir(), "backup"),
 		"catalog views", "catalog procedures", "catalog view executions", "catalog call create_folder folder_name=a",
 		"folder list", "folder create a", "folder delete a", "project list", "project packages a/b", "project parameters a/b",
 		"project versions a/b", "project delete a/b", "project deploy --folder a " + project,

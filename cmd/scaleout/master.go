@@ -141,8 +141,8 @@ func masterConfig(m settings.Master) master.Config {
 			NeverEnabled: m.MaxWorkersNeverEnabled,
 		},
 		ExpireNeverEnabled: time.Duration(m.ExpireNeverEnabledAfterInMs),
-		SnapshotFolder:     m.SnapshotFolder, SnapshotInterval: time.Duration(m.SnapshotIntervalInMs),
-		SnapshotRetain: m.SnapshotRetain, SnapshotKeyFile: m.SnapshotKeyFile,
+		BackupFolder:       m.BackupFolder, BackupInterval: time.Duration(m.BackupIntervalInMs),
+		BackupRetain: m.BackupRetain, BackupKeyFile: m.BackupKeyFile,
 		Connections: transport.Limits{
 			Handshakes: m.MaxHandshakes, Connections: m.MaxConnections, PerCertificate: m.MaxConnectionsPerCertificate,
 			Strangers: m.MaxConnectionsWithoutCertificate, PerAddress: m.MaxConnectionsPerAddress, Unlimited: unlimited,

@@ -48,17 +48,17 @@ func TestOperatorsCommands(t *testing.T) {
 	c.Create("ETL/Jobs/a.sh", map[string]any{"Password": "s3cret!"})
 	file := filepath.Join(folder, "monday.tar")
 
-	if code, _, errs := execute(t, at(c, "cluster", "snapshot", "save", file)...); code != exitUsage || !strings.Contains(errs, "--no-key-ring") {
+	if code, _, errs := execute(t, at(c, "cluster", "backup", "save", file)...); code != exitUsage || !strings.Contains(errs, "--no-key-ring") {
 		t.Errorf("a backup without a word on the key ring: %d %s", code, errs)
 	}
-	out := must(t, at(c, "cluster", "snapshot", "save", file, "--passphrase-file", passphrase)...)
+	out := must(t, at(c, "cluster", "backup", "save", file, "--passphrase-file", passphrase)...)
 	if !strings.Contains(out, "locked with a passphrase") || !regexp.MustCompile(`(?i)blobs +1\n`).MatchString(out) {
 		t.Errorf("saved: %s", out)
 	}
-	if out := must(t, "cluster", "snapshot", "verify", file, "--passphrase-file", passphrase); !strings.Contains(out, "the key ring opens") {
+	if out := must(t, "cluster", "backup", "verify", file, "--passphrase-file", passphrase); !strings.Contains(out, "the key ring opens") {
 		t.Errorf("verified: %s", out)
 	}
-	must(t, "cluster", "snapshot", "inspect", file, "-o", "json")
+	must(t, "cluster", "backup", "inspect", file, "-o", "json")
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -68,12 +68,12 @@ func TestOperatorsCommands(t *testing.T) {
 	if err := os.WriteFile(damaged, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := execute(t, "cluster", "snapshot", "verify", damaged); code != exitError || !strings.Contains(errs, "damaged") {
+	if code, _, errs := execute(t, "cluster", "backup", "verify", damaged); code != exitError || !strings.Contains(errs, "damaged") {
 		t.Errorf("a damaged file: %d %s", code, errs)
 	}
 
 	fresh := testcluster.Start(t, 1)
-	restore := at(fresh, "cluster", "snapshot", "restore", file, "--passphrase-file", passphrase)
+	restore := at(fresh, "cluster", "backup", "restore", file, "--passphrase-file", passphrase)
 	if code, _, errs := execute(t, restore...); code != exitUsage || !strings.Contains(errs, "--yes") {
 		t.Errorf("without --yes: %d %s", code, errs)
 	}

@@ -132,7 +132,7 @@ func TestTextFromOutsideIsVisibleOnATerminal(t *testing.T) {
 	}
 	// A new verb is in the list above or in this one.
 	without := []string{"ca", "completion", "config", "demo", "dev", "doctor", "help", "man", "master", "ready", "service", "version", "worker start",
-		"cluster snapshot", "cluster recover", "cluster debug", "project deploy", "project pack"}
+		"cluster backup", "cluster recover", "cluster debug", "project deploy", "project pack"}
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "scaleout ")

@@ -33,7 +33,7 @@ func (c *Client) Backup(ctx context.Context, blobs bool, lock BackupLock, read f
 		q.Set("blobs", "false")
 	}
 	_, err := c.do(ctx, &request{
-		method: http.MethodGet, path: "/v1/cluster/snapshot", query: q, header: lock.header(), repeatable: true, stream: read,
+		method: http.MethodGet, path: "/v1/cluster/backup", query: q, header: lock.header(), repeatable: true, stream: read,
 	})
 	return err
 }
@@ -45,7 +45,7 @@ func (c *Client) Restore(
 	h := lock.header()
 	h.Set("Content-Type", wire.ContentBackup)
 	var got wire.Restored
-	a, err := c.do(ctx, &request{method: http.MethodPut, path: "/v1/cluster/snapshot", header: h, open: open, size: size})
+	a, err := c.do(ctx, &request{method: http.MethodPut, path: "/v1/cluster/backup", header: h, open: open, size: size})
 	if err != nil {
 		return got, err
 	}

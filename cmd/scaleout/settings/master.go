@@ -46,10 +46,10 @@ type Master struct {
 	MaxWorkersNeverEnabled           int      `key:"MaxWorkersNeverEnabled" default:"10000" min:"1" max:"1000000" doc:"registered workers that were never enabled"`
 	ExpireNeverEnabledAfterInMs      Millis   `key:"ExpireNeverEnabledAfterInMs" default:"86400000" min:"60000" doc:"a worker that was never enabled is forgotten, at the next cleanup, when no master has heard from it for so long"`
 	MetricsOpen                      bool     `key:"MetricsOpen" default:"false" doc:"/metrics without a certificate"`
-	SnapshotFolder                   string   `key:"SnapshotFolder" doc:"where this master writes backups of its own; empty: none"`
-	SnapshotIntervalInMs             Millis   `key:"SnapshotIntervalInMs" default:"86400000" min:"60000" doc:"how often"`
-	SnapshotRetain                   int      `key:"SnapshotRetain" default:"7" min:"1" max:"10000" doc:"how many of them are kept"`
-	SnapshotKeyFile                  string   `key:"SnapshotKeyFile" doc:"random file that wraps the key ring in them; empty: they are without it"`
+	BackupFolder                     string   `key:"BackupFolder" doc:"where this master writes backups of its own; empty: none"`
+	BackupIntervalInMs               Millis   `key:"BackupIntervalInMs" default:"86400000" min:"60000" doc:"how often"`
+	BackupRetain                     int      `key:"BackupRetain" default:"7" min:"1" max:"10000" doc:"how many of them are kept"`
+	BackupKeyFile                    string   `key:"BackupKeyFile" doc:"random file that wraps the key ring in them; empty: they are without it"`
 
 	MaxHandshakes                     int      `key:"MaxHandshakes" default:"1024" min:"16" max:"100000" doc:"TLS handshakes that may be under way at a time; masters' addresses are counted apart"`
 	MaxConnections                    int      `key:"MaxConnections" default:"10000" min:"16" max:"1000000" doc:"open connections with a valid certificate; masters are not counted"`

@@ -20,10 +20,10 @@ import (
 	"scaleout/httpapi/client"
 )
 
-func (a *app) clusterSnapshot() *cobra.Command {
-	cmd := &cobra.Command{Use: "snapshot", Short: "Backups of the whole cluster: save, inspect, verify, restore",
-		SuggestFor: []string{"backup", "restore"}}
-	cmd.AddCommand(a.snapshotSave(), a.snapshotInspect(), a.snapshotVerify(), a.snapshotRestore())
+func (a *app) clusterBackup() *cobra.Command {
+	cmd := &cobra.Command{Use: "backup", Short: "Backups of the whole cluster: save, inspect, verify, restore",
+		SuggestFor: []string{"snapshot", "restore"}}
+	cmd.AddCommand(a.backupSave(), a.backupInspect(), a.backupVerify(), a.backupRestore())
 	return cmd
 }
 
@@ -85,7 +85,7 @@ func (s *ringSecret) key(in io.Reader, part []byte) ([]byte, error) {
 	return lock.Key(secret)
 }
 
-func (a *app) snapshotSave() *cobra.Command {
+func (a *app) backupSave() *cobra.Command {
 	var secret ringSecret
 	var noBlobs, noRing bool
 	cmd := &cobra.Command{
@@ -96,7 +96,7 @@ complete and verified.
 
 The key ring is locked with a passphrase or a key file that never leaves this machine. Keep it apart from the backup.
 Values that are not sensitive are in clear in the file: it is for the eyes of administrators.`,
-		Example: "  scaleout cluster snapshot save /backup/monday.tar --passphrase-file passphrase.txt\n  scaleout cluster snapshot save state.tar --no-blobs --key-file backup.key",
+		Example: "  scaleout cluster backup save /backup/monday.tar --passphrase-file passphrase.txt\n  scaleout cluster backup save state.tar --no-blobs --key-file backup.key",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if secret.given() == noRing {
 				return usagef("say how the key ring is locked, --passphrase-file or --key-file, or leave it out with --no-key-ring")
@@ -137,10 +137,10 @@ Values that are not sensitive are in clear in the file: it is for the eyes of ad
 	return cmd
 }
 
-func (a *app) snapshotInspect() *cobra.Command {
+func (a *app) backupInspect() *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect FILE", Short: "Show what is in a backup", Args: cobra.ExactArgs(1),
-		Example: "  scaleout cluster snapshot inspect cluster.tar",
+		Example: "  scaleout cluster backup inspect cluster.tar",
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.inspect(cmd, args[0]) },
 	}
 }
@@ -237,11 +237,11 @@ func listMissing(cmd *cobra.Command, digests []string) {
 	}
 }
 
-func (a *app) snapshotVerify() *cobra.Command {
+func (a *app) backupVerify() *cobra.Command {
 	var secret ringSecret
 	cmd := &cobra.Command{
 		Use: "verify FILE", Short: "Check every byte of a backup, and with its passphrase or key file the key ring", Args: cobra.ExactArgs(1),
-		Example: "  scaleout cluster snapshot verify cluster.tar",
+		Example: "  scaleout cluster backup verify cluster.tar",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := look(args[0])
 			if err != nil {
@@ -275,7 +275,7 @@ func (a *app) snapshotVerify() *cobra.Command {
 	return cmd
 }
 
-func (a *app) snapshotRestore() *cobra.Command {
+func (a *app) backupRestore() *cobra.Command {
 	var secret ringSecret
 	var yes bool
 	cmd := &cobra.Command{
@@ -285,7 +285,7 @@ restored or nothing.
 
 All masters of the new cluster must run, and no worker may have registered yet. What ran when the backup was taken is
 given up: its workers must have ended it before new ones are let in (see docs/operations.md).`,
-		Example: "  scaleout cluster snapshot restore /backup/monday.tar --passphrase-file passphrase.txt --yes",
+		Example: "  scaleout cluster backup restore /backup/monday.tar --passphrase-file passphrase.txt --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := look(args[0])
 			if err != nil {
