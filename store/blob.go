@@ -17,12 +17,12 @@ import (
 	"scaleout/store/file"
 )
 
-// Blob is an open blob. It stays readable when it is deleted meanwhile. ReadAt may be called from several goroutines.
+// Blob is an open blob. It stays readable if it is deleted meanwhile. ReadAt may be called from several goroutines.
 //
-// No byte that is not what was stored is ever given out: ReadAt verifies the whole before its first byte, unless that
-// was done since the process began, and each block again when it is read. Read does as much once the whole has been
-// verified; before that it verifies while it reads, so that one pass over the file is enough, and gives the last bytes
-// out only when everything up to them is right.
+// A Blob never gives out a byte that differs from what was stored. ReadAt verifies the whole blob before its first
+// byte, unless that was done since the process began, and each block again when it is read. Read does the same once the
+// whole has been verified. Before that Read verifies while it reads, so that one pass over the file is enough, and
+// gives the last bytes out only if everything up to them is right.
 type Blob struct {
 	blobs  *Blobs
 	digest string
@@ -72,10 +72,10 @@ func (b *Blobs) Open(digest string) (*Blob, error) {
 	return blob, nil
 }
 
-// Size is the size of the file in bytes; that it is the right one is certain once the blob has been verified.
+// Size returns the size of the file in bytes. Once the blob has been verified, that is the size of what was stored.
 func (b *Blob) Size() int64 { return b.info.Size() }
 
-// Read reads on from where it last stopped.
+// Read reads on from where the last Read stopped.
 func (b *Blob) Read(p []byte) (int, error) {
 	if b.end != nil {
 		return 0, b.end
@@ -94,7 +94,7 @@ func (b *Blob) Read(p []byte) (int, error) {
 	}
 	b.at += int64(n)
 	if n > 0 && b.end != nil && !errors.Is(b.end, io.EOF) {
-		return n, nil // what came before is right; the next call tells
+		return n, nil // the bytes before the error are right; the next call returns the error
 	}
 	return n, b.end
 }
@@ -196,11 +196,12 @@ func (b *Blob) verify(ctx context.Context) error {
 
 func (b *Blob) corrupt(format string, args ...any) error {
 	b.blobs.quarantine(b)
-	return fmt.Errorf("%w: blob %s: %s; the file is set aside and counts as missing", ErrCorrupt, b.digest, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: blob %s: %s; the file is set aside and counts as missing",
+		ErrCorrupt, b.digest, fmt.Sprintf(format, args...))
 }
 
-// unreadable is a file that the disk does not give. It counts as missing for a while, so that another copy is fetched,
-// and stays where it is until that one takes its place: nobody knows that its content is bad.
+// unreadable handles a file that the disk does not deliver. The blob counts as missing for a while, so that another
+// copy is fetched. The file stays until the copy replaces it, because nobody knows whether its content is bad.
 func (b *Blob) unreadable(err error) error {
 	if !errors.Is(err, os.ErrClosed) {
 		b.blobs.setDamaged(b.digest, time.Now().Add(unreadableFor))
@@ -219,7 +220,7 @@ func (b *Blob) Close() error {
 	return err
 }
 
-// Verify reads a whole blob; ErrCorrupt when it is damaged, and then it is set aside.
+// Verify reads a whole blob. A damaged blob is set aside, and Verify returns ErrCorrupt.
 func (b *Blobs) Verify(ctx context.Context, digest string) error {
 	blob, err := b.Open(digest)
 	if err != nil {
@@ -231,8 +232,8 @@ func (b *Blobs) Verify(ctx context.Context, digest string) error {
 	return blob.verify(ctx)
 }
 
-// Check is Verify for a blob that has not been verified since the process began. Calls for the same blob at the same time
-// read it once.
+// Check is Verify, except that a blob that has been verified since the process began is not read again. Calls for the
+// same blob at the same time read it once.
 func (b *Blobs) Check(ctx context.Context, digest string) error {
 	for {
 		b.mu.Lock()
@@ -291,8 +292,8 @@ func (b *Blobs) setDamaged(digest string, until time.Time) {
 	b.damaged[digest] = until
 }
 
-// quarantine moves a damaged file out of the way. It may be moved only if it still is the file that was
-// read: another reader may have been faster, and a good copy may stand there by now.
+// quarantine moves a damaged file aside. It may be moved only if it still is the file that was
+// read: another reader may have been faster, and a good copy may have its name by now.
 func (b *Blobs) quarantine(blob *Blob) {
 	defer b.hold(blob.digest)()
 	path := b.file(blob.digest)
@@ -314,12 +315,12 @@ func (b *Blobs) quarantine(blob *Blob) {
 		delete(b.touched, blob.digest)
 		b.mu.Unlock()
 	}
-	b.logger.Error("damaged blob set aside", "digest", blob.digest, "bytes", blob.Size(), "path", aside, "error", err)
+	b.logger.Error("damaged blob set aside", "blob", blob.digest, "bytes", blob.Size(), "path", aside, "err", err)
 	b.trimQuarantine()
 	b.reportDamage(blob.digest)
 }
 
-// trimQuarantine keeps the newest few; they are for looking at, and a failing disk makes many.
+// trimQuarantine keeps the newest few files. They are for people to look at, and a failing disk makes many.
 func (b *Blobs) trimQuarantine() {
 	dir := filepath.Join(b.path, quarantineName)
 	entries, err := os.ReadDir(dir)

@@ -21,31 +21,30 @@ import (
 const (
 	incomingName   = "incoming"
 	quarantineName = "quarantine"
-	// keepQuarantined is how many damaged files are kept for whoever wants to know why.
+	// keepQuarantined is how many damaged files are kept, for people who want to know why.
 	keepQuarantined = 16
 	copyChunk       = 128 << 10
-	// unreadableFor is how long a blob that the disk did not give counts as missing.
+	// unreadableFor is for how long a blob that the disk did not deliver counts as missing.
 	unreadableFor = time.Minute
 )
 
 // Blobs are files named by the SHA-256 of their content, in lower-case hex: blobs/ab/abcd….
 //
-// A blob's touch time says when it was last written or confirmed here, and guards it from deletion.
-// It is the file's modification time, so that it survives a restart, made durable like
-// everything else; and it is kept in memory too, with Go's monotonic clock, so that within one process a jump
-// of the wall clock does not make a fresh blob look old.
+// A blob's touch time says when it was last written or confirmed here, and guards the blob from deletion.
+// It is the file's modification time, made durable, so that it survives a restart. It is kept in memory too, with Go's
+// monotonic clock, so that within one process a jump of the wall clock does not make a fresh blob look old.
 type Blobs struct {
 	path   string
 	gate   *gate
 	logger *slog.Logger
 
-	// stripes serialise, per digest, everything that gives a blob its name, touches it or takes it away.
+	// stripes serialise, per digest, everything that gives a blob its name, touches it or removes it.
 	stripes [64]sync.Mutex
 
 	mu      sync.Mutex
 	touched map[string]time.Time
-	// damaged are those that could not be set aside, for good (the zero time), and those that the disk did not give, until
-	// they are looked at again: another copy takes their place before, where there is one.
+	// damaged holds the blobs that could not be set aside, for good (the zero time), and the blobs that the disk did not
+	// deliver, with the time until which they count as missing. A good copy that is stored before takes a blob out.
 	damaged map[string]time.Time
 
 	outlines outlines                 // under mu
@@ -71,8 +70,8 @@ func openBlobs(path string, g *gate, logger *slog.Logger) (*Blobs, error) {
 	return b, b.syncNames()
 }
 
-// syncNames makes durable what a killed process may have renamed and not yet fsynced, since from now
-// on it counts as here. Directories without news cost next to nothing.
+// syncNames makes the names durable that a killed process may have given and not yet fsynced, because from now
+// on these blobs count as here. Folders without such names cost next to nothing.
 func (b *Blobs) syncNames() error {
 	dirs, err := os.ReadDir(b.path)
 	if err != nil {
@@ -89,10 +88,10 @@ func (b *Blobs) syncNames() error {
 	return onDisk(b.path, file.SyncDir(b.path))
 }
 
-// Put stores what r gives under digest, after it has verified that they belong together
+// Put stores the content of r under digest, after it has verified that they belong together
 // (command.ErrDigest); an empty digest is computed. A limit above 0 bounds the size in bytes (command.ErrBlobTooLarge).
-// It returns the size once the blob is durable. A blob that is here already is touched, and r
-// is read to its end without being looked at.
+// It returns the size once the blob is durable. A blob that is here already is touched; then r
+// is read to its end and its content is ignored.
 func (b *Blobs) Put(ctx context.Context, digest string, r io.Reader, limit int64) (size int64, err error) {
 	if digest != "" {
 		if err := checkDigest(digest); err != nil {
@@ -108,13 +107,13 @@ func (b *Blobs) Put(ctx context.Context, digest string, r io.Reader, limit int64
 	return size, err
 }
 
-// Create stores what r gives and returns its digest and size; see Put.
+// Create stores the content of r and returns its digest and size; see Put.
 func (b *Blobs) Create(ctx context.Context, r io.Reader, limit int64) (digest string, size int64, err error) {
 	return b.receive(ctx, "", r, limit)
 }
 
-// drain reads a sender to its end, since many do not look at an answer before they have sent
-// everything. Whether that succeeds does not matter: the blob is here.
+// drain reads a sender to its end, because many senders do not look at an answer before they have sent
+// everything. An error of the sender does not matter: the blob is here.
 func (b *Blobs) drain(ctx context.Context, digest string, r io.Reader, limit int64) error {
 	if _, err := b.copy(ctx, io.Discard, r, limit); err != nil && ctx.Err() != nil {
 		return fmt.Errorf("blob %s: %w", digest, err)
@@ -122,7 +121,8 @@ func (b *Blobs) drain(ctx context.Context, digest string, r io.Reader, limit int
 	return nil
 }
 
-func (b *Blobs) receive(ctx context.Context, want string, r io.Reader, limit int64) (digest string, size int64, err error) {
+func (b *Blobs) receive(ctx context.Context, want string, r io.Reader, limit int64) (
+	digest string, size int64, err error) {
 	if err := b.gate.check(); err != nil {
 		return "", 0, fmt.Errorf("blob: %w", err)
 	}
@@ -162,7 +162,7 @@ func (b *Blobs) receive(ctx context.Context, want string, r io.Reader, limit int
 	return digest, size, nil
 }
 
-// name gives a complete file its place, durably.
+// name gives a complete file its durable name.
 func (b *Blobs) name(digest, temp string) error {
 	defer b.hold(digest)()
 	if err := b.gate.check(); err != nil {
@@ -185,8 +185,8 @@ func (b *Blobs) name(digest, temp string) error {
 	return nil
 }
 
-// place renames even over a blob that came meanwhile: this copy has just been verified. Windows
-// refuses that while somebody reads the other one, which then is as good.
+// place renames temp even over a blob that came meanwhile, because this copy has just been verified. Windows
+// refuses that while somebody reads the other blob; then the other one is as good.
 func (b *Blobs) place(temp, path, digest string) error {
 	err := file.Rename(temp, path)
 	if err == nil {
@@ -230,7 +230,7 @@ func (b *Blobs) copy(ctx context.Context, w io.Writer, r io.Reader, limit int64)
 	}
 }
 
-// diskWriter marks errors as ours, so that they are told from the sender's.
+// diskWriter passes its errors through onDisk, which tells them from the sender's.
 type diskWriter struct{ f *os.File }
 
 func (w diskWriter) Write(p []byte) (int, error) {
@@ -238,13 +238,13 @@ func (w diskWriter) Write(p []byte) (int, error) {
 	return n, onDisk(w.f.Name(), err)
 }
 
-// Has says whether the blob is here, as far as is known undamaged.
+// Has reports whether the blob is here and not known to be damaged.
 func (b *Blobs) Has(digest string) bool {
 	_, _, err := b.Stat(digest)
 	return err == nil
 }
 
-// Stat returns size and touch time; ErrNotFound when the blob is not here.
+// Stat returns size and touch time, or ErrNotFound if the blob is not here.
 func (b *Blobs) Stat(digest string) (size int64, touched time.Time, err error) {
 	if err := checkDigest(digest); err != nil {
 		return 0, time.Time{}, err
@@ -276,8 +276,8 @@ func (b *Blobs) touchTime(digest string, st fs.FileInfo) time.Time {
 	return st.ModTime()
 }
 
-// Touch marks the blob as confirmed now, and says whether it is here. The mark is durable when it
-// returns: a majority counts on it.
+// Touch marks the blob as confirmed now, and reports whether it is here. The mark is durable when Touch
+// returns, because the majority that holds a blob is counted by such marks.
 func (b *Blobs) Touch(digest string) (bool, error) {
 	if err := checkDigest(digest); err != nil {
 		return false, err
@@ -330,8 +330,9 @@ func touchFile(path string, now time.Time) (size int64, err error) {
 	return size, err
 }
 
-// Delete removes the blob unless it was touched at untouchedSince or later; it says whether the blob was
-// here and is gone. After a loss of power it may be back. A time that comes from time.Now keeps its monotonic clock through Add: do not strip it.
+// Delete removes the blob unless it was touched at untouchedSince or later. It reports whether the blob was here and is
+// gone. After a loss of power the blob may be back. untouchedSince should carry Go's monotonic clock, as a time from
+// time.Now does, also through Add.
 func (b *Blobs) Delete(digest string, untouchedSince time.Time) (bool, error) {
 	if err := checkDigest(digest); err != nil {
 		return false, err
@@ -366,8 +367,8 @@ func (b *Blobs) Delete(digest string, untouchedSince time.Time) (bool, error) {
 	return true, nil
 }
 
-// Walk calls f for each blob, in order of digest, until it returns an error, which Walk
-// returns. F may delete. Blobs that come or go meanwhile may or may not be seen.
+// Walk calls f for each blob, in order of digest, until f returns an error, and returns that error.
+// f may delete blobs. Blobs that come or go meanwhile may be seen or not.
 func (b *Blobs) Walk(f func(digest string, size int64, touched time.Time) error) error {
 	dirs, err := os.ReadDir(b.path)
 	if err != nil {
@@ -381,8 +382,8 @@ func (b *Blobs) Walk(f func(digest string, size int64, touched time.Time) error)
 		if err != nil {
 			return fmt.Errorf("blobs: %w", err)
 		}
-		for _, file := range files {
-			digest := file.Name()
+		for _, entry := range files {
+			digest := entry.Name()
 			if checkDigest(digest) != nil || digest[:2] != dir.Name() {
 				continue
 			}
@@ -403,7 +404,7 @@ func (b *Blobs) Walk(f func(digest string, size int64, touched time.Time) error)
 
 func (b *Blobs) file(digest string) string { return filepath.Join(b.path, digest[:2], digest) }
 
-// hold takes the lock of a digest; call what it returns to let go.
+// hold takes the lock of a digest and returns the function that releases it.
 func (b *Blobs) hold(digest string) (release func()) {
 	n, _ := strconv.ParseUint(digest[:2], 16, 8) // checked before
 	m := &b.stripes[n%uint64(len(b.stripes))]
@@ -411,7 +412,7 @@ func (b *Blobs) hold(digest string) (release func()) {
 	return m.Unlock
 }
 
-// settle waits for what holds a lock of a digest.
+// settle waits until nothing holds the lock of a digest.
 func (b *Blobs) settle() {
 	for i := range b.stripes {
 		b.stripes[i].Lock()

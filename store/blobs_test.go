@@ -97,11 +97,14 @@ func TestRefusedBlobsLeaveNothing(t *testing.T) {
 	wantErr(t, err, command.ErrBlobTooLarge, "3 bytes")
 	_, _, err = b.Create(bg, strings.NewReader(strings.Repeat("x", 1<<20)), 1<<20-1)
 	wantErr(t, err, command.ErrBlobTooLarge)
-	_, err = b.Put(bg, good, io.MultiReader(strings.NewReader("go"), readerFunc(func([]byte) (int, error) { return 0, broken })), 0)
+	breaks := readerFunc(func([]byte) (int, error) { return 0, broken })
+	_, err = b.Put(bg, good, io.MultiReader(strings.NewReader("go"), breaks), 0)
 	wantErr(t, err, broken, "after 2 bytes")
 	_, err = b.Put(cancelled, good, strings.NewReader("good"), 0)
 	wantErr(t, err, context.Canceled)
-	for _, bad := range []string{"x", "../../../../etc/passwd", strings.ToUpper(good), good + "0", strings.Repeat("/", 64)} {
+	for _, bad := range []string{
+		"x", "../../../../etc/passwd", strings.ToUpper(good), good + "0", strings.Repeat("/", 64),
+	} {
 		_, err = b.Put(bg, bad, strings.NewReader("good"), 0)
 		wantErr(t, err, command.ErrDigest)
 		_, err = b.Open(bad)

@@ -6,8 +6,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// cache is the newest part of the log, in memory: a run of entries without holes, bounded by
-// bytes because our entries differ a thousandfold in size. It is not safe for
+// cache holds the newest entries of the log in memory: a run without holes, bounded by
+// bytes because the entries differ a thousandfold in size. It is not safe for
 // concurrent use.
 type cache struct {
 	limit   int64
@@ -15,7 +15,7 @@ type cache struct {
 	entries []raft.Log
 }
 
-// entrySize is what an entry counts for. The constant is for its key and frame, so that a million empty
+// entrySize is how many bytes an entry counts for. The constant stands for its key and frame, so that a million empty
 // entries are not free.
 func entrySize(l *raft.Log) int64 { return int64(len(l.Data)+len(l.Extensions)) + 64 }
 
@@ -26,7 +26,7 @@ func (c *cache) get(index uint64) (raft.Log, bool) {
 	return c.entries[index-c.entries[0].Index], true
 }
 
-// add takes entries that the disk has. One that does not follow the newest starts the run anew.
+// add takes entries that the disk has. An entry that does not follow the newest one begins the run anew.
 func (c *cache) add(logs []*raft.Log) {
 	for _, l := range logs {
 		if n := len(c.entries); n > 0 && l.Index != c.entries[n-1].Index+1 {
@@ -43,7 +43,7 @@ func (c *cache) add(logs []*raft.Log) {
 	c.cut(drop)
 }
 
-// remove forgets the entries from low to high, and whatever would be left on the far side of a hole.
+// remove forgets the entries from low to high, and all entries that would be left behind a hole.
 func (c *cache) remove(low, high uint64) {
 	if len(c.entries) == 0 || low > high {
 		return
@@ -69,7 +69,7 @@ func (c *cache) remove(low, high uint64) {
 	}
 }
 
-// cut drops the oldest n, and lets go of their data at once, not when the slice is next grown.
+// cut drops the oldest n entries, and releases their data at once instead of when the slice next grows.
 func (c *cache) cut(n int) {
 	clear(c.entries[:n])
 	c.entries = c.entries[n:]
@@ -77,20 +77,20 @@ func (c *cache) cut(n int) {
 
 func (c *cache) clear() { c.entries, c.bytes = nil, 0 }
 
-// ledger knows the size of every entry in the log, in order of index. It is not safe
+// entrySizes holds the size of every entry in the log, in order of index. It is not safe
 // for concurrent use.
-type ledger struct {
+type entrySizes struct {
 	bytes uint64
-	rows  []ledgerRow
+	rows  []sizedEntry
 }
 
-type ledgerRow struct {
+type sizedEntry struct {
 	index uint64
 	size  int64
 }
 
-func (g *ledger) find(index uint64) (int, bool) {
-	return slices.BinarySearchFunc(g.rows, index, func(r ledgerRow, i uint64) int {
+func (s *entrySizes) find(index uint64) (int, bool) {
+	return slices.BinarySearchFunc(s.rows, index, func(r sizedEntry, i uint64) int {
 		switch {
 		case r.index < i:
 			return -1
@@ -101,38 +101,38 @@ func (g *ledger) find(index uint64) (int, bool) {
 	})
 }
 
-func (g *ledger) add(l *raft.Log) {
-	row := ledgerRow{l.Index, entrySize(l)}
-	g.bytes += uint64(row.size)
-	if n := len(g.rows); n == 0 || g.rows[n-1].index < row.index {
-		g.rows = append(g.rows, row)
+func (s *entrySizes) add(l *raft.Log) {
+	row := sizedEntry{l.Index, entrySize(l)}
+	s.bytes += uint64(row.size)
+	if n := len(s.rows); n == 0 || s.rows[n-1].index < row.index {
+		s.rows = append(s.rows, row)
 		return
 	}
-	at, found := g.find(row.index)
+	at, found := s.find(row.index)
 	if found {
-		g.bytes -= uint64(g.rows[at].size)
-		g.rows[at] = row
+		s.bytes -= uint64(s.rows[at].size)
+		s.rows[at] = row
 		return
 	}
-	g.rows = slices.Insert(g.rows, at, row)
+	s.rows = slices.Insert(s.rows, at, row)
 }
 
-func (g *ledger) remove(low, high uint64) {
+func (s *entrySizes) remove(low, high uint64) {
 	if low > high {
 		return
 	}
-	from, _ := g.find(low)
-	to, found := g.find(high)
+	from, _ := s.find(low)
+	to, found := s.find(high)
 	if found {
 		to++
 	}
-	for _, r := range g.rows[from:to] {
-		g.bytes -= uint64(r.size)
+	for _, r := range s.rows[from:to] {
+		s.bytes -= uint64(r.size)
 	}
 	if from == 0 {
-		// The usual case, made cheap: the oldest entries go.
-		g.rows = g.rows[to:]
+		// The usual case is cheap: the oldest entries go.
+		s.rows = s.rows[to:]
 		return
 	}
-	g.rows = slices.Delete(g.rows, from, to)
+	s.rows = slices.Delete(s.rows, from, to)
 }

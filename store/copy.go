@@ -13,8 +13,8 @@ import (
 )
 
 // CopyDir copies the data directory at path to dest, for safe keeping before something is done to
-// it that cannot be undone. It refuses while a process uses the directory (ErrLocked), and when dest
-// exists. Dest appears, durable and complete, as the last step.
+// it that cannot be undone. It refuses while a process uses the directory (ErrLocked), and if dest
+// exists. The copy gets the name dest as the last step, when it is complete and durable.
 func CopyDir(path, dest string) (err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return fmt.Errorf("data directory: %w", err)
@@ -25,7 +25,8 @@ func CopyDir(path, dest string) (err error) {
 	if _, err := os.Stat(filepath.Join(path, nodeName)); err != nil {
 		return fmt.Errorf("%s is not a data directory: %w", path, err)
 	}
-	if rel, err := filepath.Rel(path, dest); err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+	above := ".." + string(filepath.Separator)
+	if rel, err := filepath.Rel(path, dest); err == nil && rel != ".." && !strings.HasPrefix(rel, above) {
 		return fmt.Errorf("copy of data directory: %s is inside %s; name a place outside", dest, path)
 	}
 	if _, err := os.Lstat(dest); !errors.Is(err, fs.ErrNotExist) {
@@ -57,7 +58,7 @@ func CopyDir(path, dest string) (err error) {
 	return nil
 }
 
-// copyTree copies what stands in one directory into another that exists.
+// copyTree copies the content of a directory into another one that exists.
 func copyTree(from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {
@@ -86,10 +87,11 @@ func copyTree(from, to string) error {
 	return file.SyncDir(to)
 }
 
-// isLockFile: it says nothing about the copy, and Windows would not let it be read.
+// isLockFile reports whether a file is the lock of a data directory. It is not copied: it says nothing about the copy,
+// and Windows would not let it be read.
 func isLockFile(path string) bool { return filepath.Base(path) == lockName }
 
-// copyFile keeps mode and times; the times of blobs mean something.
+// copyFile copies content, mode and times: the modification time of a blob is its touch time.
 func copyFile(src, dst string) (err error) {
 	in, err := os.Open(src)
 	if err != nil {

@@ -38,15 +38,15 @@ type LogStore interface {
 	raft.StableStore
 }
 
-// Options of Open; the zero value is good.
+// Options are the choices that Open takes; the zero value is good.
 type Options struct {
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 	// WrapLog lets a test put a stalling or failing store between Raft and the
-	// disk. What it returns is below the cache and the clock of Log.Writing.
+	// disk. The store that it returns is below the cache and the clock of Log.Writing.
 	WrapLog func(LogStore) LogStore
-	// CheckSnapshot says why a snapshot's content is not that of the given place in the log; nil: the content is not
-	// looked into. It need not read to the end: the content has been compared with its checksum.
+	// CheckSnapshot returns an error if a snapshot's content is not that of the given place in the log. If it is nil, the
+	// content is not looked into. It need not read to the end: the content has been compared with its checksum.
 	CheckSnapshot func(content io.Reader, index, term uint64) error
 	// RetainSnapshots is how many snapshots are kept; 0 means 2.
 	RetainSnapshots int
@@ -69,18 +69,17 @@ type Dir struct {
 	close     func() error
 }
 
-// node is who this directory belongs to. Format stays the first thing that every
-// version of the program can read.
+// node is the identity of the node that this directory belongs to. Format is what every version of the program can
+// read, so it stays where it is.
 type node struct {
 	Format  int       `json:"format"`
 	ID      string    `json:"id"`
 	Created time.Time `json:"created"`
 }
 
-// Open opens the data directory at path and makes it if there is none; a new
-// one gets a new node identity. It fails with ErrLocked while another process has it
-// open, ErrNewerFormat when a newer program wrote it, and ErrCorrupt when identity or
-// log are damaged.
+// Open opens the data directory at path and makes it if there is none. A new directory gets a new node identity. Open
+// fails with ErrLocked while another process has the directory open, with ErrNewerFormat if a newer program wrote it,
+// and with ErrCorrupt if identity, log or snapshots are damaged.
 func Open(path string, opt Options) (*Dir, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
@@ -119,7 +118,7 @@ func (d *Dir) open(opt Options) (err error) {
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}
-	// Only our own: others keep keys and certificates here.
+	// Only those of this package: others keep keys and certificates here.
 	file.RemoveLeftovers(d.path, 0, nodeName, logName)
 	file.RemoveLeftovers(filepath.Join(d.path, documentsName), 0)
 
@@ -137,7 +136,7 @@ func (d *Dir) open(opt Options) (err error) {
 	d.log.covered = d.snapshots.end
 	for _, name := range []string{"", documentsName, snapshotsName} {
 		// A process that was killed between a rename and the fsync after it left a name that can be
-		// seen now, and could still be lost. From here on what is seen is durable.
+		// seen now, and could still be lost. From here on every name that is seen is durable.
 		if err := file.SyncDir(filepath.Join(d.path, name)); err != nil {
 			return fmt.Errorf("data directory: %w", onDisk(d.path, err))
 		}
@@ -151,7 +150,7 @@ func (d *Dir) open(opt Options) (err error) {
 	if !d.New() {
 		return corrupt(filepath.Join(d.path, nodeName), "missing, while the directory holds Raft state")
 	}
-	// Last of all: an identity stands for a complete directory.
+	// The identity is written last, because a directory that has one counts as complete.
 	d.node = node{Format: Format, ID: uuid.NewString(), Created: time.Now().UTC().Truncate(time.Second)}
 	if err := writeDocument(filepath.Join(d.path, nodeName), d.node); err != nil {
 		return fmt.Errorf("node identity: %w", err)
@@ -159,7 +158,7 @@ func (d *Dir) open(opt Options) (err error) {
 	return nil
 }
 
-// readNode reads the identity; known is false when none has been made yet.
+// readNode reads the identity. known is false if none has been made yet.
 func (d *Dir) readNode() (known bool, err error) {
 	path := filepath.Join(d.path, nodeName)
 	raw, err := os.ReadFile(path)
@@ -169,11 +168,12 @@ func (d *Dir) readNode() (known bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("node identity: %w", err)
 	}
-	// Before the checksum: a newer format may compute it in another way.
+	// The format is looked at before the checksum, which a newer format may compute in another way.
 	var peek struct{ Value struct{ Format int } }
 	if json.Unmarshal(raw, &peek) == nil && peek.Value.Format > Format {
 		return false, fmt.Errorf("%w: %s has format %d, this program knows formats up to %d; "+
-			"start it with the program that wrote it or a newer one, or give this node an empty directory, so that it joins as a new node",
+			"start it with the program that wrote it or a newer one, or give this node an empty directory, "+
+			"so that it joins as a new node",
 			ErrNewerFormat, d.path, peek.Value.Format, Format)
 	}
 	if _, err := readDocument(path, &d.node); err != nil {
@@ -211,13 +211,13 @@ func (d *Dir) Path() string { return d.path }
 // ID is the node's identity, a UUID made with the directory.
 func (d *Dir) ID() string { return d.node.ID }
 
-// New says that there is no Raft state at all: no log entry, no snapshot, no term
-// and no vote. It is false, too, when that cannot be found out, since taking a used
+// New reports whether there is no Raft state at all: no log entry, no snapshot, no term
+// and no vote. If that cannot be found out, New returns false, because taking a used
 // directory for an empty one is the dangerous mistake.
 func (d *Dir) New() bool {
 	used, err := raft.HasExistingState(d.log, d.log, d.snapshots)
 	if err != nil {
-		d.logger.Error("cannot tell whether the data directory holds Raft state", "path", d.path, "error", err)
+		d.logger.Error("cannot tell whether the data directory holds Raft state", "path", d.path, "err", err)
 		return false
 	}
 	return !used
@@ -235,19 +235,19 @@ func (d *Dir) Blobs() *Blobs { return d.blobs }
 // Free is the number of bytes that this process may still write to the file system.
 func (d *Dir) Free() (uint64, error) { return freeBytes(d.path) }
 
-// Freeze makes every later write (log, snapshots, blobs, documents) fail with ErrFrozen
-// without touching the disk; reads go on. A write that is running is not waited for: it may or may
-// not reach the disk, and reports ErrFrozen. Cut the node's connections first: then, to everyone outside, the process
-// crashed now. For tests.
+// Freeze makes every later write (log, snapshots, blobs, documents) fail with ErrFrozen without touching the disk;
+// reads go on. A write that is running is not waited for: it may or may not reach the disk, and reports ErrFrozen. A
+// test that cuts the node's connections first makes it look, to everyone outside, as if the process had crashed at this
+// moment.
 func (d *Dir) Freeze() { d.gate.freeze() }
 
-// Close ends all writing, closes the log, then lets go of the directory. Raft
-// must have been shut down before. Calling it again returns the same answer.
+// Close ends all writing, closes the log, then releases the directory. Raft
+// must have been shut down before. A second call returns what the first one did.
 func (d *Dir) Close() error { return d.close() }
 
 func (d *Dir) shut() error {
 	frozen := d.gate.close()
-	// Whoever passed the gate before is let out before another process is let in.
+	// A write that passed the gate before ends before another process may open the directory.
 	d.documents.Lock()
 	defer d.documents.Unlock()
 	d.blobs.settle()

@@ -117,11 +117,13 @@ func TestDamagedIdentity(t *testing.T) {
 		want   error
 		parts  []string
 	}{
-		"newer":    {newer.Replace, ErrNewerFormat, []string{"format 2", "up to 1", "empty directory"}},
-		"garbage":  {func(string) string { return "\x00\x00\x00" }, ErrCorrupt, []string{nodeName, "new node"}},
-		"empty":    {func(string) string { return "" }, ErrCorrupt, []string{nodeName}},
-		"null":     {func(string) string { return "null" }, ErrCorrupt, []string{nodeName}},
-		"other id": {func(s string) string { return strings.Replace(s, `"id": "`, `"id": "f`, 1) }, ErrCorrupt, []string{"checksum"}},
+		"newer":   {newer.Replace, ErrNewerFormat, []string{"format 2", "up to 1", "empty directory"}},
+		"garbage": {func(string) string { return "\x00\x00\x00" }, ErrCorrupt, []string{nodeName, "new node"}},
+		"empty":   {func(string) string { return "" }, ErrCorrupt, []string{nodeName}},
+		"null":    {func(string) string { return "null" }, ErrCorrupt, []string{nodeName}},
+		"other id": {func(s string) string {
+			return strings.Replace(s, `"id": "`, `"id": "f`, 1)
+		}, ErrCorrupt, []string{"checksum"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := t.TempDir()

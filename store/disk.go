@@ -25,37 +25,38 @@ const openTimeout = 2 * time.Second
 // errNotSet has the text that Raft looks for.
 var errNotSet = errors.New("not found")
 
-// boltOptions: without the list of free pages on disk, which would be written again, whole, with
-// every commit; and with the kind of list that stays fast when it is long. Zero would wait for ever
-// for the file's lock.
+// boltOptions returns the options that every opening has in common. The list of free pages is not kept on disk, because
+// the whole of it would be written with every commit; in memory it is of the kind that stays fast when it is long. A
+// timeout of zero would wait for ever for the file's lock.
 func boltOptions() *bbolt.Options {
 	return &bbolt.Options{Timeout: openTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
 }
 
-// disk is the log file: raft-boltdb, with no trust in what it reads nor, after a write has failed, in what it wrote. Each
-// entry has a checksum, and every transaction that adds something renews the record, which says what the whole file
-// holds: so an entry, a vote or a whole page that went missing is noticed, at the price of no further fsync. The record
-// is an entry of its own behind all others, since one call of the library stores entries, and nothing else, at once.
+// disk is the log file: raft-boltdb, without trust in what it reads nor, after a write has failed, in what it wrote.
+// Each entry has a checksum, and every transaction that adds something renews the record, which says what the whole
+// file holds. So an entry, a vote or a whole page that went missing is noticed, without a further fsync. The record is
+// an entry of its own behind all others, because what one call of the library stores in one transaction is a list of
+// entries and nothing else.
 type disk struct {
 	*raftboltdb.BoltStore
 	path   string
 	gate   *gate
 	failed atomic.Pointer[error]
-	// unverified names what pages.go did not know when the file was opened, and what every entry has been read in spite of.
+	// unverified names what pages.go did not know when the file was opened. All entries were read all the same.
 	unverified []string
 
-	// changing is held around each change: the record of a transaction has its number.
+	// changing is held around each change, because the record of a transaction contains the transaction's number.
 	changing sync.Mutex
 	tx       uint64            // the newest transaction
 	sums     map[uint64]uint32 // checksums of the entries, by index
 
-	rec atomic.Pointer[record] // what the file holds; never changed once it is here
+	rec atomic.Pointer[record] // what the file holds; replaced, never changed
 }
 
 var _ LogStore = (*disk)(nil)
 
 // openDisk opens or makes the log file. It hands each entry to found, in order, before anything
-// is written: a damaged file is left as it is, for whoever wants to know what happened to it.
+// is written: a damaged file stays as it is, for people who want to know what happened to it.
 func openDisk(path string, mustExist bool, g *gate, found func(*raft.Log)) (*disk, error) {
 	_, err := os.Stat(path)
 	switch {
@@ -81,25 +82,25 @@ func openExamined(path string, out examined, g *gate, found func(*raft.Log)) (*d
 	if err := guarded(path, func() error { return d.readAll(out, found) }); err != nil {
 		return nil, out.explain(err)
 	}
-	return d, out.explain(guarded(path, func() error { return d.open(plainly) }))
+	return d, out.explain(guarded(path, func() error { return d.open(forWriting) }))
 }
 
-// How to open the file.
+// openMode is how the library opens the file.
 type openMode int
 
 const (
-	initially openMode = iota // and make the library's buckets
-	plainly                   // for reading and writing
-	reading
+	withNewBuckets openMode = iota // for writing; the library makes its buckets
+	forWriting
+	forReading
 )
 
-// open opens the file with the library. It commits a transaction that changes nothing whenever it opens a file for
-// writing; that would be the newest one, and have no record. It does not for a file that is to be read only, and looks
-// for that after the database, which therefore gets its answer first.
+// open opens the file with the library. raft-boltdb makes its buckets whenever it opens a file for writing, in a
+// transaction that then is the newest one and has no record. It leaves that out if the options say read-only, and it
+// looks at them after bbolt has read them; so open sets ReadOnly when bbolt opens the file, which is in between.
 func (d *disk) open(mode openMode) error {
 	opt := boltOptions()
-	opt.ReadOnly = mode == reading
-	if mode == plainly {
+	opt.ReadOnly = mode == forReading
+	if mode == forWriting {
 		opt.OpenFile = func(name string, flag int, perm os.FileMode) (*os.File, error) {
 			opt.ReadOnly = true
 			return os.OpenFile(name, flag, perm)
@@ -110,18 +111,18 @@ func (d *disk) open(mode openMode) error {
 	return boltError(d.path, err)
 }
 
-// readAll reads every entry and holds them against the record.
+// readAll reads every entry and compares all of them with the record.
 func (d *disk) readAll(out examined, found func(*raft.Log)) (err error) {
 	if len(out.unverified) > 0 {
 		if err := out.listByLibrary(d.path); err != nil {
 			return err
 		}
 	}
-	if err := d.open(reading); err != nil {
+	if err := d.open(forReading); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	var there, within record // the entries outside and inside of the range that was being deleted
+	var kept, deleting record // the entries outside and inside of the range that was being deleted
 	rec, err := d.readRecord()
 	if err != nil {
 		return err
@@ -137,30 +138,32 @@ func (d *disk) readAll(out examined, found func(*raft.Log)) (err error) {
 		}
 		d.sums[index] = sum
 		if rec.gone.holds(index) {
-			within.add(index, sum)
+			deleting.add(index, sum)
 		} else {
-			there.add(index, sum)
+			kept.add(index, sum)
 		}
 		found(e)
 	}
 	switch {
-	case there.contents != rec.contents:
-		return corrupt(d.path, fmt.Sprintf("the log holds %d entries with digest %016x, and the file's own record says %d with %016x",
-			there.count, there.digest, rec.count, rec.digest))
-	case out.tx == rec.tx && within.contents == rec.gone.contents:
+	case kept.contents != rec.contents:
+		return corrupt(d.path, fmt.Sprintf(
+			"the log holds %d entries with digest %016x, and the file's own record says %d with %016x",
+			kept.count, kept.digest, rec.count, rec.digest))
+	case out.tx == rec.tx && deleting.contents == rec.gone.contents:
 		// The deletion that was announced, if there was one, was not carried out.
-	case out.tx == rec.tx+1 && rec.gone.count > 0 && within.count == 0:
-		// It was.
+	case out.tx == rec.tx+1 && rec.gone.count > 0 && deleting.count == 0:
+		// The deletion that was announced was carried out.
 	default:
-		return corrupt(d.path, fmt.Sprintf("the file's record (term, vote, number of entries) is of transaction %d, the newest one is %d",
+		return corrupt(d.path, fmt.Sprintf(
+			"the file's record (term, vote, number of entries) is of transaction %d, the newest one is %d",
 			rec.tx, out.tx))
 	}
-	now := record{values: rec.values}
-	now.count, now.digest = there.count+within.count, there.digest+within.digest
+	current := record{values: rec.values}
+	current.count, current.digest = kept.count+deleting.count, kept.digest+deleting.digest
 	if n := len(out.indexes); n > 0 {
-		now.last = out.indexes[n-1]
+		current.last = out.indexes[n-1]
 	}
-	d.rec.Store(&now)
+	d.rec.Store(&current)
 	return nil
 }
 
@@ -170,14 +173,14 @@ func makeBolt(path string) error {
 	return onDisk(path, file.WriteWith(path, 0o600, func(f *os.File) error { return fillBolt(f.Name()) }))
 }
 
-// roomBytes is about how much of a new file is free: a vote must find room in it when the disk has none. Later on every
-// append leaves what it replaced.
+// roomBytes is about how much of a new file is free, so that a vote finds room in the file when the disk has none. In a
+// file that is in use, every append leaves free pages behind.
 const roomBytes = 64 << 10
 
 // fillBolt makes a log file with the library's buckets, a record and some room.
 func fillBolt(path string) error {
 	d := &disk{path: path, gate: new(gate), sums: map[uint64]uint32{}}
-	if err := d.open(initially); err != nil {
+	if err := d.open(withNewBuckets); err != nil {
 		return err
 	}
 	if err := d.Close(); err != nil {
@@ -188,7 +191,7 @@ func fillBolt(path string) error {
 		return err
 	}
 	d.tx = out.tx
-	if err := d.open(plainly); err != nil {
+	if err := d.open(forWriting); err != nil {
 		return err
 	}
 	d.rec.Store(&record{})
@@ -202,8 +205,8 @@ func fillBolt(path string) error {
 	return errors.Join(err, d.Close())
 }
 
-// guarded runs f, and turns a panic of the database library, or a fault on a page that the disk
-// does not give, into an error.
+// guarded runs f and turns a panic of the database library, or a fault on a page that the disk
+// does not deliver, into an error.
 func guarded(path string, f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -214,7 +217,7 @@ func guarded(path string, f func() error) (err error) {
 	return f()
 }
 
-// boltError sorts what opening the file may say.
+// boltError turns an error of opening the file into one of this package.
 func boltError(path string, err error) error {
 	var pathErr *fs.PathError
 	switch {
@@ -256,7 +259,7 @@ func (d *disk) readRecord() (record, error) {
 	return rec, nil
 }
 
-// FirstIndex is the oldest entry; 0 without any.
+// FirstIndex returns the index of the oldest entry, 0 without any.
 func (d *disk) FirstIndex() (uint64, error) {
 	index, err := d.BoltStore.FirstIndex()
 	if index == recordIndex {
@@ -265,7 +268,7 @@ func (d *disk) FirstIndex() (uint64, error) {
 	return index, err
 }
 
-// LastIndex is the newest entry; 0 without any. The library would name the record.
+// LastIndex returns the index of the newest entry, 0 without any. The library would name the record.
 func (d *disk) LastIndex() (uint64, error) {
 	if _, err := d.BoltStore.FirstIndex(); err != nil { // closed
 		return 0, err
@@ -324,37 +327,37 @@ func (d *disk) store(next record, sealed []raft.Log) error {
 	return nil
 }
 
-// DeleteRange announces what it deletes in a transaction of its own: the library deletes and stores in different ones,
-// and whoever ends between the two must find a record that is true.
+// DeleteRange announces the deletion in a transaction of its own. The library cannot delete and store in one
+// transaction, and a process that ends between the two must find a record that is true.
 func (d *disk) DeleteRange(low, high uint64) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
-	now := *d.rec.Load()
-	rest := now
-	rest.gone = deletion{low: low, high: min(high, recordIndex-1)}
-	deleted := rest.gone.among(d.sums)
+	before := *d.rec.Load()
+	next := before
+	next.gone = deletion{low: low, high: min(high, recordIndex-1)}
+	deleted := next.gone.among(d.sums)
 	for _, index := range deleted {
-		rest.remove(index, d.sums[index])
-		rest.gone.add(index, d.sums[index])
+		next.remove(index, d.sums[index])
+		next.gone.add(index, d.sums[index])
 	}
 	if len(deleted) == 0 {
 		return d.gate.check()
 	}
-	if err := d.store(rest, nil); err != nil {
+	if err := d.store(next, nil); err != nil {
 		return err
 	}
-	d.rec.Store(&now) // as long as nothing is deleted
-	if err := d.write(func() error { return d.BoltStore.DeleteRange(rest.gone.low, rest.gone.high) }); err != nil {
+	d.rec.Store(&before) // as long as nothing is deleted
+	if err := d.write(func() error { return d.BoltStore.DeleteRange(next.gone.low, next.gone.high) }); err != nil {
 		return err
 	}
 	for _, index := range deleted {
 		delete(d.sums, index)
 	}
-	if rest.gone.holds(rest.last) {
-		rest.last = lastBefore(rest.gone.low, d.sums)
+	if next.gone.holds(next.last) {
+		next.last = lastBefore(next.gone.low, d.sums)
 	}
-	rest.gone = deletion{}
-	d.rec.Store(&rest)
+	next.gone = deletion{}
+	d.rec.Store(&next)
 	return nil
 }
 
@@ -394,10 +397,11 @@ func (d *disk) GetUint64(key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(value), nil
 }
 
-// write runs one transaction of the library. After one that failed for another reason than a full disk there are
-// no more: the kernel may have thrown the dirty pages away, after which an fsync of the same file
-// succeeds, and the meta page that was not made durable can be the one that is read. Nor after one for which the disk
-// was full only once its meta page was written, as where blocks are allocated late: it is in the file, or not.
+// write runs one transaction of the library. After a transaction that failed for another reason than a full disk there
+// are no more: the kernel may have thrown the dirty pages away, after which an fsync of the same file succeeds, and the
+// meta page that was not made durable can be the one that is read. The same holds if the disk turned out to be full
+// when the meta page had been written, as happens where blocks are allocated late: nobody knows whether it is in the
+// file.
 func (d *disk) write(commit func() error) error {
 	if err := d.gate.check(); err != nil {
 		return err
@@ -415,9 +419,9 @@ func (d *disk) write(commit func() error) error {
 	}
 	err = onDisk(d.path, err)
 	if errors.Is(err, command.ErrNoSpace) && !d.untouched() {
-		// No command.ErrNoSpace: room does not mend it, and nobody may wait for room.
-		err = fmt.Errorf("%s: nobody knows whether a transaction is on the disk, which was full only when it was written: %v", //nolint:errorlint // see above
-			d.path, err)
+		// The text does not wrap command.ErrNoSpace: room does not mend this, and nobody may wait for room.
+		err = fmt.Errorf("%s: nobody knows whether a transaction is on the disk, "+ //nolint:errorlint // see above
+			"which was full only when it was written: %v", d.path, err)
 	}
 	if !errors.Is(err, command.ErrNoSpace) {
 		d.failed.CompareAndSwap(nil, &err)
@@ -425,7 +429,7 @@ func (d *disk) write(commit func() error) error {
 	return err
 }
 
-// untouched says whether the newest transaction in the file is still the last one that succeeded.
+// untouched reports whether the newest transaction in the file is still the last one that succeeded.
 func (d *disk) untouched() bool {
 	f, err := os.Open(d.path)
 	if err != nil {

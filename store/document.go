@@ -31,8 +31,8 @@ type envelope struct {
 	Value  json.RawMessage `json:"value"`
 }
 
-// Load reads the document that Save wrote under name into v. Found is false, and
-// v untouched, when there is none. A damaged document is ErrCorrupt.
+// Load reads the document that Save wrote under name into v. If there is none, found is false and v is untouched. A
+// damaged document is ErrCorrupt.
 func (d *Dir) Load(name string, v any) (found bool, err error) {
 	path, err := d.documentPath(name)
 	if err != nil {
@@ -44,8 +44,8 @@ func (d *Dir) Load(name string, v any) (found bool, err error) {
 }
 
 // Save keeps v, as JSON, under name: lower-case letters, digits, '-' and '_', at
-// most 64. When it returns without an error, v survives a loss of power; when it fails, the
-// document of that name is what it was before, or v.
+// most 64. When Save returns without an error, v survives a loss of power. When it fails, the
+// document of that name holds what it held before, or v.
 func (d *Dir) Save(name string, v any) error {
 	path, err := d.documentPath(name)
 	if err != nil {

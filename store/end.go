@@ -8,20 +8,20 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// ErrTorn: the log's newest entries were deleted and what was to come in their place could not be stored.
+// ErrTorn: the log's newest entries were deleted, and the entries that were to replace them could not be stored.
 var ErrTorn = errors.New("the end of the log was cut off and not replaced")
 
 // end watches the newest end of the log. A follower whose last entries differ from the leader's deletes them and stores
-// the leader's; when the disk is full it may succeed with the first and fail with the second, and then Raft goes on to
-// believe in a last entry that is not there any more: it refuses all that follows for ever or, as a leader, would write
-// behind the hole. Only what is read at a start sets that right.
+// the leader's. When the disk is full, the deletion may succeed and the store fail. Raft then goes on to believe in a
+// last entry that is not there any more: as a follower it refuses all entries that follow, as a leader it would write
+// behind the hole. Only a restart, which reads the log anew, sets that right.
 type end struct {
 	from atomic.Uint64 // the first index that was deleted and not stored again; 0: none
 	torn atomic.Bool
 }
 
-// cut notes a deletion of everything from an index on. One that failed may have deleted something.
-func (e *end) cut(from uint64, err error) error {
+// noteCut notes a deletion of everything from an index on. A deletion that failed may have deleted something.
+func (e *end) noteCut(from uint64, err error) error {
 	e.from.Store(from)
 	if err != nil {
 		e.torn.Store(true)
@@ -29,7 +29,7 @@ func (e *end) cut(from uint64, err error) error {
 	return err
 }
 
-// mayStore refuses entries that would leave a hole which no snapshot fills.
+// mayStore returns an error for entries that would leave a hole which no snapshot fills.
 func (e *end) mayStore(entries []*raft.Log, covered func(index uint64) bool) error {
 	from := e.from.Load()
 	switch {
@@ -44,7 +44,8 @@ func (e *end) mayStore(entries []*raft.Log, covered func(index uint64) bool) err
 		entries[0].Index, ErrTorn, from)
 }
 
-func (e *end) stored(err error) {
+// noteStored notes how a store of entries ended.
+func (e *end) noteStored(err error) {
 	switch {
 	case e.from.Load() == 0:
 	case err != nil:
@@ -54,6 +55,6 @@ func (e *end) stored(err error) {
 	}
 }
 
-// Torn says that Raft believes in a last entry that this log has not got: see ErrTorn. It stays so until the next
-// start.
+// Torn reports whether Raft believes in a last entry that this log has not got: see ErrTorn. It stays true until the
+// next start.
 func (l *Log) Torn() bool { return l.end.torn.Load() }

@@ -10,8 +10,8 @@ import (
 	"scaleout/fsm/command"
 )
 
-// The errors of this package beside command.ErrDigest, ErrNoSpace and ErrBlobTooLarge. What the package returns wraps
-// one of them where one fits, and its text names the path and what to do.
+// The errors of this package beside command.ErrDigest, ErrNoSpace and ErrBlobTooLarge. An error that the package
+// returns wraps one of them where one fits, and its text names the path and what to do.
 var (
 	// ErrLocked: another process uses the data directory.
 	ErrLocked = errors.New("data directory is in use")
@@ -30,7 +30,7 @@ var (
 const rejoin = "it is not repaired in place: stop this node, move its data directory away " +
 	"and start it with an empty one, so that it joins again as a new node"
 
-// corrupt describes damage that only wiping the node cures.
+// corrupt returns the error for damage that is mended only by wiping the node.
 func corrupt(path, what string) error {
 	return fmt.Errorf("%w: %s: %s; %s", ErrCorrupt, path, what, rejoin)
 }
@@ -56,7 +56,7 @@ func onDisk(path string, err error) error {
 		command.ErrNoSpace, path, free, err)
 }
 
-// gate is asked before every write; once shut it stays shut.
+// gate is asked before every write. Once shut it stays shut.
 type gate struct{ state atomic.Int32 }
 
 const (
@@ -77,5 +77,5 @@ func (g *gate) check() error {
 
 func (g *gate) freeze() { g.state.CompareAndSwap(gateOpen, gateFrozen) }
 
-// close says whether the gate had been frozen; a frozen gate goes on saying so.
+// close shuts the gate and reports whether it had been frozen; a frozen gate stays frozen.
 func (g *gate) close() (frozen bool) { return !g.state.CompareAndSwap(gateOpen, gateClosed) }

@@ -97,8 +97,8 @@ func (out *examined) addKey(key, _ []byte) error {
 	return nil
 }
 
-// listByLibrary makes the list of entries complete where pages.go could not read on. It must run guarded. A page that
-// the library does not know either makes it panic; all other pages have been found sound.
+// listByLibrary lists the entries anew where pages.go could not read on. It must run guarded: a page that the library
+// does not know either makes it panic. All other pages have been found sound.
 func (out *examined) listByLibrary(path string) (err error) {
 	opt := boltOptions()
 	opt.ReadOnly = true

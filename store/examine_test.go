@@ -54,8 +54,8 @@ func examineContent(content []byte) (examined, error) {
 	return examinePages(bytes.NewReader(content), int64(len(content)))
 }
 
-// A kind of page that bbolt has grown is no damage for pages.go. The bbolt of this program refuses it, so that a flipped
-// bit in a page's kind is found all the same.
+// A kind of page that bbolt has grown is no damage for pages.go. The bbolt of this program refuses it, so that a
+// flipped bit in a page's kind is found all the same.
 func TestAPageOfAnUnknownKind(t *testing.T) {
 	path, content := usedLog(t)
 	file := filepath.Join(path, logName)
@@ -130,7 +130,8 @@ func TestWhatTheLibraryKnowsIsRead(t *testing.T) {
 	}
 }
 
-// The library ignores flags of an entry that it does not know, so the log is whole, and the start goes on with a warning.
+// The library ignores flags of an entry that it does not know, so the log is whole, and the start goes on with a
+// warning.
 func TestAnEntryWithUnknownFlags(t *testing.T) {
 	for _, c := range []struct {
 		flags   uint32
@@ -171,7 +172,8 @@ func TestAnEntryWithUnknownFlags(t *testing.T) {
 	}
 }
 
-// A newer version of the format is no damage. The library would take the meta page of the older version, if there is one.
+// A newer version of the format is no damage. The library would take the meta page of the older version, if there is
+// one.
 func TestANewerVersionOfTheFormat(t *testing.T) {
 	for _, c := range []struct {
 		name  string

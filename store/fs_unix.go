@@ -15,7 +15,7 @@ func isNoSpace(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
-// freeBytes is what an unprivileged process may still write below path.
+// freeBytes returns how many bytes an unprivileged process may still write below path.
 func freeBytes(path string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {

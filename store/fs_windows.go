@@ -14,7 +14,7 @@ func isNoSpace(err error) bool {
 		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }
 
-// freeBytes is what this process may still write below path.
+// freeBytes returns how many bytes this process may still write below path.
 func freeBytes(path string) (uint64, error) {
 	p, err := windows.UTF16PtrFromString(path)
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 	ownerSize   = 24
 )
 
-// lock is the right to use a data directory. The operating system lets go of it
+// lock is the right to use a data directory. The operating system releases it
 // when the process dies, however it dies; the pid in the file is only for people.
 type lock struct {
 	file *flock.Flock
@@ -44,7 +44,7 @@ func takeLock(dir string) (*lock, error) {
 	return l, nil
 }
 
-// owner describes the process that holds the lock, as far as it can be known.
+// owner describes the process that holds the lock, as far as the file says it.
 func (l *lock) owner() string {
 	f, err := os.Open(l.path)
 	if err != nil {
@@ -66,26 +66,26 @@ func (l *lock) owner() string {
 	return fmt.Sprintf("process %d", pid)
 }
 
-// write replaces the owner record. Always the same length, because a file with a locked
+// write replaces the text that names the owner. Its length is always the same, because a file with a locked
 // range must not be truncated on Windows.
 func (l *lock) write(owner string) error {
 	f, err := os.OpenFile(l.path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	record := fmt.Appendf(nil, "%-*s\n", ownerSize-1, owner)
-	_, err = f.WriteAt(record, ownerOffset)
+	text := fmt.Appendf(nil, "%-*s\n", ownerSize-1, owner)
+	_, err = f.WriteAt(text, ownerOffset)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	return err
 }
 
-// release gives the directory free. The file stays: removing it would let two
-// processes lock two files of one name.
+// release lets another process use the directory. The file stays: if it were removed, two
+// processes could lock two files of the same name.
 func (l *lock) release(clear bool) error {
 	if clear {
-		// The record of a process that is gone misleads nobody but people.
+		// A text that cannot be cleared misleads nobody but people.
 		_ = l.write("")
 	}
 	if err := l.file.Unlock(); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// deleteStep is how many indexes one transaction deletes. The database has one writer: a deletion
-// of thousands of big entries in one piece would hold up what Raft wants to append.
+// deleteStep is how many indexes one transaction deletes. The database has one writer, so a deletion
+// of thousands of big entries in one piece would hold up Raft's appends.
 const deleteStep = 256
 
 // Log is Raft's log and stable store: a bbolt file with the newest entries in memory.
@@ -19,9 +19,9 @@ type Log struct {
 	path  string
 	gate  *gate
 	disk  *disk
-	inner LogStore // disk, or what a test has put in front of it
+	inner LogStore // disk, or the store that a test has put in front of it
 	began *pending
-	// covered is the last entry that a snapshot holds. It is set before anything is deleted.
+	// covered returns the last entry that a snapshot holds. It is set before anything is deleted.
 	covered func() (index uint64, err error)
 
 	// write is held around each change of entries, on disk and then in memory, so
@@ -31,7 +31,7 @@ type Log struct {
 
 	recent sync.RWMutex // guards cache and sizes
 	cache  cache
-	sizes  ledger
+	sizes  entrySizes
 	bytes  atomic.Uint64
 
 	failing atomic.Pointer[error]
@@ -39,7 +39,7 @@ type Log struct {
 
 var _ LogStore = (*Log)(nil)
 
-// openLog opens the log file. Mustexist says that this directory has had a log before.
+// openLog opens the log file. mustExist means that this directory has had a log before.
 func openLog(path string, mustExist bool, g *gate, opt Options) (*Log, error) {
 	l := &Log{path: path, gate: g, began: newPending()}
 	l.cache.limit = max(opt.LogCacheBytes, 0)
@@ -48,8 +48,8 @@ func openLog(path string, mustExist bool, g *gate, opt Options) (*Log, error) {
 		return nil, err
 	}
 	if len(disk.unverified) > 0 {
-		opt.Logger.Warn("a part of the log file cannot be verified, because this program does not know what bbolt wrote there; "+
-			"every entry was read and compared with its checksum", "path", path, "unverified", disk.unverified)
+		opt.Logger.Warn("a part of the log file cannot be verified, because this program does not know what bbolt wrote "+
+			"there; every entry was read and compared with its checksum", "path", path, "unverified", disk.unverified)
 	}
 	l.disk, l.inner = disk, disk
 	if opt.WrapLog != nil {
@@ -58,14 +58,14 @@ func openLog(path string, mustExist bool, g *gate, opt Options) (*Log, error) {
 	return l, nil
 }
 
-// Writing is how long the oldest write of ours that is in progress has been running; 0 when none
-// is. It takes no lock that a write holds.
+// Writing returns for how long the oldest write to the log has been running, 0 if none is. It takes no lock that a
+// write holds.
 func (l *Log) Writing() time.Duration { return l.began.oldest() }
 
-// Bytes is the size of the entries held: their data and a little for each.
+// Bytes returns the size of the entries in the log: their data, and a little for each.
 func (l *Log) Bytes() uint64 { return l.bytes.Load() }
 
-// FileBytes is the size of the database file, free pages included; 0 when it cannot be read.
+// FileBytes returns the size of the database file, free pages included, or 0 if it cannot be read.
 func (l *Log) FileBytes() int64 {
 	st, err := os.Stat(l.path)
 	if err != nil {
@@ -74,8 +74,8 @@ func (l *Log) FileBytes() int64 {
 	return st.Size()
 }
 
-// endAfter is where the run of entries that begins right after index ends; index itself
-// when there are none. Whole is false when entries follow behind a hole.
+// endAfter returns the last of the entries that follow index, or index itself if there are none. whole is false if one
+// of them is missing in between.
 func (l *Log) endAfter(index uint64) (end uint64, whole bool) {
 	l.recent.RLock()
 	defer l.recent.RUnlock()
@@ -88,8 +88,8 @@ func (l *Log) endAfter(index uint64) (end uint64, whole bool) {
 	return end, end-index == uint64(len(rest))
 }
 
-// Failing is why the last write failed; nil when it did not. After a write of entries that failed,
-// only one of entries that succeeds says that all is well: a term is small and fits where they do not.
+// Failing returns why the last write failed, or nil if it did not. After a failed write of entries, only a successful
+// write of entries ends the failure: a term is small and fits where entries do not.
 func (l *Log) Failing() error {
 	if err := l.failing.Load(); err != nil {
 		return *err
@@ -97,14 +97,14 @@ func (l *Log) Failing() error {
 	return nil
 }
 
-// FirstIndex is the index of the oldest entry; 0 without entries.
+// FirstIndex returns the index of the oldest entry, 0 without entries.
 func (l *Log) FirstIndex() (uint64, error) { return l.inner.FirstIndex() }
 
-// LastIndex is the index of the newest entry; 0 without entries.
+// LastIndex returns the index of the newest entry, 0 without entries.
 func (l *Log) LastIndex() (uint64, error) { return l.inner.LastIndex() }
 
-// GetLog reads the entry at index into entry; raft.ErrLogNotFound when there is none. The entry's
-// data may be shared with the cache: it must not be changed.
+// GetLog reads the entry at index into entry; if there is none, it returns raft.ErrLogNotFound. The entry's
+// data may be shared with the cache, so it must not be changed.
 func (l *Log) GetLog(index uint64, entry *raft.Log) error {
 	l.recent.RLock()
 	hit, ok := l.cache.get(index)
@@ -124,13 +124,13 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	return l.do(func() error {
 		l.write.Lock()
 		defer l.write.Unlock()
-		// Whatever comes of this write, the disk decides what stands at these indexes.
+		// Whether this write succeeds or fails, from here on the disk decides which entries have these indexes.
 		l.forgetRecent(entries)
 		if err := l.end.mayStore(entries, l.isCovered); err != nil {
 			return err
 		}
 		err := l.inner.StoreLogs(entries)
-		if l.end.stored(err); err != nil {
+		if l.end.noteStored(err); err != nil {
 			return err
 		}
 		l.noteStored(entries)
@@ -159,13 +159,13 @@ func (l *Log) DeleteRange(low, high uint64) error {
 	case high >= last:
 		// This may be the whole log, when all of it differs from the leader's.
 		low = max(low, first)
-		return l.end.cut(low, l.deleteNewest(low, last))
+		return l.end.noteCut(low, l.deleteNewest(low, last))
 	}
 	return l.deleteStep(low, high)
 }
 
-// isCovered says whether a snapshot holds the entry at index and all before it. When that cannot be found out, it does
-// not.
+// isCovered reports whether a snapshot holds the entry at index and all before it. It is false, too, if that cannot be
+// found out.
 func (l *Log) isCovered(index uint64) bool {
 	if l.covered == nil {
 		return false
@@ -183,7 +183,7 @@ func (l *Log) deleteOldest(low, high uint64) error {
 		if err := l.deleteStep(low, to); err != nil {
 			return err
 		}
-		// The log may have gaps after a snapshot was installed; they are jumped over.
+		// The log may have gaps after a snapshot was installed; they are skipped.
 		next, err := l.inner.FirstIndex()
 		if err != nil || next == 0 || to == high {
 			return err
@@ -193,7 +193,7 @@ func (l *Log) deleteOldest(low, high uint64) error {
 	return nil
 }
 
-// deleteNewest works from the end downwards: the other way a crash between two steps would
+// deleteNewest works from the end downwards. The other way, a crash between two steps would
 // leave old entries behind a hole.
 func (l *Log) deleteNewest(low, high uint64) error {
 	for low <= high {
@@ -249,24 +249,24 @@ func (l *Log) noteStored(entries []*raft.Log) {
 	l.bytes.Store(l.sizes.bytes)
 }
 
-// Set keeps a small value of Raft's.
+// Set stores a small value for Raft.
 func (l *Log) Set(key, value []byte) error {
 	return l.do(func() error { return l.inner.Set(key, value) })
 }
 
-// Get reads what Set kept. The error for a missing key reads "not found", which Raft looks for.
+// Get reads a value that Set stored. The error for a missing key reads "not found", because Raft looks for that text.
 func (l *Log) Get(key []byte) ([]byte, error) { return l.inner.Get(key) }
 
-// SetUint64 keeps a number.
+// SetUint64 stores a number for Raft.
 func (l *Log) SetUint64(key []byte, value uint64) error {
 	return l.do(func() error { return l.inner.SetUint64(key, value) })
 }
 
-// GetUint64 reads what SetUint64 kept; a missing key is an error that reads "not found".
+// GetUint64 reads a number that SetUint64 stored. The error for a missing key reads "not found".
 func (l *Log) GetUint64(key []byte) (uint64, error) { return l.inner.GetUint64(key) }
 
-// do runs one write: seen by the watchdog, refused when the directory is frozen or
-// closed, and without a success to report when that happened meanwhile.
+// do runs one write. The watchdog sees it while it runs. It is refused if the directory is frozen or closed, and fails
+// if that happened meanwhile.
 func (l *Log) do(write func() error) error {
 	defer l.began.begin()()
 	if err := l.gate.check(); err != nil {

@@ -219,7 +219,8 @@ func TestCacheNeverDiffersFromDisk(t *testing.T) {
 				version++
 				var logs []*raft.Log
 				for i := from; i < from+n; i++ {
-					logs = append(logs, &raft.Log{Index: i, Data: bytes.Repeat([]byte{version}, rapid.IntRange(0, 900).Draw(rt, "size"))})
+					size := rapid.IntRange(0, 900).Draw(rt, "size")
+					logs = append(logs, &raft.Log{Index: i, Data: bytes.Repeat([]byte{version}, size)})
 				}
 				err := l.StoreLogs(logs)
 				unknown = unknown || err != nil && g.fail == nil

@@ -77,7 +77,8 @@ func TestFullDisk(t *testing.T) {
 	}
 
 	free := fillUp(t, root)
-	_, err = d.Blobs().Put(context.Background(), digestOf("new"), readerFunc(func(p []byte) (int, error) { return copy(p, "new"), io.EOF }), 0)
+	_, err = d.Blobs().Put(context.Background(), digestOf("new"),
+		readerFunc(func(p []byte) (int, error) { return copy(p, "new"), io.EOF }), 0)
 	wantErr(t, err, command.ErrNoSpace, path)
 	wantErr(t, d.Save("doc", "lost"), command.ErrNoSpace, "doc.json")
 	var stored uint64

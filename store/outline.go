@@ -17,8 +17,9 @@ const (
 // seed is new in each process, so that nothing on a disk can be made to fit.
 var seed = maphash.MakeSeed()
 
-// outline says what each block of a blob is like. It is made while the whole is verified against its digest and lives in
-// memory alone: whatever happens to the file later is noticed block by block, before a byte of the block is given out.
+// outline holds a hash of each block of a blob. It is made while the whole is verified against its digest, and is kept
+// in memory only. With it, whatever happens to the file later is noticed block by block, before a byte of the block is
+// given out.
 type outline struct {
 	size   int64
 	blocks []uint64 // hashes under seed
@@ -28,7 +29,7 @@ func (o *outline) holds(block int64, content []byte) bool {
 	return block < int64(len(o.blocks)) && maphash.Bytes(seed, content) == o.blocks[block]
 }
 
-// outliner makes the outline and the digest of what is written to it.
+// outliner computes the outline and the digest of what is written to it.
 type outliner struct {
 	whole hash.Hash
 	block maphash.Hash
@@ -48,10 +49,10 @@ func (o *outliner) Write(p []byte) (int, error) {
 	o.whole.Write(p)
 	o.out.size += int64(n)
 	for len(p) > 0 {
-		part := p[:min(len(p), blockSize-o.fill)]
-		o.block.Write(part)
-		o.fill += len(part)
-		p = p[len(part):]
+		piece := p[:min(len(p), blockSize-o.fill)]
+		o.block.Write(piece)
+		o.fill += len(piece)
+		p = p[len(piece):]
 		if o.fill == blockSize {
 			o.endBlock()
 		}
@@ -73,7 +74,7 @@ func (o *outliner) finish() (string, *outline) {
 	return hex.EncodeToString(o.whole.Sum(nil)), &o.out
 }
 
-// outlines are those of verified content by digest. Since content never changes its digest, none of them grows stale.
+// outlines are the outlines of verified blobs, by digest. Other content has another digest, so none of them gets stale.
 type outlines struct {
 	known  map[string]*outline
 	blocks int
@@ -85,7 +86,7 @@ func (o *outlines) add(digest string, x *outline) {
 	if o.known[digest] != nil {
 		return
 	}
-	for other, old := range o.known { // any: whoever needs it again verifies again
+	for other, old := range o.known { // in any order: a blob whose outline is gone is verified again
 		if o.blocks+o.cost(x) <= maxBlocks {
 			break
 		}

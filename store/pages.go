@@ -10,14 +10,14 @@ import (
 	"math"
 )
 
-// The part of bbolt's file format (version 2) that a reader needs. The database library maps the file
-// into memory and trusts its pages: a damaged one makes it read out of bounds, some of it in goroutines
-// where nothing can be caught, and the process dies with a stack trace. So pages are looked at
-// here first, by code that trusts none of them. Numbers are in the machine's own order.
+// These constants are the part of bbolt's file format (version 2) that a reader needs. The database library maps the
+// file into memory and trusts its pages. A damaged page makes it read out of bounds, partly in goroutines where nothing
+// can be caught, and the process dies with a stack trace. So this file looks at the pages first, with code that trusts
+// none of them. Numbers are in the machine's own order.
 //
-// bbolt may grow kinds of pages and flags of entries that this code does not know. They are noted as unverified and passed
-// over, and are no damage by themselves: what bbolt does not know either it refuses, and what it reads is held against
-// the checksums of the entries and the record.
+// bbolt may grow kinds of pages and flags of entries that this code does not know. They are noted as unverified and
+// passed over, and are no damage by themselves: bbolt refuses what it does not know either, and what it reads is
+// compared with the checksums of the entries and with the record.
 const (
 	pageHead  = 16 // id, kind, count, overflow
 	pageEntry = 16 // one entry of a branch or a leaf
@@ -40,7 +40,7 @@ const (
 
 var native = binary.NativeEndian
 
-// pages is a database file that is being examined. Each page may be reached once: what is reached twice
+// pages is a database file that is being examined. Each page may be reached once: a page that is reached twice
 // is damage, and would send a reader in circles.
 type pages struct {
 	file     io.ReaderAt
@@ -63,8 +63,8 @@ func (p *pages) cannotVerify(format string, args ...any) {
 	}
 }
 
-// isUnknownKind reports whether the kind of a page is none that bbolt had when this was written. No kind is 0: a page of
-// zeros is damage.
+// isUnknownKind reports whether a page is of none of the kinds that bbolt had when this was written. A page of kind 0
+// is not unknown: no kind is 0, and a page of zeros is damage.
 func isUnknownKind(kind uint16) bool {
 	switch kind {
 	case 0, kindBranch, kindLeaf, kindMeta, kindFreelist:
@@ -73,10 +73,10 @@ func isUnknownKind(kind uint16) bool {
 	return true
 }
 
-// openPages finds the newer of the two meta pages. Both must be valid: the database would take the older one for a
-// damaged newer one, and forget the last transaction, which may have been a vote. A loss of power leaves no
-// half-written one: what counts of a meta page is 80 bytes at the beginning of a sector, which a disk writes whole or
-// not at all.
+// openPages finds the newer of the two meta pages. Both must be valid: if the newer one were damaged, the database
+// would use the older one, and forget the last transaction, which may have been a vote. A loss of power leaves no
+// half-written meta page: its content is 80 bytes at the beginning of a sector, which a disk writes whole or not at
+// all.
 func openPages(file io.ReaderAt, size int64) (*pages, error) {
 	first, err := openMeta(file, size, 0)
 	if err != nil {
@@ -98,7 +98,7 @@ func openPages(file io.ReaderAt, size int64) (*pages, error) {
 	return newest, newest.checkFreelist()
 }
 
-// openMeta reads the meta page that stands at a place in the file.
+// openMeta reads the meta page at a place in the file.
 func openMeta(file io.ReaderAt, size, at int64) (*pages, error) {
 	buf := make([]byte, pageHead+metaSize)
 	if _, err := file.ReadAt(buf, at); err != nil {
@@ -123,7 +123,7 @@ func openMeta(file io.ReaderAt, size, at int64) (*pages, error) {
 	}, nil
 }
 
-// read returns a page with its overflow, after its head has been found sound.
+// read checks the head of a page and returns the page with its overflow.
 func (p *pages) read(id uint64) ([]byte, error) {
 	if id < 2 || id >= p.count {
 		return nil, fmt.Errorf("page %d of %d", id, p.count)
@@ -152,8 +152,8 @@ func (p *pages) read(id uint64) ([]byte, error) {
 	return page, nil
 }
 
-// checkFreelist: we write none, but a database that was never written to has the empty one that it
-// was made with.
+// checkFreelist refuses a list of free pages with entries. This package writes none, but a database that was never
+// written to has the empty list that it was made with.
 func (p *pages) checkFreelist() error {
 	if p.freelist == noFreelist {
 		return nil
@@ -221,11 +221,11 @@ func (p *pages) walkBranch(id uint64, page []byte, in bound, f func(flags uint32
 		below[i] = native.Uint64(e[8:])
 	}
 	for i := range n {
-		part := bound{keys[i], in.high}
+		child := bound{keys[i], in.high}
 		if i+1 < n {
-			part.high = keys[i+1]
+			child.high = keys[i+1]
 		}
-		if err := p.walk(below[i], part, f); err != nil {
+		if err := p.walk(below[i], child, f); err != nil {
 			return err
 		}
 	}
@@ -264,7 +264,7 @@ func (p *pages) walkLeaf(page []byte, in bound, f func(flags uint32, key, value 
 	return nil
 }
 
-// cut takes n bytes at a place that may be nonsense.
+// cut returns n bytes of a page. Place and number come from the file and may be nonsense.
 func cut(page []byte, at, n int) ([]byte, error) {
 	if at < pageHead || n < 0 || at > len(page) || n > len(page)-at {
 		return nil, fmt.Errorf("%d bytes at %d do not fit into %d", n, at, len(page))
@@ -272,6 +272,7 @@ func cut(page []byte, at, n int) ([]byte, error) {
 	return page[at : at+n], nil
 }
 
+// inOrder checks that key i is there, greater than the one before and within the bound.
 func inOrder(keys [][]byte, i int, in bound) error {
 	switch {
 	case len(keys[i]) == 0:

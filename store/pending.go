@@ -6,7 +6,7 @@ import (
 )
 
 // pending notes the writes that are running. It takes no lock, because its reader is the
-// watchdog, which must see a write that hangs with every lock of the log in its hands.
+// watchdog, which must see a write that hangs while it holds every lock of the log.
 type pending struct {
 	base  time.Time
 	slots [64]atomic.Int64 // nanoseconds after base at which a write began; 0 is free
@@ -14,8 +14,8 @@ type pending struct {
 
 func newPending() *pending { return &pending{base: time.Now()} }
 
-// begin notes a write and returns what ends it. Raft has at most a handful of writers; a
-// write that finds no slot is not noted, and then 64 older ones are.
+// begin notes a write and returns the function that ends it. Raft has at most a handful of writers. A
+// write that finds no free slot is not noted; then 64 older ones are.
 func (p *pending) begin() (end func()) {
 	at := int64(time.Since(p.base)) + 1
 	for i := range p.slots {
@@ -26,6 +26,7 @@ func (p *pending) begin() (end func()) {
 	return func() {}
 }
 
+// oldest returns for how long the oldest write has been running, 0 if none is.
 func (p *pending) oldest() time.Duration {
 	var first int64
 	for i := range p.slots {

@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// recordIndex is where the record stands in the log: behind every entry, in the page that an append writes anyway.
+// recordIndex is the record's place in the log: behind every entry, in the page that an append writes anyway.
 const recordIndex = math.MaxUint64
 
 // seal adds a checksum to an entry, at the end of its extensions: the one field that
@@ -27,7 +27,7 @@ func seal(e *raft.Log) (sealed raft.Log, sum uint32) {
 	return sealed, sum
 }
 
-// unseal takes the checksum off again, after a look at it.
+// unseal checks the checksum and takes it off again.
 func unseal(index uint64, e *raft.Log) (sum uint32, err error) {
 	n := len(e.Extensions) - 4
 	if n < 0 {
@@ -59,10 +59,10 @@ func entrySum(e *raft.Log) uint32 {
 	return crc32.Update(sum, castagnoli, e.Extensions)
 }
 
-// contents is how many entries there are with which checksums.
+// contents says how many entries there are, and with which checksums.
 type contents struct {
 	count  uint64
-	digest uint64 // the sum of a hash of each entry's index and checksum, in whatever order they came
+	digest uint64 // the sum of a hash of each entry's index and checksum; it does not depend on their order
 }
 
 func entryHash(index uint64, sum uint32) uint64 {
@@ -81,7 +81,7 @@ func (c *contents) remove(index uint64, sum uint32) {
 	c.digest -= entryHash(index, sum)
 }
 
-// deletion is a range of entries that the next transaction deletes, and what it holds.
+// deletion is a range of entries that the next transaction deletes, and the entries in it.
 type deletion struct {
 	low, high uint64
 	contents
@@ -89,8 +89,8 @@ type deletion struct {
 
 func (d deletion) holds(index uint64) bool { return d.low <= index && index <= d.high }
 
-// among lists the indexes of the range that have a checksum. The log is deleted in many short ranges: the work depends
-// on the shorter of the range and the log.
+// among lists the indexes of the range that have a checksum. The log is deleted in many short ranges, so the work must
+// depend on the shorter of the two, range and log.
 func (d deletion) among(sums map[uint64]uint32) (indexes []uint64) {
 	if d.high >= d.low && d.high-d.low < uint64(len(sums)) {
 		for index := d.low; index <= d.high; index++ {
@@ -108,8 +108,8 @@ func (d deletion) among(sums map[uint64]uint32) (indexes []uint64) {
 	return indexes
 }
 
-// lastBefore returns the newest index that has a checksum, 0 without any. None from index on has one; in a log without
-// a hole the answer is the index before.
+// lastBefore returns the newest index that has a checksum, 0 without any. No entry from index on has one, so in a log
+// without a hole the answer is index-1.
 func lastBefore(index uint64, sums map[uint64]uint32) (last uint64) {
 	if _, there := sums[index-1]; there {
 		return index - 1
@@ -120,10 +120,10 @@ func lastBefore(index uint64, sums map[uint64]uint32) (last uint64) {
 	return last
 }
 
-// record says what the log file holds: Raft's own small values, and how many entries with which checksums. It is
-// renewed by every transaction that adds something, as one value. So nothing can go missing from the file unnoticed; and a
-// crash between two of Raft's writes of a vote (first its term, then its candidate) leaves a record that is as whole as
-// any other: it names a candidate of an older term for a term in which nobody has been given a vote yet.
+// record says what the log file holds: Raft's own small values, and how many entries with which checksums. Every
+// transaction that adds something renews it as one value. So nothing can go missing from the file unnoticed. A crash
+// between Raft's two writes of a vote (first its term, then its candidate) leaves a record that is as whole as any
+// other: it names a candidate of an older term for a term in which nobody has been given a vote yet.
 type record struct {
 	tx       uint64 // the transaction that wrote it: the file's newest one, or the one before an announced deletion
 	contents        // without what gone holds
@@ -132,7 +132,7 @@ type record struct {
 	last     uint64 // the newest entry; not on disk
 }
 
-// set changes a copy of the values: a record that is in use stays as it is.
+// set changes a copy of the values, because a record that is in use must stay as it is.
 func (r *record) set(key string, value []byte) error {
 	if len(key) > math.MaxUint8 || len(value) > math.MaxUint8 {
 		return fmt.Errorf("raft log: a value of %d bytes under a key of %d; want at most %d each",
@@ -147,13 +147,13 @@ func (r *record) set(key string, value []byte) error {
 	return nil
 }
 
-// numbers are the record's fields in the order in which they stand on disk, eight bytes each.
+// numbers returns the record's fields in their order on disk, where each takes eight bytes.
 func (r *record) numbers() []*uint64 {
 	return []*uint64{&r.tx, &r.count, &r.digest, &r.gone.low, &r.gone.high, &r.gone.count, &r.gone.digest}
 }
 
-// encode writes the numbers and the values in order of key, each key and value after its length in one byte. The
-// checksum is that of the entry that it stands in.
+// encode writes the numbers, then the values in order of key. A key or value stands after its length in one byte. The
+// checksum is that of the entry that contains the record.
 func (r *record) encode() (b []byte) {
 	for _, n := range r.numbers() {
 		b = binary.BigEndian.AppendUint64(b, *n)
@@ -172,14 +172,14 @@ func parseRecord(b []byte) (r record, err error) {
 		}
 		*n, b = binary.BigEndian.Uint64(b), b[8:]
 	}
-	next := func() (part []byte) {
+	next := func() (text []byte) {
 		if len(b) == 0 || int(b[0]) >= len(b) {
 			err = errors.New("the file's record ends within a value")
 			return nil
 		}
 		n := 1 + int(b[0])
-		part, b = b[1:n], b[n:]
-		return part
+		text, b = b[1:n], b[n:]
+		return text
 	}
 	for len(b) > 0 && err == nil {
 		key := string(next())

@@ -18,17 +18,17 @@ type sink struct {
 	doc   snapshotDocument
 	file  *os.File
 	out   *bufio.Writer
-	sum   summer
+	sum   checksummer
 	ended bool
 }
 
 var _ raft.SnapshotSink = (*sink)(nil)
 
-// ID is the name that the snapshot will have.
+// ID returns the name that the snapshot will have.
 func (k *sink) ID() string { return k.doc.ID }
 
-// Position is the place in the log that the snapshot is of. The state machine writes it into the content, so that
-// content and directory cannot be exchanged unnoticed.
+// Position returns the place in the log up to which the snapshot goes. The state machine writes it into the content, so
+// that content and directory cannot be exchanged unnoticed.
 func (k *sink) Position() (index, term uint64) { return k.doc.Index, k.doc.Term }
 
 // Write takes the next bytes of the content.
@@ -45,7 +45,7 @@ func (k *sink) Write(p []byte) (int, error) {
 	return n, onDisk(k.path, err)
 }
 
-// Cancel gives the snapshot up.
+// Cancel removes the unfinished snapshot.
 func (k *sink) Cancel() error {
 	if k.ended {
 		return nil
@@ -58,8 +58,8 @@ func (k *sink) Cancel() error {
 	return onDisk(k.path, errors.Join(err, os.RemoveAll(k.path)))
 }
 
-// Close makes the snapshot durable and gives it its name. If it fails there is no such snapshot, unless the error says
-// that it could not be removed. What becomes of older snapshots makes no difference to this one.
+// Close makes the snapshot durable and gives it its name. If Close fails, there is no such snapshot, unless the error
+// says that it could not be removed. An older snapshot that cannot be removed is no failure of this one.
 func (k *sink) Close() error {
 	if k.ended {
 		return nil
@@ -75,8 +75,8 @@ func (k *sink) Close() error {
 	return nil
 }
 
-// name gives a complete snapshot its name. When nobody can know whether the name is durable it is taken back; when it
-// is not known either whether that is durable, the snapshot stays where everybody sees it.
+// name gives a complete snapshot its name. If nobody can know whether the name is durable, the rename is taken back. If
+// nobody can know whether that is durable either, the snapshot keeps its name, so that everybody sees it.
 func (k *sink) name() error {
 	final := filepath.Join(k.store.path, k.doc.ID)
 	if err := os.Rename(k.path, final); err != nil {
@@ -95,7 +95,7 @@ func (k *sink) name() error {
 	return err
 }
 
-// finish makes the content and its description durable, all but the name.
+// finish makes the content and its description durable. Only the name is missing then.
 func (k *sink) finish() error {
 	if err := k.store.gate.check(); err != nil {
 		return err
@@ -119,12 +119,12 @@ func (k *sink) finish() error {
 	return k.store.gate.check()
 }
 
-// summer is a running CRC-32C.
-type summer struct{ crc uint32 }
+// checksummer computes the CRC-32C of what is written to it.
+type checksummer struct{ crc uint32 }
 
-func (s *summer) Write(p []byte) (int, error) {
+func (s *checksummer) Write(p []byte) (int, error) {
 	s.crc = crc32.Update(s.crc, castagnoli, p)
 	return len(p), nil
 }
 
-func (s *summer) text() string { return fmt.Sprintf("%08x", s.crc) }
+func (s *checksummer) text() string { return fmt.Sprintf("%08x", s.crc) }

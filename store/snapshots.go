@@ -26,9 +26,9 @@ const (
 )
 
 // snapshots are Raft's snapshots, each a directory named term-index-milliseconds. The library's own file store would do
-// if disks kept what they are given: it has no checksum over a snapshot's index, term and configuration, skips one that
-// it cannot read without a word, falls back to an older one without asking whether the log still follows it, and
-// reports a finished snapshot as failed when an older one cannot be removed.
+// if disks kept what they are given. It has no checksum over a snapshot's index, term and configuration. It skips a
+// snapshot that it cannot read, without a word. It falls back to an older snapshot without asking whether the log still
+// follows it. And it reports a finished snapshot as failed if an older one cannot be removed.
 type snapshots struct {
 	path   string
 	retain int
@@ -56,20 +56,20 @@ type snapshotName struct {
 }
 
 func parseSnapshotName(id string) (n snapshotName, ok bool) {
-	part := strings.Split(id, "-")
-	if len(part) != 3 {
+	fields := strings.Split(id, "-")
+	if len(fields) != 3 {
 		return n, false
 	}
 	var errs [3]error
 	n.id = id
-	n.term, errs[0] = strconv.ParseUint(part[0], 10, 64)
-	n.index, errs[1] = strconv.ParseUint(part[1], 10, 64)
-	n.at, errs[2] = strconv.ParseInt(part[2], 10, 64)
+	n.term, errs[0] = strconv.ParseUint(fields[0], 10, 64)
+	n.index, errs[1] = strconv.ParseUint(fields[1], 10, 64)
+	n.at, errs[2] = strconv.ParseInt(fields[2], 10, 64)
 	return n, errors.Join(errs[:]...) == nil
 }
 
-// openSnapshots refuses a directory whose state cannot be made whole: a snapshot that is damaged is passed over only
-// when an older one and the log lead to where it ends.
+// openSnapshots refuses a directory from which the state cannot be made whole. A damaged snapshot is passed over only
+// if an older one and the log lead to where the damaged one ends.
 func openSnapshots(dir string, log *Log, g *gate, opt Options) (*snapshots, error) {
 	s := &snapshots{
 		path: filepath.Join(dir, snapshotsName), retain: opt.RetainSnapshots, log: log, gate: g, logger: opt.Logger,
@@ -108,7 +108,7 @@ func openSnapshots(dir string, log *Log, g *gate, opt Options) (*snapshots, erro
 	return s, nil
 }
 
-// names are the finished snapshots, readable or not, the newest first, in Raft's order.
+// names returns the finished snapshots, readable or not, in Raft's order: the newest first.
 func (s *snapshots) names() ([]snapshotName, error) {
 	entries, err := os.ReadDir(s.path)
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *snapshots) names() ([]snapshotName, error) {
 	return names, nil
 }
 
-// end is the last entry that any finished snapshot holds, readable or not.
+// end returns the last entry that any finished snapshot holds, readable or not.
 func (s *snapshots) end() (index uint64, err error) {
 	names, err := s.names()
 	for _, n := range names {
@@ -165,7 +165,7 @@ func (s *snapshots) isRefused(id string) bool {
 	return refused
 }
 
-// refuse takes a snapshot off the list when it is damaged, not when it could not be read this time.
+// refuse takes a snapshot off the list if it is damaged, but not if it merely could not be read this time.
 func (s *snapshots) refuse(id string, err error) {
 	if !errors.Is(err, ErrCorrupt) {
 		return
@@ -179,8 +179,8 @@ func (s *snapshots) refuse(id string, err error) {
 	}
 }
 
-// document reads meta.json. Its numbers and the directory's name must agree: the name alone is known when the document
-// is damaged, and then it says how far this node once was.
+// document reads meta.json. Its numbers and the directory's name must agree, because the name is all that is known of a
+// snapshot with a damaged document, and then the name says how far this node once was.
 func (s *snapshots) document(n snapshotName) (d snapshotDocument, err error) {
 	path := filepath.Join(s.path, n.id, snapshotMeta)
 	found, err := readDocument(path, &d)
@@ -199,9 +199,9 @@ func (s *snapshots) document(n snapshotName) (d snapshotDocument, err error) {
 	return d, nil
 }
 
-// Open opens a snapshot whose name, document and content agree and are undamaged, and from which the log goes on,
-// without a hole, at least to where the newest snapshot ends: what this node has once acknowledged must not be
-// forgotten when Raft falls back to an older snapshot.
+// Open opens a snapshot. It refuses one whose name, document and content do not agree or are damaged, and one from
+// which the log does not lead, without a hole, at least to where the newest snapshot ends: what this node has once
+// acknowledged must not be forgotten when Raft falls back to an older snapshot.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, content, err := s.open(id)
 	if err != nil {
@@ -243,7 +243,7 @@ func (s *snapshots) open(id string) (_ *raft.SnapshotMeta, _ io.ReadCloser, err 
 			f.Close()
 		}
 	}()
-	sum := &summer{}
+	sum := &checksummer{}
 	size, err := io.Copy(sum, f)
 	if err != nil {
 		return nil, nil, fmt.Errorf("snapshot: %w", err)
@@ -266,8 +266,8 @@ func (s *snapshots) open(id string) (_ *raft.SnapshotMeta, _ io.ReadCloser, err 
 	return &d.SnapshotMeta, f, nil
 }
 
-// reap removes what is not needed once a new snapshot is there: all but the newest usable ones, and damaged ones that
-// are older. What cannot be removed costs room and nothing else.
+// reap removes the snapshots that are not needed once a new one is there: all but the newest usable ones, and damaged
+// ones that are older. A snapshot that cannot be removed costs room and nothing else.
 func (s *snapshots) reap() {
 	names, err := s.names()
 	if err != nil {
@@ -281,7 +281,7 @@ func (s *snapshots) reap() {
 			continue
 		}
 		if kept == 0 {
-			continue // damaged and newer than all that is usable: it says how far this node was
+			continue // damaged and newer than all usable ones: its name says how far this node was
 		}
 		if err := os.RemoveAll(filepath.Join(s.path, n.id)); err != nil {
 			s.logger.Warn("an old snapshot could not be removed; it is tried again with the next one",

@@ -16,7 +16,8 @@ import (
 // snapshotOf writes a snapshot of a place in the log; the content names the place, as the state machine's does.
 func snapshotOf(t *testing.T, d *Dir, index, term uint64) (id string, err error) {
 	t.Helper()
-	k, err := d.Snapshots().Create(1, index, term, raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "b:1"}}}, 1, nil)
+	members := raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "b:1"}}}
+	k, err := d.Snapshots().Create(1, index, term, members, 1, nil)
 	must(t, err)
 	at, in := k.(interface{ Position() (index, term uint64) }).Position()
 	_, err = io.WriteString(k, strings.Repeat("x", int(at*10+in)))

@@ -33,9 +33,9 @@ func (s *setFails) SetUint64(key []byte, value uint64) error {
 	return s.LogStore.SetUint64(key, value)
 }
 
-// Raft writes a vote in two steps: the term, then the candidate. Between the two the candidate is that of an older term.
-// Whoever ends there has given no answer: what is on its disk is whole, lets it start, and lets it vote at most once in
-// that term.
+// Raft writes a vote in two steps: the term, then the candidate. Between the two the candidate is that of an older
+// term. Whoever ends there has given no answer: what is on its disk is whole, lets it start, and lets it vote at most
+// once in that term.
 func TestEndsBetweenTheTwoWritesOfAVote(t *testing.T) {
 	for done, want := range []struct {
 		term, voteTerm uint64
@@ -119,8 +119,8 @@ func votesGranted(t *testing.T, d *Dir, term uint64, candidates ...string) (gran
 	return granted
 }
 
-// Each page of the log file, taken back to what it was before the last vote or the last entry, is noticed: it is sound in
-// itself.
+// Each page of the log file, taken back to what it was before the last vote or the last entry, is noticed: it is sound
+// in itself.
 func TestAnOldPageIsNoticed(t *testing.T) {
 	for name, write := range map[string]func(t *testing.T, l *Log){
 		"a vote":  func(t *testing.T, l *Log) { must(t, l.SetUint64([]byte("LastVoteTerm"), 9)) },
@@ -162,8 +162,8 @@ func TestAnOldPageIsNoticed(t *testing.T) {
 	}
 }
 
-// A log that is cut off as a whole, since all of it differs from the leader's, is watched like one whose end is cut off;
-// one that a snapshot holds may go.
+// A log that is cut off as a whole, since all of it differs from the leader's, is watched like one whose end is cut
+// off; one that a snapshot holds may go.
 func TestAWholeLogIsReplaced(t *testing.T) {
 	for name, c := range map[string]struct {
 		snapshot uint64 // ends here; 0: none
@@ -180,7 +180,9 @@ func TestAWholeLogIsReplaced(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var disk picky
-			d := open(t, t.TempDir(), func(o *Options) { o.WrapLog = func(l LogStore) LogStore { disk.LogStore = l; return &disk } })
+			d := open(t, t.TempDir(), func(o *Options) {
+				o.WrapLog = func(l LogStore) LogStore { disk.LogStore = l; return &disk }
+			})
 			l := d.Log()
 			must(t, l.StoreLogs(entries(1, 3, 10)))
 			if c.snapshot > 0 {

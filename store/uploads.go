@@ -12,21 +12,21 @@ import (
 	"scaleout/store/file"
 )
 
-// uploadsName is the folder of the marks: a file for each, <digest>.json.
+// uploadsName is the folder of the upload marks, one file <digest>.json for each.
 const uploadsName = "uploads"
 
 func (b *Blobs) markFile(digest string) string {
 	return filepath.Join(b.path, uploadsName, digest+".json")
 }
 
-// Upload says whose a blob is that somebody uploaded.
+// Upload is the mark of a blob that somebody uploaded: it says who.
 type Upload struct {
 	By   string `json:"by"`
 	Size int64  `json:"size"` // in bytes
 }
 
-// openUploads reads the marks. One whose blob never came, since the process ended before, goes; so does one that cannot
-// be read.
+// openUploads reads the marks. It removes a mark whose blob never came, because the process ended before, and a mark
+// that cannot be read.
 func (b *Blobs) openUploads() error {
 	dir := filepath.Join(b.path, uploadsName)
 	file.RemoveLeftovers(dir, 0)
