@@ -19,12 +19,15 @@ import (
 var callersAttacks = []attack{
 	{name: "project files of a user without a role", prepare: leastPrivileged, attack: projectsWithoutARole, least: 10},
 	{name: "slow bodies of a user without a role", prepare: leastPrivileged, attack: slowBodies, least: 50},
-	{name: "slow project files of an administrator", prepare: withRole("greedy", "ssis_admin"), attack: slowProjects, least: 20},
+	{name: "slow project files of an administrator", prepare: withRole("greedy", "ssis_admin"), attack: slowProjects,
+		least: 20},
 	{name: "values without end of a worker", prepare: asWorker, attack: valuesWithoutEnd, least: 20},
 	{name: "event streams of one certificate", prepare: leastPrivileged, attack: eventStreams, least: 300},
 	{name: "calls without end of a user without a role", prepare: leastPrivileged, attack: callsWithoutEnd, least: 300},
-	{name: "calls without end of an executor", prepare: withRole("reader", "ssis_cluster_executor"), attack: callsWithoutEnd, least: 500},
-	{name: "workers without end of one certificate", prepare: asWorker, attack: workersWithoutEnd, least: 100, after: fewWorkers},
+	{name: "calls without end of an executor", prepare: withRole("reader", "ssis_cluster_executor"),
+		attack: callsWithoutEnd, least: 500},
+	{name: "workers without end of one certificate", prepare: asWorker, attack: workersWithoutEnd, least: 100,
+		after: fewWorkers},
 	{name: "executions without end", prepare: asExecutor, attack: executionsWithoutEnd, least: 100},
 }
 
@@ -51,7 +54,8 @@ func asExecutor(t *testing.T, c *testcluster.Cluster) map[string]string {
 
 // ask sends one request on a connection of its own and reads the answer; size is what the head announces, and the body
 // may end before.
-func (x *attacker) ask(ctx context.Context, i int, method, path string, size int, body io.Reader, most time.Duration) (*http.Response, error) {
+func (x *attacker) ask(ctx context.Context, i int, method, path string, size int, body io.Reader,
+	most time.Duration) (*http.Response, error) {
 	c, err := x.tls(ctx, x.master(i), x.Args["certificate"])
 	if err != nil {
 		return nil, err
@@ -60,7 +64,8 @@ func (x *attacker) ask(ctx context.Context, i int, method, path string, size int
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	_ = c.SetDeadline(time.Now().Add(most))
-	if _, err := fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", method, path, size); err != nil {
+	if _, err := fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", method, path,
+		size); err != nil {
 		return nil, err
 	}
 	x.did.Add(1)
@@ -121,7 +126,8 @@ func slowProjects(ctx context.Context, x *attacker) error {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		begin := `{"folder_name":"F","project_name":"P","project_stream":"` + strings.Repeat("AAAA", 10<<18)
-		return accepted(x.ask(ctx, i, "POST", procedures+"deploy_project", 11<<20, io.MultiReader(strings.NewReader(begin), trickle{ctx}), 20*time.Second))
+		return accepted(x.ask(ctx, i, "POST", procedures+"deploy_project", 11<<20,
+			io.MultiReader(strings.NewReader(begin), trickle{ctx}), 20*time.Second))
 	})
 }
 
@@ -129,7 +135,8 @@ func slowProjects(ctx context.Context, x *attacker) error {
 func valuesWithoutEnd(ctx context.Context, x *attacker) error {
 	body := `{"instance":"i","sequence":1,"wait_ms":0,"slots":1,"ended":[` + strings.Repeat("{},", 8<<20/3-100) + `{}]}`
 	return x.many(ctx, 20, func(ctx context.Context, i int) error {
-		return accepted(x.ask(ctx, i, "POST", "/v1/workers/00000000-0000-4000-8000-000000000000/exchange", len(body), strings.NewReader(body), time.Minute))
+		return accepted(x.ask(ctx, i, "POST", "/v1/workers/00000000-0000-4000-8000-000000000000/exchange", len(body),
+			strings.NewReader(body), time.Minute))
 	})
 }
 
@@ -185,7 +192,8 @@ func workersWithoutEnd(ctx context.Context, x *attacker) error {
 }
 
 func fewWorkers(t *testing.T, c *testcluster.Cluster) {
-	page, err := c.Admin().View(t.Context(), "worker_agents", client.Query{Equal: map[string]any{"CertificateName": manyWorkersName}, PageSize: 1000})
+	page, err := c.Admin().View(t.Context(), "worker_agents",
+		client.Query{Equal: map[string]any{"CertificateName": manyWorkersName}, PageSize: 1000})
 	if err != nil || len(page.Rows) == 0 || len(page.Rows) > 64 {
 		t.Errorf("%d workers of one certificate (%v)", len(page.Rows), err)
 	}

@@ -44,7 +44,8 @@ func bodiesThatNeverCome(ctx context.Context, x *attacker) error {
 			return err
 		}
 		x.did.Add(1)
-		if _, err := io.WriteString(c, "POST /v1/catalog/procedures/create_folder HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{"); err != nil {
+		if _, err := io.WriteString(c,
+			"POST /v1/catalog/procedures/create_folder HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{"); err != nil {
 			return err
 		}
 		hold(ctx, c, time.Minute)
@@ -273,7 +274,8 @@ func largeGossip(ctx context.Context, x *attacker) error {
 
 // gossipGarbage sends packets of all sorts that no key opens, some thousand a second.
 func gossipGarbage(ctx context.Context, x *attacker) error {
-	packets := [][]byte{{}, {0}, {244, 200, 1}, append(x.labelled(), make([]byte, 1000)...), []byte("GET / HTTP/1.1\r\n\r\n")}
+	packets := [][]byte{{}, {0}, {244, 200, 1}, append(x.labelled(), make([]byte, 1000)...),
+		[]byte("GET / HTTP/1.1\r\n\r\n")}
 	return x.many(ctx, 3, func(ctx context.Context, i int) error {
 		c, err := net.Dial("udp", x.Gossip[i%len(x.Gossip)])
 		if err != nil {

@@ -56,10 +56,11 @@ func TestAttacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.Profile("lan"), testcluster.Settings(func(_ int, cfg *master.Config) {
-		// Attackers are on this machine too, and have to feel what strangers elsewhere would.
-		cfg.Connections.Unlimited = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
-	}))
+	c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.Profile("lan"),
+		testcluster.Settings(func(_ int, cfg *master.Config) {
+			// Attackers are on this machine too, and have to feel what strangers elsewhere would.
+			cfg.Connections.Unlimited = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
+		}))
 	if _, err := rss(c.PID(0)); err != nil {
 		t.Skipf("the memory of processes cannot be read here: %v", err)
 	}
@@ -101,13 +102,15 @@ func underAttack(t *testing.T, c *testcluster.Cluster, a *attack, length time.Du
 
 	after, err := leads(t.Context(), c, leader)
 	if err != nil || after.ID != before.ID || after.Term != before.Term {
-		t.Errorf("leadership changed: %s in term %d before, %s in term %d after (%v)", before.Name, before.Term, after.Name, after.Term, err)
+		t.Errorf("leadership changed: %s in term %d before, %s in term %d after (%v)", before.Name, before.Term, after.Name,
+			after.Term, err)
 	}
 	for _, e := range honest.failures() {
 		t.Errorf("an honest caller: %v", e)
 	}
 	if p99 := honest.percentile(99); p99 >= attackP99 {
-		t.Errorf("honest callers waited %v (99th percentile), %v before the attack; less than %v was expected", p99, quiet.percentile(99), attackP99)
+		t.Errorf("honest callers waited %v (99th percentile), %v before the attack; less than %v was expected", p99,
+			quiet.percentile(99), attackP99)
 	}
 	most := int64(0)
 	for i := range idle {
@@ -121,7 +124,8 @@ func underAttack(t *testing.T, c *testcluster.Cluster, a *attack, length time.Du
 		a.after(t, c)
 	}
 	t.Logf("%d acts of attackers; honest callers: %d calls, median %v, 99th percentile %v (before: %v), slowest %v; memory at most +%d MiB",
-		did, honest.calls(), honest.percentile(50), honest.percentile(99), quiet.percentile(99), honest.percentile(100), most>>20)
+		did, honest.calls(), honest.percentile(50), honest.percentile(99), quiet.percentile(99), honest.percentile(100),
+		most>>20)
 }
 
 // calm has the same callers measure for as long as the attack will last and returns who leads: what the machine itself
@@ -137,7 +141,8 @@ func calm(t *testing.T, c *testcluster.Cluster, length time.Duration) (leader in
 		quiet = newHonest(t, c)
 		quiet.run(t.Context(), length)
 		after, err := leads(t.Context(), c, leader)
-		if err == nil && after.ID == before.ID && after.Term == before.Term && quiet.percentile(99) < attackP99 && len(quiet.failures()) == 0 {
+		if err == nil && after.ID == before.ID && after.Term == before.Term && quiet.percentile(99) < attackP99 &&
+			len(quiet.failures()) == 0 {
 			return leader, before, quiet
 		}
 		if try == 3 {

@@ -35,7 +35,8 @@ type attacker struct {
 }
 
 // runAttacker runs an attack in a process of its own and returns how often it did what it does.
-func runAttacker(t *testing.T, c *testcluster.Cluster, a *attack, args map[string]string, length time.Duration) (int64, error) {
+func runAttacker(t *testing.T, c *testcluster.Cluster, a *attack, args map[string]string, length time.Duration) (int64,
+	error) {
 	t.Helper()
 	x := attacker{Name: a.name, Length: length, Args: args}
 	for i := range c.Masters() {

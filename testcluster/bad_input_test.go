@@ -50,7 +50,8 @@ func TestBadInput(t *testing.T) {
 	if a, err := other.Exchange(t.Context(), 5*time.Second, 1, nil); err != nil || len(a.Grants) != 1 {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	started, stopped, stale := s.startOn("once.sh", 0, h.ID), c.Create("F/P/once.sh", nil), c.Create("F/Renewed/once.sh", nil)
+	started, stopped, stale := s.startOn("once.sh", 0, h.ID), c.Create("F/P/once.sh", nil),
+		c.Create("F/Renewed/once.sh", nil)
 	typed, chosen := c.Create("F/Typed/t.sh", nil), s.call("create_execution", map[string]any{
 		"folder_name": "F", "project_name": "P", "package_name": "once.sh", "useanyworker": false})
 	none, _ := chosen.Int("execution_id")
@@ -65,7 +66,8 @@ func TestBadInput(t *testing.T) {
 	}
 	exec := func(id int64) string { return fmt.Sprintf(`{"execution_id":%d}`, id) }
 	exchange := func(more string) string {
-		return fmt.Sprintf(`{"instance":%q,"sequence":1,"wait_ms":0,"slots":0,"running":[],"ended":[]%s}`, h.Incarnation(), more)
+		return fmt.Sprintf(`{"instance":%q,"sequence":1,"wait_ms":0,"slots":0,"running":[],"ended":[]%s}`, h.Incarnation(),
+			more)
 	}
 	const nobody = "77777777-7777-7777-7777-777777777777"
 	cases := []struct {
@@ -77,43 +79,64 @@ func TestBadInput(t *testing.T) {
 		code         string
 		says         string
 	}{
-		{"unknown folder", admin, "POST", call + "create_execution", create("Nowhere", "P", "once.sh"), 404, "folder_not_found", "Nowhere"},
-		{"unknown project", admin, "POST", call + "create_execution", create("F", "Nothing", "once.sh"), 404, "project_not_found", "Nothing"},
-		{"unknown package", admin, "POST", call + "create_execution", create("F", "P", "none.sh"), 404, "package_not_found", "none.sh"},
+		{"unknown folder", admin, "POST", call + "create_execution", create("Nowhere", "P", "once.sh"), 404,
+			"folder_not_found", "Nowhere"},
+		{"unknown project", admin, "POST", call + "create_execution", create("F", "Nothing", "once.sh"), 404,
+			"project_not_found", "Nothing"},
+		{"unknown package", admin, "POST", call + "create_execution", create("F", "P", "none.sh"), 404, "package_not_found",
+			"none.sh"},
 		{"unknown execution", admin, "POST", call + "start_execution", exec(987654), 404, "execution_not_found", "987654"},
-		{"unknown operation", admin, "POST", call + "stop_operation", `{"operation_id":987654}`, 404, "operation_not_found", "987654"},
-		{"unknown worker", admin, "POST", call + "enable_worker_agent", `{"WorkerAgentId":"` + nobody + `"}`, 404, "worker_not_found", nobody},
+		{"unknown operation", admin, "POST", call + "stop_operation", `{"operation_id":987654}`, 404, "operation_not_found",
+			"987654"},
+		{"unknown worker", admin, "POST", call + "enable_worker_agent", `{"WorkerAgentId":"` + nobody + `"}`, 404,
+			"worker_not_found", nobody},
 		{"unknown worker for an execution", admin, "POST", call + "add_execution_worker",
 			fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, none, nobody), 404, "worker_not_found", nobody},
-		{"unknown procedure", admin, "POST", call + "create_executions", `{}`, 404, "procedure_not_found", "create_executions"},
+		{"unknown procedure", admin, "POST", call + "create_executions", `{}`, 404, "procedure_not_found",
+			"create_executions"},
 		{"unknown view", admin, "GET", "/v1/catalog/views/execution", "", 404, "view_not_found", "execution"},
 		{"unknown column", admin, "GET", "/v1/catalog/views/executions?colour=red", "", 400, "unknown_column", "colour"},
-		{"wrong type", admin, "POST", call + "start_execution", `{"execution_id":"many"}`, 400, "invalid_argument", "execution_id"},
+		{"wrong type", admin, "POST", call + "start_execution", `{"execution_id":"many"}`, 400, "invalid_argument",
+			"execution_id"},
 		{"wrong type of a value", admin, "POST", call + "set_execution_parameter_value",
-			fmt.Sprintf(`{"execution_id":%d,"object_type":20,"parameter_name":"Count","parameter_value":"several"}`, typed), 400, "invalid_argument", "Count"},
-		{"out of range", admin, "POST", call + "start_execution", fmt.Sprintf(`{"execution_id":%d,"retry_count":101}`, typed), 400, "invalid_argument", "101"},
+			fmt.Sprintf(`{"execution_id":%d,"object_type":20,"parameter_name":"Count","parameter_value":"several"}`, typed), 400,
+			"invalid_argument", "Count"},
+		{"out of range", admin, "POST", call + "start_execution", fmt.Sprintf(`{"execution_id":%d,"retry_count":101}`, typed),
+			400, "invalid_argument", "101"},
 		{"missing parameter", admin, "POST", call + "start_execution", `{}`, 400, "missing_parameter", "execution_id"},
-		{"unknown parameter", admin, "POST", call + "start_execution", `{"execution_id":1,"colour":"red"}`, 400, "unknown_parameter", "colour"},
+		{"unknown parameter", admin, "POST", call + "start_execution", `{"execution_id":1,"colour":"red"}`, 400,
+			"unknown_parameter", "colour"},
 		{"unknown project parameter", admin, "POST", call + "set_execution_parameter_value",
-			fmt.Sprintf(`{"execution_id":%d,"object_type":20,"parameter_name":"Colour","parameter_value":1}`, typed), 404, "parameter_not_found", "Colour"},
+			fmt.Sprintf(`{"execution_id":%d,"object_type":20,"parameter_name":"Colour","parameter_value":1}`, typed), 404,
+			"parameter_not_found", "Colour"},
 		{"start twice", admin, "POST", call + "start_execution", exec(started), 409, "already_started", ""},
 		{"start after redeploy", admin, "POST", call + "start_execution", exec(stale), 409, "project_redeployed", "Renewed"},
 		{"start without workers", admin, "POST", call + "start_execution", exec(none), 409, "no_worker_selected", ""},
-		{"stop twice", admin, "POST", call + "stop_operation", fmt.Sprintf(`{"operation_id":%d}`, stopped), 409, "already_stopped", ""},
+		{"stop twice", admin, "POST", call + "stop_operation", fmt.Sprintf(`{"operation_id":%d}`, stopped), 409,
+			"already_stopped", ""},
 		{"start after stop", admin, "POST", call + "start_execution", exec(stopped), 409, "already_started", ""},
-		{"a body over the limit", admin, "POST", call + "create_folder", `{"folder_name":"X","padding":"` + strings.Repeat("x", 17<<20) + `"}`, 413, "body_too_large", ""},
+		{"a body over the limit", admin, "POST", call + "create_folder", `{"folder_name":"X","padding":"` +
+			strings.Repeat("x", 17<<20) + `"}`, 413, "body_too_large", ""},
 		{"no JSON", admin, "POST", call + "create_folder", `{"folder_name":`, 400, "invalid_json", ""},
 		{"two values", admin, "POST", call + "create_folder", `{"folder_name":"X"}{}`, 400, "trailing_data", ""},
-		{"unknown JSON field", mine, "POST", "/v1/workers/" + h.ID + "/exchange", exchange(`,"colour":1`), 400, "unknown_field", "colour"},
+		{"unknown JSON field", mine, "POST", "/v1/workers/" + h.ID + "/exchange", exchange(`,"colour":1`), 400,
+			"unknown_field", "colour"},
 		{"wrong method", admin, "DELETE", call + "create_folder", "", 405, "method_not_allowed", ""},
 		{"unknown path", admin, "GET", "/v1/nothing", "", 404, "not_found", ""},
-		{"no certificate", c.Nobody(), "POST", call + "create_folder", `{"folder_name":"X"}`, 401, "certificate_required", ""},
-		{"another cluster's certificate", c.Stranger(), "POST", call + "create_folder", `{"folder_name":"X"}`, 403, "unknown_cluster", ""},
-		{"a worker at an administrator's route", mine, "POST", call + "create_folder", `{"folder_name":"X"}`, 403, "forbidden", ""},
-		{"a user at a worker's route", admin, "POST", "/v1/workers/" + h.ID + "/exchange", exchange(""), 403, "forbidden", ""},
-		{"a user without the role", plain, "POST", call + "create_folder", `{"folder_name":"X"}`, 403, "permission_denied", ""},
-		{"a user without the role at the cluster's route", plain, "POST", "/v1/cluster/transfer-leadership", "", 403, "forbidden", ""},
-		{"a worker speaking for another", mine, "POST", "/v1/workers/" + other.ID + "/exchange", exchange(""), 403, "agent_id_taken", ""},
+		{"no certificate", c.Nobody(), "POST", call + "create_folder", `{"folder_name":"X"}`, 401, "certificate_required",
+			""},
+		{"another cluster's certificate", c.Stranger(), "POST", call + "create_folder", `{"folder_name":"X"}`, 403,
+			"unknown_cluster", ""},
+		{"a worker at an administrator's route", mine, "POST", call + "create_folder", `{"folder_name":"X"}`, 403,
+			"forbidden", ""},
+		{"a user at a worker's route", admin, "POST", "/v1/workers/" + h.ID + "/exchange", exchange(""), 403, "forbidden",
+			""},
+		{"a user without the role", plain, "POST", call + "create_folder", `{"folder_name":"X"}`, 403, "permission_denied",
+			""},
+		{"a user without the role at the cluster's route", plain, "POST", "/v1/cluster/transfer-leadership", "", 403,
+			"forbidden", ""},
+		{"a worker speaking for another", mine, "POST", "/v1/workers/" + other.ID + "/exchange", exchange(""), 403,
+			"agent_id_taken", ""},
 		{"a worker's messages for another", mine, "POST", "/v1/workers/" + other.ID + "/messages",
 			fmt.Sprintf(`{"instance":%q,"items":[]}`, h.Incarnation()), 403, "agent_id_taken", ""},
 		{"messages of another worker's task", mine, "POST", "/v1/workers/" + h.ID + "/messages",
@@ -126,12 +149,18 @@ func TestBadInput(t *testing.T) {
 		{"a gap in messages", c.As(pki.RoleWorker, "theirs"), "POST", "/v1/workers/" + other.ID + "/messages",
 			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":%d,"attempt":1,"first_seq":5,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, other.Incarnation(), held),
 			409, "gap", ""},
-		{"an unknown worker", mine, "POST", "/v1/workers/" + nobody + "/exchange", exchange(""), 404, "worker_not_registered", nobody},
+		{"an unknown worker", mine, "POST", "/v1/workers/" + nobody + "/exchange", exchange(""), 404, "worker_not_registered",
+			nobody},
 		{"no worker id", mine, "POST", "/v1/workers/me/exchange", exchange(""), 400, "invalid_argument", "me"},
-		{"an old process", mine, "POST", "/v1/workers/" + h.ID + "/exchange", strings.Replace(exchange(""), h.Incarnation(), "another", 1), 409, "instance_replaced", ""},
-		{"a blob that is not what it says", admin, "PUT", "/v1/blobs/" + strings.Repeat("0", 64), "text", 422, "digest_mismatch", ""},
-		{"a project that is none", admin, "POST", call + "deploy_project", `{"folder_name":"F","project_name":"Q","project_stream":"AAAA"}`, 400, "invalid_project", ""},
-		{"a project of another name", admin, "POST", call + "deploy_project", `{"folder_name":"F","project_name":"Q","project_stream":{"blob":"` + strings.Repeat("a", 64) + `"}}`, 404, "blob_not_found", ""},
+		{"an old process", mine, "POST", "/v1/workers/" + h.ID + "/exchange",
+			strings.Replace(exchange(""), h.Incarnation(), "another", 1), 409, "instance_replaced", ""},
+		{"a blob that is not what it says", admin, "PUT", "/v1/blobs/" + strings.Repeat("0", 64), "text", 422,
+			"digest_mismatch", ""},
+		{"a project that is none", admin, "POST", call + "deploy_project",
+			`{"folder_name":"F","project_name":"Q","project_stream":"AAAA"}`, 400, "invalid_project", ""},
+		{"a project of another name", admin, "POST", call + "deploy_project",
+			`{"folder_name":"F","project_name":"Q","project_stream":{"blob":"` + strings.Repeat("a", 64) + `"}}`, 404,
+			"blob_not_found", ""},
 	}
 	before := s.picture()
 	leader := c.Leader()

@@ -88,7 +88,8 @@ func (l *chaosLoad) run(ctx context.Context, n int) {
 
 // startExecution creates and starts an execution. With retry it may run again after its attempt was lost.
 func (l *chaosLoad) startExecution(ctx context.Context, admin *client.Client, retry bool) (int64, error) {
-	r, err := admin.Call(ctx, "create_execution", map[string]any{"folder_name": "Chaos", "project_name": "Chaos", "package_name": "work.sh"})
+	r, err := admin.Call(ctx, "create_execution",
+		map[string]any{"folder_name": "Chaos", "project_name": "Chaos", "package_name": "work.sh"})
 	if err != nil {
 		return 0, err
 	}

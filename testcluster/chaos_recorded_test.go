@@ -29,7 +29,8 @@ type recordedLoad struct {
 
 func newRecordedLoad(t *testing.T, c *testcluster.Cluster, seed uint64) *recordedLoad {
 	t.Helper()
-	c.Deploy("ETL", "Recorder", map[string]string{"work.manual": "played"}, ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true})
+	c.Deploy("ETL", "Recorder", map[string]string{"work.manual": "played"},
+		ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true})
 	l := &recordedLoad{c: c, seed: seed, h: &history{begin: time.Now()}}
 	const users, controllers = 2, 2
 	for i := range users {

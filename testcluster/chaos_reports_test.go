@@ -43,7 +43,8 @@ func (l *forgingWorker) begin() {
 		for _, row := range page.Rows {
 			id, _ := row.Int("task_id")
 			number, _ := row.Int("attempt")
-			reports = append(reports, wire.Ended{TaskID: id, Attempt: int(number), Outcome: wire.OutcomeFailed, ExitCode: forgedCode})
+			reports = append(reports, wire.Ended{TaskID: id, Attempt: int(number), Outcome: wire.OutcomeFailed,
+				ExitCode: forgedCode})
 		}
 		a, err := l.controller.Exchange(ctx, 0, 0, nil, reports...)
 		if err != nil {
@@ -100,13 +101,15 @@ func (l *lateWorker) begin() {
 			}
 			return
 		}
-		l.holds = slices.DeleteFunc(l.holds, func(ref wire.AttemptRef) bool { return l.watch.lost(ref) && l.report(ctx, ref) })
+		l.holds = slices.DeleteFunc(l.holds,
+			func(ref wire.AttemptRef) bool { return l.watch.lost(ref) && l.report(ctx, ref) })
 	})
 }
 
 // report sends a report for a lost attempt, and returns whether there was an answer.
 func (l *lateWorker) report(ctx context.Context, ref wire.AttemptRef) bool {
-	a, err := l.controller.Exchange(ctx, 0, 0, nil, wire.Ended{TaskID: ref.TaskID, Attempt: ref.Attempt, Outcome: wire.OutcomeFailed, ExitCode: lateCode})
+	a, err := l.controller.Exchange(ctx, 0, 0, nil,
+		wire.Ended{TaskID: ref.TaskID, Attempt: ref.Attempt, Outcome: wire.OutcomeFailed, ExitCode: lateCode})
 	if err != nil {
 		return false
 	}

@@ -49,7 +49,8 @@ func composeUp(t *testing.T) *deployment {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	d.env = append(os.Environ(), "COMPOSE_PROJECT_NAME="+d.project, "SCALEOUT_CERTS="+d.certs, "SCALEOUT_TAG="+d.project, "BINARY="+binary)
+	d.env = append(os.Environ(), "COMPOSE_PROJECT_NAME="+d.project, "SCALEOUT_CERTS="+d.certs, "SCALEOUT_TAG="+d.project,
+		"BINARY="+binary)
 	var masters []string
 	for i := 1; i <= 3; i++ {
 		port := unusedPort(t)
@@ -72,7 +73,8 @@ func composeUp(t *testing.T) *deployment {
 
 	folder := filepath.Join(d.certs, "admin")
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: pki.Files{
-		CA: filepath.Join(folder, pki.FileCA), Cert: filepath.Join(folder, pki.FileCert), Key: filepath.Join(folder, pki.FileKey),
+		CA: filepath.Join(folder, pki.FileCA), Cert: filepath.Join(folder, pki.FileCert),
+		Key: filepath.Join(folder, pki.FileKey),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -135,14 +137,16 @@ func (d *deployment) docker(args ...string) string {
 // container is the id of a service's container.
 func (d *deployment) container(service string) string {
 	d.t.Helper()
-	return d.docker("ps", "-aq", "--filter", "label=com.docker.compose.project="+d.project, "--filter", "label=com.docker.compose.service="+service)
+	return d.docker("ps", "-aq", "--filter", "label=com.docker.compose.project="+d.project, "--filter",
+		"label=com.docker.compose.service="+service)
 }
 
 func (d *deployment) network() string { return d.project + "_cluster" }
 
 // address is a service's address on the masters' network.
 func (d *deployment) address(service string) string {
-	return d.docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", d.container(service))
+	return d.docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
+		d.container(service))
 }
 
 // cut takes a service off the network; the function that it returns brings it back under its name.
@@ -297,7 +301,8 @@ func (d *deployment) deploy(folder, project, name, text string) {
 			binary = b
 		}
 	}
-	pack := exec.Command("bash", "-ec", `. "$1/env"; cd "$2"; "$3" project pack .; "$3" project deploy "$4".ispac --folder "$5" --create-folder`,
+	pack := exec.Command("bash", "-ec",
+		`. "$1/env"; cd "$2"; "$3" project pack .; "$3" project deploy "$4".ispac --folder "$5" --create-folder`,
 		"deploy", d.certs, dir, binary, project, folder)
 	pack.Env = d.env
 	if out, err := pack.CombinedOutput(); err != nil {
@@ -348,7 +353,8 @@ func TestComposeSurvives(t *testing.T) {
 		before := d.address(moved)
 		d.docker("stop", "--time", "45", d.container(moved))
 		// Whoever comes first takes the address that is free now.
-		squatter := d.docker("run", "-d", "--rm", "--network", d.network(), "--entrypoint", "/bin/busybox", "scaleout-worker:"+d.project, "sleep", "600")
+		squatter := d.docker("run", "-d", "--rm", "--network", d.network(), "--entrypoint", "/bin/busybox",
+			"scaleout-worker:"+d.project, "sleep", "600")
 		defer d.docker("rm", "-f", "-v", squatter)
 		d.docker("start", d.container(moved))
 		if after := d.address(moved); after == before || after == "" {
@@ -363,7 +369,8 @@ func TestComposeSurvives(t *testing.T) {
 		d.succeeds(id)
 	}
 	ran := map[string]int{}
-	for _, line := range strings.Fields(d.docker("run", "--rm", "-v", d.project+"_out:/out", "--entrypoint", "/bin/busybox",
+	for _, line := range strings.Fields(d.docker("run", "--rm", "-v", d.project+"_out:/out", "--entrypoint",
+		"/bin/busybox",
 		"scaleout-worker:"+d.project, "cat", "/out/ran")) {
 		ran[line]++
 	}

@@ -172,7 +172,8 @@ func TestAMasterThatWasAwayGetsSnapshotAndBlobs(t *testing.T) {
 	deployRecorder(t, c, "true")
 	fill(t, c, "cut", 300)
 	c.Restart(away)
-	c.Eventually("a snapshot is installed", 30*time.Second, func() bool { return c.Logged(away, "Installed remote snapshot") })
+	c.Eventually("a snapshot is installed", 30*time.Second,
+		func() bool { return c.Logged(away, "Installed remote snapshot") })
 	blobs := func(i int) string {
 		found, err := filepath.Glob(filepath.Join(c.Data(i), "blobs", "??", "*"))
 		must(t, err)

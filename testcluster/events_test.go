@@ -56,10 +56,13 @@ func TestEventsAreOneStory(t *testing.T) {
 	c.Eventually("the new master is told of as a voter", 30*time.Second, func() bool {
 		return slices.ContainsFunc(eventsOf(t, c, next), func(e wire.Event) bool {
 			// One that was promoted before the leader announced it joins as a voter.
-			return e.Name == c.Name(added) && (e.Type == catalog.EventMemberPromoted || e.Type == catalog.EventMemberJoined && strings.HasPrefix(e.Detail, "voter"))
+			return e.Name == c.Name(added) &&
+				(e.Type == catalog.EventMemberPromoted || e.Type == catalog.EventMemberJoined &&
+					strings.HasPrefix(e.Detail, "voter"))
 		})
 	})
-	c.Eventually("the new leader is told of", 20*time.Second, func() bool { return count(next, catalog.EventLeaderElected) >= 2 })
+	c.Eventually("the new leader is told of", 20*time.Second,
+		func() bool { return count(next, catalog.EventLeaderElected) >= 2 })
 	c.Eventually("all tell the same", 20*time.Second, func() bool {
 		story := eventsOf(t, c, next)
 		return slices.Equal(story, eventsOf(t, c, leader)) && slices.Equal(story, eventsOf(t, c, added))
@@ -70,11 +73,13 @@ func TestEventsAreOneStory(t *testing.T) {
 		if e.Type == catalog.EventExecutionGranted && e.Worker != w.ID() {
 			t.Errorf("granted to %s", e.Worker)
 		}
-		if e.Type == catalog.EventExecutionEnded && (e.Status != 7 || e.StatusName != "succeeded" || e.Folder != "F" || e.Project != "P" || e.Package != "a.sh") {
+		if e.Type == catalog.EventExecutionEnded &&
+			(e.Status != 7 || e.StatusName != "succeeded" || e.Folder != "F" || e.Project != "P" || e.Package != "a.sh") {
 			t.Errorf("an end is told as %+v", e)
 		}
 	}
-	for kind, want := range map[string]int{"execution_created": 2, "execution_started": 2, "execution_granted": 2, "execution_ended": 2,
+	for kind, want := range map[string]int{"execution_created": 2, "execution_started": 2, "execution_granted": 2,
+		"execution_ended":  2,
 		"project_deployed": 1, "worker_enabled": 1, "member_joined": 4, "level_raised": 1} {
 		got := 0
 		for _, k := range types {
@@ -94,7 +99,8 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 		t.Skip("slow")
 	}
 	t.Parallel()
-	c := testcluster.Start(t, 3, testcluster.Profile("lan"), testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
+	c := testcluster.Start(t, 3, testcluster.Profile("lan"),
+		testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
 	s := deployScripts(t, c, map[string]string{"never.sh": "exit 0\n"})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -109,7 +115,8 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 	if a, err := h.Exchange(ctx, 0, 0, []wire.AttemptRef{ref}); err != nil || len(a.Fenced) != 1 {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	if a, err := h.Exchange(ctx, 0, 0, nil, wire.Ended{TaskID: id, Attempt: 1, Outcome: wire.OutcomeSucceeded}); err != nil || len(a.Fenced) != 1 {
+	if a, err := h.Exchange(ctx, 0, 0, nil,
+		wire.Ended{TaskID: id, Attempt: 1, Outcome: wire.OutcomeSucceeded}); err != nil || len(a.Fenced) != 1 {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	leader := c.Leader()
@@ -125,9 +132,11 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 		least int // on a busy machine leadership moves, and a new leader tells of a stray again
 		lines []string
 	}{
-		{catalog.EventAttemptLost, 1, []string{fmt.Sprintf("component=dispatch task=%d attempt=1 worker=%s silent_since=", id, h.ID)}},
+		{catalog.EventAttemptLost, 1, []string{fmt.Sprintf("component=dispatch task=%d attempt=1 worker=%s silent_since=", id,
+			h.ID)}},
 		{catalog.EventReportFenced, 2, []string{
-			fmt.Sprintf("component=dispatch task=%d attempt=1 worker=%s", id, h.ID), "msg=\"report fenced: the attempt is not that worker's any more\"",
+			fmt.Sprintf("component=dispatch task=%d attempt=1 worker=%s", id, h.ID),
+			"msg=\"report fenced: the attempt is not that worker's any more\"",
 		}},
 		{catalog.EventMemberRemoved, 1, []string{"change=member_removed name=" + c.Name(gone) + " id="}},
 		{catalog.EventLeaderElected, 1, []string{"msg=\"leadership changed\"", " leader=" + c.Name(leader) + " id="}},

@@ -185,7 +185,10 @@ func TestReasons(t *testing.T) {
 		t.Skip("slow")
 	}
 	t.Parallel()
-	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.RetryDelay = 10 * time.Minute }))
+	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int,
+		cfg *master.Config) {
+		cfg.RetryDelay = 10 * time.Minute
+	}))
 	s := deployScripts(t, c, map[string]string{"a.sh": "note ran\n", "b.odd": "", "c.dtsx": ""})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -264,7 +267,8 @@ func TestAFencedReport(t *testing.T) {
 	if a := report(h, 1, wire.OutcomeSucceeded, 0); len(a.Fenced) != 1 || len(a.Settled) != 0 {
 		t.Errorf("another word on an attempt that has ended: %+v", a)
 	}
-	if a, err := other.Exchange(ctx, 10*time.Second, 1, nil); err != nil || len(a.Grants) != 1 || a.Grants[0].Attempt != 2 {
+	if a, err := other.Exchange(ctx, 10*time.Second, 1, nil); err != nil || len(a.Grants) != 1 ||
+		a.Grants[0].Attempt != 2 {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	a, err := h.Exchange(ctx, 0, 0, []wire.AttemptRef{{TaskID: id, Attempt: 1}, {TaskID: id, Attempt: 2}})
@@ -327,7 +331,8 @@ func TestASecondSignalEndsWhatRuns(t *testing.T) {
 func TestAFollowerServesTheWholeWorkerProtocol(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	s := deployScripts(t, c, map[string]string{"talk.sh": "note ran\necho to be read\necho trouble >&2\n", "gated.sh": gated})
+	s := deployScripts(t, c, map[string]string{"talk.sh": "note ran\necho to be read\necho trouble >&2\n",
+		"gated.sh": gated})
 	follower := c.Others(c.Leader())[1]
 	w := c.Worker(testcluster.WorkerConfig{Masters: []string{"https://" + c.Address(follower)}})
 	id, stopped := s.start("talk.sh", 0), s.start("gated.sh", 0)
@@ -378,7 +383,8 @@ func TestALongPollOutlivesTheLeader(t *testing.T) {
 	if r.err != nil || len(r.Grants) != 1 || r.Grants[0].ExecutionID != id {
 		t.Fatalf("after %v: %+v, %v", time.Since(began), r.ExchangeAnswer, r.err)
 	}
-	if a, err := h.Exchange(ctx, 0, 1, nil, wire.Ended{TaskID: id, Attempt: 1, Outcome: wire.OutcomeSucceeded}); err != nil || len(a.Settled) != 1 {
+	if a, err := h.Exchange(ctx, 0, 1, nil,
+		wire.Ended{TaskID: id, Attempt: 1, Outcome: wire.OutcomeSucceeded}); err != nil || len(a.Settled) != 1 {
 		t.Errorf("%+v, %v", a, err)
 	}
 	c.WaitStatus(id, 5*time.Second, 7)

@@ -241,7 +241,8 @@ func TestALostMasterComesBackElsewhere(t *testing.T) {
 		}
 		return s.Members, dead, alive
 	}
-	c.Eventually("the new one votes beside the dead one", 40*time.Second, func() bool { _, dead, alive := members(); return dead == 1 && alive == 3 })
+	c.Eventually("the new one votes beside the dead one", 40*time.Second,
+		func() bool { _, dead, alive := members(); return dead == 1 && alive == 3 })
 	if _, err := c.Admin().Call(t.Context(), "create_folder", map[string]any{"folder_name": "meanwhile"}); err != nil {
 		t.Error(err)
 	}
@@ -271,7 +272,8 @@ func TestMastersThatDoNotStart(t *testing.T) {
 		must(t, err)
 		dir := filepath.Join(t.TempDir(), "certs")
 		must(t, issued.WriteFiles(dir))
-		return pki.Files{CA: filepath.Join(dir, pki.FileCA), Cert: filepath.Join(dir, pki.FileCert), Key: filepath.Join(dir, pki.FileKey)}
+		return pki.Files{CA: filepath.Join(dir, pki.FileCA), Cert: filepath.Join(dir, pki.FileCert),
+			Key: filepath.Join(dir, pki.FileKey)}
 	}
 	request := pki.Request{Role: pki.RoleMaster, Name: "master-9", Hosts: []string{"127.0.0.1"}}
 	own := c.Config(0).Files
@@ -289,14 +291,18 @@ func TestMastersThatDoNotStart(t *testing.T) {
 		words []string
 		is    error
 	}{
-		{"the same directory", func(cfg *master.Config) { cfg.DataDirectory = c.Data(0) }, []string{c.Data(0)}, store.ErrLocked},
-		{"no certificate", func(cfg *master.Config) { cfg.Files.Cert = "/nowhere/cert.pem" }, []string{"/nowhere/cert.pem"}, os.ErrNotExist},
+		{"the same directory", func(cfg *master.Config) { cfg.DataDirectory = c.Data(0) }, []string{c.Data(0)},
+			store.ErrLocked},
+		{"no certificate", func(cfg *master.Config) { cfg.Files.Cert = "/nowhere/cert.pem" }, []string{"/nowhere/cert.pem"},
+			os.ErrNotExist},
 		{"not a certificate", func(cfg *master.Config) { cfg.Files.Cert = broken }, []string{broken}, nil},
 		{"another one's key", func(cfg *master.Config) { cfg.Files.Key = second.Key }, []string{second.Key}, nil},
 		{"expired", func(cfg *master.Config) { cfg.Files = expired }, []string{expired.Cert, "expired"}, nil},
 		{"a worker's", func(cfg *master.Config) { cfg.Files = worker }, []string{worker.Cert, "worker-9", "master"}, nil},
-		{"signed by another CA", func(cfg *master.Config) { cfg.Files.Cert, cfg.Files.Key = foreign.Cert, foreign.Key }, []string{foreign.Cert}, nil},
-		{"another thumbprint", func(cfg *master.Config) { cfg.Thumbprint = strings.Repeat("ab", 20) }, []string{strings.Repeat("ab", 20)}, nil},
+		{"signed by another CA", func(cfg *master.Config) { cfg.Files.Cert, cfg.Files.Key = foreign.Cert, foreign.Key },
+			[]string{foreign.Cert}, nil},
+		{"another thumbprint", func(cfg *master.Config) { cfg.Thumbprint = strings.Repeat("ab", 20) },
+			[]string{strings.Repeat("ab", 20)}, nil},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			cfg := c.Config(0)
@@ -338,7 +344,8 @@ func TestAMasterOfAnotherClusterStaysOut(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	// Told at once: patience makes no certificate right.
-	if _, err := theirs.Views(ctx); !errors.Is(err, client.ErrUnreachable) || !strings.Contains(err.Error(), "not of this cluster") {
+	if _, err := theirs.Views(ctx); !errors.Is(err, client.ErrUnreachable) ||
+		!strings.Contains(err.Error(), "not of this cluster") {
 		t.Errorf("a certificate of another cluster: %v", err)
 	}
 }

@@ -75,7 +75,8 @@ func allTold(t *testing.T, c *testcluster.Cluster, i int) {
 	})
 	c.Eventually("its metrics say so", 20*time.Second, func() bool {
 		raw, err := c.Client(i).Metrics(t.Context())
-		return err == nil && strings.Contains(string(raw), "\nscaleout_disk_free_bytes 0\n") && strings.Contains(string(raw), "\nscaleout_ready 0\n")
+		return err == nil && strings.Contains(string(raw), "\nscaleout_disk_free_bytes 0\n") &&
+			strings.Contains(string(raw), "\nscaleout_ready 0\n")
 	})
 	other := c.Client(c.Others(i)[0]) // its own events are as old as its log
 	c.Eventually("an event says so", 20*time.Second, func() bool { return happened(t, other, "disk_full", c.Name(i)) })
@@ -213,7 +214,8 @@ func blob(t *testing.T, size int) (digest string, raw []byte) {
 }
 
 func upload(ctx context.Context, c *client.Client, digest string, raw []byte) error {
-	_, err := c.PutBlob(ctx, digest, int64(len(raw)), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
+	_, err := c.PutBlob(ctx, digest, int64(len(raw)),
+		func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
 	return err
 }
 
@@ -288,9 +290,10 @@ func TestAFollowersDiskFills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
-	c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.SmallDisk(small, smallMiB), testcluster.Settings(func(_ int, cfg *master.Config) {
-		cfg.Snapshots = &cluster.Snapshots{Every: 200 * time.Millisecond, Entries: 64, Trailing: 8}
-	}))
+	c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.SmallDisk(small, smallMiB),
+		testcluster.Settings(func(_ int, cfg *master.Config) {
+			cfg.Snapshots = &cluster.Snapshots{Every: 200 * time.Millisecond, Entries: 64, Trailing: 8}
+		}))
 	lead(t, c, 1)
 	fill(t, c, "before", 150)
 	c.Eventually("a snapshot", 20*time.Second, func() bool { return len(snapshots(t, c, small)) > 0 })

@@ -27,7 +27,8 @@ func TestAKeyOutlivesAJumpOfStateTime(t *testing.T) {
 	create := func(key, name string) string {
 		t.Helper()
 		body := strings.NewReader(fmt.Sprintf(`{"folder_name":%q}`, name))
-		req, err := http.NewRequestWithContext(t.Context(), "POST", "https://"+c.Address(2)+"/v1/catalog/procedures/create_folder", body)
+		req, err := http.NewRequestWithContext(t.Context(), "POST",
+			"https://"+c.Address(2)+"/v1/catalog/procedures/create_folder", body)
 		must(t, err)
 		if key != "" {
 			req.Header.Set(wire.HeaderKey, key)

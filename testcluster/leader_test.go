@@ -125,7 +125,8 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 		t.Errorf("%d runs of %d executions", n, len(ids))
 	}
 	// Idle connections and held polls come and go; a leak of one goroutine per transfer and master would be fifty.
-	c.Eventually("goroutines of transfers ended", 20*time.Second, func() bool { return runtime.NumGoroutine() < before+25 })
+	c.Eventually("goroutines of transfers ended", 20*time.Second,
+		func() bool { return runtime.NumGoroutine() < before+25 })
 }
 
 // load calls the masters from several users without pause until it is stopped, and counts.

@@ -43,11 +43,13 @@ func TestExecutionsAreLinearizable(t *testing.T) {
 	// Long leases: nothing is declared lost, so that every change is a recorded operation.
 	var played []*recordedWorker
 	for w := range controllers {
-		played = append(played, &recordedWorker{h: h, n: users + w, controller: c.Controller(fmt.Sprintf("controlled-%d", w), 2*time.Minute, 10*time.Minute)})
+		played = append(played, &recordedWorker{h: h, n: users + w,
+			controller: c.Controller(fmt.Sprintf("controlled-%d", w), 2*time.Minute, 10*time.Minute)})
 	}
 	for u := range users {
 		group.Go(func() {
-			user{h: h, n: u, cl: c.User(fmt.Sprintf("user-%d", u), "ssis_admin"), rnd: rand.New(rand.NewPCG(seed, uint64(u))), ids: &ids, pkg: "work.sh"}.play(&stop)
+			user{h: h, n: u, cl: c.User(fmt.Sprintf("user-%d", u), "ssis_admin"), rnd: rand.New(rand.NewPCG(seed, uint64(u))),
+				ids: &ids, pkg: "work.sh"}.play(&stop)
 		})
 	}
 	var done atomic.Bool
@@ -110,7 +112,8 @@ func (u user) create() (int64, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	call := u.h.now()
-	r, err := u.cl.Call(ctx, "create_execution", map[string]any{"folder_name": "ETL", "project_name": "Recorder", "package_name": u.pkg})
+	r, err := u.cl.Call(ctx, "create_execution",
+		map[string]any{"folder_name": "ETL", "project_name": "Recorder", "package_name": u.pkg})
 	id, ok := r.Int("execution_id")
 	if err != nil || !ok {
 		return 0, false

@@ -136,7 +136,8 @@ func TestFailoverFigures(t *testing.T) {
 				}
 				stop()
 				group.Wait()
-				t.Logf("from %s of the leader to the next write, profile %s: %s; writes failed: %d", fault.name, profile, percentiles(gaps), w.failed)
+				t.Logf("from %s of the leader to the next write, profile %s: %s; writes failed: %d", fault.name, profile,
+					percentiles(gaps), w.failed)
 				if gaps[len(gaps)-1] > 10*time.Second || w.failed > 0 {
 					t.Errorf("slowest %v, %d writes failed", gaps[len(gaps)-1], w.failed)
 				}

@@ -25,7 +25,8 @@ func TestMessagesAreCompleteWhenTheySaySo(t *testing.T) {
 		id := s.start("chatty.sh", 0)
 		c.WaitStatus(id, 30*time.Second, 4)
 		c.Eventually("the messages are complete", 30*time.Second, func() bool {
-			page, err := c.Admin().View(t.Context(), "operation_messages", client.Query{Equal: map[string]any{"operation_id": id}, PageSize: 1})
+			page, err := c.Admin().View(t.Context(), "operation_messages",
+				client.Query{Equal: map[string]any{"operation_id": id}, PageSize: 1})
 			if err != nil {
 				return false
 			}
@@ -35,7 +36,8 @@ func TestMessagesAreCompleteWhenTheySaySo(t *testing.T) {
 			return page.Messages.Complete
 		})
 		var got []string
-		for m, err := range c.Admin().Rows(t.Context(), "operation_messages", client.Query{Equal: map[string]any{"operation_id": id}}) {
+		for m, err := range c.Admin().Rows(t.Context(), "operation_messages",
+			client.Query{Equal: map[string]any{"operation_id": id}}) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -29,7 +29,8 @@ type witness struct {
 	granted []wire.AttemptRef
 }
 
-func startWitness(t *testing.T, c *testcluster.Cluster, master int, worker *testcluster.Controller, name string) *witness {
+func startWitness(t *testing.T, c *testcluster.Cluster, master int, worker *testcluster.Controller,
+	name string) *witness {
 	t.Helper()
 	w := &witness{worker: worker.At(c, master), master: master}
 	user := c.Client(master)
@@ -102,7 +103,8 @@ func (w *witness) check(t *testing.T, c *testcluster.Cluster) {
 	for _, ref := range w.granted {
 		row := task(t, c, ref.TaskID)
 		if n, _ := row.Int("attempt"); int(n) != ref.Attempt || !strings.EqualFold(row.Text("worker_agent_id"), w.worker.ID) {
-			t.Errorf("%s granted attempt %d of %d, which is attempt %d of %s", c.Name(w.master), ref.Attempt, ref.TaskID, n, row.Text("worker_agent_id"))
+			t.Errorf("%s granted attempt %d of %d, which is attempt %d of %s", c.Name(w.master), ref.Attempt, ref.TaskID, n,
+				row.Text("worker_agent_id"))
 		}
 	}
 }
@@ -206,7 +208,8 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 			w.check(t, c)
 			for _, ref := range taken {
 				row := task(t, c, ref.TaskID)
-				if at, _ := row.Int("attempt"); int(at) != ref.Attempt || !strings.EqualFold(row.Text("worker_agent_id"), rival.ID) {
+				if at, _ := row.Int("attempt"); int(at) != ref.Attempt ||
+					!strings.EqualFold(row.Text("worker_agent_id"), rival.ID) {
 					t.Errorf("the new leader's grant of %v is now attempt %d of %s", ref, at, row.Text("worker_agent_id"))
 				}
 			}

@@ -20,7 +20,8 @@ import (
 
 // startAndTake starts an execution of the recorder and lets the controlled worker, which may already hold attempts,
 // take it.
-func startAndTake(t *testing.T, c *testcluster.Cluster, h *testcluster.Controller, retries int, holds ...wire.AttemptRef) wire.AttemptRef {
+func startAndTake(t *testing.T, c *testcluster.Cluster, h *testcluster.Controller, retries int,
+	holds ...wire.AttemptRef) wire.AttemptRef {
 	t.Helper()
 	id := c.Run("ETL/Recorder/work.sh", retries, map[string]any{"Out": "x"})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -169,7 +170,8 @@ func TestLeaderDiesBetweenApplyAndAnswer(t *testing.T) {
 			t.Errorf("a retry was answered %d, the execution is %d", id, have)
 		}
 	}
-	if _, err := user.Call(ctx, "create_folder", map[string]any{"folder_name": "other"}, client.WithKey("once")); client.Code(err) != wire.CodeKeyReused {
+	if _, err := user.Call(ctx, "create_folder", map[string]any{"folder_name": "other"},
+		client.WithKey("once")); client.Code(err) != wire.CodeKeyReused {
 		t.Errorf("the key with another call: %v", err)
 	}
 }
@@ -200,7 +202,8 @@ func TestAForwardedAnswerIsLostWithTheLeader(t *testing.T) {
 		done <- outcome{r, err}
 	}()
 	c.Eventually("a majority has the folder", 20*time.Second, func() bool {
-		page, err := c.Client(witness).View(ctx, "folders", client.Query{Equal: map[string]any{"name": "forwarded"}, Stale: true})
+		page, err := c.Client(witness).View(ctx, "folders",
+			client.Query{Equal: map[string]any{"name": "forwarded"}, Stale: true})
 		return err == nil && len(page.Rows) == 1
 	})
 	c.Kill(leader)
@@ -248,7 +251,8 @@ func TestALeaderAloneWithANonvoter(t *testing.T) {
 		t.Fatal("no lease")
 	}
 	// The lease runs out while the leader is alone and still believes.
-	c.Eventually("the lease is nearly over", 40*time.Second, func() bool { return time.Until(until) < 500*time.Millisecond })
+	c.Eventually("the lease is nearly over", 40*time.Second,
+		func() bool { return time.Until(until) < 500*time.Millisecond })
 	if c.Leader() != leader || !nonvoter() {
 		t.Fatal("another leader, or the newcomer is a voter: nothing is tested")
 	}

@@ -55,7 +55,9 @@ func TestAPausedLeaderWakes(t *testing.T) {
 	if _, err := others.Call(ctx, "create_folder", map[string]any{"folder_name": "during"}); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := through.Exchange(ctx, 0, 0, []wire.AttemptRef{kept}, wire.Ended{TaskID: ended.TaskID, Attempt: ended.Attempt, Outcome: wire.OutcomeSucceeded}); err != nil || len(a.Settled) != 1 {
+	if a, err := through.Exchange(ctx, 0, 0, []wire.AttemptRef{kept},
+		wire.Ended{TaskID: ended.TaskID, Attempt: ended.Attempt, Outcome: wire.OutcomeSucceeded}); err != nil ||
+		len(a.Settled) != 1 {
 		t.Fatalf("report of %v: %+v, %v", ended, a, err)
 	}
 	held = []wire.AttemptRef{kept}

@@ -42,7 +42,8 @@ func TestAPlanIsItsSeeds(t *testing.T) {
 		t.Error("only a process can be paused")
 	}
 	both := strings.Join(slices.Sorted(maps.Keys(here)), ",") + strings.Join(slices.Sorted(maps.Keys(there)), ",")
-	for _, name := range []string{"kill leader", "stop", "transfer", "end worker", "kill worker and guards", "cut worker off from leader", "grow and shrink", "lose a master's disk", "quiescent"} {
+	for _, name := range []string{"kill leader", "stop", "transfer", "end worker", "kill worker and guards",
+		"cut worker off from leader", "grow and shrink", "lose a master's disk", "quiescent"} {
 		if strings.Count(both, name) < 2 {
 			t.Errorf("%q is not done to both kinds", name)
 		}

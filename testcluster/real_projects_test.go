@@ -41,7 +41,8 @@ func TestRealProjects(t *testing.T) {
 		if _, err := c.Admin().PutBlob(ctx, digest, int64(len(raw)), open); err != nil {
 			t.Fatal(err)
 		}
-		args := map[string]any{"folder_name": "Real", "project_name": name, "project_stream": map[string]string{"blob": digest}}
+		args := map[string]any{"folder_name": "Real", "project_name": name,
+			"project_stream": map[string]string{"blob": digest}}
 		if password != "" {
 			args["project_password"] = password
 		}
@@ -64,13 +65,20 @@ func TestRealProjects(t *testing.T) {
 	}{
 		{"CustomLogging", "", []string{"CustomLogging.dtsx 4"}, nil, 6, 0},
 		{"Chapter05", "", []string{"DataMatching.dtsx 5", "DataProfiling.dtsx 2"}, nil, 13, 0},
-		{"AdventureWorksETL", "", []string{"CascadingLookup.dtsx 14", "ExecutionTrees.dtsx 76", "LookupCache.dtsx 14", "LookupExpression.dtsx 49"}, nil, 30 + 33 + 33 + 9, 0},
-		{"ETL", "", []string{"-StgAddress.dtsx 97", "-StgCustomer.dtsx 171", "-StgProductCategory.dtsx 74", "-StgProductModel.dtsx 79",
-			"-StgProductModelProductDescription.dtsx 77", "-StgSalesOrderDetail.dtsx 73", "EP_Staging.dtsx 157", "StgAggregatedSalesFromCloudDW.dtsx 13",
-			"StgCustomerAddress.dtsx 79", "StgProduct.dtsx 139", "StgProductDescription.dtsx 83", "StgSalesOrderHeader.dtsx 114"},
-			[]string{"Cmgr_AsureStorage_ssiscookbook_AccountKey String", "Cmgr_DW String", "Cmgr_Source String", "EnvironmentName String", "LoadId Int64"}, 22 + 5 + 10, 0},
-		{"SampleSSISProject", "", []string{"Package 221.dtsx 36", "Package1.dtsx 4"}, []string{"SourceDBName String", "SourceDBServer String"}, 20 + 2 + 15 + 2 + 6, 1},
-		{"SampleSSISProject", "ssis123", []string{"Package 221.dtsx 36", "Package1.dtsx 4"}, []string{"SourceDBName String", "SourceDBServer String"}, 20 + 2 + 15 + 2 + 6, 0},
+		{"AdventureWorksETL", "", []string{"CascadingLookup.dtsx 14", "ExecutionTrees.dtsx 76", "LookupCache.dtsx 14",
+			"LookupExpression.dtsx 49"}, nil, 30 + 33 + 33 + 9, 0},
+		{"ETL", "", []string{"-StgAddress.dtsx 97", "-StgCustomer.dtsx 171", "-StgProductCategory.dtsx 74",
+			"-StgProductModel.dtsx 79",
+			"-StgProductModelProductDescription.dtsx 77", "-StgSalesOrderDetail.dtsx 73", "EP_Staging.dtsx 157",
+			"StgAggregatedSalesFromCloudDW.dtsx 13",
+			"StgCustomerAddress.dtsx 79", "StgProduct.dtsx 139", "StgProductDescription.dtsx 83",
+			"StgSalesOrderHeader.dtsx 114"},
+			[]string{"Cmgr_AsureStorage_ssiscookbook_AccountKey String", "Cmgr_DW String", "Cmgr_Source String",
+				"EnvironmentName String", "LoadId Int64"}, 22 + 5 + 10, 0},
+		{"SampleSSISProject", "", []string{"Package 221.dtsx 36", "Package1.dtsx 4"},
+			[]string{"SourceDBName String", "SourceDBServer String"}, 20 + 2 + 15 + 2 + 6, 1},
+		{"SampleSSISProject", "ssis123", []string{"Package 221.dtsx 36", "Package1.dtsx 4"},
+			[]string{"SourceDBName String", "SourceDBServer String"}, 20 + 2 + 15 + 2 + 6, 0},
 	}
 	for _, p := range projects {
 		what := p.name
@@ -105,7 +113,8 @@ func TestRealProjects(t *testing.T) {
 			if kind, _ := r.Int("object_type"); kind == 20 && !strings.HasPrefix(r.Text("parameter_name"), "CM.") {
 				declared = append(declared, r.Text("parameter_name")+" "+r.Text("data_type"))
 			}
-			if name := r.Text("parameter_name"); name == "SourceDBName" && (!r.Bool("sensitive") || r["design_default_value"] != nil) {
+			if name := r.Text("parameter_name"); name == "SourceDBName" &&
+				(!r.Bool("sensitive") || r["design_default_value"] != nil) {
 				t.Errorf("%s: %s: %v", what, name, r)
 			}
 		}
@@ -120,13 +129,15 @@ func TestRealProjects(t *testing.T) {
 	if n := len(s.rows("object_versions", map[string]any{"object_name": "SampleSSISProject"})); n != 2 {
 		t.Errorf("%d versions of a project that was deployed twice", n)
 	}
-	if _, err := deploy("SampleSSISProject", "ssis124"); client.Code(err) != "wrong_project_password" || strings.Contains(err.Error(), "ssis124") {
+	if _, err := deploy("SampleSSISProject", "ssis124"); client.Code(err) != "wrong_project_password" ||
+		strings.Contains(err.Error(), "ssis124") {
 		t.Errorf("wrong password: %v", err)
 	}
 
 	// Its package gets the password with its command file, which is gone afterwards, and no log has it.
 	dtexec := filepath.Join(s.dir, "dtexec")
-	script := "#!/bin/sh\nfor a; do file=$a; done\ncat \"$file\" > \"" + s.dir + "/commands\"\necho \"$file\" > \"" + s.dir + "/where\"\n"
+	script := "#!/bin/sh\nfor a; do file=$a; done\ncat \"$file\" > \"" + s.dir + "/commands\"\necho \"$file\" > \"" +
+		s.dir + "/where\"\n"
 	if err := os.WriteFile(dtexec+".new", []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,8 @@ func TestRotationUnderLoad(t *testing.T) {
 		t.Skip("slow")
 	}
 	// The timings of a deployment: handshakes for every connection at once are much for a small machine.
-	c := testcluster.Start(t, 3, testcluster.Profile("lan"), testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
+	c := testcluster.Start(t, 3, testcluster.Profile("lan"),
+		testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
 	c.Deploy("ETL", "Jobs", map[string]string{"work.sh": "sleep 0.1\n"})
 	for range 2 {
 		c.Worker(testcluster.WorkerConfig{MaxTaskCount: 10, Lease: 12 * time.Second, Tolerance: 12 * time.Second})
@@ -39,7 +40,8 @@ func TestRotationUnderLoad(t *testing.T) {
 		group.Go(func() {
 			for !stop.Load() {
 				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-				r, err := user.Call(ctx, "create_execution", map[string]any{"folder_name": "ETL", "project_name": "Jobs", "package_name": "work.sh"})
+				r, err := user.Call(ctx, "create_execution",
+					map[string]any{"folder_name": "ETL", "project_name": "Jobs", "package_name": "work.sh"})
 				id, _ := r.Int("execution_id")
 				if err == nil {
 					_, err = user.Call(ctx, "start_execution", map[string]any{"execution_id": id, "retry_count": 0})

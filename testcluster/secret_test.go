@@ -38,7 +38,8 @@ grep -c tok-9f3e1c77 "$SCALEOUT_PARAMETERS"
 	out := filepath.Join(t.TempDir(), "out")
 	s := &scriptProject{Cluster: c, t: t}
 	id := c.Create("F/Secrets/use.sh", map[string]any{"Token": token, "Out": out})
-	s.call("set_execution_parameter_value", map[string]any{"execution_id": id, "object_type": 30, "parameter_name": "Pin", "parameter_value": 1934871265})
+	s.call("set_execution_parameter_value",
+		map[string]any{"execution_id": id, "object_type": 30, "parameter_name": "Pin", "parameter_value": 1934871265})
 	// Refused values must not be shown either.
 	for name, value := range map[string]any{"Token": 12345, "Pin": token} {
 		kind := 20
@@ -72,7 +73,8 @@ grep -c tok-9f3e1c77 "$SCALEOUT_PARAMETERS"
 		}
 	}
 	for _, r := range s.rows("execution_parameter_values", map[string]any{"execution_id": id}) {
-		if name := r.Text("parameter_name"); (name == "Token" || name == "Pin") && (!r.Bool("sensitive") || !r.Bool("value_set")) {
+		if name := r.Text("parameter_name"); (name == "Token" || name == "Pin") &&
+			(!r.Bool("sensitive") || !r.Bool("value_set")) {
 			t.Errorf("%v", r)
 		}
 	}

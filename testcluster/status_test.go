@@ -72,7 +72,8 @@ func TestStatusOfEveryMaster(t *testing.T) {
 			t.Errorf("the peers are %v, want %v", peers, addresses)
 		}
 		want := map[bool]int{true: 200, false: 503}[i == leader]
-		c.Eventually(fmt.Sprintf("/leader of %s is %d", at, want), 10*time.Second, func() bool { // it leads a moment before it is ready
+		// it leads a moment before it is ready
+		c.Eventually(fmt.Sprintf("/leader of %s is %d", at, want), 10*time.Second, func() bool {
 			resp, err := c.Nobody().Get(at + "/leader")
 			if err == nil {
 				resp.Body.Close()
@@ -90,7 +91,8 @@ func TestStatusOfEveryMaster(t *testing.T) {
 			Status int    `json:"status"`
 		}
 		resp := getJSON(t, who, at+"/v1/status/leader", &problem)
-		return resp.StatusCode == 503 && problem.Code == "no_leader" && problem.Status == 503 && resp.Header.Get("Retry-After") != ""
+		return resp.StatusCode == 503 && problem.Code == "no_leader" && problem.Status == 503 &&
+			resp.Header.Get("Retry-After") != ""
 	})
 }
 

@@ -25,7 +25,8 @@ import (
 // certificate.
 func TestAPortFullOfStrangersServesTheOthers(t *testing.T) {
 	c := testcluster.Start(t, 1, testcluster.Settings(func(_ int, cfg *master.Config) {
-		cfg.Connections = transport.Limits{Handshakes: 8, Strangers: 4, Unlimited: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}
+		cfg.Connections = transport.Limits{Handshakes: 8, Strangers: 4,
+			Unlimited: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}
 	}))
 	var conns []net.Conn
 	defer func() {
@@ -70,7 +71,10 @@ func TestAPortFullOfStrangersServesTheOthers(t *testing.T) {
 }
 
 func TestTooManyConnectionsOfOneCertificateAreToldSo(t *testing.T) {
-	c := testcluster.Start(t, 1, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.Connections.PerCertificate = 2 }))
+	c := testcluster.Start(t, 1, testcluster.Settings(func(_ int,
+		cfg *master.Config) {
+		cfg.Connections.PerCertificate = 2
+	}))
 	ask := func(name string) (*http.Response, wire.Problem) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -39,7 +39,8 @@ var theMasters = []string{"m1", "m2", "m3"}
 // cgroup v2 and nothing else, as on a current machine; the container has a branch of its own there.
 var bootArguments = []string{
 	"--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
-	"--security-opt=systempaths=unconfined", "--cgroupns=private", "--tmpfs=/run", "--stop-signal=SIGRTMIN+3", "--env=container=docker",
+	"--security-opt=systempaths=unconfined", "--cgroupns=private", "--tmpfs=/run", "--stop-signal=SIGRTMIN+3",
+	"--env=container=docker",
 }
 
 const bootScript = "umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec /lib/systemd/systemd"
@@ -95,8 +96,10 @@ func (m *machines) up(name string) {
 // container starts one, with the operator's files in /root.
 func (m *machines) container(name string, arguments []string, script string) {
 	m.t.Helper()
-	args := append([]string{"run", "-d", "--name", m.prefix + name, "--hostname", name, "--network", m.prefix, "--network-alias", name + ".example.com"}, arguments...)
-	if out, err := exec.Command("docker", append(args, m.prefix, "/bin/sh", "-c", script)...).CombinedOutput(); err != nil {
+	args := append([]string{"run", "-d", "--name", m.prefix + name, "--hostname", name, "--network", m.prefix,
+		"--network-alias", name + ".example.com"}, arguments...)
+	if out, err := exec.Command("docker",
+		append(args, m.prefix, "/bin/sh", "-c", script)...).CombinedOutput(); err != nil {
 		m.t.Fatalf("%s: %v\n%s", name, err, out)
 	}
 	m.host("docker cp " + m.files + "/. " + m.prefix + name + ":/root")
@@ -126,7 +129,8 @@ func (m *machines) host(script string) {
 func (m *machines) try(name, script string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "docker", "exec", "-w", "/root", m.prefix+name, "bash", "-eo", "pipefail", "-c", script)
+	cmd := exec.CommandContext(ctx, "docker", "exec", "-w", "/root", m.prefix+name, "bash", "-eo", "pipefail", "-c",
+		script)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -16,7 +16,8 @@ func (s *scriptProject) bounded(pkg string, retries int, options map[string]any)
 	r := s.call("create_execution", map[string]any{"folder_name": "F", "project_name": "P", "package_name": pkg})
 	id, _ := r.Int("execution_id")
 	for name, value := range options {
-		s.call("set_execution_parameter_value", map[string]any{"execution_id": id, "object_type": 50, "parameter_name": name, "parameter_value": value})
+		s.call("set_execution_parameter_value",
+			map[string]any{"execution_id": id, "object_type": 50, "parameter_name": name, "parameter_value": value})
 	}
 	s.Begin(id, retries)
 	return id
@@ -41,10 +42,12 @@ func TestAnExecutionWaitsNoLongerThanItMay(t *testing.T) {
 		t.Errorf("it was ended after %v", ended.Sub(created))
 	}
 	attempts := s.attempts(short)
-	if len(attempts) != 1 || attempts[0].Text("reason") != "queue_timeout" || !strings.Contains(attempts[0].Text("message"), "within 8s, the execution's QUEUE_TIMEOUT (no_worker_enabled)") {
+	if len(attempts) != 1 || attempts[0].Text("reason") != "queue_timeout" ||
+		!strings.Contains(attempts[0].Text("message"), "within 8s, the execution's QUEUE_TIMEOUT (no_worker_enabled)") {
 		t.Errorf("%v", attempts)
 	}
-	if texts := s.texts(short); !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "QUEUE_TIMEOUT") }) {
+	if texts := s.texts(short); !slices.ContainsFunc(texts,
+		func(text string) bool { return strings.Contains(text, "QUEUE_TIMEOUT") }) {
 		t.Errorf("%q", texts)
 	}
 	c.Worker(testcluster.WorkerConfig{})
@@ -76,7 +79,8 @@ func TestAnAttemptRunsNoLongerThanItMay(t *testing.T) {
 		}
 	}
 	c.Eventually("its messages say so", 20*time.Second, func() bool {
-		return slices.ContainsFunc(s.texts(id), func(text string) bool { return strings.Contains(text, "RUN_TIMEOUT allows") })
+		return slices.ContainsFunc(s.texts(id),
+			func(text string) bool { return strings.Contains(text, "RUN_TIMEOUT allows") })
 	})
 	c.WaitHashes()
 }

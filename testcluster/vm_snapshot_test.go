@@ -24,7 +24,8 @@ func TestMastersOutliveAPauseOfAll(t *testing.T) {
 	for w := range 4 {
 		group.Go(func() {
 			for k := 0; ctx.Err() == nil; k++ {
-				if _, err := c.Admin().Call(ctx, "create_folder", map[string]any{"folder_name": fmt.Sprintf("f-%d-%d", w, k)}); err == nil {
+				if _, err := c.Admin().Call(ctx, "create_folder",
+					map[string]any{"folder_name": fmt.Sprintf("f-%d-%d", w, k)}); err == nil {
 					written.Add(1)
 				}
 			}

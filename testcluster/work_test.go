@@ -104,7 +104,8 @@ func (s *scriptProject) start(pkg string, retries int) int64 {
 // startOn starts an execution that only the given workers may run.
 func (s *scriptProject) startOn(pkg string, retries int, workers ...string) int64 {
 	s.t.Helper()
-	r := s.call("create_execution", map[string]any{"folder_name": "F", "project_name": "P", "package_name": pkg, "useanyworker": false})
+	r := s.call("create_execution",
+		map[string]any{"folder_name": "F", "project_name": "P", "package_name": pkg, "useanyworker": false})
 	id, _ := r.Int("execution_id")
 	for _, w := range workers {
 		s.call("add_execution_worker", map[string]any{"execution_id": id, "workeragent_id": w})

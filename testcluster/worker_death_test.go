@@ -64,12 +64,14 @@ func TestAttemptsOfASilentWorkerNeverOverlap(t *testing.T) {
 			s.noReason(last)
 			injected := time.Now()
 			inject(first)
-			if text := s.reason(last, "silent"); !strings.Contains(text, "first is silent since ") || !strings.Contains(text, "lost at ") {
+			if text := s.reason(last, "silent"); !strings.Contains(text, "first is silent since ") ||
+				!strings.Contains(text, "lost at ") {
 				t.Errorf("silent: %q", text)
 			}
 			c.WaitStatus(last, 40*time.Second, 6)
 			rows := s.attempts(last)
-			if len(rows) != 1 || rows[0].Text("outcome") != "lost" || !strings.Contains(rows[0].Text("message"), "silent since ") {
+			if len(rows) != 1 || rows[0].Text("outcome") != "lost" ||
+				!strings.Contains(rows[0].Text("message"), "silent since ") {
 				t.Errorf("lost: %v", rows)
 			}
 			s.noReason(last)
@@ -143,7 +145,8 @@ func TestAClonedWorker(t *testing.T) {
 	}
 	for _, i := range []int{c.Leader(), c.Others(c.Leader())[0]} {
 		_, err = h.At(c, i).Register(ctx, clone)
-		if client.Code(err) != "agent_id_in_use" || !strings.Contains(err.Error(), "clone-host") || !strings.Contains(err.Error(), "original") {
+		if client.Code(err) != "agent_id_in_use" || !strings.Contains(err.Error(), "clone-host") ||
+			!strings.Contains(err.Error(), "original") {
 			t.Errorf("the clone: %v", err)
 		}
 	}
@@ -158,7 +161,8 @@ func TestAClonedWorker(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	// Another certificate name never gets the id.
-	_, err = c.Controller("stranger", time.Minute, 10*time.Minute).Register(ctx, func(reg *wire.Register) { reg.AgentID = h.ID })
+	_, err = c.Controller("stranger", time.Minute, 10*time.Minute).Register(ctx,
+		func(reg *wire.Register) { reg.AgentID = h.ID })
 	if client.Code(err) != "agent_id_taken" {
 		t.Errorf("another name: %v", err)
 	}

@@ -38,8 +38,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// fakeMaster is a cluster as one worker sees it, over real TLS. Its tasks are the state. It delivers a grant again until the
-// worker holds or reports the attempt, as the masters do.
+// fakeMaster is a cluster as one worker sees it, over real TLS. Its tasks are the state. It delivers a grant again
+// until the worker holds or reports the attempt, as the masters do.
 type fakeMaster struct {
 	giveUp int64 // GiveUpAfterMs of the grants that are made next; 0: a minute
 	t      testing.TB

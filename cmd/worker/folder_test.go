@@ -48,15 +48,8 @@ func TestTaskFolders(t *testing.T) {
 	}
 	prune(root, 2, 7*24*time.Hour, discardLog)
 	if !there(open) || there(old) || there(aside) || !there(recent) || !there(newest) || !there(strange) {
-		t.Errorf(
-			"after pruning: %v %v %v %v %v %v",
-			there(open),
-			there(old),
-			there(aside),
-			there(recent),
-			there(newest),
-			there(strange),
-		)
+		t.Errorf("after pruning: %v %v %v %v %v %v", there(open), there(old), there(aside), there(recent), there(newest),
+			there(strange))
 	}
 	// An attempt whose file is damaged is nobody's any more, but its folder stays.
 	damaged := make("10-1", nil, 0)

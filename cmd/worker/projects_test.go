@@ -122,7 +122,10 @@ func TestWhatIsRunIsWhatWasVerified(t *testing.T) {
 		"a part grows": func(pr *project) error {
 			return os.Truncate(filepath.Join(pr.Dir, "helper.py"), 1<<40) // nothing that is worth reading
 		},
-		"one file more":   func(pr *project) error { return os.WriteFile(filepath.Join(pr.Dir, "sitecustomize.py"), nil, 0o600) },
+		"one file more": func(pr *project) error {
+			return os.WriteFile(filepath.Join(pr.Dir, "sitecustomize.py"), nil,
+				0o600)
+		},
 		"one folder more": func(pr *project) error { return os.Mkdir(filepath.Join(pr.Dir, "json"), 0o700) },
 		"one part less":   func(pr *project) error { return os.Remove(filepath.Join(pr.Dir, "helper.py")) },
 		"no parts":        func(pr *project) error { return removeTree(pr.Dir) },

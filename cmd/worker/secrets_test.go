@@ -33,7 +33,8 @@ echo "batt" >&2; echo "on stderr: $PARAM_KEY" >&2; cat "$SCALEOUT_PARAMETERS"; e
 		return slices.ContainsFunc(m.messages[g.ref()], func(msg wire.Message) bool { return msg.Text == "exit code 3" })
 	})
 	said := strings.Join(m.texts(g), "\n")
-	for _, want := range []string{"in a line: ***.", "in two pieces: ***.", "on stderr: ***", "plain: nothing secret", `"***"`} {
+	for _, want := range []string{"in a line: ***.", "in two pieces: ***.", "on stderr: ***", "plain: nothing secret",
+		`"***"`} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is missing in\n%s", want, said)
 		}

@@ -23,11 +23,9 @@ import (
 func TestRunsAndReports(t *testing.T) {
 	m := newFakeMaster(t)
 	w := m.worker(m.config(t.TempDir()))
-	ok := m.script(
-		1,
+	ok := m.script(1,
 		`echo "hello $PARAM_NAME"; echo oops >&2; cat "$SCALEOUT_PARAMETERS" > /dev/null; echo "$SCALEOUT_EXECUTION_ID $SCALEOUT_ATTEMPT $SCALEOUT_FOLDER $SCALEOUT_PROJECT $SCALEOUT_PACKAGE"`,
-		wire.Parameter{ObjectType: 30, Name: "name", Type: "String", Value: "world"},
-	)
+		wire.Parameter{ObjectType: 30, Name: "name", Type: "String", Value: "world"})
 	bad := m.script(2, `exit 3`)
 	none := m.run(3, "p.nothing", m.deploy(map[string]string{"p.nothing": "x"}))
 	if e := m.ended(ok); e.Outcome != wire.OutcomeSucceeded || e.ExitCode != 0 {
@@ -149,8 +147,8 @@ func TestLostAnswerAndSecondDelivery(t *testing.T) {
 	}
 }
 
-// When the answer to an overtaken poll arrives, an attempt of a newer answer may have run, ended and been reported. So an
-// overtaken answer starts nothing.
+// When the answer to an overtaken poll arrives, an attempt of a newer answer may have run, ended and been reported. So
+// an overtaken answer starts nothing.
 func TestAnOvertakenAnswerStartsNothing(t *testing.T) {
 	m := newFakeMaster(t)
 	cfg := m.config(t.TempDir())

@@ -387,7 +387,8 @@ func TestGetBlobGoesOnAtAnotherMaster(t *testing.T) {
 		})
 	}
 	full.calls.Store(0)
-	if _, err := newClient(t, full.URL).GetBlob(t.Context(), digest, func() (io.Writer, error) { return failing{}, nil }); err == nil ||
+	if _, err := newClient(t, full.URL).GetBlob(t.Context(), digest,
+		func() (io.Writer, error) { return failing{}, nil }); err == nil ||
 		err.Error() != "disk full" ||
 		full.calls.Load() != 1 {
 		t.Fatal(err, full.calls.Load())

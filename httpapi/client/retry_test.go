@@ -59,7 +59,8 @@ func TestClassify(t *testing.T) {
 		{"not the leader, and nobody knows which", &Error{Code: wire.CodeNotLeader}, once, "", nil},
 		{"unknown outcome", &Error{Code: wire.CodeUnknownOutcome}, once, "", ErrUnknownOutcome},
 		{"unknown outcome and repeatable", &Error{Code: wire.CodeUnknownOutcome}, repeatable, "", nil},
-		{"one master's own refusal", &Error{Code: wire.CodeBlobNotFound}, request{localRefusal: wire.CodeBlobNotFound}, "", nil},
+		{"one master's own refusal", &Error{Code: wire.CodeBlobNotFound}, request{localRefusal: wire.CodeBlobNotFound}, "",
+			nil},
 		{"no master's fault", broken, repeatable, "", broken},
 	} {
 		t.Run(test.name, func(t *testing.T) {

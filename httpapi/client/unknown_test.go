@@ -78,26 +78,30 @@ func TestALibraryKeyIsNotSentWhenItMayBeForgotten(t *testing.T) {
 		last, end time.Duration // from the first attempt on: when the last one began at most, and when it ended
 		least     time.Duration
 	}{
-		{name: "every try breaks", script: func(int, *http.Request) (*http.Response, error) { return nil, broken }, last: 90 * time.Second, end: 90 * time.Second, least: 80 * time.Second},
+		{name: "every try breaks", script: func(int, *http.Request) (*http.Response, error) { return nil, broken },
+			last: 90 * time.Second, end: 90 * time.Second, least: 80 * time.Second},
 		{name: "a chosen key may be sent for as long as the timeout lasts", key: "mine",
-			script: func(int, *http.Request) (*http.Response, error) { return nil, broken }, last: 20 * time.Minute, end: 20 * time.Minute, least: 19 * time.Minute},
-		{name: "short work proves nothing", script: func(_ int, r *http.Request) (*http.Response, error) { return nil, work(r, 10*time.Second) },
-			last: 90 * time.Second, end: 100 * time.Second, least: 80 * time.Second},
+			script: func(int, *http.Request) (*http.Response, error) { return nil, broken }, last: 20 * time.Minute,
+			end: 20 * time.Minute, least: 19 * time.Minute},
+		{name: "short work proves nothing",
+			script: func(_ int, r *http.Request) (*http.Response, error) { return nil, work(r, 10*time.Second) },
+			last:   90 * time.Second, end: 100 * time.Second, least: 80 * time.Second},
 		{name: "the last try ends in time", script: func(n int, r *http.Request) (*http.Response, error) {
 			if n == 1 {
 				return nil, broken
 			}
 			return nil, upload(r)
 		}, last: 90 * time.Second, end: 150 * time.Second},
-		{name: "a call that waited for an hour is taken up again", ok: true, script: func(n int, r *http.Request) (*http.Response, error) {
-			switch n {
-			case 1:
-				return nil, work(r, time.Hour)
-			case 2, 3, 4:
-				return nil, broken
-			}
-			return answered()
-		}, last: time.Hour + time.Minute, end: time.Hour + time.Minute, least: time.Hour},
+		{name: "a call that waited for an hour is taken up again", ok: true,
+			script: func(n int, r *http.Request) (*http.Response, error) {
+				switch n {
+				case 1:
+					return nil, work(r, time.Hour)
+				case 2, 3, 4:
+					return nil, broken
+				}
+				return answered()
+			}, last: time.Hour + time.Minute, end: time.Hour + time.Minute, least: time.Hour},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

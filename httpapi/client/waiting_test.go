@@ -63,11 +63,15 @@ func TestNobodyAnswers(t *testing.T) {
 		want   error
 		says   string
 	}{
-		{"black holes", [3]transportFunc{blackHole, blackHole, blackHole}, time.Second, minShare * 3, ErrUnreachable, "https://b"},
+		{"black holes", [3]transportFunc{blackHole, blackHole, blackHole}, time.Second, minShare * 3, ErrUnreachable,
+			"https://b"},
 		{"refused", [3]transportFunc{refused, refused, refused}, 0, 0, ErrUnreachable, "https://c: connection refused"},
-		{"one refuses, the others are black holes", [3]transportFunc{refused, blackHole, blackHole}, time.Second, minShare * 3, ErrUnreachable, "https://a"},
-		{"nobody leads", [3]transportFunc{leaderless, leaderless, leaderless}, 3 * time.Second, minShare * 3, ErrNoLeader, "nobody leads"},
-		{"one is left", [3]transportFunc{refused, refused, leaderless}, time.Second, minShare * 3, ErrNoLeader, "nobody leads"},
+		{"one refuses, the others are black holes", [3]transportFunc{refused, blackHole, blackHole}, time.Second,
+			minShare * 3, ErrUnreachable, "https://a"},
+		{"nobody leads", [3]transportFunc{leaderless, leaderless, leaderless}, 3 * time.Second, minShare * 3, ErrNoLeader,
+			"nobody leads"},
+		{"one is left", [3]transportFunc{refused, refused, leaderless}, time.Second, minShare * 3, ErrNoLeader,
+			"nobody leads"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

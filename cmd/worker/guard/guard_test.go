@@ -478,12 +478,8 @@ func TestWorkerDiesWhileItStarts(t *testing.T) {
 
 func TestHalfASpecStartsNothing(t *testing.T) {
 	var got answer
-	err := run(
-		t.TempDir(),
-		strings.NewReader(`{"command":"/bin/sh","lease":{"for":60`),
-		func(a answer) { got = a },
-		logger{},
-	)
+	err := run(t.TempDir(), strings.NewReader(`{"command":"/bin/sh","lease":{"for":60`), func(a answer) { got = a },
+		logger{})
 	if err == nil || got.Error == "" {
 		t.Fatalf("%v, %+v", err, got)
 	}

@@ -97,7 +97,8 @@ func TestMaskingHoldsNothingBack(t *testing.T) {
 			}
 		}
 	}()
-	for _, step := range []struct{ write, want string }{{"hello\n", "hello\n"}, {"the hunt", "the "}, {"er2\n", "***\n"}, {"hunt\n", "hunt\n"}} {
+	for _, step := range []struct{ write, want string }{{"hello\n", "hello\n"}, {"the hunt", "the "}, {"er2\n", "***\n"},
+		{"hunt\n", "hunt\n"}} {
 		if _, err := io.WriteString(w, step.write); err != nil {
 			t.Fatal(err)
 		}

@@ -124,8 +124,10 @@ func checkValue(t interface{ Errorf(string, ...any) }, value string) {
 }
 
 var awkward = []string{
-	"", "plain", `c:\dir\`, `c:\my dir\`, `c:\my dir\\`, `\`, ` \`, `"`, `\"`, `\\"`, `"" `, `" /Set x;y`, `\" /Set x;y`, `\\" /De z "`,
-	"/De x", "-De", "a;b", "it's", "tab\there", "no\u00a0break", "wide\u3000space", "line\nbreak", "end\x1aof file", "next\u2028line", `"""`, `\"\"\" -x`,
+	"", "plain", `c:\dir\`, `c:\my dir\`, `c:\my dir\\`, `\`, ` \`, `"`, `\"`, `\\"`, `"" `, `" /Set x;y`, `\" /Set x;y`,
+	`\\" /De z "`,
+	"/De x", "-De", "a;b", "it's", "tab\there", "no\u00a0break", "wide\u3000space", "line\nbreak", "end\x1aof file",
+	"next\u2028line", `"""`, `\"\"\" -x`,
 }
 
 func TestAValueIsOneArgument(t *testing.T) {
@@ -136,11 +138,8 @@ func TestAValueIsOneArgument(t *testing.T) {
 
 func TestNoValueAddsAnOption(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		pieces := rapid.SliceOfN(
-			rapid.SampledFrom([]string{`\`, `"`, " ", ";", "/Set", "-x", "a", "'", "\t", "ü", "\u00a0"}),
-			0,
-			12,
-		)
+		pieces := rapid.SliceOfN(rapid.SampledFrom([]string{`\`, `"`, " ", ";", "/Set", "-x", "a", "'", "\t", "ü", "\u00a0"}),
+			0, 12)
 		checkValue(rt, strings.Join(pieces.Draw(rt, "pieces"), ""))
 	})
 }

@@ -11,12 +11,8 @@ import (
 func TestLimitsInDocuments(t *testing.T) {
 	var l Limits
 	l.fill()
-	recorded := fmt.Sprintf(
-		"| messages of an attempt | %d,%03d, and %d MiB",
-		l.Messages/1000,
-		l.Messages%1000,
-		l.Bytes>>20,
-	)
+	recorded := fmt.Sprintf("| messages of an attempt | %d,%03d, and %d MiB", l.Messages/1000, l.Messages%1000,
+		l.Bytes>>20)
 	for file, lines := range map[string][]string{
 		"packages.md": {recorded},
 		"limits.md":   {recorded, fmt.Sprintf("| messages that wait on a worker for the masters | %d MiB |", l.Total>>20)},
