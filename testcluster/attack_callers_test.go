@@ -15,7 +15,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// callersAttacks are those of holders of a certificate: of users that may nothing or little, and of workers.
+// callersAttacks are the attacks of callers with a certificate: users with no or few rights, and workers.
 var callersAttacks = []attack{
 	{name: "project files of a user without a role", prepare: leastPrivileged, attack: projectsWithoutARole, least: 10},
 	{name: "slow bodies of a user without a role", prepare: leastPrivileged, attack: slowBodies, least: 50},
@@ -45,15 +45,15 @@ func asWorker(t *testing.T, c *testcluster.Cluster) map[string]string {
 	return map[string]string{"certificate": c.Folder(pki.RoleWorker, manyWorkersName)}
 }
 
-// asExecutor makes a certificate that may run packages, and a package to run.
+// asExecutor issues a certificate that may run packages, and deploys a package to run.
 func asExecutor(t *testing.T, c *testcluster.Cluster) map[string]string {
 	t.Helper()
 	c.Deploy("Attack", "Attack", map[string]string{"run.sh": "exit 0\n"})
 	return map[string]string{"certificate": c.Folder(pki.RoleUser, "busy", "ssis_cluster_executor")}
 }
 
-// ask sends one request on a connection of its own and reads the answer; size is what the head announces, and the body
-// may end before.
+// ask sends one request on a connection of its own and reads the answer. The head announces size bytes; the body may be
+// shorter.
 func (x *attacker) ask(ctx context.Context, i int, method, path string, size int, body io.Reader,
 	most time.Duration) (*http.Response, error) {
 	c, err := x.tls(ctx, x.master(i), x.Args["certificate"])
@@ -81,7 +81,7 @@ func (x *attacker) ask(ctx context.Context, i int, method, path string, size int
 	return resp, err
 }
 
-// accepted turns an answer that is none of the 2xx into an error.
+// accepted returns an error for an answer that is not 2xx.
 func accepted(resp *http.Response, err error) error {
 	if err == nil && resp.StatusCode >= 300 {
 		return errTurnedAway
@@ -91,7 +91,7 @@ func accepted(resp *http.Response, err error) error {
 
 const procedures = "/v1/catalog/procedures/"
 
-// projectsWithoutARole sends bodies as large as a project file may be.
+// projectsWithoutARole sends bodies of the largest size that a project file may have.
 func projectsWithoutARole(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 80, func(ctx context.Context, i int) error {
 		body := `{"folder_name":"F","project_name":"P","project_stream":"` + strings.Repeat("AAAA", 11<<18) + `"}`
@@ -99,7 +99,7 @@ func projectsWithoutARole(ctx context.Context, x *attacker) error {
 	})
 }
 
-// trickle gives a byte a second until its context ends.
+// trickle yields one byte per second until its context ends.
 type trickle struct{ ctx context.Context }
 
 func (t trickle) Read(p []byte) (int, error) {
@@ -112,7 +112,7 @@ func (t trickle) Read(p []byte) (int, error) {
 	}
 }
 
-// slowBodies announces the largest body that everybody may send, which is refused only when it is read.
+// slowBodies announces the largest body that every caller may send; the masters refuse it only when they read it.
 func slowBodies(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 400, func(ctx context.Context, i int) error {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -131,7 +131,7 @@ func slowProjects(ctx context.Context, x *attacker) error {
 	})
 }
 
-// valuesWithoutEnd sends lists of which each element takes far more memory than its text.
+// valuesWithoutEnd sends lists whose elements take far more memory than their text.
 func valuesWithoutEnd(ctx context.Context, x *attacker) error {
 	body := `{"instance":"i","sequence":1,"wait_ms":0,"slots":1,"ended":[` + strings.Repeat("{},", 8<<20/3-100) + `{}]}`
 	return x.many(ctx, 20, func(ctx context.Context, i int) error {
@@ -146,7 +146,7 @@ func eventStreams(ctx context.Context, x *attacker) error {
 	})
 }
 
-// callsWithoutEnd reads views on kept connections, as fast as they are answered or refused.
+// callsWithoutEnd reads views on kept connections, each as soon as the previous call is answered or refused.
 func callsWithoutEnd(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 300, func(ctx context.Context, i int) error {
 		c, err := x.tls(ctx, x.master(i), x.Args["certificate"])
@@ -175,7 +175,7 @@ func callsWithoutEnd(ctx context.Context, x *attacker) error {
 	})
 }
 
-// workersWithoutEnd registers worker after worker, each as large as may be.
+// workersWithoutEnd registers one worker after the other, each as large as allowed.
 func workersWithoutEnd(ctx context.Context, x *attacker) error {
 	name := strings.Repeat("x", 500)
 	extensions := make([]string, 64)

@@ -18,7 +18,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// strangersAttacks are those for which it is enough to reach the ports, or to hold some certificate.
+// strangersAttacks are the attacks that need only access to the ports, or any certificate.
 var strangersAttacks = []attack{
 	{name: "bodies that never come", attack: bodiesThatNeverCome, least: 300},
 	{name: "heads that never end", attack: headsThatNeverEnd, least: 300},
@@ -36,7 +36,7 @@ var strangersAttacks = []attack{
 	{name: "connections of one certificate", prepare: leastPrivileged, attack: connectionsOfOneCertificate, least: 100},
 }
 
-// bodiesThatNeverCome announces bodies and sends none.
+// bodiesThatNeverCome announces bodies and does not send them.
 func bodiesThatNeverCome(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 1500, func(ctx context.Context, i int) error {
 		c, err := x.tls(ctx, x.master(i), "")
@@ -53,7 +53,7 @@ func bodiesThatNeverCome(ctx context.Context, x *attacker) error {
 	})
 }
 
-// headsThatNeverEnd sends a header line each second.
+// headsThatNeverEnd sends one header line per second.
 func headsThatNeverEnd(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 1500, func(ctx context.Context, i int) error {
 		c, err := x.tls(ctx, x.master(i), "")
@@ -74,10 +74,10 @@ func headsThatNeverEnd(ctx context.Context, x *attacker) error {
 	})
 }
 
-// headsOfManyLines has the masters keep as much of a head as they take, in the form that costs them most.
+// headsOfManyLines makes the masters keep as much of a head as they accept, in the form that takes the most memory.
 func headsOfManyLines(ctx context.Context, x *attacker) error {
 	head := []byte("GET /livez HTTP/1.1\r\nHost: x\r\n")
-	for i := 0; len(head) < 12_000; i++ { // net/http takes 4 KiB more than the bound
+	for i := 0; len(head) < 12_000; i++ { // net/http accepts 4 KiB more than the bound
 		head = fmt.Appendf(head, "%03x:\r\n", i)
 	}
 	return x.many(ctx, 1800, func(ctx context.Context, i int) error {
@@ -94,7 +94,7 @@ func headsOfManyLines(ctx context.Context, x *attacker) error {
 	})
 }
 
-// strangersCalls asks what anybody may ask, from many addresses, without waiting for the answers.
+// strangersCalls makes the calls that need no certificate, from many addresses, without waiting for the answers.
 func strangersCalls(ctx context.Context, x *attacker) error {
 	calls := bytes.Repeat([]byte("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"), 200)
 	return x.many(ctx, 180, func(ctx context.Context, i int) error {
@@ -115,7 +115,7 @@ func strangersCalls(ctx context.Context, x *attacker) error {
 	})
 }
 
-// silentConnections opens 500 connections a second and more, and says nothing on them.
+// silentConnections opens at least 500 connections per second and sends nothing on them.
 func silentConnections(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 2000, func(ctx context.Context, i int) error {
 		c, err := x.dial(ctx, x.master(i))
@@ -141,7 +141,7 @@ func silentFromEverywhere(ctx context.Context, x *attacker) error {
 	})
 }
 
-// halfHandshakes has the masters compute their part of a handshake and never does its own.
+// halfHandshakes makes the masters compute their part of a handshake and never sends its own.
 func halfHandshakes(ctx context.Context, x *attacker) error {
 	hello, err := clientHello()
 	if err != nil {
@@ -180,7 +180,7 @@ func clientHello() ([]byte, error) {
 	return append(head, body...), nil
 }
 
-// handshakesWithoutEnd does whole handshakes as fast as it can.
+// handshakesWithoutEnd makes complete handshakes as fast as it can.
 func handshakesWithoutEnd(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 200, func(ctx context.Context, i int) error {
 		c, err := x.tls(ctx, x.master(i), "")
@@ -192,7 +192,7 @@ func handshakesWithoutEnd(ctx context.Context, x *attacker) error {
 	})
 }
 
-// unreadAnswers asks and asks on one connection and reads nothing.
+// unreadAnswers sends requests on one connection without reading the answers.
 func unreadAnswers(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 500, func(ctx context.Context, i int) error {
 		c, err := x.tls(ctx, x.master(i), "")
@@ -214,13 +214,13 @@ func unreadAnswers(ctx context.Context, x *attacker) error {
 	})
 }
 
-// leastPrivileged makes a certificate of a user without any role.
+// leastPrivileged issues the certificate of a user without any role.
 func leastPrivileged(t *testing.T, c *testcluster.Cluster) map[string]string {
 	t.Helper()
 	return map[string]string{"certificate": c.Folder(pki.RoleUser, "nobody-special")}
 }
 
-// connectionsOfOneCertificate opens as many as it gets under one name, and asks on each.
+// connectionsOfOneCertificate opens as many connections as it can with one certificate, and sends a call on each.
 func connectionsOfOneCertificate(ctx context.Context, x *attacker) error {
 	return x.many(ctx, 4500, func(ctx context.Context, i int) error {
 		c, err := x.tls(ctx, x.master(i), x.Args["certificate"])
@@ -236,13 +236,13 @@ func connectionsOfOneCertificate(ctx context.Context, x *attacker) error {
 	})
 }
 
-// clusterID is what labels gossip; anybody learns it from a master's certificate.
+// clusterID returns the cluster's id, which labels gossip. Everybody can read it from a master's certificate.
 func clusterID(t *testing.T, c *testcluster.Cluster) map[string]string {
 	t.Helper()
 	return map[string]string{"label": c.Authority().ClusterID()}
 }
 
-// labelled begins a gossip stream or packet.
+// labelled returns the beginning of a gossip stream or packet.
 func (x *attacker) labelled() []byte {
 	label := x.Args["label"]
 	return append([]byte{244, byte(len(label))}, label...)
@@ -272,7 +272,7 @@ func largeGossip(ctx context.Context, x *attacker) error {
 	})
 }
 
-// gossipGarbage sends packets of all sorts that no key opens, some thousand a second.
+// gossipGarbage sends some thousand packets per second that no key can decrypt.
 func gossipGarbage(ctx context.Context, x *attacker) error {
 	packets := [][]byte{{}, {0}, {244, 200, 1}, append(x.labelled(), make([]byte, 1000)...),
 		[]byte("GET / HTTP/1.1\r\n\r\n")}
@@ -297,7 +297,7 @@ func gossipGarbage(ctx context.Context, x *attacker) error {
 	})
 }
 
-// fewLines: strangers do not fill the log of a master.
+// fewLines checks that strangers did not fill a master's log.
 func fewLines(t *testing.T, c *testcluster.Cluster) {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(c.Dir(), "test.log"))
@@ -309,8 +309,8 @@ func fewLines(t *testing.T, c *testcluster.Cluster) {
 	}
 }
 
-// rush is how many workers come back at once after a network was cut; they share a hundred certificates. They are
-// honest: every one of them must get in, and the bounds hold for the others meanwhile.
+// rush is how many workers reconnect at once after a network partition. They share a hundred certificates. They are
+// honest: each of them must get in, and the other callers keep their bounds meanwhile.
 const rush = 5000
 
 func hundredWorkers(t *testing.T, c *testcluster.Cluster) map[string]string {
@@ -323,7 +323,7 @@ func hundredWorkers(t *testing.T, c *testcluster.Cluster) map[string]string {
 }
 
 func rushOfWorkers(ctx context.Context, x *attacker) error {
-	// It lasts until all are in, a minute at most.
+	// The attack lasts until all are in, and at most a minute.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	var group sync.WaitGroup
@@ -347,7 +347,7 @@ func rushOfWorkers(ctx context.Context, x *attacker) error {
 	return nil
 }
 
-// getsIn connects as a worker, asks once and keeps the connection until the end.
+// getsIn connects as a worker, makes one call and keeps the connection until the end.
 func (x *attacker) getsIn(ctx context.Context, addr, folder string) bool {
 	c, err := x.tls(ctx, addr, folder)
 	if err != nil {

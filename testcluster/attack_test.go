@@ -19,34 +19,34 @@ import (
 	"scaleout/testcluster"
 )
 
-// The bounds that every attack is held to. They are written before the attacks are run.
+// The bounds that must hold during every attack. They were chosen before the attacks were run.
 const (
-	attackP99    = time.Second // of what honest callers wait
+	attackP99    = time.Second // of the waiting times of honest callers
 	attackMemory = 256 << 20   // of each master, above what it had before the attack
 )
 
-// attack is what somebody does to a cluster who has no certificate, or one that permits nothing.
+// attack is what a caller without a certificate, or with one that permits nothing, does to a cluster.
 type attack struct {
 	name string
-	// prepare makes what the attack needs, while the cluster is still quiet, and returns arguments for the attackers, such
-	// as folders of certificates; nil: nothing.
+	// prepare makes what the attack needs while the cluster is still quiet, such as folders with certificates, and returns
+	// arguments for the attackers; nil: nothing.
 	prepare func(t *testing.T, c *testcluster.Cluster) map[string]string
-	// attack goes on until ctx ends. It runs in the attackers' process, at nice 19 and on one thread, and has the masters'
-	// addresses and the arguments; it counts what it did with x.did, and must bound how much it holds at a time.
+	// attack runs until ctx ends, in the attackers' process, at nice 19 and on one thread. It gets the masters' addresses
+	// and the arguments. It counts its actions with x.did and must bound what it holds at a time.
 	attack func(ctx context.Context, x *attacker) error
-	// least is how often it must have done it: an attack that did nothing proves nothing.
+	// least is the smallest number of actions: an attack that did nothing proves nothing.
 	least int64
-	// after checks more than the bounds that all attacks have; nil: nothing more.
+	// after checks more than the common bounds; nil: nothing more.
 	after func(t *testing.T, c *testcluster.Cluster)
 }
 
-// attacks are all of them; SCALEOUT_ATTACK_ONLY runs those whose names hold a text. To add one, write a function
-// func(ctx, *attacker) error and add a line here: the test prepares, measures, checks and reports the same for all.
-// Connections from x.dial come from 127.0.0.2, honest callers and masters are at 127.0.0.1.
+// attacks lists all attacks; SCALEOUT_ATTACK_ONLY selects those whose names contain a text. To add one, write a
+// function func(ctx, *attacker) error and add a line here: the test prepares, measures, checks and reports all attacks
+// alike. Connections from x.dial come from 127.0.0.2; honest callers and masters use 127.0.0.1.
 var attacks = slices.Concat(strangersAttacks, callersAttacks)
 
-// TestAttacks runs the attacks one after the other against three masters that are processes, SCALEOUT_ATTACK long each,
-// while honest callers measure.
+// TestAttacks runs the attacks one after the other, for SCALEOUT_ATTACK each, against three masters in processes, while
+// honest callers measure.
 func TestAttacks(t *testing.T) {
 	text := os.Getenv("SCALEOUT_ATTACK")
 	if text == "" {
@@ -58,7 +58,7 @@ func TestAttacks(t *testing.T) {
 	}
 	c := testcluster.Start(t, 3, testcluster.Processes(), testcluster.Profile("lan"),
 		testcluster.Settings(func(_ int, cfg *master.Config) {
-			// Attackers are on this machine too, and have to feel what strangers elsewhere would.
+			// The attackers run on this machine, but the masters must treat them like strangers on another one.
 			cfg.Connections.Unlimited = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
 		}))
 	if _, err := rss(c.PID(0)); err != nil {
@@ -73,7 +73,7 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// underAttack runs one attack and holds the cluster to the bounds.
+// underAttack runs one attack and checks the bounds.
 func underAttack(t *testing.T, c *testcluster.Cluster, a *attack, length time.Duration) {
 	var args map[string]string
 	if a.prepare != nil {
@@ -128,8 +128,8 @@ func underAttack(t *testing.T, c *testcluster.Cluster, a *attack, length time.Du
 		most>>20)
 }
 
-// calm has the same callers measure for as long as the attack will last and returns who leads: what the machine itself
-// costs must keep the bounds, else no attack could be judged.
+// calm measures without an attack, for the same time, and returns the leader. If the machine alone exceeds the bounds,
+// no attack can be judged.
 func calm(t *testing.T, c *testcluster.Cluster, length time.Duration) (leader int, before wire.Leader, quiet *honest) {
 	t.Helper()
 	for try := 1; ; try++ {
@@ -158,7 +158,7 @@ func leads(ctx context.Context, c *testcluster.Cluster, i int) (wire.Leader, err
 	return c.Client(i).Leader(ctx)
 }
 
-// honest callers do what callers do, with kept connections and with new ones, and remember how long each waited.
+// honest callers make calls, on kept and on new connections, and record how long each waited.
 type honest struct {
 	c     *testcluster.Cluster
 	kinds []func(ctx context.Context) error
@@ -206,7 +206,7 @@ func (h *honest) run(ctx context.Context, length time.Duration) {
 	h.runUntil(ctx.Done())
 }
 
-// runUntil has each caller call again and again, with a pause between two calls.
+// runUntil makes each caller call again and again, with a pause between two calls.
 func (h *honest) runUntil(ended <-chan struct{}) {
 	var group sync.WaitGroup
 	for _, call := range h.kinds {
@@ -242,7 +242,7 @@ func (h *honest) calls() int {
 	return len(h.waited)
 }
 
-// failures are the first few.
+// failures returns the first few failures.
 func (h *honest) failures() []error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -259,7 +259,7 @@ func (h *honest) percentile(p int) time.Duration {
 	return sorted[min(len(sorted)-1, len(sorted)*p/100)].Round(100 * time.Microsecond)
 }
 
-// rss is how much memory of the machine a process holds, in bytes.
+// rss returns the resident memory of a process in bytes.
 func rss(pid int) (int64, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -286,7 +286,7 @@ func memory(t *testing.T, c *testcluster.Cluster) []int64 {
 	return out
 }
 
-// watchMemory keeps the most that each master held until ctx ends.
+// watchMemory records the most memory that each master used until ctx ends.
 func watchMemory(ctx context.Context, t *testing.T, c *testcluster.Cluster, peaks []int64) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -20,10 +20,10 @@ import (
 	"scaleout/testcluster"
 )
 
-// attackerVariable carries the file that tells a process which attack it is to run.
+// attackerVariable names the file that tells a process which attack to run.
 const attackerVariable = "SCALEOUT_TESTCLUSTER_ATTACKER"
 
-// attacker is the attackers' side: a process that knows of the cluster what anybody could.
+// attacker is the attackers' process. It knows of the cluster what everybody can know.
 type attacker struct {
 	Name    string
 	Length  time.Duration
@@ -34,7 +34,7 @@ type attacker struct {
 	did atomic.Int64
 }
 
-// runAttacker runs an attack in a process of its own and returns how often it did what it does.
+// runAttacker runs an attack in a process of its own and returns the number of its actions.
 func runAttacker(t *testing.T, c *testcluster.Cluster, a *attack, args map[string]string, length time.Duration) (int64,
 	error) {
 	t.Helper()
@@ -95,10 +95,10 @@ func attackerMain(file string) int {
 	return 1
 }
 
-// strangersAddress is where attackers come from.
+// strangersAddress is the address that attackers use.
 const strangersAddress = "127.0.0.2"
 
-// dial connects from the attackers' own address, dialFrom from any other of this machine.
+// dial connects from the attackers' own address, and dialFrom from any other address of this machine.
 func (x *attacker) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return x.dialFrom(ctx, strangersAddress, addr)
 }
@@ -108,8 +108,8 @@ func (x *attacker) dialFrom(ctx context.Context, from, addr string) (net.Conn, e
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-// tls does a handshake from the attackers' own address, tlsFrom from any other, with the certificate in a folder; "":
-// without one.
+// tls makes a handshake from the attackers' own address, and tlsFrom from any other, with the certificate in a folder.
+// "" means without a certificate.
 func (x *attacker) tls(ctx context.Context, addr, folder string) (*tls.Conn, error) {
 	return x.tlsFrom(ctx, strangersAddress, addr, folder)
 }
@@ -137,8 +137,8 @@ func (x *attacker) tlsFrom(ctx context.Context, from, addr, folder string) (*tls
 	return conn, nil
 }
 
-// many has so many attackers at a time do something again and again until ctx ends. Who is turned away waits a moment;
-// once more is what they have in common.
+// many lets n attackers repeat an action until ctx ends. The actions are numbered across all attackers. An attacker whose
+// action fails waits a moment.
 func (x *attacker) many(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	var group sync.WaitGroup
 	for i := range n {
@@ -161,7 +161,7 @@ func (x *attacker) many(ctx context.Context, n int, do func(ctx context.Context,
 // master is one of the masters' addresses, in turn.
 func (x *attacker) master(i int) string { return x.Masters[i%len(x.Masters)] }
 
-// hold keeps a connection open until the other side ends it, the time is over or ctx ends.
+// hold keeps a connection open until the other side closes it, the time is over or ctx ends.
 func hold(ctx context.Context, c net.Conn, most time.Duration) {
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
@@ -177,7 +177,7 @@ func hold(ctx context.Context, c net.Conn, most time.Duration) {
 
 var errTurnedAway = errors.New("turned away")
 
-// newClientTLS is a client of any server, without a certificate.
+// newClientTLS returns a TLS configuration without a certificate that trusts any server.
 func newClientTLS(raw net.Conn) *tls.Conn {
 	return tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 }

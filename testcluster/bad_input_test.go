@@ -15,7 +15,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// picture is everything that a caller's words could have changed.
+// picture is everything that a caller's input could have changed.
 func (s *scriptProject) picture() string {
 	s.t.Helper()
 	var out strings.Builder
@@ -35,7 +35,7 @@ func (s *scriptProject) picture() string {
 	return out.String()
 }
 
-// Bad input gets its own clear answer at every master, and changes nothing.
+// Every master answers bad input with a specific error, and bad input changes nothing.
 func TestBadInput(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -142,7 +142,8 @@ func TestBadInput(t *testing.T) {
 		{"messages of another worker's task", mine, "POST", "/v1/workers/" + h.ID + "/messages",
 			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":%d,"attempt":1,"first_seq":1,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, h.Incarnation(), held),
 			409, "fenced", ""},
-		// A worker must be able to tell that nobody will ever take them: they would hold up all its others.
+		// A worker must learn that no master will ever take these messages: otherwise they would block all its other
+		// messages.
 		{"messages of a task that does not exist", mine, "POST", "/v1/workers/" + h.ID + "/messages",
 			fmt.Sprintf(`{"instance":%q,"items":[{"task_id":987654,"attempt":1,"first_seq":1,"messages":[{"time":"2026-01-02T03:04:05Z","type":70,"source_type":20,"text":"x"}]}]}`, h.Incarnation()),
 			409, "fenced", "987654"},
@@ -181,7 +182,7 @@ func TestBadInput(t *testing.T) {
 		if at != leader {
 			continue
 		}
-		// A report on another worker's task is told so, item by item, and the rest of the exchange goes on.
+		// The answer fences a report on another worker's task, item by item, and the rest of the exchange is processed.
 		a, err := h.Exchange(t.Context(), 0, 0, []wire.AttemptRef{{TaskID: held, Attempt: 1}})
 		if err != nil || len(a.Fenced) != 1 || len(a.Renewed) != 0 {
 			t.Errorf("running another worker's task: %+v, %v", a, err)

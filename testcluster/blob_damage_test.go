@@ -14,8 +14,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// A flipped bit in a copy of a project file is noticed before anybody gets it, and mended from another copy: packages
-// run at the first attempt, deployments read what was uploaded, and the operator is told.
+// A flipped bit in a copy of a project file is found before anybody gets the file, and is repaired from another copy:
+// packages run at the first attempt, downloads return what was uploaded, and the operator is informed.
 func TestADamagedProjectFileStopsNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -24,7 +24,7 @@ func TestADamagedProjectFileStopsNothing(t *testing.T) {
 	for _, x := range []struct {
 		name    string
 		damaged func(leader int, others []int) []int
-		restart bool // the masters know nothing of their files when they are asked
+		restart bool // the masters have verified none of their files since their start
 	}{
 		{"the leader's", func(leader int, _ []int) []int { return []int{leader} }, false},
 		{"two of three", func(leader int, others []int) []int { return []int{leader, others[0]} }, false},
@@ -69,7 +69,7 @@ func TestADamagedProjectFileStopsNothing(t *testing.T) {
 					t.Errorf("%s gave something else", c.Name(i))
 				}
 			}
-			flipBit(t, file(c.Leader()), 100) // what was verified a moment ago is not trusted
+			flipBit(t, file(c.Leader()), 100) // an earlier verification is not trusted
 			c.DeployFile("ETL", "Job", content)
 			c.Worker(testcluster.WorkerConfig{})
 			id := c.Run("ETL/Job/a.sh", 0, nil)

@@ -21,7 +21,7 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// deployment is deploy/compose.yaml, up under a name, with ports and certificates of its own.
+// deployment is deploy/compose.yaml, running under a project name, with ports and certificates of its own.
 type deployment struct {
 	t       *testing.T
 	project string
@@ -30,7 +30,7 @@ type deployment struct {
 	admin   *client.Client
 }
 
-// dockerVariable asks for the tests that need a container engine; they fail without one.
+// dockerVariable enables the tests that need a container engine. If it is set, they fail without one.
 const dockerVariable = "SCALEOUT_DOCKER"
 
 func composeUp(t *testing.T) *deployment {
@@ -66,7 +66,7 @@ func composeUp(t *testing.T) *deployment {
 			t.Errorf("%v\n%s", err, out)
 		}
 		for _, image := range []string{"scaleout-master:", "scaleout-worker:"} {
-			_ = exec.Command("docker", "rmi", "-f", image+d.project).Run() // as much as goes
+			_ = exec.Command("docker", "rmi", "-f", image+d.project).Run() // whatever can be removed
 		}
 	})
 	t.Log(d.compose("up"))
@@ -101,7 +101,7 @@ func unusedPort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// try runs deploy/compose.sh.
+// try runs deploy/compose.sh and returns its error.
 func (d *deployment) try(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -134,7 +134,7 @@ func (d *deployment) docker(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// container is the id of a service's container.
+// container returns the id of a service's container.
 func (d *deployment) container(service string) string {
 	d.t.Helper()
 	return d.docker("ps", "-aq", "--filter", "label=com.docker.compose.project="+d.project, "--filter",
@@ -143,13 +143,13 @@ func (d *deployment) container(service string) string {
 
 func (d *deployment) network() string { return d.project + "_cluster" }
 
-// address is a service's address on the masters' network.
+// address returns a service's address on the masters' network.
 func (d *deployment) address(service string) string {
 	return d.docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
 		d.container(service))
 }
 
-// cut takes a service off the network; the function that it returns brings it back under its name.
+// cut disconnects a service from the network. The returned function reconnects it under its name.
 func (d *deployment) cut(service string) (heal func()) {
 	d.docker("network", "disconnect", d.network(), d.container(service))
 	return func() {
@@ -177,7 +177,7 @@ func (d *deployment) leader() string {
 	}
 }
 
-// whole waits until all masters are healthy and nothing is missing.
+// whole waits until all masters are healthy and no blob is missing.
 func (d *deployment) whole() {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
@@ -196,7 +196,7 @@ func (d *deployment) whole() {
 
 func pause(d time.Duration) { <-time.After(d) }
 
-// traffic starts executions, one after the other, until it is ended.
+// traffic starts one execution after the other until it is stopped.
 type traffic struct {
 	d    *deployment
 	stop chan struct{}
@@ -248,7 +248,7 @@ func (d *deployment) execute(parts []string) (int64, error) {
 	if !ok {
 		return 0, errors.New("create: no execution_id")
 	}
-	// One attempt: a lost one cannot hide behind the next.
+	// One attempt is allowed, so that a lost attempt fails the execution.
 	if _, err := d.admin.Call(ctx, "start_execution", map[string]any{"execution_id": id, "retry_count": 0}); err != nil {
 		return 0, fmt.Errorf("start %d: %w", id, err)
 	}
@@ -261,7 +261,7 @@ func (l *traffic) count() int {
 	return len(l.started)
 }
 
-// flows waits for some more executions: the cluster works.
+// flows waits until some more executions have succeeded: the cluster works.
 func (l *traffic) flows() {
 	l.d.t.Helper()
 	target := l.count() + 5
@@ -310,8 +310,8 @@ func (d *deployment) deploy(folder, project, name, text string) {
 	}
 }
 
-// Containers with their own addresses: a leader cut off, frozen, killed and moved, a worker cut off, and all masters
-// restarted one by one, under load. No call fails, nothing is lost and nothing runs twice.
+// In containers with addresses of their own and under load, a leader is partitioned, frozen, killed and moved, a worker
+// is partitioned, and all masters are restarted one by one. No call fails, nothing is lost and nothing runs twice.
 func TestComposeSurvives(t *testing.T) {
 	d := composeUp(t)
 	d.deploy("ETL", "Jobs", "work.sh", "sleep 0.3\necho $SCALEOUT_EXECUTION_ID.$SCALEOUT_ATTEMPT >> /out/ran\n")
@@ -352,7 +352,7 @@ func TestComposeSurvives(t *testing.T) {
 		moved := d.leader()
 		before := d.address(moved)
 		d.docker("stop", "--time", "45", d.container(moved))
-		// Whoever comes first takes the address that is free now.
+		// The container that starts first takes the free address.
 		squatter := d.docker("run", "-d", "--rm", "--network", d.network(), "--entrypoint", "/bin/busybox",
 			"scaleout-worker:"+d.project, "sleep", "600")
 		defer d.docker("rm", "-f", "-v", squatter)

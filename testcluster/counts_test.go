@@ -11,8 +11,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// ends are what a master shows of executions that have ended, by "status folder/project/package"; nil while it shows
-// nothing.
+// ends returns a master's counts of ended executions by "status folder/project/package", and nil while the master shows
+// none.
 func ends(t *testing.T, c *testcluster.Cluster, i int) map[string]float64 {
 	t.Helper()
 	var out map[string]float64
@@ -29,8 +29,8 @@ func ends(t *testing.T, c *testcluster.Cluster, i int) map[string]float64 {
 	return out
 }
 
-// Every master shows how often executions have ended, each end once, whoever led and whoever was killed; and no
-// master's counter ever falls, not even while it starts again.
+// Every master shows how often executions have ended. It counts each end once, whichever masters led or were killed
+// meanwhile. A master's counter never falls, not even while the master restarts.
 func TestEndsAreCountedOnceWhoeverLeads(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

@@ -16,8 +16,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// A leader whose disk stalls keeps the others quiet with heartbeats that need no disk. Its watchdog ends it with code
-// 75 and the others elect, within the watchdog's time and an election.
+// A leader with a stalled disk keeps the followers quiet with heartbeats, which need no disk. Its watchdog ends it with
+// code 75, and the others elect a leader within the watchdog's time and an election.
 func TestALeaderWithAStalledDiskEnds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -31,7 +31,7 @@ func TestALeaderWithAStalledDiskEnds(t *testing.T) {
 	if l := c.Leader(); l == old {
 		t.Error("the leader with the stalled disk still leads")
 	}
-	c.Heal() // its process would be gone; here its goroutines need the disk to end
+	c.Heal() // a real process would be gone; here the goroutines need the disk to end
 	code, err := c.Wait(old)
 	if code != cluster.ExitStalled {
 		t.Errorf("it ended with code %d (%v), want %d", code, err, cluster.ExitStalled)
@@ -64,14 +64,14 @@ func stallLeader(t *testing.T, c *testcluster.Cluster) int {
 		if c.Logged(old, "ends itself") {
 			return old
 		}
-		// On a busy machine it may lose its leadership first; a follower whose disk stalls stays.
+		// On a busy machine the leader may lose its leadership first. A follower with a stalled disk does not end itself.
 		c.Heal()
 	}
 	t.Fatal("no leader with a stalled disk ended itself")
 	return 0
 }
 
-// cutting makes masters cut their logs early and keep little of them.
+// cutting makes masters truncate their logs early and keep few entries.
 func cutting() testcluster.Option {
 	return testcluster.Settings(func(_ int, cfg *master.Config) {
 		cfg.Snapshots = &cluster.Snapshots{Every: 200 * time.Millisecond, Entries: 64, Trailing: 8}
@@ -96,7 +96,7 @@ func fill(t *testing.T, c *testcluster.Cluster, prefix string, n int) {
 	}
 }
 
-// content is everything that a cluster's state says to its users, as text.
+// content returns everything that users can read of a cluster's state, as text.
 func content(t *testing.T, c *testcluster.Cluster) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -116,8 +116,8 @@ func content(t *testing.T, c *testcluster.Cluster) string {
 	return out.String()
 }
 
-// After a snapshot and a restart a master has the state that it had: what the snapshot holds and what the log behind
-// it adds. A key that was used before still gives the first answer.
+// After a snapshot and a restart a master has the same state as before: the snapshot and the later entries of the log.
+// A request key that was used before still gets the first answer.
 func TestSnapshotAndReplayAreTheState(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -159,7 +159,7 @@ func TestSnapshotAndReplayAreTheState(t *testing.T) {
 }
 
 // A master that was away for longer than the log reaches back gets the state as a snapshot, and the projects that it
-// lacks from who holds them.
+// lacks from masters that have them.
 func TestAMasterThatWasAwayGetsSnapshotAndBlobs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -189,14 +189,15 @@ func TestAMasterThatWasAwayGetsSnapshotAndBlobs(t *testing.T) {
 		m := status(t, c)[c.Name(away)]
 		return m.MissingBlobs == 0 && blobs(away) == blobs(leader)
 	})
-	// Alone with one other, it makes the majority and serves the project.
+	// Together with one other master, it is a majority and serves the project.
 	c.Kill(c.Leader())
 	c.Leader()
 	c.Create("ETL/Recorder/work.sh", map[string]any{"Out": "x"})
 }
 
-// The clock of one master is an hour ahead, another one's minutes behind. Whoever leads, what is stamped stays within
-// five minutes of the masters' median, work is done, and the one that is far off does not keep leading.
+// The clock of one master is an hour ahead, and another one's is minutes behind. Whichever master leads, its time
+// stamps stay within five minutes of the masters' median, work goes on, and the master with the wrong clock does not
+// keep leading.
 func TestClocksMinutesApart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -212,7 +213,7 @@ func TestClocksMinutesApart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if c.Leader() != wrong {
-		_, _ = c.Admin().Transfer(ctx, c.Name(wrong)) // it may be over before anybody is told
+		_, _ = c.Admin().Transfer(ctx, c.Name(wrong)) // the answer may be lost when leadership moves
 	}
 	const n = 10
 	var ids []int64
@@ -258,15 +259,16 @@ func TestClocksMinutesApart(t *testing.T) {
 	})
 }
 
-// A leader that was cut off has entries that nobody else has. Back with the others it must replace them, and its disk
-// has room for a term and no more: it deletes its own and cannot store theirs. Raft would go on to believe in entries
-// that are gone, and refuse those of every leader from then on; so the master ends and is started again.
+// A leader that was partitioned has entries that no other master has. Reconnected, it must replace them, and its disk
+// has room for a term and no more: it deletes its own entries and cannot store the new ones. Raft would go on to count
+// the deleted entries, and refuse those of every later leader. So the master ends and is started again.
 func TestAFullDiskCannotReplaceTheLogsEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
 	t.Parallel()
-	// Slow timings: the leader that is cut off believes for about as long as an idle one waits before it writes something.
+	// With long timings, the partitioned leader keeps its leadership for about as long as an idle leader waits before it
+	// writes an entry.
 	c := testcluster.Start(t, 3, testcluster.Profile("wan"))
 	ends := func(i int) bool {
 		return c.Logged(i, "the disk did not take the entries that replace the end of its log")

@@ -15,7 +15,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// eventsOf is what one master tells from the beginning up to now.
+// eventsOf returns all events of one master up to now.
 func eventsOf(t *testing.T, c *testcluster.Cluster, i int) (out []wire.Event) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -29,7 +29,7 @@ func eventsOf(t *testing.T, c *testcluster.Cluster, i int) (out []wire.Event) {
 	return out
 }
 
-// The masters tell one story: across a lost leader, a restart and a change of members, with the same ids.
+// All masters send the same events with the same ids, across a lost leader, a restart and a change of members.
 func TestEventsAreOneStory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -55,7 +55,7 @@ func TestEventsAreOneStory(t *testing.T) {
 	}
 	c.Eventually("the new master is told of as a voter", 30*time.Second, func() bool {
 		return slices.ContainsFunc(eventsOf(t, c, next), func(e wire.Event) bool {
-			// One that was promoted before the leader announced it joins as a voter.
+			// A master that was promoted before the leader announced it joins as a voter.
 			return e.Name == c.Name(added) &&
 				(e.Type == catalog.EventMemberPromoted || e.Type == catalog.EventMemberJoined &&
 					strings.HasPrefix(e.Detail, "voter"))
@@ -93,7 +93,7 @@ func TestEventsAreOneStory(t *testing.T) {
 	}
 }
 
-// What an operator must hear of is told three ways: a line in the log with its keys, a count, and an event.
+// An operator learns of an important event in three ways: a log line with its keys, a metric, and an event.
 func TestEachHappeningIsToldThreeWays(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -110,7 +110,7 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 	if a, err := h.Exchange(ctx, 5*time.Second, 1, nil); err != nil || len(a.Grants) != 1 {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	c.WaitStatus(id, 60*time.Second, 6) // it stays silent: lost
+	c.WaitStatus(id, 60*time.Second, 6) // the worker stays silent, so the attempt is lost
 	ref := wire.AttemptRef{TaskID: id, Attempt: 1}
 	if a, err := h.Exchange(ctx, 0, 0, []wire.AttemptRef{ref}); err != nil || len(a.Fenced) != 1 {
 		t.Fatalf("%+v, %v", a, err)
@@ -129,7 +129,7 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 	stays := c.Others(leader)[1]
 	for _, x := range []struct {
 		event string
-		least int // on a busy machine leadership moves, and a new leader tells of a stray again
+		least int // on a busy machine leadership moves, and each new leader reports an orphan again
 		lines []string
 	}{
 		{catalog.EventAttemptLost, 1, []string{fmt.Sprintf("component=dispatch task=%d attempt=1 worker=%s silent_since=", id,
@@ -166,7 +166,7 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 	}
 }
 
-// A commit that waits for the others is told of once it is over.
+// A slow commit is reported after it is over.
 func TestSlowCommitIsAnEvent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -175,7 +175,7 @@ func TestSlowCommitIsAnEvent(t *testing.T) {
 	c := testcluster.Start(t, 3, testcluster.Profile("wan"))
 	leader := 0
 	seen := func() bool { return c.Logged(leader, "an entry is not being committed") }
-	// On a busy machine the leader may lose its leadership before its watchdog sees anything; nobody can be elected then.
+	// On a busy machine the leader may lose its leadership before its watchdog reacts; then no master can be elected.
 	for try := 0; !seen(); try++ {
 		if try == 5 {
 			t.Fatal("no watchdog saw that the followers' disks stall")

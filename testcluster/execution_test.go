@@ -66,7 +66,7 @@ func TestStop(t *testing.T) {
 	}
 	t.Parallel()
 	c := testcluster.Start(t, 3)
-	// The shell ends politely, its child does not.
+	// The shell ends at the polite signal, its child does not.
 	s := deployScripts(t, c, map[string]string{"tree.sh": `
 sh -c 'trap "" TERM; echo $$ > "DIR/grandchild.tmp"; mv "DIR/grandchild.tmp" "DIR/grandchild"; while :; do sleep 0.1; done' &
 note ran
@@ -139,7 +139,7 @@ func TestARetryWaitsAndPrefersAnotherWorker(t *testing.T) {
 	s.noReason(id)
 }
 
-// A runner that vanishes after the worker said that it has one costs no attempt.
+// A program that is removed after the worker has registered it costs no attempt.
 func TestReturnedCostsNoAttempt(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -150,7 +150,7 @@ func TestReturnedCostsNoAttempt(t *testing.T) {
 	runner := filepath.Join(s.dir, "runner")
 	install := func() {
 		t.Helper()
-		// Renamed into place: a program that is still being written cannot be run.
+		// The program is renamed into place: one that is still being written cannot be run.
 		if err := os.WriteFile(runner+".new", []byte("#!/bin/sh\nexec sh \"$@\"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestReturnedCostsNoAttempt(t *testing.T) {
 	}
 }
 
-// Each reason for which an execution waits, and that it is gone once the execution runs.
+// Each reason for which an execution waits is shown, and no reason is shown once the execution runs.
 func TestReasons(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -228,7 +228,7 @@ func TestReasons(t *testing.T) {
 	s.call("stop_operation", map[string]any{"operation_id": id})
 	s.noReason(id)
 
-	// Under a stale read what only the leader knows is NULL.
+	// A stale read shows NULL for what only the leader knows.
 	page, err := c.Admin().View(ctx, "tasks", client.Query{Equal: map[string]any{"execution_id": chosen}, Stale: true})
 	if err != nil || len(page.Rows) != 1 || page.Rows[0]["reason"] != nil {
 		t.Errorf("stale: %v, %v", page.Rows, err)
@@ -326,8 +326,8 @@ func TestASecondSignalEndsWhatRuns(t *testing.T) {
 	}
 }
 
-// A worker that knows one follower alone is served like any other: it registers, gets projects and tasks, hears of
-// stops and hands over messages.
+// A worker that knows only one follower is served like any other: it registers, gets projects and tasks, gets stops,
+// and hands over messages.
 func TestAFollowerServesTheWholeWorkerProtocol(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
@@ -349,7 +349,7 @@ func TestAFollowerServesTheWholeWorkerProtocol(t *testing.T) {
 	}
 }
 
-// A poll that a follower holds with the leader outlives the leader.
+// A poll that a follower holds on behalf of the leader outlives the leader.
 func TestALongPollOutlivesTheLeader(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
@@ -368,7 +368,7 @@ func TestALongPollOutlivesTheLeader(t *testing.T) {
 		a, err := h.Exchange(ctx, 25*time.Second, 1, nil)
 		out <- reply{a, err}
 	}()
-	// The follower has it: the leader names the worker as one that it has heard of.
+	// The follower holds the poll: the leader shows that it has heard from the worker.
 	c.Eventually("the poll is there", 10*time.Second, func() bool {
 		for _, r := range s.rows("worker_agents", nil) {
 			if at, ok := r.Time("LastOnlineTime"); ok && !at.Before(began.Add(-2*time.Second)) {
@@ -390,7 +390,7 @@ func TestALongPollOutlivesTheLeader(t *testing.T) {
 	c.WaitStatus(id, 5*time.Second, 7)
 }
 
-// What packages say is kept once, in order, with times, whatever happens to the leader meanwhile.
+// The output of packages is kept once, in order and with times, whatever happens to the leader meanwhile.
 func TestMessagesAcrossALeadersDeath(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

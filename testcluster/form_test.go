@@ -18,7 +18,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// status asks for the members, by name.
+// status returns the members by name.
 func status(t *testing.T, c *testcluster.Cluster) map[string]wire.Member {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -43,7 +43,7 @@ func voters(members map[string]wire.Member) (n int) {
 	return n
 }
 
-// Four masters start at once and expect three: one cluster begins, and the fourth joins it.
+// Four masters start at once and expect three: they form one cluster, and the fourth joins it.
 func TestFourBeginAndOneOfThemJoins(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 4, testcluster.Expect(3))
@@ -78,7 +78,7 @@ func TestFourBeginAndOneOfThemJoins(t *testing.T) {
 	}
 }
 
-// Masters that expect different numbers begin nothing, and each says so, with both numbers, where an operator looks.
+// Masters that expect different numbers form no cluster. Each logs both numbers.
 func TestDifferentExpectationsBeginNothing(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.NoWait(), testcluster.Settings(func(i int, cfg *master.Config) {
@@ -117,8 +117,8 @@ func TestDifferentExpectationsBeginNothing(t *testing.T) {
 	}
 }
 
-// A whole cluster moves: every master stops and comes back under another address, with its id and name. It leads
-// again, keeps its state and serves workers that knew only the old addresses of the others.
+// A whole cluster moves: every master stops and comes back under another address, with its id and name. The cluster
+// elects a leader, keeps its state, and serves workers that knew only the old addresses of the other masters.
 func TestAllMastersMove(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -153,13 +153,13 @@ func TestAllMastersMove(t *testing.T) {
 	if err != nil || len(page.Rows) != 1 {
 		t.Errorf("folders %v, %v", page.Rows, err)
 	}
-	// The new addresses are good for an election too.
+	// An election also works with the new addresses.
 	c.Kill(c.Leader())
 	c.Leader()
 }
 
-// A member whose log was lost, though its identity was not, does not start again: it would vote twice. Emptied, it
-// is a new master under a new id, and at the same address it takes the place of the lost one.
+// A member that lost its log and not its identity does not start again, since it could vote twice. With an empty data
+// directory it is a new master with a new id, and replaces the lost one at the same address.
 func TestALostLogIsRefusedAndReplaced(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -197,7 +197,7 @@ func TestALostLogIsRefusedAndReplaced(t *testing.T) {
 		m := members[c.Name(i)]
 		return len(members) == 3 && m.Role == wire.RoleVoter && m.ID != old.ID && m.Address == old.Address
 	})
-	// It counts: with another master dead it makes the majority.
+	// The new master is a voter: with another master dead it is part of the majority.
 	c.Leader()
 	for _, j := range c.Others(i) {
 		c.Kill(j)
@@ -209,8 +209,8 @@ func TestALostLogIsRefusedAndReplaced(t *testing.T) {
 	}
 }
 
-// A lost master comes back under its name, empty and on another machine: it joins beside the dead one, which an
-// operator then removes by its id. Nothing stands still meanwhile.
+// A lost master comes back under its name, empty and on another machine. It joins in addition to the dead member, which
+// an operator then removes by its id. The cluster works all the time.
 func TestALostMasterComesBackElsewhere(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -260,7 +260,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// What a master must not start with is refused at once, with the file or folder and the cure; nobody else is harmed.
+// A master with a wrong configuration refuses to start at once. Its error names the file or folder and the remedy, and
+// no other master is affected.
 func TestMastersThatDoNotStart(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1)
@@ -327,7 +328,8 @@ func TestMastersThatDoNotStart(t *testing.T) {
 	}
 }
 
-// A master of another cluster that is pointed at ours neither joins nor harms; ours says who knocked.
+// A master of another cluster that is configured to join this one neither joins nor does harm, and this cluster logs
+// its address.
 func TestAMasterOfAnotherClusterStaysOut(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1)
@@ -337,13 +339,13 @@ func TestAMasterOfAnotherClusterStaysOut(t *testing.T) {
 	if len(status(t, c)) != 1 || len(status(t, d)) != 1 {
 		t.Error("the clusters have met")
 	}
-	// Its certificate opens nothing at our door either.
+	// This cluster does not accept its certificate either.
 	theirs, err := d.Admin().At("https://" + d.Address(0))
 	must(t, err)
 	must(t, theirs.SetMasters([]string{"https://" + c.Address(0)}))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	// Told at once: patience makes no certificate right.
+	// The error comes at once: waiting does not make a certificate valid.
 	if _, err := theirs.Views(ctx); !errors.Is(err, client.ErrUnreachable) ||
 		!strings.Contains(err.Error(), "not of this cluster") {
 		t.Errorf("a certificate of another cluster: %v", err)

@@ -23,13 +23,13 @@ import (
 	"scaleout/testcluster"
 )
 
-// small is the master with a small disk of smallMiB.
+// small is the index of the master with a small disk of smallMiB.
 const (
 	small    = 0
 	smallMiB = 48
 )
 
-// lead makes a master lead.
+// lead makes a master the leader.
 func lead(t *testing.T, c *testcluster.Cluster, i int) {
 	t.Helper()
 	c.Eventually(c.Name(i)+" leads", 30*time.Second, func() bool {
@@ -43,7 +43,7 @@ func lead(t *testing.T, c *testcluster.Cluster, i int) {
 	})
 }
 
-// unready is the detail of the check that a master's /readyz fails; "" when it does not fail it.
+// unready returns the detail of a check of a master's /readyz that fails, and "" if the check does not fail.
 func unready(t *testing.T, c *testcluster.Cluster, i int, name string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -60,7 +60,7 @@ func unready(t *testing.T, c *testcluster.Cluster, i int, name string) string {
 	return ""
 }
 
-// allTold waits until everybody who could look has been told about a full disk.
+// allTold waits until everybody who monitors the cluster can see the full disk.
 func allTold(t *testing.T, c *testcluster.Cluster, i int) {
 	t.Helper()
 	const cause = "no space left on disk"
@@ -78,11 +78,11 @@ func allTold(t *testing.T, c *testcluster.Cluster, i int) {
 		return err == nil && strings.Contains(string(raw), "\nscaleout_disk_free_bytes 0\n") &&
 			strings.Contains(string(raw), "\nscaleout_ready 0\n")
 	})
-	other := c.Client(c.Others(i)[0]) // its own events are as old as its log
+	other := c.Client(c.Others(i)[0]) // its own events are as old as its log, so another master is asked
 	c.Eventually("an event says so", 20*time.Second, func() bool { return happened(t, other, "disk_full", c.Name(i)) })
 }
 
-// happened reports whether there is an event of the type that names a master.
+// happened reports whether there is an event of the type about a master.
 func happened(t *testing.T, c *client.Client, kind, name string) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -107,8 +107,8 @@ func well(t *testing.T, c *testcluster.Cluster, i int) {
 	})
 }
 
-// The leader's disk fills under load, at once and to the last byte. Another one leads, nothing that was acknowledged is
-// lost, everybody is told, and with room again the master catches up by itself.
+// The leader's disk fills under load, at once and to the last byte. Another master leads, nothing that was acknowledged
+// is lost, the full disk is reported everywhere, and the master catches up by itself when there is room again.
 func TestTheLeadersDiskFills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -170,8 +170,8 @@ func TestTheLeadersDiskFills(t *testing.T) {
 	}
 }
 
-// A leader whose disk is nearly full hands over before a single call fails, and does not take leadership back although
-// it still could write: the next big entry would end it.
+// A leader with a nearly full disk transfers its leadership before a call fails. It does not lead again although it
+// could still write: the next large entry would end it.
 func TestALeaderShortOfRoomHandsOver(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -190,7 +190,7 @@ func TestALeaderShortOfRoomHandsOver(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	_, _ = c.Admin().Transfer(ctx, c.Name(small)) // it hands over again, perhaps before anybody is told
+	_, _ = c.Admin().Transfer(ctx, c.Name(small)) // it may transfer leadership again before it answers
 	c.Eventually("another one leads", 20*time.Second, func() bool { return c.Leader() != small })
 	if !c.Logged(small, "another master shall lead") {
 		t.Error("it led in between")
@@ -203,7 +203,7 @@ func TestALeaderShortOfRoomHandsOver(t *testing.T) {
 	well(t, c, small)
 }
 
-// blob is a file of random content, with its digest.
+// blob returns random content and its digest.
 func blob(t *testing.T, size int) (digest string, raw []byte) {
 	t.Helper()
 	raw = make([]byte, size)
@@ -219,7 +219,7 @@ func upload(ctx context.Context, c *client.Client, digest string, raw []byte) er
 	return err
 }
 
-// under lists the files in a folder of a master's data, by name.
+// under lists the files in a folder of a master's data directory, by name.
 func under(t *testing.T, c *testcluster.Cluster, i int, folder string) map[string]int64 {
 	t.Helper()
 	out := map[string]int64{}
@@ -237,7 +237,7 @@ func under(t *testing.T, c *testcluster.Cluster, i int, folder string) map[strin
 	return out
 }
 
-// Uploads fill the leader's disk. The one that does not fit is refused in words, leaves nothing, and goes through once
+// Uploads fill the leader's disk. The upload that does not fit gets a clear error, leaves no file, and succeeds once
 // another master leads.
 func TestUploadsFillTheLeadersDisk(t *testing.T) {
 	if testing.Short() {
@@ -247,7 +247,7 @@ func TestUploadsFillTheLeadersDisk(t *testing.T) {
 	lead(t, c, small)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	// More than the whole disk: whatever is free, it does not fit.
+	// The content is larger than the whole disk, so it does not fit however much is free.
 	digest, raw := blob(t, (smallMiB+1)<<20)
 	err := upload(ctx, c.Client(small), digest, raw)
 	var refused *client.Error
@@ -264,7 +264,7 @@ func TestUploadsFillTheLeadersDisk(t *testing.T) {
 	if n := status(t, c)[c.Name(small)].DiskFreeBytes; n < 16<<20 {
 		t.Errorf("%d bytes are free after the refused upload", n)
 	}
-	// Real ones, until it does not lead any more.
+	// Uploads that fit, until the master does not lead any more.
 	c.Eventually("another master leads", 30*time.Second, func() bool {
 		digest, raw := blob(t, 3<<20)
 		if err := upload(ctx, c.Admin(), digest, raw); err != nil && client.Code(err) != "no_space" {
@@ -272,7 +272,7 @@ func TestUploadsFillTheLeadersDisk(t *testing.T) {
 		}
 		return c.Leader() != small
 	})
-	// What no room is left for on one master is on a majority.
+	// Blobs that one master has no room for are on a majority of the masters.
 	if err := upload(ctx, c.Admin(), digest, raw); err != nil {
 		t.Errorf("the upload that was refused, to the others: %v", err)
 	}
@@ -284,8 +284,8 @@ func TestUploadsFillTheLeadersDisk(t *testing.T) {
 	fill(t, c, "meanwhile", 20)
 }
 
-// A follower whose disk is full harms nobody, and a snapshot for which there is no room leaves the one before and the
-// log as they were: after a SIGKILL the master starts on the full disk and has all that it had.
+// A follower with a full disk does not affect the cluster. A snapshot for which there is no room leaves the previous
+// snapshot and the log unchanged: after a SIGKILL the master starts on the full disk with all its data.
 func TestAFollowersDiskFills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -327,7 +327,7 @@ func TestAFollowersDiskFills(t *testing.T) {
 	well(t, c, small)
 }
 
-// A master whose new data directory finds no room says so in one sentence and ends.
+// A master whose new data directory has no room says so in one error and ends.
 func TestAMasterStartsOnAFullDisk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -337,7 +337,7 @@ func TestAMasterStartsOnAFullDisk(t *testing.T) {
 	c.Kill(small)
 	entries, err := os.ReadDir(c.Data(small))
 	must(t, err)
-	for _, e := range entries { // the mount point itself stays
+	for _, e := range entries { // the mount point itself remains
 		must(t, os.RemoveAll(filepath.Join(c.Data(small), e.Name())))
 	}
 	free := c.FillDisk(small, 0)

@@ -7,14 +7,15 @@ import (
 	"scaleout/testcluster"
 )
 
-// A cluster of one grows to three and five and shrinks back to three and one, its leaders leaving too, while workers
-// work and others write: no call fails, and every task runs once.
+// A cluster of one master grows to three and five, and shrinks back to three and one; leaders leave, too. Workers and
+// other callers work all the time: no call fails, and every task runs once.
 func TestGrowthAndBackUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
 	t.Parallel()
-	// The added ones say BootstrapExpect 1 as well, as a copied settings file does: they must ask before they begin alone.
+	// The added masters also have BootstrapExpect 1, as in a copied settings file: they must look for a cluster before
+	// they form one.
 	c := testcluster.Start(t, 1)
 	out, runs := deployRecorder(t, c, "sleep 0.05")
 	c.Worker(testcluster.WorkerConfig{MaxTaskCount: 2})
@@ -45,7 +46,7 @@ func TestGrowthAndBackUnderLoad(t *testing.T) {
 	for n := 4; n >= 1; n-- {
 		work()
 		gone := c.Leader()
-		if n%2 == 0 { // now the leader, now another
+		if n%2 == 0 { // alternately the leader and another master
 			for _, i := range c.Others(gone) {
 				if !left[i] {
 					gone = i

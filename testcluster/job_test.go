@@ -11,7 +11,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// A killed leader loses nothing and runs nothing twice.
+// A killed leader loses nothing, and nothing runs twice.
 func TestExecutionsSurviveTheLeadersDeath(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	ran := filepath.Join(t.TempDir(), "ran")

@@ -15,8 +15,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// Two masters whose clocks are minutes apart lead in turn, which moves state time by as much at once. A retry that is
-// under way meanwhile gets the first answer.
+// Two masters with clocks that are minutes apart lead in turn, so state time jumps at each change. A retry during that
+// time gets the first answer.
 func TestAKeyOutlivesAJumpOfStateTime(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Settings(func(i int, cfg *master.Config) {
@@ -65,8 +65,8 @@ func TestAKeyOutlivesAJumpOfStateTime(t *testing.T) {
 	}
 }
 
-// A caller that repeats a call after its cluster was restored elsewhere, under another CA and without the old key ring,
-// gets the first answer; the key still refuses another call.
+// A caller repeats a call after the cluster was restored elsewhere, under another CA and without the old key ring. It
+// gets the first answer, and the key still refuses another call.
 func TestAKeySurvivesARestore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

@@ -17,7 +17,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// loops are the leader routines as they stand in a goroutine dump: one goroutine each, on one master of this process.
+// loops are the functions of the leader routines in a goroutine dump: each runs in one goroutine, on one master of this
+// process.
 var loops = []string{
 	"cluster/routine.(*Heartbeat).Run(", "cluster/routine.(*Expiry).Run(", "cluster/routine.(*Cleanup).Run(",
 	"cluster/dispatch.(*Dispatcher).Run(", "cluster/segmenter.(*Packer).Run(",
@@ -51,7 +52,8 @@ func oneSet() bool {
 	return true
 }
 
-// deployRecorder deploys a package that writes its execution and attempt into a file, and returns how to read it.
+// deployRecorder deploys a package that appends its execution and attempt to a file. It returns the file and a function
+// that counts the lines.
 func deployRecorder(t *testing.T, c *testcluster.Cluster, body string) (out string, runs func() map[string]int) {
 	t.Helper()
 	out = filepath.Join(t.TempDir(), "ran")
@@ -71,8 +73,8 @@ func deployRecorder(t *testing.T, c *testcluster.Cluster, body string) (out stri
 	}
 }
 
-// Leadership goes round twenty times while work runs. No goroutine stays behind, after each transfer one set of
-// routines is alive in the whole cluster, and no task is claimed twice.
+// Leadership moves twenty times while packages run. No goroutine is left, exactly one set of leader routines runs in
+// the whole cluster after each transfer, and no task is granted twice.
 func TestTwentyTransfersUnderWork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -94,7 +96,7 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 		l, err := c.Admin().Transfer(ctx, c.Name(to))
 		cancel()
 		if err != nil {
-			// On a busy machine the other one may not take over within an election time-out; then nothing has changed.
+			// On a busy machine the other master may not take over within an election time-out; then nothing has changed.
 			if refused++; refused > transfers/2 {
 				t.Fatalf("transfer %d from %s to %s: %v", k, c.Name(from), c.Name(to), err)
 			}
@@ -129,7 +131,7 @@ func TestTwentyTransfersUnderWork(t *testing.T) {
 		func() bool { return runtime.NumGoroutine() < before+25 })
 }
 
-// load calls the masters from several users without pause until it is stopped, and counts.
+// load is several users who call the masters without pause until it is stopped. It counts the calls.
 type load struct {
 	stop    atomic.Bool
 	group   sync.WaitGroup
@@ -139,7 +141,7 @@ type load struct {
 	errs    []error
 }
 
-// loads tells the folders of one load from those of another.
+// loads numbers the loads, so that their folders have different names.
 var loads atomic.Int64
 
 func startLoad(t *testing.T, c *testcluster.Cluster, users int) *load {
@@ -169,7 +171,7 @@ func startLoad(t *testing.T, c *testcluster.Cluster, users int) *load {
 
 func (l *load) end() { l.stop.Store(true); l.group.Wait() }
 
-// gap is the longest time after the moment in which no write succeeded.
+// gap returns the longest time after the moment in which no write succeeded.
 func (l *load) gap(after time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -182,7 +184,7 @@ func (l *load) gap(after time.Time) time.Duration {
 	return first.Sub(after)
 }
 
-// longest is the longest time between two successful writes.
+// longest returns the longest time between two successful writes.
 func (l *load) longest() (gap time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,7 +195,7 @@ func (l *load) longest() (gap time.Duration) {
 	return gap
 }
 
-// The time without a leader, as a writer sees it, is written down; only a generous bound is asserted.
+// The test logs how long a writer has no leader, and asserts only a generous bound.
 func TestFailoverUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -212,7 +214,7 @@ func TestFailoverUnderLoad(t *testing.T) {
 				c.Kill(old)
 				was = l.done.Load()
 				c.Eventually("writes again", 30*time.Second, func() bool { return l.done.Load() > was+20 })
-				gap := l.gap(at.Add(100 * time.Millisecond)) // what was in flight may still have been answered
+				gap := l.gap(at.Add(100 * time.Millisecond)) // calls in flight may still have been answered
 				t.Logf("%s: kill %d: %v without a write", profile, k, (gap + 100*time.Millisecond).Round(time.Millisecond))
 				if gap > 15*time.Second {
 					t.Errorf("%v without a write", gap)
@@ -227,8 +229,8 @@ func TestFailoverUnderLoad(t *testing.T) {
 	}
 }
 
-// All masters are restarted one after the other, in good order, while workers work. No worker's call fails beyond the
-// one retry that a closed connection costs, and the members are the same ones.
+// All masters are restarted one after the other, in good order, while workers work. No call of a worker fails beyond
+// the one retry after a closed connection, and the members stay the same.
 func TestRollingRestartUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -304,7 +306,7 @@ func startPolls(h *testcluster.Controller) *polls {
 		for !p.stop.Load() {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 			begin := time.Now()
-			// No slots: it is there to be answered, not to get work.
+			// The worker offers no slots: it wants answers and no work.
 			_, err := h.Exchange(ctx, 200*time.Millisecond, 0, nil)
 			cancel()
 			p.worst = max(p.worst, time.Since(begin))

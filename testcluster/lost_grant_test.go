@@ -10,8 +10,8 @@ import (
 
 var onceScript = map[string]string{"once.sh": "note ran\n"}
 
-// The answer to a grant is lost after the state has it, with no retry to hide behind: the attempt is delivered again
-// and runs exactly once, whoever it was lost at.
+// The answer with a grant is lost after the state has the grant, and the execution has no retry: the grant is delivered
+// again and the attempt runs exactly once, wherever the answer was lost.
 func TestALostGrant(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -55,8 +55,8 @@ func TestALostGrant(t *testing.T) {
 	})
 }
 
-// startWithoutAnswer starts an execution whose grant the worker does not hear of. A leadership that moves just then, on
-// a busy machine, leaves the deaf worker without a connection: it hears again then, and nothing was lost.
+// startWithoutAnswer starts an execution whose grant does not reach the worker. If leadership moves at that moment, on
+// a busy machine, the worker loses its connection: the answers are delivered again then, and nothing was lost.
 func (s *scriptProject) startWithoutAnswer(w *testcluster.Worker, pkg string) int64 {
 	s.t.Helper()
 	w.DropAnswers()

@@ -13,7 +13,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// writer writes without a pause and remembers when each write was acknowledged.
+// writer writes without pause and records when each write was acknowledged.
 type writer struct {
 	mu     sync.Mutex
 	acks   []time.Time
@@ -40,8 +40,8 @@ func (w *writer) run(ctx context.Context, c *testcluster.Cluster) {
 	}
 }
 
-// next waits for the first acknowledgement of a write that began after the leader died, which the dead one cannot have
-// given, and returns how long after the moment began it came.
+// next waits for the first acknowledgement of a write that began after the leader ended, so that leader cannot have
+// acknowledged it. It returns how long after the moment began the acknowledgement came.
 func (w *writer) next(c *testcluster.Cluster, began, died time.Time) (gap time.Duration) {
 	c.Eventually("a write after a failure", 30*time.Second, func() bool {
 		w.mu.Lock()
@@ -56,7 +56,7 @@ func (w *writer) next(c *testcluster.Cluster, began, died time.Time) (gap time.D
 	return gap
 }
 
-// slowest is the longest write acknowledged since the moment.
+// slowest returns the longest write that was acknowledged since the moment.
 func (w *writer) slowest(since time.Time) (most time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -74,13 +74,13 @@ func percentiles(all []time.Duration) string {
 	return fmt.Sprintf("n=%d min %v, median %v, p90 %v, p99 %v, max %v", len(all), at(0), at(.5), at(.9), at(.99), at(1))
 }
 
-// allReady reports whether each master says of itself that it is: what the leader says of one that was away for a
-// moment lags behind.
+// allReady reports whether each master says that it is ready. The leader's view of a master that was away for a moment
+// is older.
 func allReady(ctx context.Context, c *testcluster.Cluster) bool {
 	return ready(ctx, c, 0) && ready(ctx, c, 1) && ready(ctx, c, 2)
 }
 
-// ready is one master's own word, if it comes soon.
+// ready reports whether one master says within a short time that it is ready.
 func ready(ctx context.Context, c *testcluster.Cluster, i int) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -88,7 +88,7 @@ func ready(ctx context.Context, c *testcluster.Cluster, i int) bool {
 	return err == nil && r.Ready
 }
 
-// rounds is how many rounds are measured: SCALEOUT_MEASURE of them. What must hold without figures is tested elsewhere.
+// rounds returns how many rounds are measured: SCALEOUT_MEASURE. Other tests check what must hold.
 func rounds(t *testing.T) int {
 	text := os.Getenv("SCALEOUT_MEASURE")
 	if text == "" {
@@ -101,15 +101,15 @@ func rounds(t *testing.T) int {
 	return n
 }
 
-// The leader ends or falls silent under load; the next write is acknowledged soon. The bound is generous: a machine
-// that runs other tests besides is slow, and the figures are for people to read.
+// The leader ends or stops answering under load, and the next write is soon acknowledged. The bound is generous, since
+// a machine that also runs other tests is slow; the logged figures are for people.
 func TestFailoverFigures(t *testing.T) {
 	faults := []struct {
 		name         string
 		inject, heal func(c *testcluster.Cluster, i int)
 	}{
 		{"SIGKILL", (*testcluster.Cluster).Kill, (*testcluster.Cluster).Restart},
-		{"SIGSTOP", (*testcluster.Cluster).Pause, (*testcluster.Cluster).Resume}, // what a power cut looks like to the others
+		{"SIGSTOP", (*testcluster.Cluster).Pause, (*testcluster.Cluster).Resume}, // to the other masters this looks like a power cut
 	}
 	for _, profile := range []string{"lan", "fast"} {
 		for _, fault := range faults {

@@ -10,8 +10,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// Who reads an execution's messages right after its end is told whether they are all there, and once they are, all of
-// them are, in order, before the line that says how it ended.
+// A reader of an execution's messages right after its end learns whether they are complete. When they are, all messages
+// are there, in order, before the message about the end.
 func TestMessagesAreCompleteWhenTheySaySo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

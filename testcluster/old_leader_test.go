@@ -15,8 +15,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// witness talks to one master alone, as a user who writes and as a worker who wants work, and remembers what it was
-// told. Whatever it was told must be so when all is well again.
+// witness calls one master alone, as a user who writes and as a worker that takes tasks, and records the answers. All
+// of them must hold after the faults are healed.
 type witness struct {
 	stop   atomic.Bool
 	group  sync.WaitGroup
@@ -77,13 +77,13 @@ func (w *witness) count() (rounds, acked, granted int) {
 	return w.rounds, len(w.acked), len(w.granted)
 }
 
-// awaitMoreWrites waits until the master has answered, or not, some more writes.
+// awaitMoreWrites waits until some more writes have been answered or have failed.
 func (w *witness) awaitMoreWrites(c *testcluster.Cluster) {
 	was, _, _ := w.count()
 	c.Eventually("some more writes", 30*time.Second, func() bool { n, _, _ := w.count(); return n > was+3 })
 }
 
-// check compares what the witness was told with what the cluster knows.
+// check compares what the witness was told with the state of the cluster.
 func (w *witness) check(t *testing.T, c *testcluster.Cluster) {
 	t.Helper()
 	rounds, acked, granted := w.count()
@@ -109,12 +109,12 @@ func (w *witness) check(t *testing.T, c *testcluster.Cluster) {
 	}
 }
 
-// takeOver waits until a master other than the old leader leads, by the word of one that is well.
+// takeOver waits until a healthy master names a leader other than the old one.
 func takeOver(t *testing.T, c *testcluster.Cluster, old int) {
 	t.Helper()
 	at := time.Now()
 	well := c.Client(c.Others(old)[0])
-	// Two elections and the watchdog's time would do; the rest is for a busy machine.
+	// Two elections and the watchdog's time are enough; the limit is for a busy machine.
 	c.Eventually("another master leads", 20*time.Second, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -124,8 +124,9 @@ func takeOver(t *testing.T, c *testcluster.Cluster, old int) {
 	t.Logf("%v until another master leads", time.Since(at).Round(time.Millisecond))
 }
 
-// Whatever befalls a leader that goes on running, another one takes over, and from then on it acknowledges nothing and
-// grants nothing on its own: neither while it cannot know nor with the first calls that it answers when it is well.
+// Whatever happens to a leader that keeps running, another master takes over. From then on the old leader acknowledges
+// and grants nothing on its own: neither before it learns of the new leader nor in the first answers after the fault is
+// healed.
 func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -137,7 +138,7 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 	}
 	for _, fault := range []struct {
 		name   string
-		mute   bool // it reaches nobody: not even through the new leader can it answer
+		mute   bool // it reaches no master, so it cannot even forward a call to the new leader
 		opts   []testcluster.Option
 		inject func(c *testcluster.Cluster, old int)
 		heal   func(c *testcluster.Cluster, old int)
@@ -169,10 +170,10 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 			rival := c.Controller("rival", time.Minute, time.Minute)
 			const n = 3
 			for range n {
-				c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": "x"}) // nobody has offered a slot yet
+				c.Run("ETL/Recorder/work.sh", 0, map[string]any{"Out": "x"}) // no worker has offered a slot yet
 			}
 			old := c.Leader()
-			// Its connections stand: the calls must arrive whatever happens to it.
+			// The connections exist before the fault: the calls must arrive whatever happens to the master.
 			if _, err := c.Client(old).View(t.Context(), "folders", client.Query{}); err != nil {
 				t.Fatal(err)
 			}
@@ -195,7 +196,7 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 						taken = append(taken, wire.AttemptRef{TaskID: g.TaskID, Attempt: g.Attempt})
 					}
 				}
-				// Some may have gone to the other worker: the old leader can pass calls on whose answers it does not hear.
+				// Some tasks may have gone to the other worker: the old leader may forward calls whose answers do not reach it.
 				page, err := c.Client(other).View(ctx, "tasks", client.Query{Equal: map[string]any{"status": "running"}})
 				return err == nil && len(page.Rows) == n
 			})
@@ -217,7 +218,7 @@ func TestTheOldLeaderNeitherAcknowledgesNorGrants(t *testing.T) {
 	}
 }
 
-// A master whose disk is full and that can therefore save no term still stops when it is told to, in good order.
+// A master with a full disk cannot save a term. It still stops in good order when it is told to.
 func TestAMasterWithAFullDiskStops(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)

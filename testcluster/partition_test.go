@@ -15,8 +15,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// What two masters do that each take the other for the leader (one hop, then 503 not_leader) cannot be brought about
-// on purpose with real elections: httpapi's TestTwoMastersWhichEachBelieveInTheOther does it over real connections.
+// Two masters that each take the other for the leader (one hop, then 503 not_leader) cannot be produced with real
+// elections. TestTwoMastersWhichEachBelieveInTheOther in httpapi tests them over real connections.
 
 // startAndTake starts an execution of the recorder and lets the controlled worker, which may already hold attempts,
 // take it.
@@ -33,7 +33,7 @@ func startAndTake(t *testing.T, c *testcluster.Cluster, h *testcluster.Controlle
 	return wire.AttemptRef{TaskID: id, Attempt: a.Grants[0].Attempt}
 }
 
-// task is the newest attempt's row.
+// task returns the row of a task's newest attempt.
 func task(t *testing.T, c *testcluster.Cluster, id int64) client.Row {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -45,8 +45,8 @@ func task(t *testing.T, c *testcluster.Cluster, id int64) client.Row {
 	return page.Rows[len(page.Rows)-1]
 }
 
-// A leader that is cut off declares nobody lost, however long it has heard nothing, and the new leader gives every
-// lease its full duration.
+// A partitioned leader declares no attempt lost, however long it has heard nothing from the worker, and the new leader
+// gives every lease its full duration.
 func TestACutOffLeaderDeclaresNobodyLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -55,10 +55,10 @@ func TestACutOffLeaderDeclaresNobodyLost(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	deployRecorder(t, c, "true")
 	h := c.Controller("controlled", 9*time.Second, 9*time.Second)
-	ref := startAndTake(t, c, h, 1) // may be followed by another: given up with the lease
+	ref := startAndTake(t, c, h, 1) // another attempt may follow: it is given up with the lease
 	granted := time.Now()
 	old := c.Leader()
-	// Shortly before the old leader's clock for the lease runs out: 9 s + 5 s + 1 %.
+	// Shortly before the lease ends by the old leader's clock: 9 s + 5 s + 1 %.
 	ripe := granted.Add(13 * time.Second)
 	c.Eventually("the lease is nearly over", 20*time.Second, func() bool { return time.Now().After(ripe) })
 	c.Isolate(old)
@@ -75,7 +75,7 @@ func TestACutOffLeaderDeclaresNobodyLost(t *testing.T) {
 		return false
 	})
 	elected := time.Now()
-	// Beyond the old deadline nobody may have been declared lost, by either leader.
+	// After the old deadline neither leader may have declared the attempt lost.
 	c.Eventually("the old deadline is over", 20*time.Second, func() bool { return time.Since(granted) > 17*time.Second })
 	c.Heal()
 	row := task(t, c, ref.TaskID)
@@ -85,7 +85,7 @@ func TestACutOffLeaderDeclaresNobodyLost(t *testing.T) {
 	if until, ok := row.Time("lease_until"); !ok || until.Before(elected.Add(12*time.Second)) {
 		t.Errorf("the new leader, elected %v, gives it until %v", elected, until)
 	}
-	// It was not forgotten either: without its worker the attempt is lost after the full lease, and granted again.
+	// The attempt was not forgotten either: without its worker it is lost after the full lease, and granted again.
 	c.Eventually("the attempt is lost in the end", 25*time.Second, func() bool {
 		n, _ := task(t, c, ref.TaskID).Int("attempt")
 		return n == 2
@@ -95,7 +95,7 @@ func TestACutOffLeaderDeclaresNobodyLost(t *testing.T) {
 	}
 }
 
-// tap ends the world of a connection when the first byte of an answer arrives.
+// tap runs a function when the first byte of an answer arrives on a connection, and closes the connection.
 type tap struct {
 	armed   atomic.Bool
 	address string
@@ -127,8 +127,8 @@ func (c *tapped) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The leader dies after it has applied a command and before its answer arrives. The caller tries again with the same
-// key: one effect, and the first answer.
+// The leader ends after it has applied a command and before its answer arrives. The caller tries again with the same
+// key: there is one effect, and the caller gets the first answer.
 func TestLeaderDiesBetweenApplyAndAnswer(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
@@ -142,7 +142,7 @@ func TestLeaderDiesBetweenApplyAndAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := direct.Cluster(t.Context()); err != nil { // the handshake is over
+	if _, err := direct.Cluster(t.Context()); err != nil { // now the TLS handshake is done
 		t.Fatal(err)
 	}
 	args := map[string]any{"folder_name": "ETL", "project_name": "Recorder", "package_name": "work.sh"}
@@ -176,15 +176,15 @@ func TestLeaderDiesBetweenApplyAndAnswer(t *testing.T) {
 	}
 }
 
-// The answer is lost on the way from the leader to the follower that forwarded, and the leader with it. The caller
-// waits at the follower and gets the answer of the one effect.
+// The answer is lost between the leader and the follower that forwarded the call, and the leader ends. The caller waits
+// at the follower and gets the answer of the single effect.
 func TestAForwardedAnswerIsLostWithTheLeader(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
 	leader := c.Leader()
 	others := c.Others(leader)
 	follower, witness := others[0], others[1]
-	if _, err := c.Client(follower).Cluster(t.Context()); err != nil { // the connection is there
+	if _, err := c.Client(follower).Cluster(t.Context()); err != nil { // now the connection exists
 		t.Fatal(err)
 	}
 	c.CutOneWay(leader, follower)
@@ -195,7 +195,7 @@ func TestAForwardedAnswerIsLostWithTheLeader(t *testing.T) {
 	done := make(chan outcome, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	// Only the follower, once: what makes the call succeed is the follower's own doing.
+	// The caller asks only the follower, and once: only the follower's own retry can make the call succeed.
 	one := c.Client(follower)
 	go func() {
 		r, err := one.Call(ctx, "create_folder", map[string]any{"folder_name": "forwarded"}, client.WithKey("once"))
@@ -222,14 +222,14 @@ func TestAForwardedAnswerIsLostWithTheLeader(t *testing.T) {
 	}
 }
 
-// A leader that reaches only a non-voter is alone: the non-voter's answers prove nothing, although Raft's own check
-// counts them. While it still believes that it leads it reads, renews and expires nothing.
+// A leader that reaches only a non-voter has no majority: the answers of a non-voter prove nothing, although Raft's own
+// check counts them. While it still believes that it leads, it reads, renews and expires nothing.
 func TestALeaderAloneWithANonvoter(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
 	t.Parallel()
-	// Slow timings, so that the leader goes on believing for a while.
+	// Long timings make the leader believe in its leadership for a while.
 	var promote atomic.Bool
 	c := testcluster.Start(t, 3, testcluster.Profile("wan"), testcluster.Settings(func(_ int, cfg *master.Config) {
 		cfg.Promote = func(context.Context, string) error {
@@ -250,7 +250,7 @@ func TestALeaderAloneWithANonvoter(t *testing.T) {
 	if !ok {
 		t.Fatal("no lease")
 	}
-	// The lease runs out while the leader is alone and still believes.
+	// The lease ends while the leader is partitioned and still believes that it leads.
 	c.Eventually("the lease is nearly over", 40*time.Second,
 		func() bool { return time.Until(until) < 500*time.Millisecond })
 	if c.Leader() != leader || !nonvoter() {

@@ -11,11 +11,11 @@ import (
 	"scaleout/testcluster"
 )
 
-// pauseTime is how long a leader is stopped: many leases.
+// pauseTime is how long a leader is stopped: several lease durations.
 const pauseTime = time.Minute
 
-// A leader that was stopped with SIGSTOP wakes and believes that it still leads: the calls that wait in its sockets
-// must neither read an old state nor renew, and its lease clocks, long over, must declare nobody lost.
+// A leader that was stopped with SIGSTOP resumes and believes that it still leads. The calls that wait in its sockets
+// must neither read an old state nor renew a lease, and its expired lease clocks must declare no attempt lost.
 func TestAPausedLeaderWakes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -28,7 +28,7 @@ func TestAPausedLeaderWakes(t *testing.T) {
 	kept := startAndTake(t, c, h, 1, ended)
 	old := c.Leader()
 	alone, stale := c.Client(old), h.At(c, old)
-	// Its connections stand: the calls must arrive while it is stopped.
+	// The connections exist before: the calls must arrive while the leader is stopped.
 	if _, err := alone.View(t.Context(), "folders", client.Query{}); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// A seed stands for one list of choices, and each kind of masters gets only what can be done to it.
+// A seed stands for one list of choices, and masters of each kind get only the faults that are possible for them.
 func TestAPlanIsItsSeeds(t *testing.T) {
 	t.Parallel()
 	choices := func(seed uint64, processes bool) (lines []string, faults map[string]bool) {

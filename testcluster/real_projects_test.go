@@ -18,7 +18,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// Real project files, deployed over HTTPS, look in the views as their authors made them.
+// Real project files, deployed over HTTPS, appear in the views as their authors made them.
 func TestRealProjects(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Join("..", "..", "shared", "ispac")
@@ -58,9 +58,9 @@ func TestRealProjects(t *testing.T) {
 	}
 	projects := []struct {
 		name, password string
-		packages       []string // with version_build; "-" before one that is no entry point
-		declared       []string // project parameters but those of connection managers
-		parameters     int      // all, of project and packages
+		packages       []string // with version_build; "-" marks a package that is no entry point
+		declared       []string // project parameters without those of connection managers
+		parameters     int      // all parameters of project and packages
 		warnings       int
 	}{
 		{"CustomLogging", "", []string{"CustomLogging.dtsx 4"}, nil, 6, 0},
@@ -134,7 +134,7 @@ func TestRealProjects(t *testing.T) {
 		t.Errorf("wrong password: %v", err)
 	}
 
-	// Its package gets the password with its command file, which is gone afterwards, and no log has it.
+	// The package gets the password in its command file, which is removed afterwards. No log contains the password.
 	dtexec := filepath.Join(s.dir, "dtexec")
 	script := "#!/bin/sh\nfor a; do file=$a; done\ncat \"$file\" > \"" + s.dir + "/commands\"\necho \"$file\" > \"" +
 		s.dir + "/where\"\n"

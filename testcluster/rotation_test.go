@@ -18,13 +18,14 @@ import (
 	"scaleout/testcluster"
 )
 
-// A new CA, new certificates for everybody one after the other, and the end of the old CA, while packages run and calls
-// are made: none fails. Then a stop of the leader shows that the masters also accept each other on new connections.
+// The CA is replaced, all certificates are replaced one after the other, and the old CA is removed, while packages run
+// and calls are made: no call fails. Then the leader is stopped, which shows that the masters also accept each other on
+// new connections.
 func TestRotationUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
-	// The timings of a deployment: handshakes for every connection at once are much for a small machine.
+	// The timings of a real deployment: handshakes for all connections at once are much for a small machine.
 	c := testcluster.Start(t, 3, testcluster.Profile("lan"),
 		testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
 	c.Deploy("ETL", "Jobs", map[string]string{"work.sh": "sleep 0.1\n"})
@@ -64,7 +65,7 @@ func TestRotationUnderLoad(t *testing.T) {
 		target := count() + 5
 		c.Eventually("executions are started", 30*time.Second, func() bool { return count() >= target || t.Failed() })
 	}
-	// Until every master trusts exactly these CAs and shows a leaf of the newest.
+	// Wait until every master trusts exactly these CAs and shows a certificate of the newest.
 	trusted := func(n int) {
 		t.Helper()
 		c.Eventually(fmt.Sprintf("every master trusts %d CAs", n), 30*time.Second, func() bool {
@@ -110,7 +111,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	}
 }
 
-// A certificate that ends within 30 days is said in the log, and the metric that the alert reads says when.
+// A certificate that expires within 30 days is logged, and the metric that the alert reads shows the date.
 func TestExpiryIsSaidInTime(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

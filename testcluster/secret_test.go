@@ -24,8 +24,8 @@ packages:
       - {name: Pin, type: Int32, sensitive: true, required: true}
 `
 
-// The value of a sensitive parameter reaches the package that it is for, and nobody else: no view, log line, file of a
-// master, or file that a worker leaves behind has it.
+// The value of a sensitive parameter reaches its package and nobody else: no view, no log line, and no file that a
+// master or a worker leaves contains it.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
@@ -40,7 +40,7 @@ grep -c tok-9f3e1c77 "$SCALEOUT_PARAMETERS"
 	id := c.Create("F/Secrets/use.sh", map[string]any{"Token": token, "Out": out})
 	s.call("set_execution_parameter_value",
 		map[string]any{"execution_id": id, "object_type": 30, "parameter_name": "Pin", "parameter_value": 1934871265})
-	// Refused values must not be shown either.
+	// A refused value must not be shown either.
 	for name, value := range map[string]any{"Token": 12345, "Pin": token} {
 		kind := 20
 		if name == "Pin" {
@@ -58,7 +58,7 @@ grep -c tok-9f3e1c77 "$SCALEOUT_PARAMETERS"
 	if err != nil || string(raw) != token+" "+pin {
 		t.Fatalf("the package got %q, %v", raw, err)
 	}
-	// The file of parameters has it once.
+	// The parameters file contains it once.
 	c.Eventually("its count", 10*time.Second, func() bool { return slices.Contains(s.texts(id), "1") })
 
 	views, err := c.Admin().Views(t.Context())
@@ -87,7 +87,7 @@ grep -c tok-9f3e1c77 "$SCALEOUT_PARAMETERS"
 	clean(t, w.Data(), token, pin)
 }
 
-// clean checks that no file has one of the texts.
+// clean checks that no file contains one of the texts.
 func clean(t *testing.T, dir string, texts ...string) {
 	t.Helper()
 	seen := 0

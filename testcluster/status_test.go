@@ -17,7 +17,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// getJSON asks one master for a path and reads what it says.
+// getJSON reads a path of one master.
 func getJSON(t *testing.T, who *http.Client, url string, into any) *http.Response {
 	t.Helper()
 	resp, err := who.Get(url)
@@ -35,7 +35,8 @@ func getJSON(t *testing.T, who *http.Client, url string, into any) *http.Respons
 	return resp
 }
 
-// Every master says who leads and who votes, in the words that scripts rely on; without a majority nobody leads.
+// Every master names the leader and the voters in the format that scripts rely on. Without a majority no master names a
+// leader.
 func TestStatusOfEveryMaster(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
@@ -72,7 +73,7 @@ func TestStatusOfEveryMaster(t *testing.T) {
 			t.Errorf("the peers are %v, want %v", peers, addresses)
 		}
 		want := map[bool]int{true: 200, false: 503}[i == leader]
-		// it leads a moment before it is ready
+		// a new leader is not ready at once
 		c.Eventually(fmt.Sprintf("/leader of %s is %d", at, want), 10*time.Second, func() bool {
 			resp, err := c.Nobody().Get(at + "/leader")
 			if err == nil {
@@ -96,7 +97,8 @@ func TestStatusOfEveryMaster(t *testing.T) {
 	})
 }
 
-// The leader's own settings count and are the seven rows of master_properties; a master that was given others is named.
+// The leader's settings are in force and are the seven rows of master_properties. A master with other settings is
+// named.
 func TestSettingsOfTheLeaderCount(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3, testcluster.Settings(func(i int, cfg *master.Config) {
@@ -118,7 +120,7 @@ func TestSettingsOfTheLeaderCount(t *testing.T) {
 		t.Errorf("the differing RetryDelayInMs is not told: %+v", s.Settings)
 	}
 	var rows []client.Row
-	// A leader writes its row as soon as it leads.
+	// A leader writes its row right after its election.
 	c.Eventually("the leader's properties", 5*time.Second, func() bool {
 		page, err := c.Admin().View(t.Context(), "master_properties", client.Query{})
 		rows = page.Rows

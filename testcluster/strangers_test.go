@@ -21,8 +21,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// A port full of strangers whose bodies never come is no reason to end the master, and is shut to nobody with a
-// certificate.
+// Many connections of strangers that announce bodies and send none do not end the master, and callers with a
+// certificate are still served.
 func TestAPortFullOfStrangersServesTheOthers(t *testing.T) {
 	c := testcluster.Start(t, 1, testcluster.Settings(func(_ int, cfg *master.Config) {
 		cfg.Connections = transport.Limits{Handshakes: 8, Strangers: 4,
@@ -41,7 +41,7 @@ func TestAPortFullOfStrangersServesTheOthers(t *testing.T) {
 			t.Skip(err)
 		}
 		if err != nil {
-			continue // turned away
+			continue // refused
 		}
 		conns = append(conns, raw)
 		if i%2 == 0 {
@@ -83,7 +83,7 @@ func TestTooManyConnectionsOfOneCertificateAreToldSo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := c.As(pki.RoleUser, name).Do(req) // a client of its own, whose connection stays open
+		resp, err := c.As(pki.RoleUser, name).Do(req) // each call has a client of its own, which keeps its connection open
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// With SYNCHRONIZED start_execution is held to the end, across leaders, and the same key takes the wait up again.
+// With SYNCHRONIZED start_execution is held until the execution ends, across leaders. A repeated call with the same key
+// continues the wait.
 func TestSynchronizedStart(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
@@ -37,13 +38,13 @@ func TestSynchronizedStart(t *testing.T) {
 	short, leave := context.WithCancel(ctx)
 	left := start(short, c.Admin())
 	c.Eventually("it runs", 20*time.Second, func() bool { return s.ran(id, "ran") == 1 })
-	leave() // a caller who loses patience, and asks again
+	leave() // a caller gives up and calls again
 	if r := <-left; r.err == nil {
 		t.Fatalf("answered before the end: %+v", r)
 	}
 	resumed := start(ctx, c.Client(follower))
 	direct := start(ctx, c.Admin())
-	// Both are with the leader when it dies: one comes through a follower, one may have come straight.
+	// Both calls are at the leader when it ends: one comes through a follower, the other may have come directly.
 	s.noReason(id)
 	c.Kill(leader)
 	c.Leader()

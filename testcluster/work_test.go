@@ -43,7 +43,7 @@ func (s *scriptProject) open(gate string) {
 	}
 }
 
-// note is a line of the packages' log.
+// note is one line of the packages' log.
 type note struct {
 	word, who string
 	at        time.Time

@@ -11,14 +11,14 @@ import (
 	"scaleout/testcluster"
 )
 
-// beat says that it is there every tenth of a second until its gate opens.
+// beat writes a line every tenth of a second until its gate opens.
 const beat = "note ran\nwhile ! [ -e \"DIR/go\" ]; do note beat; sleep 0.1; done\nnote end\n"
 
 func shortLease(name string) testcluster.WorkerConfig {
 	return testcluster.WorkerConfig{Name: name, Process: true, Lease: 9 * time.Second, Tolerance: 9 * time.Second}
 }
 
-// A worker killed with SIGKILL leaves its packages to their guards; its next process adopts them.
+// A worker that is killed with SIGKILL leaves its packages to their guards, and the worker's next process adopts them.
 func TestAKilledWorkersPackagesAreAdopted(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3)
@@ -27,7 +27,7 @@ func TestAKilledWorkersPackagesAreAdopted(t *testing.T) {
 	long, short := s.start("beat.sh", 1), s.start("short.sh", 0)
 	c.Eventually("both run", 10*time.Second, func() bool { return s.ran(long, "ran") == 1 && s.ran(short, "ran") == 1 })
 	w.Kill()
-	s.open("half") // this one ends while no worker is there
+	s.open("half") // this package ends while no worker process runs
 	c.Eventually("the guard lives on", 5*time.Second, func() bool { return s.ran(short, "end") == 1 })
 	w.Restart()
 	c.WaitStatus(short, 20*time.Second, 4)
@@ -43,8 +43,8 @@ func TestAKilledWorkersPackagesAreAdopted(t *testing.T) {
 	}
 }
 
-// A worker that is dead or frozen for good: its guards end the packages in time, only then is anything given to others,
-// and those without another attempt are reported lost, with worker and time.
+// A worker is dead or frozen for good. Its guards end the packages in time, only then are the tasks given to other
+// workers, and tasks without another attempt are reported lost, with worker and time.
 func TestAttemptsOfASilentWorkerNeverOverlap(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
