@@ -49,7 +49,7 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	routes := a.routes()
-	if a.openapi, err = describe(routes, cfg.Version); err != nil {
+	if a.openapi, err = openAPI(cfg.Version); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	// Paths are matched as they were sent: an escaped slash belongs to a name, and nothing is ever redirected.

@@ -1,254 +1,30 @@
 package httpapi
 
 import (
-	"context"
+	"bytes"
+	_ "embed"
 	"encoding/json"
-	"fmt"
-	"net/http"
-	"slices"
-	"strings"
-
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3gen"
-
-	"scaleout/fsm/catalog"
-	"scaleout/fsm/procedure"
-	"scaleout/fsm/sqltype"
-	"scaleout/fsm/view"
-	"scaleout/httpapi/wire"
 )
 
-// describe writes the OpenAPI document of a route table. Every procedure and every view stands in it as a path of its
-// own, with the types of the registry.
-func describe(routes []route, version string) ([]byte, error) {
+// openAPIDocument describes every route, procedure and view. 'make docs' writes it anew from their declarations, and
+// TestOpenAPIDocument compares it with them.
+//
+//go:embed openapi.json
+var openAPIDocument []byte
+
+// openAPIVersion stands in the document in place of the version of the program.
+const openAPIVersion = `"VERSION"`
+
+// openAPI returns the document of this version of the program, in one line.
+func openAPI(version string) ([]byte, error) {
 	if version == "" {
 		version = "unknown"
 	}
-	d := &description{doc: &openapi3.T{
-		OpenAPI: "3.0.3",
-		Info: &openapi3.Info{
-			Title: "Scale Out Master", Version: version,
-			Description: "The catalog, the workers' exchange and the operations of a Scale Out cluster. Callers are known by their client certificates (TLS 1.3).",
-		},
-		Paths:      openapi3.NewPaths(),
-		Components: &openapi3.Components{Schemas: openapi3.Schemas{}, Responses: openapi3.ResponseBodies{}},
-	}}
-	problem, err := d.schema(wire.Problem{})
+	quoted, err := json.Marshal(version)
 	if err != nil {
 		return nil, err
 	}
-	d.doc.Components.Schemas["Problem"] = problem
-	d.doc.Components.Responses["Problem"] = &openapi3.ResponseRef{Value: openapi3.NewResponse().
-		WithDescription("What went wrong: code for programs, detail for people.").
-		WithContent(openapi3.NewContentWithSchemaRef(&openapi3.SchemaRef{Ref: "#/components/schemas/Problem", Value: problem.Value}, []string{wire.ContentProblem}))}
-	for i := range routes {
-		if err := d.add(&routes[i]); err != nil {
-			return nil, fmt.Errorf("describe the route %s: %w", routes[i].name, err)
-		}
-	}
-	if err := d.doc.Validate(context.Background()); err != nil {
-		return nil, fmt.Errorf("the OpenAPI document is not valid: %w", err)
-	}
-	return json.Marshal(d.doc)
-}
-
-type description struct{ doc *openapi3.T }
-
-// schema describes a type of package wire.
-func (d *description) schema(v any) (*openapi3.SchemaRef, error) {
-	return openapi3gen.NewSchemaRefForValue(v, nil)
-}
-
-func (d *description) add(rt *route) error {
-	switch rt.name {
-	case "view":
-		for _, v := range view.All() {
-			d.addView(rt, v)
-		}
-		return nil
-	case "procedure":
-		for _, p := range procedure.All() {
-			if err := d.addProcedure(rt, p); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	op := d.operation(rt, rt.name, rt.doc)
-	for _, part := range strings.Split(rt.path, "/") {
-		if strings.HasPrefix(part, "{") {
-			op.AddParameter(openapi3.NewPathParameter(strings.Trim(part, "{}")).WithSchema(openapi3.NewStringSchema()))
-		}
-	}
-	switch {
-	case rt.request != nil:
-		s, err := d.schema(rt.request)
-		if err != nil {
-			return err
-		}
-		op.RequestBody = &openapi3.RequestBodyRef{Value: openapi3.NewRequestBody().WithRequired(true).WithJSONSchemaRef(s)}
-	case rt.requests != "":
-		op.RequestBody = &openapi3.RequestBodyRef{Value: openapi3.NewRequestBody().WithRequired(true).
-			WithContent(openapi3.NewContentWithSchema(openapi3.NewStringSchema().WithFormat("binary"), []string{rt.requests}))}
-	}
-	ok := openapi3.NewResponse().WithDescription("Done.")
-	status := http.StatusOK
-	switch {
-	case rt.response != nil:
-		s, err := d.schema(rt.response)
-		if err != nil {
-			return err
-		}
-		ok = ok.WithJSONSchemaRef(s)
-	case rt.media == "application/json":
-		ok = ok.WithJSONSchema(openapi3.NewObjectSchema())
-	case rt.media != "":
-		ok = ok.WithContent(openapi3.NewContentWithSchema(openapi3.NewStringSchema(), []string{rt.media}))
-	default:
-		status = http.StatusNoContent
-	}
-	op.AddResponse(status, ok)
-	d.doc.AddOperation(rt.path, rt.method, op)
-	return nil
-}
-
-func (d *description) operation(rt *route, id, doc string) *openapi3.Operation {
-	op := openapi3.NewOperation()
-	op.OperationID, op.Summary, op.Description = id, doc, whoMay(rt.who)
-	op.Responses = openapi3.NewResponses(openapi3.WithName("default", nil))
-	op.Responses.Set("default", &openapi3.ResponseRef{Ref: "#/components/responses/Problem", Value: d.doc.Components.Responses["Problem"].Value})
-	for _, q := range rt.query {
-		p := openapi3.NewQueryParameter(q.name).WithDescription(q.doc)
-		switch q.kind {
-		case "integer":
-			p = p.WithSchema(openapi3.NewInt64Schema())
-		case "boolean":
-			p = p.WithSchema(openapi3.NewBoolSchema())
-		default:
-			p = p.WithSchema(openapi3.NewStringSchema())
-		}
-		op.AddParameter(p)
-	}
-	return op
-}
-
-func whoMay(w access) string {
-	switch {
-	case w.open:
-		return "Open to anybody."
-	case len(w.kinds) == 0:
-		return "For any certificate of the cluster."
-	case len(w.roles) > 0:
-		return "For users with " + strings.Join(w.roles, " or ") + "; an administrator may always."
-	}
-	return "For certificates of kind " + strings.Join(w.kinds, ", ") + "."
-}
-
-func rolesOf(p catalog.Permission) string {
-	if len(p.Roles) == 0 {
-		return "For any user."
-	}
-	return "For users with " + strings.Join(p.Roles, " or ") + "; an administrator may always."
-}
-
-func (d *description) addView(rt *route, v *view.View) {
-	op := d.operation(rt, "view_"+v.Name, v.Doc)
-	op.Description, op.Tags = rolesOf(v.Permission), []string{"views"}
-	row := openapi3.NewObjectSchema()
-	for _, c := range v.Columns {
-		s := sqlSchema(c.Type)
-		s.Nullable, s.Description = c.Nullable, c.Doc
-		row.WithProperty(c.Name, s)
-		if !slices.ContainsFunc(rt.query, func(q queryParameter) bool { return q.name == c.Name }) {
-			op.AddParameter(openapi3.NewQueryParameter(c.Name).WithSchema(openapi3.NewStringSchema()).WithDescription("keep rows whose " + c.Name + " is equal; null is IS NULL"))
-		}
-	}
-	page := openapi3.NewObjectSchema().
-		WithProperty("index", openapi3.NewInt64Schema()).
-		WithProperty("rows", openapi3.NewArraySchema().WithItems(row)).
-		WithProperty("next_page_token", openapi3.NewStringSchema())
-	if v.Source == view.FromSegments {
-		page.WithProperty("messages", messagesSchema())
-	}
-	op.AddResponse(http.StatusOK, openapi3.NewResponse().WithDescription("A page of rows.").WithJSONSchema(page))
-	d.doc.AddOperation(strings.Replace(rt.path, "{view}", v.Name, 1), rt.method, op)
-}
-
-// messagesSchema describes wire.MessagesState.
-func messagesSchema() *openapi3.Schema {
-	s := openapi3.NewObjectSchema().
-		WithProperty("complete", openapi3.NewBoolSchema()).
-		WithProperty("ended", openapi3.NewBoolSchema()).
-		WithProperty("missing", openapi3.NewInt64Schema()).
-		WithProperty("lost_attempts", openapi3.NewIntegerSchema())
-	s.Description = "There when one operation was asked for. Complete: it has ended and no message of it will come any more; " +
-		"missing counts the messages that workers have announced and that have not come in, lost_attempts the attempts whose last messages may never come."
-	return s
-}
-
-func (d *description) addProcedure(rt *route, p *procedure.Procedure) error {
-	op := d.operation(rt, p.Name, p.Doc)
-	op.Description, op.Tags = rolesOf(p.Permission), []string{"procedures"}
-	op.AddParameter(openapi3.NewHeaderParameter(wire.HeaderKey).WithSchema(openapi3.NewStringSchema().WithMaxLength(128)).
-		WithDescription("the same key of the same caller gets the first answer again, for 24 hours"))
-	args, outputs := openapi3.NewObjectSchema(), openapi3.NewObjectSchema()
-	args.AdditionalProperties = openapi3.BoolSchema{Has: new(bool)}
-	for i := range p.Parameters {
-		par := &p.Parameters[i]
-		s := sqlSchema(par.Type)
-		s.Description = par.Doc
-		if par.Output {
-			outputs.WithProperty(par.Name, s)
-			continue
-		}
-		s.Nullable = !par.Required
-		if par.Default != nil {
-			b, err := sqltype.Encode(par.Type, par.Default)
-			if err != nil {
-				return err
-			}
-			if err := json.Unmarshal(b, &s.Default); err != nil {
-				return err
-			}
-		}
-		args.WithProperty(par.Name, s)
-		if par.Required {
-			args.Required = append(args.Required, par.Name)
-		}
-	}
-	op.RequestBody = &openapi3.RequestBodyRef{Value: openapi3.NewRequestBody().WithRequired(len(args.Required) > 0).WithJSONSchema(args)}
-	sets := openapi3.NewArraySchema().WithItems(openapi3.NewObjectSchema())
-	op.AddResponse(http.StatusOK, openapi3.NewResponse().WithDescription("The procedure's answer.").WithJSONSchema(
-		openapi3.NewObjectSchema().WithProperty("return_value", openapi3.NewInt64Schema()).WithProperty("output", outputs).WithProperty("result_sets", sets)))
-	d.doc.AddOperation(strings.Replace(rt.path, "{procedure}", p.Name, 1), rt.method, op)
-	return nil
-}
-
-// sqlSchema is how values of an SQL type look in JSON.
-func sqlSchema(t sqltype.Type) *openapi3.Schema {
-	var s *openapi3.Schema
-	switch low, high, integer := t.Range(); {
-	case integer && high > 1<<53:
-		s = openapi3.NewInt64Schema()
-	case integer:
-		s = openapi3.NewInt64Schema().WithMin(float64(low)).WithMax(float64(high))
-	case t == sqltype.Bit:
-		s = openapi3.NewBoolSchema()
-	case t == sqltype.DateTimeOffset:
-		s = openapi3.NewDateTimeSchema()
-	case t == sqltype.UniqueIdentifier:
-		s = openapi3.NewUUIDSchema()
-	case t == sqltype.VarBinaryMax:
-		reference := openapi3.NewObjectSchema().WithProperty("blob", openapi3.NewStringSchema().WithPattern("^[0-9a-f]{64}$"))
-		reference.Required = []string{"blob"}
-		s = openapi3.NewOneOfSchema(openapi3.NewBytesSchema(), reference)
-	case t == sqltype.Variant:
-		s = openapi3.NewSchema()
-	case t.IsText() && t.Length() > 0:
-		s = openapi3.NewStringSchema().WithMaxLength(int64(t.Length()))
-	default:
-		s = openapi3.NewStringSchema()
-	}
-	s.Title = t.String()
-	return s
+	var out bytes.Buffer
+	err = json.Compact(&out, bytes.Replace(openAPIDocument, []byte(openAPIVersion), quoted, 1))
+	return out.Bytes(), err
 }

@@ -107,7 +107,7 @@ func (a *API) routes() []route {
 			handle: (*API).readyz, doc: "200 when this master can serve or forward and is caught up.", media: "text/plain",
 			query: []queryParameter{{"verbose", "answer with the named checks as JSON", "string"}}},
 		{name: "metrics", method: "GET", path: "/metrics", who: metricsFor, here: always,
-			handle: (*API).prometheus, doc: "Metrics for Prometheus.", media: "text/plain"},
+			handle: (*API).prometheus, doc: "Metrics for Prometheus. The setting MetricsOpen opens them to anybody.", media: "text/plain"},
 		{name: "openapi", method: "GET", path: "/v1/openapi.json", who: anyCertificate, here: always, quick: true,
 			handle: (*API).describeItself, doc: "This document.", media: "application/json"},
 
