@@ -2,24 +2,25 @@ package cluster
 
 import "time"
 
-// keptPauses is how many pauses an awake clock remembers. A time longer than all of them is then measured too long, so
-// that a machine that pauses without end cannot hide a disk that stalls.
+// keptPauses is how many pauses an awakeClock remembers. A longer time is then measured as longer than it was, so that
+// a machine that pauses again and again cannot hide a disk that stalls.
 const keptPauses = 64
 
-// awake measures how long something has taken in time in which this process ran. A virtual machine that is being
-// snapshotted, or a process that was stopped, measures the pause as if a write had taken so long; nothing is wrong with
-// its disk. Look is called about once per interval; what it is late beyond that is a pause. Not safe for several goroutines.
-type awake struct {
+// awakeClock measures how long something has taken, counting only time in which this process ran. Without it, a virtual
+// machine that was paused for a snapshot, or a process that was stopped, would take the pause for a write that took so
+// long, although nothing is wrong with its disk. look must be called about once per interval; if it is called later
+// than that, the difference is a pause. It is not safe for concurrent use.
+type awakeClock struct {
 	interval time.Duration
 	looked   time.Time
 	pauses   []pause // oldest first
 }
 
-// pause is a time in which this process did not run, as far as its looks tell.
+// pause is a time in which this process did not run, as far as the calls of look show.
 type pause struct{ from, to time.Time }
 
-// look notes that this process runs now, and a pause if the look is late by more than an interval.
-func (a *awake) look(now time.Time) {
+// look notes that this process runs now, and a pause if the call is late by more than an interval.
+func (a *awakeClock) look(now time.Time) {
 	if from := a.looked.Add(a.interval); !a.looked.IsZero() && now.Sub(from) > a.interval {
 		if len(a.pauses) == keptPauses {
 			a.pauses = append(a.pauses[:0], a.pauses[1:]...)
@@ -29,8 +30,8 @@ func (a *awake) look(now time.Time) {
 	a.looked = now
 }
 
-// of returns what of the last d this process ran, up to the last look.
-func (a *awake) of(d time.Duration) time.Duration {
+// of returns how much of the last d, up to the last look, this process ran.
+func (a *awakeClock) of(d time.Duration) time.Duration {
 	began, ran := a.looked.Add(-d), d
 	for _, p := range a.pauses {
 		if p.from.Before(began) {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Time in which the process stood still is nobody's: neither a look that came late nor a row of them makes a write slow,
-// and a write that really does not end is measured in full.
+// Time in which the process stood still is nobody's: neither a look that came late nor a row of them makes a write
+// slow, and a write that really does not end is measured in full.
 func TestAwake(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tc := range []struct {
@@ -25,7 +25,7 @@ func TestAwake(t *testing.T) {
 		{"first look", nil, 500 * ms, 500 * ms},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			a := awake{interval: 100 * ms}
+			a := awakeClock{interval: 100 * ms}
 			now := time.Now()
 			a.look(now)
 			for _, d := range tc.looks {
@@ -38,7 +38,7 @@ func TestAwake(t *testing.T) {
 		})
 	}
 	t.Run("pauses without end", func(t *testing.T) {
-		a := awake{interval: 100 * ms}
+		a := awakeClock{interval: 100 * ms}
 		began := time.Now()
 		now := began
 		for a.look(now); a.of(now.Sub(began)) < 2*time.Second; a.look(now) {

@@ -56,7 +56,7 @@ func TestAMasterAloneBeginsWithExpectOne(t *testing.T) {
 	w := newWorld(t)
 	w.start(1)
 	l := w.leader()
-	must(t, l.node.Read(patient(t)))
+	must(t, l.node.Read(bounded(t)))
 	w.write("x")
 	w.until("caught up", func() bool {
 		select {
@@ -104,12 +104,16 @@ func TestAMissedReleaseIsAskedFor(t *testing.T) {
 	must(t, err)
 	pd, err := store.Open(p.path+"/data", store.Options{Logger: p.logger()})
 	must(t, err)
-	f := &proposal{ID: "lost", Proposer: pd.ID(), Since: time.Now(), Set: []founder{{ID: pd.ID(), Name: "master-1"}, {ID: d.ID(), Name: "master-2"}}}
+	f := &proposal{ID: "lost", Proposer: pd.ID(), Since: time.Now(),
+		Set: []founder{{ID: pd.ID(), Name: "master-1"}, {ID: d.ID(), Name: "master-2"}}}
 	must(t, d.Save("bootstrap", promises{Promise: f}))
 	must(t, d.Close())
 	must(t, pd.Close())
 	q.start()
-	w.until("it waits for its proposer", func() bool { return strings.Contains(q.node.Waiting(), "waiting for the cluster that") })
+	w.until("it waits for its proposer", func() bool {
+		return strings.Contains(q.node.Waiting(),
+			"waiting for the cluster that")
+	})
 	p.start()
 	w.leader()
 	w.voters(2)
@@ -140,7 +144,8 @@ func TestADecidedProposalIsCarriedOutAfterARestart(t *testing.T) {
 	hosts[0].start()
 	hosts[1].start()
 	w.until("they wait", func() bool {
-		return strings.Contains(hosts[0].node.Waiting(), "waiting for the cluster that") && strings.Contains(hosts[1].node.Waiting(), "waiting for the cluster that")
+		return strings.Contains(hosts[0].node.Waiting(), "waiting for the cluster that") &&
+			strings.Contains(hosts[1].node.Waiting(), "waiting for the cluster that")
 	})
 	hosts[2].start()
 	w.leader()
@@ -161,7 +166,8 @@ func TestAnUndecidedProposalIsDeadAfterARestart(t *testing.T) {
 	bd, err := store.Open(b.path+"/data", store.Options{Logger: b.logger()})
 	must(t, err)
 	f := &proposal{ID: "open", Proposer: ad.ID(), Since: time.Now(),
-		Set: []founder{{ID: ad.ID(), Name: a.name, Address: "127.0.0.1:1"}, {ID: bd.ID(), Name: b.name, Address: "127.0.0.1:2"}}}
+		Set: []founder{{ID: ad.ID(), Name: a.name, Address: "127.0.0.1:1"},
+			{ID: bd.ID(), Name: b.name, Address: "127.0.0.1:2"}}}
 	must(t, ad.Save("bootstrap", promises{Promise: f, Proposal: f}))
 	must(t, bd.Save("bootstrap", promises{Promise: f}))
 	must(t, ad.Close())

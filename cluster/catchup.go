@@ -11,7 +11,7 @@ import (
 	"scaleout/fsm/command"
 )
 
-// Barrier returns when this node's state holds everything that the cluster had committed when Barrier was called.
+// Barrier returns when this node's state has everything that the cluster had committed when Barrier was called.
 func (n *Node) Barrier(ctx context.Context) error {
 	if !n.up() {
 		return command.ErrNotReady
@@ -33,7 +33,8 @@ func (n *Node) Barrier(ctx context.Context) error {
 	}
 	for n.machine.Index() < index {
 		if !pauseFor(ctx, 5*time.Millisecond) {
-			return fmt.Errorf("barrier: this master has applied %d of %d entries: %w", n.machine.Index(), index, context.Cause(ctx))
+			return fmt.Errorf("barrier: this master has applied %d of %d entries: %w", n.machine.Index(), index,
+				context.Cause(ctx))
 		}
 	}
 	return nil
@@ -41,7 +42,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 
 // leaderBarrier commits a no-op and returns its index.
 func (n *Node) leaderBarrier(ctx context.Context) (uint64, error) {
-	r, err := n.readyReign()
+	r, err := n.readyLeadership()
 	if err != nil {
 		return 0, err
 	}
@@ -49,8 +50,8 @@ func (n *Node) leaderBarrier(ctx context.Context) (uint64, error) {
 	return index, err
 }
 
-// catchUp does what a member owes itself whenever it hears of another leader: it takes up the key ring, tells its
-// address, and once after its start waits until its state is current.
+// catchUp does what a member has to do whenever it hears of another leader: it fetches the key ring and reports a
+// changed address. Once after its start it also waits until its state is current.
 func (n *Node) catchUp(ctx context.Context) {
 	var served string // the leader with whom this is done
 	var alone time.Time
@@ -98,7 +99,8 @@ func (n *Node) markCaughtUp(ctx context.Context) {
 	}
 }
 
-// greet takes the leader's key ring, unless it is us, and has our address written down; false: try again.
+// greet fetches the leader's key ring and has this node's new address written to the configuration. It returns false if
+// that has to be tried again.
 func (n *Node) greet(ctx context.Context, l Leader) bool {
 	limit, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -109,7 +111,8 @@ func (n *Node) greet(ctx context.Context, l Leader) bool {
 			return false
 		}
 		if err := n.cfg.KeyRing.Merge(a.Ring); err != nil {
-			n.log.Error("the leader's key ring could not be taken up; secrets sealed with its keys cannot be opened here", "err", err)
+			n.log.Error("the leader's key ring could not be taken up; secrets sealed with its keys cannot be opened here", "err",
+				err)
 			return false
 		}
 	}
@@ -122,15 +125,16 @@ func (n *Node) greet(ctx context.Context, l Leader) bool {
 			err = n.askToJoin(ctx, l.ID)
 		}
 		if err != nil {
-			n.log.Warn("this master's new address is not in the configuration yet", "address", n.cfg.AdvertiseAddress, "was", string(self.Address), "err", err)
+			n.log.Warn("this master's new address is not in the configuration yet", "address", n.cfg.AdvertiseAddress, "was",
+				string(self.Address), "err", err)
 			return false
 		}
 	}
 	return true
 }
 
-// askWhetherMember finds out, after a while without a leader, whether the others have removed this node meanwhile: they
-// do not talk to it any more, so nothing else would tell.
+// askWhetherMember finds out, after a while without a leader, whether the others have removed this node meanwhile.
+// Masters do not talk to a removed node, so it would not learn it in any other way.
 func (n *Node) askWhetherMember(ctx context.Context) {
 	for _, m := range n.cfg.Gossip.Members() {
 		if !m.HasState || m.ID == n.id {

@@ -18,26 +18,26 @@ const (
 	clockForget = 10 * time.Minute
 )
 
-// clocks compares this node's wall clock with those of the other masters. A reading is kept with a monotonic instant,
-// so that a step of our own clock shows at once instead of hiding in an old difference.
+// clocks compares this node's wall clock with those of the other masters. It keeps a reading together with a monotonic
+// instant, so that a step of this node's own clock shows at once instead of hiding in an old difference.
 type clocks struct {
 	wall func() time.Time
 	log  *slog.Logger
 
 	mu       sync.Mutex
-	readings map[string]reading
+	readings map[string]clockReading
 	warned   time.Time
 }
 
-// reading is what another master's clock said at a moment of ours.
-type reading struct {
+// clockReading is what another master's clock said at a moment of this node.
+type clockReading struct {
 	wall time.Time
 	at   time.Time // monotonic
 	rtt  time.Duration
 }
 
 func newClocks(wall func() time.Time, log *slog.Logger) *clocks {
-	return &clocks{wall: wall, log: log, readings: make(map[string]reading)}
+	return &clocks{wall: wall, log: log, readings: make(map[string]clockReading)}
 }
 
 // note takes one answer: the other's clock, read between sent and received.
@@ -45,10 +45,10 @@ func (c *clocks) note(id string, wall time.Time, sent, received time.Time) {
 	rtt := received.Sub(sent)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.readings[id] = reading{wall: wall, at: sent.Add(rtt / 2), rtt: rtt}
+	c.readings[id] = clockReading{wall: wall, at: sent.Add(rtt / 2), rtt: rtt}
 }
 
-// keep forgets masters that are no members any more.
+// keep forgets masters that are not in ids.
 func (c *clocks) keep(ids []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +59,7 @@ func (c *clocks) keep(ids []string) {
 	}
 }
 
-// offset is how far another master's clock is ahead of ours.
+// offset returns how far another master's clock is ahead of this node's, and false if it is not known.
 func (c *clocks) offset(id string) (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,13 +70,14 @@ func (c *clocks) offset(id string) (time.Duration, bool) {
 	return c.ahead(r, time.Now()), true
 }
 
-func (c *clocks) ahead(r reading, now time.Time) time.Duration {
+func (c *clocks) ahead(r clockReading, now time.Time) time.Duration {
 	// Round drops the monotonic part: the wall clocks are what is compared.
 	return r.wall.Add(now.Sub(r.at)).Sub(c.wall().Round(0))
 }
 
-// median is how far the masters' median is ahead of our clock, and of how many clocks. With two, or any even number,
-// the earlier of the middle ones counts: state time never goes back, so a clock that is ahead does the greater harm.
+// median returns how far the masters' median is ahead of this node's clock, and of how many clocks it is the median.
+// With an even number of clocks, the earlier of the two middle ones counts: state time never goes back, so a clock that
+// is ahead does more harm.
 func (c *clocks) median() (time.Duration, int) {
 	now := time.Now()
 	c.mu.Lock()
@@ -91,20 +92,22 @@ func (c *clocks) median() (time.Duration, int) {
 	return offsets[(len(offsets)-1)/2], len(offsets)
 }
 
-// stamp is our clock held within five minutes of the median, so that one wrong clock cannot carry state time away.
+// stamp returns this node's clock, held within five minutes of the median, so that one wrong clock cannot carry state
+// time away.
 func (c *clocks) stamp() command.Time {
 	m, _ := c.median()
 	off := min(max(0, m-clockLimit), m+clockLimit)
 	return command.At(c.wall().Round(0).Add(off))
 }
 
-// bad says that our clock is so far off that this node should not lead. Two clocks cannot tell which is wrong.
+// bad returns how far this node's clock is ahead, and whether that is so far off that this node should not lead. With
+// two clocks it cannot be decided which is wrong.
 func (c *clocks) bad() (time.Duration, bool) {
 	m, count := c.median()
 	return -m, count >= 3 && abs(m) > clockLimit
 }
 
-// warn logs, once a minute, how far clocks are apart.
+// warn logs, at most once a minute, which clocks are far apart.
 func (c *clocks) warn(names func(id string) string) {
 	now := time.Now()
 	type far struct {
@@ -139,12 +142,12 @@ func abs(d time.Duration) time.Duration {
 	return max(d, -d)
 }
 
-// Now is this node's clock as it stamps commands: held within five minutes of the masters' median, as far as it knows
-// their clocks.
+// Now returns this node's clock as it stamps commands: held within five minutes of the median of the masters' clocks
+// that it knows.
 func (n *Node) Now() time.Time { return n.clocks.stamp().Time() }
 
-// compareClocks asks the clocks of ids at once. It returns when all have answered, or enough have and the rest got a
-// little more time, or timeout has passed: a dead master must not hold up a new leader for long.
+// compareClocks asks several masters for their clocks at once. It returns when all have answered, a quarter of timeout
+// after enough have answered, or after timeout: a dead master must not hold up a new leader for long.
 func (n *Node) compareClocks(ctx context.Context, ids []string, enough int, timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -176,7 +179,7 @@ func (n *Node) compareClocks(ctx context.Context, ids []string, enough int, time
 	}
 }
 
-// clockRoutine compares clocks for as long as this node leads, and hands leadership over when its own is far off.
+// clockRoutine compares clocks while this node leads, and hands leadership over if its own clock is far off.
 func (n *Node) clockRoutine(ctx context.Context) error {
 	for {
 		_, servers := n.configuration()
@@ -188,7 +191,8 @@ func (n *Node) clockRoutine(ctx context.Context) error {
 			n.log.Error("this master's clock is too far from the others' to lead: leadership is handed over",
 				"ahead", by.Round(time.Millisecond), "limit", clockLimit)
 			if err := n.Transfer(ctx, ""); err != nil && ctx.Err() == nil {
-				n.log.Error("leadership could not be handed over; commands are stamped within the limit of the others' clocks", "err", err)
+				n.log.Error("leadership could not be handed over; commands are stamped within the limit of the others' clocks",
+					"err", err)
 			}
 		}
 		if !pauseFor(ctx, clockEvery) {
@@ -197,7 +201,7 @@ func (n *Node) clockRoutine(ctx context.Context) error {
 	}
 }
 
-// pauseFor is false when ctx ended first.
+// pauseFor waits for d and returns false if ctx ended first.
 func pauseFor(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

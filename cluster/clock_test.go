@@ -23,7 +23,8 @@ func TestStampsAreHeldNearTheMedian(t *testing.T) {
 		"another one far ahead":       {own: 0, others: []time.Duration{time.Hour, 0}, want: 0},
 		"of two, ours ahead":          {own: time.Hour, others: []time.Duration{0}, want: 5 * time.Minute},
 		"of two, the other one ahead": {own: 0, others: []time.Duration{time.Hour}, want: 0},
-		"of four, two ahead":          {own: time.Hour, others: []time.Duration{time.Hour, 0, 0}, want: 5 * time.Minute, bad: true},
+		"of four, two ahead": {own: time.Hour, others: []time.Duration{time.Hour, 0, 0}, want: 5 * time.Minute,
+			bad: true},
 	} {
 		k := newClocks(func() time.Time { return time.Now().Add(c.own) }, slog.New(slog.DiscardHandler))
 		for i, off := range c.others {
@@ -60,7 +61,8 @@ func TestAMasterWithAWrongClockDoesNotKeepLeading(t *testing.T) {
 		h := w.add(expect(3))
 		off := &atomic.Int64{}
 		offs[h.name] = off
-		h.options = append(h.options, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(off.Load())) } })
+		h.options = append(h.options,
+			func(c *Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(off.Load())) } })
 		h.start()
 	}
 	l := w.leader()

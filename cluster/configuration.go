@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// configurations numbers the configurations that this process has seen. Raft knows the index of the latest one but
-// does not tell it outside its main loop, and asking that loop blocks while the disk stalls.
+// configurations numbers the configurations that this process has seen. Raft knows the index of the latest one, but
+// only its main loop gives it, and a question to that loop blocks while the disk stalls.
 type configurations struct {
 	mu     sync.Mutex
 	number uint64
@@ -25,15 +25,15 @@ func (c *configurations) see(servers []raft.Server) uint64 {
 	return c.number
 }
 
-// configuration is Raft's latest configuration, committed or not, with a number that changes whenever it does.
+// configuration returns Raft's latest configuration, committed or not, and a number that changes whenever it does.
 func (n *Node) configuration() (uint64, []raft.Server) {
 	// Answered from memory: this future never blocks.
 	servers := n.raft.GetConfiguration().Configuration().Servers
 	return n.config.see(servers), servers
 }
 
-// Voters are the ids of the voters of the latest configuration, with a number that changes whenever the configuration
-// does. The number means nothing outside this process.
+// Voters returns the ids of the voters of the latest configuration, and a number that changes whenever the
+// configuration does. The number means nothing outside this process.
 func (n *Node) Voters() (number uint64, ids []string) {
 	if !n.up() {
 		return 0, nil
@@ -45,7 +45,7 @@ func (n *Node) Voters() (number uint64, ids []string) {
 	return number, ids
 }
 
-// Servers are the ids of all members of the latest configuration: voters and those on their way to be.
+// Servers returns the ids of all members of the latest configuration: voters and non-voters.
 func (n *Node) Servers() []string {
 	if !n.up() {
 		return nil
@@ -58,7 +58,7 @@ func (n *Node) Servers() []string {
 	return ids
 }
 
-// Peers are the addresses ("host:port") of the voters, where they are now.
+// Peers returns the present addresses ("host:port") of the voters.
 func (n *Node) Peers() []string {
 	_, ids := n.Voters()
 	var list []string
@@ -82,7 +82,7 @@ func voterIDs(servers []raft.Server) []raft.ServerID {
 	return ids
 }
 
-// others are the ids of all servers but self.
+// others returns the ids of all servers but self.
 func others(servers []raft.Server, self string) []string {
 	var ids []string
 	for _, s := range servers {

@@ -6,7 +6,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Contact is when this node last heard from a leader, and now on the leader itself; zero when never.
+// Contact returns when this node last heard from a leader: the present moment on the leader itself, zero if it never
+// did.
 func (n *Node) Contact() time.Time {
 	if !n.up() {
 		return time.Time{}
@@ -17,7 +18,8 @@ func (n *Node) Contact() time.Time {
 	return n.raft.LastContact()
 }
 
-// heard says whether a member answered this leader's Raft within so many heartbeat time-outs. This node always did.
+// heard reports whether a member answered this leader's Raft within so many heartbeat time-outs. It is always true for
+// this node itself.
 func (n *Node) heard(id raft.ServerID, heartbeats int) bool {
 	at, ok := n.wire.Contact(id)
 	return string(id) == n.id || ok && time.Since(at) < time.Duration(heartbeats)*n.cfg.Timing.Heartbeat

@@ -7,53 +7,56 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// fewestVoters is what removing dead masters leaves at least: a smaller cluster would tolerate no failure, and nobody
-// would have decided so.
+// fewestVoters is how many voters the removal of dead masters leaves at least. A smaller cluster would tolerate no
+// failure, and no operator would have decided that.
 const fewestVoters = 3
 
-// deadRoutine takes members out of the configuration that have been silent for Config.RemoveDead, one at a time. It is off
-// unless an operator asked for it, and leaves alone whom Remove would refuse to remove: a removal that costs the
-// majority or data is a person's to decide.
+// deadRoutine removes members from the configuration that have been silent for Config.RemoveDead, one at a time. It is
+// off unless an operator asked for it. It does not remove a member that Remove would refuse to remove: only a person
+// may decide to give up the majority or data.
 func (n *Node) deadRoutine(ctx context.Context) error {
 	if n.cfg.RemoveDead <= 0 {
 		return nil
 	}
 	const look = time.Second
-	silent := map[raft.ServerID]time.Time{} // since when, as this routine has seen it
-	again := map[raft.ServerID]time.Time{}  // when to try one anew whose removal was refused
+	silent := map[raft.ServerID]time.Time{}  // since when, as this routine has seen it
+	retryAt := map[raft.ServerID]time.Time{} // for members whose removal was refused
 	for seen := time.Now(); pauseFor(ctx, min(look, n.cfg.RemoveDead/4)); seen = time.Now() {
 		if time.Since(seen) > 3*look {
-			clear(silent) // this process stood still: the others may have answered meanwhile
+			clear(silent) // this process was paused: the others may have answered meanwhile
 		}
 		_, servers := n.configuration()
 		for _, s := range servers {
 			if n.heard(s.ID, 10) {
 				delete(silent, s.ID)
-				delete(again, s.ID)
+				delete(retryAt, s.ID)
 				continue
 			}
 			if _, known := silent[s.ID]; !known {
 				silent[s.ID] = time.Now()
 			}
 			since := silent[s.ID]
-			if time.Since(since) < n.cfg.RemoveDead || time.Now().Before(again[s.ID]) || s.Suffrage == raft.Voter && len(voterIDs(servers)) <= n.fewest() {
+			if time.Since(since) < n.cfg.RemoveDead || time.Now().Before(retryAt[s.ID]) || s.Suffrage == raft.Voter &&
+				len(voterIDs(servers)) <= n.fewest() {
 				continue
 			}
 			if err := n.Remove(ctx, string(s.ID), false); err != nil {
-				if _, told := again[s.ID]; !told && ctx.Err() == nil {
-					n.log.Warn("a dead master is not removed", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "silent_since", since, "err", err)
+				if _, logged := retryAt[s.ID]; !logged && ctx.Err() == nil {
+					n.log.Warn("a dead master is not removed", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "silent_since",
+						since, "err", err)
 				}
-				again[s.ID] = time.Now().Add(min(n.cfg.RemoveDead, time.Minute))
+				retryAt[s.ID] = time.Now().Add(min(n.cfg.RemoveDead, time.Minute))
 				continue
 			}
-			n.log.Warn("a dead master was removed from the cluster, as RemoveDeadMastersAfterInMs says", "peer", n.nameOf(string(s.ID)),
+			n.log.Warn("a dead master was removed from the cluster, as RemoveDeadMastersAfterInMs says", "peer",
+				n.nameOf(string(s.ID)),
 				"id", string(s.ID), "silent_since", since)
 			delete(silent, s.ID)
-			break // the configuration is another one now
+			break // the configuration has changed
 		}
 	}
 	return nil
 }
 
-// fewest is how many voters deadRoutine leaves: three, and a majority of those with which the cluster was meant to begin.
+// fewest is how many voters deadRoutine leaves at least: three, and a majority of BootstrapExpect.
 func (n *Node) fewest() int { return max(fewestVoters, n.cfg.BootstrapExpect/2+1) }

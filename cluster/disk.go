@@ -12,14 +12,15 @@ import (
 	"scaleout/store"
 )
 
-// roomToLead is what a leader's disk must still take: some entries of the largest size. Small entries fit into the
-// log's own gaps for long after the disk is full, so a full master would win elections and lose each at the next big one.
+// roomToLead is how much room a leader's disk must have: some entries of the largest size. After the disk is full,
+// small entries still fit into the log's own gaps for a long time, so a master with a full disk would win elections and
+// lose the leadership again at the next big entry.
 const roomToLead = 16 << 20
 
-// DiskError is why the last write to the log failed; nil when it did not.
+// DiskError returns why the last write to the log failed, or nil if it did not.
 func (n *Node) DiskError() error { return n.cfg.Dir.Log().Failing() }
 
-// disk is how many bytes are free, -1 when that is unknown, and why this master's disk is none to lead with; "" when it is.
+// disk returns the free bytes (-1 if unknown) and the reason why this node must not lead, or "" if its disk is healthy.
 func (n *Node) disk() (free int64, trouble string) {
 	free = -1
 	if bytes, err := n.cfg.Dir.Free(); err == nil {
@@ -34,7 +35,8 @@ func (n *Node) disk() (free int64, trouble string) {
 	return free, trouble
 }
 
-// betterDisk is a voter whose disk is in order; "" when no other one has such a disk. Then it makes no difference who leads.
+// betterDisk returns another voter whose disk is healthy, or "" if there is none. Then it makes no difference who
+// leads.
 func (n *Node) betterDisk(ctx context.Context) string {
 	_, servers := n.configuration()
 	for id, a := range n.peers.Statuses(ctx, otherVoters(servers, n.id), n.cfg.Timing.Election) {
@@ -66,7 +68,7 @@ func (n *Node) diskRoutine(ctx context.Context) error {
 		if to == "" {
 			continue
 		}
-		n.log.Error("this master's disk is none to lead with: leadership is handed over", "disk", trouble, "to", n.nameOf(to))
+		n.log.Error("this master must not lead with its disk: leadership is handed over", "disk", trouble, "to", n.nameOf(to))
 		if err := n.Transfer(ctx, to); err != nil && ctx.Err() == nil {
 			n.log.Warn("leadership could not be handed over; it will be tried again", "err", err)
 		}
@@ -74,46 +76,47 @@ func (n *Node) diskRoutine(ctx context.Context) error {
 	return nil
 }
 
-// terms is the log's stable store as Raft bears it. Raft panics when it cannot save its term.
-type terms struct {
+// stableStore wraps the log's stable store so that a failed write stops this node instead of panicking inside Raft.
+type stableStore struct {
 	*store.Log
-	n *Node
+	node *Node
 }
 
 // roomEvery is how often a full disk is tried again.
 const roomEvery = 100 * time.Millisecond
 
-// Set keeps a part of a vote.
-func (t terms) Set(key, value []byte) error {
-	return t.keep(func() error { return t.Log.Set(key, value) })
+// Set writes a part of a vote.
+func (t stableStore) Set(key, value []byte) error {
+	return t.retryWhileFull(func() error { return t.Log.Set(key, value) })
 }
 
-// SetUint64 keeps a term.
-func (t terms) SetUint64(key []byte, value uint64) error {
-	return t.keep(func() error { return t.Log.SetUint64(key, value) })
+// SetUint64 writes a term.
+func (t stableStore) SetUint64(key []byte, value uint64) error {
+	return t.retryWhileFull(func() error { return t.Log.SetUint64(key, value) })
 }
 
-// keep waits for room on a full disk: meanwhile this master takes part in nothing, and the others elect. When there is
-// no hope, nobody may hear of a term or a vote that is not on disk: the node is cut off and ends.
-func (t terms) keep(write func() error) error {
-	told := false
+// retryWhileFull waits for room on a full disk. Meanwhile this master takes part in no election, and the others elect.
+// If the write fails in another way, the node cuts its Raft connections and ends, because no other node may hear of a
+// term or a vote that is not on disk.
+func (t stableStore) retryWhileFull(write func() error) error {
+	logged := false
 	for {
 		err := write()
 		if err == nil {
 			return nil
 		}
 		if !errors.Is(err, command.ErrNoSpace) {
-			t.n.cfg.Transport.CutRaft()
-			t.n.stopWith(fmt.Errorf("cluster: a term or a vote could not be saved: %w", err))
+			t.node.cfg.Transport.CutRaft()
+			t.node.stopWith(fmt.Errorf("cluster: a term or a vote could not be saved: %w", err))
 			return nil
 		}
-		if !told {
-			told = true
-			t.n.log.Error("this master takes part in no election and stores nothing until its disk has room", "err", err)
+		if !logged {
+			logged = true
+			t.node.log.Error("this master takes part in no election and stores nothing until its disk has room", "err", err)
 		}
 		select {
-		case <-t.n.ended:
-			t.n.cfg.Transport.CutRaft()
+		case <-t.node.ended:
+			t.node.cfg.Transport.CutRaft()
 			return nil
 		case <-time.After(roomEvery):
 		}

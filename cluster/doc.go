@@ -11,8 +11,8 @@
 //   - membership changes only when a master joins or an operator says so, never by gossip and never by a stop;
 //   - a leader whose disk stalls makes room for another within seconds, by ending itself.
 //
-// How an empty master begins or finds a cluster is cluster/bootstrap's, the form of calls between masters cluster/peer's,
-// and the data directory of a stopped master cluster/recovery's: none of them needs a Node. It leaves the catalog's rules
-// to package fsm, leases to cluster/dispatch, blobs to cluster/blobs and HTTP for people to package httpapi. Raft's
-// configuration is the truth about members; gossip is an address book.
+// How an empty master begins or finds a cluster is cluster/bootstrap's, the form of calls between masters
+// cluster/peer's, and the data directory of a stopped master cluster/recovery's: none of them needs a Node. It leaves
+// the catalog's rules to package fsm, leases to cluster/dispatch, blobs to cluster/blobs and HTTP for people to package
+// httpapi. Raft's configuration is the truth about members; gossip is an address book.
 package cluster

@@ -89,7 +89,8 @@ func newLoneWorld(t *testing.T) *world {
 	must(t, err)
 	timing, err := TimingProfile("lan") // "fast" leaders do not keep their place on a busy machine
 	must(t, err)
-	w := &world{t: t, ca: ca, key: key, timing: timing, logs: &logBuffer{}, blocked: map[[2]int]bool{}, refused: map[[2]int]bool{}, conns: map[[2]int]map[net.Conn]bool{}}
+	w := &world{t: t, ca: ca, key: key, timing: timing, logs: &logBuffer{}, blocked: map[[2]int]bool{},
+		refused: map[[2]int]bool{}, conns: map[[2]int]map[net.Conn]bool{}}
 	t.Cleanup(func() {
 		for _, h := range w.hosts {
 			h.stop()
@@ -107,12 +108,14 @@ func newLoneWorld(t *testing.T) *world {
 // add makes a master and does not start it.
 func (w *world) add(options ...func(*Config)) *host {
 	w.t.Helper()
-	h := &host{w: w, i: len(w.hosts), name: fmt.Sprintf("master-%d", len(w.hosts)+1), path: w.t.TempDir(), options: options, gport: freePort(w.t)}
+	h := &host{w: w, i: len(w.hosts), name: fmt.Sprintf("master-%d", len(w.hosts)+1), path: w.t.TempDir(),
+		options: options, gport: freePort(w.t)}
 	w.mu.Lock()
 	w.hosts = append(w.hosts, h)
 	w.mu.Unlock()
 	w.joins = append(w.joins, net.JoinHostPort("127.0.0.1", strconv.Itoa(h.gport)))
-	issued, err := w.ca.Issue(pki.Request{Role: pki.RoleMaster, Name: h.name, Hosts: []string{"127.0.0.1", "localhost"}}, time.Now())
+	issued, err := w.ca.Issue(pki.Request{Role: pki.RoleMaster, Name: h.name, Hosts: []string{"127.0.0.1", "localhost"}},
+		time.Now())
 	must(w.t, err)
 	must(w.t, issued.WriteFiles(filepath.Join(h.path, "certs")))
 	return h
@@ -184,11 +187,13 @@ func (h *host) start() {
 	t.Helper()
 	log := h.logger()
 	var err error
-	h.dir, err = store.Open(filepath.Join(h.path, "data"), store.Options{Logger: log, WrapLog: h.wrap, CheckSnapshot: fsm.CheckHeader})
+	h.dir, err = store.Open(filepath.Join(h.path, "data"),
+		store.Options{Logger: log, WrapLog: h.wrap, CheckSnapshot: fsm.CheckHeader})
 	must(t, err)
 	certs := filepath.Join(h.path, "certs")
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: pki.Files{
-		CA: filepath.Join(certs, pki.FileCA), Cert: filepath.Join(certs, pki.FileCert), Key: filepath.Join(certs, pki.FileKey),
+		CA: filepath.Join(certs, pki.FileCA), Cert: filepath.Join(certs, pki.FileCert),
+		Key: filepath.Join(certs, pki.FileKey),
 	}, Logger: log})
 	must(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -200,8 +205,10 @@ func (h *host) start() {
 	var node *Node
 	var cfg Config
 	h.transport, err = transport.New(transport.Config{
-		Listener: listener, Security: security{creds}, NodeID: h.dir.ID(), ClusterID: h.w.ca.ClusterID(), Advertise: h.address,
-		Resolve: func(id string) (string, bool) { return node.Address(id) }, Dial: h.dial, Logger: log, RaftTimeout: 2 * time.Second, Handshake: 2 * time.Second,
+		Listener: listener, Security: security{creds}, NodeID: h.dir.ID(), ClusterID: h.w.ca.ClusterID(),
+		Advertise: h.address,
+		Resolve:   func(id string) (string, bool) { return node.Address(id) }, Dial: h.dial, Logger: log,
+		RaftTimeout: 2 * time.Second, Handshake: 2 * time.Second,
 	})
 	must(t, err)
 	cfg = Config{
@@ -242,7 +249,8 @@ func (h *host) start() {
 	rest, stopRest := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.transport.Run(rest) })
-	server := &http.Server{Handler: h.transport.PeerHandler(h.node.PeerHandler()), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: h.transport.PeerHandler(h.node.PeerHandler()),
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	wg.Go(func() { _ = server.Serve(h.transport.Peer()) })
 	h.done = make(chan error, 1)
 	go func() {
@@ -261,7 +269,7 @@ func (h *host) start() {
 // catalogMachine is the state machine as the node needs it.
 type catalogMachine struct{ *fsm.FSM }
 
-func (m catalogMachine) View() MachineState { return m.FSM.View() }
+func (m catalogMachine) Reader() MachineReader { return m.FSM.View() }
 
 // has says whether a folder is in the master's state.
 func (h *host) has(name string) bool {
@@ -300,19 +308,19 @@ func (h *host) kill() {
 }
 
 // patience bounds every wait. It is reached only when a test fails, so it leaves room for the busiest machine.
-const patience = 2 * time.Minute
+const waitLimit = 2 * time.Minute
 
 // until waits for a condition.
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitLimit)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			w.t.Fatalf("not within %v: %s", patience, what)
+			w.t.Fatalf("not within %v: %s", waitLimit, what)
 		}
 	}
 }
@@ -392,12 +400,12 @@ func (h *host) folder(ctx context.Context, name string) (command.Result, uint64,
 	return h.node.Propose(ctx, env)
 }
 
-// write has a folder made by whoever leads, of the given masters or of all that run. On a busy machine that may change at any time; a name that an earlier try has
-// made, although its outcome was unknown, is made.
+// write has a folder made by whoever leads, of the given masters or of all that run. On a busy machine that may change
+// at any time; a name that an earlier try has made, although its outcome was unknown, is made.
 func (w *world) write(name string, among ...*host) {
 	w.t.Helper()
 	w.until("the folder "+name, func() bool {
-		res, _, err := w.leader(among...).folder(within(w.t, patience/4), name)
+		res, _, err := w.leader(among...).folder(within(w.t, waitLimit/4), name)
 		return err == nil && (res.Rejection == nil || res.Rejection.Code == "folder_exists")
 	})
 }
@@ -409,7 +417,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 // patient is the context of a call whose duration is not what the test is about.
-func patient(t *testing.T) context.Context { return within(t, patience) }
+func bounded(t *testing.T) context.Context { return within(t, waitLimit) }
 
 func must(t *testing.T, err error) {
 	t.Helper()

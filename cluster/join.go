@@ -13,7 +13,7 @@ import (
 	"scaleout/fsm/command"
 )
 
-// joinRequest is how a master asks to be taken in, or tells its new address.
+// joinRequest is how a master asks to be taken in, or reports its new address.
 type joinRequest struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -31,9 +31,9 @@ func (n *Node) joinRequest() joinRequest {
 	}
 }
 
-// askToJoin asks via, or the leader that via names, and returns when the answer is there.
+// askToJoin asks the master via, or the leader that it names, to take this node in.
 func (n *Node) askToJoin(ctx context.Context, via string) error {
-	for range 2 { // via may name the leader; that one must know
+	for range 2 { // via may name the leader; the leader itself must not name another one
 		limit, cancel := context.WithTimeout(ctx, changeTimeout+2*time.Second)
 		err := n.peers.Call(limit, via, "/peer/join", nil, n.joinRequest(), nil)
 		cancel()
@@ -49,7 +49,7 @@ func (n *Node) askToJoin(ctx context.Context, via string) error {
 
 // takeIn is the leader's side of a join.
 func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
-	r, err := n.readyReign()
+	r, err := n.readyLeadership()
 	if err != nil {
 		return err
 	}
@@ -73,31 +73,36 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 		return n.readdress(ctx, known, j.Address)
 	}
 	if j.HasState {
-		return fmt.Errorf("%w: master %s (%s) has a log but is not a member: it was removed. Start it with an empty data directory to add it again", peer.ErrRemoved, j.Name, j.ID)
+		return fmt.Errorf("%w: master %s (%s) has a log but is not a member: it was removed. Start it with an empty data "+
+			"directory to add it again", peer.ErrRemoved, j.Name, j.ID)
 	}
 	if err := n.freeAddress(ctx, servers, j); err != nil {
 		return err
 	}
-	if err := n.change(ctx, func() raft.IndexFuture { return n.raft.AddNonvoter(id, address, 0, changeTimeout) }); err != nil {
+	if err := n.change(ctx, func() raft.IndexFuture {
+		return n.raft.AddNonvoter(id, address, 0,
+			changeTimeout)
+	}); err != nil {
 		return err
 	}
-	n.log.Info("a new master joins; it becomes a voter when it has caught up", "peer", j.Name, "id", j.ID, "address", j.Address)
+	n.log.Info("a new master joins; it becomes a voter when it has caught up", "peer", j.Name, "id", j.ID, "address",
+		j.Address)
 	return nil
 }
 
-// freeAddress makes room at the address of a new master: Raft refuses two members at one.
+// freeAddress makes room at the address of a new master, because Raft refuses two members at one address.
 func (n *Node) freeAddress(ctx context.Context, servers []raft.Server, j joinRequest) error {
 	for _, s := range servers {
 		if string(s.Address) != j.Address {
 			continue
 		}
 		if now, ok := n.cfg.Gossip.Address(string(s.ID)); ok && now != j.Address {
-			if err := n.readdress(ctx, s, now); err != nil { // that one has moved
+			if err := n.readdress(ctx, s, now); err != nil { // the old member has moved
 				return err
 			}
 			continue
 		}
-		// A machine that was set up anew comes back under a new id; the old member cannot come back.
+		// A machine that was set up anew comes back under a new id, and its old member cannot come back.
 		if string(s.ID) == n.id {
 			return fmt.Errorf("%w: %s is the address of this master, %s", command.ErrRefused, j.Address, n.cfg.Name)
 		}
@@ -112,7 +117,7 @@ func (n *Node) freeAddress(ctx context.Context, servers []raft.Server, j joinReq
 	return nil
 }
 
-// readdress writes down where a member is now.
+// readdress writes a member's present address to the configuration.
 func (n *Node) readdress(ctx context.Context, s raft.Server, address string) error {
 	add := n.raft.AddNonvoter
 	if s.Suffrage == raft.Voter {
@@ -123,11 +128,12 @@ func (n *Node) readdress(ctx context.Context, s raft.Server, address string) err
 	}); err != nil {
 		return err
 	}
-	n.log.Info("a master has a new address", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "address", address, "was", string(s.Address))
+	n.log.Info("a master has a new address", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "address", address, "was",
+		string(s.Address))
 	return nil
 }
 
-// mayJoin checks what the request says of itself.
+// mayJoin checks what the master that wants to join says about itself.
 func (n *Node) mayJoin(j joinRequest) error {
 	if j.ID == "" || j.Name == "" {
 		return errors.New("a join needs id and name")
@@ -139,8 +145,9 @@ func (n *Node) mayJoin(j joinRequest) error {
 		return fmt.Errorf("%w: %s belongs to cluster %s, this is %s",
 			command.ErrRefused, j.Name, j.Cluster, n.cfg.ClusterID)
 	}
-	if level := n.machine.View().Level(); j.Level < level {
-		return fmt.Errorf("%w: %s runs version %s, which knows levels up to %d; the cluster is at %d: install a newer version there",
+	if level := n.machine.Reader().Level(); j.Level < level {
+		return fmt.Errorf("%w: %s runs version %s, which knows levels up to %d; the cluster is at %d: install a newer "+
+			"version there",
 			command.ErrLevel, j.Name, j.Version, j.Level, level)
 	}
 	for _, m := range n.cfg.Gossip.Members() {

@@ -16,8 +16,8 @@ import (
 	"scaleout/fsm/command"
 )
 
-// reign is one generation of leadership: what callers need of it.
-type reign struct {
+// leadership is one generation of leadership, as far as callers need it.
+type leadership struct {
 	Term
 	term     uint64
 	proposer *proposer.Proposer
@@ -27,18 +27,20 @@ type reign struct {
 	ended    <-chan struct{}
 }
 
-// establish makes this node a leader in deed: clocks compared, its own log applied to the end, the caller's memory
-// rebuilt. The order matters: without a barrier, what is rebuilt would lack entries of the leader before.
+// establish prepares a newly elected leader: it compares clocks, applies its whole log (barrier) and rebuilds the
+// caller's in-memory state. The order matters: without the barrier, the rebuilt state would lack entries of the
+// previous leader.
 func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 	term := n.raft.CurrentTerm()
 	if n.raft.State() != raft.Leader {
 		return fmt.Errorf("%w any more", command.ErrNotLeader)
 	}
 	if _, trouble := n.disk(); trouble != "" && n.betterDisk(ctx) != "" {
-		return fmt.Errorf("another master shall lead: %s", trouble)
+		return fmt.Errorf("another master should lead: %s", trouble)
 	}
 	since := time.Now()
-	r := &reign{Term: Term{Number: term, Generation: s.Generation, Since: since}, term: term, scope: s, ended: ctx.Done()}
+	r := &leadership{Term: Term{Number: term, Generation: s.Generation, Since: since}, term: term, scope: s,
+		ended: ctx.Done()}
 	r.prover = prover.New(prover.Config{
 		Proof: func() time.Time {
 			_, servers := n.configuration()
@@ -60,7 +62,7 @@ func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 		Go:        n.futures.Go,
 		Metrics:   n.metrics,
 	})
-	n.reign.Store(r)
+	n.leadership.Store(r)
 	s.Go("propose", r.proposer.Run)
 	s.Go("prove", r.prover.Run)
 
@@ -86,18 +88,19 @@ func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 	return nil
 }
 
-// ensureInitialised gives a new cluster its id and level; the first leader finds none.
-func (n *Node) ensureInitialised(ctx context.Context, r *reign) error {
-	switch id := n.machine.View().ClusterID(); id {
+// ensureInitialised gives a new cluster its id and its level. Only the first leader finds a state without them.
+func (n *Node) ensureInitialised(ctx context.Context, r *leadership) error {
+	switch id := n.machine.Reader().ClusterID(); id {
 	case n.cfg.ClusterID:
 		return nil
 	case "":
-		// What every founder knows; when one is silent, the lowest there is, which is raised later.
+		// The level that every founder knows. If one of them is silent it is 1, and is raised later.
 		level, _ := n.commonLevel(ctx)
 		level = max(level, 1)
 		secret := make([]byte, 32)
 		_, _ = rand.Read(secret) // never fails
-		res, _, err := r.proposer.ProposeOwn(ctx, &command.InitCluster{ClusterID: n.cfg.ClusterID, Level: level, KeySecret: secret})
+		res, _, err := r.proposer.ProposeOwn(ctx, &command.InitCluster{ClusterID: n.cfg.ClusterID, Level: level,
+			KeySecret: secret})
 		if err != nil {
 			return fmt.Errorf("initialise the cluster: %w", err)
 		}
@@ -112,32 +115,34 @@ func (n *Node) ensureInitialised(ctx context.Context, r *reign) error {
 }
 
 func (n *Node) nowReady(*leader.Scope) {
-	if r := n.reign.Load(); r != nil {
+	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(true)
-		n.log.Info("this master leads", "term", r.term, "generation", r.Generation, "took", time.Since(r.Since).Round(time.Millisecond))
-		n.view.poke()
+		n.log.Info("this master leads", "term", r.term, "generation", r.Generation, "took",
+			time.Since(r.Since).Round(time.Millisecond))
+		n.watch.notify()
 	}
 }
 
 func (n *Node) unready(*leader.Scope) {
-	if r := n.reign.Load(); r != nil {
+	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(false)
 		n.log.Info("this master leads no more", "term", r.term, "generation", r.Generation)
-		n.view.poke()
+		n.watch.notify()
 	}
 }
 
-// drop ends what remains of a generation or of a failed attempt at one.
+// drop forgets what remains of a generation, or of a failed attempt to establish one.
 func (n *Node) drop() {
-	n.reign.Store(nil)
+	n.leadership.Store(nil)
 	if n.cfg.Drop != nil {
 		n.cfg.Drop()
 	}
-	n.view.poke()
+	n.watch.notify()
 }
 
-// abandon hands over a leadership that could not be established: half a leader is worse than none.
-func (n *Node) abandon(ctx context.Context, _ error) {
+// handOverAfterFailure hands over a leadership that could not be established: no leader is better than a leader that
+// takes no calls.
+func (n *Node) handOverAfterFailure(ctx context.Context, _ error) {
 	if n.raft.State() != raft.Leader {
 		return
 	}
@@ -146,11 +151,12 @@ func (n *Node) abandon(ctx context.Context, _ error) {
 	}
 }
 
-// idleRoutine writes a no-op each second without other commands, so that a stalled disk is seen before someone needs it.
+// idleRoutine writes a no-op in each second without other commands, so that a stalled disk is noticed before a caller
+// waits for it.
 func (n *Node) idleRoutine(ctx context.Context) error {
 	const every = time.Second
 	for {
-		r := n.reign.Load()
+		r := n.leadership.Load()
 		if r == nil {
 			return nil
 		}

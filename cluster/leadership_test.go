@@ -28,16 +28,16 @@ func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
 	w.isolate(l)
 	held, cancel := l.node.Hold(t.Context())
 	defer cancel()
-	_, _, err := l.folder(patient(t), "lost?")
+	_, _, err := l.folder(bounded(t), "lost?")
 	if !errors.Is(err, command.ErrUnknownOutcome) {
 		t.Fatalf("a command given to a leader that is cut off: %v", err)
 	}
-	if err := l.node.Read(patient(t)); err == nil {
+	if err := l.node.Read(bounded(t)); err == nil {
 		t.Fatal("a deposed leader let a read pass")
 	}
 	select {
 	case <-held.Done():
-	case <-patient(t).Done():
+	case <-bounded(t).Done():
 		t.Fatal("a call held by a leader without a majority was not ended")
 	}
 	w.write("second", w.except(l)...)
@@ -49,7 +49,8 @@ func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
 func TestALeaderAloneWithANonvoterProvesNothing(t *testing.T) {
 	no := func(c *Config) {
 		c.PromoteCheck = func(context.Context, string) error { return errors.New("never") }
-		c.Timing = Timing{Heartbeat: time.Second, Election: time.Second, Lease: 500 * time.Millisecond, Commit: 5 * time.Millisecond}
+		c.Timing = Timing{Heartbeat: time.Second, Election: time.Second, Lease: 500 * time.Millisecond,
+			Commit: 5 * time.Millisecond}
 	}
 	w := newWorld(t)
 	w.start(3, no)
@@ -57,8 +58,11 @@ func TestALeaderAloneWithANonvoterProvesNothing(t *testing.T) {
 	w.voters(3)
 	non := w.add(no)
 	non.start()
-	w.until("a non-voter follows", func() bool { return non.node.State() == StateNonvoter && non.node.machine.Index() > 0 })
-	must(t, l.node.Read(patient(t)))
+	w.until("a non-voter follows", func() bool {
+		return non.node.State() == StateNonvoter &&
+			non.node.machine.Index() > 0
+	})
+	must(t, l.node.Read(bounded(t)))
 	for _, h := range w.except(l, non) {
 		w.cut(l.i, h.i)
 	}
@@ -128,10 +132,14 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 		l := w.leader()
 		// The target may just have failed its check of contact: try as an operator would.
 		w.until("leadership moves", func() bool {
-			err := l.node.Transfer(patient(t), "")
+			err := l.node.Transfer(bounded(t), "")
 			return err == nil || errors.Is(err, command.ErrNotLeader)
 		})
-		w.until("the old one has ended", func() bool { term, _ := l.node.IsLeader(); return term == 0 || l.node.raft.State() == raft.Leader })
+		w.until("the old one has ended", func() bool {
+			term, _ := l.node.IsLeader()
+			return term == 0 ||
+				l.node.raft.State() == raft.Leader
+		})
 		w.leader()
 	}
 	for range 5 {
@@ -150,7 +158,7 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 	idle()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	const slack = 10 // Raft's connections; a leak would be at least one a transfer
 	for runtime.NumGoroutine() > before+slack && time.Now().Before(deadline) {
 		runtime.Gosched()
@@ -179,17 +187,18 @@ func TestStepDownHandsOverAndNothingIsLost(t *testing.T) {
 	l := w.leader()
 	w.voters(3)
 	changed := w.except(l)[0].node.LeaderChanged()
-	w.until("it hands over", func() bool { return l.node.StepDown(patient(t)) == nil }) // refused while nobody has answered lately
+	// refused while nobody has answered lately
+	w.until("it hands over", func() bool { return l.node.StepDown(bounded(t)) == nil })
 	if l.node.raft.State() == raft.Leader {
 		t.Fatal("it still leads")
 	}
 	select {
 	case <-changed:
-	case <-patient(t).Done():
+	case <-bounded(t).Done():
 		t.Error("the others were not told")
 	}
 	next := w.leader(w.except(l)...)
-	if err := next.node.Transfer(patient(t), l.node.ID()); !errors.Is(err, command.ErrRefused) {
+	if err := next.node.Transfer(bounded(t), l.node.ID()); !errors.Is(err, command.ErrRefused) {
 		t.Errorf("leadership goes back to a master that is stopping: %v", err)
 	}
 	must(t, l.stop())
@@ -229,7 +238,7 @@ func TestRefusedCommands(t *testing.T) {
 	w := newWorld(t)
 	w.start(1)
 	l := w.leader()
-	ctx := patient(t)
+	ctx := bounded(t)
 	big := folderEnvelope(t, "big")
 	big.Body = make([]byte, 300<<10)
 	if _, _, err := l.node.Propose(ctx, big); !errors.Is(err, command.ErrTooLarge) {

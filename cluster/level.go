@@ -12,13 +12,14 @@ import (
 const levelEvery = 10 * time.Second
 
 // levelRoutine raises the cluster's feature level when every member of the latest configuration has said twice, ten
-// seconds apart, that it knows it. One answer is not enough: a member may just be going back to its older version.
+// seconds apart, that it knows the level. One answer is not enough: a member may just be going back to an older
+// version.
 func (n *Node) levelRoutine(ctx context.Context) error {
 	var agreed int
 	var under uint64
 	for {
 		level, number := n.commonLevel(ctx)
-		switch have := n.machine.View().Level(); {
+		switch have := n.machine.Reader().Level(); {
 		case level <= have:
 			agreed = 0
 		case level == agreed && number == under:
@@ -35,7 +36,8 @@ func (n *Node) levelRoutine(ctx context.Context) error {
 	}
 }
 
-// commonLevel is what every member knows, 0 when one does not answer, and the configuration that was asked.
+// commonLevel returns the highest level that every member knows, 0 if one of them does not answer, and the number of
+// the configuration that was asked.
 func (n *Node) commonLevel(ctx context.Context) (level int, number uint64) {
 	number, servers := n.configuration()
 	level = n.cfg.Level
@@ -49,7 +51,7 @@ func (n *Node) commonLevel(ctx context.Context) (level int, number uint64) {
 }
 
 func (n *Node) raiseLevel(ctx context.Context, level int) error {
-	r := n.reign.Load()
+	r := n.leadership.Load()
 	if r == nil {
 		return command.ErrNotLeader
 	}

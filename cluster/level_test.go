@@ -54,7 +54,7 @@ func TestTheLevelRisesWhenEveryMasterKnowsIt(t *testing.T) {
 			t.Error("an older version runs")
 		}
 		old.done <- err
-	case <-patient(t).Done():
+	case <-bounded(t).Done():
 		t.Error("an older version runs")
 	}
 	if err := old.stop(); err == nil {

@@ -16,14 +16,16 @@ import (
 
 const changeTimeout = 10 * time.Second
 
-// Remove takes a master out of the configuration. It is refused when a majority of what remains would not answer or
-// when something would be lost; force overrides both, but never removes the last voter. Only the leader can; it hands
-// leadership over first when it is to remove itself, and then fails with command.ErrNotLeader: ask again.
+// Remove takes a master out of the configuration. It is refused if a majority of the remaining voters does not answer,
+// or if something would be lost. force overrides both, but never removes the last voter. Only the leader can remove. A
+// leader that is to remove itself hands leadership over and fails with command.ErrNotLeader: the caller asks the next
+// leader.
 func (n *Node) Remove(ctx context.Context, id string, force bool) error {
 	return n.remove(ctx, id, force, false)
 }
 
-// remove is Remove. With gone the master's data is lost already, so that only what nobody else has keeps it.
+// remove is Remove. If gone is true the master's data is lost already, so only data that no other master has is a
+// reason to refuse.
 func (n *Node) remove(ctx context.Context, id string, force, gone bool) error {
 	if _, err := n.leading(); err != nil {
 		return err
@@ -60,7 +62,7 @@ func (n *Node) remove(ctx context.Context, id string, force, gone bool) error {
 	return nil
 }
 
-// mayLose refuses to leave behind a cluster that cannot decide.
+// mayLose refuses a removal after which too few voters would answer to decide anything.
 func (n *Node) mayLose(servers []raft.Server, gone raft.Server, force bool) error {
 	remain, reachable := 0, 0
 	for _, s := range servers {
@@ -83,8 +85,8 @@ func (n *Node) mayLose(servers []raft.Server, gone raft.Server, force bool) erro
 	return nil
 }
 
-// Leave takes this node out of the cluster, for good: its data directory is of no use afterwards. Stopping is not
-// leaving. Refusals are those of Remove.
+// Leave takes this node out of the cluster for good: its data directory is of no use afterwards. A node that only stops
+// does not leave. Leave is refused for the same reasons as Remove.
 func (n *Node) Leave(ctx context.Context, force bool) error {
 	if !n.up() {
 		return command.ErrNotReady
@@ -114,7 +116,7 @@ func (n *Node) Leave(ctx context.Context, force bool) error {
 			}
 			if p, refused := peer.Refusal(err); refused && p.Code != peer.CodeNotLeader {
 				if p.Code == peer.CodeUnknownMember {
-					return nil // an earlier try got through
+					return nil // an earlier attempt has removed it
 				}
 				undo()
 				return fmt.Errorf("%w: %s", command.ErrRefused, p.Detail)
@@ -132,11 +134,11 @@ func (n *Node) Leave(ctx context.Context, force bool) error {
 
 // change makes one change of the configuration and waits until it is committed.
 func (n *Node) change(ctx context.Context, f func() raft.IndexFuture) error {
-	n.membership.Lock()
-	defer n.membership.Unlock()
+	n.changes.Lock()
+	defer n.changes.Unlock()
 	limit, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
-	// Handing the change to Raft blocks, too, while it settles an earlier one.
+	// Handing the change to Raft may block too, while Raft settles an earlier one.
 	handed := make(chan raft.IndexFuture, 1)
 	n.futures.Go(func() { handed <- f() })
 	var err error
@@ -152,10 +154,10 @@ func (n *Node) change(ctx context.Context, f func() raft.IndexFuture) error {
 	return err
 }
 
-// promoteRoutine makes voters of those that have caught up.
+// promoteRoutine makes voters of the non-voters that have caught up.
 func (n *Node) promoteRoutine(ctx context.Context) error {
-	patience := 20 * n.cfg.Timing.Election
-	complain := map[raft.ServerID]time.Time{} // when to say why one is no voter yet
+	usual := 20 * n.cfg.Timing.Election
+	logAt := map[raft.ServerID]time.Time{} // when to log why a master is no voter yet
 	for {
 		_, servers := n.configuration()
 		for _, s := range servers {
@@ -163,14 +165,14 @@ func (n *Node) promoteRoutine(ctx context.Context) error {
 				continue
 			}
 			err := n.promote(ctx, s)
-			switch at, waits := complain[s.ID]; {
+			switch at, waits := logAt[s.ID]; {
 			case err == nil:
-				delete(complain, s.ID)
+				delete(logAt, s.ID)
 			case ctx.Err() != nil:
 			case !waits:
-				complain[s.ID] = time.Now().Add(patience)
+				logAt[s.ID] = time.Now().Add(usual)
 			case time.Now().After(at):
-				complain[s.ID] = time.Now().Add(max(patience, time.Minute))
+				logAt[s.ID] = time.Now().Add(max(usual, time.Minute))
 				n.log.Warn("a new master is no voter yet", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "err", err)
 			}
 		}
@@ -180,7 +182,7 @@ func (n *Node) promoteRoutine(ctx context.Context) error {
 	}
 }
 
-// promote returns nil when s became a voter, else why not yet.
+// promote makes s a voter, or returns why it cannot be one yet.
 func (n *Node) promote(ctx context.Context, s raft.Server) error {
 	id := string(s.ID)
 	if err := n.close(ctx, s.ID); err != nil {
@@ -195,14 +197,17 @@ func (n *Node) promote(ctx context.Context, s raft.Server) error {
 			return err
 		}
 	}
-	if err := n.change(ctx, func() raft.IndexFuture { return n.raft.AddVoter(s.ID, s.Address, 0, changeTimeout) }); err != nil {
+	if err := n.change(ctx, func() raft.IndexFuture {
+		return n.raft.AddVoter(s.ID, s.Address, 0,
+			changeTimeout)
+	}); err != nil {
 		return err
 	}
 	n.log.Info("a master became a voter", "peer", n.nameOf(id), "id", id)
 	return nil
 }
 
-// close says why a node's log is not close to ours.
+// close returns nil if a node's log is close to the leader's, else why it is not.
 func (n *Node) close(ctx context.Context, id raft.ServerID) error {
 	const near = 64
 	goal := n.raft.CommitIndex()
@@ -212,7 +217,7 @@ func (n *Node) close(ctx context.Context, id raft.ServerID) error {
 	if err != nil {
 		return err
 	}
-	switch level := n.machine.View().Level(); {
+	switch level := n.machine.Reader().Level(); {
 	case !n.heard(id, 2):
 		return errors.New("it does not answer Raft")
 	case s.Stopping:

@@ -47,20 +47,21 @@ func TestJoinIsPromotedWhenItHasCaughtUp(t *testing.T) {
 		t.Fatalf("voters %v", ids)
 	}
 	w.until("it says why it is no voter", func() bool {
-		return strings.Contains(w.logs.String(), "a new master is no voter yet") && strings.Contains(w.logs.String(), "a blob is missing there")
+		return strings.Contains(w.logs.String(), "a new master is no voter yet") &&
+			strings.Contains(w.logs.String(), "a blob is missing there")
 	})
 	allow.Store(true)
 	w.voters(2)
 	w.agree()
 
 	// Leaving is asking the leader; what remains goes on.
-	must(t, late.node.Leave(patient(t), false))
+	must(t, late.node.Leave(bounded(t), false))
 	w.until("one voter", func() bool { _, ids := l.node.Voters(); return len(ids) == 1 })
 	if s := late.node.State(); s != StateRemoved {
 		t.Errorf("the one that left is %s", s)
 	}
 	w.write("after")
-	if err := l.node.Leave(patient(t), true); !errors.Is(err, command.ErrRefused) {
+	if err := l.node.Leave(bounded(t), true); !errors.Is(err, command.ErrRefused) {
 		t.Errorf("the last voter leaves: %v", err)
 	}
 }
@@ -75,7 +76,7 @@ func TestRemoveIsRefusedWhereItHurts(t *testing.T) {
 	w.start(3, lost)
 	l := w.leader()
 	f, g := w.except(l)[0], w.except(l)[1]
-	ctx := patient(t)
+	ctx := bounded(t)
 	if err := l.node.Remove(ctx, "nobody", false); !errors.Is(err, command.ErrUnknownMember) {
 		t.Errorf("an unknown one: %v", err)
 	}
@@ -99,7 +100,10 @@ func TestRemoveIsRefusedWhereItHurts(t *testing.T) {
 		t.Fatalf("voters %v", ids)
 	}
 	must(t, l.node.Remove(ctx, f.node.ID(), true))
-	w.until("it knows or gives up", func() bool { return f.node.State() != StateFollower || f.node.State() == StateRemoved })
+	w.until("it knows or gives up", func() bool {
+		return f.node.State() != StateFollower ||
+			f.node.State() == StateRemoved
+	})
 	must(t, f.stop())
 	f.start() // with its old directory: it must not come back by itself
 	w.until("it hears that it was removed", func() bool { return f.node.State() == StateRemoved })
@@ -119,7 +123,7 @@ func TestRemoveNeverCostsTheMajority(t *testing.T) {
 		at, _ := l.node.wire.Contact(raft.ServerID(id))
 		return time.Since(at) > 10*l.node.cfg.Timing.Heartbeat
 	})
-	ctx := patient(t)
+	ctx := bounded(t)
 	// refused asks again while leadership changes hands; every other answer is judged.
 	refused := func(what, want string, ask func(l, alive *host) error) {
 		t.Helper()
@@ -134,7 +138,10 @@ func TestRemoveNeverCostsTheMajority(t *testing.T) {
 		}
 	}
 	const few = "1 of 2 voters answer and 2 are needed"
-	refused("a living one is removed", few, func(l, alive *host) error { return l.node.Remove(ctx, alive.node.ID(), false) })
+	refused("a living one is removed", few, func(l, alive *host) error {
+		return l.node.Remove(ctx, alive.node.ID(),
+			false)
+	})
 	refused("a living one leaves", few, func(_, alive *host) error { return alive.node.Leave(ctx, false) })
 	refused("the leader leaves", "", func(l, _ *host) error { return l.node.Leave(ctx, false) })
 	w.until("the dead one alone does not answer", func() bool {
@@ -180,7 +187,8 @@ func TestDeadMastersGoWhenAsked(t *testing.T) {
 	others := w.except(l)
 	must(t, others[0].stop())
 	w.until("it says why not", func() bool {
-		return strings.Contains(w.logs.String(), "a dead master is not removed") && strings.Contains(w.logs.String(), "blob 1234")
+		return strings.Contains(w.logs.String(), "a dead master is not removed") &&
+			strings.Contains(w.logs.String(), "blob 1234")
 	})
 	if _, ids := l.node.Voters(); len(ids) != 5 {
 		t.Fatalf("voters %v", ids)
@@ -197,7 +205,7 @@ func TestDeadMastersGoWhenAsked(t *testing.T) {
 		t.Errorf("voters %v", ids)
 	}
 	w.until("two of three decide", func() bool {
-		_, _, err := w.leader().folder(patient(t), "after")
+		_, _, err := w.leader().folder(bounded(t), "after")
 		return err == nil
 	})
 }
@@ -233,15 +241,16 @@ func TestStoppingIsNotLeavingAndNewAddressesAreTold(t *testing.T) {
 	})
 	// Whoever leads: on a busy machine that may change at any time.
 	w.until("a write", func() bool {
-		_, _, err := w.leader().folder(patient(t), "after")
+		_, _, err := w.leader().folder(bounded(t), "after")
 		return err == nil
 	})
 	w.agree()
 	w.until("every master is a voter and answers", func() bool {
 		l := w.leader()
-		ms := l.node.Members(patient(t))
+		ms := l.node.Members(bounded(t))
 		for _, m := range ms {
-			if !m.Alive || m.Role != "voter" || m.Err != "" || m.Leader != (m.ID == l.node.ID()) || m.Name == "" || m.Version != "1.0.0" {
+			if !m.Alive || m.Role != "voter" || m.Err != "" || m.Leader != (m.ID == l.node.ID()) || m.Name == "" ||
+				m.Version != "1.0.0" {
 				return false
 			}
 		}
@@ -257,7 +266,7 @@ func TestAKnownIDWithAnEmptyLogIsRefused(t *testing.T) {
 	victim := w.except(l)[0]
 	must(t, victim.stop())
 	id := victim.dir.ID()
-	err := l.node.takeIn(patient(t), joinRequest{
+	err := l.node.takeIn(bounded(t), joinRequest{
 		ID: id, Name: victim.name, Address: "127.0.0.1:9", Cluster: w.ca.ClusterID(), Level: l.node.cfg.Level,
 	})
 	if !errors.Is(err, command.ErrRefused) || !strings.Contains(err.Error(), "log is empty") {
@@ -265,7 +274,7 @@ func TestAKnownIDWithAnEmptyLogIsRefused(t *testing.T) {
 	}
 	// The cure: everything empty, so a new id; the old member goes by an operator's word.
 	must(t, os.RemoveAll(filepath.Join(victim.path, "data")))
-	must(t, l.node.Remove(patient(t), id, false))
+	must(t, l.node.Remove(bounded(t), id, false))
 	victim.start()
 	w.voters(3)
 	if victim.node.ID() == id {
@@ -291,8 +300,9 @@ func TestANewMasterAtTheAddressOfALostOneReplacesIt(t *testing.T) {
 	old := victim.dir.ID()
 	address := victim.address
 	must(t, victim.stop())
-	j := joinRequest{ID: "11111111-2222-3333-4444-555555555555", Name: "replacement", Address: address, Cluster: w.ca.ClusterID(), Level: l.node.cfg.Level}
-	w.until("it is taken in", func() bool { return l.node.takeIn(patient(t), j) == nil })
+	j := joinRequest{ID: "11111111-2222-3333-4444-555555555555", Name: "replacement", Address: address,
+		Cluster: w.ca.ClusterID(), Level: l.node.cfg.Level}
+	w.until("it is taken in", func() bool { return l.node.takeIn(bounded(t), j) == nil })
 	_, servers := l.node.configuration()
 	if _, ok := findServer(servers, old); ok {
 		t.Error("the lost one is still a member")
@@ -306,7 +316,8 @@ func TestJoinsThatAreRefused(t *testing.T) {
 	w := newWorld(t)
 	w.start(1)
 	l := w.leader()
-	good := joinRequest{ID: "x", Name: "new", Address: "127.0.0.1:9", Cluster: w.ca.ClusterID(), Level: command.Level, Version: "0.9"}
+	good := joinRequest{ID: "x", Name: "new", Address: "127.0.0.1:9", Cluster: w.ca.ClusterID(), Level: command.Level,
+		Version: "0.9"}
 	for what, c := range map[string]struct {
 		spoil func(*joinRequest)
 		want  error
@@ -321,7 +332,7 @@ func TestJoinsThatAreRefused(t *testing.T) {
 	} {
 		j := good
 		c.spoil(&j)
-		err := l.node.takeIn(patient(t), j)
+		err := l.node.takeIn(bounded(t), j)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// registerMetrics registers this node's metrics; without a registerer they count and nobody sees them.
+// registerMetrics registers this node's metrics. Without a registerer they are counted and not shown.
 func (n *Node) registerMetrics(reg prometheus.Registerer) error {
 	if reg == nil {
 		return nil
@@ -37,31 +37,37 @@ func (n *Node) registerMetrics(reg prometheus.Registerer) error {
 			_, id := n.raft.LeaderWithID()
 			return flag(id != "")
 		}),
-		gauge("scaleout_raft_last_index", "Index of the newest entry in the log.", func() float64 { return float64(n.raft.LastIndex()) }),
-		gauge("scaleout_raft_commit_index", "Index of the newest committed entry.", func() float64 { return float64(n.raft.CommitIndex()) }),
-		gauge("scaleout_raft_applied_index", "Index of the newest entry in the state.", func() float64 { return float64(n.machine.Index()) }),
-		gauge("scaleout_raft_log_bytes", "Size of the log's entries.", func() float64 { return float64(n.cfg.Dir.Log().Bytes()) }),
+		gauge("scaleout_raft_last_index", "Index of the newest entry in the log.",
+			func() float64 { return float64(n.raft.LastIndex()) }),
+		gauge("scaleout_raft_commit_index", "Index of the newest committed entry.",
+			func() float64 { return float64(n.raft.CommitIndex()) }),
+		gauge("scaleout_raft_applied_index", "Index of the newest entry in the state.",
+			func() float64 { return float64(n.machine.Index()) }),
+		gauge("scaleout_raft_log_bytes", "Size of the log's entries.",
+			func() float64 { return float64(n.cfg.Dir.Log().Bytes()) }),
 		gauge("scaleout_raft_write_seconds", "How long the write to the log in progress has been running.", func() float64 {
 			return n.cfg.Dir.Log().Writing().Seconds()
 		}),
-		gauge("scaleout_raft_uncommitted_seconds", "How long an entry has been waiting to be committed, when unusually long; else 0.", func() float64 {
-			return n.overdue().Seconds()
-		}),
+		gauge("scaleout_raft_uncommitted_seconds",
+			"How long an entry has been waiting to be committed, when unusually long; else 0.", func() float64 {
+				return n.overdue().Seconds()
+			}),
 		gauge("scaleout_cluster_voters", "Voters in the configuration.", func() float64 {
 			_, ids := n.Voters()
 			return float64(len(ids))
 		}),
-		gauge("scaleout_cluster_failure_tolerance", "Voters that may fail before the cluster stops; known on the leader.", func() float64 {
-			return float64(n.FailureTolerance())
-		}),
+		gauge("scaleout_cluster_failure_tolerance", "Voters that may fail before the cluster stops; known on the leader.",
+			func() float64 {
+				return float64(n.FailureTolerance())
+			}),
 	) {
 		errs = append(errs, reg.Register(c))
 	}
 	return errors.Join(errs...)
 }
 
-// FailureTolerance is how many of the voters that answer may fail before the cluster stops. Only the leader knows;
-// elsewhere it is what the configuration allows.
+// FailureTolerance returns how many more voters may fail before the cluster stops. The leader counts the voters that
+// answer; every other node only knows how many the configuration allows.
 func (n *Node) FailureTolerance() int {
 	if !n.up() {
 		return 0

@@ -25,13 +25,13 @@ import (
 
 // Config of a Node. Dir, FSM, Transport, Gossip, Name, ClusterID and AdvertiseAddress are required.
 type Config struct {
-	// Dir is this node's open data directory; closing it is the caller's, after Run.
+	// Dir is this node's open data directory. The caller closes it, after Run.
 	Dir *store.Dir
 	// FSM makes the state machine. Its hooks Applied and Failed are called after the node's own.
 	FSM MachineMaker
-	// Transport is this node's port; running it is the caller's, and must outlast Run.
+	// Transport is this node's port. The caller runs it, for longer than Run.
 	Transport *transport.Transport
-	// Gossip is run by Run. Its announcement is kept up to date by the node.
+	// Gossip is run by Run. The node keeps its announcement up to date.
 	Gossip *gossip.Gossip
 
 	Name             string // for people; unique in the cluster
@@ -43,29 +43,32 @@ type Config struct {
 	Version         string
 	Level           int // the highest feature level that this program knows; 0 means command.Level
 
-	// Establish prepares what leads: the queue, the lease clocks. Commands can be proposed and nothing is ready yet.
+	// Establish prepares what only a leader has: the queue and the lease clocks. It can propose commands; this node is
+	// not ready for calls yet.
 	Establish func(ctx context.Context, t Term) error
 	// Routines run while this node leads and is ready.
 	Routines []leader.Routine
 	// Drop forgets what Establish and Routines made, after all of them have ended.
 	Drop func()
 
-	// PromoteCheck returns nil when a non-voter may become a voter, as far as others than the log are concerned.
+	// PromoteCheck returns nil if a non-voter may become a voter. The node itself checks the log; this checks the rest.
 	PromoteCheck func(ctx context.Context, id string) error
-	// RemoveCheck returns an error that says what would be lost without the node. With gone its own data is lost already.
+	// RemoveCheck returns an error that says what would be lost without the node. If gone is true, its own data is lost
+	// already.
 	RemoveCheck func(ctx context.Context, id string, gone bool) error
 	// RemoveDead is how long a member may be silent before the leader removes it; 0: for ever.
 	RemoveDead time.Duration
-	// KeyRing is handed to and taken from other masters; nil: none.
+	// KeyRing is exchanged with the other masters. It may be nil.
 	KeyRing KeyRing
 
-	// SlowCommit is told, at most every 30 s, how long an entry has been waiting to be committed, and what for. It must not
-	// block. Nil: nobody.
+	// SlowCommit is called, at most every 30 s, when an entry has been waiting long to be committed, with the reason. It
+	// must not block. It may be nil.
 	SlowCommit func(waited time.Duration, why string)
 
-	// Exit ends the process, with ExitStalled or ExitStateMachine. Nil: Run returns an error instead.
+	// Exit ends the process, with ExitStalled or ExitStateMachine. If it is nil, Run returns an error instead.
 	Exit func(code int)
-	// Snapshots is when the log is cut; nil: the default. For tests, which have no time for thousands of entries.
+	// Snapshots is when Raft takes a snapshot; nil is the default. It is for tests, which cannot write thousands of
+	// entries.
 	Snapshots *Snapshots
 	// Now is the wall clock; nil: time.Now.
 	Now        func() time.Time
@@ -73,50 +76,50 @@ type Config struct {
 	Registerer prometheus.Registerer // nil: no metrics
 }
 
-// KeyRing is the cluster's secrets for sealing, as masters hand them to each other over peer connections.
+// KeyRing is the keys that seal the cluster's secrets, as masters hand them to each other over peer connections.
 type KeyRing interface {
 	// Marshal encodes the ring, secrets included.
 	Marshal() ([]byte, error)
-	// Merge takes up keys that this node lacks and keeps them on disk.
+	// Merge adds the keys that this node lacks, and writes them to disk.
 	Merge(ring []byte) error
 }
 
 // Term is one generation of leadership.
 type Term struct {
 	Number     uint64 // Raft's term
-	Generation uint64 // counts this process's generations from 1; two may share a Raft term
+	Generation uint64 // counts the generations of this process from 1; two may share a Raft term
 	Since      time.Time
 }
 
 // Node is one master's part in the cluster.
 type Node struct {
-	cfg      Config
-	id       string
-	log      *slog.Logger
-	machine  Machine
-	peers    *peer.Client
-	clocks   *clocks
-	metrics  *proposer.Metrics
-	config   configurations
-	view     *leaderView
-	boot     *bootstrap.Bootstrapper
-	stopping atomic.Bool
-	reign    atomic.Pointer[reign] // nil while this node does not lead
+	cfg        Config
+	id         string
+	log        *slog.Logger
+	machine    Machine
+	peers      *peer.Client
+	clocks     *clocks
+	metrics    *proposer.Metrics
+	config     configurations
+	watch      *leaderWatch
+	boot       *bootstrap.Bootstrapper
+	stopping   atomic.Bool
+	leadership atomic.Pointer[leadership] // nil while this node does not lead
 
-	started chan struct{}
-	raft    *raft.Raft // set before started is closed
-	wire    *transport.Raft
-	notify  chan<- bool // to the runner of generations; set before started is closed
-	caught  chan struct{}
-	ended   chan struct{} // closed when Raft has been told to end
-	fatal   chan error
-	removed atomic.Bool
-	gone    atomic.Pointer[bereaved]
+	started    chan struct{}
+	raft       *raft.Raft // set before started is closed
+	wire       *transport.Raft
+	notify     chan<- bool // to the leader.Runner; set before started is closed
+	caught     chan struct{}
+	ended      chan struct{} // closed when Raft's shutdown has begun
+	fatal      chan error
+	removed    atomic.Bool
+	leaderless atomic.Pointer[leaderless]
 
-	membership sync.Mutex // one change at a time
-	handing    sync.Mutex // one transfer at a time
-	futures    watchers
-	installs   watchers // restored states that Raft is at work on
+	changes    sync.Mutex // one change at a time
+	transfers  sync.Mutex // one transfer at a time
+	futures    futureWaiters
+	installs   futureWaiters // restored states that Raft is installing
 	levelEvery time.Duration
 }
 
@@ -146,7 +149,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	n.peers = peer.NewClient(cfg.Transport.PeerClient())
-	n.view = newLeaderView()
+	n.watch = newLeaderWatch()
 	if n.boot, err = n.bootstrapper(); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
@@ -190,16 +193,17 @@ func (c *Config) complete() error {
 // ID is this node's identity.
 func (n *Node) ID() string { return n.id }
 
-// Timing is how fast this cluster notices and decides.
+// Timing is how fast this cluster notices a failure and decides.
 func (n *Node) Timing() Timing { return n.cfg.Timing }
 
-// Started is closed when Run has opened the log and everything answers.
+// Started is closed when Run has opened the log and this node answers.
 func (n *Node) Started() <-chan struct{} { return n.started }
 
-// CaughtUp is closed when this node's state has reached, once since its start, what the cluster had committed then.
+// CaughtUp is closed when this node's state has, for the first time since its start, everything that the cluster had
+// committed at that moment.
 func (n *Node) CaughtUp() <-chan struct{} { return n.caught }
 
-// up says whether Run has started Raft.
+// up reports whether Run has started Raft.
 func (n *Node) up() bool {
 	select {
 	case <-n.started:
@@ -209,9 +213,9 @@ func (n *Node) up() bool {
 	}
 }
 
-// readyReign is the present generation, if it is ready.
-func (n *Node) readyReign() (*reign, error) {
-	r := n.reign.Load()
+// readyLeadership returns the present generation if it is ready.
+func (n *Node) readyLeadership() (*leadership, error) {
+	r := n.leadership.Load()
 	switch {
 	case r == nil && !n.up():
 		return nil, command.ErrNotReady
@@ -225,37 +229,38 @@ func (n *Node) readyReign() (*reign, error) {
 	return r, nil
 }
 
-// applied is the state machine's hook, called from its goroutine after every entry.
+// applied is the hook that the state machine calls after every entry, from the goroutine that applies.
 func (n *Node) applied(a Applied) {
-	if r := n.reign.Load(); r != nil {
+	if r := n.leadership.Load(); r != nil {
 		r.proposer.Applied(a)
 	}
 }
 
-// machineFailed is the state machine's hook for an entry that it can neither apply nor skip.
+// machineFailed is the hook that the state machine calls for an entry that it can neither apply nor skip.
 func (n *Node) machineFailed(err error) {
 	what := "this master stops: an entry of the log cannot be applied. Nothing is lost; start a version that knows it"
 	if errors.Is(err, fsm.ErrOutOfOrder) {
-		what = "this master stops: its data directory is damaged, or this is a mistake of the program. The other masters have " +
+		what = "this master stops: its data directory is damaged, or this is a mistake of the program. The other masters " +
+			"have " +
 			"all that it had: move its data directory away and start it with an empty one, so that it joins as a new one"
 	}
 	n.log.Error(what, "err", err, "version", n.cfg.Version, "level", n.cfg.Level)
 	n.die(fmt.Errorf("%w: %w", ErrStateMachine, err), ExitStateMachine)
 }
 
-// die ends the process, or Run where the process is not ours to end.
+// die ends the process, or only Run if Config.Exit is nil.
 func (n *Node) die(err error, code int) {
-	if r := n.reign.Load(); r != nil {
+	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(false)
 	}
 	n.stopWith(err)
 	if n.cfg.Exit != nil {
-		// Not on the caller's goroutine: the state machine's may hold what others wait for.
+		// On a goroutine of its own, because the state machine's goroutine may hold a lock that the exit waits for.
 		go n.cfg.Exit(code)
 	}
 }
 
-// nameOf is a node's name where it is known, else its id.
+// nameOf returns a node's name if it is known, else its id.
 func (n *Node) nameOf(id string) string {
 	if id == n.id {
 		return n.cfg.Name
@@ -263,14 +268,14 @@ func (n *Node) nameOf(id string) string {
 	if m, ok := n.cfg.Gossip.Member(id); ok && m.Name != "" {
 		return m.Name
 	}
-	if m, ok := n.machine.View().Master(id); ok && m.Name != "" {
+	if m, ok := n.machine.Reader().Master(id); ok && m.Name != "" {
 		return m.Name
 	}
 	return id
 }
 
-// Address is where a master is reached now: what gossip heard last, else what the configuration says. It is what the
-// transport's Resolve should ask.
+// Address returns where a master is reached now: the address that gossip heard last, else that of the configuration.
+// The transport's Resolve should ask it.
 func (n *Node) Address(id string) (string, bool) {
 	if a, ok := n.cfg.Gossip.Address(id); ok {
 		return a, true

@@ -25,8 +25,8 @@ type clockAnswer struct {
 	Clock int64 `json:"clock"` // nanoseconds since 1970
 }
 
-// PeerHandler serves what other masters ask of this node, below /peer/, on the server behind Transport.Peer. Other rooms
-// mount their routes beside it.
+// PeerHandler serves what other masters ask of this node, below /peer/, on the server behind Transport.Peer. Other
+// rooms mount their routes beside it.
 func (n *Node) PeerHandler() http.Handler {
 	s := peer.NewServer(peer.Config{
 		Name: n.cfg.Name, Started: n.up, Leader: n.otherLeader,

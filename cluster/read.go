@@ -8,36 +8,37 @@ import (
 	"scaleout/fsm/command"
 )
 
-// Read is the gate of a linearizable read: it returns nil when this node, ready in some term, led for certain at a
-// moment after Read was called, and still leads in that term. What the state machine holds after that is current.
-// Waiting reads share one proof.
+// Read is the gate of a linearizable read. It returns nil if it is proved that this node led at a moment after the
+// call, and if this node still leads in the same term. The state that is read after that is current. Waiting reads
+// share one proof.
 func (n *Node) Read(ctx context.Context) error {
 	arrival := time.Now()
-	r, err := n.readyReign()
+	r, err := n.readyLeadership()
 	if err != nil {
 		return err
 	}
 	if err := r.prover.Wait(ctx, arrival); err != nil {
 		return err
 	}
-	if n.reign.Load() != r || n.raft.CurrentTerm() != r.term {
+	if n.leadership.Load() != r || n.raft.CurrentTerm() != r.term {
 		return command.ErrNotLeader
 	}
 	return nil
 }
 
-// Proved is the newest moment at which this node led for certain in its present generation; zero when it does not lead.
+// Proved returns the newest moment at which this node is proved to have led in its present generation, or zero if it
+// does not lead.
 func (n *Node) Proved() time.Time {
-	if r := n.reign.Load(); r != nil {
+	if r := n.leadership.Load(); r != nil {
 		return r.prover.Newest()
 	}
 	return time.Time{}
 }
 
-// Doubt is closed when this node is not, or no longer, a leader that proved its leadership within two election
-// time-outs. Whoever holds a call open must then end it.
+// Doubt is closed when this node has not proved its leadership within the last two election time-outs, or does not
+// lead. A caller that holds a call open must then end it.
 func (n *Node) Doubt() <-chan struct{} {
-	if r := n.reign.Load(); r != nil {
+	if r := n.leadership.Load(); r != nil {
 		return r.prover.Doubt()
 	}
 	return closedChan
@@ -63,18 +64,18 @@ var closedChan = func() chan struct{} {
 	return c
 }()
 
-// Propose applies a command and returns the state machine's result and the index of its entry. Only a ready leader takes
-// commands. Propose stamps the time; the caller fills in the rest.
+// Propose applies a command and returns the state machine's result and the index of its entry. Only a ready leader
+// takes commands. Propose stamps the time; the caller fills in the rest.
 //
 // A rejection is a Result, not an error. Of the errors, command.ErrUnknownOutcome alone leaves open whether the command
 // was or will be applied; every other one is certain that it was not. While leadership is being transferred commands
 // wait here, and go on or end with command.ErrNotLeader.
 func (n *Node) Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error) {
-	r, err := n.readyReign()
+	r, err := n.readyLeadership()
 	if err != nil {
 		return command.Result{}, 0, err
 	}
-	if err := proposer.Check(env, n.machine.View().Level()); err != nil {
+	if err := proposer.Check(env, n.machine.Reader().Level()); err != nil {
 		return command.Result{}, 0, err
 	}
 	return r.proposer.Propose(ctx, env)

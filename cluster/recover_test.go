@@ -25,7 +25,7 @@ func leftBehind(t *testing.T) (path, hash string) {
 	h := w.start(1, func(c *Config) { c.Snapshots = &Snapshots{Every: time.Hour, Entries: 1 << 40, Trailing: 1 << 20} })[0]
 	w.leader()
 	for i := range 45 {
-		_, _, err := h.folder(within(t, patience), fmt.Sprintf("folder %d", i))
+		_, _, err := h.folder(within(t, waitLimit), fmt.Sprintf("folder %d", i))
 		must(t, err)
 		if i == 15 || i == 30 {
 			must(t, h.node.raft.Snapshot().Error())
@@ -65,30 +65,33 @@ func TestRecoverReadsWhatCanBeRead(t *testing.T) {
 		must(t, dir.Close())
 	}
 	for name, c := range map[string]struct {
-		damage  func(path, oldest, newest string)
-		refused []string // what the error says; nil: everything is read
+		damage            func(path, oldest, newest string)
+		connectionRefused []string // what the error says; nil: everything is read
 	}{
-		"nothing is damaged":                {damage: func(string, string, string) {}},
-		"the newest content":                {damage: func(_, _, n string) { edit(filepath.Join(n, "state.bin"), bit) }},
-		"the newest description":            {damage: func(_, _, n string) { edit(filepath.Join(n, "meta.json"), bit) }},
-		"the newest description is missing": {damage: func(_, _, n string) { must(t, os.Remove(filepath.Join(n, "meta.json"))) }},
+		"nothing is damaged":     {damage: func(string, string, string) {}},
+		"the newest content":     {damage: func(_, _, n string) { edit(filepath.Join(n, "state.bin"), bit) }},
+		"the newest description": {damage: func(_, _, n string) { edit(filepath.Join(n, "meta.json"), bit) }},
+		"the newest description is missing": {damage: func(_, _,
+			n string) {
+			must(t, os.Remove(filepath.Join(n, "meta.json")))
+		}},
 		"both contents": {damage: func(_, o, n string) {
 			edit(filepath.Join(o, "state.bin"), bit)
 			edit(filepath.Join(n, "state.bin"), bit)
-		}, refused: []string{"none of the 2", "checksum"}},
+		}, connectionRefused: []string{"none of the 2", "checksum"}},
 		"the newest content, and the log begins behind the older one": {damage: func(path, _, n string) {
 			cut(path, 25)
 			edit(filepath.Join(n, "state.bin"), bit)
-		}, refused: []string{"does not lead from one to the other"}},
+		}, connectionRefused: []string{"does not lead from one to the other"}},
 		"the index in the newest description": {damage: func(path, _, n string) {
 			cut(path, 25)
 			edit(filepath.Join(n, "meta.json"), func(raw []byte) []byte {
 				return bytes.Replace(raw, []byte(`"Index": 3`), []byte(`"Index": 2`), 1)
 			})
-		}, refused: []string{"meta.json", "checksum"}},
+		}, connectionRefused: []string{"meta.json", "checksum"}},
 		"the newest directory's name": {damage: func(path, _, n string) {
 			must(t, os.Rename(n, filepath.Join(filepath.Dir(n), "2-1000000-1")))
-		}, refused: []string{"its directory is named 2-1000000-1"}},
+		}, connectionRefused: []string{"its directory is named 2-1000000-1"}},
 		"the content of the older one in the newest": {damage: func(path, o, n string) {
 			cut(path, 25)
 			edit(filepath.Join(n, "state.bin"), func([]byte) []byte {
@@ -96,7 +99,7 @@ func TestRecoverReadsWhatCanBeRead(t *testing.T) {
 				must(t, err)
 				return raw
 			})
-		}, refused: []string{"state.bin"}},
+		}, connectionRefused: []string{"state.bin"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "data")
@@ -104,7 +107,7 @@ func TestRecoverReadsWhatCanBeRead(t *testing.T) {
 			oldest, newest := snapshots(path)
 			c.damage(path, oldest, newest)
 			hash, last, err := rebuilt(path)
-			if c.refused == nil {
+			if c.connectionRefused == nil {
 				must(t, err)
 				if hash != want {
 					t.Errorf("another state, of entry %d", last)
@@ -114,7 +117,7 @@ func TestRecoverReadsWhatCanBeRead(t *testing.T) {
 			if err == nil {
 				t.Fatalf("not refused: entry %d, as it was: %v", last, hash == want)
 			}
-			for _, part := range c.refused {
+			for _, part := range c.connectionRefused {
 				if !bytes.Contains([]byte(err.Error()), []byte(part)) {
 					t.Errorf("%q does not say %q", err, part)
 				}
@@ -148,7 +151,7 @@ func TestAnEntryThatComesTwiceEndsTheMaster(t *testing.T) {
 	w := newWorld(t)
 	h := w.start(1)[0]
 	w.leader()
-	_, index, err := h.folder(within(t, patience), "folder")
+	_, index, err := h.folder(within(t, waitLimit), "folder")
 	must(t, err)
 	var entry raft.Log
 	must(t, h.dir.Log().GetLog(index, &entry))
@@ -163,7 +166,7 @@ func TestAnEntryThatComesTwiceEndsTheMaster(t *testing.T) {
 		if code != ExitStateMachine {
 			t.Errorf("it ends with code %d", code)
 		}
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Error("it goes on")
 	}
 	h.fsm.Stop()

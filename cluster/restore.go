@@ -13,34 +13,36 @@ import (
 	"scaleout/fsm/command"
 )
 
-// installJump is how far beyond the log the index of a state is set that is made ready while the log goes on.
+// installJump is how far beyond the end of the log a restored state is put: the log grows while the state is made
+// ready.
 const installJump = 10_000
 
-// Place is where a state stands in the log: after the entry of that index and term.
-type Place struct{ Index, Term uint64 }
+// LogPosition is where a state stands in the log: after the entry of that index and term.
+type LogPosition struct{ Index, Term uint64 }
 
-// RestoreReady says why a backup of the given feature level must not be restored now; every master has to be there, for
-// each must get the key ring. It returns where the restored state is to be put.
-func (n *Node) RestoreReady(ctx context.Context, level int) (Place, error) {
+// RestoreReady returns where a restored state is to be put, or why a backup of the given feature level must not be
+// restored now. Every master has to answer, because each must get the key ring.
+func (n *Node) RestoreReady(ctx context.Context, level int) (LogPosition, error) {
 	r, err := n.leading()
 	if err != nil {
-		return Place{}, err
+		return LogPosition{}, err
 	}
 	_, servers := n.configuration()
 	for id, a := range n.peers.Statuses(ctx, others(servers, n.id), 2*time.Second) {
 		switch {
 		case a.Err != nil:
-			return Place{}, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %s",
-				command.ErrRefused, n.nameOf(id), why(a.Err))
+			return LogPosition{}, fmt.Errorf("%w: %s does not answer; all masters must be there while a backup is restored: %s",
+				command.ErrRefused, n.nameOf(id), briefly(a.Err))
 		case a.Level < level:
-			return Place{}, fmt.Errorf("%w: the backup is of feature level %d, %s knows levels up to %d: install a newer version there",
+			return LogPosition{}, fmt.Errorf("%w: the backup is of feature level %d, %s knows levels up to %d: install a "+
+				"newer version there",
 				command.ErrLevel, level, n.nameOf(id), a.Level)
 		}
 	}
-	return Place{n.raft.LastIndex() + installJump, r.term}, nil
+	return LogPosition{n.raft.LastIndex() + installJump, r.term}, nil
 }
 
-// SpreadKeyRing hands this master's key ring to every other one and returns when all have it.
+// SpreadKeyRing hands this master's key ring to every other master and returns when all have it.
 func (n *Node) SpreadKeyRing(ctx context.Context) error {
 	if n.cfg.KeyRing == nil {
 		return nil
@@ -63,13 +65,13 @@ func (n *Node) SpreadKeyRing(ctx context.Context) error {
 // master, if it leads still, has begun anew from it. Of the errors, command.ErrUnknownOutcome alone leaves open
 // whether the state was taken over; with every other one nothing was changed. Where there are other masters, one that
 // cannot know ends.
-func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Reader, check func() error) error {
-	r, err := n.readyReign()
+func (n *Node) Install(ctx context.Context, at LogPosition, size int64, snapshot io.Reader, check func() error) error {
+	r, err := n.readyLeadership()
 	if err != nil {
 		return err
 	}
-	n.membership.Lock()
-	defer n.membership.Unlock()
+	n.changes.Lock()
+	defer n.changes.Unlock()
 	defer r.proposer.Hold(ctx)()
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
@@ -81,7 +83,8 @@ func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Re
 		return err
 	}
 	if last := n.raft.LastIndex(); last >= at.Index || r.term != at.Term {
-		return fmt.Errorf("%w: the state was made ready for entry %d of term %d, and the log is at entry %d of term %d by now; try again",
+		return fmt.Errorf("%w: the state was made ready for entry %d of term %d, and the log is at entry %d of term %d by "+
+			"now; try again",
 			command.ErrRefused, at.Index, at.Term, last, r.term)
 	}
 	_, servers := n.configuration()
@@ -99,9 +102,10 @@ func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Re
 	case n.untouched(before, at, err):
 		return errors.Join(fmt.Errorf("%w: %w", command.ErrRefused, err), recovery.ClearInstalling(n.cfg.Dir))
 	case alone:
-		// Its own disk decides, and the next start reads it.
+		// Its own disk decides: the next start reads what is there.
 		n.log.Error("this master ended, or lost its leadership, while it took a restored state", "err", err)
-		return fmt.Errorf("%w: this master, the only one, ended before it was sure of the restored state; once it runs again, "+
+		return fmt.Errorf("%w: this master, the only one, ended before it was sure of the restored state; once it runs "+
+			"again, "+
 			"look whether the restored state is there: %w", command.ErrUnknownOutcome, err)
 	default:
 		n.log.Error("this master ends itself: it took a restored state and the others did not confirm it", "err", err)
@@ -110,16 +114,17 @@ func (n *Node) Install(ctx context.Context, at Place, size int64, snapshot io.Re
 	}
 	if !alone {
 		if err := recovery.ClearInstalling(n.cfg.Dir); err != nil {
-			n.log.Error("the note of the restore could not be taken back: this master will ask for an empty data directory at its next start", "err", err)
+			n.log.Error("the note of the restore could not be taken back: this master will ask for an empty data directory "+
+				"at its next start", "err", err)
 		}
 	}
 	n.renew(ctx, r)
 	return nil
 }
 
-// untouched says whether a state that was to be installed has certainly changed nothing: Raft refused it before the state
-// machine had it, is not still at work on it, and has left no snapshot of it that the next start would read.
-func (n *Node) untouched(before uint64, at Place, err error) bool {
+// untouched reports whether the attempt to install a state has certainly changed nothing: Raft refused the state before
+// the state machine had it, is not still working on it, and has left no snapshot of it that the next start would read.
+func (n *Node) untouched(before uint64, at LogPosition, err error) bool {
 	if n.restores() != before || errors.Is(err, raft.ErrRaftShutdown) {
 		return false
 	}
@@ -135,8 +140,8 @@ func (n *Node) untouched(before uint64, at Place, err error) bool {
 	return true
 }
 
-// install waits for Raft, and for little longer than the generation: some futures are never answered.
-func (n *Node) install(r *reign, at Place, size int64, snapshot io.Reader) error {
+// install waits for Raft, but not much longer than the generation lasts: some futures are never answered.
+func (n *Node) install(r *leadership, at LogPosition, size int64, snapshot io.Reader) error {
 	// Raft installs the state at the index that follows the given one.
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: at.Index - 1, Term: r.term, Size: size}
 	done := make(chan error, 1)
@@ -162,12 +167,12 @@ func (n *Node) restores() uint64 {
 	return 0
 }
 
-// renew makes a leader begin anew: what this one has in memory is made of a state that is gone. Where there are others,
-// one of them takes over. It returns when some master leads and is ready, as far as this one knows.
-func (n *Node) renew(ctx context.Context, old *reign) {
+// renew makes a leader begin anew, because what this leader has in memory was built from a state that is gone. If there
+// are other masters, one of them takes over. renew returns when a master leads and is ready, as far as this one knows.
+func (n *Node) renew(ctx context.Context, old *leadership) {
 	old.ready.Store(false)
 	if err := n.handOver(ctx, ""); err != nil && n.raft.State() == raft.Leader {
-		// Nobody else can: a notification of what is so already begins another generation.
+		// No other master can take over. A second notification that this node leads begins another generation here.
 		select {
 		case n.notify <- true:
 		default:
@@ -177,7 +182,7 @@ func (n *Node) renew(ctx context.Context, old *reign) {
 	defer cancel()
 	for limit.Err() == nil && n.raft.State() != raft.Shutdown {
 		changed := n.LeaderChanged()
-		if r := n.reign.Load(); r != old && r != nil && r.ready.Load() {
+		if r := n.leadership.Load(); r != old && r != nil && r.ready.Load() {
 			return
 		}
 		if l, known := n.Leader(); known && l.ID != n.id {

@@ -14,9 +14,9 @@ import (
 )
 
 // restorable is the host's own state of now, made ready to be installed later.
-func (h *host) restorable(t *testing.T) (Place, []byte) {
+func (h *host) restorable(t *testing.T) (LogPosition, []byte) {
 	t.Helper()
-	at, err := h.node.RestoreReady(within(t, patience), command.Level)
+	at, err := h.node.RestoreReady(within(t, waitLimit), command.Level)
 	must(t, err)
 	capture, err := h.fsm.Capture()
 	must(t, err)
@@ -54,10 +54,10 @@ func TestALoneMasterTakesAState(t *testing.T) {
 	w := newWorld(t)
 	h := w.start(1)[0]
 	w.leader()
-	_, _, err := h.folder(within(t, patience), "before")
+	_, _, err := h.folder(within(t, waitLimit), "before")
 	must(t, err)
 	at, state := h.restorable(t)
-	_, _, err = h.folder(within(t, patience), "after")
+	_, _, err = h.folder(within(t, waitLimit), "after")
 	must(t, err)
 
 	// What Raft refuses changes nothing, and the cluster goes on.
@@ -65,25 +65,25 @@ func TestALoneMasterTakesAState(t *testing.T) {
 	broken := errors.New("the file ends (injected)")
 	go func() { r.then <- broken }()
 	none := func() error { return nil }
-	if err := h.node.Install(within(t, patience), at, int64(len(state)), r, none); !errors.Is(err, command.ErrRefused) {
+	if err := h.node.Install(within(t, waitLimit), at, int64(len(state)), r, none); !errors.Is(err, command.ErrRefused) {
 		t.Fatalf("half a state: %v", err)
 	}
-	if _, _, err := h.folder(within(t, patience), "between"); err != nil || !h.has("after") {
+	if _, _, err := h.folder(within(t, waitLimit), "between"); err != nil || !h.has("after") {
 		t.Fatalf("after a refusal: %v, has what came before it: %v", err, h.has("after"))
 	}
 	other := at
 	other.Term++
-	err = h.node.Install(within(t, patience), other, int64(len(state)), bytes.NewReader(state), none)
+	err = h.node.Install(within(t, waitLimit), other, int64(len(state)), bytes.NewReader(state), none)
 	if !errors.Is(err, command.ErrRefused) {
 		t.Fatalf("a state for another term: %v", err)
 	}
 
-	must(t, h.node.Install(within(t, patience), at, int64(len(state)), bytes.NewReader(state), none))
+	must(t, h.node.Install(within(t, waitLimit), at, int64(len(state)), bytes.NewReader(state), none))
 	w.leader()
 	if !h.has("before") || h.has("after") || h.has("between") {
 		t.Error("another state than the installed one")
 	}
-	_, _, err = h.folder(within(t, patience), "last")
+	_, _, err = h.folder(within(t, waitLimit), "last")
 	must(t, err)
 	hash := h.hash()
 	must(t, h.stop())
@@ -100,7 +100,7 @@ func TestALoneMasterIsStoppedDuringARestore(t *testing.T) {
 	h := w.start(1)[0]
 	w.leader()
 	at, state := h.restorable(t)
-	_, _, err := h.folder(within(t, patience), "after")
+	_, _, err := h.folder(within(t, waitLimit), "after")
 	must(t, err)
 	hash := h.hash()
 	r := newCutReader(state[:len(state)/2])
@@ -132,10 +132,10 @@ func TestAFailingHandOverDuringARestore(t *testing.T) {
 	reached := r.reached
 	installed := make(chan error, 1)
 	go func() {
-		installed <- h.node.Install(within(t, patience), at, int64(len(state)), r, func() error { return nil })
+		installed <- h.node.Install(within(t, waitLimit), at, int64(len(state)), r, func() error { return nil })
 	}()
 	<-reached
-	release := h.node.reign.Load().proposer.Hold(t.Context())
+	release := h.node.leadership.Load().proposer.Hold(t.Context())
 	release() // as after a hand-over that failed
 	// A command that Raft has is of unknown outcome to a caller who gives up; one that waits is not.
 	_, _, err := h.folder(within(t, 100*time.Millisecond), "meanwhile")

@@ -15,7 +15,8 @@ type RosterMember struct {
 	Voter   bool
 }
 
-// Roster is the members of the latest configuration, by id, from memory. A name may be unknown for a moment.
+// Roster returns the members of the latest configuration, sorted by id, from memory. A name is "" if it is not known
+// yet.
 func (n *Node) Roster() (members []RosterMember) {
 	if !n.up() {
 		return nil

@@ -24,7 +24,7 @@ const (
 	shutdownLimit   = 15 * time.Second
 )
 
-// Snapshots says when Raft looks, after how many entries it takes a snapshot and how many it keeps behind one.
+// Snapshots says how often Raft checks, after how many entries it takes a snapshot, and how many it keeps behind one.
 type Snapshots struct {
 	Every             time.Duration
 	Entries, Trailing uint64
@@ -37,9 +37,10 @@ func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
 	c.ElectionTimeout = n.cfg.Timing.Election
 	c.LeaderLeaseTimeout = n.cfg.Timing.Lease
 	c.CommitTimeout = n.cfg.Timing.Commit
-	c.MaxAppendEntries = 64    // the library counts entries, and ours are big
-	c.BatchApplyCh = false     // it would break the bound on how long an entry waits for Raft
-	c.ShutdownOnRemove = false // a removed node says so and waits for its operator; a shut down one only looks broken
+	c.MaxAppendEntries = 64 // the library counts entries, and entries of this program are big
+	c.BatchApplyCh = false  // it would break the bound on how long an entry waits for Raft
+	// a removed node says so and waits for its operator; after a shutdown it would only look broken
+	c.ShutdownOnRemove = false
 	c.TrailingLogs = trailingEntries
 	c.SnapshotThreshold = snapshotEntries
 	c.SnapshotInterval = 20 * time.Second
@@ -52,13 +53,13 @@ func (n *Node) raftConfig(notify chan<- bool) *raft.Config {
 	return c
 }
 
-// Run takes part in the cluster until ctx ends, and returns when everything that it started has ended: routines first,
-// then gossip, peer connections and Raft. It returns an error when the node cannot go on: the log cannot be opened, the
-// state machine failed, the disk stalls.
+// Run takes part in the cluster until ctx ends, and returns when everything that it started has ended: leader routines
+// first, then gossip, peer connections and Raft. It returns an error if the node cannot go on, because the log cannot
+// be opened, the state machine has failed or the disk stalls.
 //
-// Before cancelling ctx, a master that stops in good order calls StepDown and answers what it holds.
+// A master that stops in good order calls StepDown and answers the calls that it holds before it cancels ctx.
 func (n *Node) Run(ctx context.Context) error {
-	// Buffered: between the end of the last generation and Raft's own end nobody reads it.
+	// Buffered, because nobody reads it between the end of the last generation and the end of Raft.
 	notify := make(chan bool, 16)
 	n.notify = notify
 	if err := recovery.CheckInstalling(n.cfg.Dir); err != nil {
@@ -67,7 +68,8 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wire = n.cfg.Transport.Raft()
 	had := !n.cfg.Dir.New()
 	var err error
-	n.raft, err = raft.NewRaft(n.raftConfig(notify), n.machine, n.cfg.Dir.Log(), terms{n.cfg.Dir.Log(), n}, n.cfg.Dir.Snapshots(), n.wire)
+	n.raft, err = raft.NewRaft(n.raftConfig(notify), n.machine, n.cfg.Dir.Log(), stableStore{n.cfg.Dir.Log(), n},
+		n.cfg.Dir.Snapshots(), n.wire)
 	if err != nil {
 		return fmt.Errorf("cluster: open the log: %w", err)
 	}
@@ -77,35 +79,35 @@ func (n *Node) Run(ctx context.Context) error {
 	close(n.started)
 	n.announce(func(m *gossip.Meta) { m.HasState = had })
 
-	life, end := context.WithCancel(ctx)
-	defer end()
+	runCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var background, gossiping sync.WaitGroup
-	quiet, silence := context.WithCancel(context.WithoutCancel(ctx))
-	defer silence()
+	gossipCtx, stopGossip := context.WithCancel(context.WithoutCancel(ctx)) // gossip outlasts the rest
+	defer stopGossip()
 	gossiping.Go(func() {
-		if err := n.cfg.Gossip.Run(quiet); err != nil {
+		if err := n.cfg.Gossip.Run(gossipCtx); err != nil {
 			n.stopWith(err)
 		}
 	})
-	reigning := make(chan struct{})
+	leaderDone := make(chan struct{})
 	go func() {
-		defer close(reigning)
-		_ = n.runner().Run(life, notify)
+		defer close(leaderDone)
+		_ = n.runner().Run(runCtx, notify)
 	}()
 	for _, loop := range []func(context.Context){n.watchLeader, n.succession, n.watchDisk, n.form, n.catchUp, n.watchLog} {
-		background.Go(func() { loop(life) })
+		background.Go(func() { loop(runCtx) })
 	}
 
 	var fatal error
 	select {
-	case <-life.Done():
+	case <-runCtx.Done():
 	case fatal = <-n.fatal:
 	}
 	n.stopping.Store(true)
-	end()
-	<-reigning
+	cancel()
+	<-leaderDone
 	background.Wait()
-	silence()
+	stopGossip()
 	gossiping.Wait()
 	n.cfg.Transport.ClosePeerConnections()
 	return errors.Join(fatal, n.shutdown())
@@ -119,11 +121,11 @@ func (n *Node) stopWith(err error) {
 	}
 }
 
-// shutdown ends Raft, when it has answered what it was asked: it forgets those whose entries are committed and on their
-// way to the state machine. A leader without a majority answers when its lease ends. A stalled disk or a failed state
-// machine can hold all that up for ever, so the waits are bounded.
+// shutdown ends Raft after it has answered its futures: Raft forgets those whose entries are committed and on their way
+// to the state machine when it ends. A leader without a majority answers them when its lease ends. A stalled disk or a
+// failed state machine can hold this up for ever, so the waits are bounded.
 func (n *Node) shutdown() error {
-	// Raft panics when it is told to end while the state machine takes over a restored state.
+	// Raft panics if it is shut down while the state machine takes over a restored state.
 	n.installs.wait(shutdownLimit)
 	n.futures.wait(2 * n.cfg.Timing.Election)
 	done := make(chan error, 1)
@@ -139,15 +141,17 @@ func (n *Node) shutdown() error {
 	}
 }
 
-// checkState refuses a state that this program or this certificate does not fit.
+// checkState refuses a state that is too new for this program or that belongs to another cluster than the certificate.
 func (n *Node) checkState() error {
-	v := n.machine.View()
+	v := n.machine.Reader()
 	if have := v.Level(); have > n.cfg.Level {
-		return fmt.Errorf("cluster: %w: the state of this master is at level %d, this program (version %s) knows levels up to %d; start the newer version again",
+		return fmt.Errorf("cluster: %w: the state of this master is at level %d, this program (version %s) knows levels "+
+			"up to %d; start the newer version again",
 			command.ErrLevel, have, n.cfg.Version, n.cfg.Level)
 	}
 	if id := v.ClusterID(); id != "" && id != n.cfg.ClusterID {
-		return fmt.Errorf("cluster: the data directory belongs to cluster %s, the certificate to cluster %s; use the certificates of the first, or an empty directory",
+		return fmt.Errorf("cluster: the data directory belongs to cluster %s, the certificate to cluster %s; use the "+
+			"certificates of the first, or an empty directory",
 			id, n.cfg.ClusterID)
 	}
 	return nil
@@ -159,7 +163,7 @@ func (n *Node) announce(change func(*gossip.Meta)) {
 	}
 }
 
-// runner makes leadership a scope.
+// runner returns the runner that makes leadership a scope.
 func (n *Node) runner() leader.Runner {
 	own := []leader.Routine{
 		{Name: "clock", Run: n.clockRoutine},
@@ -175,7 +179,7 @@ func (n *Node) runner() leader.Runner {
 		Unready:   n.unready,
 		Routines:  append(own, n.cfg.Routines...),
 		Drop:      n.drop,
-		Abandon:   n.abandon,
+		HandOver:  n.handOverAfterFailure,
 		Logger:    n.log,
 	}
 }

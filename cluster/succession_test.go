@@ -18,7 +18,7 @@ func patientWorld(t *testing.T) *world {
 func (w *world) patiently(leader *host) {
 	for _, h := range w.except(leader) {
 		conf := h.node.raft.ReloadableConfig()
-		conf.HeartbeatTimeout, conf.ElectionTimeout = patience/6, patience/6
+		conf.HeartbeatTimeout, conf.ElectionTimeout = waitLimit/6, waitLimit/6
 		must(w.t, h.node.raft.ReloadConfig(conf))
 	}
 }
@@ -66,7 +66,7 @@ func TestSuccessionNeedsAMajority(t *testing.T) {
 	w.patiently(leader)
 	term := leader.node.raft.CurrentTerm()
 	w.refuse(follower.i, leader.i)
-	w.until("the follower finds the leader gone", func() bool { return follower.node.gone.Load() != nil })
+	w.until("the follower finds the leader gone", func() bool { return follower.node.leaderless.Load() != nil })
 	w.until("the leader is back", func() bool {
 		_, _, err := leader.folder(within(t, time.Second), "on")
 		return err == nil && follower.node.wire.Connected(id) && follower.has("on")

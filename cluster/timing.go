@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Timing is how fast a cluster notices and decides. All masters of a cluster should use the same.
+// Timing is how fast a cluster notices a failure and decides. All masters of a cluster should use the same.
 type Timing struct {
-	Heartbeat time.Duration // a follower that hears nothing so long asks for an election
-	Election  time.Duration // a candidate that wins nothing so long tries again
-	Lease     time.Duration // a leader that reaches no majority so long steps down
-	Commit    time.Duration // followers learn of a commit after so long at the latest
+	Heartbeat time.Duration // a follower that hears nothing for so long calls an election
+	Election  time.Duration // a candidate that does not win within this time tries again
+	Lease     time.Duration // a leader that reaches no majority for so long steps down
+	Commit    time.Duration // followers learn of a commit within this time
 }
 
 // TimingProfile is one of the named sets: "lan" (also ""), "fast" for tests and one machine, "wan".
@@ -28,8 +28,8 @@ func TimingProfile(name string) (Timing, error) {
 	return Timing{}, fmt.Errorf("timing profile %q: want lan, fast or wan", name)
 }
 
-// Check says every relation between the timings that does not hold: each alone may be fine and the set never elect a
-// leader.
+// Check returns every relation between the timings that does not hold. Timings that are fine one by one may still make
+// a cluster that never elects a leader.
 func (t Timing) Check() error {
 	var errs []error
 	rule := func(ok bool, format string, a ...any) {
@@ -38,19 +38,24 @@ func (t Timing) Check() error {
 		}
 	}
 	rule(t.Heartbeat >= 50*time.Millisecond, "heartbeat time-out %v: want at least 50ms", t.Heartbeat)
-	rule(t.Election >= t.Heartbeat, "election time-out %v is shorter than the heartbeat time-out %v: want at least as long", t.Election, t.Heartbeat)
+	rule(t.Election >= t.Heartbeat,
+		"election time-out %v is shorter than the heartbeat time-out %v: want at least as long", t.Election, t.Heartbeat)
 	rule(t.Election <= 30*time.Second, "election time-out %v: want at most 30s", t.Election)
 	rule(t.Lease >= 25*time.Millisecond, "leader lease %v: want at least 25ms", t.Lease)
-	rule(2*t.Lease <= t.Heartbeat, "leader lease %v is more than half of the heartbeat time-out %v: an old leader would still hope when a new one is elected", t.Lease, t.Heartbeat)
+	rule(2*t.Lease <= t.Heartbeat,
+		"leader lease %v is more than half of the heartbeat time-out %v: an old leader would still hope when a new one is "+
+			"elected", t.Lease, t.Heartbeat)
 	rule(t.Commit >= time.Millisecond, "commit time-out %v: want at least 1ms", t.Commit)
-	rule(10*t.Commit <= t.Heartbeat, "commit time-out %v is more than a tenth of the heartbeat time-out %v: followers would call elections while they wait for it", t.Commit, t.Heartbeat)
+	rule(10*t.Commit <= t.Heartbeat,
+		"commit time-out %v is more than a tenth of the heartbeat time-out %v: followers would call elections while they "+
+			"wait for it", t.Commit, t.Heartbeat)
 	if len(errs) > 0 {
 		return fmt.Errorf("timing: %w", errors.Join(errs...))
 	}
 	return nil
 }
 
-// stall is how long one of our own writes may run before this node gives up leading.
+// stall is how long a write of this node may run before the node gives up leading.
 func (t Timing) stall() time.Duration { return max(2*time.Second, 4*t.Election) }
 
 // doubt is how long a leader may be without a proof before it ends the calls that it holds.

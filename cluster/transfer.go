@@ -15,8 +15,8 @@ import (
 	"scaleout/fsm/command"
 )
 
-// Transfer hands leadership to the voter id, or to the best one when id is empty. It returns nil when this node leads no
-// more. Only the leader can.
+// Transfer hands leadership to the voter id, or to the best voter if id is empty. It returns nil when this node does
+// not lead any more. Only the leader can.
 func (n *Node) Transfer(ctx context.Context, id string) error {
 	if _, err := n.leading(); err != nil {
 		return err
@@ -24,8 +24,8 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 	return n.handOver(ctx, id)
 }
 
-// StepDown prepares to stop: nothing is handed to this node any more, and if it leads, it hands leadership over. It
-// returns nil when this node does not lead, or is the only voter and nobody could take over.
+// StepDown prepares to stop: no leadership is handed to this node any more, and if it leads, it hands leadership over.
+// It returns nil if this node does not lead, or if it is the only voter, so that no other node could take over.
 func (n *Node) StepDown(ctx context.Context) error {
 	n.stopping.Store(true)
 	n.announce(func(m *gossip.Meta) { m.Stopping = true })
@@ -42,26 +42,26 @@ func (n *Node) StepDown(ctx context.Context) error {
 type candidate struct {
 	server raft.Server
 	name   string
-	older  bool // it knows less than we do, though enough for the cluster's level
-	full   bool // its disk is none to lead with
+	older  bool // it knows fewer levels than this node does, though enough for the cluster's level
+	full   bool // its disk is not healthy enough to lead
 	last   uint64
 }
 
-// handOver tries one voter after the other, once each. Raft gives up a try after an election time-out and refuses
-// writes meanwhile, so the order matters: the first should be the one that needs the least.
+// handOver tries one voter after the other, once each. Raft gives up an attempt after an election time-out and refuses
+// writes meanwhile, so the voter that lacks the fewest entries should come first.
 func (n *Node) handOver(ctx context.Context, id string) (err error) {
-	n.handing.Lock()
-	defer n.handing.Unlock()
+	n.transfers.Lock()
+	defer n.transfers.Unlock()
 	list, err := n.candidates(ctx, id)
 	if err != nil {
 		return err
 	}
-	if r := n.reign.Load(); r != nil {
+	if r := n.leadership.Load(); r != nil {
 		limit, cancel := context.WithTimeout(ctx, n.cfg.Timing.Election)
 		release := r.proposer.Hold(limit)
 		cancel()
 		defer func() {
-			if err != nil { // else they end with the generation, certain of not having been applied
+			if err != nil { // else they end with the generation, and are certain not to have been applied
 				release()
 			}
 		}()
@@ -77,7 +77,8 @@ func (n *Node) handOver(ctx context.Context, id string) (err error) {
 		started := time.Now()
 		err := n.handTo(ctx, c.server)
 		if err == nil {
-			n.log.Info("leadership handed over", "peer", c.name, "id", string(c.server.ID), "took", time.Since(started).Round(time.Millisecond))
+			n.log.Info("leadership handed over", "peer", c.name, "id", string(c.server.ID), "took",
+				time.Since(started).Round(time.Millisecond))
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
@@ -88,7 +89,7 @@ func (n *Node) handOver(ctx context.Context, id string) (err error) {
 	return fmt.Errorf("%w: no master took over: %w", command.ErrRefused, errors.Join(append(errs, ctx.Err())...))
 }
 
-// candidates are the voters that may take over, the best first.
+// candidates returns the voters that may take over, the best first.
 func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error) {
 	_, servers := n.configuration()
 	if want == n.id {
@@ -108,14 +109,14 @@ func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error)
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("%w: there is no other voter", command.ErrRefused)
 	}
-	level := n.machine.View().Level()
+	level := n.machine.Reader().Level()
 	var list []candidate
 	var errs []error
 	for id, a := range n.peers.Statuses(ctx, ids, max(n.cfg.Timing.Election, 500*time.Millisecond)) {
 		name := n.nameOf(id)
 		switch {
 		case a.Err != nil:
-			errs = append(errs, fmt.Errorf("%s does not answer: %s", name, why(a.Err)))
+			errs = append(errs, fmt.Errorf("%s does not answer: %s", name, briefly(a.Err)))
 		case a.Stopping:
 			errs = append(errs, fmt.Errorf("%s is stopping too", name))
 		case a.Level < level:
@@ -124,20 +125,22 @@ func (n *Node) candidates(ctx context.Context, want string) ([]candidate, error)
 			errs = append(errs, fmt.Errorf("%s has not answered Raft for a while", name))
 		default:
 			s, _ := findServer(servers, id)
-			list = append(list, candidate{server: s, name: name, older: a.Level < n.cfg.Level, full: a.Disk != "", last: a.LastIndex})
+			list = append(list, candidate{server: s, name: name, older: a.Level < n.cfg.Level, full: a.Disk != "",
+				last: a.LastIndex})
 		}
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("%w: no master can take over: %w", command.ErrRefused, errors.Join(errs...))
 	}
 	slices.SortFunc(list, func(a, b candidate) int {
-		return cmp.Or(after(a.full, b.full), after(a.older, b.older), cmp.Compare(b.last, a.last), cmp.Compare(a.server.ID, b.server.ID))
+		return cmp.Or(falseFirst(a.full, b.full), falseFirst(a.older, b.older), cmp.Compare(b.last, a.last),
+			cmp.Compare(a.server.ID, b.server.ID))
 	})
 	return list, nil
 }
 
-// after puts what is so behind what is not.
-func after(a, b bool) int {
+// falseFirst orders false before true.
+func falseFirst(a, b bool) int {
 	switch {
 	case a == b:
 		return 0
@@ -147,12 +150,12 @@ func after(a, b bool) int {
 	return -1
 }
 
-// handTo makes one attempt.
+// handTo makes one attempt to hand leadership to s.
 func (n *Node) handTo(ctx context.Context, s raft.Server) error {
 	limit, cancel := context.WithTimeout(ctx, 3*n.cfg.Timing.Election)
 	defer cancel()
 	err := n.await(limit, n.raft.LeadershipTransferToServer(s.ID, s.Address))
-	// The future answers when the attempt is over; what counts is who leads.
+	// The future only says that the attempt is over. What counts is who leads.
 	for range 10 {
 		if n.raft.State() != raft.Leader {
 			return nil
@@ -167,11 +170,12 @@ func (n *Node) handTo(ctx context.Context, s raft.Server) error {
 	return err
 }
 
-// watchers are goroutines that wait for Raft's futures. They are counted and not waited for without a bound.
-type watchers struct{ n atomic.Int64 }
+// futureWaiters counts the goroutines that wait for Raft's futures. Some futures are never answered, so nobody waits
+// for these goroutines without a bound.
+type futureWaiters struct{ n atomic.Int64 }
 
 // Go runs f.
-func (w *watchers) Go(f func()) {
+func (w *futureWaiters) Go(f func()) {
 	w.n.Add(1)
 	go func() {
 		defer w.n.Add(-1)
@@ -179,14 +183,15 @@ func (w *watchers) Go(f func()) {
 	}()
 }
 
-// wait returns when none is left, or after limit.
-func (w *watchers) wait(limit time.Duration) {
+// wait returns when no goroutine is left, or after limit.
+func (w *futureWaiters) wait(limit time.Duration) {
 	for deadline := time.Now().Add(limit); w.n.Load() > 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// await waits for a Raft future, but no longer than ctx: some are never answered, and then only their watcher waits on.
+// await waits for a Raft future, but not beyond the end of ctx. Some futures are never answered; then only the counted
+// goroutine goes on waiting.
 func (n *Node) await(ctx context.Context, f raft.Future) error {
 	done := make(chan error, 1)
 	n.futures.Go(func() { done <- f.Error() })
@@ -198,12 +203,12 @@ func (n *Node) await(ctx context.Context, f raft.Future) error {
 	}
 }
 
-// leading is the present generation, ready or not.
-func (n *Node) leading() (*reign, error) {
+// leading returns the present generation, ready or not.
+func (n *Node) leading() (*leadership, error) {
 	if !n.up() {
 		return nil, command.ErrNotReady
 	}
-	r := n.reign.Load()
+	r := n.leadership.Load()
 	if r == nil || n.raft.State() != raft.Leader {
 		return nil, command.ErrNotLeader
 	}

@@ -11,21 +11,22 @@ import (
 	"scaleout/store"
 )
 
-// watchDisk ends a leader whose disk stalls. While Raft stores an entry it does nothing else: it cannot transfer,
-// verify or shut down, and its heartbeats, which need no disk, keep the others from electing. So this runs outside
-// Raft, shares no lock with it, and cuts its connections.
+// watchDisk ends a leader whose disk stalls. While Raft stores an entry it does nothing else: it cannot transfer
+// leadership, verify it or shut down, and its heartbeats, which need no disk, keep the others from electing. So
+// watchDisk runs outside Raft, shares no lock with it, and cuts its connections.
 //
 // It ends any master whose log has lost its end (see store.ErrTorn), which Raft does not notice.
 //
-// It also tells when an entry is long in being committed, through this disk or the other masters; that is no reason to end.
+// It also reports an entry that waits long to be committed, because of this disk or of the other masters; a master does
+// not end for that.
 //
-// Both are measured in time in which this process ran: a tick that itself came late proves nothing.
+// Both are measured in time in which this process ran: a tick that came late itself proves nothing.
 func (n *Node) watchDisk(ctx context.Context) {
 	limit := n.cfg.Timing.stall()
-	clock := awake{interval: limit / 20}
+	clock := awakeClock{interval: limit / 20}
 	tick := time.NewTicker(clock.interval)
 	defer tick.Stop()
-	var complained time.Time
+	var warned time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,12 +34,13 @@ func (n *Node) watchDisk(ctx context.Context) {
 		case <-tick.C:
 		}
 		if n.cfg.Dir.Log().Torn() {
-			n.log.Error("this master ends itself: the disk did not take the entries that replace the end of its log; started again, it goes on from what the disk holds",
+			n.log.Error("this master ends itself: the disk did not take the entries that replace the end of its log; started "+
+				"again, it goes on from what the disk holds",
 				"path", n.cfg.Dir.Path())
 			n.die(fmt.Errorf("%w: %w", ErrStalled, store.ErrTorn), ExitStalled)
 			return
 		}
-		// Measured before the look: a pause in between is then known to the clock.
+		// Measured before look is called, so that the clock knows of a pause in between.
 		writing, waits := n.cfg.Dir.Log().Writing(), n.overdue()
 		clock.look(time.Now())
 		writing, waits = clock.of(writing), clock.of(waits)
@@ -49,13 +51,14 @@ func (n *Node) watchDisk(ctx context.Context) {
 			n.giveUp(writing)
 			return
 		}
-		if waits >= limit/2 && time.Since(complained) > 30*time.Second {
-			complained = time.Now()
+		if waits >= limit/2 && time.Since(warned) > 30*time.Second {
+			warned = time.Now()
 			why := "too few other masters take entries"
 			if writing > waits/2 {
 				why = "this master's disk is slow"
 			}
-			n.log.Warn("an entry is not being committed: "+why, "for", waits.Round(time.Millisecond), "term", n.raft.CurrentTerm())
+			n.log.Warn("an entry is not being committed: "+why, "for", waits.Round(time.Millisecond), "term",
+				n.raft.CurrentTerm())
 			if n.cfg.SlowCommit != nil {
 				n.cfg.SlowCommit(waits, why)
 			}
@@ -63,9 +66,10 @@ func (n *Node) watchDisk(ctx context.Context) {
 	}
 }
 
-// overdue is how long the oldest entry given to Raft has been waiting to be committed; 0 when that is nothing unusual.
+// overdue returns how long the oldest entry given to Raft has been waiting to be committed, or 0 if that is nothing
+// unusual.
 func (n *Node) overdue() time.Duration {
-	r := n.reign.Load()
+	r := n.leadership.Load()
 	if r == nil {
 		return 0
 	}
@@ -76,9 +80,10 @@ func (n *Node) overdue() time.Duration {
 	return waits
 }
 
-// giveUp lets the others elect: not ready, cut, a line in the log if that is possible at all, exit.
+// giveUp lets the other masters elect: this node is not ready any more, cuts its Raft connections, logs a line if the
+// disk allows it, and exits.
 func (n *Node) giveUp(writing time.Duration) {
-	if r := n.reign.Load(); r != nil {
+	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(false)
 	}
 	n.cfg.Transport.CutRaft()
@@ -95,8 +100,8 @@ func (n *Node) giveUp(writing time.Duration) {
 	n.die(fmt.Errorf("%w: a write has been running for %v", ErrStalled, writing.Round(time.Millisecond)), ExitStalled)
 }
 
-// watchLog takes a snapshot when the log has grown by so many bytes, whatever the number of entries: Raft itself counts
-// entries only, and ours are big.
+// watchLog takes a snapshot when the log has grown by snapshotBytes, whatever the number of entries. Raft itself only
+// counts entries, and entries of this program are big.
 func (n *Node) watchLog(ctx context.Context) {
 	log := n.cfg.Dir.Log()
 	base := uint64(0)
@@ -120,8 +125,8 @@ func (n *Node) watchLog(ctx context.Context) {
 	}
 }
 
-// keepTrailing makes Raft keep about so many bytes of entries behind a snapshot, for followers that lag a little; never
-// more entries than Config.Snapshots says.
+// keepTrailing makes Raft keep about trailingBytes of entries behind a snapshot, for followers that lag a little, but
+// never more entries than Config.Snapshots says.
 func (n *Node) keepTrailing(size uint64) {
 	first, err1 := n.cfg.Dir.Log().FirstIndex()
 	last, err2 := n.cfg.Dir.Log().LastIndex()
@@ -136,7 +141,7 @@ func (n *Node) keepTrailing(size uint64) {
 	want := min(max(trailingBytes/average, 256), most)
 	c := n.raft.ReloadableConfig()
 	if now := c.TrailingLogs; want > now/2 && want < 2*now {
-		return // near enough: Raft wakes its replication at every change
+		return // near enough: each change wakes Raft's replication
 	}
 	c.TrailingLogs = want
 	if err := n.raft.ReloadConfig(c); err != nil {

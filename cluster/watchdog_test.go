@@ -73,7 +73,7 @@ func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
 	t.Cleanup(end)
 	held, cancel := l.node.Hold(t.Context())
 	defer cancel()
-	_, _, err := l.folder(patient(t), "during") // the idle no-op would do as well
+	_, _, err := l.folder(bounded(t), "during") // the idle no-op would do as well
 	if !errors.Is(err, command.ErrUnknownOutcome) {
 		t.Errorf("a command on a stalled disk: %v", err)
 	}
@@ -82,7 +82,7 @@ func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
 		if code != ExitStalled {
 			t.Errorf("exit %d", code)
 		}
-	case <-patient(t).Done():
+	case <-bounded(t).Done():
 		t.Fatal("the watchdog did not bite")
 	}
 	if took := time.Since(begun); took < w.timing.stall() {
@@ -148,7 +148,8 @@ func TestAStalledFollowerStays(t *testing.T) {
 	f := w.except(l)[0]
 	end := stalls[f].begin()
 	w.write("x")
-	w.until("the follower's write has run longer than a leader's may", func() bool { return f.dir.Log().Writing() > w.timing.stall()+300*time.Millisecond })
+	w.until("the follower's write has run longer than a leader's may",
+		func() bool { return f.dir.Log().Writing() > w.timing.stall()+300*time.Millisecond })
 	select {
 	case code := <-f.exits:
 		t.Errorf("a follower exits with %d", code)
@@ -163,7 +164,7 @@ func TestAnEntryThatCannotBeAppliedEndsTheProcess(t *testing.T) {
 	w := newWorld(t)
 	w.start(1)
 	l := w.leader()
-	r := l.node.reign.Load()
+	r := l.node.leadership.Load()
 	bad := command.Envelope{Kind: command.KindCreateFolder, Body: []byte{0xff}}
 	go func() { _, _, _ = r.proposer.Propose(context.Background(), bad) }()
 	select {
@@ -171,7 +172,7 @@ func TestAnEntryThatCannotBeAppliedEndsTheProcess(t *testing.T) {
 		if code != ExitStateMachine {
 			t.Errorf("exit %d", code)
 		}
-	case <-patient(t).Done():
+	case <-bounded(t).Done():
 		t.Fatal("the process lives")
 	}
 	if _, _, err := l.folder(within(t, time.Second), "next"); err == nil {
@@ -194,7 +195,7 @@ func TestTheLogIsSnapshottedWhenAsked(t *testing.T) {
 		w.write(name)
 	}
 	l.node.keepTrailing(l.dir.Log().Bytes())
-	must(t, l.node.await(patient(t), l.node.raft.Snapshot()))
+	must(t, l.node.await(bounded(t), l.node.raft.Snapshot()))
 	must(t, l.stop())
 	l.start()
 	w.leader()

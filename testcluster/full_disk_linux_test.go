@@ -182,7 +182,7 @@ func TestALeaderShortOfRoomHandsOver(t *testing.T) {
 	defer l.end()
 	free := c.FillDisk(small, 8<<20)
 	takeOver(t, c, small)
-	if !c.Logged(small, "none to lead with") {
+	if !c.Logged(small, "must not lead with its disk") {
 		t.Error("nobody was told why it hands over")
 	}
 	if detail := unready(t, c, small, "disk"); detail != "" {

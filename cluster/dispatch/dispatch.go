@@ -26,11 +26,12 @@ type Node interface {
 
 // Config is what a Dispatcher needs.
 type Config struct {
-	State      State
-	Node       Node
-	Stray      func(worker string, ref command.AttemptRef) // told once of a running attempt that is not its worker's; nil: nobody
-	Election   time.Duration                               // election time-out of the masters, for the check of a worker's lease
-	Now        func() time.Time                            // the clock that commands are stamped with; nil: time.Now
+	State State
+	Node  Node
+	// Orphan is called once for each attempt that a worker runs although it is not its own any more. It may be nil.
+	Orphan     func(worker string, ref command.AttemptRef)
+	Election   time.Duration    // the masters' election time-out, against which a worker's lease is checked
+	Now        func() time.Time // the clock that commands are stamped with; nil: time.Now
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -43,7 +44,7 @@ type Dispatcher struct {
 	wake    chan struct{} // capacity 1: the next due moment may have changed
 
 	mu    sync.Mutex
-	board *board // nil while not leading
+	queue *queue // nil while not leading
 }
 
 // New makes a Dispatcher that does not lead. Until Establish, and after Drop, its methods fail with
@@ -60,94 +61,97 @@ func New(cfg Config) *Dispatcher {
 	return d
 }
 
-// Establish rebuilds the queue and gives every lease its full term. Call it behind a barrier of the new leadership.
+// Establish rebuilds the queue and gives every lease its full duration. It must be called behind a barrier of the new
+// leadership.
 func (d *Dispatcher) Establish() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	view := d.cfg.State.View() // what is applied from now on waits in Touch and comes on top
-	b := newBoard(time.Now())
-	for w := range view.Workers() {
-		b.worker(w.ID).row = w
+	reader := d.cfg.State.View() // entries applied from now on wait in Touch and are added after this
+	q := newQueue(time.Now())
+	for w := range reader.Workers() {
+		q.worker(w.ID).row = w
 	}
-	for e := range view.Live() {
-		b.place(e, b.now)
+	for e := range reader.Live() {
+		q.place(e, q.now)
 	}
-	d.board = b
-	d.log.Info("queue rebuilt", "pending", len(b.tasks), "leases", len(b.leases), "workers", len(b.workers))
+	d.queue = q
+	d.log.Info("queue rebuilt", "pending", len(q.tasks), "leases", len(q.leases), "workers", len(q.workers))
 }
 
 // Drop forgets the queue and ends every held poll with command.ErrNotLeader.
 func (d *Dispatcher) Drop() {
 	d.mu.Lock()
-	b := d.board
-	d.board = nil
-	if b != nil {
-		for _, w := range b.workers {
+	q := d.queue
+	d.queue = nil
+	if q != nil {
+		for _, w := range q.workers {
 			if w.poll != nil {
 				w.poll.end(endLost)
 				w.poll = nil
 			}
 		}
-		for _, l := range b.leases {
+		for _, l := range q.leases {
 			l.settle()
 		}
 	}
 	d.mu.Unlock()
 }
 
-// Touch re-reads executions and workers that a command has changed. The state machine calls it after each entry; a
-// node that does not lead ignores it.
+// Touch reads executions and workers anew that a command has changed. The state machine calls it after each entry. A
+// node that does not lead ignores the call.
 func (d *Dispatcher) Touch(executions []int64, workers []string) {
 	if len(executions) == 0 && len(workers) == 0 {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return
 	}
-	view := d.cfg.State.View()
+	reader := d.cfg.State.View()
 	now := time.Now()
-	d.refresh(view, executions, workers, now)
+	d.refresh(reader, executions, workers, now)
 }
 
-// refresh brings the board up to the view and hands out what became ready. The caller holds the lock and took the view
-// under it: a board that followed an older view than its own would forget grants and renew what is lost.
-func (d *Dispatcher) refresh(view *catalog.Reader, executions []int64, workers []string, now time.Time) {
-	b := d.board
+// refresh brings the queue in line with the state and hands out the tasks that became ready. The caller holds the lock
+// and took the reader under it: a queue that went back to an older state would forget grants and renew lost attempts.
+func (d *Dispatcher) refresh(reader *catalog.Reader, executions []int64, workers []string, now time.Time) {
+	q := d.queue
 	for _, id := range workers {
-		row, ok := view.Worker(id)
-		w := b.worker(id)
-		// Enabled, disabled, deleted, registered anew: the worker is told at once. A heartbeat changes the row too.
-		if told := ok && w.row != nil && w.row.Enabled == row.Enabled && w.row.Instance == row.Instance; !told && w.poll != nil {
+		row, ok := reader.Worker(id)
+		w := q.worker(id)
+		// A worker that was enabled, disabled, deleted or registered anew hears of it at once. A heartbeat changes the
+		// row too, and is no news to the worker.
+		same := ok && w.row != nil && w.row.Enabled == row.Enabled && w.row.Instance == row.Instance
+		if !same && w.poll != nil {
 			w.poll.end(endChanged)
 			w.poll = nil
 		}
 		w.row = row
 		if !ok {
-			b.forget(id)
+			q.forget(id)
 		}
 	}
 	for _, id := range executions {
-		e, ok := view.Execution(id)
+		e, ok := reader.Execution(id)
 		if !ok {
-			b.remove(id)
+			q.remove(id)
 			continue
 		}
-		for _, worker := range b.place(e, now) {
-			// A stop, or a grant that this poll does not know, must not wait for the poll's own end.
-			if w := b.workers[worker]; w != nil && w.poll != nil {
+		for _, worker := range q.place(e, now) {
+			// A stop, or a grant that this poll does not know of, must not wait until the poll ends by itself.
+			if w := q.workers[worker]; w != nil && w.poll != nil {
 				w.poll.end(endChanged)
 				w.poll = nil
 			}
 		}
 	}
-	b.assign(now)
-	d.alarm()
+	q.assign(now)
+	d.notify()
 }
 
-// alarm tells Run and the expiry loop that the next due moment may have changed.
-func (d *Dispatcher) alarm() {
+// notify makes Run look again, because the next due moment may have changed.
+func (d *Dispatcher) notify() {
 	select {
 	case d.wake <- struct{}{}:
 	default:
@@ -161,12 +165,12 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	for {
 		next := time.Hour
 		d.mu.Lock()
-		if d.board != nil {
+		if d.queue != nil {
 			now := time.Now()
-			if due, ok := d.board.promote(now); ok {
+			if due, ok := d.queue.promote(now); ok {
 				next = max(time.Millisecond, due.Sub(now))
 			}
-			d.board.assign(now)
+			d.queue.assign(now)
 		}
 		d.mu.Unlock()
 		timer.Reset(next)
@@ -179,15 +183,15 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 }
 
-// Contacts are the last contacts of workers that were heard from since the given moment, for the heartbeat.
+// Contacts returns the last contact of each worker that was heard from since the given moment, for the heartbeat.
 func (d *Dispatcher) Contacts(since time.Time) []command.WorkerBeat {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return nil
 	}
 	var beats []command.WorkerBeat
-	for _, w := range d.board.sorted() {
+	for _, w := range d.queue.sorted() {
 		if w.contact.After(since) {
 			beats = append(beats, command.WorkerBeat{ID: w.id, LastOnline: command.At(w.contact)})
 		}

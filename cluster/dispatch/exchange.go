@@ -13,14 +13,14 @@ import (
 // maxGrants bounds the grants of one exchange, and so the size of its command and its answer.
 const maxGrants = 64
 
-// why a held poll ended.
+// ending is why a held poll ended.
 type ending int
 
 const (
 	endTaken    ending = iota // tasks were reserved for it
-	endChanged                // something that the worker must hear
-	endReplaced               // a later exchange of the same worker
-	endLost                   // this node leads no more
+	endChanged                // something happened that the worker must hear of
+	endReplaced               // a later exchange of the same worker came
+	endLost                   // this node does not lead any more
 )
 
 // poll is an exchange that is held until there is something to say.
@@ -36,17 +36,18 @@ func (p *poll) end(reason ending) {
 	close(p.done)
 }
 
-// Exchange settles what the worker reports, renews what it runs, delivers what state gives to it and hands out new
-// tasks; with nothing to say it holds the call for at most p.Wait. The answer rests on a proof of leadership newer
-// than p.Received. Rejections name a worker that must register first or again; other errors are the node's.
+// Exchange settles what the worker reports, renews what it runs, delivers what the state gives to it and hands out new
+// tasks. If there is nothing to say, it holds the call for at most p.Wait. The answer rests on a proof of leadership
+// that is newer than p.Received. A Rejection means that the worker must register, for the first time or again; other
+// errors are the node's.
 func (d *Dispatcher) Exchange(ctx context.Context, p command.Poll) (command.Answer, error) {
 	x := &exchange{d: d, poll: p}
 	if err := x.begin(ctx); err != nil {
 		return command.Answer{}, err
 	}
 	if x.quiet() {
-		// Proved before the hold: what the worker reads into the answer, however late it comes, is that its leases
-		// count from the sending of this call.
+		// Leadership is proved before the hold: however late the answer comes, the worker takes it to mean that its
+		// leases count from the sending of this call.
 		if err := d.cfg.Node.Read(ctx); err != nil {
 			return command.Answer{}, err
 		}
@@ -70,11 +71,11 @@ func (d *Dispatcher) Exchange(ctx context.Context, p command.Poll) (command.Answ
 type exchange struct {
 	d      *Dispatcher
 	poll   command.Poll
-	board  *board // of the leadership that took the call: what was reserved on it is nothing to the next one
+	queue  *queue // of the leadership that took the call; the next leadership knows nothing of what was reserved on it
 	row    *catalog.Worker
-	worker *worker // to which the tasks are promised; one that registers after a deletion is another
+	worker *worker // to which the tasks are promised; after a deletion the same id is another worker
 	taken  []*task
-	again  []command.AttemptRef // delivered again: state gives them, the worker does not name them
+	again  []command.AttemptRef // delivered again: the state gives them, the worker does not name them
 	fenced []command.AttemptRef
 	alien  []command.AttemptRef // reported, and never given to this worker
 	keeps  []command.AttemptRef // renewed
@@ -84,8 +85,8 @@ type exchange struct {
 	proved bool
 }
 
-// begin checks the caller, notes the contact, renews its leases and takes what is ready. It waits while an attempt of
-// the caller is being declared lost.
+// begin checks the caller, notes the contact, renews the caller's leases and reserves ready tasks. It waits while an
+// attempt of the caller is being declared lost.
 func (x *exchange) begin(ctx context.Context) error {
 	for {
 		wait, err := x.tryBegin()
@@ -100,53 +101,55 @@ func (x *exchange) begin(ctx context.Context) error {
 	}
 }
 
-// tryBegin is begin without the wait: it returns what to wait for before the next try. It looks at the state under the
-// lock that expiry, grants and renewals take, so that what it decides cannot be older than what they did.
+// tryBegin is begin without the wait: it returns what to wait for before the next try. It reads the state under the
+// lock that expiry, grants and renewals take, so its decision cannot rest on an older state than theirs.
 func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
 	d, p := x.d, &x.poll
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	b := d.board
-	if b == nil {
+	q := d.queue
+	if q == nil {
 		return nil, command.ErrNotLeader
 	}
-	view := d.cfg.State.View()
-	row, err := known(view, p)
+	reader := d.cfg.State.View()
+	row, err := known(reader, p)
 	if err != nil {
 		return nil, err
 	}
-	x.dismiss(view)
-	if wait := b.expiring(heldBy(view, p.Worker, p.Instance), p.Running, p.Ended); wait != nil {
+	x.dismiss(reader)
+	if wait := q.expiring(heldBy(reader, p.Worker, p.Instance), p.Running, p.Ended); wait != nil {
 		return wait, nil
 	}
-	w := b.worker(p.Worker)
-	x.board, x.row, x.worker = b, row, w
-	// The same sequence again is a retransmission by another way: it takes the older one's place.
+	w := q.worker(p.Worker)
+	x.queue, x.row, x.worker = q, row, w
+	// The same sequence number again is a retransmission that took another way: it replaces the older call.
 	if p.Sequence < w.sequence && w.instance == p.Instance {
 		return nil, &command.Rejection{Code: "stale_sequence", Detail: fmt.Sprintf(
-			"exchange %d of worker %s comes after exchange %d; sequence numbers must not fall", p.Sequence, p.Worker, w.sequence)}
+			"exchange %d of worker %s comes after exchange %d; sequence numbers must not fall", p.Sequence, p.Worker,
+			w.sequence)}
 	}
 	w.row, w.contact, w.slots = row, p.Received, p.Slots
 	if w.instance != p.Instance {
-		w.strays = nil
+		w.orphans = nil
 	}
 	w.instance, w.sequence, w.latest = p.Instance, p.Sequence, x
 	if w.poll != nil {
 		w.poll.end(endReplaced)
 		w.poll = nil
 	}
-	x.look(view, w)
-	if n := min(w.free()+len(p.Ended), p.Slots-len(x.keeps)-len(x.again), maxGrants); n > 0 && row.Enabled && len(x.again) == 0 {
-		x.taken = b.take(w, n, time.Now())
+	x.look(reader, w)
+	if n := min(w.free()+len(p.Ended), p.Slots-len(x.keeps)-len(x.again), maxGrants); n > 0 && row.Enabled &&
+		len(x.again) == 0 {
+		x.taken = q.take(w, n, time.Now())
 	}
 	return nil, nil
 }
 
-// dismiss takes out the reports on what the worker was never given: a worker may invent any number of them, and none is
-// worth a place in the log.
-func (x *exchange) dismiss(view *catalog.Reader) {
+// dismiss takes out the reports on attempts that the worker was never given: a worker can invent any number of them,
+// and none may take room in the log.
+func (x *exchange) dismiss(reader *catalog.Reader) {
 	x.poll.Ended = slices.DeleteFunc(slices.Clone(x.poll.Ended), func(r command.Report) bool {
-		if e, ok := view.Execution(r.TaskID); ok && e.WasGiven(r.Attempt, x.poll.Worker) {
+		if e, ok := reader.Execution(r.TaskID); ok && e.WasGiven(r.Attempt, x.poll.Worker) {
 			return false
 		}
 		x.alien = append(x.alien, r.AttemptRef)
@@ -154,9 +157,9 @@ func (x *exchange) dismiss(view *catalog.Reader) {
 	})
 }
 
-// known is the worker's row if the caller may speak for it.
-func known(view *catalog.Reader, p *command.Poll) (*catalog.Worker, error) {
-	row, ok := view.Worker(p.Worker)
+// known returns the worker's row if the caller may speak for that worker.
+func known(reader *catalog.Reader, p *command.Poll) (*catalog.Worker, error) {
+	row, ok := reader.Worker(p.Worker)
 	switch {
 	case !ok:
 		return nil, &command.Rejection{Code: "worker_not_registered", Detail: fmt.Sprintf(
@@ -171,10 +174,10 @@ func known(view *catalog.Reader, p *command.Poll) (*catalog.Worker, error) {
 	return row, nil
 }
 
-// heldBy are the attempts that state gives to one process of a worker.
-func heldBy(view *catalog.Reader, worker, instance string) []command.AttemptRef {
+// heldBy returns the attempts that the state gives to one process of a worker.
+func heldBy(reader *catalog.Reader, worker, instance string) []command.AttemptRef {
 	var refs []command.AttemptRef
-	for e := range view.HeldBy(worker) {
+	for e := range reader.HeldBy(worker) {
 		if a := &e.Attempts[len(e.Attempts)-1]; a.Instance == instance {
 			refs = append(refs, command.AttemptRef{TaskID: e.ID, Attempt: a.Number})
 		}
@@ -182,9 +185,9 @@ func heldBy(view *catalog.Reader, worker, instance string) []command.AttemptRef 
 	return refs
 }
 
-// heldAttempt is the attempt if state gives it to this process of a worker.
-func heldAttempt(view *catalog.Reader, ref command.AttemptRef, instance string) (*catalog.Attempt, bool) {
-	e, ok := view.Execution(ref.TaskID)
+// heldAttempt returns the attempt, and whether the state gives it to this process of the worker.
+func heldAttempt(reader *catalog.Reader, ref command.AttemptRef, instance string) (*catalog.Attempt, bool) {
+	e, ok := reader.Execution(ref.TaskID)
 	if !ok || len(e.Attempts) == 0 {
 		return nil, false
 	}
@@ -192,33 +195,34 @@ func heldAttempt(view *catalog.Reader, ref command.AttemptRef, instance string) 
 	return a, a.Number == ref.Attempt && a.Held() && a.Instance == instance
 }
 
-// expiring is the mark of a lease that the caller would renew, report on or be given again, if there is one. An attempt
-// that the worker does not name counts too: given again while it is being declared lost, it would run beside the next.
-func (b *board) expiring(held, running []command.AttemptRef, ended []command.Report) chan struct{} {
+// expiring returns the mark of a lease that the caller would renew, report on or be given again, or nil. An attempt
+// that the worker does not name counts too: delivered again while it is being declared lost, it would run beside the
+// next one.
+func (q *queue) expiring(held, running []command.AttemptRef, ended []command.Report) chan struct{} {
 	for _, ref := range held {
-		if l := b.leases[ref]; l != nil && l.expiring != nil {
+		if l := q.leases[ref]; l != nil && l.expiring != nil {
 			return l.expiring
 		}
 	}
 	for _, ref := range running {
-		if l := b.leases[ref]; l != nil && l.expiring != nil {
+		if l := q.leases[ref]; l != nil && l.expiring != nil {
 			return l.expiring
 		}
 	}
 	for _, r := range ended {
-		if l := b.leases[r.AttemptRef]; l != nil && l.expiring != nil {
+		if l := q.leases[r.AttemptRef]; l != nil && l.expiring != nil {
 			return l.expiring
 		}
 	}
 	return nil
 }
 
-// look compares what the worker says it runs with what state gives to it. The caller holds the lock.
-func (x *exchange) look(view *catalog.Reader, w *worker) {
-	b, p := x.d.board, &x.poll
+// look compares what the worker says it runs with what the state gives to it. The caller holds the lock.
+func (x *exchange) look(reader *catalog.Reader, w *worker) {
+	q, p := x.d.queue, &x.poll
 	x.keeps, x.stop, x.again, x.fenced = nil, nil, nil, nil
 	mine := map[command.AttemptRef]bool{}
-	for e := range view.HeldBy(p.Worker) {
+	for e := range reader.HeldBy(p.Worker) {
 		a := &e.Attempts[len(e.Attempts)-1]
 		if a.Instance != p.Instance {
 			continue
@@ -229,10 +233,10 @@ func (x *exchange) look(view *catalog.Reader, w *worker) {
 		if ended || slices.Contains(x.given, ref) {
 			continue
 		}
-		if b.leases[ref] == nil { // the state is ahead of the last Touch
-			b.place(e, time.Now())
+		if q.leases[ref] == nil { // the state is ahead of the last Touch
+			q.place(e, time.Now())
 		}
-		b.leases[ref].renew(p.Received)
+		q.leases[ref].renew(p.Received)
 		if slices.Contains(p.Running, ref) {
 			x.keeps = append(x.keeps, ref)
 		} else {
@@ -249,12 +253,12 @@ func (x *exchange) look(view *catalog.Reader, w *worker) {
 	}
 }
 
-// quiet reports whether there is nothing to tell the worker yet.
+// quiet reports whether there is nothing to answer yet.
 func (x *exchange) quiet() bool {
 	return len(x.taken)+len(x.again)+len(x.fenced)+len(x.stop)+len(x.poll.Ended)+len(x.alien) == 0
 }
 
-// bound is the longest time that a poll may be held: short enough for a renewal to come in time.
+// bound is how long the poll may be held: short enough for the next renewal to come in time.
 func (x *exchange) bound() time.Duration {
 	lease := command.Span(x.row.LeaseMs)
 	limit := min(30*time.Second, lease/3)
@@ -272,29 +276,29 @@ func (x *exchange) hold(ctx context.Context) error {
 		return nil
 	}
 	d.mu.Lock()
-	b := d.board
-	if b == nil || b != x.board {
+	q := d.queue
+	if q == nil || q != x.queue {
 		d.mu.Unlock()
 		return command.ErrNotLeader
 	}
-	w := b.worker(x.poll.Worker)
+	w := q.worker(x.poll.Worker)
 	if w.latest != x { // replaced while leadership was proved
 		d.mu.Unlock()
 		return nil
 	}
-	// What changed since begin has found no poll to wake.
-	view := d.cfg.State.View()
-	if row, ok := view.Worker(x.poll.Worker); !ok || row.Enabled != x.row.Enabled {
+	// A change since begin found no poll that it could wake, so it is looked for here.
+	reader := d.cfg.State.View()
+	if row, ok := reader.Worker(x.poll.Worker); !ok || row.Enabled != x.row.Enabled {
 		d.mu.Unlock()
 		return nil
 	}
-	if x.look(view, w); !x.quiet() {
+	if x.look(reader, w); !x.quiet() {
 		d.mu.Unlock()
 		return nil
 	}
 	held := &poll{since: time.Now(), done: make(chan struct{})}
 	w.poll = held
-	b.assign(time.Now())
+	q.assign(time.Now())
 	d.mu.Unlock()
 
 	timer := time.NewTimer(limit)
@@ -315,22 +319,22 @@ func (x *exchange) hold(ctx context.Context) error {
 	switch held.reason {
 	case endTaken:
 		x.taken = held.taken
-		if cause != nil && d.board == b {
-			b.putBack(w, x.taken)
-			b.assign(time.Now())
+		if cause != nil && d.queue == q {
+			q.putBack(w, x.taken)
+			q.assign(time.Now())
 			x.taken = nil
 		}
 	case endLost:
 		return command.ErrNotLeader
 	case endChanged:
-		if d.board == b {
+		if d.queue == q {
 			x.look(d.cfg.State.View(), w)
 		}
 	}
 	return cause
 }
 
-// commit proposes reports and grants in one command and notes what the state made of each.
+// commit proposes reports and grants in one command and notes the result of each.
 func (x *exchange) commit(ctx context.Context) error {
 	d, p := x.d, &x.poll
 	if len(p.Ended)+len(x.taken) == 0 {
@@ -373,11 +377,11 @@ func (x *exchange) commit(ctx context.Context) error {
 	return err
 }
 
-// granted ends the reservation of an exchange's tasks, whatever became of them: the state tells.
+// granted ends the reservation of an exchange's tasks and brings the queue in line with what the state made of them.
 func (d *Dispatcher) granted(x *exchange, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil || d.board != x.board {
+	if d.queue == nil || d.queue != x.queue {
 		return
 	}
 	now := time.Now()
@@ -386,7 +390,7 @@ func (d *Dispatcher) granted(x *exchange, err error) {
 			d.metrics.latency.Observe(now.Sub(t.ready).Seconds())
 		}
 	}
-	d.board.putBack(x.worker, x.taken)
+	d.queue.putBack(x.worker, x.taken)
 	ids := make([]int64, 0, len(x.taken)+len(x.poll.Ended))
 	for _, t := range x.taken {
 		ids = append(ids, t.id)
@@ -399,20 +403,21 @@ func (d *Dispatcher) granted(x *exchange, err error) {
 
 // answer reads the grants' content from the state.
 func (x *exchange) answer() (command.Answer, error) {
-	view := x.d.cfg.State.View()
+	reader := x.d.cfg.State.View()
 	for _, ref := range x.fenced {
-		if slices.Contains(x.poll.Running, ref) { // of one that ended the state tells
-			x.d.stray(x.board, x.poll.Worker, ref)
+		if slices.Contains(x.poll.Running, ref) { // an attempt that ended is noted in the state
+			x.d.reportOrphan(x.queue, x.poll.Worker, ref)
 		}
 	}
-	out := command.Answer{Stop: x.stop, Renewed: x.keeps, Settled: x.done, Fenced: append(x.fenced, x.alien...), Enabled: x.row.Enabled}
-	if row, ok := view.Worker(x.poll.Worker); ok {
+	out := command.Answer{Stop: x.stop, Renewed: x.keeps, Settled: x.done, Fenced: append(x.fenced, x.alien...),
+		Enabled: x.row.Enabled}
+	if row, ok := reader.Worker(x.poll.Worker); ok {
 		out.Enabled = row.Enabled
 	}
 	for _, ref := range append(x.again, x.given...) {
-		g, ok := grant(view, ref, x.poll.Instance)
+		g, ok := grant(reader, ref, x.poll.Instance)
 		if !ok {
-			continue // stopped or taken over since: the next exchange says so
+			continue // stopped or taken over meanwhile: the next exchange says so
 		}
 		out.Grants = append(out.Grants, g)
 	}
@@ -420,13 +425,13 @@ func (x *exchange) answer() (command.Answer, error) {
 }
 
 // grant is an attempt as the worker needs it.
-func grant(view *catalog.Reader, ref command.AttemptRef, instance string) (command.Grant, bool) {
-	a, ok := heldAttempt(view, ref, instance)
+func grant(reader *catalog.Reader, ref command.AttemptRef, instance string) (command.Grant, bool) {
+	a, ok := heldAttempt(reader, ref, instance)
 	if !ok {
 		return command.Grant{}, false
 	}
-	e, _ := view.Execution(ref.TaskID)
-	v, ok := view.Version(e.Version)
+	e, _ := reader.Execution(ref.TaskID)
+	v, ok := reader.Version(e.Version)
 	if !ok {
 		return command.Grant{}, false
 	}

@@ -77,7 +77,7 @@ func TestALostAttemptIsNotRenewed(t *testing.T) {
 						t.Errorf("an attempt that the state has declared lost is answered as the worker's: %+v", a)
 					}
 				})
-				if l := h.d.board.leases[at(id, 1)]; lost && l != nil {
+				if l := h.d.queue.leases[at(id, 1)]; lost && l != nil {
 					t.Error("a lost attempt has a lease")
 				}
 				if lost {

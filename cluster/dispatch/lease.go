@@ -14,7 +14,8 @@ import (
 const expireBatch = 256
 
 // lease is the leader's clock of one held attempt. It ends later than the worker's own clock: the worker counts from
-// the sending of an exchange, the leader from the later of receiving and granting, and adds 5 s and one per cent.
+// the sending of an exchange; the leader counts from receiving it or from the grant, whichever is later, and adds 5 s
+// and one per cent.
 type lease struct {
 	ref      command.AttemptRef
 	worker   string
@@ -24,12 +25,14 @@ type lease struct {
 	deadline time.Time
 	stopping bool
 	dropped  bool
-	// expiring is set while the attempt is being declared lost; it is closed when the outcome is known. A renewal that
-	// finds it waits: whoever lets the worker go on and declares its attempt lost at once has made two attempts overlap.
+	// expiring is set while the attempt is being declared lost, and closed when the outcome is known. A renewal that
+	// finds it set waits: a leader that renewed the lease and declared the attempt lost at the same time would make two
+	// attempts overlap.
 	expiring chan struct{}
-	// doubt: a command that declares it lost may still be applied. Only a later such command's outcome ends the doubt.
+	// doubt means that a command that declares the attempt lost may still be applied. Only the outcome of a later such
+	// command ends the doubt.
 	doubt  bool
-	queued time.Time // the deadline under which it stands in the heap
+	queued time.Time // the deadline under which it stands in the leaseHeap
 }
 
 func (l *lease) settle() {
@@ -39,7 +42,7 @@ func (l *lease) settle() {
 	}
 }
 
-// renew counts the full term from the given moment, never backwards.
+// renew counts the full lease duration from the given moment. A deadline never moves back.
 func (l *lease) renew(from time.Time) {
 	if from.After(l.renewed) {
 		l.renewed = from
@@ -47,47 +50,47 @@ func (l *lease) renew(from time.Time) {
 	l.deadline = l.renewed.Add(l.giveUp + 5*time.Second + l.giveUp/100)
 }
 
-func (b *board) grantLease(ref command.AttemptRef, a *catalog.Attempt, now time.Time) {
+func (q *queue) grantLease(ref command.AttemptRef, a *catalog.Attempt, now time.Time) {
 	l := &lease{
 		ref: ref, worker: a.Worker, instance: a.Instance,
 		giveUp: command.Span(a.GiveUpAfterMs),
 	}
 	l.renew(now)
-	b.leases[ref] = l
+	q.leases[ref] = l
 	l.queued = l.deadline
-	heap.Push(&b.due, l)
-	b.worker(a.Worker).held++
+	heap.Push(&q.due, l)
+	q.worker(a.Worker).held++
 }
 
-func (b *board) dropLease(ref command.AttemptRef) {
-	if l := b.leases[ref]; l != nil {
+func (q *queue) dropLease(ref command.AttemptRef) {
+	if l := q.leases[ref]; l != nil {
 		l.dropped = true
 		l.settle()
-		delete(b.leases, ref)
-		b.worker(l.worker).held--
+		delete(q.leases, ref)
+		q.worker(l.worker).held--
 	}
 }
 
-// NextDeadline is when the next lease ends if nothing renews it.
+// NextDeadline returns when the next lease ends if nothing renews it, and false if there is none.
 func (d *Dispatcher) NextDeadline() (time.Time, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return time.Time{}, false
 	}
-	return d.board.nextDeadline()
+	return d.queue.nextDeadline()
 }
 
-// nextDeadline trims the heap lazily: a renewal only moves a deadline back, so it does not touch the heap.
-func (b *board) nextDeadline() (time.Time, bool) {
-	for len(b.due) > 0 {
-		l := b.due[0]
+// nextDeadline corrects the heap lazily: a renewal only makes a deadline later, so it leaves the heap alone.
+func (q *queue) nextDeadline() (time.Time, bool) {
+	for len(q.due) > 0 {
+		l := q.due[0]
 		switch {
 		case l.dropped:
-			heap.Pop(&b.due)
+			heap.Pop(&q.due)
 		case l.queued.Before(l.deadline):
 			l.queued = l.deadline
-			heap.Fix(&b.due, 0)
+			heap.Fix(&q.due, 0)
 		default:
 			return l.deadline, true
 		}
@@ -95,23 +98,23 @@ func (b *board) nextDeadline() (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// ExtendAll gives every lease its full term from now: the leader cannot say that it was listening.
+// ExtendAll gives every lease its full duration from now. It is called when this leader may have missed renewals.
 func (d *Dispatcher) ExtendAll() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return
 	}
 	now := time.Now()
-	for _, l := range d.board.leases {
+	for _, l := range d.queue.leases {
 		if l.expiring == nil {
 			l.renew(now)
 		}
 	}
 }
 
-// Sweep declares attempts lost whose terms have passed. It proves leadership after it has marked them, so that a
-// deposed leader declares nobody lost, and it says so in the log for each.
+// Sweep declares attempts lost whose leases have run out, and logs each. It proves leadership after it has marked them,
+// so that a deposed leader declares no attempt lost.
 func (d *Dispatcher) Sweep(ctx context.Context) error {
 	marked := d.markExpired(time.Now())
 	if len(marked) == 0 {
@@ -135,30 +138,30 @@ func (d *Dispatcher) Sweep(ctx context.Context) error {
 func (d *Dispatcher) markExpired(now time.Time) []*lease {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return nil
 	}
-	b := d.board
+	q := d.queue
 	var marked []*lease
 	for {
-		at, ok := b.nextDeadline()
+		at, ok := q.nextDeadline()
 		if !ok || at.After(now) {
 			break
 		}
-		l := heap.Pop(&b.due).(*lease)
+		l := heap.Pop(&q.due).(*lease)
 		if l.expiring == nil {
 			l.expiring = make(chan struct{})
 		}
 		marked = append(marked, l)
 	}
 	for _, l := range marked {
-		heap.Push(&b.due, l) // an unknown outcome is tried again at the next sweep
+		heap.Push(&q.due, l) // if the outcome is unknown, the next sweep tries again
 	}
 	return marked
 }
 
-// unmark lets renewals through again. Unless the outcome is known, those in doubt keep their marks: an earlier command
-// may be applied at any moment.
+// unmark lets renewals through again. If the outcome is not known, leases in doubt keep their marks, because an earlier
+// command may be applied at any moment.
 func (d *Dispatcher) unmark(leases []*lease, known bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -214,15 +217,15 @@ func (d *Dispatcher) expire(ctx context.Context, leases []*lease) error {
 		touched = append(touched, items[i].TaskID)
 	}
 	d.Touch(touched, nil)
-	d.unmark(leases, true) // one that the state still holds goes on
+	d.unmark(leases, true) // a lease that the state still holds goes on
 	return nil
 }
 
-// deadlines is a heap of leases by the deadline under which they were pushed.
-type deadlines []*lease
+// leaseHeap is a heap of leases by the deadline under which they were pushed.
+type leaseHeap []*lease
 
-func (h deadlines) Len() int           { return len(h) }
-func (h deadlines) Less(i, j int) bool { return h[i].queued.Before(h[j].queued) }
-func (h deadlines) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *deadlines) Push(x any)        { *h = append(*h, x.(*lease)) }
-func (h *deadlines) Pop() any          { return pop((*[]*lease)(h)) }
+func (h leaseHeap) Len() int           { return len(h) }
+func (h leaseHeap) Less(i, j int) bool { return h[i].queued.Before(h[j].queued) }
+func (h leaseHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *leaseHeap) Push(x any)        { *h = append(*h, x.(*lease)) }
+func (h *leaseHeap) Pop() any          { return pop((*[]*lease)(h)) }

@@ -30,7 +30,8 @@ func TestTermsOfLeases(t *testing.T) {
 		a := h.exchange(h.poll(one))
 		h.gives("both", a, only, first)
 		if a.Grants[0].GiveUpAfter != toleranceOf || a.Grants[1].GiveUpAfter != leaseOf {
-			t.Errorf("terms %v and %v: the last permitted attempt gets the tolerance, another the lease", a.Grants[0].GiveUpAfter, a.Grants[1].GiveUpAfter)
+			t.Errorf("terms %v and %v: the last permitted attempt gets the tolerance, another the lease",
+				a.Grants[0].GiveUpAfter, a.Grants[1].GiveUpAfter)
 		}
 		h.until(at(only, 1), granted.Add(term(toleranceOf)))
 		h.until(at(first, 1), granted.Add(term(leaseOf)))
@@ -96,7 +97,7 @@ func TestAFencedReport(t *testing.T) {
 		time.Sleep(term(leaseOf))
 		h.sweep()
 		var strays []command.AttemptRef
-		h.d.cfg.Stray = func(_ string, ref command.AttemptRef) { strays = append(strays, ref) }
+		h.d.cfg.Orphan = func(_ string, ref command.AttemptRef) { strays = append(strays, ref) }
 		for range 3 {
 			p := h.poll(one)
 			p.Slots, p.Running = 0, []command.AttemptRef{at(id, 1), at(id, 5), at(1<<40, 1)} // the others it never had
@@ -254,7 +255,7 @@ func TestReservationsEndWithTheLeadership(t *testing.T) {
 		if _, err := h.d.Exchange(h.ctx, h.poll(one)); err == nil {
 			t.Fatal("no error")
 		}
-		if w := h.d.board.worker(one); w.promised != 0 {
+		if w := h.d.queue.worker(one); w.promised != 0 {
 			t.Errorf("%d grants promised under the new leadership", w.promised)
 		}
 	})
@@ -291,7 +292,8 @@ func TestRegistrationAdoptsAndFences(t *testing.T) {
 		}
 		goesOn := command.Adopted{AttemptRef: at(runs, 1), GiveUpAfter: toleranceOf}
 		if !got.Enabled || len(got.Adopted) != 1 || got.Adopted[0] != goesOn ||
-			!slices.Equal(got.Settled, []command.AttemptRef{at(done, 1)}) || !slices.Equal(got.Fenced, []command.AttemptRef{at(999, 1)}) {
+			!slices.Equal(got.Settled, []command.AttemptRef{at(done, 1)}) ||
+			!slices.Equal(got.Fenced, []command.AttemptRef{at(999, 1)}) {
 			t.Errorf("%+v", got)
 		}
 		h.until(at(runs, 1), time.Now().Add(term(toleranceOf)))
@@ -315,8 +317,8 @@ func TestRegistrationAdoptsAndFences(t *testing.T) {
 	})
 }
 
-// The worker counts the term of what it adopts from the sending of its registration, so that the leader must not find it
-// expired a moment later.
+// The worker counts the term of what it adopts from the sending of its registration, so that the leader must not find
+// it expired a moment later.
 func TestRegistrationDuringExpiry(t *testing.T) {
 	within(t, func(h *house) {
 		h.worker(one, 1)
@@ -367,7 +369,8 @@ func TestTwoMachinesWithOneAgentID(t *testing.T) {
 		refused := func(when string) {
 			t.Helper()
 			_, err := h.d.Register(h.ctx, clone, time.Now())
-			if code(err) != "agent_id_in_use" || !strings.Contains(err.Error(), "HOSTX") || !strings.Contains(err.Error(), "HOST1") {
+			if code(err) != "agent_id_in_use" || !strings.Contains(err.Error(), "HOSTX") ||
+				!strings.Contains(err.Error(), "HOST1") {
 				t.Errorf("%s: %v", when, err)
 			}
 		}
@@ -461,13 +464,15 @@ func TestInventedReportsAreNotProposed(t *testing.T) {
 		p.Ended = report(append(invented, at(id, 1))...) // the last one is the other worker's
 		begin := time.Now()
 		a := h.exchange(p)
-		if !slices.Equal(a.Fenced, append(invented, at(id, 1))) || len(a.Settled) != 0 || len(proposed) != 0 || time.Since(begin) > 0 {
+		if !slices.Equal(a.Fenced, append(invented, at(id, 1))) || len(a.Settled) != 0 || len(proposed) != 0 ||
+			time.Since(begin) > 0 {
 			t.Errorf("fenced %v, settled %v, proposed %v, after %v", a.Fenced, a.Settled, proposed, time.Since(begin))
 		}
 		p = h.poll(one)
 		p.Ended = report(at(id, 1), invented[1])
 		a = h.exchange(p)
-		if !slices.Equal(a.Settled, []command.AttemptRef{at(id, 1)}) || !slices.Equal(a.Fenced, invented[1:]) || !slices.Equal(proposed, a.Settled) {
+		if !slices.Equal(a.Settled, []command.AttemptRef{at(id, 1)}) || !slices.Equal(a.Fenced, invented[1:]) ||
+			!slices.Equal(proposed, a.Settled) {
 			t.Errorf("settled %v, fenced %v, proposed %v", a.Settled, a.Fenced, proposed)
 		}
 		h.status(id, catalog.Succeeded)

@@ -28,11 +28,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 var (
-	pendingDesc = prometheus.NewDesc("scaleout_tasks_pending", "Pending tasks by reason, on the leader.", []string{"reason"}, nil)
-	oldestDesc  = prometheus.NewDesc("scaleout_task_oldest_ready_age_seconds", "Age of the oldest ready task, on the leader.", nil, nil)
+	pendingDesc = prometheus.NewDesc("scaleout_tasks_pending", "Pending tasks by reason, on the leader.",
+		[]string{"reason"}, nil)
+	oldestDesc = prometheus.NewDesc("scaleout_task_oldest_ready_age_seconds",
+		"Age of the oldest ready task, on the leader.", nil, nil)
 	workersDesc = prometheus.NewDesc("scaleout_workers", "Workers by state, on the leader.", []string{"state"}, nil)
-	slackDesc   = prometheus.NewDesc("scaleout_lease_slack_seconds", "Time until the next lease ends, on the leader.", nil, nil)
-	leasesDesc  = prometheus.NewDesc("scaleout_leases", "Attempts that workers hold, on the leader.", nil, nil)
+	slackDesc   = prometheus.NewDesc("scaleout_lease_slack_seconds", "Time until the next lease ends, on the leader.", nil,
+		nil)
+	leasesDesc = prometheus.NewDesc("scaleout_leases", "Attempts that workers hold, on the leader.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -56,9 +59,9 @@ func (d *Dispatcher) Collect(ch chan<- prometheus.Metric) {
 	var oldest, slack, leases float64
 	now := time.Now()
 	d.mu.Lock()
-	if b := d.board; b != nil {
-		counted, code := 0, b.reasonCodes(now)
-		for _, t := range b.tasks {
+	if q := d.queue; q != nil {
+		counted, code := 0, q.reasonCodes(now)
+		for _, t := range q.tasks {
 			if age := now.Sub(t.ready).Seconds(); !t.waiting && age > oldest {
 				oldest = age
 			}
@@ -66,7 +69,7 @@ func (d *Dispatcher) Collect(ch chan<- prometheus.Metric) {
 				reasons[code(t)]++
 			}
 		}
-		for _, w := range b.workers {
+		for _, w := range q.workers {
 			switch {
 			case w.row == nil:
 			case !w.row.Enabled:
@@ -77,10 +80,10 @@ func (d *Dispatcher) Collect(ch chan<- prometheus.Metric) {
 				states["offline"]++
 			}
 		}
-		if at, ok := b.nextDeadline(); ok {
+		if at, ok := q.nextDeadline(); ok {
 			slack = at.Sub(now).Seconds()
 		}
-		leases = float64(len(b.leases))
+		leases = float64(len(q.leases))
 	}
 	d.mu.Unlock()
 	for code, n := range reasons {

@@ -269,7 +269,8 @@ func TestReturnedUsesNoAttempt(t *testing.T) {
 				break
 			}
 			h.status(id, catalog.Pending)
-			if code, text, _ := h.d.Reason(id); code != HandedBack || !strings.Contains(text, "no disk") || !strings.Contains(text, wait.String()) {
+			if code, text, _ := h.d.Reason(id); code != HandedBack || !strings.Contains(text, "no disk") ||
+				!strings.Contains(text, wait.String()) {
 				t.Errorf("after %d: %s %q, want %v and the worker's words", n, code, text, wait)
 			}
 			time.Sleep(wait + time.Millisecond)
@@ -367,7 +368,7 @@ func TestAPromiseGoesWithTheWorkerThatItWasMadeTo(t *testing.T) {
 		_, _ = h.d.Exchange(h.ctx, h.poll(one))
 		h.d.mu.Lock()
 		defer h.d.mu.Unlock()
-		w := h.d.board.workers[one]
+		w := h.d.queue.workers[one]
 		w.slots = 2
 		if free := w.free(); free != 2-w.held {
 			h.Errorf("%d places are free of 2, of which %d are taken", free, w.held)

@@ -26,28 +26,28 @@ const (
 
 var _ view.Live = (*Dispatcher)(nil)
 
-// Reason tells why a pending execution has not been granted, or since when a running one is silent.
+// Reason says why a pending execution has not been granted, or since when a running one is silent.
 func (d *Dispatcher) Reason(id int64) (code, sentence string, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return "", "", false
 	}
 	now := time.Now()
-	if t := d.board.tasks[id]; t != nil {
-		code, sentence = d.board.reason(t, now)
+	if t := d.queue.tasks[id]; t != nil {
+		code, sentence = d.queue.reason(t, now)
 		return code, sentence, true
 	}
-	for _, l := range d.board.leases {
+	for _, l := range d.queue.leases {
 		if l.ref.TaskID == id {
-			return d.board.silence(l, now)
+			return d.queue.silence(l, now)
 		}
 	}
 	return "", "", false
 }
 
-// reason goes from what no worker can mend to what the next poll will.
-func (b *board) reason(t *task, now time.Time) (code, sentence string) {
+// reason checks first for what no worker can mend, and last for what the next poll will mend.
+func (q *queue) reason(t *task, now time.Time) (code, sentence string) {
 	if t.waiting && t.back != "" {
 		return HandedBack, fmt.Sprintf("%s; attempt %d starts in %v", t.back, t.attempt, t.due.Sub(now).Round(time.Second))
 	}
@@ -58,7 +58,7 @@ func (b *board) reason(t *task, now time.Time) (code, sentence string) {
 		return Starting, "a worker is taking it"
 	}
 	var selected, enabled, online, able, free []*worker
-	for _, w := range b.sorted() {
+	for _, w := range q.sorted() {
 		if w.row == nil || !t.class.selected(w.id) {
 			continue
 		}
@@ -75,7 +75,7 @@ func (b *board) reason(t *task, now time.Time) (code, sentence string) {
 			continue
 		}
 		able = append(able, w)
-		// How much a worker takes is its own word, which may not have been heard yet.
+		// A worker says itself how many attempts it takes; this leader may not have heard that yet.
 		if w.free() > 0 || w.instance != w.row.Instance && w.held < w.row.MaxTaskCount {
 			free = append(free, w)
 		}
@@ -105,15 +105,15 @@ func (b *board) reason(t *task, now time.Time) (code, sentence string) {
 	}
 }
 
-// reasonCodes returns the code of a task's reason, for many tasks at one moment. The workers are looked at once for each
-// class of tasks: there may be thousands of both, and the lock is held.
-func (b *board) reasonCodes(now time.Time) func(*task) string {
+// reasonCodes returns a function that gives the code of a task's reason, for many tasks at one moment. It looks at the
+// workers once for each class of tasks, because there may be thousands of both and the lock is held.
+func (q *queue) reasonCodes(now time.Time) func(*task) string {
 	byClass := map[*class]string{}
 	return func(t *task) string {
 		if code, known := byClass[t.class]; known && !t.waiting && !t.reserved {
 			return code
 		}
-		code, _ := b.reason(t, now)
+		code, _ := q.reason(t, now)
 		if !t.waiting && !t.reserved {
 			byClass[t.class] = code
 		}
@@ -121,12 +121,12 @@ func (b *board) reasonCodes(now time.Time) func(*task) string {
 	}
 }
 
-func (b *board) silence(l *lease, now time.Time) (code, sentence string, ok bool) {
-	w := b.workers[l.worker]
+func (q *queue) silence(l *lease, now time.Time) (code, sentence string, ok bool) {
+	w := q.workers[l.worker]
 	if w == nil || w.row == nil {
 		return "", "", false
 	}
-	// Three missed heartbeats: one may be held, one on its way.
+	// Three heartbeats: one may be held and one on its way without anything being wrong.
 	if now.Sub(l.renewed) < 3*command.Span(w.row.TaskHeartbeatMs) {
 		return "", "", false
 	}
@@ -144,7 +144,7 @@ func (w *worker) name() string {
 	return w.id
 }
 
-// names lists workers for people, a few of many.
+// names lists a few workers for people.
 func names(ws []*worker) string {
 	if len(ws) == 0 {
 		return "none is registered"
@@ -171,45 +171,46 @@ func list(ws []*worker, text func(*worker) string) string {
 	return strings.Join(out, ", ")
 }
 
-// LastContact is when this leader last heard from the worker.
+// LastContact returns when this leader last heard from the worker, and false if it never did.
 func (d *Dispatcher) LastContact(id string) (time.Time, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return time.Time{}, false
 	}
-	w := d.board.workers[id]
+	w := d.queue.workers[id]
 	if w == nil || w.contact.IsZero() {
 		return time.Time{}, false
 	}
 	return w.contact, true
 }
 
-// Worker is what this leader knows of a worker at this moment; false when it leads no more or does not know it.
+// Worker returns what this leader knows of a worker at this moment, and false if it does not know the worker or does
+// not lead any more.
 func (d *Dispatcher) Worker(id string) (view.WorkerNow, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return view.WorkerNow{}, false
 	}
-	w := d.board.workers[id]
+	w := d.queue.workers[id]
 	if w == nil || w.row == nil {
 		return view.WorkerNow{}, false
 	}
 	now := view.WorkerNow{Online: w.online(time.Now()), Running: w.held}
-	// Only what this process of the worker said counts: one that has just begun has said nothing yet.
+	// Only what this process of the worker said counts: a process that has just begun has said nothing yet.
 	now.Draining = now.Online && w.slots == 0 && w.latest != nil && w.instance == w.row.Instance
 	return now, true
 }
 
-// LeaseUntil is when the attempt is declared lost if nothing renews its lease.
+// LeaseUntil returns when the attempt is declared lost if nothing renews its lease, and false if it has no lease.
 func (d *Dispatcher) LeaseUntil(ref command.AttemptRef) (time.Time, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return time.Time{}, false
 	}
-	l := d.board.leases[ref]
+	l := d.queue.leases[ref]
 	if l == nil {
 		return time.Time{}, false
 	}

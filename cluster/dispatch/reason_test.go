@@ -12,9 +12,10 @@ import (
 // One look at the workers for each class: what a task waits for on its own is no other one's reason, in whatever order.
 func TestReasonCodesAreThoseOfEachTask(t *testing.T) {
 	now := time.Now()
-	b := newBoard(now)
+	b := newQueue(now)
 	w := b.worker("w")
-	w.row, w.contact = &catalog.Worker{RegisterWorker: command.RegisterWorker{ID: "w", AgentHeartbeatMs: 30_000}, Enabled: true}, now
+	w.row, w.contact = &catalog.Worker{RegisterWorker: command.RegisterWorker{ID: "w", AgentHeartbeatMs: 30_000},
+		Enabled: true}, now
 	open, selected := &class{extension: ".sh", any: true}, &class{extension: ".sh", allowed: []string{"other"}}
 	tasks := []*task{
 		{class: open}, {class: selected}, {class: open, waiting: true}, {class: open, waiting: true, back: "no disk"},
@@ -35,17 +36,18 @@ func TestReasonCodesAreThoseOfEachTask(t *testing.T) {
 // A batch of tasks that waited too long, with as many workers as a large cluster has.
 func BenchmarkReasons(b *testing.B) {
 	now := time.Now()
-	board := newBoard(now)
+	queue := newQueue(now)
 	for i := range 5000 {
-		w := board.worker(fmt.Sprintf("%036d", i*7919%5000))
-		w.row, w.contact = &catalog.Worker{RegisterWorker: command.RegisterWorker{ID: w.id, AgentHeartbeatMs: 30_000}, Enabled: true}, now
+		w := queue.worker(fmt.Sprintf("%036d", i*7919%5000))
+		w.row, w.contact = &catalog.Worker{RegisterWorker: command.RegisterWorker{ID: w.id, AgentHeartbeatMs: 30_000},
+			Enabled: true}, now
 	}
 	tasks, scripts := make([]*task, timeoutBatch), &class{extension: ".sh", any: true}
 	for i := range tasks {
 		tasks[i] = &task{class: scripts, slot: -1}
 	}
 	for b.Loop() {
-		code := board.reasonCodes(now)
+		code := queue.reasonCodes(now)
 		for _, t := range tasks {
 			if got := code(t); got != NoWorkerCanRun {
 				b.Fatal(got)

@@ -10,8 +10,8 @@ import (
 	"scaleout/fsm/command"
 )
 
-// Register records a worker's process. It refuses a lease that this cluster's own timings could not keep, and an
-// AgentId that another machine is using. received is when the call arrived.
+// Register records a worker's process. It refuses a lease that is too short for this cluster's timings, and an AgentId
+// that another machine is using. received is when the call arrived.
 func (d *Dispatcher) Register(
 	ctx context.Context, cmd *command.RegisterWorker, received time.Time,
 ) (command.Registration, error) {
@@ -50,81 +50,82 @@ func (d *Dispatcher) Register(
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return command.Registration{}, command.ErrNotLeader
 	}
-	view := d.cfg.State.View() // under the lock: the queue never goes back to an older state
+	reader := d.cfg.State.View() // under the lock: the queue never goes back to an older state
 	ids := make([]int64, 0, len(cmd.Ended)+len(cmd.Running))
 	for _, r := range cmd.Ended {
 		ids = append(ids, r.TaskID)
 	}
 	for i, ref := range cmd.Running {
 		ids = append(ids, ref.TaskID)
-		a, ok := heldAttempt(view, ref, cmd.Instance)
+		a, ok := heldAttempt(reader, ref, cmd.Instance)
 		if result.Items[len(cmd.Ended)+i].Code != "" || !ok {
 			reg.Fenced = append(reg.Fenced, ref)
 			continue
 		}
 		reg.Adopted = append(reg.Adopted, command.Adopted{AttemptRef: ref, GiveUpAfter: command.Span(a.GiveUpAfterMs)})
 	}
-	w := d.board.worker(cmd.ID)
+	w := d.queue.worker(cmd.ID)
 	w.contact = received
 	for _, ref := range reg.Fenced {
 		if slices.Contains(cmd.Running, ref) {
-			d.tell(w, ref)
+			d.reportOrphanLocked(w, ref)
 		}
 	}
-	d.refresh(view, ids, []string{cmd.ID}, time.Now())
-	if row, ok := view.Worker(cmd.ID); ok {
+	d.refresh(reader, ids, []string{cmd.ID}, time.Now())
+	if row, ok := reader.Worker(cmd.ID); ok {
 		reg.Enabled = row.Enabled
 	}
 	return reg, nil
 }
 
-// stray tells of an attempt that a worker runs and that is not its own any more. The state does not: nothing is written
-// for it.
-func (d *Dispatcher) stray(b *board, worker string, ref command.AttemptRef) {
+// reportOrphan reports an attempt that a worker runs although it is not its own any more. Nothing is written to the
+// state for it, so only this report makes it known.
+func (d *Dispatcher) reportOrphan(q *queue, worker string, ref command.AttemptRef) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if b == d.board && b != nil {
-		d.tell(b.worker(worker), ref)
+	if q == d.queue && q != nil {
+		d.reportOrphanLocked(q.worker(worker), ref)
 	}
 }
 
-// tell is stray with the lock held. What the worker never had is its own invention, of which there may be any number.
-func (d *Dispatcher) tell(w *worker, ref command.AttemptRef) {
-	if w.strays[ref] {
-		return // it says so in each exchange until the package has ended
+// reportOrphanLocked is reportOrphan with the lock held. It ignores attempts that the worker never had: a worker can
+// invent any number of those.
+func (d *Dispatcher) reportOrphanLocked(w *worker, ref command.AttemptRef) {
+	if w.orphans[ref] {
+		return // the worker names it in each exchange until the package has ended
 	}
 	if x, ok := d.cfg.State.View().Execution(ref.TaskID); !ok || !x.WasGiven(ref.Attempt, w.id) {
 		return
 	}
-	if w.strays == nil {
-		w.strays = map[command.AttemptRef]bool{}
+	if w.orphans == nil {
+		w.orphans = map[command.AttemptRef]bool{}
 	}
-	w.strays[ref] = true
+	w.orphans[ref] = true
 	d.log.Warn("fenced: a worker still runs an attempt that is not its own any more; it is told to end it",
 		"task", ref.TaskID, "attempt", ref.Attempt, "worker", w.id)
-	if d.cfg.Stray != nil {
-		d.cfg.Stray(w.id, ref)
+	if d.cfg.Orphan != nil {
+		d.cfg.Orphan(w.id, ref)
 	}
 }
 
-// holdOn gives what the worker says it runs its full term before the state gives it to the new process: the worker counts
-// that term from the sending of the call, whatever the leader finds expired while the command is on its way. One that is
-// being declared lost is waited for.
+// holdOn renews the leases of the attempts that the worker says it runs, before the state gives them to the worker's
+// new process: the worker counts the lease from the sending of this call, whatever the leader finds expired while the
+// command is on its way. If an attempt is being declared lost, holdOn waits for the outcome first.
 func (d *Dispatcher) holdOn(ctx context.Context, cmd *command.RegisterWorker, received time.Time) error {
 	for {
 		d.mu.Lock()
-		b := d.board
-		if b == nil {
+		q := d.queue
+		if q == nil {
 			d.mu.Unlock()
 			return command.ErrNotLeader
 		}
-		wait := b.expiring(nil, cmd.Running, cmd.Ended)
+		wait := q.expiring(nil, cmd.Running, cmd.Ended)
 		if wait == nil {
 			for _, ref := range cmd.Running {
-				if l := b.leases[ref]; l != nil && l.worker == cmd.ID {
+				if l := q.leases[ref]; l != nil && l.worker == cmd.ID {
 					l.renew(received)
 				}
 			}
@@ -140,8 +141,8 @@ func (d *Dispatcher) holdOn(ctx context.Context, cmd *command.RegisterWorker, re
 	}
 }
 
-// checkLease holds the worker's lease against the masters' timings: two held polls, a transfer, two elections and the
-// guard's five seconds must fit into it.
+// checkLease refuses a lease that is too short for the masters' timings: two held polls, a transfer, two elections and
+// the guard's five seconds must fit into it.
 func (d *Dispatcher) checkLease(cmd *command.RegisterWorker) error {
 	lease, tolerance := command.Span(cmd.LeaseMs), command.Span(cmd.ToleranceMs)
 	h := min(command.Span(cmd.TaskHeartbeatMs), lease/6)
@@ -150,19 +151,20 @@ func (d *Dispatcher) checkLease(cmd *command.RegisterWorker) error {
 		return nil
 	}
 	return &command.Rejection{Code: "lease_too_short", Detail: fmt.Sprintf(
-		"LeaseInterval %v must be more than %v (2 × %v heartbeat + 2s + 2 × %v election time-out + 5s) and at most HeartbeatErrorTolerance %v",
+		"LeaseInterval %v must be more than %v (2 × %v heartbeat + 2s + 2 × %v election time-out + 5s) "+
+			"and at most HeartbeatErrorTolerance %v",
 		lease, least, h, d.cfg.Election, tolerance)}
 }
 
-// checkMachine refuses a second machine with the same AgentId while the first one's leases run or it is online; later
-// it notes in the command that the first one's time is over.
+// checkMachine refuses a second machine with the same AgentId while the first machine is online or its leases run.
+// After that it notes in the command that the second machine takes over.
 func (d *Dispatcher) checkMachine(ctx context.Context, cmd *command.RegisterWorker) error {
 	if err := d.cfg.Node.Read(ctx); err != nil {
 		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return command.ErrNotLeader
 	}
 	row, ok := d.cfg.State.View().Worker(cmd.ID)
@@ -170,7 +172,7 @@ func (d *Dispatcher) checkMachine(ctx context.Context, cmd *command.RegisterWork
 		return nil // new, the same machine, or refused by the state itself
 	}
 	now := time.Now()
-	w := d.board.worker(cmd.ID)
+	w := d.queue.worker(cmd.ID)
 	w.row = row
 	if w.held > 0 || w.online(now) {
 		return inUse(row, cmd)

@@ -13,7 +13,8 @@ import (
 // A tolerance is either refused or kept: a lease whose end was computed beyond all numbers would be over at once, while
 // the worker runs on.
 func TestAHugeTolerance(t *testing.T) {
-	const overflow = math.MaxInt64 / int64(time.Millisecond) // the last that fits into a duration; one per cent more does not
+	// the last that fits into a duration; one per cent more does not
+	const overflow = math.MaxInt64 / int64(time.Millisecond)
 	for _, c := range []struct {
 		ms int64
 		ok bool
@@ -29,7 +30,8 @@ func TestAHugeTolerance(t *testing.T) {
 				reg := registration(one, "i1", 1, ".sh")
 				reg.ToleranceMs = c.ms
 				_, err := h.d.Register(h.ctx, reg, time.Now())
-				if c.ok != (err == nil) || err != nil && code(err) != string(command.CodeInvalidArgument) && code(err) != "lease_too_short" {
+				if c.ok != (err == nil) || err != nil && code(err) != string(command.CodeInvalidArgument) &&
+					code(err) != "lease_too_short" {
 					t.Fatalf("registered: %v", err)
 				}
 				if err != nil {

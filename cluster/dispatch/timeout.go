@@ -11,12 +11,12 @@ import (
 
 const (
 	timeoutBatch = 256         // of executions that one command ends
-	timeoutLook  = time.Second // how often the queue's bounds are looked at
+	timeoutLook  = time.Second // how often overdue tasks are looked for
 )
 
-// FailOverdue ends executions that have waited longer for a worker than they may, until ctx ends. Their time is state
-// time: a new leader goes on where the last one stood. What is due next lies on top of a heap, so a look costs nothing
-// however many tasks wait.
+// FailOverdue ends executions that have waited longer for a worker than they may. It returns when ctx ends. The wait is
+// measured in state time, so a new leader goes on where the previous one stood. The next task that is due lies on top
+// of a heap, so a look is cheap however many tasks wait.
 func (d *Dispatcher) FailOverdue(ctx context.Context) error {
 	tick := time.NewTicker(timeoutLook)
 	defer tick.Stop()
@@ -41,18 +41,18 @@ func (d *Dispatcher) FailOverdue(ctx context.Context) error {
 	}
 }
 
-// overdue lists tasks whose wait is over, up to a batch of them, and takes them off the heap: the state's answer puts
-// back what goes on waiting.
+// overdue takes up to a batch of tasks whose wait is over off the heap. failQueued puts back those that the state lets
+// wait on.
 func (d *Dispatcher) overdue() []command.Overdue {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return nil
 	}
-	now, code := command.At(d.cfg.Now()), d.board.reasonCodes(time.Now())
+	now, code := command.At(d.cfg.Now()), d.queue.reasonCodes(time.Now())
 	var items []command.Overdue
-	for b := d.board; len(b.bounds) > 0 && b.bounds[0].until <= now && len(items) < timeoutBatch; {
-		t := heap.Pop(&b.bounds).(*task)
+	for q := d.queue; len(q.bounds) > 0 && q.bounds[0].until <= now && len(items) < timeoutBatch; {
+		t := heap.Pop(&q.bounds).(*task)
 		items = append(items, command.Overdue{AttemptRef: ref(t), Until: t.until, Reason: code(t)})
 	}
 	return items
@@ -74,19 +74,21 @@ func (d *Dispatcher) failQueued(ctx context.Context, items []command.Overdue) er
 	}
 	for i := range result.Items {
 		if err == nil && result.Items[i].Code == "" {
-			d.log.Warn("no worker was found in time", "task", items[i].TaskID, "attempt", items[i].Attempt, "reason", items[i].Reason)
+			d.log.Warn("no worker was found in time", "task", items[i].TaskID, "attempt", items[i].Attempt, "reason",
+				items[i].Reason)
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.board == nil {
+	if d.queue == nil {
 		return err
 	}
 	refused := err != nil
 	for i, item := range items {
-		t := d.board.tasks[item.TaskID]
+		t := d.queue.tasks[item.TaskID]
 		if t != nil && t.attempt == item.Attempt && t.slot < 0 {
-			heap.Push(&d.board.bounds, t) // its time is not over by the state's clock, or the command's outcome is unknown
+			// Its wait is not over by the state's clock, or the command's outcome is unknown.
+			heap.Push(&d.queue.bounds, t)
 			refused = refused || result.Items[i].Code != ""
 		}
 	}
@@ -96,35 +98,35 @@ func (d *Dispatcher) failQueued(ctx context.Context, items []command.Overdue) er
 	return err
 }
 
-// bound puts a task that may not wait for ever among those with a bound.
-func (b *board) bound(t *task) {
+// bound puts a task that must not wait for ever into the boundHeap.
+func (q *queue) bound(t *task) {
 	if t.until != 0 {
-		heap.Push(&b.bounds, t)
+		heap.Push(&q.bounds, t)
 	}
 }
 
-// unbound takes it out again.
-func (b *board) unbound(t *task) {
+// unbound takes a task out of the boundHeap.
+func (q *queue) unbound(t *task) {
 	if t.slot >= 0 {
-		heap.Remove(&b.bounds, t.slot)
+		heap.Remove(&q.bounds, t.slot)
 	}
 }
 
-// bounds is a heap of waiting tasks by the moment when their wait is over.
-type bounds []*task
+// boundHeap is a heap of waiting tasks by the moment at which their wait is over.
+type boundHeap []*task
 
-func (h bounds) Len() int           { return len(h) }
-func (h bounds) Less(i, j int) bool { return h[i].until < h[j].until }
-func (h bounds) Swap(i, j int) {
+func (h boundHeap) Len() int           { return len(h) }
+func (h boundHeap) Less(i, j int) bool { return h[i].until < h[j].until }
+func (h boundHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].slot, h[j].slot = i, j
 }
-func (h *bounds) Push(x any) {
+func (h *boundHeap) Push(x any) {
 	t := x.(*task)
 	t.slot = len(*h)
 	*h = append(*h, t)
 }
-func (h *bounds) Pop() any {
+func (h *boundHeap) Pop() any {
 	t := pop((*[]*task)(h))
 	t.slot = -1
 	return t

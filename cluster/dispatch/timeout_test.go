@@ -14,8 +14,10 @@ import (
 func (h *house) bounded(retries int, wait time.Duration) int64 {
 	h.Helper()
 	p, _ := h.View().Project("F", "P")
-	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", Version: p.Version, AnyWorker: true}).Value
-	h.do(&command.StartExecution{ExecutionID: id, RetryCount: retries, RetryDelayMs: 5000, QueueTimeoutMs: wait.Milliseconds()})
+	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", Version: p.Version,
+		AnyWorker: true}).Value
+	h.do(&command.StartExecution{ExecutionID: id, RetryCount: retries, RetryDelayMs: 5000,
+		QueueTimeoutMs: wait.Milliseconds()})
 	return id
 }
 
@@ -58,8 +60,8 @@ func TestWhatWaitsTooLongFails(t *testing.T) {
 		synctest.Wait()
 		h.waited(long, NoWorkerEnabled)
 		h.status(free, catalog.Pending)
-		if _, _, ok := h.d.Reason(short); ok || len(h.d.board.bounds) != 0 {
-			t.Errorf("what has ended stands in the queue: %d bounds", len(h.d.board.bounds))
+		if _, _, ok := h.d.Reason(short); ok || len(h.d.queue.bounds) != 0 {
+			t.Errorf("what has ended stands in the queue: %d bounds", len(h.d.queue.bounds))
 		}
 	})
 }
@@ -72,7 +74,7 @@ func TestTheWaitOfEachAttemptIsItsOwn(t *testing.T) {
 		<-time.After(15 * time.Second)
 		h.worker(one, 1)
 		h.gives("in time", h.exchange(h.poll(one)), id)
-		if n := len(h.d.board.bounds); n != 0 {
+		if n := len(h.d.queue.bounds); n != 0 {
 			t.Errorf("%d bounds of what runs", n)
 		}
 		<-time.After(20 * time.Second)

@@ -31,8 +31,8 @@ type Runner struct {
 	Drop func()
 	// Abandon is called after a failed attempt: it should hand leadership over. If the generation goes on all the same,
 	// Establish is tried again.
-	Abandon func(ctx context.Context, err error)
-	Logger  *slog.Logger
+	HandOver func(ctx context.Context, err error)
+	Logger   *slog.Logger
 
 	// Retry is the first pause before a failed Establish or routine is run again; it doubles up to 30 times itself.
 	// Default 1 s.

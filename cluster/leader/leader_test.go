@@ -188,7 +188,7 @@ func TestFailedEstablishRevokesAbandonsAndTriesAgain(t *testing.T) {
 			}
 			return good(ctx, s)
 		}
-		r.Abandon = func(_ context.Context, err error) { j.add("abandon: %v", err) }
+		r.HandOver = func(_ context.Context, err error) { j.add("abandon: %v", err) }
 		notify, stop := start(t, r)
 		begun := time.Now()
 		notify <- true

@@ -126,8 +126,8 @@ func (g *generation) run(ctx context.Context, r Runner) {
 			return
 		}
 		r.Logger.Error("leadership could not be established", "generation", s.Generation, "err", err)
-		if r.Abandon != nil {
-			r.Abandon(ctx, err)
+		if r.HandOver != nil {
+			r.HandOver(ctx, err)
 		}
 		pause = sleep(ctx, pause, 30*r.Retry)
 	}

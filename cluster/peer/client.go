@@ -117,7 +117,7 @@ type Status struct {
 	AppliedIndex uint64 `json:"applied_index"`
 	LogBytes     uint64 `json:"log_bytes"`
 	FreeBytes    int64  `json:"free_bytes"`     // -1: unknown
-	Disk         string `json:"disk,omitempty"` // why its disk is none to lead with
+	Disk         string `json:"disk,omitempty"` // why it must not lead with its disk; "" if the disk is healthy
 	Clock        int64  `json:"clock"`          // nanoseconds since 1970
 }
 

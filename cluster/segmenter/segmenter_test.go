@@ -336,9 +336,9 @@ func stopAfter(t *testing.T, p *Packer, d time.Duration) error {
 }
 
 // deaf is a store or a log that waits until it is told to end.
-type deaf struct{ stores bool }
+type blocked struct{ stores bool }
 
-func (d deaf) Store(ctx context.Context, _ io.Reader, _ int64) (string, int64, error) {
+func (d blocked) Store(ctx context.Context, _ io.Reader, _ int64) (string, int64, error) {
 	if !d.stores {
 		<-ctx.Done()
 		return "", 0, ctx.Err()
@@ -346,16 +346,16 @@ func (d deaf) Store(ctx context.Context, _ io.Reader, _ int64) (string, int64, e
 	return hex.EncodeToString(make([]byte, 32)), 1, nil
 }
 
-func (deaf) Open(context.Context, string) (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF }
+func (blocked) Open(context.Context, string) (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF }
 
-func (deaf) Propose(ctx context.Context, _ command.Envelope) (command.Result, uint64, error) {
+func (blocked) Propose(ctx context.Context, _ command.Envelope) (command.Result, uint64, error) {
 	<-ctx.Done()
 	return command.Result{}, 0, fmt.Errorf("the command waited: %w", ctx.Err())
 }
 
 // A leader that hands over in the midst of a commit does not tell the workers that they gave up themselves.
 func TestStoppedDuringACommit(t *testing.T) {
-	for name, d := range map[string]deaf{"in the store": {}, "in the log": {stores: true}} {
+	for name, d := range map[string]blocked{"in the store": {}, "in the log": {stores: true}} {
 		synctest.Test(t, func(t *testing.T) {
 			p := New(d, d, slog.New(slog.DiscardHandler))
 			if err := stopAfter(t, p, 2*packTime); !errors.Is(err, errStopped) {

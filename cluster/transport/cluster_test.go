@@ -139,7 +139,7 @@ func leaderOf(t *testing.T, voters map[string]*voter, except string) *voter {
 
 func apply(t *testing.T, v *voter) {
 	t.Helper()
-	if err := v.raft.Apply([]byte("x"), patience).Error(); err != nil {
+	if err := v.raft.Apply([]byte("x"), waitLimit).Error(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -165,7 +165,7 @@ func TestLeaderProvesAndLosesProof(t *testing.T) {
 	voters, all := startRaft(t, "a", "b", "c")
 	leader := leaderOf(t, voters, "")
 	apply(t, leader)
-	if !proves(leader, all, time.Now(), patience) {
+	if !proves(leader, all, time.Now(), waitLimit) {
 		t.Fatal("the leader cannot prove the present")
 	}
 	for _, id := range all {
@@ -174,7 +174,7 @@ func TestLeaderProvesAndLosesProof(t *testing.T) {
 		}
 		eventually(t, "contact with "+string(id), func() bool {
 			at, ok := leader.Raft().Contact(id)
-			return ok && time.Since(at) < patience
+			return ok && time.Since(at) < waitLimit
 		})
 		if p := voters[string(id)].Raft().Proof(leader.raft.CurrentTerm(), id, all); !p.IsZero() {
 			t.Errorf("follower %s has a proof", id)
@@ -187,7 +187,7 @@ func TestLeaderProvesAndLosesProof(t *testing.T) {
 	if proves(leader, all, cut, 0) {
 		t.Error("the old leader proves a moment after it was cut off")
 	}
-	if !proves(next, all, cut, patience) {
+	if !proves(next, all, cut, waitLimit) {
 		t.Error("the new leader cannot prove")
 	}
 }
@@ -272,7 +272,7 @@ func TestRotation(t *testing.T) {
 		}
 	}
 	started++
-	go loop(func() error { return leader.raft.Apply([]byte("x"), patience).Error() })
+	go loop(func() error { return leader.raft.Apply([]byte("x"), waitLimit).Error() })
 	eventually(t, "some calls", func() bool { return calls.Load() > 100 })
 
 	var old []*link

@@ -71,16 +71,16 @@ func (r *Raft) adopt(c *conn) bool {
 	return true
 }
 
-// Ended tells whose last inbound connection has ended. What came over it has been worked off by then. It is a hint:
-// connections end for many reasons, and when nobody takes the hints, later ones are dropped.
+// Ended delivers the id of a node whose last inbound connection has ended. Every message that came over it has been
+// handled by then. It is a hint: connections end for many reasons, and hints that nobody takes are dropped.
 func (r *Raft) Ended() <-chan raft.ServerID { return r.ended }
 
-// Connected says whether a node has a connection to this one.
+// Connected reports whether a node has a connection to this one.
 func (r *Raft) Connected(id raft.ServerID) bool { return r.t.links.from(protoRaft, string(id)) > 0 }
 
-// Appoint asks a node to call an election at once, as a leader does that hands over: whoever is asked to vote does not
-// insist that there is a leader already.
-func (r *Raft) Appoint(id raft.ServerID, target raft.ServerAddress) error {
+// RequestElection asks a node to call an election at once, by the message with which a leader hands over: voters then do
+// not refuse on the ground that there is a leader already.
+func (r *Raft) RequestElection(id raft.ServerID, target raft.ServerAddress) error {
 	header := raft.RPCHeader{
 		ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(r.t.cfg.NodeID), Addr: r.EncodePeer("", r.LocalAddr()),
 	}

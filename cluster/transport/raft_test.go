@@ -63,7 +63,7 @@ func within[T any](t *testing.T, what string, ch <-chan T) T {
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatal("timed out: " + what)
 		panic("unreachable")
 	}
@@ -303,7 +303,7 @@ func TestIdleConnectionsLive(t *testing.T) {
 		if _, err := c.Write([]byte{0}); err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_ = c.SetReadDeadline(time.Now().Add(waitLimit))
 		if _, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 			t.Fatalf("silence within a message is not bounded: %v", err)
 		}

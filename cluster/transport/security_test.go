@@ -241,7 +241,7 @@ func start(tb testing.TB, id string, sec *security, b *book, change func(*Config
 			if err != nil {
 				tb.Errorf("Run of %s: %v", id, err)
 			}
-		case <-time.After(patience):
+		case <-time.After(waitLimit):
 			tb.Errorf("Run of %s does not end", id)
 		}
 	})
@@ -260,11 +260,11 @@ func masters(tb testing.TB, ids ...string) (map[string]*node, *book) {
 
 // eventually waits for a condition that has no channel.
 // patience bounds every wait. It is reached only when a test fails, so it leaves room for the busiest machine.
-const patience = 2 * time.Minute
+const waitLimit = 2 * time.Minute
 
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(waitLimit)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

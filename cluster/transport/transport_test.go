@@ -34,7 +34,7 @@ func serve(t *testing.T, l net.Listener, h http.Handler) {
 
 func get(t *testing.T, c *http.Client, url string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -211,7 +211,7 @@ func TestSilentClientsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer mute.Close()
-	_ = mute.SetReadDeadline(time.Now().Add(patience))
+	_ = mute.SetReadDeadline(time.Now().Add(waitLimit))
 	if _, err := mute.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 		t.Errorf("a client that says nothing is kept: %v", err)
 	}
@@ -221,7 +221,7 @@ func TestSilentClientsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer half.Close()
-	_ = half.SetReadDeadline(time.Now().Add(patience))
+	_ = half.SetReadDeadline(time.Now().Add(waitLimit))
 	if err := readVerdict(half); isTimeout(err) {
 		t.Errorf("a master that says nothing is kept: %v", err)
 	}
@@ -268,7 +268,7 @@ func TestRunEndsWithEverything(t *testing.T) {
 	defer worker.Close()
 	server := <-conns
 	n.stop()
-	_ = server.SetDeadline(time.Now().Add(patience))
+	_ = server.SetDeadline(time.Now().Add(waitLimit))
 	if _, err := server.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 		t.Errorf("a connection outlives the transport: %v", err)
 	}

@@ -160,7 +160,7 @@ func named(env command.Envelope) string {
 // machine is the state machine as the node needs it.
 type machine struct{ *fsm.FSM }
 
-func (a machine) View() cluster.MachineState { return a.FSM.View() }
+func (a machine) Reader() cluster.MachineReader { return a.FSM.View() }
 
 // workers is the leader's side of the workers.
 type workers struct{ m *Master }

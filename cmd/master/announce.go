@@ -105,8 +105,8 @@ func (m *Master) slowCommit(waited time.Duration, why string) {
 	m.noted.add(command.Notice{Type: catalog.EventSlowCommit, Node: m.ID(), Number: waited.Milliseconds(), Detail: why})
 }
 
-// stray is told by the dispatcher, which has logged it, of a worker that runs what is not its own any more.
-func (m *Master) stray(worker string, ref command.AttemptRef) {
+// orphan notes an attempt that a worker runs although it is not its own any more. The dispatcher has logged it.
+func (m *Master) orphan(worker string, ref command.AttemptRef) {
 	m.noted.add(command.Notice{Type: catalog.EventReportFenced, Node: m.ID(),
 		Detail: fmt.Sprintf("worker %s still ran attempt %d of task %d; it was told to end it", worker, ref.Attempt, ref.TaskID)})
 }
@@ -148,7 +148,7 @@ func (m *Master) tell(events []catalog.Event) {
 		switch e.Type {
 		case catalog.EventReportFenced:
 			if e.Execution == 0 {
-				continue // a stray
+				continue // an orphan
 			}
 			m.log.Warn("report fenced: the attempt is not that worker's any more", "event", e.ID.String(), "task", e.Execution,
 				"attempt", e.Attempt, "worker", e.Worker, "detail", e.Detail)

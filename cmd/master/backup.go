@@ -269,7 +269,7 @@ func (m *Master) openKeyRing(c checked, key []byte) ([]byte, error) {
 }
 
 // adopt rewrites the backup's state into that of this cluster.
-func (m *Master) adopt(file io.ReadSeeker, at cluster.Place) (state *os.File, size int64, err error) {
+func (m *Master) adopt(file io.ReadSeeker, at cluster.LogPosition) (state *os.File, size int64, err error) {
 	if state, err = os.CreateTemp(m.cfg.DataDirectory, spoolPrefix+"*.tmp"); err != nil {
 		return nil, 0, err
 	}

@@ -177,7 +177,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		return err
 	}
 	m.dispatch = dispatch.New(dispatch.Config{
-		State: m.fsm, Node: m.node, Stray: m.stray, Election: timing.Election, Now: m.node.Now, Logger: m.log,
+		State: m.fsm, Node: m.node, Orphan: m.orphan, Election: timing.Election, Now: m.node.Now, Logger: m.log,
 		Registerer: cfg.Registry,
 	})
 	cfg.Registry.MustRegister(m.dispatch)

@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Leader is who leads, as far as one node knows.
+// Leader is the leader that one node believes in.
 type Leader struct {
 	ID      string
 	Name    string
@@ -21,31 +21,31 @@ type Leader struct {
 	Since   time.Time // when this node learned it
 }
 
-// leaderView remembers who leads in which term and wakes those who wait for a change.
-type leaderView struct {
-	mu      sync.Mutex
-	id      string
-	address string
-	term    uint64
-	since   time.Time
-	changed chan struct{}
-	pokes   chan struct{}
+// leaderWatch remembers who leads in which term, and wakes callers that wait for a change.
+type leaderWatch struct {
+	mu       sync.Mutex
+	id       string
+	address  string
+	term     uint64
+	since    time.Time
+	changed  chan struct{}
+	notified chan struct{}
 }
 
-func newLeaderView() *leaderView {
-	return &leaderView{changed: make(chan struct{}), pokes: make(chan struct{}, 1)}
+func newLeaderWatch() *leaderWatch {
+	return &leaderWatch{changed: make(chan struct{}), notified: make(chan struct{}, 1)}
 }
 
-// poke makes the watcher look again. It never blocks.
-func (v *leaderView) poke() {
+// notify makes watchLeader look again. It never blocks.
+func (v *leaderWatch) notify() {
 	select {
-	case v.pokes <- struct{}{}:
+	case v.notified <- struct{}{}:
 	default:
 	}
 }
 
-// see takes what Raft says now; force wakes waiters although leader and term are the same.
-func (v *leaderView) see(id, address string, term uint64, force bool) (changed bool) {
+// update takes what Raft says now and reports whether leader or term changed. force wakes waiters even if neither did.
+func (v *leaderWatch) update(id, address string, term uint64, force bool) (changed bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	same := v.id == id && v.term == term
@@ -61,13 +61,15 @@ func (v *leaderView) see(id, address string, term uint64, force bool) (changed b
 	return !same
 }
 
-func (v *leaderView) wait() <-chan struct{} {
+// next is closed at the next change.
+// next is closed at the next change.
+func (v *leaderWatch) next() <-chan struct{} {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.changed
 }
 
-// Leader is who leads, as far as this node knows: a belief. False: nobody is known to.
+// Leader returns the leader that this node believes in, and false if it knows of none. It is not a proof.
 func (n *Node) Leader() (Leader, bool) {
 	if !n.up() {
 		return Leader{}, false
@@ -82,37 +84,37 @@ func (n *Node) Leader() (Leader, bool) {
 	} else if a, ok := n.cfg.Gossip.Address(l.ID); ok {
 		l.Address = a
 	}
-	n.view.mu.Lock()
-	if n.view.id == l.ID && n.view.term == l.Term {
-		l.Since = n.view.since
+	n.watch.mu.Lock()
+	if n.watch.id == l.ID && n.watch.term == l.Term {
+		l.Since = n.watch.since
 	} else {
 		l.Since = time.Now()
 	}
-	n.view.mu.Unlock()
+	n.watch.mu.Unlock()
 	return l, true
 }
 
-// LeaderChanged is closed when this node hears of another leader, of none, or of a higher term, and when it becomes or
-// ceases to be a ready leader itself.
-func (n *Node) LeaderChanged() <-chan struct{} { return n.view.wait() }
+// LeaderChanged is closed when this node hears of another leader, of no leader any more or of a higher term, and when
+// this node becomes a ready leader or stops being one.
+func (n *Node) LeaderChanged() <-chan struct{} { return n.watch.next() }
 
-// IsLeader is the Raft term in which this node leads, and whether it is ready to take calls; zero when it does not
-// lead. It is a belief: Read proves it.
+// IsLeader returns the Raft term in which this node leads, zero if it does not, and whether it is ready to take calls.
+// It is not a proof: Read is.
 func (n *Node) IsLeader() (term uint64, ready bool) {
-	r := n.reign.Load()
+	r := n.leadership.Load()
 	if r == nil {
 		return 0, false
 	}
 	return r.term, r.ready.Load()
 }
 
-// State is what this node is at the moment.
+// State is what a node is at the moment.
 type State string
 
 // The states of a node.
 const (
 	StateStarting  State = "starting"
-	StateEmpty     State = "empty" // no cluster yet: it waits for others to form or to join one
+	StateEmpty     State = "empty" // in no cluster yet: it waits to begin one or to join one
 	StateFollower  State = "follower"
 	StateCandidate State = "candidate"
 	StateLeader    State = "leader"
@@ -121,7 +123,7 @@ const (
 	StateStopping  State = "stopping"
 )
 
-// State is what this node is at the moment.
+// State returns what this node is at the moment.
 func (n *Node) State() State {
 	switch {
 	case !n.up():
@@ -150,11 +152,11 @@ func (n *Node) State() State {
 	return StateFollower
 }
 
-// Waiting says what an empty master waits for, in a sentence; "" when it is a member.
+// Waiting says in a sentence what an empty master waits for. It is "" on a member.
 func (n *Node) Waiting() string { return n.boot.Waiting() }
 
-// watchLeader follows leader and term. Raft's observations are dropped when nobody takes them, so they only make it
-// look; a slow tick covers the rest.
+// watchLeader follows leader and term. Raft drops an observation that nobody takes, so an observation only makes it
+// look, and a slow tick makes it look anyway.
 func (n *Node) watchLeader(ctx context.Context) {
 	seen := make(chan raft.Observation, 64)
 	observer := raft.NewObserver(seen, false, func(o *raft.Observation) bool {
@@ -175,7 +177,7 @@ func (n *Node) watchLeader(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-seen:
-		case <-n.view.pokes:
+		case <-n.watch.notified:
 			force = true
 		case <-higher:
 			_, higher = n.wire.HigherTerm()
@@ -183,20 +185,21 @@ func (n *Node) watchLeader(ctx context.Context) {
 		}
 		heard, _ := n.wire.HigherTerm()
 		address, id := n.raft.LeaderWithID()
-		if n.view.see(string(id), string(address), max(n.raft.CurrentTerm(), heard), force) && id != "" {
+		if n.watch.update(string(id), string(address), max(n.raft.CurrentTerm(), heard), force) && id != "" {
 			n.log.Info("leader", "leader", n.nameOf(string(id)), "id", string(id), "term", n.raft.CurrentTerm())
 		}
 		n.noteMembership()
 	}
 }
 
-// noteMembership notices that this node has been removed.
+// noteMembership notices that this node was removed from the configuration, or is back in it.
 func (n *Node) noteMembership() {
 	_, servers := n.configuration()
 	_, member := findServer(servers, n.id)
 	gone := len(servers) > 0 && !member && n.raft.State() != raft.Leader
 	if gone && !n.removed.Swap(true) {
-		n.log.Error("this master is not a member of its cluster any more; to bring the machine back, start it with an empty data directory")
+		n.log.Error("this master is not a member of its cluster any more; to bring the machine back, start it with an " +
+			"empty data directory")
 	} else if _, leader := n.raft.LeaderWithID(); member && leader != "" && n.removed.Swap(false) {
 		n.log.Info("this master is a member of its cluster again")
 	}
@@ -209,25 +212,25 @@ type Member struct {
 	Address     string
 	Self        bool
 	Leader      bool
-	Role        string // "voter", "nonvoter"; "outside" for one that gossip knows and the configuration does not
-	Alive       bool   // gossip hears it, or it answered
+	Role        string // "voter", "nonvoter", or "outside" for a master that only gossip knows
+	Alive       bool   // gossip hears it, or it answered this call this call
 	Version     string
 	Level       int
 	State       State
 	Stopping    bool
 	LastIndex   uint64
 	Applied     uint64
-	Lag         uint64        // entries that this node has and it has not
-	LastContact time.Time     // leader only: when it last answered Raft in this reign
+	Lag         uint64        // how many entries of this node it lacks
+	LastContact time.Time     // on the leader only: when it last answered Raft under the present leadership
 	ClockOffset time.Duration // how far its clock is ahead of this node's
 	ClockKnown  bool
 	FreeBytes   int64  // -1: unknown
-	Disk        string // why its disk is none to lead with
+	Disk        string // why it must not lead with its disk; "" if the disk is healthy
 	Err         string // why it did not answer
 }
 
-// why is what a person needs of a call that failed: id and path say nothing that the member's row does not.
-func why(err error) string {
+// briefly is what a person needs to know of a failed call. The member's row shows its id already.
+func briefly(err error) string {
 	var op *net.OpError
 	switch {
 	case errors.As(err, &op):
@@ -238,7 +241,7 @@ func why(err error) string {
 	return err.Error()
 }
 
-// Members are all masters, by name. It asks each one, for half a second at most.
+// Members returns all masters, sorted by name. It asks each of them and waits for at most half a second.
 func (n *Node) Members(ctx context.Context) []Member {
 	if !n.up() {
 		return nil
@@ -269,7 +272,7 @@ func (n *Node) Members(ctx context.Context) []Member {
 	answers := n.peers.Statuses(ctx, ids, 500*time.Millisecond)
 	own := n.status()
 	_, leader := n.raft.LeaderWithID()
-	reign := n.reign.Load()
+	leading := n.leadership.Load()
 	list := make([]Member, 0, len(seen))
 	for id, m := range seen {
 		m.Self, m.Leader = id == n.id, id == string(leader)
@@ -280,12 +283,12 @@ func (n *Node) Members(ctx context.Context) []Member {
 			if offset, ok := n.clocks.offset(id); ok {
 				m.ClockOffset, m.ClockKnown = offset, true
 			}
-			if at, ok := n.wire.Contact(raft.ServerID(id)); ok && reign != nil && at.After(reign.Since) {
-				m.LastContact = at // what it answered an earlier reign of ours says nothing about its silence
+			if at, ok := n.wire.Contact(raft.ServerID(id)); ok && leading != nil && at.After(leading.Since) {
+				m.LastContact = at // an answer to an earlier leadership of this node says nothing about its silence now
 			}
 		}
 		if err != nil {
-			m.Err, m.FreeBytes = why(err), -1
+			m.Err, m.FreeBytes = briefly(err), -1
 		} else {
 			m.Alive, m.Stopping = true, s.Stopping
 			m.Version, m.Level, m.State = s.Version, s.Level, State(s.State)

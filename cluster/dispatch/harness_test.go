@@ -151,8 +151,9 @@ func registration(id, instance string, slots int, extensions ...string) *command
 	return &command.RegisterWorker{
 		ID: id, CertName: "cert-" + id[:1], Instance: instance, MachineID: "machine-" + id[:1], MachineName: "HOST" + id[:1],
 		BootID: "b", Version: "1", UserAccount: "svc", DisplayName: "worker-" + id[:1], MaxTaskCount: slots,
-		LeaseMs: leaseOf.Milliseconds(), TaskHeartbeatMs: 10_000, AgentHeartbeatMs: 60_000, ToleranceMs: toleranceOf.Milliseconds(),
-		Extensions: extensions, Bitness: []int{64},
+		LeaseMs: leaseOf.Milliseconds(), TaskHeartbeatMs: 10_000, AgentHeartbeatMs: 60_000,
+		ToleranceMs: toleranceOf.Milliseconds(),
+		Extensions:  extensions, Bitness: []int{64},
 	}
 }
 
@@ -172,7 +173,8 @@ func (h *house) worker(id string, slots int, extensions ...string) {
 func (h *house) start(pkg string, retries int, workers ...string) int64 {
 	h.Helper()
 	p, _ := h.View().Project("F", "P")
-	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: pkg, Version: p.Version, AnyWorker: len(workers) == 0}).Value
+	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: pkg, Version: p.Version,
+		AnyWorker: len(workers) == 0}).Value
 	for _, w := range workers {
 		h.do(&command.AddExecutionWorker{ExecutionID: id, Worker: w})
 	}
@@ -185,7 +187,8 @@ func (h *house) poll(id string) command.Poll {
 	h.seq[id]++
 	row, _ := h.View().Worker(id)
 	return command.Poll{
-		Worker: id, CertName: "cert-" + id[:1], Instance: row.Instance, Sequence: h.seq[id], Slots: row.MaxTaskCount, Received: time.Now(),
+		Worker: id, CertName: "cert-" + id[:1], Instance: row.Instance, Sequence: h.seq[id], Slots: row.MaxTaskCount,
+		Received: time.Now(),
 	}
 }
 
