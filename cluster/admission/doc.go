@@ -1,3 +1,3 @@
-// Package admission decides which connections may stay while more want in than there is room for. It never waits:
-// whoever accepts connections asks it in the accept loop.
+// Package admission decides which connections may stay when more ask for a place than there are places. It never waits,
+// so that an accept loop can ask it.
 package admission

@@ -12,8 +12,8 @@ import (
 type Limits struct {
 	Max    int // places in all
 	PerKey int // places of one key
-	// Grace is how long a place is safe from newcomers of a key that holds as many places as anybody: a rush is served in
-	// the order in which it came. Somebody who holds fewer places takes one from who holds most, at once.
+	// Grace is how long a place is safe from newcomers whose key holds as many places as any other: so a rush is served
+	// in the order in which it came. A key that holds fewer places takes one at once from the key that holds most.
 	Grace time.Duration
 }
 
@@ -38,7 +38,7 @@ type Pool struct {
 	count uint64 // of places ever given
 }
 
-// Place is held until Leave, or until it is taken away.
+// Place is one place in a Pool. It is held until Leave is called or until it is taken away.
 type Place struct {
 	pool  *Pool
 	key   string
@@ -51,9 +51,10 @@ type Place struct {
 // New makes an empty pool.
 func New(l Limits) *Pool { return &Pool{limits: l, byKey: map[string][]*Place{}} }
 
-// Enter takes a place for key. When there is none it takes one away: from the key itself where that has its share,
-// else from the key that holds most, first from who has not spoken yet. It tells the loser by calling its evict. Exempt
-// keys have no share of their own. The place is nil, and Full says why, when everybody inside is to be spared.
+// Enter takes a place for key. If no place is free it takes one away: from the key itself if that has its full share,
+// else from the key that holds most places, and there first from a holder that has not sent anything yet. It calls the
+// evict of the place that it takes away. Exempt keys have no limit of their own. If no place may be taken away, the
+// place is nil and Full says which limit is reached.
 func (p *Pool) Enter(key string, exempt bool, evict func(Full)) (*Place, Full) {
 	now := time.Now()
 	p.mu.Lock()
@@ -87,7 +88,8 @@ func (p *Pool) Enter(key string, exempt bool, evict func(Full)) (*Place, Full) {
 	return place, Free
 }
 
-// Take takes a place for key and takes none away: the place is nil, and Full says why, when there is none.
+// Take takes a free place for key and never takes one away. If there is none, the place is nil and Full says which
+// limit is reached.
 func (p *Pool) Take(key string) (*Place, Full) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,7 +110,8 @@ func (p *Pool) add(key string, now time.Time, evict func(Full)) *Place {
 	return place
 }
 
-// oldest is the place of a key that a newcomer may have: the oldest without a word, else the oldest. nil: all are young.
+// oldest returns the place of a key that a newcomer may have: the oldest whose holder has not sent anything, else the
+// oldest. It returns nil if all places are within their grace.
 func (p *Pool) oldest(key string, now time.Time) *Place {
 	places := p.byKey[key]
 	if len(places) == 0 || now.Sub(places[0].since) < p.limits.Grace {
@@ -122,7 +125,7 @@ func (p *Pool) oldest(key string, now time.Time) *Place {
 	return places[0]
 }
 
-// biggest is the key with the most places; of several, that of the oldest place.
+// biggest returns the key with the most places. Of several such keys it is the one with the oldest place.
 func (p *Pool) biggest() string {
 	var key string
 	var best []*Place
@@ -148,7 +151,7 @@ func (p *Pool) remove(x *Place) {
 	p.byKey[x.key] = slices.Delete(places, i, i+1)
 }
 
-// Leave gives the place back. It may be called more than once, after the place was taken away, and on nil.
+// Leave gives the place back. It may be called more than once, after the place was taken away, and on a nil Place.
 func (x *Place) Leave() {
 	if x == nil {
 		return
@@ -158,7 +161,7 @@ func (x *Place) Leave() {
 	x.pool.remove(x)
 }
 
-// Spoke notes that something came from who holds the place: the silent make room first.
+// Spoke notes that the holder of the place has sent something: silent holders lose their places first.
 func (x *Place) Spoke() {
 	if x == nil {
 		return
@@ -168,15 +171,15 @@ func (x *Place) Spoke() {
 	x.spoke = true
 }
 
-// Held is how many places are taken.
+// Held returns how many places are taken.
 func (p *Pool) Held() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.held
 }
 
-// Address is an address as limits count it: IPv4 by itself, IPv6 by its /64, which is what one host is given. It is
-// the zero Prefix for what is no IP address.
+// Address returns an address as limits count it: an IPv4 address by itself, an IPv6 address by its /64, which is what
+// one host is given. It returns the zero Prefix if the address is not an IP address.
 func Address(a net.Addr) netip.Prefix {
 	tcp, ok := a.(interface{ AddrPort() netip.AddrPort })
 	if !ok {

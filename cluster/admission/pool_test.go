@@ -41,7 +41,8 @@ func TestEnter(t *testing.T) {
 		"who holds most makes room": {Limits{Max: 4}, []step{
 			{name: "b1"}, {name: "a1"}, {name: "a2"}, {name: "a3"}, {name: "c1", loser: "a1", full: FullMax},
 		}},
-		"of equals, the oldest": {Limits{Max: 2}, []step{{name: "b1"}, {name: "a1", after: time.Millisecond}, {name: "c1", loser: "b1", full: FullMax}}},
+		"of equals, the oldest": {Limits{Max: 2}, []step{{name: "b1"}, {name: "a1", after: time.Millisecond},
+			{name: "c1", loser: "b1", full: FullMax}}},
 		"the silent first": {Limits{Max: 3}, []step{
 			{name: "a1"}, {name: "a2"}, {name: "a3"}, {name: "a1", speaks: true}, {name: "b1", loser: "a2", full: FullMax},
 		}},
@@ -113,7 +114,8 @@ func TestTakeTakesNothingAway(t *testing.T) {
 
 func TestAddress(t *testing.T) {
 	for text, want := range map[string]string{
-		"10.1.2.3:80": "10.1.2.3/32", "[::ffff:10.1.2.3]:80": "10.1.2.3/32", "[2001:db8:1:2:3::4]:80": "2001:db8:1:2::/64", "[fe80::1%lo]:80": "fe80::/64",
+		"10.1.2.3:80": "10.1.2.3/32", "[::ffff:10.1.2.3]:80": "10.1.2.3/32", "[2001:db8:1:2:3::4]:80": "2001:db8:1:2::/64",
+		"[fe80::1%lo]:80": "fe80::/64",
 	} {
 		a, err := net.ResolveTCPAddr("tcp", text)
 		if err != nil {

@@ -10,15 +10,15 @@ const (
 	throttleMost  = 1000 // reasons that are kept apart
 )
 
-// Throttle lets one line per reason through every ten seconds: strangers decide how often there is something to say.
-// The zero value is ready.
+// Throttle lets one log line per reason through every ten seconds, because strangers decide how often there is
+// something to log. The zero value is ready to use.
 type Throttle struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 	kept map[string]int
 }
 
-// Due reports whether a line may be written now, and how many were left out since the last one.
+// Due reports whether a line may be written now, and returns how many were left out since the last one.
 func (t *Throttle) Due(reason string, now time.Time) (silent int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -19,10 +19,10 @@ import (
 // errStopped: this node stops and has ended the search for a blob.
 var errStopped = fmt.Errorf("%w: it stopped looking for the blob", command.ErrStopping)
 
-// confirmed is how long a confirmation of a blob's holders is good.
+// confirmed is how long a confirmation of a blob's holders stays valid.
 const confirmed = 10 * time.Minute
 
-// Blob is an open blob. What it gives out is what was stored.
+// Blob is an open blob. It returns exactly the bytes that were stored.
 type Blob interface {
 	io.ReadCloser
 	io.ReaderAt
@@ -38,11 +38,12 @@ type Disk interface {
 	Touch(digest string) (bool, error)
 	Delete(digest string, untouchedSince time.Time) (bool, error)
 	Walk(visit func(digest string, size int64, touched time.Time) error) error
-	// Verify reads the whole and sets a damaged file aside; Check does so unless that was done since the process began.
+	// Verify reads the whole blob and sets a damaged file aside. Check does the same unless it was done since the process
+	// began.
 	Verify(ctx context.Context, digest string) error
 	Check(ctx context.Context, digest string) error
-	// Mark, Unmark and Marked remember who uploaded which blob, across restarts. A mark goes with its blob, and a mark
-	// whose blob never came goes at the next start.
+	// Mark, Unmark and Marked remember who uploaded which blob, across restarts. A mark is deleted with its blob, and a
+	// mark whose blob never came is deleted at the next start.
 	Mark(digest string, u Upload) error
 	Unmark(digest string) error
 	Marked() map[string]Upload
@@ -65,7 +66,7 @@ type Membership interface {
 	Configuration() (index uint64, voters, others []string)
 }
 
-// Names is what the catalog's rows name on this node.
+// Names is the blobs that the catalog's rows name on this node.
 type Names interface {
 	Named(digest string) bool
 	Digests() iter.Seq[string]
@@ -78,11 +79,11 @@ type Config struct {
 	Membership Membership
 	Names      Names
 	MaxBytes   int64 // a larger blob is refused
-	MaxUnnamed int64 // most bytes that one caller may have uploaded which nothing names; 0: no limit
+	MaxUnnamed int64 // how many uploaded bytes that no row names one caller may have; 0: no limit
 	Logger     *slog.Logger
-	// Keep is how long a blob that nothing names stays; 0 means 24 h.
+	// Keep is how long a blob that no row names is kept; 0 means 24 h.
 	Keep time.Duration
-	// Look is how often this node looks whether it has all that is named; 0 means 5 min.
+	// Look is how often this node checks whether it has every named blob; 0 means 5 min.
 	Look time.Duration
 	// Stall is how long a push or a fetch may stand still; 0 means 30 s.
 	Stall time.Duration
@@ -103,7 +104,7 @@ type Keeper struct {
 	nextScrub chan struct{}
 	barrier   bool            // this node has caught up since its start
 	keepUntil time.Time       // nothing is deleted before
-	base      context.Context // of Run: what outlives its call ends with it
+	runCtx    context.Context // of Run: transfers that outlive their call end with it
 
 	collecting sync.Mutex
 	unnamed    map[string]time.Time // under collecting
@@ -133,7 +134,7 @@ func New(cfg Config) *Keeper {
 	return &Keeper{
 		cfg: cfg, log: cfg.Logger.With("component", "blobs"),
 		fresh: map[string]confirmation{}, nextScrub: make(chan struct{}, 1),
-		unnamed: map[string]time.Time{}, base: context.Background(),
+		unnamed: map[string]time.Time{}, runCtx: context.Background(),
 		uploading: uploading{bytes: map[string]int64{}, calls: map[string]int{}},
 	}
 }
@@ -160,8 +161,8 @@ func (k *Keeper) Put(ctx context.Context, digest string, r io.Reader) (int64, er
 	return size, k.Ensure(ctx, digest)
 }
 
-// Ensure returns once a majority of the voters of the latest configuration holds the blob. What was confirmed within
-// the last ten minutes under the same configuration is not asked again.
+// Ensure returns once a majority of the voters of the latest configuration holds the blob. If that was confirmed within
+// the last ten minutes under the same configuration, it does not ask again.
 func (k *Keeper) Ensure(ctx context.Context, digest string) error {
 	index, voters, others := k.cfg.Membership.Configuration()
 	k.mu.Lock()
@@ -189,7 +190,8 @@ func (k *Keeper) Ensure(ctx context.Context, digest string) error {
 	return nil
 }
 
-// spread pushes to every other server at once and returns with the majority; the rest goes on in the background.
+// spread pushes a blob to every other server at once and returns when a majority has it. The other pushes go on in the
+// background.
 func (k *Keeper) spread(ctx context.Context, digest string, voters, others []string) error {
 	self := k.cfg.Membership.Self()
 	here, err := k.cfg.Disk.Touch(digest)
@@ -217,7 +219,7 @@ func (k *Keeper) spread(ctx context.Context, digest string, voters, others []str
 	}
 	for _, node := range voters {
 		if node == self {
-			if here { // it may have been found damaged since it was looked at
+			if here { // it may have been found damaged meanwhile
 				have++
 			}
 			continue
@@ -274,9 +276,10 @@ func (k *Keeper) push(node, digest string) (err error) {
 	})
 }
 
-// Open opens a blob that has been verified; one that this node lacks, or has damaged, is fetched from a holder and kept.
-// Calls for the same blob share the fetch, which no caller's end breaks off for the others. Ctx is for the reading, too:
-// a blob that turns out to be damaged while it is read is fetched anew and read on, unless ctx has ended.
+// Open opens a blob that has been verified. A blob that this node lacks, or whose file is damaged, is fetched from a
+// holder and kept. Calls for the same blob share the fetch, and a caller that gives up does not end it for the others.
+// ctx is for the reading too: if a blob turns out to be damaged while it is read, it is fetched anew and read on,
+// unless ctx has ended.
 func (k *Keeper) Open(ctx context.Context, digest string) (Blob, error) {
 	b, err := k.open(ctx, digest)
 	if err != nil {
@@ -288,7 +291,7 @@ func (k *Keeper) Open(ctx context.Context, digest string) (Blob, error) {
 func (k *Keeper) open(ctx context.Context, digest string) (Blob, error) {
 	if k.cfg.Disk.Has(digest) {
 		if err := k.cfg.Disk.Check(ctx, digest); ctx.Err() != nil {
-			return nil, ctx.Err() // the check itself may have ended well
+			return nil, ctx.Err() // the check itself may have succeeded
 		} else if err == nil {
 			if b, err := k.cfg.Disk.Open(digest); err == nil {
 				return b, nil
@@ -307,7 +310,7 @@ func (k *Keeper) open(ctx context.Context, digest string) (Blob, error) {
 	}
 }
 
-// fetch tries one member after the other.
+// fetch fetches a blob from the first member that has it.
 func (k *Keeper) fetch(digest string) error {
 	k.background.Add(1)
 	defer k.background.Done()

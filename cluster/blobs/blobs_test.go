@@ -92,7 +92,8 @@ const stall = 300 * time.Millisecond
 func start(t *testing.T, voters, others []string, keep time.Duration) *cluster {
 	c := &cluster{
 		t: t, names: map[string]bool{}, cut: map[string]bool{}, voters: voters, others: others,
-		servers: map[string]*httptest.Server{}, keepers: map[string]*blobs.Keeper{}, disks: map[string]disk{}, dirs: map[string]string{},
+		servers: map[string]*httptest.Server{}, keepers: map[string]*blobs.Keeper{}, disks: map[string]disk{},
+		dirs:   map[string]string{},
 		caught: make(chan struct{}),
 	}
 	transport := &http.Transport{
@@ -119,7 +120,8 @@ func start(t *testing.T, voters, others []string, keep time.Duration) *cluster {
 		t.Cleanup(func() { dir.Close() })
 		c.dirs[id], c.disks[id] = path, disk{dir.Blobs()}
 		k := blobs.New(blobs.Config{
-			Disk: c.disks[id], Peers: blobs.HTTP{Client: client}, Membership: membership{c, id}, Names: c, Keep: keep, Look: 20 * time.Millisecond, Stall: stall, MaxBytes: most, MaxUnnamed: most,
+			Disk: c.disks[id], Peers: blobs.HTTP{Client: client}, Membership: membership{c, id}, Names: c, Keep: keep,
+			Look: 20 * time.Millisecond, Stall: stall, MaxBytes: most, MaxUnnamed: most,
 		})
 		dir.Blobs().OnDamage(k.Damaged)
 		c.keepers[id] = k
@@ -335,7 +337,8 @@ func TestWhoWasCutOffLooksForWhatItLacks(t *testing.T) {
 		t.Errorf("without b few would hold %v, none %v", few, none)
 	}
 	c.cutOff("a")
-	if few, none := c.keepers["c"].Without(t.Context(), "b"); !slices.Equal(few, []string{digest}) || !slices.Equal(none, few) {
+	if few, none := c.keepers["c"].Without(t.Context(), "b"); !slices.Equal(few, []string{digest}) ||
+		!slices.Equal(none, few) {
 		t.Errorf("without b, and a silent, few would hold %v, none %v", few, none)
 	}
 	c.cutOff()

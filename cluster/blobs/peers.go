@@ -103,7 +103,8 @@ func status(resp *http.Response) error {
 	return fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(text))
 }
 
-// take stores what a peer pushes, with the mark of who uploaded it: the next leader counts it, too.
+// take stores a blob that a peer pushes, with the mark of who uploaded it, so that this node counts the same if it
+// leads next.
 func (k *Keeper) take(r *http.Request) error {
 	digest := r.PathValue("digest")
 	by, err := url.QueryUnescape(r.Header.Get(uploadedBy))
@@ -123,7 +124,7 @@ func (k *Keeper) take(r *http.Request) error {
 	return err
 }
 
-// Handler answers the other masters: PUT and GET of a blob, and POST missing. It serves what lies on this disk only, so
+// Handler answers the other masters: PUT and GET of a blob, and POST missing. It only serves blobs on this disk, so
 // that a fetch never goes round in circles.
 func (k *Keeper) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -150,20 +151,21 @@ func (k *Keeper) Handler() http.Handler {
 	})
 	mux.HandleFunc("POST "+path+"missing", func(w http.ResponseWriter, r *http.Request) {
 		var ask list
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&ask); err != nil || len(ask.Digests) > maxAsked {
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&ask); err != nil ||
+			len(ask.Digests) > maxAsked {
 			http.Error(w, fmt.Sprintf("want at most %d digests: %v", maxAsked, err), http.StatusBadRequest)
 			return
 		}
 		var lack []string
 		if len(ask.Digests) == 1 {
-			// The question of a master that is about to name it: a copy that has not been read since this process began may be
-			// damaged, and is set aside then. Who asks for many wants an answer before they could all be read.
+			// A master asks about one blob when it is about to name it. A copy that has not been read since this process
+			// began may be damaged, so it is read now, and set aside if it is. Many blobs could not all be read in time.
 			if err := k.cfg.Disk.Check(r.Context(), strings.ToLower(ask.Digests[0])); err != nil {
 				k.log.Debug("a blob that was asked for is not here", "blob", ask.Digests[0], "err", err)
 			}
 		}
 		for _, digest := range ask.Digests {
-			// The question is a confirmation: what is here now will not be collected before the row that names it.
+			// The answer is a confirmation: a blob that is here now must not be collected before a row names it.
 			if ok, err := k.cfg.Disk.Touch(strings.ToLower(digest)); err != nil || !ok {
 				lack = append(lack, digest)
 			}

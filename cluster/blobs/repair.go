@@ -9,8 +9,8 @@ import (
 	"scaleout/fsm/command"
 )
 
-// Damaged takes note of a blob that this node's disk found damaged, and fetches it from a holder at once. The disk calls
-// it; it does not wait.
+// Damaged notes that this node's disk found a blob damaged, and fetches the blob from a holder at once. The disk calls
+// it, and it does not wait for the fetch.
 func (k *Keeper) Damaged(digest string) {
 	k.mu.Lock()
 	k.damaged++
@@ -20,28 +20,29 @@ func (k *Keeper) Damaged(digest string) {
 	k.background.Go(func() {
 		if f := <-fetched; f.Err != nil {
 			k.log.Warn("damaged blob not repaired; the scrub tries again", "blob", digest, "err", f.Err)
-			k.look()
+			k.notify()
 		}
 	})
 }
 
-// DamagedSinceStart is how many blobs were found damaged since this process began, whether or not they were repaired.
+// DamagedSinceStart returns how many blobs were found damaged since this process began, whether or not they were
+// repaired.
 func (k *Keeper) DamagedSinceStart() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.damaged
 }
 
-// look wakes the scrub.
-func (k *Keeper) look() {
+// notify wakes the scrub.
+func (k *Keeper) notify() {
 	select {
 	case k.nextScrub <- struct{}{}:
 	default:
 	}
 }
 
-// lasting is a blob that outlives damage of the file that it is read from. The disk gives out no wrong byte and a digest
-// names one content, so a fresh copy is read on where the damaged one ended.
+// lasting is a blob that can be read on after damage of its file is found. The disk returns no wrong byte, and a digest
+// names one content, so reading goes on in a fresh copy where it ended in the damaged one.
 type lasting struct {
 	Blob
 	k      *Keeper
@@ -50,7 +51,7 @@ type lasting struct {
 	at     int64 // of Read, which one goroutine calls
 
 	mu    sync.Mutex
-	fresh Blob // read in place of the damaged one, once it was fetched
+	fresh Blob // read instead of the damaged one, once it is fetched
 }
 
 func (l *lasting) ReadAt(p []byte, off int64) (int, error) {

@@ -118,7 +118,8 @@ func TestTheCallerGoesAwayAsTheCheckEnds(t *testing.T) {
 	}
 }
 
-// A copy that nobody has read since its master began may be damaged. It does not make a majority before it has been read.
+// A copy that nobody has read since its master began may be damaged. It does not make a majority before it has been
+// read.
 func TestADamagedCopyMakesNoMajority(t *testing.T) {
 	c := start(t, []string{"a", "b", "c"}, nil, time.Hour)
 	c.cutOff("c")

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// Run scrubs and collects until ctx ends, then waits for what still runs. caughtUp is closed once this node has
-// passed a barrier since its start; nothing is deleted before.
+// Run scrubs and collects until ctx ends, then waits for everything that still runs. caughtUp is closed once this node
+// has passed a barrier since its start; nothing is deleted before.
 func (k *Keeper) Run(ctx context.Context, caughtUp <-chan struct{}) error {
 	k.mu.Lock()
-	k.base = ctx
+	k.runCtx = ctx
 	k.mu.Unlock()
 	defer k.background.Wait()
 	select {
@@ -33,8 +33,8 @@ func (k *Keeper) Run(ctx context.Context, caughtUp <-chan struct{}) error {
 			verified = time.Now()
 			k.Collect()
 		}
-		// Whoever was cut off while a blob was pushed lacks it and hears of it by nothing else: Raft brings the name alone.
-		// What a dead holder kept back is tried again soon.
+		// A node that was partitioned during the push has the reference (from Raft) but not the blob; only this scrub
+		// finds out. A blob whose holder was dead is tried again soon.
 		wait := k.cfg.Look
 		if k.Missing() > 0 {
 			wait = min(wait, 10*time.Second)
@@ -49,17 +49,17 @@ func (k *Keeper) Run(ctx context.Context, caughtUp <-chan struct{}) error {
 	}
 }
 
-// Restored tells that the state came from a snapshot: rows may name blobs that this node lacks, and blobs that no row
-// names may be wanted by a row that the snapshot is about to be followed by.
+// Restored notes that the state came from a snapshot. Rows may name blobs that this node lacks, and the log entries
+// that follow the snapshot may name blobs that no row names yet.
 func (k *Keeper) Restored() {
 	k.mu.Lock()
 	k.keepUntil = time.Now().Add(k.cfg.Keep)
 	k.mu.Unlock()
-	k.look()
+	k.notify()
 }
 
-// Scrub fetches what a row names and this node lacks, and with verify reads every named blob once: a damaged file is
-// set aside by the disk and fetched again.
+// Scrub fetches the blobs that a row names and this node lacks. With verify it also reads every named blob once: the
+// disk sets a damaged file aside, and the blob is fetched again.
 func (k *Keeper) Scrub(ctx context.Context, verify bool) {
 	k.tidy()
 	missing := 0
@@ -88,7 +88,7 @@ func (k *Keeper) Scrub(ctx context.Context, verify bool) {
 	k.mu.Unlock()
 }
 
-// Missing is how many named blobs the last scrub could not find.
+// Missing returns how many named blobs the last scrub could not find.
 func (k *Keeper) Missing() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -106,8 +106,8 @@ func (k *Keeper) Lacking() []string {
 	return out
 }
 
-// Collect deletes local blobs that no row has named for Config.Keep, by this node's own observation, and that were not
-// written or confirmed in that time.
+// Collect deletes local blobs that were not written or confirmed within Config.Keep, and that no row has named in that
+// time as far as this node has observed.
 func (k *Keeper) Collect() (deleted int) {
 	k.mu.Lock()
 	allowed := k.barrier && time.Now().After(k.keepUntil)
@@ -152,8 +152,8 @@ func (k *Keeper) Collect() (deleted int) {
 	return deleted
 }
 
-// Holds checks that a node holds every blob that is named now; it pushes what the node lacks. A non-voter is promoted
-// only after it returned nil.
+// Holds checks that a node holds every blob that is named now, and pushes those that it lacks. A non-voter is promoted
+// only after Holds has returned nil.
 func (k *Keeper) Holds(ctx context.Context, node string) error {
 	var batch []string
 	check := func() error {
@@ -163,7 +163,7 @@ func (k *Keeper) Holds(ctx context.Context, node string) error {
 		}
 		batch = batch[:0]
 		for _, digest := range missing {
-			b, err := k.Open(ctx, digest) // this node may have to fetch it itself first
+			b, err := k.Open(ctx, digest) // this node may have to fetch the blob itself first
 			if err != nil && k.gone(ctx, digest) {
 				k.log.Warn("blob on no master; a new master does without it too", "blob", digest, "peer", node)
 				continue
@@ -191,8 +191,8 @@ func (k *Keeper) Holds(ctx context.Context, node string) error {
 	return nil
 }
 
-// gone reports whether every member of the configuration answers that it lacks the blob: waiting for it would be in vain,
-// as after a recovery that lost it.
+// gone reports whether every member of the configuration answers that it lacks the blob, as after a recovery that lost
+// it: then it would be in vain to wait for it.
 func (k *Keeper) gone(ctx context.Context, digest string) bool {
 	_, voters, others := k.cfg.Membership.Configuration()
 	for _, node := range slices.Concat(voters, others) {
@@ -209,8 +209,8 @@ func (k *Keeper) gone(ctx context.Context, digest string) bool {
 	return true
 }
 
-// Without returns the named blobs that fewer than a majority of the voters that remain without the node would hold, and
-// those of them that none would. A master that does not answer counts as holding nothing.
+// Without returns the named blobs that less than a majority of the remaining voters would hold without the node, and
+// those of them that no remaining voter would hold. A master that does not answer counts as holding nothing.
 func (k *Keeper) Without(ctx context.Context, node string) (few, none []string) {
 	_, voters, _ := k.cfg.Membership.Configuration()
 	var all []string

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// transfer is one push or fetch. It may take as long as it needs, but not stand still: a silent peer must not hold it for ever.
+// transfer is one push or fetch. It may take as long as it needs, but must not stand still, so that a silent peer does
+// not hold it for ever.
 type transfer struct {
 	stall time.Duration
 	timer *time.Timer
@@ -16,13 +17,13 @@ type transfer struct {
 // errStall ends a transfer that stands still.
 var errStall = errors.New("the transfer stands still")
 
-// begin starts a transfer, which ends with Run; whoever begins it ends it with the returned function, which says why it
-// failed if it did.
+// begin starts a transfer, which ends with Run at the latest. Its caller ends it with the returned function, which
+// returns why the transfer failed, or nil.
 func (k *Keeper) begin() (context.Context, *transfer, func(error) error) {
 	k.mu.Lock()
-	base := k.base
+	runCtx := k.runCtx
 	k.mu.Unlock()
-	ctx, cancel := context.WithCancelCause(base)
+	ctx, cancel := context.WithCancelCause(runCtx)
 	t := &transfer{stall: k.cfg.Stall, timer: time.AfterFunc(k.cfg.Stall, func() { cancel(errStall) })}
 	return ctx, t, func(err error) error {
 		t.timer.Stop()
@@ -34,7 +35,7 @@ func (k *Keeper) begin() (context.Context, *transfer, func(error) error) {
 	}
 }
 
-// of is content whose reading keeps the transfer going.
+// of returns a reader of content. Each read shows that the transfer does not stand still.
 func (t *transfer) of(r io.ReadCloser) io.ReadCloser { return &moving{r, t} }
 
 type moving struct {
@@ -50,9 +51,9 @@ func (m *moving) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stopped says whether Run has ended.
+// stopped reports whether Run has ended.
 func (k *Keeper) stopped() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.base.Err() != nil
+	return k.runCtx.Err() != nil
 }

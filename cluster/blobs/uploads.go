@@ -7,16 +7,16 @@ import (
 	"sync"
 )
 
-// Upload says whose a blob is that somebody uploaded.
+// Upload says who uploaded a blob.
 type Upload struct {
 	By   string
 	Size int64 // in bytes
 }
 
-// leastCharge is what the smallest upload counts: each is a file, and files are limited, too.
+// leastCharge is what the smallest upload is counted as: each upload is a file, and the number of files is limited too.
 const leastCharge = 64 << 10
 
-// LimitError says that a caller has uploaded as much as may wait for a project to name it.
+// LimitError says that a caller has uploaded as much as may be stored without a project that names it.
 type LimitError struct {
 	By                string
 	Used, Asked, Most int64 // bytes
@@ -27,16 +27,16 @@ func (e *LimitError) Error() string {
 		"deploy what was uploaded, or wait until it is deleted, 24 h after it came", e.By, e.Used, e.Asked, e.Most)
 }
 
-// uploading is what is being uploaded now.
+// uploading counts the uploads that are under way.
 type uploading struct {
 	mu    sync.Mutex
 	bytes map[string]int64 // by caller
 	calls map[string]int   // by digest
 }
 
-// Upload is Put for a caller, who may have only so much uploaded that nothing names. What counts lies on this disk, with
-// marks that outlive the process and go to the other masters with the blob; so a new leader counts the same. The bytes
-// count before the first one is written, and no longer when the upload fails. Size is -1 when it is not known.
+// Upload is Put for a caller whose uploads that no row names are limited. What counts is on this disk, with marks that
+// outlive the process and go to the other masters with the blob, so that a new leader counts the same. The bytes count
+// before the first one is written, and stop counting if the upload fails. size is -1 if it is not known.
 func (k *Keeper) Upload(ctx context.Context, by, digest string, size int64, r io.Reader) (int64, error) {
 	if k.cfg.Disk.Has(digest) { // no new bytes
 		return k.Put(ctx, digest, r)
@@ -85,7 +85,7 @@ func (k *Keeper) reserve(by, digest string, size int64) error {
 	return nil
 }
 
-// free ends what reserve counted: from here on the mark counts, if the blob came.
+// free takes back what reserve counted. From here on the mark counts, if the blob was stored.
 func (k *Keeper) free(by, digest string, size int64) {
 	u := &k.uploading
 	u.mu.Lock()
@@ -104,14 +104,15 @@ func (k *Keeper) free(by, digest string, size int64) {
 	}
 }
 
-// tidy forgets who uploaded what has been named since.
+// tidy removes the marks of blobs that a row names by now.
 func (k *Keeper) tidy() {
 	for digest := range k.cfg.Disk.Marked() {
 		if !k.cfg.Names.Named(digest) {
 			continue
 		}
 		if err := k.cfg.Disk.Unmark(digest); err != nil {
-			k.log.Warn("the mark of who uploaded a blob could not be removed; the next scrub tries again", "blob", digest, "err", err)
+			k.log.Warn("the mark of who uploaded a blob could not be removed; the next scrub tries again", "blob", digest, "err",
+				err)
 		}
 	}
 }

@@ -197,7 +197,8 @@ func (b *Bootstrapper) choose(members []gossip.Member) ([]member, string) {
 		switch {
 		case m.HasState || m.Stopping || m.BootstrapExpect == 0:
 		case m.BootstrapExpect != want:
-			return nil, fmt.Sprintf(expectDiffers+" is %d here and %d on %s (%s): it must be the same on all masters; nothing is begun until it is",
+			return nil, fmt.Sprintf(expectDiffers+" is %d here and %d on %s (%s): it must be the same on all masters; "+
+				"nothing is begun until it is",
 				want, m.BootstrapExpect, m.Name, m.Address)
 		default:
 			empty = append(empty, m)
@@ -259,7 +260,8 @@ func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
 	}
 	if time.Since(p.Since) > promiseOpen && time.Since(b.reported) > promiseOpen && ctx.Err() == nil {
 		b.reported = time.Now()
-		b.log.Error("a cluster that was promised does not begin: its proposer is silent, or has decided and not carried it out. "+
+		b.log.Error("a cluster that was promised does not begin: its proposer is silent, or has decided and not carried "+
+			"it out. "+
 			"If it never comes back, stop all masters of the set, empty their data directories and start them again",
 			"proposer", b.cfg.NameOf(p.Proposer), "id", p.Proposer, "set", p.names(), "since", p.Since, "err", err)
 	}
@@ -320,8 +322,8 @@ func (b *Bootstrapper) ask(ctx context.Context, p *proposal) error {
 	return first
 }
 
-// abandon makes this master's undecided proposal dead, durably, and then hands the promises back. A master that cannot be
-// reached now asks later.
+// abandon makes this master's undecided proposal dead, durably, and then hands the promises back. A master that cannot
+// be reached now asks later.
 func (b *Bootstrapper) abandon(ctx context.Context, why string) {
 	p, err := b.promises.abandon()
 	if err != nil || p == nil {

@@ -61,7 +61,8 @@ func TestOnlyTheProposerReleasesAPromise(t *testing.T) {
 func TestTheSetThatIsProposed(t *testing.T) {
 	self := func(id string, want int) *Bootstrapper { return &Bootstrapper{cfg: Config{ID: id, Expect: want}} }
 	m := func(id string, want int) gossip.Member {
-		return gossip.Member{Alive: true, Meta: gossip.Meta{ID: id, Name: "n" + id, Address: id + ":1", BootstrapExpect: want}}
+		return gossip.Member{Alive: true, Meta: gossip.Meta{ID: id, Name: "n" + id, Address: id + ":1",
+			BootstrapExpect: want}}
 	}
 	for i, c := range []struct {
 		self    string

@@ -144,8 +144,8 @@ func (s *promiseStore) abandon() (*proposal, error) {
 	return p, s.save(promises{})
 }
 
-// release ends the promise to follow another master's proposal. Only that proposer may cause it, by a call of its own or
-// by its answer to a call of this master.
+// release ends the promise to follow another master's proposal. Only that proposer may cause it, by a call of its own
+// or by its answer to a call of this master.
 func (s *promiseStore) release(id, proposer string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// book remembers the newest announcement of every other node; memberlist calls it while holding its own lock, so it
-// calls nothing of memberlist.
+// book remembers the newest announcement of every other node. memberlist calls it while holding its own lock, so book
+// must not call memberlist.
 type book struct {
 	self    string
 	log     *slog.Logger
@@ -30,7 +30,7 @@ func (b *book) NotifyJoin(n *memberlist.Node)   { b.note(Joined, n) }
 func (b *book) NotifyUpdate(n *memberlist.Node) { b.note(Updated, n) }
 func (b *book) NotifyLeave(n *memberlist.Node)  { b.note(Left, n) }
 
-// NotifyAlive keeps out what does not announce itself in our way.
+// NotifyAlive keeps out nodes whose announcement is not one of this program.
 func (b *book) NotifyAlive(n *memberlist.Node) error {
 	_, err := decode(n.Name, n.Meta)
 	if err != nil {
@@ -51,7 +51,7 @@ func (b *book) note(kind EventKind, n *memberlist.Node) {
 	meta, err := decode(n.Name, n.Meta)
 	b.mu.Lock()
 	if err != nil {
-		// A node that leaves may say so without its announcement: the last one stays good.
+		// A node may leave without sending its announcement again: then the last one stays valid.
 		meta = b.members[n.Name].Meta
 		meta.ID = n.Name
 	}
@@ -65,7 +65,8 @@ func (b *book) note(kind EventKind, n *memberlist.Node) {
 	if kind == Updated {
 		level = slog.LevelDebug
 	}
-	b.log.Log(context.Background(), level, "gossip: a master "+string(kind), "peer", m.Name, "id", m.ID, "address", m.Address, "version", m.Version)
+	b.log.Log(context.Background(), level, "gossip: a master "+string(kind), "peer", m.Name, "id", m.ID, "address",
+		m.Address, "version", m.Version)
 	if b.onEvent != nil {
 		b.onEvent(Event{Kind: kind, Member: m})
 	}

@@ -1,4 +1,4 @@
-// Package gossip tells which masters are out there: who they are, where they listen, what they can do. It wraps
+// Package gossip says which masters are out there: who they are, where they listen, what they can do. It wraps
 // hashicorp/memberlist, encrypted with the cluster's gossip key and labelled with the cluster's id, so that two
 // clusters on one network never merge.
 //

@@ -34,7 +34,7 @@ type Config struct {
 	// once at start. Empty: the bind address, or the first private address of this machine.
 	AdvertiseAddress string
 	// RetryJoin are "host" or "host:port" of other masters; Port is the default port. Names are resolved anew at every
-	// try: addresses behind them move.
+	// attempt, because the addresses behind them change.
 	RetryJoin []string
 	// RetryInterval is the pause between tries while some listed master is not among the members. Default 2 s.
 	RetryInterval time.Duration
@@ -42,7 +42,7 @@ type Config struct {
 	Fast, Slow bool
 	// OnEvent is called for every change, in order, from memberlist's goroutines. It must not block.
 	OnEvent func(Event)
-	// Limits bound what strangers may bring; Master tells the addresses of known masters, nil: none is known.
+	// Limits bound what strangers may send. Master reports whether an address is a known master's; nil: none is known.
 	Limits     Limits
 	Master     func(net.Addr) bool
 	Logger     *slog.Logger
@@ -70,7 +70,8 @@ type Gossip struct {
 func New(cfg Config) (*Gossip, error) {
 	var errs []error
 	for _, need := range []struct{ field, value string }{
-		{"Self.ID", cfg.Self.ID}, {"Self.Name", cfg.Self.Name}, {"Self.Address", cfg.Self.Address}, {"ClusterID", cfg.ClusterID},
+		{"Self.ID", cfg.Self.ID}, {"Self.Name", cfg.Self.Name}, {"Self.Address", cfg.Self.Address}, {"ClusterID",
+			cfg.ClusterID},
 	} {
 		if need.value == "" {
 			errs = append(errs, fmt.Errorf("%s is empty", need.field))
@@ -94,7 +95,8 @@ func New(cfg Config) (*Gossip, error) {
 		}
 	}
 	if len(cfg.ClusterID) > memberlist.LabelMaxSize {
-		errs = append(errs, fmt.Errorf("cluster id of %d characters; want at most %d", len(cfg.ClusterID), memberlist.LabelMaxSize))
+		errs = append(errs, fmt.Errorf("cluster id of %d characters; want at most %d", len(cfg.ClusterID),
+			memberlist.LabelMaxSize))
 	}
 	if _, err := cfg.Self.encode(); err != nil {
 		errs = append(errs, err)
@@ -108,7 +110,8 @@ func New(cfg Config) (*Gossip, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	g := &Gossip{cfg: cfg, log: cfg.Logger, self: cfg.Self, started: make(chan struct{}), asked: make(chan struct{}), updates: make(chan struct{}, 1)}
+	g := &Gossip{cfg: cfg, log: cfg.Logger, self: cfg.Self, started: make(chan struct{}), asked: make(chan struct{}),
+		updates: make(chan struct{}, 1)}
 	var err error
 	if g.refused, err = newRefused(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
@@ -117,7 +120,8 @@ func New(cfg Config) (*Gossip, error) {
 	return g, nil
 }
 
-// Run gossips until ctx ends, then says goodbye and stops. It fails at once when the port cannot be bound.
+// Run gossips until ctx ends, then announces that this node leaves, and stops. It fails at once if the port cannot be
+// bound.
 func (g *Gossip) Run(ctx context.Context) error {
 	cfg, err := g.config(ctx)
 	if err != nil {
@@ -137,7 +141,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 		_ = guard.Shutdown()
 		return fmt.Errorf("gossip on %s port %d: %w", g.cfg.BindAddress, g.cfg.Port, err)
 	}
-	// Asked once, before anything can change it: memberlist hands out nodes that it goes on writing to.
+	// The address is read once, before anything can change it: memberlist goes on writing to the nodes that it returns.
 	local := list.LocalNode()
 	g.mu.Lock()
 	g.addr = local.Address()
@@ -150,7 +154,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 	<-ctx.Done()
 	wg.Wait()
 
-	// A goodbye lets the others hand the name to a new address at once instead of after DeadNodeReclaimTime.
+	// After a goodbye the others accept the name at a new address at once, instead of after DeadNodeReclaimTime.
 	if err := list.Leave(2 * time.Second); err != nil {
 		g.log.Debug("gossip: the goodbye may not have reached anyone", "err", err)
 	}
@@ -160,7 +164,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 	return nil
 }
 
-// config is what memberlist gets.
+// config returns memberlist's configuration.
 func (g *Gossip) config(ctx context.Context) (*memberlist.Config, error) {
 	c := memberlist.DefaultLANConfig()
 	switch {
@@ -213,7 +217,8 @@ func resolve(ctx context.Context, host string) (net.IP, error) {
 	return nil, errors.New("the name has no address")
 }
 
-// join goes on for ever: after a long cut both sides have forgotten each other, and only the list brings them together.
+// join never stops trying: after a long partition both sides have forgotten each other, and only the list of RetryJoin
+// brings them together again.
 func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, port int) {
 	quiet := false
 	for ctx.Err() == nil {
@@ -222,7 +227,7 @@ func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, port int
 			n, err := list.Join(missing)
 			switch {
 			case err != nil && n == 0 && !quiet:
-				g.log.Info("gossip: no listed master answers yet, trying on", "masters", missing, "err", firstLine(err))
+				g.log.Info("gossip: no listed master answers yet; trying on", "masters", missing, "err", firstLine(err))
 				quiet = true
 			case n > 0:
 				quiet = false
@@ -250,7 +255,7 @@ func (g *Gossip) Asked() bool {
 	}
 }
 
-// missing are the addresses behind RetryJoin at which no living member gossips.
+// missing returns the addresses behind RetryJoin at which no living member gossips.
 func (g *Gossip) missing(ctx context.Context, port int) []string {
 	known := make(map[string]bool)
 	for _, m := range g.Members() {
@@ -265,10 +270,10 @@ func (g *Gossip) missing(ctx context.Context, port int) []string {
 		host, p, _ := net.SplitHostPort(hostport)
 		ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
 		if err != nil {
-			missing = append(missing, hostport) // memberlist tries other ways and says why it fails
+			missing = append(missing, hostport) // memberlist resolves it in other ways, and says why that fails
 			continue
 		}
-		// A name with several addresses is one headless service: every one of them is a master.
+		// A name with several addresses is a headless service: each address is a master's.
 		for _, ip := range ips {
 			if a := net.JoinHostPort(ip.IP.String(), p); !known[a] && !slices.Contains(missing, a) {
 				missing = append(missing, a)
@@ -278,7 +283,7 @@ func (g *Gossip) missing(ctx context.Context, port int) []string {
 	return missing
 }
 
-// withPort adds the port where entry has none.
+// withPort adds the port if entry has none.
 func withPort(entry string, port int) (string, error) {
 	if entry == "" {
 		return "", errors.New("it is empty")
@@ -299,7 +304,7 @@ func withPort(entry string, port int) (string, error) {
 	return entry, nil
 }
 
-// announce spreads changes of our own meta, one at a time.
+// announce spreads changes of this node's own announcement, one at a time.
 func (g *Gossip) announce(ctx context.Context, list *memberlist.Memberlist) {
 	for {
 		select {
@@ -307,13 +312,14 @@ func (g *Gossip) announce(ctx context.Context, list *memberlist.Memberlist) {
 			return
 		case <-g.updates:
 			if err := list.UpdateNode(time.Second); err != nil {
-				g.log.Debug("gossip: an update of our own announcement spreads slowly", "err", err)
+				g.log.Debug("gossip: an update of this master's announcement spreads slowly", "err", err)
 			}
 		}
 	}
 }
 
-// Update changes what this node announces and spreads it soon. Names and addresses too long to spread are refused.
+// Update changes what this node announces and spreads it soon. It refuses names and addresses that are too long to
+// spread.
 func (g *Gossip) Update(change func(*Meta)) error {
 	g.mu.Lock()
 	next := g.self
@@ -336,20 +342,20 @@ func (g *Gossip) Update(change func(*Meta)) error {
 	return nil
 }
 
-// Self is what this node announces.
+// Self returns what this node announces.
 func (g *Gossip) Self() Meta {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.self
 }
 
-// Members are the living members, this node first, the others by id.
+// Members returns the living members: this node first, the others sorted by id.
 func (g *Gossip) Members() []Member {
 	self := Member{Meta: g.Self(), Alive: true, GossipAddress: g.Addr()}
 	return append([]Member{self}, g.book.living()...)
 }
 
-// Member is what was last heard of one node, living or not.
+// Member returns what was last heard of one node, whether or not it is alive.
 func (g *Gossip) Member(id string) (Member, bool) {
 	if self := g.Self(); id == self.ID {
 		return Member{Meta: self, Alive: true, GossipAddress: g.Addr()}, true
@@ -357,7 +363,7 @@ func (g *Gossip) Member(id string) (Member, bool) {
 	return g.book.member(id)
 }
 
-// Address is the last known "host:port" of a node, also of one that does not answer now.
+// Address returns the last known "host:port" of a node, even if the node does not answer now.
 func (g *Gossip) Address(id string) (string, bool) {
 	m, ok := g.Member(id)
 	return m.Address, ok && m.Address != ""
@@ -369,14 +375,14 @@ func (g *Gossip) Changed() <-chan struct{} { return g.book.waiter() }
 // Started is closed when Run listens.
 func (g *Gossip) Started() <-chan struct{} { return g.started }
 
-// Addr is where Run listens, as the others are told; "" before that.
+// Addr returns where Run listens, as it is announced to the others, or "" before that.
 func (g *Gossip) Addr() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.addr
 }
 
-// delegate gives memberlist our announcement; the rest of its interface is not used.
+// delegate gives this node's announcement to memberlist. The rest of the interface is not used.
 type delegate struct{ g *Gossip }
 
 func (d delegate) NodeMeta(int) []byte {
@@ -384,7 +390,7 @@ func (d delegate) NodeMeta(int) []byte {
 	defer d.g.mu.Unlock()
 	b, err := d.g.self.encode()
 	if err != nil {
-		return nil // New and Update refuse what does not encode
+		return nil // cannot happen: New and Update refuse what does not encode
 	}
 	return b
 }

@@ -53,8 +53,10 @@ func freePort(t *testing.T) int {
 func run(t *testing.T, id string, change func(*Config)) *party {
 	t.Helper()
 	cfg := Config{
-		Self: Meta{ID: id, Name: "name-" + id, Address: id + ".example:8391", Version: "1.0", Level: 1, BootstrapExpect: 3}, ClusterID: "cluster-1",
-		Key: key, BindAddress: "127.0.0.1", Fast: true, RetryInterval: 20 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		Self:      Meta{ID: id, Name: "name-" + id, Address: id + ".example:8391", Version: "1.0", Level: 1, BootstrapExpect: 3},
+		ClusterID: "cluster-1",
+		Key:       key, BindAddress: "127.0.0.1", Fast: true, RetryInterval: 20 * time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&cfg)
@@ -151,7 +153,8 @@ func TestMembersHearOfEachOther(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if got := strings.Join(events, ", "); !strings.Contains(got, "joined b") || !strings.Contains(got, "updated b") || !strings.Contains(got, "left b") {
+	if got := strings.Join(events, ", "); !strings.Contains(got, "joined b") || !strings.Contains(got, "updated b") ||
+		!strings.Contains(got, "left b") {
 		t.Errorf("events %s", got)
 	}
 }
@@ -229,7 +232,8 @@ func TestATakenPortIsAnError(t *testing.T) {
 	_, p, _ := net.SplitHostPort(a.Addr())
 	var port int
 	fmt.Sscan(p, &port)
-	g, err := New(Config{Self: Meta{ID: "b", Name: "b", Address: "b:1"}, ClusterID: "c", Key: key, BindAddress: "127.0.0.1", Port: port, Logger: slog.New(slog.DiscardHandler)})
+	g, err := New(Config{Self: Meta{ID: "b", Name: "b", Address: "b:1"}, ClusterID: "c", Key: key,
+		BindAddress: "127.0.0.1", Port: port, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +250,8 @@ func TestUpdateRefusesWhatDoesNotFit(t *testing.T) {
 	if err := g.Update(func(m *Meta) { m.Name = strings.Repeat("x", 600) }); err == nil || g.Self().Name != "a" {
 		t.Errorf("%v, name %q", err, g.Self().Name)
 	}
-	if err := g.Update(func(m *Meta) { m.ID = "b"; m.Level = 2 }); err != nil || g.Self().ID != "a" || g.Self().Level != 2 {
+	if err := g.Update(func(m *Meta) { m.ID = "b"; m.Level = 2 }); err != nil || g.Self().ID != "a" ||
+		g.Self().Level != 2 {
 		t.Errorf("%v, %+v", err, g.Self())
 	}
 }

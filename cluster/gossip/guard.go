@@ -16,25 +16,26 @@ import (
 	"scaleout/cluster/admission"
 )
 
-// The settings of a master that hold the limits: the names by which refusals are told and counted.
+// The settings of a master that hold the limits. Refusals are logged and counted under these names.
 const (
 	LimitConnections = "MaxGossipConnections"
 	LimitBytes       = "MaxGossipBytes"
 	LimitFrom        = "GossipOnlyFrom"
 )
 
-// Limits bound what comes in over the gossip port before the key is checked; zero means the default.
+// Limits bound what arrives at the gossip port before the key is checked. Zero means the default.
 type Limits struct {
-	Connections int   // TCP connections from addresses that are not masters', and as many from masters'; 32
+	Connections int   // TCP connections from addresses that are not masters', and as many again from masters'; 32
 	Bytes       int64 // of one connection; 128 KiB
-	// OnlyFrom are the networks that may gossip, besides the addresses of known masters; none: all may.
+	// OnlyFrom are the networks that may gossip, besides the addresses of known masters. If it is empty, all may.
 	OnlyFrom []netip.Prefix
 }
 
 // perAddress is the part of Limits.Connections that one address may have.
 const perAddress = 4 // a quarter
 
-// guard stands before memberlist, which takes any number of connections and up to 20 MiB of each before it checks the key.
+// guard stands in front of memberlist, which would take any number of connections, and up to 20 MiB of each, before it
+// checks the key.
 type guard struct {
 	*memberlist.NetTransport
 	limits   Limits
@@ -51,7 +52,8 @@ type guard struct {
 	group   sync.WaitGroup
 }
 
-func newGuard(inner *memberlist.NetTransport, l Limits, master func(net.Addr) bool, log *slog.Logger, refused *prometheus.CounterVec) *guard {
+func newGuard(inner *memberlist.NetTransport, l Limits, master func(net.Addr) bool, log *slog.Logger,
+	refused *prometheus.CounterVec) *guard {
 	if l.Connections == 0 {
 		l.Connections = 32
 	}
@@ -72,7 +74,7 @@ func newGuard(inner *memberlist.NetTransport, l Limits, master func(net.Addr) bo
 	return g
 }
 
-// newRefused counts what the guard refuses.
+// newRefused makes the counter of what the guard refuses.
 func newRefused(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
 	v := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scaleout_gossip_refused_total",
@@ -87,7 +89,7 @@ func newRefused(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
 	return v, reg.Register(v)
 }
 
-// StreamCh and PacketCh are what memberlist reads.
+// StreamCh and PacketCh are the channels that memberlist reads.
 func (g *guard) StreamCh() <-chan net.Conn           { return g.streams }
 func (g *guard) PacketCh() <-chan *memberlist.Packet { return g.packets }
 
@@ -144,7 +146,7 @@ func (g *guard) allowed(a net.Addr) bool {
 	return false
 }
 
-// admit finds a place for a connection; nil: it is closed.
+// admit finds a place for a connection. If there is none, it closes the connection and returns nil.
 func (g *guard) admit(raw net.Conn) *stream {
 	from := raw.RemoteAddr()
 	if !g.allowed(from) {
@@ -173,8 +175,8 @@ func (g *guard) refuse(from net.Addr, setting string) {
 	}
 }
 
-// DialAddressTimeout and DialTimeout bound what the other side may answer: whoever answers at a master's address need not
-// be one.
+// DialAddressTimeout and DialTimeout bound what the other side may answer, because whoever answers at a master's
+// address need not be a master.
 func (g *guard) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	raw, err := g.NetTransport.DialAddressTimeout(a, timeout)
 	if err != nil {
@@ -187,15 +189,15 @@ func (g *guard) DialTimeout(addr string, timeout time.Duration) (net.Conn, error
 	return g.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
-// Shutdown closes the port; what is still under way ends with its connection.
+// Shutdown closes the port. Transfers that are under way end with their connections.
 func (g *guard) Shutdown() error {
-	err := g.NetTransport.Shutdown() // its goroutines end only while somebody takes what they have
+	err := g.NetTransport.Shutdown() // its goroutines only end while somebody receives what they send
 	close(g.done)
 	g.group.Wait()
 	return err
 }
 
-// reset closes a connection without a farewell: nothing of it stays in the kernel.
+// reset closes a connection by a TCP reset, so that nothing of it stays in the kernel.
 func reset(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -205,7 +207,7 @@ func reset(c net.Conn) {
 
 var errTooMuch = errors.New("more bytes than one gossip connection may bring")
 
-// stream is one connection; memberlist gives it its time.
+// stream is one inbound connection with a bound on its bytes. memberlist bounds its time.
 type stream struct {
 	net.Conn
 	guard *guard

@@ -67,7 +67,8 @@ func ended(t *testing.T, c net.Conn) {
 	}
 }
 
-// announced is the beginning of an encrypted message of 20 MiB less a byte, which memberlist takes before it looks at the key.
+// announced is the beginning of an encrypted message of 20 MiB less a byte, which memberlist takes before it looks at
+// the key.
 func announced(t *testing.T) []byte {
 	t.Helper()
 	const encryptMsg = 10
@@ -175,7 +176,8 @@ func TestKindsOfLines(t *testing.T) {
 		a, b string
 		same bool
 	}{
-		{`discarding packet with unacceptable label "a": from=1.2.3.4:5`, `discarding packet with unacceptable label "b\"c": from=9.9.9.9:1`, true},
+		{`discarding packet with unacceptable label "a": from=1.2.3.4:5`,
+			`discarding packet with unacceptable label "b\"c": from=9.9.9.9:1`, true},
 		{"Suspect x has failed, no acks received", "Suspect y has failed, no acks received", false},
 		{"UDP packet too short (1 bytes) from=1.2.3.4:5", "UDP packet too short (0 bytes) from=1.2.3.4:6", true},
 	} {

@@ -10,9 +10,9 @@ import (
 	"scaleout/cluster/admission"
 )
 
-// lineWriter turns memberlist's "[LEVEL] memberlist: text" lines into records. Its warnings are everyday matters of a
-// network and become Info; nothing that it says needs a person at once. It says one line for each bad packet, and anybody
-// can send those: lines that differ only in what strangers choose are written once in a while.
+// lineWriter turns memberlist's lines "[LEVEL] memberlist: text" into log records. Its warnings are everyday matters of
+// a network and become Info: nothing that memberlist says needs a person at once. It writes a line for each bad packet,
+// and anybody can send bad packets, so lines that differ only in what strangers choose are throttled.
 type lineWriter struct {
 	log      *slog.Logger
 	throttle *admission.Throttle
@@ -47,13 +47,13 @@ func (w lineWriter) Write(p []byte) (int, error) {
 
 var chosen = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|[0-9]+`)
 
-// kindOf is a line without its address, its numbers and what it quotes.
+// kindOf returns a line without addresses, numbers and quoted text.
 func kindOf(line string) string {
 	line, _, _ = strings.Cut(line, " from=")
 	return chosen.ReplaceAllString(line, "#")
 }
 
-// firstLine is the gist of an error that lists many.
+// firstLine returns the first line of an error that lists many.
 func firstLine(err error) string {
 	s, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
 	return s

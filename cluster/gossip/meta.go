@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// Meta is what a master tells about itself. It travels in every announcement and must stay below 512 bytes encoded.
+// Meta is what a master says about itself. It travels in every announcement and must stay below 512 bytes encoded.
 type Meta struct {
 	ID              string `json:"i"`
 	Name            string `json:"n"`
@@ -16,7 +16,7 @@ type Meta struct {
 	Level           int    `json:"l,omitempty"`
 	BootstrapExpect int    `json:"e,omitempty"`
 	HasState        bool   `json:"s,omitempty"` // it has a Raft log or snapshot: a cluster exists
-	Stopping        bool   `json:"x,omitempty"` // it is about to stop: nothing should be handed to it
+	Stopping        bool   `json:"x,omitempty"` // it is about to stop: no leadership should be handed to it
 }
 
 func (m Meta) encode() ([]byte, error) {
@@ -25,13 +25,14 @@ func (m Meta) encode() ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > memberlist.MetaMaxSize {
-		return nil, fmt.Errorf("name %q, address %q and version %q take %d bytes in gossip; want at most %d: shorten the node name",
+		return nil, fmt.Errorf("name %q, address %q and version %q take %d bytes in gossip; want at most %d: shorten the "+
+			"node name",
 			m.Name, m.Address, m.Version, len(b), memberlist.MetaMaxSize)
 	}
 	return b, nil
 }
 
-// decode reads what a node announced. Node is memberlist's own name for it, which is the id.
+// decode reads what a node announced. node is memberlist's name for it, which must be its id.
 func decode(node string, b []byte) (Meta, error) {
 	var m Meta
 	if err := json.Unmarshal(b, &m); err != nil {
@@ -47,7 +48,7 @@ func decode(node string, b []byte) (Meta, error) {
 type Member struct {
 	Meta
 	GossipAddress string
-	// Alive is false for one that left or stopped answering; its last announcement is kept for its address.
+	// Alive is false if the master left or stopped answering. Its last announcement is kept, for its address.
 	Alive bool
 }
 

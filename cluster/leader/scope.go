@@ -26,8 +26,8 @@ func newScope(ctx context.Context, number uint64, log *slog.Logger) *Scope {
 	return &Scope{Generation: number, ctx: ctx, log: log, running: make(map[string]int)}
 }
 
-// Go runs f until the generation ends; the generation has not ended before f returned. It may be called from Establish
-// and from anything that Go runs.
+// Go runs f until the generation ends. The generation has not ended before f has returned. Go may be called from
+// Establish and from any function that Go runs.
 func (s *Scope) Go(name string, f func(ctx context.Context)) {
 	s.mu.Lock()
 	s.running[name]++
@@ -44,8 +44,8 @@ func (s *Scope) Go(name string, f func(ctx context.Context)) {
 	})
 }
 
-// wait returns when everything that Go started has ended, and names what takes long: a routine that does not end keeps
-// this node from ever leading again.
+// wait returns when everything that Go started has ended. It logs what takes long, because a routine that does not end
+// keeps this node from ever leading again.
 func (s *Scope) wait() {
 	ended := make(chan struct{})
 	go func() {
@@ -67,7 +67,7 @@ func (s *Scope) wait() {
 	}
 }
 
-// generation runs one Scope after the other until one is established, then its routines.
+// generation runs one attempt to establish after the other, and after a successful one the routines.
 type generation struct {
 	scope  *Scope // the generation's identity for Ready and Unready
 	cancel context.CancelFunc
@@ -87,7 +87,7 @@ func begin(parent context.Context, r Runner, number uint64) *generation {
 	return g
 }
 
-// end revokes: not ready, cancel, wait for all, drop memory. A nil generation has ended already.
+// end ends a generation: not ready, cancel, wait for every goroutine, drop memory. A nil generation has ended already.
 func (g *generation) end(r Runner) {
 	if g == nil {
 		return
@@ -133,7 +133,8 @@ func (g *generation) run(ctx context.Context, r Runner) {
 	}
 }
 
-// ready publishes the generation unless it has ended meanwhile: the lock keeps Ready from coming after Unready.
+// ready publishes the generation unless it has ended meanwhile. The lock makes sure that Ready is not called after
+// Unready.
 func (g *generation) ready(r Runner) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -111,7 +111,8 @@ func OpenAuthority(dir string) (*Authority, error) {
 		return nil, fmt.Errorf("%s: %w", a.path(FileCluster), err)
 	}
 	if a.cluster.Format != clusterFormat || a.cluster.Cluster == "" {
-		return nil, fmt.Errorf("%s has format %d and cluster id %q; this program reads format %d", a.path(FileCluster), a.cluster.Format, a.cluster.Cluster, clusterFormat)
+		return nil, fmt.Errorf("%s has format %d and cluster id %q; this program reads format %d", a.path(FileCluster),
+			a.cluster.Format, a.cluster.Cluster, clusterFormat)
 	}
 	if a.roots, err = a.readCertificates(FileCA); err != nil {
 		return nil, err
@@ -143,10 +144,10 @@ func (a *Authority) GoString() string { return a.String() }
 // ClusterID is the id that every certificate of the cluster carries.
 func (a *Authority) ClusterID() string { return a.cluster.Cluster }
 
-// Roots are the CAs that nodes of the cluster are told to trust, newest first.
+// Roots returns the CAs that nodes of the cluster trust, newest first.
 func (a *Authority) Roots() []*x509.Certificate { return append([]*x509.Certificate(nil), a.roots...) }
 
-// KeyRing is the ring that new masters are given.
+// KeyRing returns the ring that new masters are given.
 func (a *Authority) KeyRing() *KeyRing { return a.ring }
 
 // Rotate makes a new CA beside the older ones; Issue uses it from now on. The
@@ -238,7 +239,8 @@ func rootTemplate(cluster string, now time.Time) (*x509.Certificate, error) {
 		SerialNumber: serial,
 		// The serial makes the subject of each CA of a cluster its own; chains of
 		// overlapping CAs are built by subject and key id.
-		Subject:               pkix.Name{CommonName: "Scale Out CA " + cluster[:min(8, len(cluster))] + " " + serial.Text(16)[:8], Organization: []string{"Scale Out " + cluster}},
+		Subject: pkix.Name{CommonName: "Scale Out CA " + cluster[:min(8,
+			len(cluster))] + " " + serial.Text(16)[:8], Organization: []string{"Scale Out " + cluster}},
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              now.Add(caLifetime),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,

@@ -117,7 +117,8 @@ func (c *Credentials) Reload() error {
 	}
 	old := c.set.Load()
 	if set.identity.Cluster != old.identity.Cluster {
-		return fmt.Errorf("%w: %s is for cluster %s, this node belongs to %s", ErrBadCredentials, c.cfg.Cert, set.identity.Cluster, old.identity.Cluster)
+		return fmt.Errorf("%w: %s is for cluster %s, this node belongs to %s", ErrBadCredentials, c.cfg.Cert,
+			set.identity.Cluster, old.identity.Cluster)
 	}
 	if set.identity.Role != old.identity.Role || set.identity.Name != old.identity.Name {
 		return fmt.Errorf("%w: %s is for %s, this node is %s", ErrBadCredentials, c.cfg.Cert, set.identity, old.identity)
@@ -131,7 +132,8 @@ func (c *Credentials) Reload() error {
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
 	_, print := Thumbprints(set.cert.Leaf)
-	c.log.Info("certificate files reloaded", "name", set.identity.String(), "thumbprint", print, "not_after", set.cert.Leaf.NotAfter, "cas", len(set.roots))
+	c.log.Info("certificate files reloaded", "name", set.identity.String(), "thumbprint", print, "not_after",
+		set.cert.Leaf.NotAfter, "cas", len(set.roots))
 	return nil
 }
 
@@ -159,7 +161,7 @@ type watcher struct {
 	c      *Credentials
 	taken  stamps // of the last set that was loaded
 	failed stamps // of the last set that could not be
-	told   bool   // that the failed set is unusable
+	logged bool   // that the failed set is unusable
 	warned time.Time
 }
 
@@ -174,9 +176,9 @@ func (w *watcher) look() {
 	case err == nil:
 		w.taken = seen
 	case seen != w.failed:
-		w.failed, w.told = seen, false
-	case !w.told:
-		w.told = true
+		w.failed, w.logged = seen, false
+	case !w.logged:
+		w.logged = true
 		w.c.log.Warn("new certificate files cannot be used; the old ones stay in use", "err", err)
 	}
 }
@@ -187,7 +189,8 @@ func (w *watcher) warnOfExpiry(now time.Time) {
 		return
 	}
 	w.warned = now
-	w.c.log.Warn("this node's certificate expires soon; `scaleout ca renew` makes a new one", "name", w.c.Identity().String(), "not_after", w.c.NotAfter(), "left", left.Round(time.Minute).String())
+	w.c.log.Warn("this node's certificate expires soon; `scaleout ca renew` makes a new one", "name",
+		w.c.Identity().String(), "not_after", w.c.NotAfter(), "left", left.Round(time.Minute).String())
 }
 
 // ServerTLS is a TLS 1.3 server configuration that presents the certificate of
@@ -232,7 +235,7 @@ func (c *Credentials) clientTLS(host string, alpn []string) *tls.Config {
 			// clearer than "no certificate".
 			return &c.set.Load().cert, nil
 		},
-		// RootCAs would be fixed for the life of this value. The check is ours, in
+		// RootCAs would be fixed for as long as this value is used. The check is made in
 		// VerifyConnection, against the CAs of the moment.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(cs tls.ConnectionState) error {

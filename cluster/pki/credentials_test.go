@@ -38,7 +38,8 @@ func TestOpenCredentialsErrors(t *testing.T) {
 	request := Request{Role: RoleMaster, Name: "m", Hosts: []string{"localhost"}}
 	good := write(t, issue(t, a, request, now), t.TempDir())
 	other := write(t, issue(t, newAuthority(t), request, now), t.TempDir())
-	expired := write(t, issue(t, a, Request{Role: RoleMaster, Name: "m", Hosts: request.Hosts, Lifetime: time.Hour}, now.Add(-3*time.Hour)), t.TempDir())
+	expired := write(t, issue(t, a, Request{Role: RoleMaster, Name: "m", Hosts: request.Hosts, Lifetime: time.Hour},
+		now.Add(-3*time.Hour)), t.TempDir())
 	early := write(t, issue(t, a, request, now.Add(48*time.Hour)), t.TempDir())
 	junk := filepath.Join(t.TempDir(), "junk.pem")
 	if err := os.WriteFile(junk, []byte("hello"), 0o600); err != nil {
@@ -54,11 +55,15 @@ func TestOpenCredentialsErrors(t *testing.T) {
 		is   error
 		want []string
 	}{
-		"unset":     {CredentialsConfig{}, ErrBadCredentials, []string{"CACertFile is not set"}},
-		"missing":   {CredentialsConfig{Files: with(good, func(f *Files) { f.Key = "/nowhere/key.pem" })}, os.ErrNotExist, []string{"KeyFile", "/nowhere/key.pem"}},
-		"junk":      {CredentialsConfig{Files: with(good, func(f *Files) { f.CA = junk })}, ErrBadCredentials, []string{"CACertFile", junk}},
-		"other key": {CredentialsConfig{Files: with(good, func(f *Files) { f.Key = other.Key })}, ErrBadCredentials, []string{other.Key, good.Cert, "does not belong"}},
-		"other ca":  {CredentialsConfig{Files: with(good, func(f *Files) { f.CA = other.CA })}, ErrBadCredentials, []string{"not issued by", other.CA}},
+		"unset": {CredentialsConfig{}, ErrBadCredentials, []string{"CACertFile is not set"}},
+		"missing": {CredentialsConfig{Files: with(good, func(f *Files) { f.Key = "/nowhere/key.pem" })}, os.ErrNotExist,
+			[]string{"KeyFile", "/nowhere/key.pem"}},
+		"junk": {CredentialsConfig{Files: with(good, func(f *Files) { f.CA = junk })}, ErrBadCredentials,
+			[]string{"CACertFile", junk}},
+		"other key": {CredentialsConfig{Files: with(good, func(f *Files) { f.Key = other.Key })}, ErrBadCredentials,
+			[]string{other.Key, good.Cert, "does not belong"}},
+		"other ca": {CredentialsConfig{Files: with(good, func(f *Files) { f.CA = other.CA })}, ErrBadCredentials,
+			[]string{"not issued by", other.CA}},
 		"expired":   {CredentialsConfig{Files: expired}, ErrExpired, []string{expired.Cert, "valid until"}},
 		"early":     {CredentialsConfig{Files: early}, ErrNotYetValid, []string{early.Cert, "valid from"}},
 		"thumb":     {CredentialsConfig{Files: good, Thumbprint: wrong}, ErrThumbprintMismatch, []string{wrong, s1, s256}},
@@ -89,7 +94,8 @@ func TestOpenCredentialsErrors(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	a, now := newAuthority(t), time.Now()
-	node := open(t, write(t, issue(t, a, Request{Role: RoleMaster, Name: "m", Hosts: []string{"localhost"}}, now), t.TempDir()))
+	node := open(t, write(t, issue(t, a, Request{Role: RoleMaster, Name: "m", Hosts: []string{"localhost"}}, now),
+		t.TempDir()))
 
 	worker := chainOf(t, issue(t, a, Request{Role: RoleWorker, Name: "w"}, now))
 	if id, err := node.Verify(worker, x509.ExtKeyUsageClientAuth); err != nil || id.Role != RoleWorker || id.Name != "w" {
@@ -102,7 +108,8 @@ func TestVerify(t *testing.T) {
 		t.Error(err)
 	}
 	stranger := chainOf(t, issue(t, newAuthority(t), Request{Role: RoleMaster, Name: "m"}, now))
-	if _, err := node.Verify(stranger, x509.ExtKeyUsageClientAuth); !errors.Is(err, ErrUnknownCluster) || !strings.Contains(err.Error(), fingerprint(stranger[0])) {
+	if _, err := node.Verify(stranger, x509.ExtKeyUsageClientAuth); !errors.Is(err, ErrUnknownCluster) ||
+		!strings.Contains(err.Error(), fingerprint(stranger[0])) {
 		t.Error(err)
 	}
 	late := chainOf(t, issue(t, a, Request{Role: RoleWorker, Name: "w", Lifetime: time.Minute}, now.Add(-time.Hour)))
@@ -117,7 +124,8 @@ func TestVerify(t *testing.T) {
 	if _, err := node.Verify(foreign, x509.ExtKeyUsageClientAuth); !errors.Is(err, ErrUnknownCluster) {
 		t.Errorf("another cluster by the same CA: %v", err)
 	}
-	if _, err := node.Verify([]*x509.Certificate{a.signer}, x509.ExtKeyUsageClientAuth); !errors.Is(err, ErrUnknownCluster) {
+	if _, err := node.Verify([]*x509.Certificate{a.signer}, x509.ExtKeyUsageClientAuth); !errors.Is(err,
+		ErrUnknownCluster) {
 		t.Errorf("a CA as a client: %v", err)
 	}
 }
@@ -155,7 +163,8 @@ func TestReloadWhileRunning(t *testing.T) {
 	request := Request{Role: RoleMaster, Name: "m", Hosts: []string{"localhost"}}
 	files := write(t, issue(t, a, request, now), dir)
 	log := &lines{text: "cannot be used", hit: make(chan struct{}, 1)}
-	c, err := OpenCredentials(CredentialsConfig{Files: files, Poll: 2 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	c, err := OpenCredentials(CredentialsConfig{Files: files, Poll: 2 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +263,8 @@ func TestTLS(t *testing.T) {
 
 	get := func(tr *http.Transport, host string) (string, error) {
 		tr.DisableKeepAlives = true
-		resp, err := (&http.Client{Transport: tr, Timeout: 10 * time.Second}).Get("https://" + net.JoinHostPort(host, port) + "/")
+		resp, err := (&http.Client{Transport: tr, Timeout: 10 * time.Second}).Get("https://" + net.JoinHostPort(host,
+			port) + "/")
 		if err != nil {
 			return "", err
 		}
@@ -316,11 +326,13 @@ func TestTLS(t *testing.T) {
 	stranger := open(t, write(t, issue(t, other, Request{Role: RoleUser, Name: "u"}, now), t.TempDir()))
 	cfg := stranger.ClientTLS("http/1.1")
 	cfg.VerifyConnection = nil
-	if got, err := get(&http.Transport{TLSClientConfig: cfg}, "localhost"); err != nil || !strings.Contains(got, ErrUnknownCluster.Error()) {
+	if got, err := get(&http.Transport{TLSClientConfig: cfg}, "localhost"); err != nil ||
+		!strings.Contains(got, ErrUnknownCluster.Error()) {
 		t.Errorf("%q %v", got, err)
 	}
 	// And it does not talk to us.
-	if _, err := get(&http.Transport{TLSClientConfig: stranger.ClientTLS("http/1.1")}, "localhost"); !errors.Is(err, ErrUnknownCluster) {
+	if _, err := get(&http.Transport{TLSClientConfig: stranger.ClientTLS("http/1.1")}, "localhost"); !errors.Is(err,
+		ErrUnknownCluster) {
 		t.Error(err)
 	}
 }

@@ -67,7 +67,8 @@ func loadSet(f Files, thumbprint string, now time.Time) (*fileSet, error) {
 		return nil, fmt.Errorf("%w: CertFile %s: %w", ErrBadCredentials, f.Cert, err)
 	}
 	if set.cert, err = tls.X509KeyPair(certData, keyData); err != nil {
-		return nil, fmt.Errorf("%w: the key in %s does not belong to the certificate in %s: %w", ErrBadCredentials, f.Key, f.Cert, err)
+		return nil, fmt.Errorf("%w: the key in %s does not belong to the certificate in %s: %w", ErrBadCredentials, f.Key,
+			f.Cert, err)
 	}
 	set.cert.Leaf = chain[0]
 	set.pool = x509.NewCertPool()
@@ -91,18 +92,21 @@ func (s *fileSet) check(f Files, chain []*x509.Certificate, thumbprint string, n
 	if _, err := s.chains(chain, x509.ExtKeyUsageClientAuth, now); err != nil {
 		var unknown x509.UnknownAuthorityError
 		if errors.As(err, &unknown) {
-			return fmt.Errorf("%w: CertFile %s was not issued by a CA in CACertFile %s (issuer %q)", ErrBadCredentials, f.Cert, f.CA, leaf.Issuer.CommonName)
+			return fmt.Errorf("%w: CertFile %s was not issued by a CA in CACertFile %s (issuer %q)", ErrBadCredentials, f.Cert,
+				f.CA, leaf.Issuer.CommonName)
 		}
 		return fmt.Errorf("%w: CertFile %s with CACertFile %s: %w", ErrBadCredentials, f.Cert, f.CA, err)
 	}
 	if thumbprint != "" && !MatchThumbprint(thumbprint, leaf) {
 		s1, s256 := Thumbprints(leaf)
-		return fmt.Errorf("%w: SSLCertThumbprint is %s, CertFile %s has %s (SHA-1) and %s (SHA-256)", ErrThumbprintMismatch, normalizeThumbprint(thumbprint), f.Cert, s1, s256)
+		return fmt.Errorf("%w: SSLCertThumbprint is %s, CertFile %s has %s (SHA-1) and %s (SHA-256)", ErrThumbprintMismatch,
+			normalizeThumbprint(thumbprint), f.Cert, s1, s256)
 	}
 	return nil
 }
 
-func (s *fileSet) chains(certs []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) ([][]*x509.Certificate, error) {
+func (s *fileSet) chains(certs []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) ([][]*x509.Certificate,
+	error) {
 	intermediates := x509.NewCertPool()
 	for _, c := range certs[1:] {
 		intermediates.AddCert(c)
@@ -118,9 +122,11 @@ func (s *fileSet) chains(certs []*x509.Certificate, usage x509.ExtKeyUsage, now 
 func validAt(cert *x509.Certificate, now time.Time) error {
 	switch {
 	case now.After(cert.NotAfter):
-		return fmt.Errorf("%w: it was valid until %s, the time here is %s", ErrExpired, cert.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w: it was valid until %s, the time here is %s", ErrExpired,
+			cert.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case now.Before(cert.NotBefore):
-		return fmt.Errorf("%w: it is valid from %s, the time here is %s", ErrNotYetValid, cert.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w: it is valid from %s, the time here is %s", ErrNotYetValid,
+			cert.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -131,7 +137,8 @@ func readNamed(setting, path string) ([]byte, error) {
 	}
 	data, err := readFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s %s does not exist; `scaleout ca issue` makes it: %w", ErrBadCredentials, setting, path, err)
+		return nil, fmt.Errorf("%w: %s %s does not exist; `scaleout ca issue` makes it: %w", ErrBadCredentials, setting, path,
+			err)
 	} else if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrBadCredentials, setting, err)
 	}

@@ -82,7 +82,8 @@ func (id Identity) check() error {
 		return err
 	}
 	if len(id.Roles) > 0 && id.Role != RoleUser {
-		return fmt.Errorf("a %s certificate cannot carry database roles (%s); only a user's can", id.Role, strings.Join(id.Roles, ", "))
+		return fmt.Errorf("a %s certificate cannot carry database roles (%s); only a user's can", id.Role,
+			strings.Join(id.Roles, ", "))
 	}
 	for _, r := range id.Roles {
 		if !slices.Contains(UserRoles(), r) {
@@ -102,7 +103,10 @@ func checkName(name string) error {
 		return fmt.Errorf("the name %q is not valid UTF-8", name)
 	case name == "." || name == "..":
 		return fmt.Errorf("the name %q is not allowed", name)
-	case strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }):
+	case strings.ContainsFunc(name, func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl,
+			unicode.Zp)
+	}):
 		return fmt.Errorf("the name %q contains a control or format character", name)
 	case strings.TrimSpace(name) != name:
 		return fmt.Errorf("the name %q begins or ends with a space", name)

@@ -79,7 +79,8 @@ func (a *Authority) Issue(req Request, now time.Time) (*Issued, error) {
 		return nil, fmt.Errorf("lifetime %s is negative", lifetime)
 	}
 	if !now.Before(a.signer.NotAfter) {
-		return nil, fmt.Errorf("%w on %s; `scaleout ca rotate` makes a new one", ErrCAExpired, a.signer.NotAfter.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("%w on %s; `scaleout ca rotate` makes a new one", ErrCAExpired,
+			a.signer.NotAfter.UTC().Format(time.RFC3339))
 	}
 	template, err := leafTemplate(id, req.Hosts)
 	if err != nil {
@@ -111,10 +112,9 @@ func (a *Authority) Issue(req Request, now time.Time) (*Issued, error) {
 	return issued, nil
 }
 
-// WriteFiles puts cert.pem, key.pem (0600) and ca.pem, and for a master
-// gossip.key and keyring.json (0600), into folder, which is made if need be.
-// Files that are there are replaced one by one, each atomically: a running node
-// that watches them takes the set up when it is complete. A folder that holds the certificate of somebody else is refused
+// WriteFiles puts cert.pem, key.pem (0600) and ca.pem, and for a master gossip.key and keyring.json (0600), into
+// folder, which is made if need be. Files that are there are replaced one by one, each atomically: a running node that
+// watches them takes the set up when it is complete. A folder that holds the certificate of somebody else is refused
 // with ErrOtherIdentity: its holder would be somebody else from one moment to the next.
 func (i *Issued) WriteFiles(folder string) error {
 	if err := i.mayReplace(folder); err != nil {
@@ -169,11 +169,14 @@ func (i *Issued) mayReplace(folder string) error {
 	has, err := IdentityOf(certs[0])
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %s is no certificate of a cluster (%w); choose another folder, or remove it", ErrOtherIdentity, path, err)
+		return fmt.Errorf("%w: %s is no certificate of a cluster (%w); choose another folder, or remove it", ErrOtherIdentity,
+			path, err)
 	case has.Cluster != i.Identity.Cluster:
-		return fmt.Errorf("%w: %s is of %s of another cluster (%s); choose another folder, or remove it", ErrOtherIdentity, path, has, has.Cluster)
+		return fmt.Errorf("%w: %s is of %s of another cluster (%s); choose another folder, or remove it", ErrOtherIdentity,
+			path, has, has.Cluster)
 	case has.Role != i.Identity.Role || has.Name != i.Identity.Name:
-		return fmt.Errorf("%w: %s is of %s, this one is for %s; choose another folder, or remove it", ErrOtherIdentity, path, has, i.Identity)
+		return fmt.Errorf("%w: %s is of %s, this one is for %s; choose another folder, or remove it", ErrOtherIdentity, path,
+			has, i.Identity)
 	}
 	return nil
 }
@@ -185,10 +188,11 @@ func leafTemplate(id Identity, hosts []string) (*x509.Certificate, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: commonName(id.Name), Organization: []string{"Scale Out " + id.Cluster}, OrganizationalUnit: []string{string(id.Role)}},
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		URIs:         []*url.URL{id.uri()},
+		Subject: pkix.Name{CommonName: commonName(id.Name), Organization: []string{"Scale Out " + id.Cluster},
+			OrganizationalUnit: []string{string(id.Role)}},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		URIs:        []*url.URL{id.uri()},
 		// Not a CA, said explicitly: nothing that it signs is ever accepted.
 		BasicConstraintsValid: true,
 	}
@@ -213,7 +217,8 @@ func leafTemplate(id Identity, hosts []string) (*x509.Certificate, error) {
 		template.DNSNames = append(template.DNSNames, id.Name)
 	}
 	if id.Role == RoleMaster && len(template.DNSNames)+len(template.IPAddresses) == 0 {
-		return nil, fmt.Errorf("master %q needs a host: the name or address at which workers and other masters reach it", id.Name)
+		return nil, fmt.Errorf("master %q needs a host: the name or address at which workers and other masters reach it",
+			id.Name)
 	}
 	return template, nil
 }

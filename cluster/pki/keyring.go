@@ -95,8 +95,8 @@ func (k *KeyRing) Save(path string) error {
 	return nil
 }
 
-// ringFile is a ring as it is kept and handed on. Without the sum a flipped bit would make another key of a key: all that
-// was sealed with the right one could not be opened, and what the wrong one seals is lost when it goes.
+// ringFile is a ring as it is kept and handed on. Without the sum a flipped bit would make another key of a key: all
+// that was sealed with the right one could not be opened, and what the wrong one seals is lost when it goes.
 type ringFile struct {
 	Format int       `json:"format"`
 	Keys   []ringKey `json:"keys"`
@@ -139,7 +139,8 @@ func (k *KeyRing) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("%w: it holds no key", ErrBadKeyRing)
 	}
 	if sum, err := f.sum(); err != nil || sum != f.SHA256 {
-		return fmt.Errorf("%w: its SHA-256 is not the one that it names; take the file of another master, or of a backup", ErrBadKeyRing)
+		return fmt.Errorf("%w: its SHA-256 is not the one that it names; take the file of another master, or of a backup",
+			ErrBadKeyRing)
 	}
 	fresh := &KeyRing{}
 	for _, key := range f.Keys {

@@ -48,7 +48,8 @@ func filesIn(dir string) Files {
 
 func open(t *testing.T, f Files) *Credentials {
 	t.Helper()
-	c, err := OpenCredentials(CredentialsConfig{Files: f, Logger: slog.New(slog.DiscardHandler), Poll: 5 * time.Millisecond})
+	c, err := OpenCredentials(CredentialsConfig{Files: f, Logger: slog.New(slog.DiscardHandler),
+		Poll: 5 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,8 @@ func TestIssueRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := a.Issue(Request{Role: RoleWorker, Name: "w"}, time.Now().Add(11*365*24*time.Hour)); !errors.Is(err, ErrCAExpired) {
+	if _, err := a.Issue(Request{Role: RoleWorker, Name: "w"}, time.Now().Add(11*365*24*time.Hour)); !errors.Is(err,
+		ErrCAExpired) {
 		t.Errorf("issuing after the CA's end: %v", err)
 	}
 	late := issue(t, a, Request{Role: RoleWorker, Name: "w"}, a.signer.NotAfter.Add(-time.Hour))
@@ -327,14 +329,16 @@ func TestKeyRing(t *testing.T) {
 			t.Errorf("changed %s: %v", what, err)
 		}
 	}
-	if _, err := NewKeyRing().Open(id, nonce, sealed, nil); !errors.Is(err, ErrUnknownKey) || !strings.Contains(err.Error(), id) {
+	if _, err := NewKeyRing().Open(id, nonce, sealed, nil); !errors.Is(err, ErrUnknownKey) ||
+		!strings.Contains(err.Error(), id) {
 		t.Errorf("another ring: %v", err)
 	}
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "ring", k)
 	log.WriteString(fmt.Sprintf("%v %+v %#v", k, k, k))
 	for _, key := range k.keys {
-		if text := base64.StdEncoding.EncodeToString(key.Key); strings.Contains(log.String(), text) || strings.Contains(log.String(), string(key.Key)) {
+		if text := base64.StdEncoding.EncodeToString(key.Key); strings.Contains(log.String(), text) ||
+			strings.Contains(log.String(), string(key.Key)) {
 			t.Errorf("printing shows a key: %s", &log)
 		}
 	}
@@ -437,7 +441,8 @@ func FuzzIdentity(f *testing.F) {
 	f.Add("w", "", uint8(1))
 	f.Add(`D\x/..%2f`, "ssis_admin", uint8(2))
 	f.Fuzz(func(t *testing.T, name, role string, kind uint8) {
-		id := Identity{Cluster: "0b1c2d3e-0000-4000-8000-000000000001", Role: []Role{RoleMaster, RoleWorker, RoleUser}[kind%3], Name: name}
+		id := Identity{Cluster: "0b1c2d3e-0000-4000-8000-000000000001",
+			Role: []Role{RoleMaster, RoleWorker, RoleUser}[kind%3], Name: name}
 		if role != "" {
 			id.Roles = []string{role}
 		}
@@ -446,7 +451,8 @@ func FuzzIdentity(f *testing.F) {
 		}
 		u := id.uri()
 		back, err := parseIdentity(mustParse(t, u.String()))
-		if err != nil || back.Name != id.Name || back.Role != id.Role || back.Cluster != id.Cluster || !slices.Equal(back.Roles, id.Roles) {
+		if err != nil || back.Name != id.Name || back.Role != id.Role || back.Cluster != id.Cluster ||
+			!slices.Equal(back.Roles, id.Roles) {
 			t.Fatalf("%+v → %s → %+v, %v", id, u, back, err)
 		}
 	})
@@ -472,9 +478,13 @@ func TestFilesOfSomebodyElseStay(t *testing.T) {
 		{"the same identity", func(f string) error { return issue(t, ours, worker("w"), now).WriteFiles(f) }, false},
 		{"a key alone", func(f string) error { return os.WriteFile(filepath.Join(f, FileKey), []byte("x"), 0o600) }, false},
 		{"another name", func(f string) error { return issue(t, ours, worker("v"), now).WriteFiles(f) }, true},
-		{"another role", func(f string) error { return issue(t, ours, Request{Role: RoleUser, Name: "w"}, now).WriteFiles(f) }, true},
+		{"another role", func(f string) error {
+			return issue(t, ours, Request{Role: RoleUser, Name: "w"},
+				now).WriteFiles(f)
+		}, true},
 		{"another cluster", func(f string) error { return issue(t, theirs, worker("w"), now).WriteFiles(f) }, true},
-		{"no certificate", func(f string) error { return os.WriteFile(filepath.Join(f, FileCert), []byte("x"), 0o600) }, true},
+		{"no certificate", func(f string) error { return os.WriteFile(filepath.Join(f, FileCert), []byte("x"), 0o600) },
+			true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			folder := t.TempDir()

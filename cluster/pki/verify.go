@@ -29,7 +29,8 @@ func (c *Credentials) Verify(certs []*x509.Certificate, usage x509.ExtKeyUsage) 
 	return id, err
 }
 
-func (c *Credentials) verify(certs []*x509.Certificate, usage x509.ExtKeyUsage) (Identity, [][]*x509.Certificate, error) {
+func (c *Credentials) verify(certs []*x509.Certificate, usage x509.ExtKeyUsage) (Identity, [][]*x509.Certificate,
+	error) {
 	if len(certs) == 0 || certs[0] == nil {
 		return Identity{}, nil, ErrNoCertificate
 	}
@@ -44,7 +45,8 @@ func (c *Credentials) verify(certs []*x509.Certificate, usage x509.ExtKeyUsage) 
 		return Identity{}, nil, fmt.Errorf("%w: %w", ErrUnknownCluster, err)
 	}
 	if id.Cluster != set.identity.Cluster {
-		return Identity{}, nil, fmt.Errorf("%w: certificate %s is of cluster %s, this is %s", ErrUnknownCluster, fingerprint(leaf), id.Cluster, set.identity.Cluster)
+		return Identity{}, nil, fmt.Errorf("%w: certificate %s is of cluster %s, this is %s", ErrUnknownCluster,
+			fingerprint(leaf), id.Cluster, set.identity.Cluster)
 	}
 	return id, chains, nil
 }
@@ -62,7 +64,8 @@ func refusal(leaf *x509.Certificate, now time.Time, err error) error {
 			return fmt.Errorf("%w: certificate %s (%s)", ErrWrongUsage, fingerprint(leaf), leaf.Subject.CommonName)
 		}
 	}
-	return fmt.Errorf("%w: no CA that is trusted here issued certificate %s (issuer %q)", ErrUnknownCluster, fingerprint(leaf), leaf.Issuer.CommonName)
+	return fmt.Errorf("%w: no CA that is trusted here issued certificate %s (issuer %q)", ErrUnknownCluster,
+		fingerprint(leaf), leaf.Issuer.CommonName)
 }
 
 func (c *Credentials) verifyServer(certs []*x509.Certificate, host string) error {
@@ -87,7 +90,8 @@ func (c *Credentials) verifyServer(certs []*x509.Certificate, host string) error
 
 // DialTLS returns a function for http.Transport.DialTLSContext and its like: it
 // connects as ClientTLS does and compares IP addresses too. dial may be nil.
-func (c *Credentials) DialTLS(dial func(ctx context.Context, network, addr string) (net.Conn, error), alpn ...string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+func (c *Credentials) DialTLS(dial func(ctx context.Context, network, addr string) (net.Conn, error),
+	alpn ...string) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}

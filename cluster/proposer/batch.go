@@ -231,7 +231,8 @@ func (p *Proposer) putBack(f *flight) {
 	p.mu.Unlock()
 }
 
-// Applied takes the results of an entry. The state machine calls it from the goroutine that applies, so it never blocks.
+// Applied takes the results of an entry. The state machine calls it from the goroutine that applies, so it never
+// blocks.
 func (p *Proposer) Applied(a Applied) {
 	if a.Proposer != p.id {
 		return

@@ -24,7 +24,8 @@ func Check(env command.Envelope, level int) error {
 		return fmt.Errorf("%w: command kind %d is unknown to this program", command.ErrLevel, env.Kind)
 	}
 	if spec.Level > level {
-		return fmt.Errorf("%w: %s needs level %d, the cluster is at %d; it rises once every master runs a version that knows it",
+		return fmt.Errorf("%w: %s needs level %d, the cluster is at %d; it rises once every master runs a version that "+
+			"knows it",
 			command.ErrLevel, spec.Name, spec.Level, level)
 	}
 	limit := command.HardCommand
@@ -99,7 +100,8 @@ func (p *Proposer) Propose(ctx context.Context, env command.Envelope) (command.R
 	default:
 	}
 	p.cfg.Metrics.proposed(env.Kind.String(), command.ErrUnknownOutcome, time.Since(started))
-	return command.Result{}, 0, fmt.Errorf("%w: the caller stopped waiting: %w", command.ErrUnknownOutcome, context.Cause(ctx))
+	return command.Result{}, 0, fmt.Errorf("%w: the caller stopped waiting: %w", command.ErrUnknownOutcome,
+		context.Cause(ctx))
 }
 
 // ProposeOwn proposes a command that the node itself decided on.

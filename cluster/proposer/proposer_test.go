@@ -114,7 +114,8 @@ func TestCommandsThatArriveDuringACommitFormOneEntry(t *testing.T) {
 		}
 		three := <-r.entries
 		if len(three.entry.Commands) != 5 || three.entry.First != 3 {
-			t.Fatalf("the next entry has %d commands from %d; want the 5 that waited, from 3", len(three.entry.Commands), three.entry.First)
+			t.Fatalf("the next entry has %d commands from %d; want the 5 that waited, from 3", len(three.entry.Commands),
+				three.entry.First)
 		}
 		for _, c := range three.entry.Commands {
 			if c.Time != 42 {

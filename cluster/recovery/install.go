@@ -9,7 +9,8 @@ import (
 )
 
 // ErrInstalling: this master ended while it installed a restored state, and cannot know whether the others have it.
-var ErrInstalling = errors.New("this master ended while it restored a backup, before a majority of the masters had the state")
+var ErrInstalling = errors.New("this master ended while it restored a backup, before a majority of the masters had " +
+	"the state")
 
 // installDocument is kept from before a state is installed until a majority has it. Between the two this master alone
 // holds the state, at a place of the log where the others, should they elect another leader, write something else.

@@ -55,7 +55,8 @@ func openStopped(path string, log *slog.Logger) (*store.Dir, error) {
 
 func inspect(dir *store.Dir, log *slog.Logger) (r Remains, err error) {
 	if dir.New() {
-		return r, fmt.Errorf("%s holds nothing of a cluster; this is for the data directory of a master that was a member", dir.Path())
+		return r, fmt.Errorf("%s holds nothing of a cluster; this is for the data directory of a master that was a member",
+			dir.Path())
 	}
 	machine := fsm.New(fsm.Config{Logger: log})
 	members, last, err := rebuild(dir, machine)
@@ -95,8 +96,8 @@ func offline(dir *store.Dir, log *slog.Logger) (*raft.Config, raft.Transport) {
 	return conf, trans
 }
 
-// rebuild restores the newest snapshot that can be restored and applies every entry of the log behind it, up to the last.
-// It returns the configuration after that entry. A hole between the two is an error.
+// rebuild restores the newest snapshot that can be restored and applies every entry of the log behind it, up to the
+// last. It returns the configuration after that entry. A hole between the two is an error.
 func rebuild(dir *store.Dir, machine *fsm.FSM) (members raft.Configuration, last uint64, err error) {
 	from, err := restoreNewest(dir, machine)
 	if err != nil {
@@ -191,7 +192,8 @@ func Recover(path, copyTo string, log *slog.Logger) (r Remains, err error) {
 	}
 	machine := fsm.New(fsm.Config{Logger: log})
 	conf, trans := offline(dir, log)
-	alone := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(r.ID), Address: raft.ServerAddress(r.Self.Address)}}}
+	alone := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(r.ID),
+		Address: raft.ServerAddress(r.Self.Address)}}}
 	if err := guarded(machine, func() error {
 		return raft.RecoverCluster(conf, machine, dir.Log(), dir.Log(), dir.Snapshots(), trans, alone)
 	}); err != nil {

@@ -20,12 +20,12 @@ const cleanupBatch = 256
 // Cleanup removes, every Interval (CleanupCompletedJobsIntervalInMs) and in bounded batches: detail of ended tasks,
 // operations past RETENTION_WINDOW, workers that were never enabled and are silent, project versions past
 // MAX_PROJECT_VERSIONS; then it merges small message segments.
-// Blobs that no row names any more are each node's own to delete.
+// Blobs that no row names any more are deleted by each node itself.
 type Cleanup struct {
 	Interval time.Duration
 	Proposer Proposer
 	State    interface{ View() *catalog.Reader }
-	// Now is the earlier of the leader's clock and its stamp: a wrong clock must not delete what is young.
+	// Now is the earlier of the leader's clock and its stamp, so that a wrong clock does not delete what is young.
 	Now func() time.Time
 	// NeverEnabled is how long a worker that was never enabled is kept without being heard from.
 	NeverEnabled time.Duration

@@ -1,6 +1,6 @@
 // Package routine holds leader routines: heartbeat, expiry and cleanup.
 //
-// Each loop is a value with a Run method that ends with its context; package leader starts them when a leadership is
-// ready and waits for them when it ends. A loop that fails a round logs it and tries again at the next one: nothing
-// here is needed for correctness at a given moment, and everything here is safe to do late.
+// A routine is a value with a Run method that ends with its context. Package leader starts the routines when a
+// leadership is ready, and waits for them when it ends. A routine that fails in one round logs that and tries again in
+// the next: correctness does not depend on any round, and every round may come late.
 package routine

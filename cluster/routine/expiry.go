@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// late is how far behind its time a wake-up may be before the loop no longer trusts that renewals were heard.
+// late is how late a wake-up may be. After a later one, the routine no longer trusts that this process took renewals.
 const late = time.Second
 
 // Leases are the leader's lease clocks.
@@ -14,13 +14,13 @@ type Leases interface {
 	NextDeadline() (time.Time, bool)
 	// Sweep declares lost what is due, under a proof of leadership.
 	Sweep(ctx context.Context) error
-	// ExtendAll gives every lease its full term again.
+	// ExtendAll gives every lease its full duration again.
 	ExtendAll()
 }
 
-// Expiry declares attempts lost whose terms have passed: every Interval (DealWithExpiredTasksIntervalInMs) and at the
-// next deadline, whichever comes first. A loop that woke late, or a leader without a fresh proof, has been deaf: then
-// every lease gets its full term again.
+// Expiry declares attempts lost whose leases have run out: every Interval (DealWithExpiredTasksIntervalInMs) and at the
+// next deadline, whichever comes first. If it woke late, or if there is no fresh proof of leadership, this node may
+// have missed renewals: then every lease gets its full duration again.
 type Expiry struct {
 	Interval time.Duration
 	Leases   Leases
@@ -40,7 +40,8 @@ func (e *Expiry) Run(ctx context.Context) error {
 	defer timer.Stop()
 	swept := clock()
 	for {
-		// A lease granted after this moment may end before the one that is next now, hence the bound of a second.
+		// A lease that is granted after this moment may end before the one that is next now, so the wait is at most a
+		// second.
 		wait := min(late, e.Interval)
 		if at, ok := e.Leases.NextDeadline(); ok {
 			wait = max(0, min(wait, at.Sub(clock())))
@@ -54,7 +55,7 @@ func (e *Expiry) Run(ctx context.Context) error {
 		}
 		now := clock()
 		if now.Sub(planned) > late {
-			e.Logger.Warn("expiry woke late; every lease gets its full term again", "late_s", now.Sub(planned).Seconds())
+			e.Logger.Warn("expiry woke late; every lease gets its full duration again", "late_s", now.Sub(planned).Seconds())
 			e.Leases.ExtendAll()
 			continue
 		}
@@ -65,7 +66,7 @@ func (e *Expiry) Run(ctx context.Context) error {
 		}
 		swept = now
 		if age := now.Sub(e.Proved()); due && age > late {
-			e.Logger.Warn("no fresh proof of leadership; every lease gets its full term again", "age_s", age.Seconds())
+			e.Logger.Warn("no fresh proof of leadership; every lease gets its full duration again", "age_s", age.Seconds())
 			e.Leases.ExtendAll()
 			continue
 		}

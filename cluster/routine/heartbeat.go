@@ -13,7 +13,7 @@ type Proposer interface {
 	Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error)
 }
 
-// propose sends a command of the leader itself and turns a rejection into an error.
+// propose proposes a command of the leader itself, in the name of a routine, and turns a rejection into an error.
 func propose(ctx context.Context, p Proposer, routine string, cmd command.Command) (command.Result, error) {
 	env, err := command.Wrap(cmd)
 	if err != nil {
@@ -46,9 +46,9 @@ func every(ctx context.Context, interval time.Duration, round func()) {
 type Heartbeat struct {
 	Interval time.Duration
 	Proposer Proposer
-	// Masters are the rows of the masters that this leader knows to be alive, and the ids of rows that should go.
+	// Masters returns the rows of the masters that this leader knows to be alive, and the ids of rows to be deleted.
 	Masters func(ctx context.Context) (rows []command.MasterBeat, gone []string)
-	// Contacts are the workers heard from since the given moment.
+	// Contacts returns the workers that were heard from since the given moment.
 	Contacts func(since time.Time) []command.WorkerBeat
 	Logger   *slog.Logger
 }
@@ -77,7 +77,8 @@ func (h *Heartbeat) beat(ctx context.Context, since time.Time) error {
 	workers := h.Contacts(since)
 	for {
 		n := min(len(workers), beatBatch)
-		if _, err := propose(ctx, h.Proposer, "heartbeat", &command.Beat{Masters: rows, Gone: gone, Workers: workers[:n]}); err != nil {
+		if _, err := propose(ctx, h.Proposer, "heartbeat", &command.Beat{Masters: rows, Gone: gone,
+			Workers: workers[:n]}); err != nil {
 			return err
 		}
 		if workers = workers[n:]; len(workers) == 0 {

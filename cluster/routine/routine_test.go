@@ -147,7 +147,8 @@ func TestExpiryTriesAgain(t *testing.T) {
 
 // A loop that woke late was not listening for renewals either: everybody gets the full term again.
 func TestExpiryThatWokeLate(t *testing.T) {
-	for away, want := range map[time.Duration]string{late: "swept", late + time.Millisecond: "extended", time.Hour: "extended"} {
+	for away, want := range map[time.Duration]string{late: "swept", late + time.Millisecond: "extended",
+		time.Hour: "extended"} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var ahead atomic.Int64
@@ -240,8 +241,10 @@ func TestHeartbeatCarriesWhatWasNotWritten(t *testing.T) {
 			t.Fatalf("%d commands for %d workers", len(p.list), 2*beatBatch+1)
 		}
 		first, last := p.list[0].(*command.Beat), p.list[2].(*command.Beat)
-		if len(first.Masters) != 1 || len(first.Gone) != 1 || len(first.Workers) != beatBatch || len(last.Masters) != 0 || len(last.Workers) != 1 {
-			t.Errorf("%d, %d masters, %d, %d workers", len(first.Masters), len(last.Masters), len(first.Workers), len(last.Workers))
+		if len(first.Masters) != 1 || len(first.Gone) != 1 || len(first.Workers) != beatBatch || len(last.Masters) != 0 ||
+			len(last.Workers) != 1 {
+			t.Errorf("%d, %d masters, %d, %d workers", len(first.Masters), len(last.Masters), len(first.Workers),
+				len(last.Workers))
 		}
 		p.mu.Unlock()
 		<-rounds
@@ -282,7 +285,8 @@ func TestCleanup(t *testing.T) {
 	}
 	cmd := p.list[0].(*command.Cleanup)
 	want := command.Cleanup{
-		EndedTasks: command.At(now.Add(-time.Hour)), Operations: command.At(now.AddDate(0, 0, -365)), MaxVersions: 10, Limit: cleanupBatch,
+		EndedTasks: command.At(now.Add(-time.Hour)), Operations: command.At(now.AddDate(0, 0, -365)), MaxVersions: 10,
+		Limit:        cleanupBatch,
 		NeverEnabled: command.At(now.Add(-24 * time.Hour)),
 	}
 	if *cmd != want {

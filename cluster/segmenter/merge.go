@@ -9,7 +9,7 @@ import (
 	"scaleout/fsm/segment"
 )
 
-// Small is a segment worth merging, with the parts of it that some run still names, in any order.
+// Small is a segment that is small enough to be merged, with its parts that the state still names, in any order.
 type Small struct {
 	Digest string
 	Size   int64
@@ -22,7 +22,7 @@ const (
 	mergeMost  = 64
 )
 
-// Merge packs small segments into larger ones of up to a megabyte. smalls come in the state's order.
+// Merge packs small segments into larger ones of up to a megabyte. smalls must be in the order of the state.
 func (p *Packer) Merge(ctx context.Context, smalls []Small) error {
 	for len(smalls) > 1 {
 		n, bytes := 0, int64(0)

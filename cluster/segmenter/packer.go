@@ -14,7 +14,7 @@ import (
 	"scaleout/fsm/segment"
 )
 
-// Limits of a segment: it is closed at whichever comes first.
+// Limits of a segment. It is closed at whichever comes first.
 const (
 	packBytes = segment.SoftSize
 	packTime  = 200 * time.Millisecond
@@ -66,8 +66,8 @@ type pack struct {
 	started time.Time
 }
 
-// full reports whether the pack takes no more parts. However long the one before it takes to be committed, a pack does
-// not grow beyond what one command can name.
+// full reports whether the pack takes no more parts. A pack never grows beyond what one command can name, however long
+// the commit of the pack before it takes.
 func (k *pack) full(more int) bool {
 	return k.bytes >= packBytes || len(k.parts)+more > packParts && len(k.parts) > 0
 }
@@ -128,7 +128,7 @@ func (p *Packer) notify() {
 	}
 }
 
-// Run packs until ctx ends; calls that were not committed by then get errStopped.
+// Run packs until ctx ends. Calls that are not committed by then fail with errStopped.
 func (p *Packer) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.running = true
@@ -183,10 +183,11 @@ func (p *Packer) commit(ctx context.Context, k *pack) {
 	k.result, k.err = p.write(ctx, k)
 	switch {
 	case k.err == nil:
-	case ctx.Err() != nil: // not the caller's time is over, but this packer's
+	case ctx.Err() != nil: // this packer is ended; the caller has not given up
 		k.err = fmt.Errorf("%w: %w", errStopped, k.err)
 	default:
-		p.log.Warn("messages not committed; the workers send them again", "parts", len(k.parts), "bytes", k.bytes, "err", k.err)
+		p.log.Warn("messages not committed; the workers send them again", "parts", len(k.parts), "bytes", k.bytes, "err",
+			k.err)
 	}
 }
 

@@ -38,7 +38,8 @@ type world struct {
 
 func within(t *testing.T, f func(w *world)) {
 	// Once outside: the coders' own channels must not belong to one test's bubble.
-	manifest, err := command.PackManifest(command.Manifest{ID: "{p}", FormatVersion: 1, Packages: []command.Package{{Name: "a.sh", EntryPoint: true}}})
+	manifest, err := command.PackManifest(command.Manifest{ID: "{p}", FormatVersion: 1,
+		Packages: []command.Package{{Name: "a.sh", EntryPoint: true}}})
 	if err == nil {
 		_, err = command.UnpackManifest(manifest)
 	}
@@ -55,7 +56,8 @@ func within(t *testing.T, f func(w *world)) {
 		for _, cmd := range []command.Command{
 			&command.InitCluster{ClusterID: "c", Level: 1},
 			&command.CreateFolder{Name: "F"},
-			&command.DeployProject{Folder: "F", Project: "P", Size: 1, Manifest: manifest, Blob: hex.EncodeToString(make([]byte, 32))},
+			&command.DeployProject{Folder: "F", Project: "P", Size: 1, Manifest: manifest,
+				Blob: hex.EncodeToString(make([]byte, 32))},
 			&command.RegisterWorker{ID: worker, CertName: "w", Instance: "i", MachineID: "m", MachineName: "M", MaxTaskCount: 9,
 				LeaseMs: 60_000, ToleranceMs: 600_000, Extensions: []string{".sh"}, Bitness: []int{64}},
 			&command.EnableWorker{ID: worker, Enabled: true},
@@ -75,7 +77,8 @@ func within(t *testing.T, f func(w *world)) {
 func (w *world) task() int64 {
 	w.Helper()
 	p, _ := w.state.Reader().Project("F", "P")
-	id := w.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", Version: p.Version, AnyWorker: true}).Value
+	id := w.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", Version: p.Version,
+		AnyWorker: true}).Value
 	w.do(&command.StartExecution{ExecutionID: id})
 	w.do(&command.Exchange{Worker: worker, Instance: "i", Grants: []command.GrantOrder{{
 		AttemptRef: command.AttemptRef{TaskID: id, Attempt: 1}, GiveUpAfterMs: 60_000}}})
@@ -209,7 +212,8 @@ func TestCallsSharePacks(t *testing.T) {
 				t.Errorf("answer %d: %+v, want %+v", i, got[i], want)
 			}
 		}
-		if got[1].TaskID != b || !slices.Equal(w.said(a), []string{"a1", "a2", "a3"}) || !slices.Equal(w.said(b), []string{"b1"}) {
+		if got[1].TaskID != b || !slices.Equal(w.said(a), []string{"a1", "a2", "a3"}) ||
+			!slices.Equal(w.said(b), []string{"b1"}) {
 			t.Errorf("%q, %q", w.said(a), w.said(b))
 		}
 	})
@@ -229,7 +233,8 @@ func TestDoublesAndGaps(t *testing.T) {
 		if got[0].Code != "gap" || got[0].NextSeq != 6 || got[1].Code != "" || got[1].NextSeq != 7 {
 			t.Errorf("a gap, and beside it what fits: %+v", got)
 		}
-		if got := <-w.add(Item{AttemptRef: command.AttemptRef{TaskID: 999, Attempt: 1}, FirstSeq: 1, Messages: item(a, 1, "x").Messages}); got[0].Code != "fenced" {
+		if got := <-w.add(Item{AttemptRef: command.AttemptRef{TaskID: 999, Attempt: 1}, FirstSeq: 1,
+			Messages: item(a, 1, "x").Messages}); got[0].Code != "fenced" {
 			t.Errorf("of nobody's attempt: %+v", got)
 		}
 		if want := []string{"1", "2", "3", "4", "5", "6"}; !slices.Equal(w.said(a), want) {
@@ -335,7 +340,7 @@ func stopAfter(t *testing.T, p *Packer, d time.Duration) error {
 	return <-out
 }
 
-// deaf is a store or a log that waits until it is told to end.
+// blocked is a store or a log that waits until its context ends.
 type blocked struct{ stores bool }
 
 func (d blocked) Store(ctx context.Context, _ io.Reader, _ int64) (string, int64, error) {

@@ -134,7 +134,8 @@ func (t *Transport) receiveMaster(server *tls.Conn, l *link, p proto, q *queue) 
 func (t *Transport) judge(pre preamble, p proto) (verdict, error) {
 	switch {
 	case pre.Cluster != t.cfg.ClusterID:
-		return verdictWrongCluster, fmt.Errorf("%w: node %s is of cluster %s, this is %s", ErrWrongCluster, pre.From, pre.Cluster, t.cfg.ClusterID)
+		return verdictWrongCluster, fmt.Errorf("%w: node %s is of cluster %s, this is %s", ErrWrongCluster, pre.From,
+			pre.Cluster, t.cfg.ClusterID)
 	case pre.Wanted != t.cfg.NodeID:
 		return verdictWrongNode, fmt.Errorf("%w: %s was wanted, this is %s", ErrWrongNode, pre.Wanted, t.cfg.NodeID)
 	case p == protoRaft && t.raftCut.Load():

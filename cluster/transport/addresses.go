@@ -13,17 +13,17 @@ import (
 const (
 	lookupEvery = 10 * time.Second // names of masters are looked up anew this often
 	lookupTime  = 2 * time.Second
-	addressLife = 10 * time.Minute // how long an address counts as a master's after one was last seen there
+	addressKept = 10 * time.Minute // how long an address counts as a master's after a master was last seen there
 	addressMost = 64
 )
 
-// addresses are those at which masters are: where their hosts are known to be, and from where they have connected.
+// addresses are the addresses of masters: those of their hosts, and those from which they have connected.
 type addresses struct {
 	mu   sync.Mutex
 	seen map[netip.Prefix]time.Time
 }
 
-// note remembers that a master is there.
+// note remembers that a master is at an address.
 func (a *addresses) note(p netip.Prefix) {
 	if !p.IsValid() {
 		return
@@ -50,10 +50,10 @@ func (a *addresses) has(p netip.Prefix) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at, ok := a.seen[p]
-	return ok && time.Since(at) < addressLife
+	return ok && time.Since(at) < addressKept
 }
 
-// MasterAt reports whether a master is known to be at an address: it may be counted apart from strangers.
+// MasterAt reports whether a master is known to be at an address, so that it can be counted apart from strangers.
 func (t *Transport) MasterAt(a net.Addr) bool { return t.known.has(admission.Address(a)) }
 
 // follow looks up where masters are, again and again until ctx ends: addresses behind names move.
@@ -73,7 +73,7 @@ func (a *addresses) follow(ctx context.Context, hosts func() []string) {
 	}
 }
 
-// lookup is what a host's name stands for now, nothing when that is not known in time.
+// lookup returns the addresses of a host now, or none if they are not known in time.
 func lookup(ctx context.Context, host string) []net.IP {
 	if ip := net.ParseIP(host); ip != nil {
 		return []net.IP{ip}

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// acceptTime is how long the accepting goroutine may take for one connection: it never waits, so that is long.
+// acceptTime is how long the accepting goroutine may take for one connection. It never waits, so that is a long time.
 const acceptTime = 5 * time.Second
 
-// Alive is an error when the goroutine that accepts connections does not go on.
+// Alive returns an error if the goroutine that accepts connections hangs.
 func (t *Transport) Alive() error {
 	if since := t.busy.Load(); since != 0 {
 		if d := time.Since(time.Unix(0, since)); d > acceptTime {
@@ -21,8 +21,8 @@ func (t *Transport) Alive() error {
 	return nil
 }
 
-// DialHTTP connects to the server of HTTP, and DialStranger to that of Strangers, within this process: no socket, no
-// TLS and no limit stands in the way.
+// DialHTTP connects to the server of HTTP, and DialStranger to that of Strangers, within this process: without a
+// socket, without TLS and without limits.
 func (t *Transport) DialHTTP(ctx context.Context) (net.Conn, error) { return dialInside(ctx, t.http) }
 
 // DialStranger is DialHTTP for the server of Strangers.

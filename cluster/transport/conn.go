@@ -54,7 +54,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 	case c.link.severed.Load():
-		// We cut it: for the user, the other side has hung up.
+		// This node cut it. Its user sees the same as if the other side had closed it.
 		err = io.EOF
 	case c.stall > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 		// The rest of the message can no longer be found; later reads must fail too.

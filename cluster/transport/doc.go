@@ -16,7 +16,7 @@
 //     the library's own transport does not do;
 //   - that a rotated certificate is in use within seconds: older connections are
 //     replaced one after the other, when they are between two messages;
-//   - proofs of leadership: Raft.Proof tells up to which moment a majority of
+//   - proofs of leadership: Raft.Proof returns up to which moment a majority of
 //     voters has confirmed this node's term, counted from when each confirmed
 //     message was sent, not from when its answer came.
 //

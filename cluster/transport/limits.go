@@ -12,7 +12,7 @@ import (
 	"scaleout/cluster/admission"
 )
 
-// The settings of a master that hold the limits: the names by which refusals are told and counted.
+// The settings of a master that hold the limits. Refusals are logged and counted under these names.
 const (
 	LimitHandshakes     = "MaxHandshakes"
 	LimitConnections    = "MaxConnections"
@@ -69,12 +69,13 @@ func (e *LimitError) Error() string {
 	case LimitStrangers:
 		return fmt.Sprintf("%d connections without a valid certificate are open, which is %s", e.Max, e.Setting)
 	default:
-		return fmt.Sprintf("%d connections without a valid certificate are open from one address, which is %s", e.Max, e.Setting)
+		return fmt.Sprintf("%d connections without a valid certificate are open from one address, which is %s", e.Max,
+			e.Setting)
 	}
 }
 
-// handshakeGrace is how long a handshake is safe from newcomers of its own address: a real one takes milliseconds when
-// nothing else wants the processor, and a rush of workers must be served in order.
+// handshakeGrace is how long a handshake is safe from newcomers of its own address. A handshake takes milliseconds if
+// nothing else needs the processor, and a rush of workers must be served in order.
 const handshakeGrace = time.Second
 
 // crowd is the bounds of connections that have not shown a certificate (yet).
@@ -84,7 +85,7 @@ type crowd struct {
 	turns      *turns
 }
 
-// newCrowd makes the bounds of one crowd. The handshakes of masters rest never: a leader without them leads nobody.
+// newCrowd makes the bounds of one crowd. The handshakes of masters never pause: a leader needs them to lead.
 func newCrowd(l Limits, rests bool) *crowd {
 	return &crowd{
 		turns:      newTurns(max(1, runtime.GOMAXPROCS(0)/2), rests),
@@ -93,8 +94,9 @@ func newCrowd(l Limits, rests bool) *crowd {
 	}
 }
 
-// crowdOf is where connections from an address are counted. Those from masters' addresses are apart, so that strangers
-// elsewhere cannot keep masters out, and bounded too: others may run on these machines.
+// crowdOf returns where connections from an address are counted. Connections from masters' addresses are counted apart,
+// so that strangers elsewhere cannot keep masters out. They are bounded too, because other programs may run on these
+// machines.
 func (t *Transport) crowdOf(address netip.Prefix) (c *crowd, exempt bool) {
 	if t.known.has(address) {
 		return t.inside, true
@@ -102,14 +104,16 @@ func (t *Transport) crowdOf(address netip.Prefix) (c *crowd, exempt bool) {
 	return t.outside, t.cfg.Limits.unlimited(address)
 }
 
-// admit finds a place for a new connection, without waiting. nil: there is none, and the connection is closed.
+// admit finds a place for a new connection, without waiting. If there is none, it closes the connection and returns
+// nil.
 func (t *Transport) admit(raw net.Conn) *link {
 	l, err := t.links.add(raw, protoNone, true)
 	if err != nil {
 		return nil
 	}
 	c, exempt := t.crowdOf(l.address)
-	place, full := c.handshakes.Enter(l.address.String(), exempt, func(admission.Full) { t.evict(l, LimitHandshakes, t.cfg.Limits.Handshakes) })
+	place, full := c.handshakes.Enter(l.address.String(), exempt,
+		func(admission.Full) { t.evict(l, LimitHandshakes, t.cfg.Limits.Handshakes) })
 	if full == admission.Free {
 		err = l.hold(place)
 	} else {
@@ -123,13 +127,13 @@ func (t *Transport) admit(raw net.Conn) *link {
 	return l
 }
 
-// evict closes a connection whose place another one was given.
+// evict closes a connection whose place was given to another one.
 func (t *Transport) evict(l *link, setting string, most int) {
 	l.reset()
 	t.refused(l.RemoteAddr().String(), &LimitError{setting, most})
 }
 
-// settle moves an HTTP connection to its place: under the name in its certificate, else among the strangers.
+// settle gives an HTTP connection its place: under the name in its certificate, or among the strangers if it has none.
 func (t *Transport) settle(cs tls.ConnectionState, l *link) error {
 	if err := t.links.become(l, protoHTTP, 0); err != nil {
 		return err
@@ -159,7 +163,7 @@ func (t *Transport) settle(cs tls.ConnectionState, l *link) error {
 	return l.hold(place)
 }
 
-// Reached tells the limit for which a request's connection has no place among those with a valid certificate.
+// Reached returns the limit because of which a request's connection has no place among those with a valid certificate.
 func Reached(r *http.Request) (*LimitError, bool) {
 	a, ok := r.Context().Value(http.LocalAddrContextKey).(linkAddr)
 	if !ok || a.link.reached == nil {
@@ -177,7 +181,7 @@ type linkAddr struct {
 // LocalAddr is what net/http puts into a request's context; see Reached.
 func (l *link) LocalAddr() net.Addr { return linkAddr{l.Conn.LocalAddr(), l} }
 
-// reset closes the connection without a farewell: nothing of it stays in the kernel.
+// reset closes the connection by a TCP reset, so that nothing of it stays in the kernel.
 func (l *link) reset() {
 	if tcp, ok := l.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

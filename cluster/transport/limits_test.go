@@ -28,10 +28,14 @@ func newCrowded(t *testing.T, change func(*Config)) *crowded {
 	t.Helper()
 	ca := newTestCA(t)
 	n := start(t, "m1", newSecurity(t, ca, testCluster, "master"), &book{}, change)
-	c := &crowded{node: n, t: t, worker: newSecurity(t, ca, testCluster, "worker"), user: newSecurity(t, ca, testCluster, "user")}
+	c := &crowded{node: n, t: t, worker: newSecurity(t, ca, testCluster, "worker"),
+		user: newSecurity(t, ca, testCluster, "user")}
 	c.anonymous = withName(c.worker.ClientTLS(ALPNHTTP))
 	c.anonymous.GetClientCertificate = nil
-	serve(t, n.HTTP(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "known") }))
+	serve(t, n.HTTP(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_,
+			_ = io.WriteString(w, "known")
+	}))
 	serve(t, n.Strangers(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if limit, ok := Reached(r); ok {
 			_, _ = io.WriteString(w, limit.Setting)
@@ -112,7 +116,8 @@ func TestConnectionsAreCountedByTheNameInTheirCertificate(t *testing.T) {
 		cfg  *tls.Config
 		want string
 	}{
-		{worker, "known"}, {worker, LimitPerCertificate}, {user, "known"}, {user, LimitConnections}, {c.anonymous, "stranger"},
+		{worker, "known"}, {worker, LimitPerCertificate}, {user, "known"}, {user, LimitConnections}, {c.anonymous,
+			"stranger"},
 	} {
 		if _, next := c.ask(x.cfg); next != x.want {
 			t.Errorf("%q, want %q", next, x.want)
@@ -223,7 +228,8 @@ func TestMastersAddressesAreApart(t *testing.T) {
 		t.Errorf("%q at a master's address", got)
 	}
 	if c.outside.handshakes.Held() != 2 || c.outside.strangers.Held() != 0 || c.inside.strangers.Held() != 1 {
-		t.Errorf("handshakes %d, strangers %d and %d", c.outside.handshakes.Held(), c.outside.strangers.Held(), c.inside.strangers.Held())
+		t.Errorf("handshakes %d, strangers %d and %d", c.outside.handshakes.Held(), c.outside.strangers.Held(),
+			c.inside.strangers.Held())
 	}
 }
 
@@ -252,7 +258,8 @@ func TestAliveAsksInside(t *testing.T) {
 }
 
 func TestLimitErrorsNameTheirSetting(t *testing.T) {
-	for _, setting := range []string{LimitHandshakes, LimitConnections, LimitPerCertificate, LimitStrangers, LimitPerAddress} {
+	for _, setting := range []string{LimitHandshakes, LimitConnections, LimitPerCertificate, LimitStrangers,
+		LimitPerAddress} {
 		var err error = &LimitError{setting, 7}
 		var limit *LimitError
 		if !errors.As(err, &limit) || len(err.Error()) < len(setting)+2 || err.Error()[0] != '7' {

@@ -29,7 +29,8 @@ type link struct {
 	address netip.Prefix // of the other side; zero: unknown
 
 	turns atomic.Pointer[turns] // set while the handshake goes on
-	turn  time.Time             // since when it is this handshake's turn to compute; only the handshake's goroutine uses it
+	// since when it is this handshake's turn to compute; only the handshake's goroutine uses it
+	turn time.Time
 
 	// Set before the connection is handed to its server, by the goroutine of the handshake.
 	stranger bool
@@ -148,7 +149,8 @@ func (r *registry) remove(l *link) {
 	place.Leave()
 }
 
-// hold takes another place for the one that the link held. It fails, and gives the new one back, when the link is closed.
+// hold takes another place for the one that the link held. It fails, and gives the new one back, when the link is
+// closed.
 func (l *link) hold(place *admission.Place) error {
 	l.reg.mu.Lock()
 	_, open := l.reg.links[l]
@@ -254,6 +256,7 @@ func (r *registry) isOld(l *link) bool {
 // bounded elsewhere.
 func keepAlive(raw net.Conn) {
 	if tcp, ok := raw.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4})
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second,
+			Count: 4})
 	}
 }

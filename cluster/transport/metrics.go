@@ -32,10 +32,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help: "Connections closed because the certificates had changed.",
 		}),
 	}
-	for _, setting := range []string{LimitHandshakes, LimitConnections, LimitPerCertificate, LimitStrangers, LimitPerAddress} {
+	for _, setting := range []string{LimitHandshakes, LimitConnections, LimitPerCertificate, LimitStrangers,
+		LimitPerAddress} {
 		m.refuses.WithLabelValues(setting)
 	}
-	for _, reason := range []string{"tls", "certificate", "wrong_cluster", "wrong_node", "busy", "preamble", "not_ready", "timeout"} {
+	for _, reason := range []string{"tls", "certificate", "wrong_cluster", "wrong_node", "busy", "preamble", "not_ready",
+		"timeout"} {
 		m.refuses.WithLabelValues(reason)
 	}
 	for _, p := range []proto{protoRaft, protoPeer} {

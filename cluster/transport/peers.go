@@ -72,7 +72,7 @@ func (p *peerRoundTripper) pool() *http.Transport {
 			}
 			return p.t.dial(ctx, protoPeer, node, "")
 		},
-		// As many calls of one caller may be under way; with fewer, each call beyond them costs a handshake.
+		// So many calls of one caller may be under way. With a lower bound, each call beyond it would cost a handshake.
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     90 * time.Second,
 		// The caller may forward what it gets, so it must get it as it was sent.

@@ -22,7 +22,8 @@ type pipeline struct {
 }
 
 func newPipeline(r *Raft, id raft.ServerID, inner raft.AppendPipeline) *pipeline {
-	p := &pipeline{inner: inner, out: make(chan raft.AppendFuture), done: make(chan struct{}), ended: make(chan struct{}), broken: make(chan struct{})}
+	p := &pipeline{inner: inner, out: make(chan raft.AppendFuture), done: make(chan struct{}), ended: make(chan struct{}),
+		broken: make(chan struct{})}
 	go p.pass(r, id)
 	return p
 }
@@ -43,7 +44,7 @@ func (p *pipeline) pass(r *Raft, id raft.ServerID) {
 			r.answered(id, future.Request().Term, future.Start(), future.Response())
 		}
 		if last {
-			continue // nobody reads it, and who sent it must not wait
+			continue // nobody reads it any more, and the sender must not wait
 		}
 		select {
 		case p.out <- future:
@@ -58,7 +59,8 @@ func (p *pipeline) pass(r *Raft, id raft.ServerID) {
 }
 
 // AppendEntries implements raft.AppendPipeline.
-func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture,
+	error) {
 	select {
 	case <-p.broken:
 		return nil, raft.ErrPipelineShutdown

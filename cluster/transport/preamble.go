@@ -72,7 +72,8 @@ func readPreamble(r io.Reader) (preamble, error) {
 		return preamble{}, short(err)
 	}
 	if string(head[:len(preambleMagic)]) != preambleMagic {
-		return preamble{}, fmt.Errorf("%w: it begins with %q, not %q", ErrBadPreamble, head[:len(preambleMagic)], preambleMagic)
+		return preamble{}, fmt.Errorf("%w: it begins with %q, not %q", ErrBadPreamble, head[:len(preambleMagic)],
+			preambleMagic)
 	}
 	if v := head[len(preambleMagic)]; v != preambleVersion {
 		return preamble{}, fmt.Errorf("%w: version %d; this program speaks %d", ErrBadPreamble, v, preambleVersion)

@@ -78,8 +78,8 @@ func (r *Raft) Ended() <-chan raft.ServerID { return r.ended }
 // Connected reports whether a node has a connection to this one.
 func (r *Raft) Connected(id raft.ServerID) bool { return r.t.links.from(protoRaft, string(id)) > 0 }
 
-// RequestElection asks a node to call an election at once, by the message with which a leader hands over: voters then do
-// not refuse on the ground that there is a leader already.
+// RequestElection asks a node to call an election at once, by the message with which a leader hands over: voters then
+// do not refuse on the ground that there is a leader already.
 func (r *Raft) RequestElection(id raft.ServerID, target raft.ServerAddress) error {
 	header := raft.RPCHeader{
 		ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(r.t.cfg.NodeID), Addr: r.EncodePeer("", r.LocalAddr()),
@@ -102,7 +102,8 @@ func (r *Raft) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 }
 
 // AppendEntries implements raft.Transport. Heartbeats come this way too.
-func (r *Raft) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (r *Raft) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest,
+	resp *raft.AppendEntriesResponse) error {
 	return r.again(func() error {
 		sent := time.Now()
 		if err := r.net.AppendEntries(id, route(id, target), args, resp); err != nil {
@@ -128,23 +129,27 @@ func (r *Raft) answered(id raft.ServerID, term uint64, sent time.Time, resp *raf
 }
 
 // RequestVote implements raft.Transport.
-func (r *Raft) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+func (r *Raft) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest,
+	resp *raft.RequestVoteResponse) error {
 	return r.again(func() error { return r.net.RequestVote(id, route(id, target), args, resp) })
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (r *Raft) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+func (r *Raft) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest,
+	resp *raft.RequestPreVoteResponse) error {
 	return r.again(func() error { return r.net.RequestPreVote(id, route(id, target), args, resp) })
 }
 
 // TimeoutNow implements raft.Transport.
-func (r *Raft) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+func (r *Raft) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest,
+	resp *raft.TimeoutNowResponse) error {
 	return r.again(func() error { return r.net.TimeoutNow(id, route(id, target), args, resp) })
 }
 
 // InstallSnapshot implements raft.Transport. It is not tried again: its data has
 // been read.
-func (r *Raft) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+func (r *Raft) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest,
+	resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	return r.net.InstallSnapshot(id, route(id, target), args, resp, data)
 }
 
@@ -230,7 +235,8 @@ func brokenConnection(err error) bool {
 		return false
 	}
 	var op *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &op)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.As(err, &op)
 }
 
 // route puts the node id beside the configured address, so that the connection

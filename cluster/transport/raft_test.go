@@ -20,7 +20,8 @@ type follower struct {
 
 func follow(t *testing.T, n *node) *follower {
 	t.Helper()
-	f := &follower{got: make(chan raft.RPC, 16), answer: make(chan raft.AppendEntriesResponse, 16), stop: make(chan struct{}), ended: make(chan struct{})}
+	f := &follower{got: make(chan raft.RPC, 16), answer: make(chan raft.AppendEntriesResponse, 16),
+		stop: make(chan struct{}), ended: make(chan struct{})}
 	consumer := n.Raft().Consumer()
 	go func() {
 		defer close(f.ended)
@@ -71,7 +72,8 @@ func within[T any](t *testing.T, what string, ch <-chan T) T {
 
 // entry makes an AppendEntries that the library does not take for a heartbeat.
 func entry(term uint64) *raft.AppendEntriesRequest {
-	return &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: term, Entries: []*raft.Log{{Index: 1, Term: term, Data: []byte("x")}}}
+	return &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: term,
+		Entries: []*raft.Log{{Index: 1, Term: term, Data: []byte("x")}}}
 }
 
 // TestProofCountsFromSending: an answer that arrives after T to a message sent
@@ -127,7 +129,8 @@ func TestProofCountsFromSending(t *testing.T) {
 	last := r.Proof(7, "a", voters)
 	for _, a := range []raft.AppendEntriesResponse{{Term: 7}, {Term: 9, Success: true}} {
 		f.answer <- a
-		if err := r.AppendEntries("b", raft.ServerAddress(nodes["b"].addr), entry(7), &raft.AppendEntriesResponse{}); err != nil {
+		if err := r.AppendEntries("b", raft.ServerAddress(nodes["b"].addr), entry(7),
+			&raft.AppendEntriesResponse{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -213,7 +216,8 @@ func TestCutRaft(t *testing.T) {
 	follow(t, nodes["b"])
 	a, b := nodes["a"].Raft(), nodes["b"].Raft()
 	vote := func(r *Raft, to string) error {
-		return r.RequestVote(raft.ServerID(to), raft.ServerAddress(nodes[to].addr), &raft.RequestVoteRequest{Term: 1}, &raft.RequestVoteResponse{})
+		return r.RequestVote(raft.ServerID(to), raft.ServerAddress(nodes[to].addr), &raft.RequestVoteRequest{Term: 1},
+			&raft.RequestVoteResponse{})
 	}
 	if err := errors.Join(vote(a, "b"), vote(b, "a")); err != nil {
 		t.Fatal(err)
@@ -246,13 +250,15 @@ func TestSnapshotDoesNotBlock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ca, b := newTestCA(t), &book{}
 			sender := start(t, "a", newSecurity(t, ca, testCluster, "master"), b, nil)
-			receiver := start(t, "b", newSecurity(t, ca, testCluster, "master"), b, func(c *Config) { c.RaftTimeout = tc.timeout })
+			receiver := start(t, "b", newSecurity(t, ca, testCluster, "master"), b,
+				func(c *Config) { c.RaftTimeout = tc.timeout })
 			consumer := receiver.Raft().Consumer()
 
 			data, feed := io.Pipe()
 			sent := make(chan error, 1)
 			go func() {
-				sent <- sender.Raft().InstallSnapshot("b", "", &raft.InstallSnapshotRequest{Size: 1 << 20}, &raft.InstallSnapshotResponse{}, data)
+				sent <- sender.Raft().InstallSnapshot("b", "", &raft.InstallSnapshotRequest{Size: 1 << 20},
+					&raft.InstallSnapshotResponse{}, data)
 			}()
 			// More than the sender buffers, less than all of it.
 			if _, err := feed.Write(make([]byte, 512<<10)); err != nil {
@@ -283,7 +289,8 @@ func TestSnapshotDoesNotBlock(t *testing.T) {
 func TestIdleConnectionsLive(t *testing.T) {
 	ca, b := newTestCA(t), &book{}
 	x := start(t, "a", newSecurity(t, ca, testCluster, "master"), b, nil)
-	y := start(t, "b", newSecurity(t, ca, testCluster, "master"), b, func(c *Config) { c.RaftTimeout = 100 * time.Millisecond })
+	y := start(t, "b", newSecurity(t, ca, testCluster, "master"), b,
+		func(c *Config) { c.RaftTimeout = 100 * time.Millisecond })
 	f := follow(t, y)
 	send := func() {
 		t.Helper()
@@ -359,7 +366,8 @@ func TestFallbackAddress(t *testing.T) {
 	y := start(t, "b", newSecurity(t, ca, testCluster, "master"), &book{}, nil)
 	follow(t, y)
 	vote := func(addr string) error {
-		return x.Raft().RequestPreVote("b", raft.ServerAddress(addr), &raft.RequestPreVoteRequest{}, &raft.RequestPreVoteResponse{})
+		return x.Raft().RequestPreVote("b", raft.ServerAddress(addr), &raft.RequestPreVoteRequest{},
+			&raft.RequestPreVoteResponse{})
 	}
 	if err := vote(""); !errors.Is(err, ErrUnknownNode) {
 		t.Errorf("%v", err)

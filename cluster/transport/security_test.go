@@ -73,7 +73,8 @@ func (a *authority) issueFor(tb testing.TB, cluster, role string, ip net.IP) tls
 		SerialNumber: big.NewInt(serials.Add(1)),
 		Subject:      pkix.Name{Organization: []string{cluster}, OrganizationalUnit: []string{role}},
 		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth,
+			x509.ExtKeyUsageServerAuth},
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{ip},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
@@ -139,7 +140,8 @@ func (s *security) VerifyPeer(cs tls.ConnectionState) error {
 		return errors.New("no certificate")
 	}
 	leaf := cs.PeerCertificates[0]
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: s.ca.pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: s.ca.pool,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
 		return err
 	}
 	if leaf.Subject.Organization[0] != s.cluster || leaf.Subject.OrganizationalUnit[0] != "master" {
@@ -157,7 +159,8 @@ func (s *security) Holder(cs tls.ConnectionState) (string, error) {
 		return "", errors.New("no certificate")
 	}
 	leaf := cs.PeerCertificates[0]
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: s.ca.pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: s.ca.pool,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
 		return "", err
 	}
 	return leaf.Subject.OrganizationalUnit[0], nil

@@ -217,7 +217,7 @@ func (t *Transport) HTTP() net.Listener { return t.http }
 
 // Strangers yields the HTTP connections that have shown no valid certificate:
 // few, and closed when others want their places. Those for which a limit leaves
-// no room come here too; Reached tells them.
+// no room come here too; Reached returns that limit.
 func (t *Transport) Strangers() net.Listener { return t.strangers }
 
 // Peer yields connections of verified masters, for an HTTP/1.1 server. Requests

@@ -191,7 +191,8 @@ func TestWrongCluster(t *testing.T) {
 	// The certificate says cluster A, the node believes that it is in B: a data
 	// directory that was copied.
 	stray := start(t, "m2", newSecurity(t, ca, testCluster, "master"), b, func(c *Config) { c.ClusterID = "cluster-b" })
-	if _, err := get(t, stray.PeerClient(), "https://m1/"); !errors.Is(err, ErrWrongCluster) || !strings.Contains(err.Error(), "cluster-a") {
+	if _, err := get(t, stray.PeerClient(), "https://m1/"); !errors.Is(err, ErrWrongCluster) ||
+		!strings.Contains(err.Error(), "cluster-a") {
 		t.Errorf("%v", err)
 	}
 	n.stop()
@@ -293,7 +294,8 @@ func TestNewChecksConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	good := Config{Listener: l, Security: newSecurity(t, ca, testCluster, "master"), NodeID: "n", ClusterID: "c", Resolve: (&book{}).resolve}
+	good := Config{Listener: l, Security: newSecurity(t, ca, testCluster, "master"), NodeID: "n", ClusterID: "c",
+		Resolve: (&book{}).resolve}
 	if _, err := New(good); err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +320,8 @@ func TestListenerFailureEndsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := New(Config{Listener: l, Security: newSecurity(t, ca, testCluster, "master"), NodeID: "n", ClusterID: "c", Resolve: (&book{}).resolve, Logger: discard()})
+	tr, err := New(Config{Listener: l, Security: newSecurity(t, ca, testCluster, "master"), NodeID: "n", ClusterID: "c",
+		Resolve: (&book{}).resolve, Logger: discard()})
 	if err != nil {
 		t.Fatal(err)
 	}

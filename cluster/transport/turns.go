@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// turns bounds how many handshakes compute at a time, and for how long of the time: after each piece its place rests as
-// long as that took, so that a flood of handshakes leaves three quarters of the processors to others, and rests again while
-// this process comes late: then Raft does too, whose leader has a quarter of a second. The addresses take turns, each in the order of its own: who connects now and then does not wait
-// for a flood from elsewhere. Waiting for bytes takes no turn: who is slow holds up nobody.
+// turns bounds how many handshakes compute at a time, and for which part of the time. After each piece of computing,
+// its place pauses for as long as the piece took, so that a flood of handshakes leaves three quarters of the processors
+// to others. It pauses again if this process wakes late, because then Raft wakes late too, and its leader has a quarter
+// of a second. The addresses take turns, each with its own queue, so a client that connects now and then does not wait
+// for a flood from elsewhere. A handshake that waits for bytes holds no place, so a slow client holds up nobody.
 type turns struct {
-	rests bool
+	pauses bool
 
 	mu      sync.Mutex
 	free    int
@@ -20,15 +21,15 @@ type turns struct {
 }
 
 const (
-	// longestRest bounds a rest after a piece that took long because the processors were not to be had.
-	longestRest = 50 * time.Millisecond
-	// tooLate is by how much a rest may end late; mostRests is how many follow each other.
-	tooLate   = 10 * time.Millisecond
-	mostRests = 5
+	// longestPause bounds the pause after a piece that took long because no processor was free.
+	longestPause = 50 * time.Millisecond
+	// tooLate is how late a pause may end; mostPauses is how many pauses follow each other at most.
+	tooLate    = 10 * time.Millisecond
+	mostPauses = 5
 )
 
-func newTurns(n int, rests bool) *turns {
-	return &turns{rests: rests, free: n, waiting: map[netip.Prefix][]chan struct{}{}}
+func newTurns(n int, pauses bool) *turns {
+	return &turns{pauses: pauses, free: n, waiting: map[netip.Prefix][]chan struct{}{}}
 }
 
 // enter waits for the turn of a handshake from an address.
@@ -50,29 +51,29 @@ func (t *turns) enter(from netip.Prefix) {
 
 // leave ends a turn that took so long.
 func (t *turns) leave(took time.Duration) {
-	if !t.rests {
+	if !t.pauses {
 		t.pass()
 		return
 	}
-	t.rest(took, mostRests)
+	t.pause(took, mostPauses)
 }
 
-// rest gives the place on after a rest, or after the next one when this one ended late. The rests that are left bound it.
-func (t *turns) rest(d time.Duration, left int) {
-	d = min(d, longestRest)
+// pause passes the place on after a pause. If the pause ends late, another one follows, as long as some are left.
+func (t *turns) pause(d time.Duration, left int) {
+	d = min(d, longestPause)
 	due := time.Now().Add(d)
-	time.AfterFunc(d, func() { t.rested(time.Since(due), left-1) })
+	time.AfterFunc(d, func() { t.paused(time.Since(due), left-1) })
 }
 
-func (t *turns) rested(late time.Duration, left int) {
+func (t *turns) paused(late time.Duration, left int) {
 	if late > tooLate && left > 0 {
-		t.rest(late, left)
+		t.pause(late, left)
 		return
 	}
 	t.pass()
 }
 
-// pass gives a place that has rested to whose turn it is.
+// pass gives a free place to the handshake whose turn it is.
 func (t *turns) pass() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,7 +107,7 @@ func (l *link) endTurn(t *turns) {
 	}
 }
 
-// Read takes a turn for each piece of a handshake that has come.
+// Read takes a turn for each piece of a handshake that has arrived.
 func (l *link) Read(p []byte) (int, error) {
 	turns := l.turns.Load()
 	if turns == nil {

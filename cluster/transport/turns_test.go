@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestHandshakesTakeTurns: addresses take turns however many wait from one, a place rests as long as it was used, up to a
-// bound, and comes back when nobody waits.
+// TestHandshakesTakeTurns: addresses take turns however many wait from one, a place rests as long as it was used, up to
+// a bound, and comes back when nobody waits.
 func TestHandshakesTakeTurns(t *testing.T) {
 	flood, few := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
 	synctest.Test(t, func(t *testing.T) {
@@ -40,11 +40,11 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		if want := []netip.Prefix{flood, few, flood, few, flood, flood}; !slices.Equal(served, want) {
 			t.Errorf("served %v, want %v", served, want)
 		}
-		// Each works for half of the time since the beginning and rests as long, 50 ms at most.
+		// Each works for half of the time since the beginning and pauses as long, 50 ms at most.
 		if want := []time.Duration{20 * ms, 40 * ms, 80 * ms, 160 * ms, 290 * ms, 485 * ms}; !slices.Equal(when, want) {
 			t.Errorf("at %v, want %v", when, want)
 		}
-		time.Sleep(longestRest)
+		time.Sleep(longestPause)
 		synctest.Wait()
 		if turns.free != 1 || len(turns.waiting) != 0 || len(turns.next) != 0 {
 			t.Errorf("%d free, %d waiting", turns.free, len(turns.waiting))
@@ -52,16 +52,16 @@ func TestHandshakesTakeTurns(t *testing.T) {
 	})
 }
 
-// TestHandshakesRestWhileTheProcessIsLate: a place whose rest ended late rests again, a bounded number of times.
-func TestHandshakesRestWhileTheProcessIsLate(t *testing.T) {
+// TestHandshakesPauseWhileTheProcessIsLate: a place whose pause ended late pauses again, a bounded number of times.
+func TestHandshakesPauseWhileTheProcessIsLate(t *testing.T) {
 	for name, x := range map[string]struct {
 		late time.Duration
 		left int
 		more time.Duration
 	}{
-		"in time":           {tooLate, mostRests, 0},
-		"late":              {2 * tooLate, mostRests, 2 * tooLate},
-		"very late":         {time.Minute, mostRests, longestRest},
+		"in time":           {tooLate, mostPauses, 0},
+		"late":              {2 * tooLate, mostPauses, 2 * tooLate},
+		"very late":         {time.Minute, mostPauses, longestPause},
 		"late for too long": {time.Minute, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestHandshakesRestWhileTheProcessIsLate(t *testing.T) {
 				turns := newTurns(1, true)
 				turns.enter(netip.Prefix{})
 				began := time.Now()
-				turns.rested(x.late, x.left)
+				turns.paused(x.late, x.left)
 				turns.enter(netip.Prefix{})
 				if got := time.Since(began); got != x.more {
 					t.Errorf("the next turn came after %v, want %v", got, x.more)
