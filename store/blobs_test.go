@@ -143,7 +143,7 @@ func TestPutAgainTouches(t *testing.T) {
 	if !second.After(first) {
 		t.Errorf("touched %v, then %v", first, second)
 	}
-	// A sender that breaks off does not matter: the blob is here.
+	// It does not matter that the sender breaks off: the blob is here.
 	if _, err := b.Put(bg, digest, readerFunc(func([]byte) (int, error) { return 0, errors.New("gone") }), 0); err != nil {
 		t.Error(err)
 	}
@@ -381,8 +381,8 @@ func TestBlobsConcurrently(t *testing.T) {
 	}
 }
 
-// What a touch or a put has confirmed is there afterwards, whatever a deletion with an older time does
-// beside it.
+// A blob that a touch or a put has confirmed is there afterwards, whatever a deletion with an older time does
+// at the same moment.
 func TestTouchAgainstDelete(t *testing.T) {
 	b := open(t, t.TempDir()).Blobs()
 	for range 40 {

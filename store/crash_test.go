@@ -16,7 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// A process that is killed in the middle of its writes has lost nothing that it had been told is kept.
+// A process that is killed in the middle of its writes has lost nothing whose write it had seen succeed.
 func TestKilledInTheMiddleOfWrites(t *testing.T) {
 	path := t.TempDir()
 	var acked struct{ log, doc, blob, deleted uint64 }

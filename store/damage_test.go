@@ -98,7 +98,7 @@ func TestDamagedLogFile(t *testing.T) {
 	})
 }
 
-// Whatever the file holds, looking at it neither panics nor runs on for ever, and what passes can be opened
+// Whatever the file holds, examining it neither panics nor runs on for ever. A file that passes can be opened
 // by the database, which trusts it.
 func FuzzExamine(f *testing.F) {
 	var bases [][]byte
@@ -114,7 +114,7 @@ func FuzzExamine(f *testing.F) {
 		must(f, err)
 		bases = append(bases, content)
 	}
-	// Heads of pages, first entries of pages, and the middle of nowhere.
+	// The seeds hit heads of pages, first entries of pages, and bytes anywhere.
 	for base := range bases {
 		for page := range uint32(8) {
 			for _, at := range []uint32{0, 8, 10, 12, 16, 20, 24, 28} {
@@ -146,7 +146,7 @@ func TestReadingADamagedEntry(t *testing.T) {
 	must(t, d.Log().StoreLogs(entries(1, 40, 700)))
 	content, err := os.ReadFile(filepath.Join(path, logName))
 	must(t, err)
-	// The database reads through the page cache, and so sees this.
+	// The database reads through the page cache, so it sees the flipped bit.
 	flip(t, filepath.Join(path, logName), int64(bytes.LastIndex(content, bytes.Repeat([]byte{20}, 700))+10))
 	wantErr(t, d.Log().GetLog(20, new(raft.Log)), ErrCorrupt, "entry 20", logName)
 	wantEntry(t, d.Log(), entry(21, 700))

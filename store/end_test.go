@@ -7,25 +7,25 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// picky is a disk that takes entries or not.
-type picky struct {
+// fillable is a disk that takes no entries while it is full.
+type fillable struct {
 	LogStore
 	full bool
 }
 
-var errPicky = errors.New("no space (injected)")
+var errFull = errors.New("no space (injected)")
 
-func (p *picky) StoreLogs(entries []*raft.Log) error {
+func (p *fillable) StoreLogs(entries []*raft.Log) error {
 	if p.full {
-		return errPicky
+		return errFull
 	}
 	return p.LogStore.StoreLogs(entries)
 }
 
-// A log whose end was deleted for entries that the full disk then did not take says so and leaves no hole; without the
-// failure it is a log like any other.
+// When the end of a log was deleted for entries that the full disk then did not take, the log is torn: it says so and
+// leaves no hole. Without the failure it is a log like any other.
 func TestATornLog(t *testing.T) {
-	var disk picky
+	var disk fillable
 	path := t.TempDir()
 	d, err := Open(path, Options{WrapLog: func(l LogStore) LogStore { disk.LogStore = l; return &disk }})
 	must(t, err)
@@ -34,12 +34,12 @@ func TestATornLog(t *testing.T) {
 	must(t, l.DeleteRange(3, 3))
 	must(t, l.StoreLog(entry(3, 2)))
 	disk.full = true
-	wantErr(t, l.StoreLog(entry(4, 2)), errPicky)
+	wantErr(t, l.StoreLog(entry(4, 2)), errFull)
 	if l.Torn() {
 		t.Fatal("an entry that was only not appended tears nothing")
 	}
 	must(t, l.DeleteRange(2, 3))
-	wantErr(t, l.StoreLog(entry(2, 3)), errPicky)
+	wantErr(t, l.StoreLog(entry(2, 3)), errFull)
 	if !l.Torn() {
 		t.Error("the end is gone and not replaced, and the log does not say so")
 	}

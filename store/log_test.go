@@ -90,7 +90,7 @@ func TestLogKeepsWhatIsStored(t *testing.T) {
 func TestStableStore(t *testing.T) {
 	path := t.TempDir()
 	d := open(t, path)
-	// Raft compares this very text.
+	// Raft compares the text of this error.
 	if _, err := d.Log().GetUint64([]byte("CurrentTerm")); err == nil || err.Error() != "not found" {
 		t.Fatalf("missing number: %v", err)
 	}
@@ -118,7 +118,7 @@ func TestDeleteRangeGoesInSteps(t *testing.T) {
 	}{
 		"oldest":       {1, 600, []string{"delete 1-256", "delete 257-512", "delete 513-600"}, 601, 1000},
 		"below oldest": {0, 10, []string{"delete 1-10"}, 11, 1000},
-		// From the end downwards: a crash in between must leave no hole.
+		// The steps go from the end downwards, because a crash in between must leave no hole.
 		"newest": {601, 1000, []string{"delete 745-1000", "delete 601-744"}, 1, 600},
 		"beyond": {999, 5_000_000_000, []string{"delete 999-1000"}, 1, 998},
 		"middle": {300, 700, []string{"delete 300-700"}, 1, 1000},
@@ -196,7 +196,7 @@ func TestCacheIsBoundedByBytes(t *testing.T) {
 	wantEntry(t, l, entry(101, 200_000))
 }
 
-// Whatever is written, deleted or fails: reading through the cache is reading the disk.
+// Whatever is written or deleted, and whatever fails, a read through the cache returns what the disk holds.
 func TestCacheNeverDiffersFromDisk(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		path, err := os.MkdirTemp(t.TempDir(), "")
@@ -266,7 +266,7 @@ func TestWritingSeesAStalledDisk(t *testing.T) {
 	<-g.calls
 	wg.Go(func() { must(t, l.Set([]byte("k"), []byte("v"))) })
 	<-g.calls
-	// A second append waits behind the first for our own lock, and counts too.
+	// A second append, which waits for the lock that the first one holds, counts too.
 	wg.Go(func() { must(t, l.StoreLog(entry(2, 1))) })
 	eventually(t, "the stall shows", func() bool { return l.Writing() > 20*time.Millisecond })
 	a := l.Writing()
@@ -283,7 +283,7 @@ func TestWritingSeesAStalledDisk(t *testing.T) {
 	if err := l.StoreLog(entry(3, 1)); !errors.Is(err, g.fail) || l.Writing() != 0 {
 		t.Fatalf("failed write: %v, writing %v", err, l.Writing())
 	}
-	// A failure above the disk does not shut the disk.
+	// A failure in the store above the disk does not stop the disk.
 	g.fail = nil
 	must(t, l.StoreLog(entry(3, 1)))
 }

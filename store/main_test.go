@@ -60,7 +60,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// wantErr checks for a sentinel and for what a person must be able to read in the text.
+// wantErr checks that an error wraps a sentinel, and that its text contains what a person must be able to read.
 func wantErr(t testing.TB, err, sentinel error, parts ...string) {
 	t.Helper()
 	if !errors.Is(err, sentinel) {
@@ -132,8 +132,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// gated is a LogStore whose writes can be held up or made to fail: what a test puts
-// between Raft and the disk.
+// gated is a LogStore whose writes can be held up or made to fail. Tests put it between Raft and the disk.
 type gated struct {
 	LogStore
 	hold  chan struct{} // nil or closed: writes pass

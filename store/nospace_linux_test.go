@@ -33,7 +33,7 @@ func mountTiny(t *testing.T, path, size string) {
 	t.Cleanup(func() { unix.Unmount(path, unix.MNT_DETACH) })
 }
 
-// fillUp leaves no byte free and returns what gives the space back.
+// fillUp leaves no byte free, and returns the function that gives the space back.
 func fillUp(t *testing.T, path string) (free func()) {
 	t.Helper()
 	name := filepath.Join(path, "ballast")
@@ -61,7 +61,7 @@ func TestFullDisk(t *testing.T) {
 	must(t, d.Save("doc", "kept"))
 	digest := put(t, d.Blobs(), "kept")
 
-	// Full in the middle of a stream: what had been written makes room again.
+	// The disk gets full in the middle of a stream; what had been written is removed and makes room again.
 	_, _, err := d.Blobs().Create(context.Background(), io.LimitReader(zeros{}, 64<<20), 0)
 	wantErr(t, err, command.ErrNoSpace, path, "bytes free")
 	if n, _ := d.Free(); n < 1<<20 {
@@ -131,7 +131,7 @@ func TestFullDisk(t *testing.T) {
 	if last < max(stored, 20) {
 		t.Errorf("log ends at %d, stored to %d", last, stored)
 	}
-	// The very same process goes on once there is room.
+	// The same process goes on once there is room.
 	must(t, d.Log().StoreLog(entry(last+1, 20_000)))
 	must(t, d.Save("doc", "new"))
 }
@@ -182,7 +182,7 @@ func TestFullDiskAtTheFirstOpen(t *testing.T) {
 	}
 }
 
-// A new snapshot is there or it is not; that an old one cannot be removed says nothing about it.
+// A new snapshot is there as a whole or not at all, also if an old one cannot be removed.
 func TestAnOldSnapshotThatCannotBeRemoved(t *testing.T) {
 	d := open(t, t.TempDir())
 	write := func(index uint64) error {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Whoever reads ranges gets what was stored or an error: never a wrong byte, whenever the damage came.
+// A reader of ranges gets what was stored or an error, and never a wrong byte, whenever the damage came.
 func TestARangeIsWhatWasStored(t *testing.T) {
 	content := strings.Repeat("0123456789abcdef", 5*blockSize/16) + "tail"
 	for _, c := range []struct {
@@ -94,7 +94,7 @@ func TestRangesReadAtTheSameTime(t *testing.T) {
 	}
 }
 
-// What the disk does not give is fetched again like what it gives wrongly, and is not thrown away.
+// A blob that the disk does not deliver is fetched again like a damaged one, but its file is not thrown away.
 func TestAnUnreadableFileCountsAsMissing(t *testing.T) {
 	b := open(t, t.TempDir()).Blobs()
 	told := ""

@@ -54,7 +54,7 @@ func startRaft(t *testing.T, d *Dir, c *counter) (*raft.Raft, error) {
 	return raft.NewRaft(conf, c, d.Log(), d.Log(), d.Snapshots(), trans)
 }
 
-func TestARaftNodeLivesInIt(t *testing.T) {
+func TestARaftNodeRestartsFromTheDirectory(t *testing.T) {
 	path := t.TempDir()
 	want := ""
 	for round := range 3 {
@@ -108,12 +108,12 @@ func TestDamagedNewestSnapshot(t *testing.T) {
 	closeDir(t, d)
 	flip(t, filepath.Join(path, snapshotsName, list[0].ID, "state.bin"), 20)
 
-	// The older one is sound, and yet no start: the entries in between are gone, and Raft would begin with a hole.
+	// The older snapshot is sound and still of no use: the entries in between are gone, so Raft would begin with a hole.
 	_, err = Open(path, Options{Logger: quiet()})
 	wantErr(t, err, ErrCorrupt, list[0].ID, "state.bin", "checksum", list[1].ID, "does not lead", "new node")
 }
 
-func TestAnOlderSnapshotWillDo(t *testing.T) {
+func TestAnOlderSnapshotStandsIn(t *testing.T) {
 	d := open(t, t.TempDir())
 	must(t, d.Log().StoreLogs(entries(1, 30, 10)))
 	var ids []string

@@ -10,7 +10,7 @@ import (
 	"scaleout/fsm/command"
 )
 
-// The library would commit a transaction whenever it opens the file, and that one would have no record.
+// If the library committed a transaction whenever it opens the file, that transaction would have no record.
 func TestOpeningCommitsNothing(t *testing.T) {
 	path := t.TempDir()
 	d := open(t, path)
@@ -29,9 +29,9 @@ func TestOpeningCommitsNothing(t *testing.T) {
 	must(t, d.Log().StoreLog(entry(6, 100))) // and it is open for writing
 }
 
-// Entries are deleted in another transaction than the one that says so. Whoever ends in between finds them, or not, and
-// a file that is whole.
-func TestEndsBetweenAnnouncementAndDeletion(t *testing.T) {
+// A deletion is announced in one transaction and carried out in the next. A process that ends in between finds the
+// entries, one that ends later does not, and both find a whole file.
+func TestACrashBetweenAnnouncementAndDeletion(t *testing.T) {
 	for name, c := range map[string]struct {
 		low, high   uint64
 		carriedOut  bool
@@ -78,9 +78,9 @@ func TestEndsBetweenAnnouncementAndDeletion(t *testing.T) {
 	}
 }
 
-// A full disk may be noticed when the transaction is there already: at the last fsync, where blocks are only then
-// allocated. What was refused is seen in the file, then, and must not be taken for damage at the next start.
-func TestANoSpaceThatComesTooLate(t *testing.T) {
+// Where blocks are allocated late, a full disk is noticed at the last fsync, when the transaction is in the file
+// already. A transaction that was refused like this must not be taken for damage at the next start.
+func TestAFullDiskThatIsNoticedTooLate(t *testing.T) {
 	for name, late := range map[string]func(d *disk) error{
 		"entries":  func(d *disk) error { return d.BoltStore.StoreLogs([]*raft.Log{sealedRecord(d), sealedEntry(6)}) },
 		"deletion": func(d *disk) error { return d.BoltStore.DeleteRange(4, 5) },
@@ -110,7 +110,7 @@ func TestANoSpaceThatComesTooLate(t *testing.T) {
 	}
 }
 
-// announced is the record that announces a deletion.
+// announced returns the record that announces a deletion.
 func announced(d *disk, low, high uint64) record {
 	rest := *d.rec.Load()
 	rest.gone = deletion{low: low, high: high}
@@ -128,7 +128,7 @@ func sealedEntry(index uint64) *raft.Log {
 	return &e
 }
 
-// sealedRecord is the record with that entry.
+// sealedRecord returns the record that counts that entry.
 func sealedRecord(d *disk) *raft.Log {
 	next := *d.rec.Load()
 	_, sum := seal(entry(6, 100))

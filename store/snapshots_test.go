@@ -13,7 +13,7 @@ import (
 	"scaleout/store/file"
 )
 
-// snapshotOf writes a snapshot of a place in the log; the content names the place, as the state machine's does.
+// snapshotOf writes a snapshot up to a place in the log. Its content names the place, as the state machine's does.
 func snapshotOf(t *testing.T, d *Dir, index, term uint64) (id string, err error) {
 	t.Helper()
 	members := raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "b:1"}}}
@@ -25,7 +25,7 @@ func snapshotOf(t *testing.T, d *Dir, index, term uint64) (id string, err error)
 	return k.ID(), k.Close()
 }
 
-// ofPlace is what the state machine would say of such a content.
+// ofPlace checks such a content as the state machine would.
 func ofPlace(content io.Reader, index, term uint64) error {
 	raw, err := io.ReadAll(content)
 	if err == nil && uint64(len(raw)) != index*10+term {
@@ -85,7 +85,7 @@ func TestSnapshotsThatContradictThemselves(t *testing.T) {
 			_, err = Open(path, Options{Logger: quiet(), CheckSnapshot: ofPlace})
 			wantErr(t, err, ErrCorrupt, c.says, "new node")
 
-			// With the entries in between the older one stands in, and the damaged one is not offered to anybody.
+			// With the entries in between, the older snapshot stands in, and the damaged one is not listed.
 			must(t, os.RemoveAll(filepath.Join(path, snapshotsName)))
 			must(t, os.Mkdir(filepath.Join(path, snapshotsName), 0o700))
 			d = open(t, path, checked)
@@ -123,7 +123,7 @@ func redescribe(t *testing.T, snapshot string, change func(*snapshotDocument)) {
 	must(t, writeDocument(path, d))
 }
 
-// A snapshot that failed is not there, unless not even that can be known.
+// A snapshot whose Close failed is not there, unless nobody can know even that.
 func TestASnapshotWhoseNameIsNotDurable(t *testing.T) {
 	broken := errors.New("input/output error (injected)")
 	for name, c := range map[string]struct {

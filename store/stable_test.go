@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// setFails is a log whose disk takes so many more of Raft's values and then none.
+// setFails is a log whose disk takes a number of Raft's values and then no more.
 type setFails struct {
 	LogStore
 	left int
@@ -34,9 +34,9 @@ func (s *setFails) SetUint64(key []byte, value uint64) error {
 }
 
 // Raft writes a vote in two steps: the term, then the candidate. Between the two the candidate is that of an older
-// term. Whoever ends there has given no answer: what is on its disk is whole, lets it start, and lets it vote at most
-// once in that term.
-func TestEndsBetweenTheTwoWritesOfAVote(t *testing.T) {
+// term. A node that ends there has given no answer. Its disk is whole, so it starts, and votes at most once in that
+// term.
+func TestACrashBetweenTheTwoWritesOfAVote(t *testing.T) {
 	for done, want := range []struct {
 		term, voteTerm uint64
 		candidate      string
@@ -119,8 +119,8 @@ func votesGranted(t *testing.T, d *Dir, term uint64, candidates ...string) (gran
 	return granted
 }
 
-// Each page of the log file, taken back to what it was before the last vote or the last entry, is noticed: it is sound
-// in itself.
+// A page of the log file that is what it was before the last vote or the last entry is sound in itself. It is noticed
+// all the same, whichever page it is.
 func TestAnOldPageIsNoticed(t *testing.T) {
 	for name, write := range map[string]func(t *testing.T, l *Log){
 		"a vote":  func(t *testing.T, l *Log) { must(t, l.SetUint64([]byte("LastVoteTerm"), 9)) },
@@ -162,8 +162,8 @@ func TestAnOldPageIsNoticed(t *testing.T) {
 	}
 }
 
-// A log that is cut off as a whole, since all of it differs from the leader's, is watched like one whose end is cut
-// off; one that a snapshot holds may go.
+// A log that is deleted as a whole, because all of it differs from the leader's, can be torn like a log whose end is
+// deleted. A log that a snapshot holds may go.
 func TestAWholeLogIsReplaced(t *testing.T) {
 	for name, c := range map[string]struct {
 		snapshot uint64 // ends here; 0: none
@@ -179,7 +179,7 @@ func TestAWholeLogIsReplaced(t *testing.T) {
 		"held by a snapshot that reaches not so far": {snapshot: 2, next: 4, torn: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var disk picky
+			var disk fillable
 			d := open(t, t.TempDir(), func(o *Options) {
 				o.WrapLog = func(l LogStore) LogStore { disk.LogStore = l; return &disk }
 			})

@@ -29,7 +29,7 @@ func TestWhoUploadedABlob(t *testing.T) {
 	wantErr(t, b.Mark("x", Upload{}), command.ErrDigest)
 	closeDir(t, d)
 	flip(t, filepath.Join(path, blobsName, uploadsName, bent+".json"), 30)
-	must(t, os.WriteFile(filepath.Join(path, blobsName, uploadsName, "stray"), nil, 0o600))
+	must(t, os.WriteFile(filepath.Join(path, blobsName, uploadsName, "orphan"), nil, 0o600))
 
 	d = open(t, path)
 	b = d.Blobs()

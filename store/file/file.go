@@ -132,8 +132,8 @@ func RemoveLeftovers(folder string, idle time.Duration, names ...string) {
 	}
 }
 
-// Temporary returns the name of the file that the temporary file called name is to become, and false if name is not that
-// of a temporary file. It is for owners whose files have names that RemoveLeftovers cannot list.
+// Temporary returns the name of the file that the temporary file called name is to become, and false if name is not
+// that of a temporary file. It is for owners whose files have names that RemoveLeftovers cannot list.
 func Temporary(name string) (written string, ok bool) {
 	at := strings.LastIndex(name, temporaryMark)
 	if at < 0 {
