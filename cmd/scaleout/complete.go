@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 )
 
@@ -143,14 +144,13 @@ var (
 )
 
 // executionIDs offers the newest executions of some statuses, of all when none is given.
-func executionIDs(statuses ...int64) words {
+func executionIDs(statuses ...catalog.Status) words {
 	return func(ctx context.Context, c *client.Client) ([]string, error) {
 		var out []string
 		add := func(equal map[string]any) error {
 			page, err := c.View(ctx, "executions", client.Query{Equal: equal, Order: []string{"-execution_id"}, PageSize: 50})
 			for _, r := range page.Rows {
-				n, _ := r.Int("status")
-				out = append(out, cell(r["execution_id"])+"\t"+packagePath(r)+", "+statusName(n))
+				out = append(out, cell(r["execution_id"])+"\t"+packagePath(r)+", "+rowStatus(r).String())
 			}
 			return err
 		}
@@ -260,17 +260,17 @@ func (a *app) completeParameter(objectType int64) cobra.CompletionFunc {
 			return nil, noFiles
 		}
 		return a.ask(cmd, func(ctx context.Context, c *client.Client) (out []string, err error) {
-			path := strings.SplitN(args[0], "/", 3)
-			if len(path) != 3 {
-				return nil, nil
+			folder, project, pkg, err := packageOf(args[0])
+			if err != nil {
+				return nil, nil // nothing is known of what is not complete
 			}
-			id, err := projectID(ctx, c, path[0], path[1])
+			id, err := projectID(ctx, c, folder, project)
 			if err != nil {
 				return nil, err
 			}
 			rows, err := collect(ctx, c, "object_parameters", client.Query{Equal: map[string]any{"project_id": id, "object_type": objectType}, PageSize: 1000}, 1000)
 			for _, r := range rows {
-				if objectType == objectProject || strings.EqualFold(r.Text("object_name"), path[2]) {
+				if objectType == catalog.ObjectProject || strings.EqualFold(r.Text("object_name"), pkg) {
 					about := r.Text("data_type")
 					if r.Bool("required") {
 						about += ", required"

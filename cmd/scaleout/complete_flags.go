@@ -61,7 +61,7 @@ func fixed(values ...string) cobra.CompletionFunc { return cobra.FixedCompletion
 // flagValues are completions by "--flag", or by "verb --flag" where one verb's flag means something else.
 func (a *app) flagValues() map[string]cobra.CompletionFunc {
 	var statuses []string
-	for _, s := range statusNames[1:] {
+	for _, s := range statusNames() {
 		statuses = append(statuses, strings.ReplaceAll(s, " ", "_"))
 	}
 	var options []string
@@ -72,7 +72,7 @@ func (a *app) flagValues() map[string]cobra.CompletionFunc {
 		"--output": fixed(outputs...), "--status": list(statuses...), "--type": list(eventTypeNames()...),
 		"--folder": a.completeFlag(folderNames), "--project": a.completePathFlag(), "--caller": a.completeFlag(callerNames),
 		"execution run --worker": a.completeFlag(workerNames), "execution create --worker": a.completeFlag(workerNames),
-		"--param": a.completeParameter(objectPackage), "--project-param": a.completeParameter(objectProject),
+		"--param": a.completeParameter(catalog.ObjectPackage), "--project-param": a.completeParameter(catalog.ObjectProject),
 		"--option":       cobra.FixedCompletions(options, noFiles|cobra.ShellCompDirectiveNoSpace),
 		"ready --worker": folders,
 		"--since":        fixed("1h", "24h", "7d", "30d"), "--kind": fixed("master", "worker"), "--role": fixed(pki.UserRoles()...),

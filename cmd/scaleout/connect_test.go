@@ -1,7 +1,11 @@
 package main
 
 import (
+	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,6 +99,25 @@ func TestEveryVerbSaysThatNobodyAnswers(t *testing.T) {
 				t.Errorf("its end: %s", rest)
 			}
 		})
+	}
+}
+
+// A wrong --cacert is an error that stays, and not a cluster that cannot be reached for a while.
+func TestAMasterThatIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	to := nobody(t, "10s")
+	to[1] = server.URL
+	code, out, errs := execute(t, append([]string{"folder", "list"}, to...)...)
+	if code != exitError || out != "" {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	for _, want := range []string{"no master's certificate is trusted here", server.URL, "--cacert"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("%q is missing in %s", want, errs)
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func happyMaster() *fakeMaster {
 			"/v1/catalog/procedures":          answer(wire.Procedures{Procedures: []wire.Procedure{{Name: "create_folder", Parameters: []wire.ProcedureParameter{{Name: "folder_name"}}}}}),
 			"/v1/events": func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")
-				b, _ := json.Marshal(wire.Event{ID: "1.0", Type: "execution_ended", Time: time.Unix(1, 0), Name: "ETL/Sales/Load.dtsx", Execution: 17, Status: 7})
+				b, _ := json.Marshal(wire.Event{ID: "1.0", Type: "execution_ended", Time: time.Unix(1, 0), Name: "ETL/Sales/Load.dtsx", Execution: 17, Status: 7, Worker: "AA"})
 				fmt.Fprintf(w, "id: 1.0\nevent: execution_ended\ndata: %s\n\n", b)
 			},
 		},

@@ -56,7 +56,8 @@ func verbsDocument(root *cobra.Command) string {
 Made of the verbs in cmd/scaleout. 'scaleout VERB --help' says the same, 'scaleout man DIR' writes it as man pages.
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 an execution failed, 4 it was canceled, 5 it did not end in time, 6 no leader or nobody
-reached, 75 and 78 as 'master start' and 'worker start' say.
+reached, 75 and 78 as 'master start' and 'worker start' say. After 6 the same may succeed later. A certificate that is not
+trusted, the masters' here or yours there, is an error (1): waiting does not help.
 
 With '-o json' the names are a contract: columns of views as documented, fields of the wire, and what stands beside them.
 Times are RFC 3339 in UTC there. On a terminal, control and format characters in text from outside are shown as escapes.

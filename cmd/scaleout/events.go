@@ -2,11 +2,9 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -49,17 +47,18 @@ between are not kept any more. With -o json each event is one line.`,
 				}
 				c = c.WithTimeout(max(outage, a.connectTimeout))
 			}
-			workers := a.workerNamer(cmd.Context(), c)
+			names := newWorkerLabels(c)
 			out := json.NewEncoder(cmd.OutOrStdout())
 			out.SetEscapeHTML(false)
 			err = c.Events(cmd.Context(), from, func(e wire.Event) error {
 				if len(types) > 0 && e.Type != wire.EventReset && !slices.Contains(types, e.Type) {
 					return nil
 				}
+				worker := names.name(cmd.Context(), e.Worker)
 				if a.output == "json" {
-					return out.Encode(e)
+					return out.Encode(namedEvent{e, worker})
 				}
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), show.Text(a.eventLine(e, workers)))
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), show.Text(a.eventLine(e, cmp.Or(worker, e.Worker))))
 				return err
 			})
 			if from.Follow && cmd.Context().Err() != nil {
@@ -74,18 +73,6 @@ between are not kept any more. With -o json each event is one line.`,
 	return cmd
 }
 
-// workerNamer finds workers' names by id, the id where there is none. A worker that is not known yet is asked for once.
-func (a *app) workerNamer(ctx context.Context, c *client.Client) func(id string) string {
-	names := map[string]string{}
-	return func(id string) string {
-		if _, known := names[id]; !known {
-			maps.Copy(names, workersByID(ctx, c))
-			names[id] = cmp.Or(names[id], id)
-		}
-		return names[id]
-	}
-}
-
 func eventTypeNames() (names []string) {
 	for _, t := range catalog.EventTypes() {
 		names = append(names, t.Name)
@@ -93,8 +80,14 @@ func eventTypeNames() (names []string) {
 	return names
 }
 
+// namedEvent is an event as JSON: what the wire has, and the worker's name beside its id.
+type namedEvent struct {
+	wire.Event
+	WorkerName string `json:"worker_name,omitempty"`
+}
+
 // eventLine is an event as a person reads it.
-func (a *app) eventLine(e wire.Event, workers func(id string) string) string {
+func (a *app) eventLine(e wire.Event, worker string) string {
 	at := strings.Repeat(" ", len("2006-01-02 15:04:05.000"))
 	if !e.Time.IsZero() {
 		at = a.stamp(e.Time)
@@ -111,7 +104,7 @@ func (a *app) eventLine(e wire.Event, workers func(id string) string) string {
 		add("%s", e.Name)
 	}
 	if e.Type == catalog.EventExecutionEnded {
-		add("%s", statusName(e.Status))
+		add("%s", catalog.Status(e.Status))
 	}
 	for _, n := range []struct {
 		name  string
@@ -122,7 +115,7 @@ func (a *app) eventLine(e wire.Event, workers func(id string) string) string {
 		}
 	}
 	if e.Worker != "" && e.Execution > 0 {
-		add("worker %s", workers(e.Worker))
+		add("worker %s", worker)
 	}
 	if e.Detail != "" {
 		add("(%s)", e.Detail)

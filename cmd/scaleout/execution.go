@@ -157,7 +157,7 @@ func (a *app) executionStart() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "start ID", Short: "Start a created execution", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution start 17 --retry 2 --wait",
-		ValidArgsFunction: a.complete(executionIDs(1)),
+		ValidArgsFunction: a.complete(executionIDs(catalog.Created)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			if err := (&order{}).start(cmd.Context(), c, id, s.retry); err != nil {
 				return friendly(err)
@@ -179,7 +179,7 @@ func (a *app) executionStop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stop ID", Short: "Stop an execution", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution stop 17 --wait",
-		ValidArgsFunction: a.complete(executionIDs(2, 5)),
+		ValidArgsFunction: a.complete(executionIDs(catalog.Running, catalog.Pending)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			stop := map[string]any{"operation_id": id}
 			if !wait {
@@ -207,7 +207,7 @@ func (a *app) executionWait() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "wait ID", Short: "Wait for an execution's end and exit with its result", Args: cobra.ExactArgs(1),
 		Example:           "  scaleout execution wait 17 --timeout 30m",
-		ValidArgsFunction: a.complete(executionIDs(2, 5, 8)),
+		ValidArgsFunction: a.complete(executionIDs(catalog.Running, catalog.Pending, catalog.Stopping)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			// Asked first: who waits bears a long outage of the masters, but not that they never were there.
 			if _, err := execution(cmd.Context(), c, id); err != nil {
@@ -240,17 +240,16 @@ func (a *app) executionShow() *cobra.Command {
 			if err != nil {
 				return friendly(err)
 			}
-			names := workersByID(cmd.Context(), c)
-			describe(row, names)
+			names := newWorkerLabels(c)
+			names.describe(cmd.Context(), row)
 			for _, r := range attempts {
-				describe(r, names)
+				names.describe(cmd.Context(), r)
 			}
 			if a.output == "json" {
 				return printJSON(cmd, map[string]any{"execution": row, "parameters": values, "attempts": attempts})
 			}
-			status, _ := row.Int("status")
 			if err := a.object(cmd, []pair{
-				{"execution_id", id}, {"package", packagePath(row)}, {"status", statusName(status)},
+				{"execution_id", id}, {"package", packagePath(row)}, {"status", rowStatus(row).String()},
 				{"created", moment(row, "created_time")}, {"created by", row["caller_name"]}, {"started", moment(row, "start_time")},
 				{"ended", moment(row, "end_time")}, {"took", took(row)}, {"stopped by", row["stopped_by_name"]},
 				{"worker", where(row)}, {"attempts", row["executed_count"]},
@@ -259,7 +258,7 @@ func (a *app) executionShow() *cobra.Command {
 			}
 			values = slices.DeleteFunc(values, func(r client.Row) bool {
 				kind, _ := r.Int("object_type")
-				return kind == objectExecution && !r.Bool("runtime_override")
+				return kind == catalog.ObjectExecution && !r.Bool("runtime_override")
 			})
 			if len(values) > 0 {
 				fmt.Fprintln(cmd.OutOrStdout())

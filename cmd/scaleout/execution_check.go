@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
 	"scaleout/httpapi/client"
@@ -35,9 +36,9 @@ func (d declared) String() string {
 
 // scopes are how people name the parameters of an object type.
 var scopes = map[int]struct{ flag, noun string }{
-	objectProject:   {"--project-param", "project parameter"},
-	objectPackage:   {"--param", "package parameter"},
-	objectExecution: {"--option", "server option"},
+	catalog.ObjectProject:   {"--project-param", "project parameter"},
+	catalog.ObjectPackage:   {"--param", "package parameter"},
+	catalog.ObjectExecution: {"--option", "server option"},
 }
 
 // check holds the order against what the project declares, before anything is created: a typo shall leave no execution.
@@ -109,7 +110,7 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 			return nil, err
 		}
 		kind, _ := r.Int("object_type")
-		if kind == objectProject || kind == objectPackage && strings.EqualFold(r.Text("object_name"), o.pkg) {
+		if kind == catalog.ObjectProject || kind == catalog.ObjectPackage && strings.EqualFold(r.Text("object_name"), o.pkg) {
 			list = append(list, declared{int(kind), r.Text("parameter_name"), r.Text("data_type"), r.Bool("required"), r.Bool("sensitive")})
 		}
 	}
@@ -120,7 +121,7 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 func (o *order) checkValue(ctx context.Context, list []declared, v *assignment) error {
 	scope := scopes[v.objectType]
 	at := slices.IndexFunc(list, func(d declared) bool { return d.key() == v.key() })
-	if at < 0 && v.objectType != objectExecution {
+	if at < 0 && v.objectType != catalog.ObjectExecution {
 		return o.unknown(list, *v)
 	}
 	if v.from == asked {
@@ -134,7 +135,7 @@ func (o *order) checkValue(ctx context.Context, list []declared, v *assignment) 
 		}
 		v.text = text
 	}
-	if v.objectType == objectExecution {
+	if v.objectType == catalog.ObjectExecution {
 		if err := procedure.CheckOption(v.name, parameterValue("", v.text)); err != nil {
 			return fmt.Errorf("%s %s: %w", scope.flag, v.name, err)
 		}
@@ -175,7 +176,7 @@ func (o *order) unknown(list []declared, v assignment) error {
 		}
 	}
 	where := o.folder + "/" + o.project
-	if v.objectType == objectPackage {
+	if v.objectType == catalog.ObjectPackage {
 		where += "/" + o.pkg
 	}
 	return fmt.Errorf("%s %s: %s has no such %s%s", scope.flag, v.name, where, scope.noun, command.Hint(v.name, names))

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
-	"scaleout/fsm/command"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 )
 
@@ -41,30 +41,36 @@ func (a *app) executionList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var numbers []int64
+			if err := l.splitProject(); err != nil {
+				return err
+			}
+			var statuses []catalog.Status
 			for _, s := range l.statuses {
 				n, err := statusNumber(s)
 				if err != nil {
 					return err
 				}
-				numbers = append(numbers, n)
+				statuses = append(statuses, n)
 			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			rows, err := l.find(cmd.Context(), c, numbers, since)
+			rows, err := l.find(cmd.Context(), c, statuses, since)
 			if err != nil {
 				return friendly(err)
 			}
 			if len(rows) == 0 {
 				if err := l.exists(cmd.Context(), c); err != nil {
 					sayf(cmd.ErrOrStderr(), "%v", friendly(err)) // what is gone may be asked for: no error
+					if a.output != "json" {
+						return nil // a table without rows would look like the answer
+					}
 				}
 			}
-			names := workersByID(cmd.Context(), c)
+			names := newWorkerLabels(c)
 			for _, r := range rows {
-				describe(r, names)
+				names.describe(cmd.Context(), r)
 			}
 			return a.rows(cmd, rows, number("Id", "execution_id"), derived("Package", packagePath).breakable(),
 				toned("Status", func(r client.Row) show.Cell { s := r.Text("status_name"); return show.Cell{Text: s, Tone: tone(s)} }),
@@ -75,7 +81,7 @@ func (a *app) executionList() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&l.statuses, "status", nil, "only those of these statuses, by name or number: "+strings.Join(statusNames[1:], ", "))
+	flags.StringSliceVar(&l.statuses, "status", nil, "only those of these statuses, by name or number: "+strings.Join(statusNames(), ", "))
 	flags.StringVar(&l.folder, "folder", "", "only those of this folder")
 	flags.StringVar(&l.project, "project", "", "only those of this project, or FOLDER/PROJECT")
 	flags.StringVar(&l.caller, "caller", "", "only those that this user created")
@@ -84,12 +90,26 @@ func (a *app) executionList() *cobra.Command {
 	return cmd
 }
 
+// splitProject makes two of --project FOLDER/PROJECT.
+func (l *listing) splitProject() error {
+	if !strings.Contains(l.project, "/") {
+		return nil
+	}
+	folder, project, err := projectOf(l.project)
+	if err != nil {
+		return err
+	}
+	if l.folder != "" && !strings.EqualFold(l.folder, folder) {
+		return usagef("--folder %s and --project %s name two folders", l.folder, l.project)
+	}
+	l.folder, l.project = folder, project
+	return nil
+}
+
 // find reads what the listing names, the newest first.
-func (l *listing) find(ctx context.Context, c *client.Client, statuses []int64, since time.Time) ([]client.Row, error) {
+func (l *listing) find(ctx context.Context, c *client.Client, statuses []catalog.Status, since time.Time) ([]client.Row, error) {
 	equal := map[string]any{}
-	if folder, project, ok := strings.Cut(l.project, "/"); ok {
-		equal["folder_name"], equal["project_name"] = folder, project
-	} else if l.project != "" {
+	if l.project != "" {
 		equal["project_name"] = l.project
 	}
 	if l.folder != "" {
@@ -121,18 +141,14 @@ func (l *listing) find(ctx context.Context, c *client.Client, statuses []int64, 
 
 // exists says which folder or project of the listing there is not, with the one that was probably meant.
 func (l *listing) exists(ctx context.Context, c *client.Client) error {
-	folder, project := l.folder, l.project
-	if before, after, ok := strings.Cut(project, "/"); ok {
-		folder, project = before, after
-	}
 	switch {
-	case folder != "" && project != "":
-		_, err := projectID(ctx, c, folder, project)
+	case l.folder != "" && l.project != "":
+		_, err := projectID(ctx, c, l.folder, l.project)
 		return err
-	case folder != "" || project != "":
-		view, name := "folders", folder
-		if folder == "" {
-			view, name = "projects", project
+	case l.folder != "" || l.project != "":
+		view, name := "folders", l.folder
+		if l.folder == "" {
+			view, name = "projects", l.project
 		}
 		page, err := c.View(ctx, view, client.Query{Equal: map[string]any{"name": name}, PageSize: 1})
 		if err == nil && len(page.Rows) == 0 {
@@ -184,53 +200,4 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, usagef("--since %q: want a time ago such as 90m, 24h or 7d, a day such as 2026-01-31, or a moment such as 2026-01-31T02:00:00Z", text)
-}
-
-// workersByID are the names of all workers by id. Names are a kindness: without the right to read them it is empty.
-func workersByID(ctx context.Context, c *client.Client) map[string]string {
-	names := map[string]string{}
-	rows, err := collect(ctx, c, "worker_agents", client.Query{PageSize: 1000}, 10_000)
-	if err != nil {
-		return names
-	}
-	for _, w := range rows {
-		names[w.Text("WorkerAgentId")] = workerLabel(w)
-	}
-	return names
-}
-
-// describe adds to a row of executions or tasks the words for its numbers and ids: status_name and worker_name. They are
-// part of what -o json promises.
-func describe(r client.Row, workers map[string]string) {
-	if n, ok := r.Int("status"); ok {
-		r["status_name"] = statusName(n)
-	}
-	r["worker_name"] = nil
-	if name := workers[r.Text("worker_agent_id")]; name != "" {
-		r["worker_name"] = name
-	}
-}
-
-// where is the worker of a described row, by name, else its machine.
-func where(r client.Row) string {
-	for _, name := range []string{"worker_name", "machine_name", "machine"} {
-		if text := r.Text(name); text != "" {
-			return text
-		}
-	}
-	return ""
-}
-
-// statusNumber takes a status's number or its name; "ended_unexpectedly" and "unexpectedly" too.
-func statusNumber(text string) (int64, error) {
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 && int(n) < len(statusNames) {
-		return n, nil
-	}
-	want := strings.ToLower(strings.NewReplacer("_", " ", "-", " ").Replace(text))
-	for n, name := range statusNames {
-		if n > 0 && (want == name || want == "unexpected" && n == 6) {
-			return int64(n), nil
-		}
-	}
-	return 0, usagef("--status %q: there is no such status%s", text, command.Hint(want, statusNames[1:]))
 }

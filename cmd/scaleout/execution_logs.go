@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 )
 
@@ -62,18 +63,24 @@ func (a *app) printMessage(cmd *cobra.Command, m client.Row) error {
 	return err
 }
 
+// What workers write beside the types and sources of messages that masters write (package catalog).
+const (
+	messageTaskFailed = 130
+	sourcePackage     = 30 // the package's output
+)
+
 // messageKind is a message type in one word.
 func messageKind(n int64) string {
 	switch n {
-	case 120:
+	case catalog.MessageError:
 		return "error"
-	case 110:
+	case catalog.MessageWarning:
 		return "warning"
-	case 70:
+	case catalog.MessageInformation:
 		return "info"
-	case 50:
+	case catalog.MessageStatusChange:
 		return "status"
-	case 130:
+	case messageTaskFailed:
 		return "failed"
 	}
 	return fmt.Sprint(n)

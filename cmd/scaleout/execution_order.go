@@ -8,14 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
-)
-
-// Object types of parameters.
-const (
-	objectProject   = 20
-	objectPackage   = 30
-	objectExecution = 50
 )
 
 // order is what somebody wants to be executed.
@@ -41,11 +35,10 @@ type assignment struct {
 
 // parse takes the command line apart before anything is asked of a master.
 func (o *order) parse(path string) error {
-	parts := strings.SplitN(path, "/", 3)
-	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
-		return usagef("%q: want FOLDER/PROJECT/PACKAGE, such as ETL/Sales/Load.dtsx", path)
+	var err error
+	if o.folder, o.project, o.pkg, err = packageOf(path); err != nil {
+		return err
 	}
-	o.folder, o.project, o.pkg = parts[0], parts[1], parts[2]
 	if o.read == nil {
 		o.read = &values{in: strings.NewReader("")}
 	}
@@ -53,7 +46,7 @@ func (o *order) parse(path string) error {
 		objectType int
 		flag       string
 		given      []string
-	}{{objectPackage, "param", o.params}, {objectProject, "project-param", o.projectParams}, {objectExecution, "option", o.options}} {
+	}{{catalog.ObjectPackage, "param", o.params}, {catalog.ObjectProject, "project-param", o.projectParams}, {catalog.ObjectExecution, "option", o.options}} {
 		for _, g := range list.given {
 			name, text, from, err := o.read.split("--"+list.flag, g, false)
 			if err != nil {
@@ -71,7 +64,7 @@ func (o *order) parse(path string) error {
 		}
 		if bound.given > 0 {
 			seconds := int64((bound.given + time.Second - 1) / time.Second) // the masters count in whole ones
-			o.values = append(o.values, assignment{objectExecution, bound.option, strconv.FormatInt(seconds, 10), plain})
+			o.values = append(o.values, assignment{catalog.ObjectExecution, bound.option, strconv.FormatInt(seconds, 10), plain})
 		}
 	}
 	given := map[string]bool{}
@@ -141,7 +134,7 @@ func (o *order) abandon(ctx context.Context, c *client.Client, id int64) {
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if row, err := execution(cleanup, c, id); err == nil {
-		if status, _ := row.Int("status"); status == 1 {
+		if rowStatus(row) == catalog.Created {
 			_, _ = c.Call(cleanup, "stop_operation", map[string]any{"operation_id": id})
 		}
 	}

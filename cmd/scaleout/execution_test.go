@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -63,7 +64,7 @@ func TestParameterValuesHaveTheirDeclaredType(t *testing.T) {
 }
 
 func TestStatusNames(t *testing.T) {
-	for text, want := range map[string]int64{"7": 7, "succeeded": 7, "Failed": 4, "ended_unexpectedly": 6, "ended-unexpectedly": 6, "unexpected": 6} {
+	for text, want := range map[string]catalog.Status{"7": 7, "succeeded": 7, "Failed": 4, "ended_unexpectedly": 6, "ended-unexpectedly": 6, "unexpected": 6} {
 		if got, err := statusNumber(text); err != nil || got != want {
 			t.Errorf("%q: %d, %v", text, got, err)
 		}
@@ -212,7 +213,7 @@ func TestWaitEndsWithTheResult(t *testing.T) {
 			t.Errorf("%v: code %d, stderr %s", x.statuses, code, errs)
 		}
 		var result map[string]any
-		if err := json.Unmarshal(out.Bytes(), &result); err != nil || result["status"] != statusName(int64(x.statuses[len(x.statuses)-1])) {
+		if err := json.Unmarshal(out.Bytes(), &result); err != nil || result["status"] != catalog.Status(x.statuses[len(x.statuses)-1]).String() {
 			t.Errorf("%v: stdout %s", x.statuses, out)
 		}
 	}
@@ -358,8 +359,8 @@ func TestLogsSayWhatIsMissing(t *testing.T) {
 // Without a terminal a state is told of once, however its numbers change from second to second.
 func TestOneLineForEachState(t *testing.T) {
 	var out bytes.Buffer
-	p := newProgress(&out, 17, func(string) string { return "worker-1" })
-	pending, running := client.Row{"status": json.Number("5")}, client.Row{"status": json.Number("2"), "worker_agent_id": "AA"}
+	p := newProgress(&out, 17)
+	pending, running := client.Row{"status": json.Number("5")}, client.Row{"status": json.Number("2"), "worker_name": "worker-1"}
 	p.show(pending, waitingFor{})
 	for s := 9; s > 0; s-- {
 		p.show(pending, waitingFor{"retry_wait", fmt.Sprintf("attempt 2 starts in %ds", s)})

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 )
 
@@ -34,9 +35,10 @@ func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	p := newProgress(cmd.ErrOrStderr(), id, func(worker string) string { return workerName(ctx, c, worker) })
+	names := newWorkerLabels(c)
+	p := newProgress(cmd.ErrOrStderr(), id)
 	before := a.notices.to(func(string) { p.say(nobodyAnswers) })
-	row, err := untilEnded(ctx, c, id, p)
+	row, err := untilEnded(ctx, c, id, names, p)
 	a.notices.to(before)
 	p.end()
 	switch {
@@ -48,16 +50,16 @@ func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time
 	default:
 		return friendly(err)
 	}
-	status, _ := row.Int("status")
+	status := rowStatus(row)
 	if err := a.object(cmd, []pair{
-		{"execution_id", id}, {"package", packagePath(row)}, {"status", statusName(status)}, {"took", took(row)},
-		{"worker", p.where(row)}, {"attempts", row["executed_count"]},
+		{"execution_id", id}, {"package", packagePath(row)}, {"status", status.String()}, {"took", took(row)},
+		{"worker", where(row)}, {"attempts", row["executed_count"]},
 	}); err != nil {
 		return err
 	}
 	code := resultCode(status)
 	if code == exitFailed {
-		for _, m := range freshErrors(cmd.Context(), c, id, 5) {
+		for _, m := range (&logReader{c: c, id: id}).lastErrors(cmd.Context(), 5) {
 			sayf(cmd.ErrOrStderr(), "  %s", m.Text("message"))
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "'scaleout execution why %d' says more, 'scaleout execution logs %d' all.\n", id, id)
@@ -69,31 +71,31 @@ func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time
 }
 
 // resultCode is the exit code of an ended execution.
-func resultCode(status int64) int {
+func resultCode(status catalog.Status) int {
 	switch status {
-	case 7, 9:
+	case catalog.Succeeded, catalog.Completed:
 		return exitOK
-	case 3:
+	case catalog.Canceled:
 		return exitCanceled
 	}
 	return exitFailed
 }
 
 // untilEnded polls the execution until it has ended, across changes of leader.
-func untilEnded(ctx context.Context, c *client.Client, id int64, p *progress) (client.Row, error) {
+func untilEnded(ctx context.Context, c *client.Client, id int64, names *workerLabels, p *progress) (client.Row, error) {
 	pause, lastAnswer, pendingSince := firstPoll, time.Now(), time.Time{}
 	for {
 		row, err := execution(ctx, c, id)
 		switch {
 		case err == nil:
 			lastAnswer = time.Now()
-			status, _ := row.Int("status")
-			if ended(status) {
+			names.describe(ctx, row)
+			if rowStatus(row).HasEnded() {
 				p.show(row, waitingFor{})
 				return row, nil
 			}
 			var reason waitingFor
-			if status == 5 {
+			if rowStatus(row) == catalog.Pending {
 				if pendingSince.IsZero() {
 					pendingSince = time.Now()
 				}
@@ -142,33 +144,6 @@ func pendingReason(ctx context.Context, c *client.Client, id int64) waitingFor {
 	return waitingFor{page.Rows[0].Text("reason"), page.Rows[0].Text("reason_text")}
 }
 
-// workerName is a worker's name for people, "" when it cannot be read.
-func workerName(ctx context.Context, c *client.Client, id string) string {
-	page, err := c.View(ctx, "worker_agents", client.Query{Equal: map[string]any{"WorkerAgentId": id}})
-	if err != nil || len(page.Rows) == 0 {
-		return ""
-	}
-	return workerLabel(page.Rows[0])
-}
-
-// freshErrors are the last errors of an execution that has just ended: what the package said last may come a moment
-// after its end.
-func freshErrors(ctx context.Context, c *client.Client, id int64, most int) []client.Row {
-	for try := 0; try < 10; try++ {
-		page, err := c.View(ctx, "operation_messages", client.Query{Equal: map[string]any{"operation_id": id}, PageSize: 1})
-		if err != nil || page.Messages == nil || page.Messages.Missing == 0 || sleep(ctx, 300*time.Millisecond) != nil {
-			break
-		}
-	}
-	return lastErrors(ctx, c, id, most)
-}
-
-// Values of message_source_type.
-const (
-	sourceCatalog = 10 // what the catalog itself says
-	sourcePackage = 30 // the package's output
-)
-
 // progress tells how an execution goes: on a terminal one line that changes, elsewhere a line for each change.
 type progress struct {
 	w     *show.Writer
@@ -179,35 +154,17 @@ type progress struct {
 	mu   sync.Mutex
 	last string // state
 	turn int
-
-	name  func(worker string) string
-	names map[string]string
 }
 
-func newProgress(w io.Writer, id int64, name func(worker string) string) *progress {
+func newProgress(w io.Writer, id int64) *progress {
 	out := show.Of(w)
-	return &progress{w: out, id: id, live: out.Screen().Terminal, since: time.Now(), name: name, names: map[string]string{}}
-}
-
-// where is the worker's name, else its machine.
-func (p *progress) where(row client.Row) string {
-	id := row.Text("worker_agent_id")
-	if id == "" {
-		return row.Text("machine_name")
-	}
-	if _, known := p.names[id]; !known {
-		p.names[id] = p.name(id)
-	}
-	if name := p.names[id]; name != "" {
-		return name
-	}
-	return row.Text("machine_name")
+	return &progress{w: out, id: id, live: out.Screen().Terminal, since: time.Now()}
 }
 
 func (p *progress) show(row client.Row, reason waitingFor) {
-	status, _ := row.Int("status")
-	text := statusName(status)
-	if where := p.where(row); where != "" && (status == 2 || status == 8) {
+	status := rowStatus(row)
+	text := status.String()
+	if where := where(row); where != "" && (status == catalog.Running || status == catalog.Stopping) {
 		text += " on " + where
 	}
 	if n, _ := row.Int("executed_count"); n > 1 {

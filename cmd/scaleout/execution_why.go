@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 )
 
@@ -17,16 +18,16 @@ func (a *app) executionWhy() *cobra.Command {
 		Example:           "  scaleout execution why 17",
 		ValidArgsFunction: a.complete(executionIDs()),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
-			f, err := inquire(cmd.Context(), c, id)
+			x, err := explain(cmd.Context(), c, id)
 			if err != nil {
 				return friendly(err)
 			}
 			if a.output == "json" {
 				return printJSON(cmd, map[string]any{
-					"execution": f.execution, "attempts": f.attempts, "errors": append([]client.Row{}, f.errors...), "explanation": f.sentences(),
+					"execution": x.execution, "attempts": x.attempts, "errors": append([]client.Row{}, x.errors...), "explanation": x.sentences(),
 				})
 			}
-			for _, s := range f.sentences() {
+			for _, s := range x.sentences() {
 				sayf(cmd.OutOrStdout(), "%s", s)
 			}
 			return nil
@@ -34,40 +35,33 @@ func (a *app) executionWhy() *cobra.Command {
 	}
 }
 
-// inquiry is what there is to know about an execution's fate.
-type inquiry struct {
+// explanation is what there is to know about how an execution goes or ended.
+type explanation struct {
 	execution client.Row
-	attempts  []client.Row // rows of tasks, by attempt
-	errors    []client.Row // the last error messages, in order
-	workers   map[string]string
+	attempts  []client.Row      // rows of tasks, by attempt
+	errors    []client.Row      // the last error messages, in order
+	workers   map[string]string // names by id
 }
 
-func inquire(ctx context.Context, c *client.Client, id int64) (*inquiry, error) {
+func explain(ctx context.Context, c *client.Client, id int64) (*explanation, error) {
 	row, err := execution(ctx, c, id)
 	if err != nil {
 		return nil, err
 	}
-	f := &inquiry{execution: row}
-	if f.attempts, err = collect(ctx, c, "tasks", client.Query{Equal: map[string]any{"execution_id": id}, PageSize: 1000}, 1000); err != nil {
+	x := &explanation{execution: row, workers: map[string]string{}}
+	if x.attempts, err = collect(ctx, c, "tasks", client.Query{Equal: map[string]any{"execution_id": id}, PageSize: 1000}, 1000); err != nil {
 		return nil, err
 	}
-	f.workers = workersByID(ctx, c)
-	if status, _ := row.Int("status"); status != 7 {
-		f.errors = lastErrors(ctx, c, id, 8)
+	names := newWorkerLabels(c)
+	for _, t := range x.attempts {
+		if name := names.name(ctx, t.Text("worker_agent_id")); name != "" {
+			x.workers[t.Text("worker_agent_id")] = name
+		}
 	}
-	return f, nil
-}
-
-// lastErrors are the last error messages of an operation, in order; none when they cannot be read.
-func lastErrors(ctx context.Context, c *client.Client, id int64, most int) []client.Row {
-	page, err := c.View(ctx, "operation_messages", client.Query{
-		Equal: map[string]any{"operation_id": id, "message_type": 120}, Order: []string{"-operation_message_id"}, PageSize: most,
-	})
-	if err != nil {
-		return nil
+	if rowStatus(row) != catalog.Succeeded {
+		x.errors = lastErrors(ctx, c, id, 8)
 	}
-	slices.Reverse(page.Rows)
-	return page.Rows
+	return x, nil
 }
 
 // cures is what a person can do about a pending execution.
@@ -82,26 +76,26 @@ var cures = map[string]string{
 	"retry_wait":               "Nothing to do: the next attempt starts by itself.",
 }
 
-func (f *inquiry) sentences() []string {
-	e := f.execution
-	status, _ := e.Int("status")
+func (x *explanation) sentences() []string {
+	e := x.execution
+	status := rowStatus(e)
 	id := cell(e["execution_id"])
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	say("Execution %s of %s, created by %s at %s, %s.", id, packagePath(e), e.Text("caller_name"), cell(e["created_time"]), fate(status))
+	say("Execution %s of %s, created by %s at %s, %s.", id, packagePath(e), e.Text("caller_name"), cell(e["created_time"]), outcome(status))
 	pending := 0
-	for _, t := range f.attempts {
+	for _, t := range x.attempts {
 		if t.Text("status") == "pending" {
 			pending++
 			continue
 		}
-		out = append(out, f.attempt(t))
+		out = append(out, x.attempt(t))
 	}
 	switch status {
-	case 1:
+	case catalog.Created:
 		say("It was not started: 'scaleout execution start %s' starts it.", id)
-	case 5:
-		for _, t := range f.attempts {
+	case catalog.Pending:
+		for _, t := range x.attempts {
 			if t.Text("status") != "pending" {
 				continue
 			}
@@ -115,23 +109,23 @@ func (f *inquiry) sentences() []string {
 				out = append(out, cure)
 			}
 		}
-	case 3, 8:
+	case catalog.Canceled, catalog.Stopping:
 		if by := e.Text("stopped_by_name"); by != "" {
 			say("%s stopped it.", by)
 		}
-	case 6:
+	case catalog.EndedUnexpectedly:
 		say("No attempt is left, and nobody knows how the last one ended: check what the package did before you run it again.")
-	case 4:
-		if !slices.ContainsFunc(f.attempts, neverTaken) {
+	case catalog.Failed:
+		if !slices.ContainsFunc(x.attempts, neverTaken) {
 			say("No attempt is left.")
 		}
 	}
-	if ended(status) && len(f.attempts)-pending == 0 && status != 3 {
+	if status.HasEnded() && len(x.attempts)-pending == 0 && status != catalog.Canceled {
 		say("Its attempts are not kept any more; the executions view says: machine %s, attempts %s.", orNone(e.Text("machine_name")), cell(e["executed_count"]))
 	}
-	if len(f.errors) > 0 {
+	if len(x.errors) > 0 {
 		out = append(out, "Last errors:")
-		for _, m := range f.errors {
+		for _, m := range x.errors {
 			out = append(out, "  "+cell(m["message_time"])+"  "+m.Text("message"))
 		}
 	}
@@ -142,12 +136,12 @@ func (f *inquiry) sentences() []string {
 func neverTaken(t client.Row) bool { return t.Text("reason") == "queue_timeout" }
 
 // attempt is one attempt as a sentence.
-func (f *inquiry) attempt(t client.Row) string {
+func (x *explanation) attempt(t client.Row) string {
 	if neverTaken(t) {
 		return t.Text("message")
 	}
 	where := t.Text("machine")
-	if name := f.workers[t.Text("worker_agent_id")]; name != "" {
+	if name := x.workers[t.Text("worker_agent_id")]; name != "" {
 		where = name
 	} else if where == "" {
 		where = t.Text("worker_agent_id")
@@ -196,13 +190,13 @@ func orNone(s string) string {
 	return s
 }
 
-// fate is a status as the end of a sentence.
-func fate(status int64) string {
+// outcome is a status as the end of a sentence.
+func outcome(status catalog.Status) string {
 	switch status {
-	case 4, 6, 7, 9:
-		return "has " + statusName(status)
-	case 3:
+	case catalog.Failed, catalog.EndedUnexpectedly, catalog.Succeeded, catalog.Completed:
+		return "has " + status.String()
+	case catalog.Canceled:
 		return "was canceled"
 	}
-	return "is " + statusName(status)
+	return "is " + status.String()
 }

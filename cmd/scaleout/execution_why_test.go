@@ -29,34 +29,34 @@ func TestWhySaysItInSentences(t *testing.T) {
 	}
 	workers := map[string]string{"W": "worker-1"}
 	for name, x := range map[string]struct {
-		f    inquiry
+		f    explanation
 		want []string
 	}{
-		"created": {inquiry{execution: execution("1")}, []string{"is created.", "'scaleout execution start 17' starts it"}},
+		"created": {explanation{execution: execution("1")}, []string{"is created.", "'scaleout execution start 17' starts it"}},
 		"pending": {
-			inquiry{execution: execution("5"), attempts: []client.Row{row(t, `{"attempt":1,"status":"pending","reason":"no_worker_enabled","reason_text":"no worker is enabled"}`)}},
+			explanation{execution: execution("5"), attempts: []client.Row{row(t, `{"attempt":1,"status":"pending","reason":"no_worker_enabled","reason_text":"no worker is enabled"}`)}},
 			[]string{"Attempt 1 waits: no worker is enabled (no_worker_enabled).", "scaleout worker enable"},
 		},
-		"pending, reason unknown": {inquiry{execution: execution("5"), attempts: []client.Row{row(t, `{"attempt":1,"status":"pending"}`)}}, []string{"not said why yet"}},
+		"pending, reason unknown": {explanation{execution: execution("5"), attempts: []client.Row{row(t, `{"attempt":1,"status":"pending"}`)}}, []string{"not said why yet"}},
 		"running": {
-			inquiry{execution: execution("2"), workers: workers, attempts: []client.Row{attempt("running", `,"lease_until":"2026-01-31T10:09:00.0000000Z"`)}},
+			explanation{execution: execution("2"), workers: workers, attempts: []client.Row{attempt("running", `,"lease_until":"2026-01-31T10:09:00.0000000Z"`)}},
 			[]string{"Attempt 1 runs on worker-1 since 2026-01-31T10:00:01Z; its lease runs until 2026-01-31T10:09:00Z"},
 		},
 		"silent": {
-			inquiry{execution: execution("2"), workers: workers, attempts: []client.Row{attempt("running", `,"reason":"silent","reason_text":"worker worker-1 is silent since T, attempt 1 is lost at T2"`)}},
+			explanation{execution: execution("2"), workers: workers, attempts: []client.Row{attempt("running", `,"reason":"silent","reason_text":"worker worker-1 is silent since T, attempt 1 is lost at T2"`)}},
 			[]string{"is silent since T, attempt 1 is lost at T2."},
 		},
 		"failed": {
-			inquiry{execution: execution("4"), workers: workers, attempts: []client.Row{attempt("failed", `,"exit_code":3,"message":"exit code 3"`)},
+			explanation{execution: execution("4"), workers: workers, attempts: []client.Row{attempt("failed", `,"exit_code":3,"message":"exit code 3"`)},
 				errors: []client.Row{row(t, `{"message_time":"2026-01-31T10:00:02.0000000Z","message":"no such table"}`)}},
 			[]string{"Attempt 1 failed on worker-1 at 2026-01-31T10:00:02Z, granted at 2026-01-31T10:00:01Z, exit code 3.", "No attempt is left.", "no such table"},
 		},
 		"lost": {
-			inquiry{execution: execution("6"), attempts: []client.Row{attempt("lost", `,"message":"silent since then"`)}},
+			explanation{execution: execution("6"), attempts: []client.Row{attempt("lost", `,"message":"silent since then"`)}},
 			[]string{"was lost on m1", "silent since then.", "check what the package did"},
 		},
-		"canceled":  {inquiry{execution: execution("3")}, []string{"was canceled.", "bert stopped it."}},
-		"forgotten": {inquiry{execution: execution("4")}, []string{"not kept any more"}},
+		"canceled":  {explanation{execution: execution("3")}, []string{"was canceled.", "bert stopped it."}},
+		"forgotten": {explanation{execution: execution("4")}, []string{"not kept any more"}},
 	} {
 		got := strings.Join(x.f.sentences(), "\n")
 		for _, w := range x.want {

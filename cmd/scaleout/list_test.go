@@ -121,6 +121,42 @@ func TestExecutionListAsksForWhatIsWanted(t *testing.T) {
 	}
 }
 
+func TestExecutionListOfATypo(t *testing.T) {
+	for _, test := range []struct {
+		name, line, out, errs string
+		code                  int
+	}{
+		{"project", "--project Saless", "", `there is no project "Saless"; did you mean Sales?`, exitOK},
+		{"project of a folder", "--project ETL/Saless", "", `there is no project "Saless" in folder "ETL"; did you mean Sales?`, exitOK},
+		{"folder", "--folder ELT", "", `there is no folder "ELT"; did you mean ETL?`, exitOK},
+		{"JSON", "--project Saless -o json", "[]\n", "there is no project", exitOK},
+		{"a project that is there", "--project ETL/Sales", "Id  Package", "", exitOK},
+		{"two folders", "--folder Other --project ETL/Sales", "", "--folder Other and --project ETL/Sales name two folders", exitUsage},
+		{"half a path", "--project ETL/", "", `"ETL/": want FOLDER/PROJECT`, exitUsage},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := fleet()
+			named := func(row map[string]any) func(*http.Request) ([]map[string]any, string) {
+				return func(r *http.Request) ([]map[string]any, string) {
+					if name := r.URL.Query().Get("name"); name != "" && name != row["name"] {
+						return nil, ""
+					}
+					return []map[string]any{row}, ""
+				}
+			}
+			f.views["folders"] = named(map[string]any{"folder_id": 1, "name": "ETL"})
+			f.views["projects"] = named(map[string]any{"project_id": 2, "folder_id": 1, "name": "Sales"})
+			code, out, errs := f.on(t, show.Screen{}, append([]string{"execution", "list"}, strings.Fields(test.line)...)...)
+			if code != test.code || !strings.HasPrefix(out, test.out) || test.out == "" && out != "" {
+				t.Errorf("exit %d: %q", code, out)
+			}
+			if !strings.Contains(errs, test.errs) || test.errs == "" && errs != "" {
+				t.Errorf("%q is missing in %q", test.errs, errs)
+			}
+		})
+	}
+}
+
 func TestSince(t *testing.T) {
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.Local)
 	for text, want := range map[string]time.Time{

@@ -1,18 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
 
 // lateMessages is how long the last messages of an ended execution are waited for after the newest that came.
 const lateMessages = 10 * time.Second
+
+// lateErrors is the same for the errors that are shown beside a result.
+const lateErrors = 3 * time.Second
 
 // logReader reads messages in order, each once. Messages are only ever added behind the last one.
 type logReader struct {
@@ -23,7 +29,7 @@ type logReader struct {
 	last   int64 // operation_message_id that was shown
 	// state is how complete the messages were at the last page.
 	state wire.MessagesState
-	late  time.Duration // 0: lateMessages
+	late  time.Duration // 0: lateMessages or lateErrors
 }
 
 // read shows what is new and tells whether there was anything.
@@ -46,10 +52,7 @@ func (r *logReader) read(ctx context.Context, show func(client.Row) error) (bool
 				return some, err
 			}
 		}
-		r.state = wire.MessagesState{Ended: true, Complete: true} // an operation that is not there says nothing more
-		if page.Messages != nil {
-			r.state = *page.Messages
-		}
+		r.note(page)
 		if page.Next == "" {
 			return some, nil
 		}
@@ -57,17 +60,40 @@ func (r *logReader) read(ctx context.Context, show func(client.Row) error) (bool
 	}
 }
 
-// all shows every message. Of an execution that has ended it waits for those that its workers have announced, as long as
-// they keep coming.
-func (r *logReader) all(ctx context.Context, show func(client.Row) error) error {
-	patience := r.late
-	if patience == 0 {
-		patience = lateMessages
+// note keeps how complete the messages are.
+func (r *logReader) note(page client.Page) {
+	r.state = wire.MessagesState{Ended: true, Complete: true} // an operation that is not there says nothing more
+	if page.Messages != nil {
+		r.state = *page.Messages
 	}
+}
+
+// all shows every message.
+func (r *logReader) all(ctx context.Context, show func(client.Row) error) error {
+	return r.complete(ctx, cmp.Or(r.late, lateMessages), func() (bool, error) { return r.read(ctx, show) })
+}
+
+// lastErrors are the last error messages of an execution that has just ended: what the package said last may come a moment
+// after its end.
+func (r *logReader) lastErrors(ctx context.Context, most int) []client.Row {
+	// What is there already is better than nothing.
+	_ = r.complete(ctx, cmp.Or(r.late, lateErrors), func() (bool, error) {
+		page, err := r.c.View(ctx, "operation_messages", client.Query{Equal: map[string]any{"operation_id": r.id}, PageSize: 1})
+		if err == nil {
+			r.note(page)
+		}
+		return false, err
+	})
+	return lastErrors(ctx, r.c, r.id, most)
+}
+
+// complete looks again and again: with follow until the execution has ended, and then until the messages are there that
+// its workers have announced, as long as they come within late of each other. look tells whether there was anything new.
+func (r *logReader) complete(ctx context.Context, late time.Duration, look func() (bool, error)) error {
 	pause, news := firstPoll, time.Now()
 	for {
 		missing := r.state.Missing
-		some, err := r.read(ctx, show)
+		some, err := look()
 		if err != nil {
 			return err
 		}
@@ -75,7 +101,7 @@ func (r *logReader) all(ctx context.Context, show func(client.Row) error) error 
 			pause, news = firstPoll, time.Now()
 		}
 		switch {
-		case r.state.Ended && (r.state.Missing == 0 || time.Since(news) > patience):
+		case r.state.Ended && (r.state.Missing == 0 || time.Since(news) > late):
 			return nil
 		case !r.state.Ended && !r.follow:
 			return nil
@@ -85,6 +111,18 @@ func (r *logReader) all(ctx context.Context, show func(client.Row) error) error 
 		}
 		pause = min(pause*3/2, lastPoll)
 	}
+}
+
+// lastErrors are the last error messages of an operation, in order; none when they cannot be read.
+func lastErrors(ctx context.Context, c *client.Client, id int64, most int) []client.Row {
+	page, err := c.View(ctx, "operation_messages", client.Query{
+		Equal: map[string]any{"operation_id": id, "message_type": catalog.MessageError}, Order: []string{"-operation_message_id"}, PageSize: most,
+	})
+	if err != nil {
+		return nil
+	}
+	slices.Reverse(page.Rows)
+	return page.Rows
 }
 
 // incomplete tells on stderr what is missing of an ended execution's messages, and is an error if that may still come.

@@ -73,6 +73,10 @@ func run(ctx context.Context, root *cobra.Command) int {
 		return exitUsage
 	}
 	sayf(root.ErrOrStderr(), "scaleout: %s", unprefixed(err))
+	if errors.Is(err, client.ErrUntrusted) {
+		fmt.Fprintln(root.ErrOrStderr(), "Is --cacert the ca.pem of this cluster? 'scaleout doctor' looks at each step on the way to the masters.")
+		return exitError
+	}
 	if errors.Is(err, client.ErrUnreachable) {
 		fmt.Fprintln(root.ErrOrStderr(), "Do the masters run, and is --addr right? 'scaleout doctor' looks at each step on the way to them.")
 		return exitUnreachable

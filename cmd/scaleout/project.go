@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/ispac"
 	"scaleout/httpapi/client"
@@ -57,9 +58,9 @@ func (a *app) projectCommand() *cobra.Command {
 			Use: "delete FOLDER/PROJECT", Short: "Delete a project", Args: cobra.ExactArgs(1),
 			Example: "  scaleout project delete ETL/Sales", ValidArgsFunction: a.completePath(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				folder, project, ok := strings.Cut(args[0], "/")
-				if !ok {
-					return usagef("%q: want FOLDER/PROJECT", args[0])
+				folder, project, err := projectOf(args[0])
+				if err != nil {
+					return err
 				}
 				return a.change(cmd, "delete_project", map[string]any{"folder_name": folder, "project_name": project},
 					[]pair{{"folder", folder}, {"project", project}}, "deleted project %s/%s", folder, project)
@@ -103,7 +104,7 @@ func packageVersion(r client.Row) string {
 
 // parameterOwner is what a parameter belongs to.
 func parameterOwner(r client.Row) string {
-	if kind, _ := r.Int("object_type"); kind == objectProject {
+	if kind, _ := r.Int("object_type"); kind == catalog.ObjectProject {
 		return "the project"
 	}
 	return r.Text("object_name")
@@ -111,9 +112,9 @@ func parameterOwner(r client.Row) string {
 
 // ofProject prints a view's rows of one project.
 func (a *app) ofProject(cmd *cobra.Command, path, view, key string, columns ...column) error {
-	folder, project, ok := strings.Cut(path, "/")
-	if !ok {
-		return usagef("%q: want FOLDER/PROJECT", path)
+	folder, project, err := projectOf(path)
+	if err != nil {
+		return err
 	}
 	c, err := a.client()
 	if err != nil {
@@ -276,7 +277,7 @@ func deploy(ctx context.Context, c *client.Client, file, folder, name, password 
 
 // warnings prints what an operation's messages warn of.
 func warnings(cmd *cobra.Command, c *client.Client, operation int64) error {
-	for r, err := range c.Rows(cmd.Context(), "operation_messages", client.Query{Equal: map[string]any{"operation_id": operation, "message_type": 110}}) {
+	for r, err := range c.Rows(cmd.Context(), "operation_messages", client.Query{Equal: map[string]any{"operation_id": operation, "message_type": catalog.MessageWarning}}) {
 		if err != nil {
 			return friendly(err)
 		}

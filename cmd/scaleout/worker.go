@@ -1,13 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
-
-	"scaleout/httpapi/client"
 )
 
 func (a *app) workerCommand() *cobra.Command {
@@ -41,61 +37,4 @@ func (a *app) workerCommand() *cobra.Command {
 		change("remove", "Forget a worker that holds no task", "delete_worker_agent", "removed %s"),
 	)
 	return cmd
-}
-
-const columnCertificate = "CertificateName"
-
-// workerID finds a worker by its AgentId or by the name in its certificate, for which the cluster's authority vouches.
-// The names that a worker gives itself decide nothing: any worker may call itself what another one is called.
-func workerID(ctx context.Context, c *client.Client, nameOrID string) (string, error) {
-	rows, err := collect(ctx, c, "worker_agents", client.Query{}, 100_000)
-	if err != nil {
-		return "", err
-	}
-	return chooseWorker(rows, nameOrID)
-}
-
-func chooseWorker(rows []client.Row, nameOrID string) (string, error) {
-	var certified, called []client.Row
-	for _, r := range rows {
-		switch {
-		case strings.EqualFold(r.Text("WorkerAgentId"), strings.Trim(nameOrID, "{}")):
-			return r.Text("WorkerAgentId"), nil
-		case strings.EqualFold(r.Text(columnCertificate), nameOrID):
-			certified = append(certified, r)
-		case strings.EqualFold(r.Text("DisplayName"), nameOrID), strings.EqualFold(r.Text("MachineName"), nameOrID):
-			called = append(called, r)
-		}
-	}
-	switch {
-	case len(certified) == 1:
-		return certified[0].Text("WorkerAgentId"), nil
-	case len(certified) > 1:
-		return "", fmt.Errorf("%d workers use the certificate %q: %s; give the AgentId of one", len(certified), nameOrID, candidates(certified))
-	case len(called) > 0:
-		return "", fmt.Errorf("no certificate has the name %q; a worker gives itself the name that it shows, so this may be meant: %s; "+
-			"give the certificate's name or the AgentId", nameOrID, candidates(called))
-	}
-	var names []string
-	for _, r := range rows {
-		names = append(names, r.Text(columnCertificate))
-	}
-	if hint := meant(nameOrID, names); hint != "" {
-		return "", fmt.Errorf("there is no worker with the certificate name %q%s", nameOrID, hint)
-	}
-	return "", fmt.Errorf("there is no worker with the certificate name or AgentId %q; 'scaleout worker list' shows all", nameOrID)
-}
-
-// candidates names workers so that one can be chosen.
-func candidates(rows []client.Row) string {
-	const most = 10
-	var texts []string
-	for i, r := range rows {
-		if i == most {
-			texts = append(texts, fmt.Sprintf("and %d more", len(rows)-most))
-			break
-		}
-		texts = append(texts, fmt.Sprintf("%s (certificate %q, machine %q)", r.Text("WorkerAgentId"), r.Text(columnCertificate), r.Text("MachineName")))
-	}
-	return strings.Join(texts, ", ")
 }

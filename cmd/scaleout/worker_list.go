@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/catalog"
 	"scaleout/httpapi/client"
 )
 
@@ -39,7 +40,7 @@ func addRuns(ctx context.Context, c *client.Client, workers []client.Row) error 
 		w["Running"] = []map[string]any{}
 		byID[w.Text("WorkerAgentId")] = w
 	}
-	for _, status := range []int64{2, 8} {
+	for _, status := range []catalog.Status{catalog.Running, catalog.Stopping} {
 		rows, err := collect(ctx, c, "executions", client.Query{Equal: map[string]any{"status": status}, PageSize: 1000}, 10_000)
 		if err != nil {
 			return err
@@ -51,16 +52,6 @@ func addRuns(ctx context.Context, c *client.Client, workers []client.Row) error 
 		}
 	}
 	return nil
-}
-
-// workerLabel is what people call a worker: by its certificate, else by what it calls itself.
-func workerLabel(r client.Row) string {
-	for _, name := range []string{columnCertificate, "DisplayName", "MachineName", "WorkerAgentId"} {
-		if text := r.Text(name); text != "" {
-			return text
-		}
-	}
-	return ""
 }
 
 // workerState is whether a worker may take tasks and whether it is heard from.

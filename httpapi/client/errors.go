@@ -18,6 +18,9 @@ import (
 var (
 	// ErrUnreachable means that no master could be reached.
 	ErrUnreachable = errors.New("client: no master is reachable")
+	// ErrUntrusted means that this client trusts none of the masters' certificates: waiting would not change that. It is an
+	// ErrUnreachable, too.
+	ErrUntrusted error = untrustedError{}
 	// ErrNoLeader means that masters answer but have no leader.
 	ErrNoLeader = errors.New("client: the cluster has no leader")
 	// ErrUnknownOutcome means that the call may have been applied, and that it is not safe to repeat it.
@@ -25,6 +28,11 @@ var (
 	// ErrCorrupt means that a blob's content does not match its digest.
 	ErrCorrupt = errors.New("client: content does not match its digest")
 )
+
+type untrustedError struct{}
+
+func (untrustedError) Error() string        { return "client: no master's certificate is trusted here" }
+func (untrustedError) Is(target error) bool { return target == ErrUnreachable }
 
 // Error is a master's refusal.
 type Error struct {

@@ -202,6 +202,9 @@ func exhausted(failed []error) error {
 			return e
 		}
 	}
+	if untrusted(failed) {
+		return fmt.Errorf("%w: %s", ErrUntrusted, describe(failed))
+	}
 	return fmt.Errorf("%w: %s", ErrUnreachable, describe(failed))
 }
 
