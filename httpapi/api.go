@@ -33,7 +33,10 @@ func New(cfg Config) (*API, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	a := &API{cfg: cfg, log: cfg.Logger.With("component", "httpapi"), who: newIdentities(cfg.Identify), quotas: newQuotas(cfg.Limits)}
+	a := &API{
+		cfg: cfg, log: cfg.Logger.With("component", "httpapi"),
+		who: newIdentities(cfg.Identify), quotas: newQuotas(cfg.Limits),
+	}
 	a.cfg.Proposer, a.cfg.Workers = waitingProposer{cfg.Proposer}, waitingWorkers{cfg.Workers}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	var err error
@@ -59,7 +62,9 @@ func New(cfg Config) (*API, error) {
 		a.router.Handle(rt.path, a.enter(rt)).Methods(methods(rt.method)...)
 	}
 	a.router.NotFoundHandler = a.enter(&route{name: "not_found", who: anyCertificate, here: always, handle: notFound})
-	a.router.MethodNotAllowedHandler = a.enter(&route{name: "method_not_allowed", who: anyCertificate, here: always, handle: methodNotAllowed(routes)})
+	a.router.MethodNotAllowedHandler = a.enter(&route{
+		name: "method_not_allowed", who: anyCertificate, here: always, handle: methodNotAllowed(routes),
+	})
 	return a, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strconv"
 
 	"scaleout/httpapi/wire"
 )
@@ -44,7 +43,7 @@ func backupHeader(r *request, name string) ([]byte, error) {
 	text := r.Header.Get(name)
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return nil, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: name + " is not base64"} // its value is a secret
+		return nil, invalid("%s is not base64", name) // its value is a secret
 	}
 	return raw, nil
 }
@@ -53,12 +52,10 @@ func (a *API) saveBackup(w http.ResponseWriter, r *request) error {
 	if a.cfg.Backups == nil {
 		return fmt.Errorf("%w: %s", errNotFound, r.URL.Path)
 	}
-	o := SaveOptions{Blobs: true}
+	var o SaveOptions
 	var err error
-	if s := r.URL.Query().Get("blobs"); s != "" {
-		if o.Blobs, err = strconv.ParseBool(s); err != nil {
-			return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("blobs: %.64q; true or false was expected", s)}
-		}
+	if o.Blobs, err = r.boolean("blobs", true); err != nil {
+		return err
 	}
 	if o.Key, err = backupHeader(r, wire.HeaderBackupKey); err != nil {
 		return err
@@ -69,7 +66,8 @@ func (a *API) saveBackup(w http.ResponseWriter, r *request) error {
 	if err := a.cfg.Proposer.Read(r.Context()); err != nil {
 		return err
 	}
-	a.log.LogAttrs(r.Context(), slog.LevelInfo, "backup asked for", slog.Bool("blobs", o.Blobs), slog.Bool("key_ring", len(o.Key) > 0), slog.String("caller", r.caller.Name))
+	a.log.LogAttrs(r.Context(), slog.LevelInfo, "backup asked for", slog.Bool("blobs", o.Blobs),
+		slog.Bool("key_ring", len(o.Key) > 0), slog.String("caller", r.caller.Name))
 	w.Header().Set("Content-Type", wire.ContentBackup)
 	w.Header().Set("Cache-Control", "no-store")
 	return a.cfg.Backups.Save(r.Context(), w, o)
@@ -83,8 +81,9 @@ func (a *API) restoreBackup(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	a.log.LogAttrs(r.Context(), slog.LevelWarn, "restore of a backup asked for", slog.Int64("bytes", r.ContentLength), slog.String("caller", r.caller.Name))
-	// What was begun is not given up because its caller went.
+	a.log.LogAttrs(r.Context(), slog.LevelWarn, "restore of a backup asked for",
+		slog.Int64("bytes", r.ContentLength), slog.String("caller", r.caller.Name))
+	// A restore goes on when its caller goes away: half a restore would be worse than none.
 	out, err := a.cfg.Backups.Restore(context.WithoutCancel(r.Context()), r.Body, key)
 	if err != nil {
 		return err

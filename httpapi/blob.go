@@ -12,7 +12,7 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// digest is the SHA-256 in the path, in lower case only: a blob has one name.
+// digest returns the SHA-256 in the path. Only lower case is taken, so that a blob has one name.
 func (r *request) digest() (string, error) {
 	s, err := r.name("sha256")
 	if err != nil {
@@ -23,7 +23,7 @@ func (r *request) digest() (string, error) {
 		ok = ok && (c >= '0' && c <= '9' || c >= 'a' && c <= 'f')
 	}
 	if !ok {
-		return "", &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("%.80q is no SHA-256; 64 digits 0-9 and a-f were expected", s)}
+		return "", invalid("%.80q is no SHA-256; 64 digits 0-9 and a-f were expected", s)
 	}
 	return s, nil
 }
@@ -47,7 +47,7 @@ func (a *API) getBlob(w http.ResponseWriter, r *request) error {
 	return content.err
 }
 
-// served remembers why a blob could not be read, which http.ServeContent keeps to itself: the answer must look broken.
+// served remembers why a blob could not be read. http.ServeContent does not tell, and the answer must look broken.
 type served struct {
 	io.ReaderAt
 	err error
@@ -70,7 +70,8 @@ func (a *API) putBlob(w http.ResponseWriter, r *request) error {
 	if r.ContentLength > limit {
 		return tooLarge(limit)
 	}
-	size, err := a.cfg.Blobs.Put(r.Context(), r.caller.Name, digest, r.ContentLength, http.MaxBytesReader(w, r.Body, limit))
+	content := http.MaxBytesReader(w, r.Body, limit)
+	size, err := a.cfg.Blobs.Put(r.Context(), r.caller.Name, digest, r.ContentLength, content)
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return tooLarge(limit)

@@ -13,7 +13,7 @@ import (
 // stallTime is by how much a streamed body may fall behind its rate.
 const stallTime = 60 * time.Second
 
-// bodyTimes is how long a body may take: a whole time, or for streamed ones a rate.
+// bodyTimes bounds how long a body may take: a time for the whole of it, or a rate if it is streamed.
 type bodyTimes struct {
 	whole time.Duration
 	rate  int64 // bytes a second; 0: the whole time counts
@@ -32,7 +32,7 @@ func (a *API) bodyTimes(rt *route) bodyTimes {
 	return t
 }
 
-// reached is the limit for which a request is refused whatever it asks; nil: none.
+// reached returns the limit because of which a request is refused whatever it asks, and nil if there is none.
 func (a *API) reached(r *http.Request) *LimitReached {
 	if a.cfg.Reached == nil {
 		return nil
@@ -40,9 +40,9 @@ func (a *API) reached(r *http.Request) *LimitReached {
 	return a.cfg.Reached(r)
 }
 
-// body is a request's body with its time. net/http gives bodies none, and before it answers it reads what a handler left
-// over, for as long as that takes. Here a body that has not been read to its end when the answer begins is given up:
-// unless the rest has come already, net/http then answers at once and closes the connection.
+// body is a request's body with a bound on its time. net/http has no such bound, and before it answers it reads what a
+// handler left unread, however long that takes. Here a body that has not been read to its end when the answer begins is
+// abandoned: unless the rest has come already, net/http then answers at once and closes the connection.
 type body struct {
 	io.ReadCloser
 	rc    *http.ResponseController
@@ -50,7 +50,7 @@ type body struct {
 	end   time.Time     // of the whole time
 	left  time.Duration // of a streamed body's time
 	ended atomic.Bool   // it has been read to its end
-	gone  atomic.Bool   // it has been given up
+	gone  atomic.Bool   // it has been abandoned
 	wait  atomic.Bool   // net/http may be writing 100 Continue itself
 }
 
@@ -60,8 +60,8 @@ func newBody(r *http.Request, rc *http.ResponseController, t bodyTimes) *body {
 	return b
 }
 
-// Read reads within what is left of the body's time. A streamed body's time passes only while it is waited for, and
-// comes back with what it brings.
+// Read reads within what is left of the body's time. The time of a streamed body passes only while Read waits for it,
+// and each byte that comes gives some of it back.
 func (b *body) Read(p []byte) (int, error) {
 	began := time.Now()
 	until := b.end
@@ -71,7 +71,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if !b.gone.Load() {
 		_ = b.rc.SetReadDeadline(until)
 	}
-	if b.gone.Load() { // given up meanwhile: the deadline that was just set must not stand
+	if b.gone.Load() { // abandoned meanwhile: the deadline that was just set must not stand
 		b.expire()
 	}
 	n, err := b.ReadCloser.Read(p)
@@ -97,7 +97,7 @@ func (b *body) slow() error {
 	return fmt.Errorf("%w: %v are the most that it may take", errSlow, b.times.whole)
 }
 
-// abandon gives up a body that has not been read to its end: nothing waits for it any more.
+// abandon ends the reading of a body that has not been read to its end.
 func (b *body) abandon() {
 	if b == nil || b.ended.Load() {
 		return

@@ -168,7 +168,7 @@ func (a *API) waitEnd(ctx context.Context, execution int64, waits func()) error 
 	if waits != nil {
 		waits()
 	}
-	defer away(ctx)()
+	defer leaveTurn(ctx)()
 	held, cancel := a.cfg.Proposer.Hold(ctx)
 	defer cancel()
 	held, end := context.WithCancelCause(held)

@@ -65,7 +65,8 @@ func plain(w http.ResponseWriter, status int, text string) error {
 }
 
 func (a *API) prometheus(w http.ResponseWriter, r *request) error {
-	promhttp.HandlerFor(a.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn)}).ServeHTTP(w, r.Request)
+	options := promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn)}
+	promhttp.HandlerFor(a.cfg.Gatherer, options).ServeHTTP(w, r.Request)
 	return nil
 }
 
@@ -100,7 +101,8 @@ func (a *API) transfer(w http.ResponseWriter, r *request) error {
 			return err
 		}
 	}
-	a.log.LogAttrs(r.Context(), slog.LevelInfo, "transfer of leadership asked for", slog.String("to", in.To), slog.String("caller", r.caller.Name))
+	a.log.LogAttrs(r.Context(), slog.LevelInfo, "transfer of leadership asked for",
+		slog.String("to", in.To), slog.String("caller", r.caller.Name))
 	if err := a.cfg.Cluster.Transfer(r.Context(), in.To); err != nil {
 		return err
 	}
@@ -122,13 +124,12 @@ func (a *API) removeMember(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	force := false
-	if s := r.URL.Query().Get("force"); s != "" {
-		if force, err = strconv.ParseBool(s); err != nil {
-			return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("force: %.64q; true or false was expected", s)}
-		}
+	force, err := r.boolean("force", false)
+	if err != nil {
+		return err
 	}
-	a.log.LogAttrs(r.Context(), slog.LevelWarn, "removal of a master asked for", slog.String("member", id), slog.Bool("force", force), slog.String("caller", r.caller.Name))
+	a.log.LogAttrs(r.Context(), slog.LevelWarn, "removal of a master asked for",
+		slog.String("member", id), slog.Bool("force", force), slog.String("caller", r.caller.Name))
 	if err := a.cfg.Cluster.Remove(r.Context(), id, force); err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (a *API) stateHash(w http.ResponseWriter, r *request) error {
 	if s := r.URL.Query().Get("index"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)
 		if err != nil || n == 0 {
-			return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("index: %.64q; a number from 1 was expected", s)}
+			return invalid("index: %.64q; a number from 1 was expected", s)
 		}
 		want = n
 	}
@@ -165,7 +166,7 @@ func (a *API) stateHash(w http.ResponseWriter, r *request) error {
 	return answer(w, http.StatusOK, out)
 }
 
-// passed says where the state stands instead.
+// passed is fsm.ErrIndexPassed with the index at which the state is.
 type passed struct {
 	err   error
 	index uint64

@@ -155,9 +155,11 @@ func (c *Config) check() error {
 		name    string
 		missing bool
 	}{
-		{"Member", c.Member == nil}, {"Proposer", c.Proposer == nil}, {"State", c.State == nil}, {"Workers", c.Workers == nil},
+		{"Member", c.Member == nil}, {"Proposer", c.Proposer == nil}, {"State", c.State == nil},
+		{"Workers", c.Workers == nil},
 		{"Blobs", c.Blobs == nil}, {"Cluster", c.Cluster == nil}, {"Identify", c.Identify == nil}, {"Peer", c.Peer == nil},
-		{"PeerTransport", c.PeerTransport == nil}, {"PeerURL", c.PeerURL == nil}, {"Seal", c.Seal == nil}, {"Open", c.Open == nil},
+		{"PeerTransport", c.PeerTransport == nil}, {"PeerURL", c.PeerURL == nil},
+		{"Seal", c.Seal == nil}, {"Open", c.Open == nil},
 		{"Settings", c.Settings == nil}, {"NewGUID", c.NewGUID == nil}, {"Now", c.Now == nil},
 		{"Ready", c.Ready == nil}, {"Gatherer", c.Gatherer == nil},
 	} {

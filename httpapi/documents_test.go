@@ -210,7 +210,7 @@ func TestLimitsDocument(t *testing.T) {
 		"| JSON | " + count(wire.MaxDepth) + " levels, " + count(wire.MaxValues) + " values; " + count(wire.MaxMembers) + " parameters of a procedure |",
 		"| page of a view | " + count(view.MaxPageSize) + " rows, " + count(view.DefaultPageSize) + " by default |",
 		"| rows that one query reads | " + count(view.MaxScan) + " |",
-		"| an event stream | " + strconv.Itoa(int(eventLife.Hours())) + " h |",
+		"| an event stream | " + strconv.Itoa(int(eventStreamMost.Hours())) + " h |",
 		"| attempts in one list of an exchange; messages in one request | " + count(wire.MaxAttempts) + "; " + count(wire.MaxMessages) + " in " + count(wire.MaxMessageItems) + " items |",
 		"| text of a message or report | " + size(wire.MaxTextBytes) + " |",
 		"| names in a worker's registration | " + count(wire.MaxNameBytes) + " bytes |",

@@ -30,7 +30,7 @@ func (a *API) enter(rt *route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
 		after := a.cfg.Processing
 		if rt.quick {
-			after = time.Hour // answered from memory; a sign of life would only be noise
+			after = time.Hour // answered from memory, so no 102 Processing is sent
 		}
 		r := &request{Request: hr, route: rt, id: newID(), received: time.Now(), limit: rt.limit}
 		r.w = newProgress(w, hr, after, a.bodyTimes(rt))
@@ -38,8 +38,8 @@ func (a *API) enter(rt *route) http.Handler {
 		defer func() {
 			p := recover()
 			if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the server compares it like this too
-				a.log.LogAttrs(hr.Context(), slog.LevelError, "panic", slog.String("route", rt.name), slog.String("request_id", r.id),
-					slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+				a.log.LogAttrs(hr.Context(), slog.LevelError, "panic", slog.String("route", rt.name),
+					slog.String("request_id", r.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 				if !r.w.begun() {
 					a.fail(r, fmt.Errorf("panic: %v", p))
 					p = nil
@@ -97,7 +97,7 @@ func (a *API) serve(r *request) error {
 		return err
 	}
 	defer free()
-	// What is answered is at least as new as this; a handler that reads the state or changes it names its own index.
+	// The answer is at least as new as this index. A handler that reads or changes the state sets its own.
 	r.w.Header().Set(wire.HeaderIndex, strconv.FormatUint(a.cfg.State.View().Index(), 10))
 	place := a.cfg.Member.Place()
 	if place.Known && place.Leader.Name != "" {
@@ -112,14 +112,15 @@ func (a *API) serve(r *request) error {
 		}
 	}
 	call := &forward.Call{
-		RequestID: r.id, Arrived: r.hop != "", Repeatable: rt.again, Stays: rt.stays, Body: r.body, Stream: rt.stream, Received: r.received.Add(-r.elapsed),
+		RequestID: r.id, Arrived: r.hop != "", Repeatable: rt.repeatable, Stays: rt.stays,
+		Body: r.body, Stream: rt.stream, Received: r.received.Add(-r.elapsed),
 		Caller: wire.Caller{Kind: r.caller.Kind, Name: r.caller.Name, Roles: r.caller.Roles},
 		Local: func(w http.ResponseWriter, hr *http.Request) error {
 			w.Header().Set(wire.HeaderLeader, a.cfg.Member.Name())
 			return a.handle(r, w, hr)
 		},
 	}
-	// Nonsense asks for nothing; a time beyond the master's own is cut to that.
+	// A header that is no number is ignored; the forwarder cuts a time that is longer than its own.
 	if ms, err := strconv.ParseInt(r.Header.Get(wire.HeaderLeaderWait), 10, 32); err == nil && ms > 0 {
 		call.LeaderWait = time.Duration(ms) * time.Millisecond
 	}
@@ -137,7 +138,8 @@ func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error 
 		ctx, cancel = context.WithTimeoutCause(ctx, a.cfg.Timeout, errTimeout)
 		defer cancel()
 	}
-	// Project files are few, which their memory sees to, and take long to store.
+	// A call that carries a project file takes no turn: storing it takes long, and the memory for bodies keeps such calls
+	// few.
 	if r.route.computes && !(r.called != nil && carriesFile(r.called)) {
 		t := a.quotas.turn(r.account)
 		ctx, r.w.turn = context.WithValue(ctx, turnKey{}, t), t
@@ -153,15 +155,16 @@ func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error 
 	return err
 }
 
-// read takes the body into memory, within the route's bound and time and the caller's share of the memory for bodies,
-// which is taken before anything is read and given back by free.
+// read takes the body into memory, within the bound and the time of the route. It takes the body's part of the caller's
+// share of memory before it reads anything; free gives it back.
 func (a *API) read(r *request) (free func(), err error) {
 	if r.limit == 0 || r.route.stream || r.ContentLength == 0 {
 		return func() {}, nil
 	}
 	size := r.ContentLength
 	if size > r.limit {
-		return nil, &wire.BadInput{Code: wire.CodeBodyTooLarge, Detail: fmt.Sprintf("the body has %d bytes; at most %d are taken here", size, r.limit)}
+		return nil, &wire.BadInput{Code: wire.CodeBodyTooLarge,
+			Detail: fmt.Sprintf("the body has %d bytes; at most %d are taken here", size, r.limit)}
 	}
 	if size < 0 {
 		size = r.limit // it may become that large
@@ -194,7 +197,7 @@ func (r *request) receive() (err error) {
 	return fmt.Errorf("%w: the body did not arrive: %w", context.Canceled, err)
 }
 
-// decode reads the body strictly. Check, when v has it, follows.
+// decode reads the body strictly, and calls Validate if v has it.
 func (r *request) decode(v any) error {
 	if err := wire.Unmarshal(r.body, v); err != nil {
 		return err
@@ -205,14 +208,32 @@ func (r *request) decode(v any) error {
 	return nil
 }
 
-// name is a part of the path, unescaped.
+// name returns a variable of the path, unescaped.
 func (r *request) name(part string) (string, error) {
 	raw := mux.Vars(r.Request)[part]
 	s, err := url.PathUnescape(raw)
 	if err != nil {
-		return "", &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("%q in the path: %v", raw, err)}
+		return "", invalid("%q in the path: %v", raw, err)
 	}
 	return s, nil
+}
+
+// boolean is a query parameter that says true or false; absent or empty, it is missing.
+func (r *request) boolean(name string, missing bool) (bool, error) {
+	s := r.URL.Query().Get(name)
+	if s == "" {
+		return missing, nil
+	}
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, invalid("%s: %.64q; true or false was expected", name, s)
+	}
+	return v, nil
+}
+
+// invalid refuses an argument of a request.
+func invalid(format string, args ...any) error {
+	return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf(format, args...)}
 }
 
 // answer writes v as JSON.
@@ -238,13 +259,14 @@ func answerRaw(w http.ResponseWriter, status int, b []byte) error {
 
 // fail turns an error into a problem document.
 func (a *API) fail(r *request, err error) {
-	k, detail := look(err)
+	k, detail := explain(err)
 	level := slog.LevelDebug
 	if k.hide {
 		level = slog.LevelError
 	}
-	a.log.LogAttrs(r.Context(), level, "request failed", slog.String("route", r.route.name), slog.String("request_id", r.id),
-		slog.Int("status", k.status), slog.String("code", k.code), slog.String("caller", r.caller.Name), slog.Any("error", err))
+	a.log.LogAttrs(r.Context(), level, "request failed",
+		slog.String("route", r.route.name), slog.String("request_id", r.id), slog.Int("status", k.status),
+		slog.String("code", k.code), slog.String("caller", r.caller.Name), slog.Any("error", err))
 	if r.w.begun() {
 		panic(http.ErrAbortHandler) // the answer must look broken, not complete
 	}
@@ -257,8 +279,8 @@ func (a *API) fail(r *request, err error) {
 		a.metrics.limits.WithLabelValues(limit).Inc()
 	}
 	p := wire.Problem{
-		Type: "about:blank", Title: title(k.status), Status: k.status, Detail: detail, Instance: r.URL.EscapedPath(), Code: k.code, RequestID: r.id,
-		Limit: limit,
+		Type: "about:blank", Title: title(k.status), Status: k.status, Detail: detail, Instance: r.URL.EscapedPath(),
+		Code: k.code, RequestID: r.id, Limit: limit,
 	}
 	var more interface{ extend(*wire.Problem) }
 	if errors.As(err, &more) {
@@ -288,8 +310,8 @@ func (a *API) fail(r *request, err error) {
 	_, _ = r.w.Write(b)
 }
 
-// linger holds back the refusal of a caller who goes on in spite of many: whoever is answered at once asks, or connects,
-// again at once.
+// linger delays the refusal of a caller who goes on in spite of many. A caller who is refused at once would ask, or
+// connect, again at once.
 func (a *API) linger(r *request) {
 	wait := a.quotas.refuse(r.account)
 	if wait == 0 {
@@ -311,9 +333,10 @@ func title(status int) string {
 	return "Client Closed Request"
 }
 
-// refused counts a caller who is not of this cluster, and logs it as often as a person wants to read it.
+// refused counts a caller who is not of this cluster. It logs each kind of refusal only now and then, so that strangers
+// cannot fill the log.
 func (a *API) refused(r *request, err error) {
-	k, _ := look(err)
+	k, _ := explain(err)
 	a.metrics.refused.WithLabelValues(k.code).Inc()
 	silent, due := a.refusals.Due(k.code, time.Now())
 	if !due {
@@ -336,23 +359,20 @@ func ensureKey(h http.Header) error {
 		h.Set(wire.HeaderKeyOrigin, wire.KeyOriginLibrary)
 		return nil
 	}
-	bad := func(format string, args ...any) error {
-		return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf(format, args...)}
-	}
 	if len(given) > 1 {
-		return bad("%s is given %d times; once was expected", wire.HeaderKey, len(given))
+		return invalid("%s is given %d times; once was expected", wire.HeaderKey, len(given))
 	}
 	key := given[0]
 	if len(key) == 0 || len(key) > 128 {
-		return bad("%s has %d characters; 1 to 128 were expected", wire.HeaderKey, len(key))
+		return invalid("%s has %d characters; 1 to 128 were expected", wire.HeaderKey, len(key))
 	}
 	for _, c := range []byte(key) {
 		if c <= ' ' || c > '~' {
-			return bad("%s holds a space or a character that is not printable ASCII", wire.HeaderKey)
+			return invalid("%s holds a space or a character that is not printable ASCII", wire.HeaderKey)
 		}
 	}
 	if o := h.Get(wire.HeaderKeyOrigin); o != "" && o != wire.KeyOriginLibrary {
-		return bad("%s is %q; %q or no such header was expected", wire.HeaderKeyOrigin, o, wire.KeyOriginLibrary)
+		return invalid("%s is %q; %q or no such header was expected", wire.HeaderKeyOrigin, o, wire.KeyOriginLibrary)
 	}
 	return nil
 }

@@ -35,12 +35,12 @@ var (
 	errSlow               = errors.New("the body did not arrive in time")
 )
 
-// kind is how an error looks from outside.
+// kind is what a caller sees of an error, beside its text.
 type kind struct {
 	status int
 	code   string
 	retry  int  // Retry-After, in seconds; 0: none
-	hide   bool // the text is for the log alone
+	hide   bool // the text is for the log only
 }
 
 // kinds is the one table from errors to answers. The first match counts.
@@ -152,8 +152,8 @@ func limitOf(err error) string {
 	return ""
 }
 
-// look turns an error into what a caller sees.
-func look(err error) (kind, string) {
+// explain returns what a caller sees of an error, and its text.
+func explain(err error) (kind, string) {
 	var bad *wire.BadInput
 	if errors.As(err, &bad) {
 		if bad.Code == wire.CodeBodyTooLarge {
@@ -176,10 +176,11 @@ func look(err error) (kind, string) {
 	for i := range kinds {
 		if errors.Is(err, kinds[i].err) {
 			k := kinds[i].kind
-			return k, strings.TrimPrefix(err.Error(), k.code+": ") // whoever shows a problem says its code first
+			return k, strings.TrimPrefix(err.Error(), k.code+": ") // the code is shown before the text
 		}
 	}
-	return kind{status: 500, code: wire.CodeInternal, hide: true}, "the master met an error of its own; its log has it under this request_id"
+	return kind{status: 500, code: wire.CodeInternal, hide: true},
+		"the master met an error of its own; its log has it under this request_id"
 }
 
 // outcomeOf tells the forwarder what an error of a handler says about the call.

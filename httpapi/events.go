@@ -14,21 +14,22 @@ import (
 
 const (
 	eventBatch = 256
-	// eventPing is how often a quiet stream says that it lives.
+	// eventPing is how often a stream without events sends a comment, so that its reader sees that the master is alive.
 	eventPing = 5 * time.Second
-	// eventLife bounds a stream: who connects again shows a certificate that is still good.
-	eventLife = time.Hour
+	// eventStreamMost bounds a stream. A reader that connects again shows a certificate that is still valid.
+	eventStreamMost = time.Hour
 	// eventWait is how long a master that is behind may take to reach the place from which a caller goes on.
 	eventWait = 5 * time.Second
 )
 
 var eventQuery = []queryParameter{
-	{"after", "begin after this event, as Last-Event-ID does; 0 begins with the oldest that is kept. Without either: with the next one", "string"},
+	{"after", "begin after this event, as Last-Event-ID does; 0 begins with the oldest that is kept. " +
+		"Without either: with the next one", "string"},
 	{"follow", "false ends the stream with the newest event that there is", "boolean"},
 }
 
-// events streams this master's events. Every master tells the same ones under the same ids, so a caller that loses one
-// goes on at another.
+// events streams the events of the state. Every master sends the same ones under the same ids, so a caller that loses
+// one master goes on at another.
 func (a *API) events(w http.ResponseWriter, r *request) error {
 	s := eventStream{api: a, r: r, w: w, rc: http.NewResponseController(w)}
 	done, err := a.quotas.stream(r.account)
@@ -42,8 +43,8 @@ func (a *API) events(w http.ResponseWriter, r *request) error {
 	}
 	ping := time.NewTicker(eventPing)
 	defer ping.Stop()
-	life := time.NewTimer(eventLife)
-	defer life.Stop()
+	most := time.NewTimer(eventStreamMost)
+	defer most.Stop()
 	for {
 		view := a.cfg.State.View()
 		changed := a.cfg.State.Changed(view.Index())
@@ -67,7 +68,7 @@ func (a *API) events(w http.ResponseWriter, r *request) error {
 				}
 			case <-a.stopping.Done():
 				return nil // the caller goes on at another master
-			case <-life.C:
+			case <-most.C:
 				return nil
 			case <-r.Context().Done():
 				return nil
@@ -87,11 +88,8 @@ type eventStream struct {
 // begin finds out where the caller wants to begin, and starts the answer.
 func (s *eventStream) begin() (follow bool, err error) {
 	q := s.r.URL.Query()
-	follow = true
-	if text := q.Get("follow"); text != "" {
-		if follow, err = strconv.ParseBool(text); err != nil {
-			return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("follow: %.64q; true or false was expected", text)}
-		}
+	if follow, err = s.r.boolean("follow", true); err != nil {
+		return false, err
 	}
 	after := s.r.Header.Get(wire.HeaderLastEventID) // a reconnecting reader's own place is the newer one
 	if after == "" {
@@ -101,7 +99,7 @@ func (s *eventStream) begin() (follow bool, err error) {
 	s.at = view.LastEvent()
 	if after != "" {
 		if s.at, err = catalog.ParseEventID(after); err != nil {
-			return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: err.Error()}
+			return false, invalid("%v", err)
 		}
 	}
 	known := s.awaitIndex(s.at.Index)
@@ -111,12 +109,12 @@ func (s *eventStream) begin() (follow bool, err error) {
 	h.Set(wire.HeaderIndex, strconv.FormatUint(s.api.cfg.State.View().Index(), 10))
 	s.w.WriteHeader(http.StatusOK)
 	if !known {
-		// An id that this master has not come to: of a state before a restore, or of another cluster.
+		// This master has not reached the id: it is of a state before a restore, or of another cluster.
 		if err := s.reset(s.api.cfg.State.View().LastEvent()); err != nil {
 			return false, nil // nobody reads
 		}
 	}
-	// The place is told before the first event: who loses this master while nothing happens knows where to go on.
+	// The id comes before the first event, so that a reader that loses this master meanwhile knows where to go on.
 	return follow, s.write([]byte("id: " + s.at.String() + "\n: " + s.api.cfg.Member.Name() + "\n\n"))
 }
 
@@ -139,7 +137,7 @@ func (s *eventStream) awaitIndex(index uint64) bool {
 	}
 }
 
-// send writes the events that there are, up to a batch; more: there may be others.
+// send writes the next events, at most a batch of them. If more is true, there may be others.
 func (s *eventStream) send(view *catalog.Reader) (more bool, err error) {
 	events, from, gone := view.Events(s.at, eventBatch)
 	if gone {
@@ -165,7 +163,7 @@ func (s *eventStream) send(view *catalog.Reader) (more bool, err error) {
 	return len(events) == eventBatch, err
 }
 
-// reset tells that everything up to an event is not to be had any more, and goes on from there.
+// reset tells the reader that the events up to this one are not kept any more, and goes on from there.
 func (s *eventStream) reset(from catalog.EventID) error {
 	s.at = from
 	var buf bytes.Buffer
@@ -195,7 +193,8 @@ func encodeEvent(buf *bytes.Buffer, e wire.Event) error {
 // shown is an event for callers.
 func shown(e *catalog.Event) wire.Event {
 	out := wire.Event{
-		ID: e.ID.String(), Time: e.Time.Time(), Type: e.Type, Execution: e.Execution, Attempt: e.Attempt, Status: int64(e.Status),
+		ID: e.ID.String(), Time: e.Time.Time(), Type: e.Type,
+		Execution: e.Execution, Attempt: e.Attempt, Status: int64(e.Status),
 		Worker: e.Worker, Node: e.Node, Name: e.Name, Owner: e.Owner, Detail: e.Detail,
 		Folder: e.Folder, Project: e.Project, Package: e.Package,
 	}

@@ -14,8 +14,8 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// identities remembers for a moment whose certificate a connection has, so that a worker's polls do not each verify
-// the same chain; a certificate that stops being trusted is refused that much later.
+// identities remembers for identityLife whose certificate a connection has, so that a worker's polls do not each verify
+// the same chain. A certificate that is not trusted any more is refused that much later.
 type identities struct {
 	identify func([]*x509.Certificate) (command.Caller, error)
 
@@ -41,7 +41,7 @@ func (s *identities) of(chain []*x509.Certificate) (command.Caller, error) {
 	if len(chain) == 0 {
 		return command.Caller{}, ErrCertificateRequired
 	}
-	// One connection yields the same parsed leaf with every request.
+	// All requests of one connection have the same parsed leaf.
 	now := time.Now()
 	s.mu.Lock()
 	got, ok := s.known[chain[0]]
@@ -65,9 +65,9 @@ func (s *identities) of(chain []*x509.Certificate) (command.Caller, error) {
 	return caller, nil
 }
 
-// identify finds out who sends a request: the holder of the connection's certificate or, over a connection that
-// another master authenticated, whoever that master says. On any other connection the forwarding headers are removed
-// before anything can read them.
+// identify finds out who sends a request. On a connection that another master authenticated, that is whom the
+// forwarding headers name. On any other connection it is the holder of the certificate, and the forwarding headers are
+// removed before anything can read them.
 func (a *API) identify(r *request) error {
 	node, peer := a.cfg.Peer(r.Request)
 	if !peer {
@@ -82,7 +82,7 @@ func (a *API) identify(r *request) error {
 	}
 	r.hop = r.Header.Get(wire.HeaderHop)
 	if r.hop == "" {
-		// A master on its own behalf.
+		// The master does not forward: the call is its own.
 		r.caller = command.Caller{Kind: "master", Name: node}
 		return nil
 	}
@@ -127,9 +127,11 @@ func (w access) check(c command.Caller) error {
 		if k != "user" || len(w.roles) == 0 || c.Is(w.roles...) {
 			return nil
 		}
-		return fmt.Errorf("%w: this takes the role %s; the certificate of %q has %s", errForbidden, list(w.roles, " or "), c.Name, list(c.Roles, ", "))
+		return fmt.Errorf("%w: this takes the role %s; the certificate of %q has %s",
+			errForbidden, list(w.roles, " or "), c.Name, list(c.Roles, ", "))
 	}
-	return fmt.Errorf("%w: this is for certificates of kind %s; that of %q is a %s's", errForbidden, list(w.kinds, " or "), c.Name, c.Kind)
+	return fmt.Errorf("%w: this is for certificates of kind %s; that of %q is a %s's",
+		errForbidden, list(w.kinds, " or "), c.Name, c.Kind)
 }
 
 func list(names []string, sep string) string {

@@ -23,7 +23,7 @@ import (
 
 func TestACodeIsSaidOnce(t *testing.T) {
 	err := fmt.Errorf("%w: %w", command.ErrRefused, errors.New("no master can take over"))
-	if k, detail := look(err); k.code != "refused" || detail != "no master can take over" {
+	if k, detail := explain(err); k.code != "refused" || detail != "no master can take over" {
 		t.Errorf("%s: %s", k.code, detail)
 	}
 }

@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	signInterval  = 3 * time.Second  // between two signs of life; callers give up after 10 s without one
-	writeDeadline = 60 * time.Second // for a caller to take the next piece of an answer
+	processingInterval = 3 * time.Second  // between two 102 Processing; callers give up after 10 s without one
+	writeDeadline      = 60 * time.Second // for a caller to take the next piece of an answer
 )
 
-// progress is a ResponseWriter that tells the caller, with 102 Processing, that a call without an answer is being
-// worked on. It has headers of its own until the answer begins: net/http writes its header map with every 1xx, from
-// whatever goroutine that happens in.
+// progress is a ResponseWriter that sends 102 Processing from time to time until the answer begins, so that the caller
+// knows that this master is alive. It has headers of its own until then: net/http writes its header map with every 1xx,
+// in whatever goroutine that happens.
 type progress struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	header http.Header
 	timer  *time.Timer
-	able   bool  // the caller speaks HTTP/1.1
+	able   bool  // the caller speaks HTTP/1.1, which has 1xx responses
 	body   *body // nil: the request has none
 	turn   *turn // of the handler's goroutine; left when the answer begins
 
@@ -47,7 +47,7 @@ func (p *progress) tick() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.done && p.status == 0 {
-		p.timer.Reset(signInterval)
+		p.timer.Reset(processingInterval)
 	}
 }
 
@@ -86,7 +86,7 @@ func (p *progress) begin(code int) {
 	p.w.WriteHeader(code)
 }
 
-// Write writes a piece of the answer; each piece has its own time.
+// Write writes a piece of the answer. The caller has writeDeadline to take each piece.
 func (p *progress) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	if p.done {
@@ -106,8 +106,8 @@ func (p *progress) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach deadlines and flushing.
 func (p *progress) Unwrap() http.ResponseWriter { return p.w }
 
-// finish ends the signs of life before the handler returns. What net/http still writes then has its time, and what it
-// would still read has none.
+// finish ends the 102 responses before the handler returns. net/http may then still write for writeDeadline, and reads
+// no more of the body.
 func (p *progress) finish() (status int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

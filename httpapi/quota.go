@@ -13,10 +13,10 @@ import (
 	"scaleout/fsm/command"
 )
 
-// Limits bound what one caller may take of this master, and what all bodies together may. A caller is a certificate's
-// kind and name, however many connections it uses. A call that one master forwards to another counts at both, under the
-// caller that the first one verified. A request without a certificate counts for its address. Zero fields get the
-// defaults.
+// Limits bound what one caller may use of this master, and how much memory all bodies together may use. A caller is the
+// kind and the name of a certificate, however many connections it has. A call that one master forwards to another
+// counts at both, under the caller that the first one verified. A request without a certificate counts for its address.
+// Zero fields get the defaults.
 type Limits struct {
 	CallsInFlight   int   // MaxCallsInFlight: held polls count
 	CallsPerSecond  int   // MaxCallsPerSecond: twice as many may come at once
@@ -34,7 +34,7 @@ const (
 	DefaultCallerBodyBytes = 32 << 20
 )
 
-// Filled is l with the defaults in place of what is not set.
+// Filled returns l with the defaults in place of zero fields.
 func (l Limits) Filled() Limits {
 	set := func(n *int, v int) {
 		if *n <= 0 {
@@ -56,16 +56,16 @@ func (l Limits) Filled() Limits {
 const (
 	// smallBodyBytes is the size up to which a body may use the quarter of the memory that large ones leave free.
 	smallBodyBytes = 64 << 10
-	// limitRetry is when a place may be free again: calls and bodies come and go.
+	// limitRetry is how long a caller is told to wait for calls and bodies of its own to end.
 	limitRetry = time.Second
-	// streamRetry: an event stream is kept for as long as somebody reads it.
+	// streamRetry is longer, since an event stream lasts for as long as somebody reads it.
 	streamRetry = 10 * time.Second
 	// refusalsPerSecond is how many refusals a caller is given without delay; further ones are held back, each
 	// longestRefusal at most.
 	refusalsPerSecond = 20
 	longestRefusal    = 5 * time.Second
-	// strangersPerSecond is how many calls an address without a certificate may make: load balancers ask whether a master
-	// is ready. Many addresses together must leave the processors to others.
+	// strangersPerSecond is how many calls an address without a certificate may make: enough for load balancers that ask
+	// whether a master is ready, and so few that many addresses together leave the processors to others.
 	strangersPerSecond = 50
 	// strangersAccount begins the names of their accounts.
 	strangersAccount = "address "
@@ -73,7 +73,7 @@ const (
 	accountsSwept = 1024
 )
 
-// quotas counts what each caller has of this master at the moment. It is safe for concurrent use.
+// quotas counts what each caller uses of this master at the moment. It is safe for concurrent use.
 type quotas struct {
 	limits Limits
 
@@ -95,7 +95,7 @@ func newQuotas(l Limits) *quotas {
 	return &quotas{limits: l.Filled(), accounts: map[string]*account{}, sweepAt: accountsSwept}
 }
 
-// accountOf is whose places a request takes; "" for the masters themselves.
+// accountOf returns the name of the account that a request counts for, and "" for the masters, which have no limits.
 func accountOf(c command.Caller, remote string) string {
 	switch {
 	case c.Kind == "master":
@@ -107,7 +107,8 @@ func accountOf(c command.Caller, remote string) string {
 	if err != nil {
 		host = remote
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() { // by its /64, which is what one host is given
+	// An IPv6 address counts by its /64, which one host can have the whole of.
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
 		if p, err := ip.WithZone("").Prefix(64); err == nil {
 			host = p.String()
 		}
@@ -144,7 +145,7 @@ func (q *quotas) account(who string) *account {
 
 func full(l *rate.Limiter, now time.Time) bool { return l.TokensAt(now) >= float64(l.Burst()) }
 
-// turn is a turn for a call of a caller.
+// turn makes the turn of a call, which waits for nothing yet. It is nil for the masters.
 func (q *quotas) turn(who string) *turn {
 	if who == "" {
 		return nil
@@ -154,7 +155,7 @@ func (q *quotas) turn(who string) *turn {
 	return &turn{places: q.account(who).turns}
 }
 
-// refuse counts a refusal and says how long it is to be held back.
+// refuse counts a refusal and returns for how long it is to be delayed.
 func (q *quotas) refuse(who string) time.Duration {
 	if who == "" {
 		return 0
@@ -170,7 +171,8 @@ func (q *quotas) refuse(who string) time.Duration {
 	return wait
 }
 
-// call takes a place for one call, which holds everything else that the call takes: release comes last.
+// call takes the place of one call. The account is kept until release, so everything else that the call takes has to be
+// given back before.
 func (q *quotas) call(who string) (release func(), err error) {
 	if who == "" {
 		return func() {}, nil
@@ -181,10 +183,12 @@ func (q *quotas) call(who string) (release func(), err error) {
 	switch {
 	case a.calls >= q.limits.CallsInFlight:
 		return nil, &LimitReached{Limit: "MaxCallsInFlight", Retry: limitRetry, Detail: fmt.Sprintf(
-			"%s has %d calls under way at this master, which is the most for one caller: wait until some are answered", who, a.calls)}
+			"%s has %d calls under way at this master, which is the most for one caller: wait until some are answered",
+			who, a.calls)}
 	case !a.rate.Allow():
 		return nil, &LimitReached{Limit: "MaxCallsPerSecond", Retry: limitRetry, Detail: fmt.Sprintf(
-			"%s sends more than the %d calls per second that one caller may: send fewer, or more in one call", who, int(a.rate.Limit()))}
+			"%s sends more than the %d calls per second that one caller may: send fewer, or more in one call",
+			who, int(a.rate.Limit()))}
 	}
 	a.calls++
 	return func() {
@@ -204,7 +208,8 @@ func (q *quotas) stream(who string) (release func(), err error) {
 	a := q.account(who)
 	if a.streams >= q.limits.EventStreams {
 		return nil, &LimitReached{Limit: "MaxEventStreams", Retry: streamRetry, Detail: fmt.Sprintf(
-			"%s reads %d event streams of this master, which is the most for one caller: let several readers share a stream", who, a.streams)}
+			"%s reads %d event streams of this master, which is the most for one caller: let several readers share a stream",
+			who, a.streams)}
 	}
 	a.streams++
 	return func() {
@@ -225,8 +230,8 @@ func (q *quotas) body(who string, n int64) (release func(), err error) {
 	}
 	if q.bodies+n > most {
 		return nil, &LimitReached{Limit: "MaxBodyMemoryBytes", Retry: limitRetry, Detail: fmt.Sprintf(
-			"this master holds %d bytes of requests in memory and %d more would be beyond the %d that it gives to bodies of this size: try again",
-			q.bodies, n, most)}
+			"this master holds %d bytes of requests in memory and %d more would be beyond the %d that it gives to bodies "+
+				"of this size: try again", q.bodies, n, most)}
 	}
 	var a *account
 	if who != "" {

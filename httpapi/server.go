@@ -24,13 +24,13 @@ const freshGrace = 100 * time.Millisecond
 type Bounds struct {
 	Head time.Duration // for a request's head; 10 s
 	Idle time.Duration // between two requests; 2 min
-	// HeadBytes is the size of a request's head; 8 KiB. net/http takes 4 KiB more, and keeps some thirty times what comes
-	// when it comes as many short lines.
+	// HeadBytes is the size of a request's head; 8 KiB. net/http takes 4 KiB more, and a head of many short lines takes
+	// about thirty times its size in memory.
 	HeadBytes int
 }
 
-// NewServer wraps a handler in a server with bounds on what a connection may do before a route's own apply: HTTP/1.1 only
-// (measured faster here than HTTP/2, which would share one connection between held polls and everything else), and b.
+// NewServer wraps a handler in a server with the bounds b. It speaks HTTP/1.1 only: that was measured to be faster here
+// than HTTP/2, which would share one connection between held polls and everything else.
 func NewServer(h http.Handler, log *slog.Logger, b Bounds) *Server {
 	if b.Head == 0 {
 		b.Head = 10 * time.Second
@@ -57,7 +57,7 @@ func NewServer(h http.Handler, log *slog.Logger, b Bounds) *Server {
 	return s
 }
 
-// follow is called twice in each call, and then deletes what is not there: that takes no lock.
+// follow keeps fresh. It is called twice in each call; to delete a key that is not there takes no lock.
 func (s *Server) follow(c net.Conn, state http.ConnState) {
 	if state == http.StateNew {
 		s.fresh.Store(c, nil)
