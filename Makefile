@@ -40,12 +40,18 @@ test: ## the tests
 race: ## the tests under the race detector
 	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 30m ./...
 
-lint: ## gofmt, vet, staticcheck, and the import table
+# Tools with many modules have a go.mod of their own, so that they move nothing in the program's.
+GOLANGCI := go tool -modfile=deploy/tools/lint/go.mod golangci-lint
+
+lint: ## gofmt, vet, staticcheck, golangci-lint, the rules for Prometheus, and the import table
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
 	GOOS=windows go vet ./...
-	go test -count=1 -run 'TestRooms|TestStateMachineIsPure|TestFilesStayReadable' ./testcluster
+	go -C deploy/tools/promql vet .
+	go -C deploy/tools/promql run . ../../prometheus/alerts.yml ../../prometheus/jobs.yml
+	$(GOLANGCI) run --allow-parallel-runners ./...
+	go test -count=1 -run 'TestRooms|TestArchitecture|TestStateMachineIsPure|TestFilesStayReadable' ./testcluster
 
 e2e: build ## the whole thing as separate processes
 	./bin/scaleout demo
