@@ -159,7 +159,8 @@ func (f *FSM) apply(l *raft.Log) (done Applied, err error) {
 		return done, fmt.Errorf("%w: entry %d came, and the state holds all up to %d already", ErrOutOfOrder, l.Index, held)
 	}
 	f.serveHashers(func(index uint64) bool { return index < l.Index })
-	done = Applied{Index: l.Index, Term: l.Term, Proposer: entry.Proposer, First: entry.First, Results: make([]command.Result, len(entry.Commands))}
+	done = Applied{Index: l.Index, Term: l.Term, Proposer: entry.Proposer, First: entry.First,
+		Results: make([]command.Result, len(entry.Commands))}
 	for i, env := range entry.Commands {
 		if done.Results[i], err = f.state.Apply(l.Index, env); err != nil {
 			return done, err

@@ -65,15 +65,23 @@ func story(t testing.TB) []*raft.Log {
 		entry(t, 3, &command.InitCluster{ClusterID: "c1", Level: 1}),
 		entry(t, 4, &command.CreateFolder{Name: "F", Description: "folder"},
 			// An empty zstd frame would do for the state; these bytes are a manifest packed once and for all.
-			&command.DeployProject{Folder: "F", Project: "P", Blob: digest, Size: 5, Manifest: packed(t), Warnings: []string{"careful"}}),
-		entry(t, 6, &command.RegisterWorker{ID: w, CertName: "w", Instance: "i", MachineID: "m", MachineName: "H", MaxTaskCount: 9,
-			LeaseMs: 60000, ToleranceMs: 600000, Extensions: []string{".sh"}, Bitness: []int{64}}, &command.EnableWorker{ID: w, Enabled: true}),
+			&command.DeployProject{Folder: "F", Project: "P", Blob: digest, Size: 5, Manifest: packed(t),
+				Warnings: []string{"careful"}}),
+		entry(t, 6, &command.RegisterWorker{ID: w, CertName: "w", Instance: "i", MachineID: "m", MachineName: "H",
+			MaxTaskCount: 9,
+			LeaseMs:      60000, ToleranceMs: 600000, Extensions: []string{".sh"}, Bitness: []int{64}},
+			&command.EnableWorker{ID: w, Enabled: true}),
 		entry(t, 7, create, create, create, create),
-		entry(t, 8, &command.StartExecution{ExecutionID: 2}, &command.StartExecution{ExecutionID: 3, RetryCount: 1}, &command.StartExecution{ExecutionID: 4}),
+		entry(t, 8, &command.StartExecution{ExecutionID: 2}, &command.StartExecution{ExecutionID: 3, RetryCount: 1},
+			&command.StartExecution{ExecutionID: 4}),
 		entry(t, 9, &command.Exchange{Worker: w, Instance: "i", Grants: []command.GrantOrder{
-			{AttemptRef: ref(2), GiveUpAfterMs: 60000}, {AttemptRef: ref(3), GiveUpAfterMs: 60000}, {AttemptRef: ref(4), GiveUpAfterMs: 60000}}}),
-		entry(t, 10, &command.AppendMessages{Segment: digest, Size: 9, Parts: []command.MessagePart{{TaskID: 2, Attempt: 1, Worker: w, FirstSeq: 1, Count: 4}}}),
-		entry(t, 12, &command.Exchange{Worker: w, Instance: "i", Ended: []command.Report{{AttemptRef: ref(2), Outcome: command.Succeeded}, {AttemptRef: ref(4), Outcome: command.Failed, ExitCode: 3}}},
+			{AttemptRef: ref(2), GiveUpAfterMs: 60000}, {AttemptRef: ref(3), GiveUpAfterMs: 60000},
+			{AttemptRef: ref(4), GiveUpAfterMs: 60000}}}),
+		entry(t, 10, &command.AppendMessages{Segment: digest, Size: 9,
+			Parts: []command.MessagePart{{TaskID: 2, Attempt: 1, Worker: w, FirstSeq: 1, Count: 4}}}),
+		entry(t, 12, &command.Exchange{Worker: w, Instance: "i",
+			Ended: []command.Report{{AttemptRef: ref(2), Outcome: command.Succeeded},
+				{AttemptRef: ref(4), Outcome: command.Failed, ExitCode: 3}}},
 			&command.Beat{Masters: []command.MasterBeat{{ID: "n1", Name: "m1", Leader: true, LastOnline: 5}}}),
 		entry(t, 15, &command.StopOperation{OperationID: 3}, &command.CreateFolder{Name: "f"}),
 	}
@@ -81,7 +89,8 @@ func story(t testing.TB) []*raft.Log {
 
 func packed(t testing.TB) []byte {
 	t.Helper()
-	m, err := command.PackManifest(command.Manifest{ID: "{p}", FormatVersion: 1, Packages: []command.Package{{Name: "a.sh", EntryPoint: true}}})
+	m, err := command.PackManifest(command.Manifest{ID: "{p}", FormatVersion: 1,
+		Packages: []command.Package{{Name: "a.sh", EntryPoint: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +251,8 @@ func TestBadSnapshots(t *testing.T) {
 	f := replay(fsm.New(fsm.Config{Logger: quiet()}), story(t)...)
 	before := hash(t, f)
 	good := saved(t, f)
-	bad := map[string][]byte{"nothing": nil, "another file": []byte("PK\x03\x04 and so on and so on"), "more magic": append([]byte("scaleout-snapshot\n"), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)}
+	bad := map[string][]byte{"nothing": nil, "another file": []byte("PK\x03\x04 and so on and so on"),
+		"more magic": append([]byte("scaleout-snapshot\n"), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)}
 	for n := range good {
 		cut := good[:n]
 		bad[fmt.Sprint("cut at ", n)] = cut
@@ -261,12 +271,14 @@ func TestBadSnapshots(t *testing.T) {
 }
 
 func TestNewerLevelIsRefused(t *testing.T) {
-	newer := replay(fsm.New(fsm.Config{Logger: quiet(), Level: 2}), entry(t, 1, &command.InitCluster{ClusterID: "c", Level: 1}), entry(t, 2, &command.RaiseLevel{Level: 2}))
+	newer := replay(fsm.New(fsm.Config{Logger: quiet(), Level: 2}),
+		entry(t, 1, &command.InitCluster{ClusterID: "c", Level: 1}), entry(t, 2, &command.RaiseLevel{Level: 2}))
 	if newer.Err() != nil || newer.View().Level() != 2 {
 		t.Fatal(newer.Err())
 	}
 	err := restore(fsm.New(fsm.Config{Logger: quiet(), Level: 1}), saved(t, newer))
-	if !errors.Is(err, fsm.ErrTooNew) || !strings.Contains(err.Error(), "level 2") || !strings.Contains(err.Error(), "up to 1") {
+	if !errors.Is(err, fsm.ErrTooNew) || !strings.Contains(err.Error(), "level 2") ||
+		!strings.Contains(err.Error(), "up to 1") {
 		t.Errorf("a snapshot of a newer level: %v", err)
 	}
 }
@@ -275,7 +287,8 @@ func TestNewerLevelIsRefused(t *testing.T) {
 // the next.
 func TestFailedApplyNeverReturns(t *testing.T) {
 	unknown, _ := command.Encode(command.Entry{Commands: []command.Envelope{{Kind: 9999}}})
-	body, _ := command.Encode(command.Entry{Commands: []command.Envelope{{Kind: command.KindCreateFolder, Body: []byte{0xff}}}})
+	body, _ := command.Encode(command.Entry{Commands: []command.Envelope{{Kind: command.KindCreateFolder,
+		Body: []byte{0xff}}}})
 	for name, l := range map[string]*raft.Log{
 		"unknown kind":      {Index: 16, Type: raft.LogCommand, Data: unknown},
 		"undecodable entry": {Index: 16, Type: raft.LogCommand, Data: []byte("?")},
@@ -285,7 +298,8 @@ func TestFailedApplyNeverReturns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var failed []error
-				f := replay(fsm.New(fsm.Config{Logger: quiet(), Failed: func(err error) { failed = append(failed, err) }}), story(t)...)
+				f := replay(fsm.New(fsm.Config{Logger: quiet(), Failed: func(err error) { failed = append(failed, err) }}),
+					story(t)...)
 				index, before := f.Index(), f.View()
 				returned := false
 				go func() { f.Apply(l); returned = true }()
@@ -327,14 +341,16 @@ func TestRaftShutsDownAfterAFailure(t *testing.T) {
 	f := fsm.New(fsm.Config{Logger: quiet(), Failed: func(err error) { failed <- err }})
 	cfg := raft.DefaultConfig()
 	cfg.LocalID, cfg.LogOutput = "a", io.Discard
-	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout, cfg.CommitTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond, time.Millisecond
+	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout, cfg.CommitTimeout = 50*time.Millisecond, 50*
+		time.Millisecond, 50*time.Millisecond, time.Millisecond
 	store := raft.NewInmemStore()
 	addr, transport := raft.NewInmemTransport("")
 	node, err := raft.NewRaft(cfg, f, store, store, raft.NewInmemSnapshotStore(), transport)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := node.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: "a", Address: addr}}}).Error(); err != nil {
+	if err := node.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: "a", Address: addr}}}).Error(); err !=
+		nil {
 		t.Fatal(err)
 	}
 	<-node.LeaderCh()
@@ -455,7 +471,8 @@ func TestReadWhileApply(t *testing.T) {
 		})
 	}
 	for i := range uint64(200) {
-		f.Apply(entry(t, 16+i, &command.CreateFolder{Name: fmt.Sprint("a", i)}, &command.CreateFolder{Name: fmt.Sprint("b", i)}))
+		f.Apply(entry(t, 16+i, &command.CreateFolder{Name: fmt.Sprint("a", i)},
+			&command.CreateFolder{Name: fmt.Sprint("b", i)}))
 	}
 	cancel()
 	f.Apply(entry(t, 1000, &command.Noop{}))

@@ -15,7 +15,8 @@ type metrics struct {
 }
 
 var (
-	indexDesc  = prometheus.NewDesc("scaleout_fsm_applied_index", "Index of the last log entry that changed the state.", nil, nil)
+	indexDesc = prometheus.NewDesc("scaleout_fsm_applied_index", "Index of the last log entry that changed the state.",
+		nil, nil)
 	levelDesc  = prometheus.NewDesc("scaleout_fsm_feature_level", "Feature level of the state.", nil, nil)
 	rowsDesc   = prometheus.NewDesc("scaleout_fsm_rows", "Rows of the state by table.", []string{"table"}, nil)
 	failedDesc = prometheus.NewDesc("scaleout_fsm_failed", "1 when the state machine stands still.", nil, nil)

@@ -69,7 +69,8 @@ func write(w io.Writer, s *catalog.Snapshot, index, term uint64) error {
 	out := bufio.NewWriterSize(w, 1<<18)
 	body := io.MultiWriter(out, sum)
 	r := s.Reader()
-	header, err := command.Marshal(Header{Format: format, Level: r.Level(), ClusterID: r.ClusterID(), Index: index, Term: term, Applied: r.Index()})
+	header, err := command.Marshal(Header{Format: format, Level: r.Level(), ClusterID: r.ClusterID(), Index: index,
+		Term: term, Applied: r.Index()})
 	if err != nil {
 		return err
 	}
@@ -157,10 +158,12 @@ func open(r io.Reader) (*summed, Header, error) {
 		return nil, Header{}, unreadable(fmt.Errorf("header: %w", err))
 	}
 	if h.Format != format {
-		return nil, Header{}, fmt.Errorf("%w: the snapshot has format %d, this version reads format %d", ErrTooNew, h.Format, format)
+		return nil, Header{}, fmt.Errorf("%w: the snapshot has format %d, this version reads format %d", ErrTooNew,
+			h.Format, format)
 	}
 	if h.Applied > h.Index {
-		return nil, Header{}, fmt.Errorf("%w: its state goes to entry %d, beyond its own end at entry %d", ErrSnapshot, h.Applied, h.Index)
+		return nil, Header{}, fmt.Errorf("%w: its state goes to entry %d, beyond its own end at entry %d", ErrSnapshot,
+			h.Applied, h.Index)
 	}
 	return in, h, nil
 }
@@ -178,7 +181,8 @@ func CheckHeader(r io.Reader, index, term uint64) error {
 		return nil // whoever restores it says so
 	}
 	if err == nil && (h.Index != index || h.Term != term) {
-		err = fmt.Errorf("%w: its content is of entry %d, term %d; want entry %d, term %d", ErrSnapshot, h.Index, h.Term, index, term)
+		err = fmt.Errorf("%w: its content is of entry %d, term %d; want entry %d, term %d", ErrSnapshot, h.Index, h.Term,
+			index, term)
 	}
 	return err
 }
@@ -195,7 +199,8 @@ func readWithHeader(r io.Reader, level int) (_ *catalog.State, h Header, err err
 		return nil, h, err
 	}
 	if h.Level > level {
-		return nil, h, fmt.Errorf("%w: the snapshot is of feature level %d, this version knows up to %d: start the version that wrote it, or a later one",
+		return nil, h, fmt.Errorf("%w: the snapshot is of feature level %d, this version knows up to %d: start the version "+
+			"that wrote it, or a later one",
 			ErrTooNew, h.Level, level)
 	}
 	b := catalog.NewBuilder()

@@ -53,7 +53,8 @@ func freePort(t *testing.T) int {
 func run(t *testing.T, id string, change func(*Config)) *party {
 	t.Helper()
 	cfg := Config{
-		Self:      Meta{ID: id, Name: "name-" + id, Address: id + ".example:8391", Version: "1.0", Level: 1, BootstrapExpect: 3},
+		Self: Meta{ID: id, Name: "name-" + id, Address: id + ".example:8391", Version: "1.0", Level: 1,
+			BootstrapExpect: 3},
 		ClusterID: "cluster-1",
 		Key:       key, BindAddress: "127.0.0.1", Fast: true, RetryInterval: 20 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler),

@@ -99,7 +99,8 @@ func startRaft(t *testing.T, ids ...string) (map[string]*voter, []raft.ServerID)
 		v := voters[id]
 		cfg := raft.DefaultConfig()
 		cfg.LocalID = raft.ServerID(id)
-		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout, cfg.CommitTimeout = time.Second, time.Second, 500*time.Millisecond, 5*time.Millisecond
+		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout, cfg.CommitTimeout = time.Second, time.Second, 500*
+			time.Millisecond, 5*time.Millisecond
 		cfg.Logger = hclog.New(discard())
 		store := raft.NewInmemStore()
 		snaps := raft.NewInmemSnapshotStore()

@@ -60,7 +60,8 @@ func TestCheckOfALayout(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := test.layout.Check()
-			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.HasPrefix(err.Error(), test.want+":")) {
+			if test.want == "" && err != nil ||
+				test.want != "" && (err == nil || !strings.HasPrefix(err.Error(), test.want+":")) {
 				t.Error(err)
 			}
 		})
@@ -88,7 +89,8 @@ func TestSavedLayout(t *testing.T) {
 
 func TestPreparedFilesAreGoodSettings(t *testing.T) {
 	c := &Cluster{Config: Config{
-		Layout: Layout{Dir: t.TempDir(), Masters: 3, Workers: 1, Port: 9000}, WorkerSettings: map[string]any{"MaxTaskCount": 4},
+		Layout:         Layout{Dir: t.TempDir(), Masters: 3, Workers: 1, Port: 9000},
+		WorkerSettings: map[string]any{"MaxTaskCount": 4},
 	}}
 	if err := c.prepare(time.Now()); err != nil {
 		t.Fatal(err)
@@ -163,7 +165,8 @@ func TestPreparedFilesAreGoodSettings(t *testing.T) {
 	if err != nil || !bytes.Equal(cert, again) {
 		t.Error("the certificate was issued again", err)
 	}
-	if w.MaxTaskCount != 7 || w.AgentId != id || len(w.MasterEndpoint) != 5 || !strings.HasSuffix(w.MasterEndpoint[4], ":9108") {
+	if w.MaxTaskCount != 7 || w.AgentId != id || len(w.MasterEndpoint) != 5 ||
+		!strings.HasSuffix(w.MasterEndpoint[4], ":9108") {
 		t.Errorf("%+v", w)
 	}
 	var m settings.Master
@@ -174,7 +177,8 @@ func TestPreparedFilesAreGoodSettings(t *testing.T) {
 }
 
 func TestPublishedFiles(t *testing.T) {
-	c := &Cluster{Config: Config{Layout: Layout{Dir: filepath.Join(t.TempDir(), "it's"), Masters: 1, Workers: 1, Port: 9000}}}
+	c := &Cluster{Config: Config{Layout: Layout{Dir: filepath.Join(t.TempDir(), "it's"), Masters: 1, Workers: 1,
+		Port: 9000}}}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +207,8 @@ func TestPublishedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"export SCALEOUT_ADDR='https://127.0.0.1:9000'\n", "export SCALEOUT_CACERT=", "export SCALEOUT_CERT=", "export SCALEOUT_KEY=", `it'\''s`,
+		"export SCALEOUT_ADDR='https://127.0.0.1:9000'\n", "export SCALEOUT_CACERT=", "export SCALEOUT_CERT=",
+		"export SCALEOUT_KEY=", `it'\''s`,
 	} {
 		if !strings.Contains(string(env), want) {
 			t.Errorf("%q is missing in\n%s", want, env)
@@ -253,13 +258,16 @@ func TestStatusOfARunningCluster(t *testing.T) {
 		t.Fatal(list, err)
 	}
 	m := list[0]
-	if m.Name != "master-1" || m.PID != c.pid("master-1") || m.State != StateRunning || m.Address != "https://127.0.0.1:9000" {
+	if m.Name != "master-1" || m.PID != c.pid("master-1") || m.State != StateRunning ||
+		m.Address != "https://127.0.0.1:9000" {
 		t.Errorf("%+v", m)
 	}
-	if w := list[1]; w.Name != "worker-1" || w.State != StateEnded || w.Address != "" || !strings.HasSuffix(w.Log, "worker-1.log") {
+	if w := list[1]; w.Name != "worker-1" || w.State != StateEnded || w.Address != "" ||
+		!strings.HasSuffix(w.Log, "worker-1.log") {
 		t.Errorf("%+v", w)
 	}
-	if _, err := Restart(t.Context(), c.Dir, "mastr-1"); err == nil || !strings.Contains(err.Error(), "there are master-1, worker-1") {
+	if _, err := Restart(t.Context(), c.Dir, "mastr-1"); err == nil ||
+		!strings.Contains(err.Error(), "there are master-1, worker-1") {
 		t.Error(err)
 	}
 	if err := c.Stop(); err != nil {
@@ -284,7 +292,8 @@ func TestAnEndThatNobodyAskedForIsToldOf(t *testing.T) {
 	ch.process.Kill()
 	<-ch.process.Done()
 	text := <-said
-	if !strings.Contains(text, "master-1 (pid ") || !strings.Contains(text, "scaleout dev restart master-1 --data "+c.Dir) {
+	if !strings.Contains(text, "master-1 (pid ") ||
+		!strings.Contains(text, "scaleout dev restart master-1 --data "+c.Dir) {
 		t.Errorf("%q", text)
 	}
 	if err := c.Stop(); err != nil {
@@ -297,19 +306,22 @@ func TestControlAnswersWhoHasTheToken(t *testing.T) {
 	if _, err := ask(t.Context(), file, controlRequest{}); err == nil || !strings.Contains(err.Error(), "no dev runs") {
 		t.Fatal(err)
 	}
-	c, err := openControl(t.Context(), file, map[string]verb{"restart": func(_ context.Context, name string) (string, error) {
-		if name != "master-1" {
-			return "", errors.New("unknown " + name)
-		}
-		return "done", nil
-	}})
+	c, err := openControl(t.Context(), file,
+		map[string]verb{"restart": func(_ context.Context, name string) (string, error) {
+			if name != "master-1" {
+				return "", errors.New("unknown " + name)
+			}
+			return "done", nil
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, err := ask(t.Context(), file, controlRequest{Verb: "restart", Name: "master-1"}); text != "done" || err != nil {
+	if text, err := ask(t.Context(), file, controlRequest{Verb: "restart", Name: "master-1"}); text != "done" ||
+		err != nil {
 		t.Error(text, err)
 	}
-	if _, err := ask(t.Context(), file, controlRequest{Verb: "restart", Name: "x"}); err == nil || err.Error() != "unknown x" {
+	if _, err := ask(t.Context(), file, controlRequest{Verb: "restart", Name: "x"}); err == nil ||
+		err.Error() != "unknown x" {
 		t.Error(err)
 	}
 	if _, err := ask(t.Context(), file, controlRequest{Verb: "format"}); err == nil {

@@ -17,8 +17,8 @@ import (
 	"scaleout/store/file"
 )
 
-// control is how other processes reach a running cluster: a loopback port, since a path to a socket may be too long, and
-// a secret in a file that only this account can read.
+// control is how other processes reach a running cluster: a loopback port, since a path to a socket may be too long,
+// and a secret in a file that only this account can read.
 type control struct {
 	path     string
 	token    string
@@ -117,7 +117,8 @@ func (c *control) answer(conn net.Conn) {
 func ask(ctx context.Context, path string, in controlRequest) (string, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("no dev runs here: there is no %s; --data names the directory of a running 'scaleout dev'", path)
+		return "", fmt.Errorf("no dev runs here: there is no %s; --data names the directory of a running 'scaleout dev'",
+			path)
 	}
 	if err != nil {
 		return "", err

@@ -29,9 +29,9 @@ const (
 	lookInterval = 5 * time.Second        // from then on
 )
 
-// Announce tells systemd, where it asks, that the service has started, that it lives and, when ctx ends, that it stops. It
-// does so until the function that it returns is called. If the service is not alive, nothing is said, and the watchdog
-// ends it.
+// Announce tells systemd, where it asks, that the service has started, that it lives and, when ctx ends, that it stops.
+// It does so until the function that it returns is called. If the service is not alive, nothing is said, and the
+// watchdog ends it.
 func Announce(ctx context.Context, log *slog.Logger, h Heartbeat) (end func()) {
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {

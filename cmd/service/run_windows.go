@@ -18,7 +18,8 @@ func Run(ctx context.Context, f func(context.Context) int) int {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s, err := kardianos.New(&managed{run: f, ctx: ctx, stop: stop, done: make(chan struct{})}, &kardianos.Config{Name: "scaleout"})
+	s, err := kardianos.New(&managed{run: f, ctx: ctx, stop: stop, done: make(chan struct{})},
+		&kardianos.Config{Name: "scaleout"})
 	if err != nil {
 		return exitError
 	}

@@ -91,7 +91,8 @@ func (s *Service) accountReads() error {
 	for _, path := range []string{s.Executable, s.Config} {
 		for _, hidden := range hiddenFolders {
 			if s.Kind == Master && strings.HasPrefix(path, hidden) {
-				return fmt.Errorf("the service does not see %s: put programs into /usr/local/bin, settings into /etc/scaleout", path)
+				return fmt.Errorf("the service does not see %s: put programs into /usr/local/bin, settings into /etc/scaleout",
+					path)
 			}
 		}
 	}
@@ -145,8 +146,8 @@ func (s *Service) Install() error {
 	})
 }
 
-// Uninstall stops the service and removes it. It stops it first: without a unit, a running service has no name to stop it
-// by.
+// Uninstall stops the service and removes it. It stops it first: without a unit, a running service has no name to stop
+// it by.
 func (s *Service) Uninstall() error {
 	return s.manage(func(m kardianos.Service) error {
 		switch status, err := m.Status(); {

@@ -65,7 +65,8 @@ func openArchive(r io.ReaderAt, size int64, opt Options) (*archive, error) {
 	zr, err := zip.NewReader(budget, size)
 	switch {
 	case budget.spent:
-		return nil, &PartError{Detail: fmt.Sprintf("the zip directory is too large for %d parts", opt.MaxParts), Err: ErrTooLarge}
+		return nil, &PartError{Detail: fmt.Sprintf("the zip directory is too large for %d parts", opt.MaxParts),
+			Err: ErrTooLarge}
 	case budget.err != nil:
 		return nil, &PartError{Detail: "reading: " + budget.err.Error(), Err: budget.err}
 	case err != nil && !errors.Is(err, zip.ErrInsecurePath): // names have their own check below

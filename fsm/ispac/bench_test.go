@@ -16,7 +16,8 @@ func large(tb testing.TB) (*Project, []byte) {
 		for j := range 21 {
 			pkg.Parameters = append(pkg.Parameters, Parameter{
 				Name: fmt.Sprintf("CM.server%d.db%d.ConnectionString", i%7, j), Type: String, HasValue: true,
-				Value: fmt.Sprintf("Data Source=server%d;Initial Catalog=db%d;Provider=SQLNCLI11.1;Integrated Security=SSPI;", i%7, j),
+				Value: fmt.Sprintf("Data Source=server%d;Initial Catalog=db%d;Provider=SQLNCLI11.1;Integrated Security=SSPI;",
+					i%7, j),
 			})
 		}
 		p.Packages = append(p.Packages, pkg)

@@ -14,7 +14,8 @@ func (p *Project) check() error {
 	part := func(name, kind string) error {
 		switch {
 		case reservedPart(name):
-			return badPart(manifestPart, fmt.Sprintf("%s cannot be a %s: the format has its own use for the name", clip(name), kind))
+			return badPart(manifestPart, fmt.Sprintf("%s cannot be a %s: the format has its own use for the name",
+				clip(name), kind))
 		case seen[fold(name)]:
 			return badPart(manifestPart, fmt.Sprintf("there are two parts named %s", clip(name)))
 		}
@@ -66,8 +67,9 @@ func checkParameters(params []Parameter, part, where, prefix string) error {
 			}
 			env := EnvName(p.Name)
 			if first, taken := owner[env]; taken {
-				return badPart(part, fmt.Sprintf("%s: the parameters %s and %s would both be the environment variable %s; rename one",
-					where, clip(first), clip(p.Name), prefix+env))
+				return badPart(part,
+					fmt.Sprintf("%s: the parameters %s and %s would both be the environment variable %s; rename one",
+						where, clip(first), clip(p.Name), prefix+env))
 			}
 			if generated {
 				continue // generated ones may share a variable among themselves

@@ -20,7 +20,8 @@ type projectKey struct {
 // part in it.
 func newProjectKey(password string) (*projectKey, error) {
 	if fips140.Enforced() {
-		return nil, errors.New("SSIS encrypts with Triple-DES under a key made with SHA-1, which FIPS 140 forbids here (GODEBUG=fips140=only); " +
+		return nil, errors.New("SSIS encrypts with Triple-DES under a key made with SHA-1, which FIPS 140 forbids here " +
+			"(GODEBUG=fips140=only); " +
 			"save the project with the protection level DontSaveSensitive and set sensitive values in the catalog")
 	}
 	hash := sha1.Sum([]byte(password))

@@ -14,9 +14,11 @@ func sealedEntries(t testing.TB, level ProtectionLevel, password string) []entry
 	verifier := seal(t, password, "Property", `SSIS:Name="PasswordVerifier"`, verifierText)
 	base := entriesOf(t, writeBytes(t, sample()))
 	base = edit(base, manifestPart, replace("DontSaveSensitive", level.String()))
-	base = edit(base, manifestPart, replace(`<SSIS:Property SSIS:Name="FormatVersion">`, verifier+`<SSIS:Property SSIS:Name="FormatVersion">`))
-	base = edit(base, manifestPart, replace(`<SSIS:Property SSIS:Name="Value" SSIS:Sensitive="1">`+"\r\n              </SSIS:Property>",
-		seal(t, password, "Property", `SSIS:Name="Value"`, "p&amp;ss wörd")))
+	base = edit(base, manifestPart, replace(`<SSIS:Property SSIS:Name="FormatVersion">`,
+		verifier+`<SSIS:Property SSIS:Name="FormatVersion">`))
+	base = edit(base, manifestPart,
+		replace(`<SSIS:Property SSIS:Name="Value" SSIS:Sensitive="1">`+"\r\n              </SSIS:Property>",
+			seal(t, password, "Property", `SSIS:Name="Value"`, "p&amp;ss wörd")))
 	return edit(base, paramsPart, replace(`<SSIS:Property`+"\r\n        SSIS:Name=\"DataType\">16<",
 		seal(t, password, "Property", `SSIS:Name="Value"`, "2017-05-30T08:14:00")+`<SSIS:Property SSIS:Name="DataType">16<`))
 }
@@ -45,7 +47,8 @@ func TestPasswordOpensValues(t *testing.T) {
 		if p.Packages[1].Parameters[0].HasValue || p.Parameters[0].HasValue || !p.Parameters[0].Sensitive {
 			t.Errorf("without the password the values are not set: %+v", p.Parameters)
 		}
-		if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], `package "load.sh" parameter "Secret", project parameter "Day"`) {
+		if len(p.Warnings) != 1 ||
+			!strings.Contains(p.Warnings[0], `package "load.sh" parameter "Secret", project parameter "Day"`) {
 			t.Errorf("warnings %q", p.Warnings)
 		}
 
@@ -58,12 +61,16 @@ func TestManyWarningsAreOne(t *testing.T) {
 	p := sample()
 	sealed := seal(t, "p", "Property", `SSIS:Name="Value"`, "x")
 	for _, n := range strings.Split("abcdefghijklmn", "") {
-		p.Parameters = append(p.Parameters, Parameter{Name: "CM." + n + ".Password", Type: String, Sensitive: true, HasValue: false})
+		p.Parameters = append(p.Parameters, Parameter{Name: "CM." + n + ".Password", Type: String, Sensitive: true,
+			HasValue: false})
 	}
 	entries := edit(entriesOf(t, writeBytes(t, p)), manifestPart, func(s string) string {
-		return strings.ReplaceAll(s, `<SSIS:Property SSIS:Name="Sensitive">1</SSIS:Property>`, `<SSIS:Property SSIS:Name="Sensitive">1</SSIS:Property>`+sealed)
+		return strings.ReplaceAll(s, `<SSIS:Property SSIS:Name="Sensitive">1</SSIS:Property>`,
+			`<SSIS:Property SSIS:Name="Sensitive">1</SSIS:Property>`+sealed)
 	})
-	entries = edit(entries, manifestPart, replace(sealed+"\r\n              <SSIS:Property SSIS:Name=\"Value\" SSIS:Sensitive=\"1\">\r\n              </SSIS:Property>", ""))
+	entries = edit(entries, manifestPart,
+		replace(sealed+
+			"\r\n              <SSIS:Property SSIS:Name=\"Value\" SSIS:Sensitive=\"1\">\r\n              </SSIS:Property>", ""))
 	back, err := readBytes(zipOf(t, entries), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +83,11 @@ func TestManyWarningsAreOne(t *testing.T) {
 func TestUserKeyValuesAreNotSet(t *testing.T) {
 	base := entriesOf(t, writeBytes(t, sample()))
 	base = edit(base, manifestPart, replace("DontSaveSensitive", "EncryptSensitiveWithUserKey"))
-	base = edit(base, manifestPart, replace(`SSIS:Sensitive="1">`+"\r\n              <", `SSIS:Sensitive="1">`+dpapiBlob+`<`))
-	base = edit(base, manifestPart, replace(`<SSIS:Property SSIS:Name="FormatVersion">`, `<SSIS:Property SSIS:Name="PasswordVerifier" SSIS:Sensitive="1">`+dpapiBlob+`</SSIS:Property><SSIS:Property SSIS:Name="FormatVersion">`))
+	base = edit(base, manifestPart, replace(`SSIS:Sensitive="1">`+"\r\n              <",
+		`SSIS:Sensitive="1">`+dpapiBlob+`<`))
+	base = edit(base, manifestPart, replace(`<SSIS:Property SSIS:Name="FormatVersion">`,
+		`<SSIS:Property SSIS:Name="PasswordVerifier" SSIS:Sensitive="1">`+dpapiBlob+
+			`</SSIS:Property><SSIS:Property SSIS:Name="FormatVersion">`))
 	for _, password := range []string{"", "some"} {
 		p, err := readBytes(zipOf(t, base), Options{Password: password})
 		if err != nil {
@@ -86,7 +96,9 @@ func TestUserKeyValuesAreNotSet(t *testing.T) {
 		if q := p.Packages[1].Parameters[0]; q.HasValue || q.Value != nil {
 			t.Errorf("a user-key value was taken for one: %+v", q)
 		}
-		if len(p.Warnings) == 0 || !strings.Contains(p.Warnings[0], `Windows user who saved the project, so they are not set: package "load.sh" parameter "Secret"`) {
+		if len(p.Warnings) == 0 ||
+			!strings.Contains(p.Warnings[0],
+				`Windows user who saved the project, so they are not set: package "load.sh" parameter "Secret"`) {
 			t.Errorf("warnings %q", p.Warnings)
 		}
 	}
@@ -128,7 +140,8 @@ func TestEncryptAllWithPassword(t *testing.T) {
 				t.Fatal(err)
 			}
 			if p.Name != "Sample" || p.ProtectionLevel != EncryptAllWithPassword || len(p.Packages) != 2 ||
-				p.Packages[1].Parameters[0].Value != "p&ss wörd" || !p.Parameters[0].HasValue || len(p.Packages[0].Parameters) != 13 {
+				p.Packages[1].Parameters[0].Value != "p&ss wörd" || !p.Parameters[0].HasValue ||
+				len(p.Packages[0].Parameters) != 13 {
 				t.Errorf("read as %+v", p)
 			}
 			_, err = readBytes(file, Options{})
@@ -140,7 +153,8 @@ func TestEncryptAllWithPassword(t *testing.T) {
 }
 
 func TestEncryptAllWithUserKey(t *testing.T) {
-	base := edit(entriesOf(t, writeBytes(t, sample())), manifestPart, replace("DontSaveSensitive", "EncryptAllWithUserKey"))
+	base := edit(entriesOf(t, writeBytes(t, sample())), manifestPart,
+		replace("DontSaveSensitive", "EncryptAllWithUserKey"))
 	for _, password := range []string{"", "ssis123"} {
 		_, err := readBytes(zipOf(t, base), Options{Password: password})
 		wantError(t, err, ErrUserKey, manifestPart)
@@ -148,7 +162,8 @@ func TestEncryptAllWithUserKey(t *testing.T) {
 	for _, part := range []string{manifestPart, paramsPart} {
 		root := map[string]string{manifestPart: "Project", paramsPart: "Parameters"}[part]
 		blob := `<SSIS:` + root + ` xmlns:SSIS="` + ssisSpace + `" SSIS:Sensitive="1">` + dpapiBlob + `</SSIS:` + root + `>`
-		_, err := readBytes(zipOf(t, edit(entriesOf(t, writeBytes(t, sample())), part, func(string) string { return blob })), Options{})
+		_, err := readBytes(zipOf(t, edit(entriesOf(t, writeBytes(t, sample())), part, func(string) string { return blob })),
+			Options{})
 		wantError(t, err, ErrUserKey, part)
 	}
 }
@@ -174,14 +189,18 @@ func TestDamagedSecrets(t *testing.T) {
 		kind    error
 		part    string
 	}{
-		"short IV":       {edit(good, paramsPart, replace(`SSIS:IV="MTIz`, `SSIS:IV="`)), ErrFormat, paramsPart},
-		"IV no base64":   {edit(good, paramsPart, replace(`SSIS:IV="MTIz`, `SSIS:IV="????`)), ErrFormat, paramsPart},
-		"text no base64": {edit(good, paramsPart, replace(`SSIS:IV="MTIzNDU2Nzg=">`, `SSIS:IV="MTIzNDU2Nzg=">?`)), ErrFormat, paramsPart},
-		"text cut":       {edit(good, paramsPart, replace(`SSIS:IV="MTIzNDU2Nzg=">`, `SSIS:IV="MTIzNDU2Nzg=">AAAA`)), ErrFormat, paramsPart},
-		"other element":  {edit(good, paramsPart, sealedAs("Parameter", "2017-05-30")), ErrFormat, paramsPart},
-		"no verifier":    {edit(good, manifestPart, noVerifier), nil, ""},
-		"verifier says other": {edit(edit(good, manifestPart, noVerifier), manifestPart, replace(`<SSIS:Property SSIS:Name="FormatVersion">`,
-			seal(t, "ssis123", "Property", `SSIS:Name="PasswordVerifier"`, "OTHER")+`<SSIS:Property SSIS:Name="FormatVersion">`)), ErrWrongPassword, manifestPart},
+		"short IV":     {edit(good, paramsPart, replace(`SSIS:IV="MTIz`, `SSIS:IV="`)), ErrFormat, paramsPart},
+		"IV no base64": {edit(good, paramsPart, replace(`SSIS:IV="MTIz`, `SSIS:IV="????`)), ErrFormat, paramsPart},
+		"text no base64": {edit(good, paramsPart, replace(`SSIS:IV="MTIzNDU2Nzg=">`, `SSIS:IV="MTIzNDU2Nzg=">?`)), ErrFormat,
+			paramsPart},
+		"text cut": {edit(good, paramsPart, replace(`SSIS:IV="MTIzNDU2Nzg=">`, `SSIS:IV="MTIzNDU2Nzg=">AAAA`)),
+			ErrFormat, paramsPart},
+		"other element": {edit(good, paramsPart, sealedAs("Parameter", "2017-05-30")), ErrFormat, paramsPart},
+		"no verifier":   {edit(good, manifestPart, noVerifier), nil, ""},
+		"verifier says other": {edit(edit(good, manifestPart, noVerifier), manifestPart,
+			replace(`<SSIS:Property SSIS:Name="FormatVersion">`,
+				seal(t, "ssis123", "Property", `SSIS:Name="PasswordVerifier"`, "OTHER")+
+					`<SSIS:Property SSIS:Name="FormatVersion">`)), ErrWrongPassword, manifestPart},
 		"sealed DOCTYPE":       {edit(good, paramsPart, sealedAs("Property", "]]>"+bomb)), ErrFormat, paramsPart},
 		"secret of wrong type": {edit(good, paramsPart, replace(`"DataType">16<`, `"DataType">9<`)), ErrFormat, paramsPart},
 	}
@@ -210,12 +229,14 @@ func TestKeyDerivation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ iv, sealed []byte }{{nil, nil}, {make([]byte, 8), nil}, {make([]byte, 8), make([]byte, 7)}, {make([]byte, 7), make([]byte, 8)}, {make([]byte, 8), make([]byte, 64)}} {
+	for _, c := range []struct{ iv, sealed []byte }{{nil, nil}, {make([]byte, 8), nil},
+		{make([]byte, 8), make([]byte, 7)}, {make([]byte, 7), make([]byte, 8)}, {make([]byte, 8), make([]byte, 64)}} {
 		if plain, err := key.decrypt(c.iv, c.sealed); err == nil {
 			t.Errorf("%d bytes under an IV of %d decrypt to %q", len(c.sealed), len(c.iv), plain)
 		}
 	}
-	for plain, good := range map[string]bool{"AAAAAA\x02\x02": true, "AAAAAA\x01\x02": false, "AAAAAAA\x00": false, "AAAAAAA\x09": false} {
+	for plain, good := range map[string]bool{"AAAAAA\x02\x02": true, "AAAAAA\x01\x02": false, "AAAAAAA\x00": false,
+		"AAAAAAA\x09": false} {
 		sealed := []byte(plain)
 		cipher.NewCBCEncrypter(key.block, make([]byte, 8)).CryptBlocks(sealed, sealed)
 		if _, err := key.decrypt(make([]byte, 8), sealed); (err == nil) != good {

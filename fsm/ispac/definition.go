@@ -126,7 +126,8 @@ func knownKeys(n *yaml.Node, known ...string) error {
 	}
 	for i := 0; i < len(n.Content); i += 2 {
 		if key := n.Content[i]; !slices.Contains(known, key.Value) {
-			return fmt.Errorf("line %d: the key %s is not known; there are %s", key.Line, clip(key.Value), strings.Join(known, ", "))
+			return fmt.Errorf("line %d: the key %s is not known; there are %s", key.Line, clip(key.Value),
+				strings.Join(known, ", "))
 		}
 	}
 	return nil
@@ -213,7 +214,8 @@ func (d *Definition) Project(newGUID func() string, files []string) (*Project, e
 		for _, name := range files {
 			ok, err := path.Match(pattern, name)
 			if err != nil {
-				return nil, badDefinition("files: the pattern %s is not valid: a '[' without its ']', or a '\\' at the end", clip(pattern))
+				return nil, badDefinition("files: the pattern %s is not valid: a '[' without its ']', or a '\\' at the end",
+					clip(pattern))
 			}
 			if strings.HasPrefix(name, ".") && !strings.HasPrefix(pattern, ".") {
 				ok = false // as in a shell: "*" must not take along .env
@@ -276,7 +278,8 @@ func parameters(defs []ParameterDefinition, newGUID func() string, where string)
 		if err := checkParameterName(def.Name); err != nil {
 			return nil, badDefinition("%s: %v", where, err)
 		}
-		p := Parameter{Name: def.Name, Description: def.Description, Type: String, Required: def.Required, Sensitive: def.Sensitive}
+		p := Parameter{Name: def.Name, Description: def.Description, Type: String, Required: def.Required,
+			Sensitive: def.Sensitive}
 		var err error
 		if p.ID, err = parseGUID(newGUID()); err != nil {
 			return nil, bad(def.Default, "%v", err)

@@ -43,7 +43,8 @@ func counter() func() string {
 	}
 }
 
-var folder = []string{"b.csv", "extract.sh", "lib.sh", "load.py", "notes.txt", "project.yaml", "a.csv", ".hidden.csv", "db.conmgr"}
+var folder = []string{"b.csv", "extract.sh", "lib.sh", "load.py", "notes.txt", "project.yaml", "a.csv", ".hidden.csv",
+	"db.conmgr"}
 
 func TestDefinition(t *testing.T) {
 	d, err := ParseDefinition([]byte(strings.Replace(sampleDefinition, "1_000", "1000", 1)))
@@ -56,21 +57,24 @@ func TestDefinition(t *testing.T) {
 	}
 	id := func(n int) string { return fmt.Sprintf("00000000-0000-0000-0000-%012d", n) }
 	want := &Project{
-		ID: id(1), Name: "SampleETL", Description: "Loads the orders of a day", VersionMajor: 1, VersionMinor: 2, VersionBuild: 3, VersionComments: "first", FormatVersion: 1,
+		ID: id(1), Name: "SampleETL", Description: "Loads the orders of a day", VersionMajor: 1, VersionMinor: 2,
+		VersionBuild: 3, VersionComments: "first", FormatVersion: 1,
 		Parameters: []Parameter{
 			{ID: id(2), Name: "LoadDate", Type: DateTime, Required: true, Description: "which day"},
 			{ID: id(3), Name: "Environment", Type: String, HasValue: true, Value: "Staging"},
 			{ID: id(4), Name: "Token", Type: String, Sensitive: true},
 		},
 		Packages: []Package{
-			{ID: id(5), VersionGUID: id(6), Name: "extract.sh", EntryPoint: true, VersionMajor: 1, VersionMinor: 2, VersionBuild: 3, FormatVersion: 8},
-			{ID: id(12), VersionGUID: id(13), Name: "load.py", Description: "loads", VersionMajor: 7, FormatVersion: 8, Parameters: []Parameter{
-				{ID: id(7), Name: "Rows", Type: Int32, HasValue: true, Value: int64(1000)},
-				{ID: id(8), Name: "Rate", Type: Decimal, HasValue: true, Value: "0.5"},
-				{ID: id(9), Name: "Since", Type: DateTime, HasValue: true, Value: time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)},
-				{ID: id(10), Name: "Dry", Type: Boolean, HasValue: true, Value: true},
-				{ID: id(11), Name: "Code", Type: String, HasValue: true, Value: "007"},
-			}},
+			{ID: id(5), VersionGUID: id(6), Name: "extract.sh", EntryPoint: true, VersionMajor: 1, VersionMinor: 2,
+				VersionBuild: 3, FormatVersion: 8},
+			{ID: id(12), VersionGUID: id(13), Name: "load.py", Description: "loads", VersionMajor: 7, FormatVersion: 8,
+				Parameters: []Parameter{
+					{ID: id(7), Name: "Rows", Type: Int32, HasValue: true, Value: int64(1000)},
+					{ID: id(8), Name: "Rate", Type: Decimal, HasValue: true, Value: "0.5"},
+					{ID: id(9), Name: "Since", Type: DateTime, HasValue: true, Value: time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)},
+					{ID: id(10), Name: "Dry", Type: Boolean, HasValue: true, Value: true},
+					{ID: id(11), Name: "Code", Type: String, HasValue: true, Value: "007"},
+				}},
 		},
 		ConnectionManagers: []string{"db.conmgr"},
 		Files:              []string{"a.csv", "b.csv", "lib.sh"},
@@ -113,9 +117,10 @@ func TestDefinitionRefuses(t *testing.T) {
 		"default is a list":   {strings.Replace(base, "default: Staging", "default: [1]", 1), DefinitionFile, "single"},
 		"sensitive default":   {strings.Replace(base, "default: null", "default: hush", 1), DefinitionFile, "Token"},
 		"parameter's name":    {strings.Replace(base, "Environment", "Env-1", 1), DefinitionFile, "Env-1"},
-		"same variable":       {strings.Replace(base, "Environment", "loaddate", 1), DefinitionFile, "PROJECT_PARAM_LOADDATE"},
-		"id":                  {base + "id: 17\n", DefinitionFile, "17"},
-		"too large":           {base + strings.Repeat("#", maxDefinition), DefinitionFile, "most"},
+		"same variable": {strings.Replace(base, "Environment", "loaddate", 1), DefinitionFile,
+			"PROJECT_PARAM_LOADDATE"},
+		"id":        {base + "id: 17\n", DefinitionFile, "17"},
+		"too large": {base + strings.Repeat("#", maxDefinition), DefinitionFile, "most"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

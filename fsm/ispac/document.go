@@ -242,7 +242,8 @@ func (e element) opened() (element, error) {
 	}
 	if flag, _ := e.attr("Sensitive"); flag == "1" && e.name() != "Property" {
 		return element{}, &PartError{Part: e.doc.part, Err: ErrUserKey,
-			Detail: fmt.Sprintf("%s is encrypted for the Windows user who saved the project; save it with a password or without sensitive values", e.name())}
+			Detail: fmt.Sprintf("%s is encrypted for the Windows user who saved the project; save it with a password or "+
+				"without sensitive values", e.name())}
 	}
 	return e, nil
 }

@@ -131,7 +131,8 @@ func seal(t testing.TB, password, name, attrs, inner string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := []byte("\xEF\xBB\xBF" + `<SSIS:` + name + ` ` + attrs + ` SSIS:Sensitive="1" xmlns:SSIS="` + ssisSpace + `">` + inner + `</SSIS:` + name + `>`)
+	plain := []byte("\xEF\xBB\xBF" + `<SSIS:` + name + ` ` + attrs + ` SSIS:Sensitive="1" xmlns:SSIS="` + ssisSpace +
+		`">` + inner + `</SSIS:` + name + `>`)
 	pad := des.BlockSize - len(plain)%des.BlockSize
 	plain = append(plain, bytes.Repeat([]byte{byte(pad)}, pad)...)
 	iv := []byte("12345678")

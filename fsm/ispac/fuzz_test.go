@@ -39,7 +39,8 @@ func FuzzRead(f *testing.F) {
 
 // FuzzManifest spends no effort on breaking zip directories.
 func FuzzManifest(f *testing.F) {
-	for _, entries := range [][]entry{entriesOf(f, writeBytes(f, sample())), sealedEntries(f, EncryptSensitiveWithPassword, "p")} {
+	for _, entries := range [][]entry{entriesOf(f, writeBytes(f, sample())),
+		sealedEntries(f, EncryptSensitiveWithPassword, "p")} {
 		var manifest, params string
 		for _, e := range entries {
 			switch e.name {
@@ -86,7 +87,8 @@ func checkFuzzed(t *testing.T, p *Project, err error) {
 
 func FuzzParseValue(f *testing.F) {
 	for _, typ := range DataTypes() {
-		for _, text := range []string{"", "0", "-1", "1.50", "1E+20", "true", "1900-01-01T00:00:00", "2017-05-30 08:14:00.1234567+02:00", "79228162514264337593543950335", "Ä"} {
+		for _, text := range []string{"", "0", "-1", "1.50", "1E+20", "true", "1900-01-01T00:00:00",
+			"2017-05-30 08:14:00.1234567+02:00", "79228162514264337593543950335", "Ä"} {
 			f.Add(int(typ), text)
 		}
 	}

@@ -22,7 +22,8 @@ func (rd *reader) readManifest(a *archive) error {
 	switch {
 	case level == EncryptAllWithUserKey:
 		return &PartError{Part: p.name, Err: ErrUserKey,
-			Detail: "the project is encrypted for the Windows user who saved it (EncryptAllWithUserKey); save it with a password or without sensitive values"}
+			Detail: "the project is encrypted for the Windows user who saved it (EncryptAllWithUserKey); save it with a " +
+				"password or without sensitive values"}
 	case level == EncryptAllWithPassword && rd.key == nil:
 		return &PartError{Part: p.name, Err: ErrPasswordRequired,
 			Detail: "the project is encrypted with a password (EncryptAllWithPassword), and none was given"}
@@ -156,7 +157,8 @@ func (rd *reader) verifyPassword(e element) error {
 	}
 	text, err := e.text()
 	if err == nil && text != verifierText {
-		return &PartError{Part: e.doc.part, Err: ErrWrongPassword, Detail: "the project password is wrong: its verifier decrypts to something else"}
+		return &PartError{Part: e.doc.part, Err: ErrWrongPassword,
+			Detail: "the project password is wrong: its verifier decrypts to something else"}
 	}
 	return err
 }

@@ -146,7 +146,8 @@ func (rd *reader) matchParts(a *archive) error {
 		}
 		meta, ok := rd.metadata[fold(p.Name)]
 		if !ok {
-			rd.other = append(rd.other, fmt.Sprintf("the manifest has no metadata of package %s: its parameters are not known", clip(p.Name)))
+			rd.other = append(rd.other, fmt.Sprintf("the manifest has no metadata of package %s: its parameters are not known",
+				clip(p.Name)))
 			p.ProtectionLevel = rd.project.ProtectionLevel
 			continue
 		}
@@ -155,7 +156,8 @@ func (rd *reader) matchParts(a *archive) error {
 	}
 	for key, meta := range rd.metadata {
 		if !listed[key] {
-			rd.other = append(rd.other, fmt.Sprintf("the manifest has metadata of %s, which it does not list as a package", clip(meta.Name)))
+			rd.other = append(rd.other, fmt.Sprintf("the manifest has metadata of %s, which it does not list as a package",
+				clip(meta.Name)))
 		}
 	}
 	slices.Sort(rd.other) // the map has no order
@@ -209,7 +211,8 @@ func (rd *reader) warn() {
 	add("these values are encrypted for the Windows user who saved the project, so they are not set", rd.needUser)
 	add("these generated parameters have no type or value that the catalog knows, and are left out or not set", rd.odd)
 	if rd.key != nil && !rd.key.verified {
-		rd.other = append(rd.other, "the project password was not checked: nothing in the manifest or in Project.params is encrypted with it")
+		rd.other = append(rd.other,
+			"the project password was not checked: nothing in the manifest or in Project.params is encrypted with it")
 	}
 	const most = 100
 	rd.project.Warnings = append(rd.project.Warnings, rd.other[:min(len(rd.other), most)]...)

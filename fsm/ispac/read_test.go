@@ -52,77 +52,101 @@ func TestReadRefuses(t *testing.T) {
 		part    string
 		words   string
 	}{
-		"no manifest":               {func() []entry { return without(base, manifestPart) }, manifestPart, "missing"},
-		"two manifests":             {plus(manifestPart), manifestPart, "twice"},
-		"two manifests by case":     {plus("@project.MANIFEST"), "@project.MANIFEST", "case"},
-		"listed package missing":    {func() []entry { return without(base, "load.sh") }, "load.sh", "package"},
-		"listed connection missing": {func() []entry { return without(base, "my%20db.conmgr") }, "my db.conmgr", "connection manager"},
-		"unlisted package":          {plus("extra.DTSX"), "extra.DTSX", "does not list"},
-		"unlisted connection":       {plus("extra.conmgr"), "extra.conmgr", "does not list"},
-		"parent folder":             {plus("../x"), "../x", "folder"},
-		"escaped parent folder":     {plus("%2e%2e%2fx"), "%2e%2e%2fx", "folder"},
-		"just parent":               {plus("%2e%2E"), "%2e%2E", "folder"},
-		"absolute":                  {plus("/etc/passwd"), "/etc/passwd", "folder"},
-		"backslash":                 {plus(`..\x`), `..\x`, "folder"},
-		"drive":                     {plus("C:x"), "C:x", "Windows"},
-		"folder entry":              {plus("lib/"), "lib/", "folder"},
-		"device":                    {plus("nul.txt"), "nul.txt", "device"},
-		"device with digit":         {plus("COM¹.csv"), "COM¹.csv", "device"},
-		"NUL in name":               {plus("a%00b"), "a%00b", "contains"},
-		"not UTF-8 after unescape":  {plus("a%FF"), "a%FF", "UTF-8"},
-		"broken escape":             {plus("100%.csv"), "100%.csv", "%25"},
-		"cut escape":                {plus("a%2"), "a%2", "escape"},
-		"trailing dot":              {plus("a."), "a.", "dot"},
-		"long name":                 {plus(strings.Repeat("n", 256)), strings.Repeat("n", 256), "255"},
-		"twice after unescape":      {plus("%6Coad.sh"), "load.sh", "twice"},
-		"twice after case fold":     {plus("ſ.csv", "S.csv"), "ſ.csv", "case"},
+		"no manifest":            {func() []entry { return without(base, manifestPart) }, manifestPart, "missing"},
+		"two manifests":          {plus(manifestPart), manifestPart, "twice"},
+		"two manifests by case":  {plus("@project.MANIFEST"), "@project.MANIFEST", "case"},
+		"listed package missing": {func() []entry { return without(base, "load.sh") }, "load.sh", "package"},
+		"listed connection missing": {func() []entry { return without(base, "my%20db.conmgr") }, "my db.conmgr",
+			"connection manager"},
+		"unlisted package":         {plus("extra.DTSX"), "extra.DTSX", "does not list"},
+		"unlisted connection":      {plus("extra.conmgr"), "extra.conmgr", "does not list"},
+		"parent folder":            {plus("../x"), "../x", "folder"},
+		"escaped parent folder":    {plus("%2e%2e%2fx"), "%2e%2e%2fx", "folder"},
+		"just parent":              {plus("%2e%2E"), "%2e%2E", "folder"},
+		"absolute":                 {plus("/etc/passwd"), "/etc/passwd", "folder"},
+		"backslash":                {plus(`..\x`), `..\x`, "folder"},
+		"drive":                    {plus("C:x"), "C:x", "Windows"},
+		"folder entry":             {plus("lib/"), "lib/", "folder"},
+		"device":                   {plus("nul.txt"), "nul.txt", "device"},
+		"device with digit":        {plus("COM¹.csv"), "COM¹.csv", "device"},
+		"NUL in name":              {plus("a%00b"), "a%00b", "contains"},
+		"not UTF-8 after unescape": {plus("a%FF"), "a%FF", "UTF-8"},
+		"broken escape":            {plus("100%.csv"), "100%.csv", "%25"},
+		"cut escape":               {plus("a%2"), "a%2", "escape"},
+		"trailing dot":             {plus("a."), "a.", "dot"},
+		"long name":                {plus(strings.Repeat("n", 256)), strings.Repeat("n", 256), "255"},
+		"twice after unescape":     {plus("%6Coad.sh"), "load.sh", "twice"},
+		"twice after case fold":    {plus("ſ.csv", "S.csv"), "ſ.csv", "case"},
 
-		"manifest empty":          {func() []entry { return edit(base, manifestPart, func(string) string { return "" }) }, manifestPart, "ends"},
-		"manifest cut":            {func() []entry { return edit(base, manifestPart, func(s string) string { return s[:len(s)/2] }) }, manifestPart, "line"},
-		"manifest in UTF-16":      {func() []entry { return edit(base, manifestPart, utf16Text) }, manifestPart, "UTF-8"},
-		"UTF-16 without BOM":      {func() []entry { return edit(base, manifestPart, func(s string) string { return utf16Text(s)[2:] }) }, manifestPart, "UTF-8"},
-		"params in UTF-16":        {func() []entry { return edit(base, paramsPart, utf16Text) }, paramsPart, "UTF-8"},
-		"content types in UTF-16": {func() []entry { return edit(base, contentTypesPart, utf16Text) }, contentTypesPart, "UTF-8"},
-		"declared encoding":       {params(`version="1.0"`, `version="1.0" encoding="windows-1252"`), paramsPart, "windows-1252"},
-		"invalid UTF-8":           {manifest("Sample", "Sam\xffple"), manifestPart, "line 4"},
-		"DOCTYPE in manifest":     {manifest("<SSIS:Project ", bomb+"<SSIS:Project "), manifestPart, "document type"},
-		"DOCTYPE in params":       {params("<SSIS:Parameters", bomb+"<SSIS:Parameters"), paramsPart, "document type"},
-		"DOCTYPE in types":        {func() []entry { return edit(base, contentTypesPart, replace("<Types", bomb+"<Types")) }, contentTypesPart, "document type"},
-		"DOCTYPE at the end":      {func() []entry { return edit(base, manifestPart, func(s string) string { return s + bomb }) }, manifestPart, "document type"},
-		"unknown entity":          {manifest("Sample", "&b;"), manifestPart, "entity"},
-		"second root":             {func() []entry { return edit(base, manifestPart, func(s string) string { return s + "<x/>" }) }, manifestPart, "second root"},
-		"deep nesting":            {manifest("<SSIS:Packages>", strings.Repeat("<a>", 100)+strings.Repeat("</a>", 100)+"<SSIS:Packages>"), manifestPart, "nested"},
-		"other namespace":         {manifest(ssisSpace, "urn:x"), manifestPart, "namespace"},
-		"other root":              {func() []entry { return edit(base, paramsPart, func(string) string { return "<html/>" }) }, paramsPart, "html"},
+		"manifest empty": {func() []entry { return edit(base, manifestPart, func(string) string { return "" }) },
+			manifestPart, "ends"},
+		"manifest cut": {func() []entry {
+			return edit(base, manifestPart, func(s string) string { return s[:len(s)/2] })
+		}, manifestPart, "line"},
+		"manifest in UTF-16": {func() []entry { return edit(base, manifestPart, utf16Text) }, manifestPart, "UTF-8"},
+		"UTF-16 without BOM": {func() []entry {
+			return edit(base, manifestPart, func(s string) string { return utf16Text(s)[2:] })
+		}, manifestPart, "UTF-8"},
+		"params in UTF-16": {func() []entry { return edit(base, paramsPart, utf16Text) }, paramsPart, "UTF-8"},
+		"content types in UTF-16": {func() []entry { return edit(base, contentTypesPart, utf16Text) }, contentTypesPart,
+			"UTF-8"},
+		"declared encoding": {params(`version="1.0"`, `version="1.0" encoding="windows-1252"`), paramsPart,
+			"windows-1252"},
+		"invalid UTF-8":       {manifest("Sample", "Sam\xffple"), manifestPart, "line 4"},
+		"DOCTYPE in manifest": {manifest("<SSIS:Project ", bomb+"<SSIS:Project "), manifestPart, "document type"},
+		"DOCTYPE in params":   {params("<SSIS:Parameters", bomb+"<SSIS:Parameters"), paramsPart, "document type"},
+		"DOCTYPE in types": {func() []entry { return edit(base, contentTypesPart, replace("<Types", bomb+"<Types")) },
+			contentTypesPart, "document type"},
+		"DOCTYPE at the end": {func() []entry {
+			return edit(base, manifestPart, func(s string) string { return s + bomb })
+		}, manifestPart, "document type"},
+		"unknown entity": {manifest("Sample", "&b;"), manifestPart, "entity"},
+		"second root": {func() []entry {
+			return edit(base, manifestPart, func(s string) string { return s + "<x/>" })
+		}, manifestPart, "second root"},
+		"deep nesting": {manifest("<SSIS:Packages>", strings.Repeat("<a>", 100)+strings.Repeat("</a>", 100)+
+			"<SSIS:Packages>"), manifestPart, "nested"},
+		"other namespace": {manifest(ssisSpace, "urn:x"), manifestPart, "namespace"},
+		"other root": {func() []entry {
+			return edit(base, paramsPart, func(string) string { return "<html/>" })
+		}, paramsPart, "html"},
 
-		"no protection level":      {manifest(`SSIS:ProtectionLevel="DontSaveSensitive"`, ""), manifestPart, "ProtectionLevel"},
+		"no protection level": {manifest(`SSIS:ProtectionLevel="DontSaveSensitive"`, ""), manifestPart,
+			"ProtectionLevel"},
 		"unknown protection level": {manifest("DontSaveSensitive", "Secret"), manifestPart, "Secret"},
 		"package's level":          {manifest(`"ProtectionLevel">1<`, `"ProtectionLevel">6<`), manifestPart, "0 to 5"},
 		"version no number":        {manifest(`"VersionMajor">1<`, `"VersionMajor">one<`), manifestPart, "VersionMajor"},
-		"version too large":        {manifest(`"VersionMajor">1<`, `"VersionMajor">2147483648<`), manifestPart, "VersionMajor"},
-		"ID no GUID":               {manifest("{88606485", "{8860648g"), manifestPart, "GUID"},
-		"entry point":              {manifest(`EntryPoint="1"`, `EntryPoint="2"`), manifestPart, "EntryPoint"},
-		"package without name":     {manifest(`<SSIS:Package SSIS:Name="load.sh"`, `<SSIS:Package`), manifestPart, "Name"},
-		"package listed twice":     {manifest(`<SSIS:Package SSIS:Name="load.sh"`, `<SSIS:Package SSIS:Name="LOAD.sh"/><SSIS:Package SSIS:Name="load.sh"`), manifestPart, "twice"},
-		"package with path":        {manifest(`<SSIS:Package SSIS:Name="load.sh"`, `<SSIS:Package SSIS:Name="a/load.sh"`), manifestPart, "folder"},
-		"package is params":        {manifest(`<SSIS:Package SSIS:Name="load.sh"`, `<SSIS:Package SSIS:Name="Project.params"`), manifestPart, "format"},
-		"metadata twice":           {manifest(`PackageMetaData SSIS:Name="load.sh"`, `PackageMetaData SSIS:Name="load Ünïcode 100%.dtsx"`), manifestPart, "twice"},
-		"property twice":           {manifest(`SSIS:Name="VersionMinor"`, `SSIS:Name="VersionMajor"`), manifestPart, "twice"},
-		"element in a property":    {manifest(">Sample<", "><b/><"), manifestPart, "text only"},
-		"text between elements":    {manifest("<SSIS:Packages>", "<SSIS:Packages>loose"), manifestPart, "text in"},
+		"version too large": {manifest(`"VersionMajor">1<`, `"VersionMajor">2147483648<`), manifestPart,
+			"VersionMajor"},
+		"ID no GUID":           {manifest("{88606485", "{8860648g"), manifestPart, "GUID"},
+		"entry point":          {manifest(`EntryPoint="1"`, `EntryPoint="2"`), manifestPart, "EntryPoint"},
+		"package without name": {manifest(`<SSIS:Package SSIS:Name="load.sh"`, `<SSIS:Package`), manifestPart, "Name"},
+		"package listed twice": {manifest(`<SSIS:Package SSIS:Name="load.sh"`,
+			`<SSIS:Package SSIS:Name="LOAD.sh"/><SSIS:Package SSIS:Name="load.sh"`), manifestPart, "twice"},
+		"package with path": {manifest(`<SSIS:Package SSIS:Name="load.sh"`, `<SSIS:Package SSIS:Name="a/load.sh"`),
+			manifestPart, "folder"},
+		"package is params": {manifest(`<SSIS:Package SSIS:Name="load.sh"`,
+			`<SSIS:Package SSIS:Name="Project.params"`), manifestPart, "format"},
+		"metadata twice": {manifest(`PackageMetaData SSIS:Name="load.sh"`,
+			`PackageMetaData SSIS:Name="load Ünïcode 100%.dtsx"`), manifestPart, "twice"},
+		"property twice":        {manifest(`SSIS:Name="VersionMinor"`, `SSIS:Name="VersionMajor"`), manifestPart, "twice"},
+		"element in a property": {manifest(">Sample<", "><b/><"), manifestPart, "text only"},
+		"text between elements": {manifest("<SSIS:Packages>", "<SSIS:Packages>loose"), manifestPart, "text in"},
 
-		"project without name":     {manifest(">Sample<", "><"), manifestPart, "no name"},
-		"project name too long":    {manifest(">Sample<", ">"+strings.Repeat("😀", 65)+"<"), manifestPart, "130"},
-		"project name with @":      {manifest(">Sample<", ">@Sample<"), manifestPart, "@"},
-		"project name with blank":  {manifest(">Sample<", ">Sample <"), manifestPart, "blank"},
-		"project name with quote":  {manifest(">Sample<", ">Sam&quot;ple<"), manifestPart, "contains"},
-		"parameter name":           {params(`SSIS:Name="Day"`, `SSIS:Name="1Day"`), paramsPart, "1Day"},
-		"parameter name too long":  {params(`SSIS:Name="Day"`, `SSIS:Name="`+strings.Repeat("d", 129)+`"`), paramsPart, "129"},
+		"project without name":    {manifest(">Sample<", "><"), manifestPart, "no name"},
+		"project name too long":   {manifest(">Sample<", ">"+strings.Repeat("😀", 65)+"<"), manifestPart, "130"},
+		"project name with @":     {manifest(">Sample<", ">@Sample<"), manifestPart, "@"},
+		"project name with blank": {manifest(">Sample<", ">Sample <"), manifestPart, "blank"},
+		"project name with quote": {manifest(">Sample<", ">Sam&quot;ple<"), manifestPart, "contains"},
+		"parameter name":          {params(`SSIS:Name="Day"`, `SSIS:Name="1Day"`), paramsPart, "1Day"},
+		"parameter name too long": {params(`SSIS:Name="Day"`, `SSIS:Name="`+strings.Repeat("d", 129)+`"`),
+			paramsPart, "129"},
 		"parameter without type":   {manifest(`"DataType">9<`, `"DataType"><`), manifestPart, "data type"},
 		"parameter of type object": {manifest(`"DataType">9<`, `"DataType">1<`), manifestPart, "P4"},
 		"value of another type":    {manifest(">-2147483648<", ">-2147483649<"), manifestPart, "-2147483649"},
 		"variable twice":           {manifest(`SSIS:Name="P3"`, `SSIS:Name="p1"`), manifestPart, "PARAM_P1"},
-		"variable of generated":    {manifest(`SSIS:Name="Secret"`, `SSIS:Name="cm__LocalDb__A_B_ConnectionString"`), manifestPart, "CM.(LocalDb)"},
+		"variable of generated": {manifest(`SSIS:Name="Secret"`, `SSIS:Name="cm__LocalDb__A_B_ConnectionString"`),
+			manifestPart, "CM.(LocalDb)"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -143,25 +167,43 @@ func TestReadAccepts(t *testing.T) {
 		warning string
 		check   func(p *Project) bool
 	}{
-		"any order":             {entries: reversed},
-		"names not escaped":     {entries: append(without(base, "my%20db.conmgr"), entry{"my db.conmgr", "x"})},
-		"names in other case":   {entries: append(without(base, "load.sh"), entry{"LOAD.sh", "x"}), check: func(p *Project) bool { return p.Packages[1].Name == "load.sh" }},
-		"byte order marks":      {entries: edit(edit(base, manifestPart, bom), paramsPart, bom)},
-		"XML declaration":       {entries: edit(base, manifestPart, func(s string) string { return `<?xml version="1.0" encoding="UTF-8"?>` + s + "\n<!-- end -->\n" })},
-		"other namespaces":      {entries: edit(base, manifestPart, replace("<SSIS:Packages>", `<x xmlns="urn:x"><SSIS:Packages SSIS:IV="1"/></x><SSIS:Packages>`))},
-		"comment in a text":     {entries: edit(base, manifestPart, replace(">Sample<", ">Sample<!-- not text --><")), check: func(p *Project) bool { return p.Name == "Sample" }},
-		"blank in front":        {entries: append(slices.Clone(base), entry{"%20a.bin", "x"}), check: func(p *Project) bool { return p.Files[0] == " a.bin" }},
-		"text of a hard blank":  {entries: edit(base, manifestPart, replace("a sample&#xA;of two lines", "\u00A0")), check: func(p *Project) bool { return p.Description == "\u00A0" }},
-		"no params":             {entries: without(base, paramsPart), warning: "Project.params is missing"},
-		"no content types":      {entries: without(base, contentTypesPart), warning: "[Content_Types].xml is missing"},
-		"data beside":           {entries: append(slices.Clone(base), entry{"a%20b.bin", "x"}), check: func(p *Project) bool { return slices.Contains(p.Files, "a b.bin") }},
-		"metadata of nothing":   {entries: edit(base, manifestPart, replace(`PackageMetaData SSIS:Name="load.sh"`, `PackageMetaData SSIS:Name="gone.sh"`)), warning: `"gone.sh"`},
-		"package without":       {entries: edit(base, manifestPart, replace(`PackageMetaData SSIS:Name="load.sh"`, `PackageMetaData SSIS:Name="gone.sh"`)), warning: `no metadata of package "load.sh"`},
-		"generated odd type":    {entries: edit(base, manifestPart, replace(`<SSIS:Property SSIS:Name="DataType">18<`, `<SSIS:Property SSIS:Name="DataType">1<`)), warning: "CM.db.ServerName", check: func(p *Project) bool { return len(p.Parameters) == 1 }},
-		"generated odd value":   {entries: edit(base, manifestPart, replace(`<SSIS:Property SSIS:Name="DataType">18<`, `<SSIS:Property SSIS:Name="DataType">9<`)), check: func(p *Project) bool { return !p.Parameters[1].HasValue }},
-		"empty value of Int16":  {entries: edit(base, manifestPart, replace(">-32768<", ">\r\n   <")), check: func(p *Project) bool { return !p.Packages[0].Parameters[3].HasValue }},
+		"any order":         {entries: reversed},
+		"names not escaped": {entries: append(without(base, "my%20db.conmgr"), entry{"my db.conmgr", "x"})},
+		"names in other case": {entries: append(without(base, "load.sh"), entry{"LOAD.sh", "x"}),
+			check: func(p *Project) bool { return p.Packages[1].Name == "load.sh" }},
+		"byte order marks": {entries: edit(edit(base, manifestPart, bom), paramsPart, bom)},
+		"XML declaration": {entries: edit(base, manifestPart, func(s string) string {
+			return `<?xml version="1.0" encoding="UTF-8"?>` + s + "\n<!-- end -->\n"
+		})},
+		"other namespaces": {entries: edit(base, manifestPart,
+			replace("<SSIS:Packages>", `<x xmlns="urn:x"><SSIS:Packages SSIS:IV="1"/></x><SSIS:Packages>`))},
+		"comment in a text": {entries: edit(base, manifestPart, replace(">Sample<", ">Sample<!-- not text --><")),
+			check: func(p *Project) bool { return p.Name == "Sample" }},
+		"blank in front": {entries: append(slices.Clone(base), entry{"%20a.bin", "x"}), check: func(p *Project) bool {
+			return p.Files[0] == " a.bin"
+		}},
+		"text of a hard blank": {entries: edit(base, manifestPart, replace("a sample&#xA;of two lines", "\u00A0")),
+			check: func(p *Project) bool { return p.Description == "\u00A0" }},
+		"no params":        {entries: without(base, paramsPart), warning: "Project.params is missing"},
+		"no content types": {entries: without(base, contentTypesPart), warning: "[Content_Types].xml is missing"},
+		"data beside": {entries: append(slices.Clone(base), entry{"a%20b.bin", "x"}), check: func(p *Project) bool {
+			return slices.Contains(p.Files, "a b.bin")
+		}},
+		"metadata of nothing": {entries: edit(base, manifestPart, replace(`PackageMetaData SSIS:Name="load.sh"`,
+			`PackageMetaData SSIS:Name="gone.sh"`)), warning: `"gone.sh"`},
+		"package without": {entries: edit(base, manifestPart, replace(`PackageMetaData SSIS:Name="load.sh"`,
+			`PackageMetaData SSIS:Name="gone.sh"`)), warning: `no metadata of package "load.sh"`},
+		"generated odd type": {entries: edit(base, manifestPart, replace(`<SSIS:Property SSIS:Name="DataType">18<`,
+			`<SSIS:Property SSIS:Name="DataType">1<`)), warning: "CM.db.ServerName", check: func(p *Project) bool {
+			return len(p.Parameters) == 1
+		}},
+		"generated odd value": {entries: edit(base, manifestPart, replace(`<SSIS:Property SSIS:Name="DataType">18<`,
+			`<SSIS:Property SSIS:Name="DataType">9<`)), check: func(p *Project) bool { return !p.Parameters[1].HasValue }},
+		"empty value of Int16": {entries: edit(base, manifestPart, replace(">-32768<", ">\r\n   <")),
+			check: func(p *Project) bool { return !p.Packages[0].Parameters[3].HasValue }},
 		"unused password given": {entries: base, warning: "password was not checked"},
-		"levels without value":  {entries: edit(base, manifestPart, replace("DontSaveSensitive", "EncryptSensitiveWithUserKey"))},
+		"levels without value": {entries: edit(base, manifestPart,
+			replace("DontSaveSensitive", "EncryptSensitiveWithUserKey"))},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -386,7 +428,8 @@ func TestZipVariants(t *testing.T) {
 		var b bytes.Buffer
 		w := zip.NewWriter(&b)
 		for _, e := range base {
-			f, err := w.CreateRaw(&zip.FileHeader{Name: e.name, Method: m, Flags: flags, CompressedSize64: uint64(len(e.data)), UncompressedSize64: uint64(len(e.data))})
+			f, err := w.CreateRaw(&zip.FileHeader{Name: e.name, Method: m, Flags: flags, CompressedSize64: uint64(len(e.data)),
+				UncompressedSize64: uint64(len(e.data))})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -414,7 +457,8 @@ func TestZip64(t *testing.T) {
 		extra = binary.LittleEndian.AppendUint16(extra, 16)
 		extra = binary.LittleEndian.AppendUint64(extra, uint64(len(e.data)))
 		extra = binary.LittleEndian.AppendUint64(extra, uint64(len(e.data)))
-		f, err := w.CreateRaw(&zip.FileHeader{Name: e.name, Extra: extra, CompressedSize64: uint64(len(e.data)), UncompressedSize64: uint64(len(e.data))})
+		f, err := w.CreateRaw(&zip.FileHeader{Name: e.name, Extra: extra, CompressedSize64: uint64(len(e.data)),
+			UncompressedSize64: uint64(len(e.data))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -457,7 +501,8 @@ func TestExtract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{manifestPart, "LICENSE", "Load Ünïcode 100%.dtsx", paramsPart, "data.csv", "lib.sh", "load.sh", "my db.conmgr"}
+	want := []string{manifestPart, "LICENSE", "Load Ünïcode 100%.dtsx", paramsPart, "data.csv", "lib.sh", "load.sh",
+		"my db.conmgr"}
 	if !slices.Equal(names, want) {
 		t.Errorf("visited %q, not %q", names, want)
 	}

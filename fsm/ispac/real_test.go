@@ -31,7 +31,8 @@ type tally struct{ generated, sensitive, unset int }
 func tallyOf(params []Parameter) (n tally, declared []string) {
 	for _, p := range params {
 		if !p.Generated() {
-			declared = append(declared, fmt.Sprintf("%s %s required=%t sensitive=%t %v", p.Name, p.Type, p.Required, p.Sensitive, p.Value))
+			declared = append(declared, fmt.Sprintf("%s %s required=%t sensitive=%t %v", p.Name, p.Type, p.Required,
+				p.Sensitive, p.Value))
 			continue
 		}
 		n.generated++
@@ -66,11 +67,14 @@ func TestRealFiles(t *testing.T) {
 		format         int
 		warnings       []string
 	}{
-		{file: "CustomLogging", id: "88606485-CEA0-433B-80B0-FC06E7A4201C", level: EncryptSensitiveWithUserKey, version: [3]int{1, 0, 0}, format: 8,
+		{file: "CustomLogging", id: "88606485-CEA0-433B-80B0-FC06E7A4201C", level: EncryptSensitiveWithUserKey,
+			version: [3]int{1, 0, 0}, format: 8,
 			packages: []pkg{{"CustomLogging.dtsx", true, 4, nil, tally{6, 1, 2}}}},
 		{file: "Chapter05", id: "48ACC308-4489-4AFC-A0CC-5256D10BF067", level: DontSaveSensitive, format: 8,
-			packages: []pkg{{"DataProfiling.dtsx", true, 2, nil, tally{7, 1, 2}}, {"DataMatching.dtsx", true, 5, nil, tally{6, 1, 2}}}},
-		{file: "AdventureWorksETL", id: "26FB03B2-5BE6-494D-B326-923B2D480D62", level: EncryptSensitiveWithUserKey, version: [3]int{1, 0, 0}, format: 8,
+			packages: []pkg{{"DataProfiling.dtsx", true, 2, nil, tally{7, 1, 2}},
+				{"DataMatching.dtsx", true, 5, nil, tally{6, 1, 2}}}},
+		{file: "AdventureWorksETL", id: "26FB03B2-5BE6-494D-B326-923B2D480D62", level: EncryptSensitiveWithUserKey,
+			version: [3]int{1, 0, 0}, format: 8,
 			packages: []pkg{
 				{"CascadingLookup.dtsx", true, 14, nil, tally{30, 3, 7}},
 				{"LookupCache.dtsx", true, 14, nil, tally{33, 3, 8}},
@@ -80,11 +84,15 @@ func TestRealFiles(t *testing.T) {
 					"LoadID Int32 required=false sensitive=false 0",
 					"SourceLoadID Int32 required=false sensitive=false 0"}, tally{6, 1, 2}},
 			}},
-		{file: "ETL", id: "405169A5-1B8D-43E8-824A-511023416C91", level: DontSaveSensitive, version: [3]int{1, 0, 0}, format: 8,
-			managers: []string{"cmgr_DW.conmgr", "cmgr_Source.conmgr", "cmgr_MDS_DB.conmgr", "cmgr_AsureStorage_ssiscookbook.conmgr"},
+		{file: "ETL", id: "405169A5-1B8D-43E8-824A-511023416C91", level: DontSaveSensitive, version: [3]int{1, 0, 0},
+			format: 8,
+			managers: []string{"cmgr_DW.conmgr", "cmgr_Source.conmgr", "cmgr_MDS_DB.conmgr",
+				"cmgr_AsureStorage_ssiscookbook.conmgr"},
 			declared: []string{
-				"Cmgr_DW String required=true sensitive=false Data Source=.;Initial Catalog=AdventureWorksLTDW2016;Provider=SQLNCLI11.1;Integrated Security=SSPI;",
-				"Cmgr_Source String required=true sensitive=false Data Source=.;Initial Catalog=AdventureWorksLT;Provider=SQLNCLI11.1;Integrated Security=SSPI;",
+				"Cmgr_DW String required=true sensitive=false Data Source=.;Initial " +
+					"Catalog=AdventureWorksLTDW2016;Provider=SQLNCLI11.1;Integrated Security=SSPI;",
+				"Cmgr_Source String required=true sensitive=false Data Source=.;Initial " +
+					"Catalog=AdventureWorksLT;Provider=SQLNCLI11.1;Integrated Security=SSPI;",
 				"LoadId Int64 required=false sensitive=false -1",
 				"EnvironmentName String required=true sensitive=false Staging",
 				"Cmgr_AsureStorage_ssiscookbook_AccountKey String required=true sensitive=false UkVEQUNURUQ=",
@@ -94,7 +102,8 @@ func TestRealFiles(t *testing.T) {
 				{"StgProductCategory.dtsx", false, 74, load, tally{}},
 				{"StgSalesOrderHeader.dtsx", true, 114, load, tally{}},
 				{"StgSalesOrderDetail.dtsx", false, 73, load, tally{}},
-				{"StgProductModelProductDescription.dtsx", false, 77, []string{"LoadID Int32 required=true sensitive=false 0"}, tally{}},
+				{"StgProductModelProductDescription.dtsx", false, 77, []string{"LoadID Int32 required=true sensitive=false 0"},
+					tally{}},
 				{"StgProductModel.dtsx", false, 79, load, tally{}},
 				{"StgProductDescription.dtsx", true, 83, load, tally{}},
 				{"StgProduct.dtsx", true, 139, load, tally{}},
@@ -104,20 +113,26 @@ func TestRealFiles(t *testing.T) {
 				{"EP_Staging.dtsx", true, 157, nil, tally{}},
 				{"StgAggregatedSalesFromCloudDW.dtsx", true, 13, nil, tally{}},
 			}},
-		{file: "SampleSSISProject", password: samplePassword, id: "623E2444-6A15-4B2A-83EF-0DE2BB47E8A2", level: EncryptSensitiveWithPassword, format: 6,
+		{file: "SampleSSISProject", password: samplePassword, id: "623E2444-6A15-4B2A-83EF-0DE2BB47E8A2",
+			level: EncryptSensitiveWithPassword, format: 6,
 			managers: []string{"db-01 msdb.conmgr", "FTP Connection Manager.conmgr", "SMTP Connection Manager.conmgr"},
-			declared: []string{"SourceDBServer String required=false sensitive=false db-01112", "SourceDBName String required=false sensitive=true master"},
-			tally:    tally{20, 2, 2},
+			declared: []string{"SourceDBServer String required=false sensitive=false db-01112",
+				"SourceDBName String required=false sensitive=true master"},
+			tally: tally{20, 2, 2},
 			packages: []pkg{
-				{"Package 221.dtsx", true, 36, []string{"Parameteraa Int32 required=false sensitive=false 0", "Parameterwere Int32 required=false sensitive=true 2"}, tally{15, 1, 1}},
+				{"Package 221.dtsx", true, 36, []string{"Parameteraa Int32 required=false sensitive=false 0",
+					"Parameterwere Int32 required=false sensitive=true 2"}, tally{15, 1, 1}},
 				{"Package1.dtsx", true, 4, nil, tally{6, 1, 2}},
 			}},
-		{file: "SampleSSISProject", id: "623E2444-6A15-4B2A-83EF-0DE2BB47E8A2", level: EncryptSensitiveWithPassword, format: 6,
+		{file: "SampleSSISProject", id: "623E2444-6A15-4B2A-83EF-0DE2BB47E8A2", level: EncryptSensitiveWithPassword,
+			format:   6,
 			managers: []string{"db-01 msdb.conmgr", "FTP Connection Manager.conmgr", "SMTP Connection Manager.conmgr"},
-			declared: []string{"SourceDBServer String required=false sensitive=false db-01112", "SourceDBName String required=false sensitive=true <nil>"},
-			tally:    tally{20, 2, 2},
+			declared: []string{"SourceDBServer String required=false sensitive=false db-01112",
+				"SourceDBName String required=false sensitive=true <nil>"},
+			tally: tally{20, 2, 2},
 			packages: []pkg{
-				{"Package 221.dtsx", true, 36, []string{"Parameteraa Int32 required=false sensitive=false 0", "Parameterwere Int32 required=false sensitive=true <nil>"}, tally{15, 1, 1}},
+				{"Package 221.dtsx", true, 36, []string{"Parameteraa Int32 required=false sensitive=false 0",
+					"Parameterwere Int32 required=false sensitive=true <nil>"}, tally{15, 1, 1}},
 				{"Package1.dtsx", true, 4, nil, tally{6, 1, 2}},
 			},
 			warnings: []string{`the project password was not given, so these sensitive values are not set: package "Package 221.dtsx" parameter "Parameterwere", project parameter "SourceDBName"`}},
@@ -130,7 +145,8 @@ func TestRealFiles(t *testing.T) {
 			}
 			if p.Name != c.file || p.ID != c.id || p.ProtectionLevel != c.level || p.FormatVersion != 1 ||
 				[3]int{p.VersionMajor, p.VersionMinor, p.VersionBuild} != c.version {
-				t.Errorf("project is %s %s %s, version %d.%d.%d, format %d", p.Name, p.ID, p.ProtectionLevel, p.VersionMajor, p.VersionMinor, p.VersionBuild, p.FormatVersion)
+				t.Errorf("project is %s %s %s, version %d.%d.%d, format %d", p.Name, p.ID, p.ProtectionLevel, p.VersionMajor,
+					p.VersionMinor, p.VersionBuild, p.FormatVersion)
 			}
 			if !slices.Equal(p.ConnectionManagers, c.managers) || len(p.Files) != 0 || !slices.Equal(p.Warnings, c.warnings) {
 				t.Errorf("connection managers %q, files %q, warnings %q", p.ConnectionManagers, p.Files, p.Warnings)
@@ -142,7 +158,8 @@ func TestRealFiles(t *testing.T) {
 			for _, k := range p.Packages {
 				n, declared := tallyOf(k.Parameters)
 				got = append(got, pkg{k.Name, k.EntryPoint, k.VersionBuild, declared, n})
-				if k.FormatVersion != c.format || k.ProtectionLevel != c.level || k.VersionMajor != 1 || len(k.ID) != 36 || len(k.VersionGUID) != 36 {
+				if k.FormatVersion != c.format || k.ProtectionLevel != c.level || k.VersionMajor != 1 || len(k.ID) != 36 ||
+					len(k.VersionGUID) != 36 {
 					t.Errorf("package %+v", k)
 				}
 			}
@@ -200,15 +217,18 @@ func TestRealFilesWrittenAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		bodies := map[string][]byte{}
-		err = Extract(bytes.NewReader(file), int64(len(file)), Options{}, func(part string, _ int64, r io.Reader) (err error) {
-			bodies[part], err = io.ReadAll(r)
-			return err
-		})
+		err = Extract(bytes.NewReader(file), int64(len(file)), Options{},
+			func(part string, _ int64, r io.Reader) (err error) {
+				bodies[part], err = io.ReadAll(r)
+				return err
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		err = Write(&b, p, func(part string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(bodies[part])), nil })
+		err = Write(&b, p, func(part string) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(bodies[part])), nil
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

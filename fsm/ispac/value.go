@@ -197,7 +197,8 @@ func parseDecimal(text string) (any, error) {
 	// 2^96 has 29 digits; a longer coefficient need not be computed to be refused.
 	coefficient, _ := new(big.Int).SetString("0"+clipDigits(whole)+fraction, 10)
 	if len(whole) > 29 || coefficient.Cmp(decimalLimit) >= 0 {
-		return nil, errors.New("it needs more than 96 bits; the largest is 79228162514264337593543950335 without decimal places")
+		return nil, errors.New("it needs more than 96 bits; the largest is 79228162514264337593543950335 without " +
+			"decimal places")
 	}
 	if whole == "" {
 		whole = "0"

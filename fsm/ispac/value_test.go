@@ -26,10 +26,13 @@ func TestParseValue(t *testing.T) {
 		{Int64, "-9223372036854775808", int64(math.MinInt64)}, {Int64, "9223372036854775807", int64(math.MaxInt64)},
 		{UInt64, "18446744073709551615", uint64(math.MaxUint64)},
 		{Single, "3.40282347E+38", float64(float32(math.MaxFloat32))}, {Single, "0.1", float64(float32(0.1))},
-		{Double, "1.7976931348623157E+308", math.MaxFloat64}, {Double, "-1.5", -1.5}, {Double, ".5", 0.5}, {Double, "5.", 5.0},
+		{Double, "1.7976931348623157E+308", math.MaxFloat64}, {Double, "-1.5", -1.5}, {Double, ".5", 0.5},
+		{Double, "5.", 5.0},
 		{Double, "1e-3", 0.001}, {Double, "-0", 0.0}, {Double, "1e-400", 0.0},
-		{Decimal, maxDecimal, maxDecimal}, {Decimal, "-" + maxDecimal, "-" + maxDecimal}, {Decimal, "+001.500", "1.5"}, {Decimal, "-0.000", "0"},
-		{Decimal, "0.0000000000000000000000000001", "0.0000000000000000000000000001"}, {Decimal, ".5", "0.5"}, {Decimal, strings.Repeat("0", 99) + "1", "1"},
+		{Decimal, maxDecimal, maxDecimal}, {Decimal, "-" + maxDecimal, "-" + maxDecimal}, {Decimal, "+001.500", "1.5"},
+		{Decimal, "-0.000", "0"},
+		{Decimal, "0.0000000000000000000000000001", "0.0000000000000000000000000001"}, {Decimal, ".5", "0.5"},
+		{Decimal, strings.Repeat("0", 99) + "1", "1"},
 		{DateTime, "2017-05-30", day}, {DateTime, "2017-05-30T08:14:00", day.Add(8*time.Hour + 14*time.Minute)},
 		{DateTime, "2017-05-30 08:14:00.1234567", day.Add(8*time.Hour + 14*time.Minute + 123456700)},
 		{DateTime, "2017-05-30T00:00:00-04:00", day.Add(4 * time.Hour)}, {DateTime, "2017-05-30T00:00:00Z", day},
@@ -44,20 +47,22 @@ func TestParseValue(t *testing.T) {
 		}
 	}
 	bad := map[DataType][]string{
-		Boolean:  {"", "yes", "-1", "2", " true"},
-		SByte:    {"", "-129", "128", "1.0", "0x1"},
-		Byte:     {"-1", "256", "-0", "++1", ""},
-		Int16:    {"-32769", "32768", "1_0"},
-		Int32:    {"-2147483649", "2147483648", "1e3", "1,000", " 1", "１"},
-		UInt32:   {"-1", "4294967296"},
-		Int64:    {"9223372036854775808", "-9223372036854775809"},
-		UInt64:   {"18446744073709551616", "-1"},
-		Single:   {"3.5E+38", "NaN", "Infinity", "-Inf", "0x1p3", "1e", "1e+-3", ""},
-		Double:   {"1.8E+308", "nan", "1_0", ".", "+", "e5", "1,5", "1 "},
-		Decimal:  {"", ".", "79228162514264337593543950336", "1e3", "0.00000000000000000000000000001", "1" + strings.Repeat("0", 40), "7.9228162514264337593543950336", "NaN"},
-		DateTime: {"", "1/1/1900", "2017-02-29", "2017-05-30T24:00:00", "2017-05-30T08:14", "0001-01-01T00:00:00+01:00", "10000-01-01", "2017-05-30T00:00:00.12345678", "2017-05-30T00:00:00,5", "2017-05-30T00:00:60"},
-		String:   {"\xff"},
-		1:        {"x"}, 0: {""}, 8: {"1"}, 99: {"1"},
+		Boolean: {"", "yes", "-1", "2", " true"},
+		SByte:   {"", "-129", "128", "1.0", "0x1"},
+		Byte:    {"-1", "256", "-0", "++1", ""},
+		Int16:   {"-32769", "32768", "1_0"},
+		Int32:   {"-2147483649", "2147483648", "1e3", "1,000", " 1", "１"},
+		UInt32:  {"-1", "4294967296"},
+		Int64:   {"9223372036854775808", "-9223372036854775809"},
+		UInt64:  {"18446744073709551616", "-1"},
+		Single:  {"3.5E+38", "NaN", "Infinity", "-Inf", "0x1p3", "1e", "1e+-3", ""},
+		Double:  {"1.8E+308", "nan", "1_0", ".", "+", "e5", "1,5", "1 "},
+		Decimal: {"", ".", "79228162514264337593543950336", "1e3", "0.00000000000000000000000000001",
+			"1" + strings.Repeat("0", 40), "7.9228162514264337593543950336", "NaN"},
+		DateTime: {"", "1/1/1900", "2017-02-29", "2017-05-30T24:00:00", "2017-05-30T08:14", "0001-01-01T00:00:00+01:00",
+			"10000-01-01", "2017-05-30T00:00:00.12345678", "2017-05-30T00:00:00,5", "2017-05-30T00:00:60"},
+		String: {"\xff"},
+		1:      {"x"}, 0: {""}, 8: {"1"}, 99: {"1"},
 	}
 	for typ, texts := range bad {
 		for _, text := range texts {
@@ -75,7 +80,8 @@ func TestFormatValue(t *testing.T) {
 		want string
 	}{
 		{Boolean, true, "true"}, {Double, 1e20, "1E+20"}, {Double, 1234567.0, "1234567"}, {Double, math.Copysign(0, -1), "0"},
-		{Single, float64(float32(0.1)), "0.1"}, {Decimal, "01.50", "1.5"}, {DateTime, time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), "1900-01-01T00:00:00"},
+		{Single, float64(float32(0.1)), "0.1"}, {Decimal, "01.50", "1.5"},
+		{DateTime, time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), "1900-01-01T00:00:00"},
 		{DateTime, time.Date(1900, 1, 1, 1, 0, 0, 100, time.FixedZone("", 3600)), "1900-01-01T00:00:00.0000001"},
 	} {
 		if got, err := FormatValue(c.t, c.v); got != c.want || err != nil {
@@ -86,8 +92,10 @@ func TestFormatValue(t *testing.T) {
 		t DataType
 		v any
 	}{
-		{SByte, int64(128)}, {Byte, uint64(256)}, {Byte, int64(1)}, {Int32, int(1)}, {Double, math.NaN()}, {Double, math.Inf(1)}, {Single, 1e300},
-		{Decimal, "x"}, {DateTime, time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC)}, {DateTime, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{SByte, int64(128)}, {Byte, uint64(256)}, {Byte, int64(1)}, {Int32, int(1)}, {Double, math.NaN()},
+		{Double, math.Inf(1)}, {Single, 1e300},
+		{Decimal, "x"}, {DateTime, time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC)},
+		{DateTime, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		{String, nil}, {String, "\xff"}, {1, "x"}, {Boolean, "true"},
 	} {
 		if got, err := FormatValue(c.t, c.v); err == nil {

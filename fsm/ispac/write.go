@@ -82,21 +82,26 @@ func Write(w io.Writer, p *Project, open func(part string) (io.ReadCloser, error
 // checkWritable refuses what the file would have to encrypt or could not say.
 func (p *Project) checkWritable() error {
 	if p.ProtectionLevel != DontSaveSensitive && p.ProtectionLevel != ServerStorage {
-		return badPart(manifestPart, fmt.Sprintf("a project is written as %s or %s, not %s", DontSaveSensitive, ServerStorage, p.ProtectionLevel))
+		return badPart(manifestPart, fmt.Sprintf("a project is written as %s or %s, not %s", DontSaveSensitive,
+			ServerStorage, p.ProtectionLevel))
 	}
 	scope := func(part, where string, params []Parameter) error {
 		for _, q := range params {
 			switch {
 			case !q.Type.Valid():
-				return badPart(part, fmt.Sprintf("%s: parameter %s: the data type %d is not known", where, clip(q.Name), int(q.Type)))
+				return badPart(part, fmt.Sprintf("%s: parameter %s: the data type %d is not known", where, clip(q.Name),
+					int(q.Type)))
 			case q.HasValue && q.Sensitive && p.ProtectionLevel == DontSaveSensitive:
-				return badPart(part, fmt.Sprintf("%s: the sensitive parameter %s has a value, which %s does not allow; set it after deployment", where, clip(q.Name), DontSaveSensitive))
+				return badPart(part,
+					fmt.Sprintf("%s: the sensitive parameter %s has a value, which %s does not allow; set it after deployment", where,
+						clip(q.Name), DontSaveSensitive))
 			case !q.HasValue:
 				continue
 			}
 			if _, err := FormatValue(q.Type, q.Value); err != nil {
 				if q.Sensitive {
-					return badPart(part, fmt.Sprintf("%s: the value of the sensitive parameter %s is not a valid %s", where, clip(q.Name), q.Type))
+					return badPart(part, fmt.Sprintf("%s: the value of the sensitive parameter %s is not a valid %s", where,
+						clip(q.Name), q.Type))
 				}
 				return badPart(part, fmt.Sprintf("%s: parameter %s: %v", where, clip(q.Name), err))
 			}
@@ -109,7 +114,8 @@ func (p *Project) checkWritable() error {
 	for i := range p.Packages {
 		pkg := &p.Packages[i]
 		if pkg.ProtectionLevel < 0 || int(pkg.ProtectionLevel) >= len(protectionWords) {
-			return badPart(manifestPart, fmt.Sprintf("package %s: the protection level %d is not one of 0 to 5", clip(pkg.Name), int(pkg.ProtectionLevel)))
+			return badPart(manifestPart, fmt.Sprintf("package %s: the protection level %d is not one of 0 to 5", clip(pkg.Name),
+				int(pkg.ProtectionLevel)))
 		}
 		if err := scope(manifestPart, "package "+clip(pkg.Name), pkg.Parameters); err != nil {
 			return err
@@ -128,7 +134,8 @@ func contentTypes(parts []string) []byte {
 		e := strings.ToLower(ext(name))
 		switch {
 		case e == "":
-			fmt.Fprintf(&overrides, `<Override PartName="/%s" ContentType="application/octet-stream" />`, xmlText(escapeName(name)))
+			fmt.Fprintf(&overrides, `<Override PartName="/%s" ContentType="application/octet-stream" />`,
+				xmlText(escapeName(name)))
 		case !slices.Contains(seen, e):
 			seen = append(seen, e)
 			media := "application/octet-stream"
@@ -139,7 +146,8 @@ func contentTypes(parts []string) []byte {
 		}
 	}
 	return []byte("\xEF\xBB\xBF" + `<?xml version="1.0" encoding="utf-8"?>` +
-		`<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">` + defaults.String() + overrides.String() + `</Types>`)
+		`<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">` + defaults.String() +
+		overrides.String() + `</Types>`)
 }
 
 func xmlText(s string) string {

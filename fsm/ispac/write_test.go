@@ -17,7 +17,8 @@ import (
 
 // xmlRunes are the characters that XML can carry.
 var xmlRunes = &unicode.RangeTable{
-	R16: []unicode.Range16{{Lo: 9, Hi: 10, Stride: 1}, {Lo: 13, Hi: 13, Stride: 1}, {Lo: 0x20, Hi: 0xD7FF, Stride: 1}, {Lo: 0xE000, Hi: 0xFFFD, Stride: 1}},
+	R16: []unicode.Range16{{Lo: 9, Hi: 10, Stride: 1}, {Lo: 13, Hi: 13, Stride: 1}, {Lo: 0x20, Hi: 0xD7FF, Stride: 1},
+		{Lo: 0xE000, Hi: 0xFFFD, Stride: 1}},
 	R32: []unicode.Range32{{Lo: 0x10000, Hi: 0x10FFFF, Stride: 1}},
 }
 
@@ -37,7 +38,8 @@ func TestSampleComesBack(t *testing.T) {
 }
 
 func anyText(t *rapid.T, label string) string {
-	return rapid.StringOfN(rapid.OneOf(rapid.RuneFrom([]rune(" \n\r\tab<>&\"']")), rapid.RuneFrom(nil, xmlRunes)), 0, 12, -1).Draw(t, label)
+	return rapid.StringOfN(rapid.OneOf(rapid.RuneFrom([]rune(" \n\r\tab<>&\"']")), rapid.RuneFrom(nil, xmlRunes)), 0, 12,
+		-1).Draw(t, label)
 }
 
 func anyGUID(t *rapid.T, label string) string {
@@ -50,8 +52,9 @@ func anyParameters(t *rapid.T, secrets bool) []Parameter {
 	for i := range declared + rapid.IntRange(0, 4).Draw(t, "generated") {
 		p := Parameter{
 			ID: anyGUID(t, "parameter ID"), Name: fmt.Sprintf("P_%d", i), Description: anyText(t, "parameter description"),
-			Type: rapid.SampledFrom(DataTypes()).Draw(t, "type"), Required: rapid.Bool().Draw(t, "required"), Sensitive: rapid.Bool().Draw(t, "sensitive"),
-			HasValue: rapid.Bool().Draw(t, "value"),
+			Type: rapid.SampledFrom(DataTypes()).Draw(t, "type"), Required: rapid.Bool().Draw(t, "required"),
+			Sensitive: rapid.Bool().Draw(t, "sensitive"),
+			HasValue:  rapid.Bool().Draw(t, "value"),
 		}
 		if i >= declared {
 			p.Name = fmt.Sprintf("CM.%s.P%d", anyText(t, "connection"), i)
@@ -67,9 +70,11 @@ func anyParameters(t *rapid.T, secrets bool) []Parameter {
 func TestProjectsComeBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := &Project{
-			ID: anyGUID(t, "ID"), Name: rapid.StringMatching(`[A-Za-zÄß&'][A-Za-z0-9 Ä&';]{0,20}[a-z]`).Draw(t, "name"), Description: anyText(t, "description"),
+			ID: anyGUID(t, "ID"), Name: rapid.StringMatching(`[A-Za-zÄß&'][A-Za-z0-9 Ä&';]{0,20}[a-z]`).Draw(t, "name"),
+			Description:  anyText(t, "description"),
 			VersionMajor: rapid.IntRange(0, 1<<31-1).Draw(t, "major"), VersionComments: anyText(t, "comments"), FormatVersion: 1,
-			CreatorName: anyText(t, "creator"), ProtectionLevel: rapid.SampledFrom([]ProtectionLevel{DontSaveSensitive, ServerStorage}).Draw(t, "level"),
+			CreatorName:     anyText(t, "creator"),
+			ProtectionLevel: rapid.SampledFrom([]ProtectionLevel{DontSaveSensitive, ServerStorage}).Draw(t, "level"),
 		}
 		// A part's name also has to differ by more than case.
 		names := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-zäß%#&; ']{0,6}[a-z%]`), 0, 8, fold).Draw(t, "names")
@@ -82,9 +87,12 @@ func TestProjectsComeBack(t *testing.T) {
 				p.Files = append(p.Files, name+rapid.SampledFrom([]string{"", ".csv", ".params"}).Draw(t, "ext"))
 			default:
 				p.Packages = append(p.Packages, Package{
-					Name: name + rapid.SampledFrom([]string{".dtsx", ".SH", ".py"}).Draw(t, "ext"), EntryPoint: i%2 == 0, ID: anyGUID(t, "package ID"),
-					VersionGUID: anyGUID(t, "version GUID"), Description: anyText(t, "package description"), VersionComments: anyText(t, "package comments"),
-					VersionBuild: i, FormatVersion: 8, ProtectionLevel: ProtectionLevel(i % 6), Parameters: anyParameters(t, p.ProtectionLevel == ServerStorage),
+					Name: name + rapid.SampledFrom([]string{".dtsx", ".SH", ".py"}).Draw(t, "ext"), EntryPoint: i%2 == 0,
+					ID:          anyGUID(t, "package ID"),
+					VersionGUID: anyGUID(t, "version GUID"), Description: anyText(t, "package description"),
+					VersionComments: anyText(t, "package comments"),
+					VersionBuild:    i, FormatVersion: 8, ProtectionLevel: ProtectionLevel(i % 6),
+					Parameters: anyParameters(t, p.ProtectionLevel == ServerStorage),
 				})
 			}
 		}
@@ -117,7 +125,8 @@ func TestWriteLayout(t *testing.T) {
 			t.Errorf("%s: flags %x, method %d, system %d, extra %x", f.Name, f.Flags, f.Method, f.CreatorVersion>>8, f.Extra)
 		}
 	}
-	want := []string{"Load%20%C3%9Cn%C3%AFcode%20100%25.dtsx", "load.sh", "my%20db.conmgr", "LICENSE", "data.csv", "lib.sh", paramsPart, manifestPart, contentTypesPart}
+	want := []string{"Load%20%C3%9Cn%C3%AFcode%20100%25.dtsx", "load.sh", "my%20db.conmgr", "LICENSE", "data.csv",
+		"lib.sh", paramsPart, manifestPart, contentTypesPart}
 	if !slices.Equal(names, want) {
 		t.Errorf("the entries are %q, not %q", names, want)
 	}
@@ -126,8 +135,10 @@ func TestWriteLayout(t *testing.T) {
 			t.Errorf("%s: byte order mark %t", e.name, bom)
 		}
 		if e.name == contentTypesPart {
-			for _, part := range []string{`<Default Extension="dtsx" ContentType="text/xml" />`, `<Default Extension="sh" ContentType="application/octet-stream" />`,
-				`<Override PartName="/LICENSE" ContentType="application/octet-stream" />`, `<Default Extension="manifest" ContentType="text/xml" />`} {
+			for _, part := range []string{`<Default Extension="dtsx" ContentType="text/xml" />`,
+				`<Default Extension="sh" ContentType="application/octet-stream" />`,
+				`<Override PartName="/LICENSE" ContentType="application/octet-stream" />`,
+				`<Default Extension="manifest" ContentType="text/xml" />`} {
 				if strings.Count(e.data, part) != 1 {
 					t.Errorf("the content types do not have %s once: %s", part, e.data)
 				}
@@ -142,7 +153,8 @@ func TestWriteRefuses(t *testing.T) {
 		part  string
 		words string
 	}{
-		"encrypted level": {func(p *Project) { p.ProtectionLevel = EncryptSensitiveWithPassword }, manifestPart, "EncryptSensitiveWithPassword"},
+		"encrypted level": {func(p *Project) { p.ProtectionLevel = EncryptSensitiveWithPassword }, manifestPart,
+			"EncryptSensitiveWithPassword"},
 		"secret": {func(p *Project) {
 			p.Packages[1].Parameters[0].HasValue, p.Packages[1].Parameters[0].Value = true, "hush"
 		}, manifestPart, "Secret"},
@@ -151,14 +163,15 @@ func TestWriteRefuses(t *testing.T) {
 			q := &p.Packages[1].Parameters[0]
 			q.Type, q.HasValue, q.Value = Int32, true, "hush"
 		}, manifestPart, "Secret"},
-		"value of other type":  {func(p *Project) { p.Packages[0].Parameters[3].Value = "7" }, manifestPart, "Int16"},
-		"no such type":         {func(p *Project) { p.Packages[0].Parameters[3].Type = 8 }, manifestPart, "P3"},
-		"control character":    {func(p *Project) { p.Description = "a\x00b" }, manifestPart, "U+0000"},
-		"not UTF-8":            {func(p *Project) { p.Parameters[0].Description = "a\xff" }, paramsPart, "UTF-8"},
-		"bad GUID":             {func(p *Project) { p.ID = "17" }, manifestPart, "GUID"},
-		"no name":              {func(p *Project) { p.Name = "" }, manifestPart, "name"},
-		"same name twice":      {func(p *Project) { p.Files = append(p.Files, "LOAD.SH") }, manifestPart, "LOAD.SH"},
-		"reserved name":        {func(p *Project) { p.Files = append(p.Files, "project.PARAMS") }, manifestPart, "project.PARAMS"},
+		"value of other type": {func(p *Project) { p.Packages[0].Parameters[3].Value = "7" }, manifestPart, "Int16"},
+		"no such type":        {func(p *Project) { p.Packages[0].Parameters[3].Type = 8 }, manifestPart, "P3"},
+		"control character":   {func(p *Project) { p.Description = "a\x00b" }, manifestPart, "U+0000"},
+		"not UTF-8":           {func(p *Project) { p.Parameters[0].Description = "a\xff" }, paramsPart, "UTF-8"},
+		"bad GUID":            {func(p *Project) { p.ID = "17" }, manifestPart, "GUID"},
+		"no name":             {func(p *Project) { p.Name = "" }, manifestPart, "name"},
+		"same name twice":     {func(p *Project) { p.Files = append(p.Files, "LOAD.SH") }, manifestPart, "LOAD.SH"},
+		"reserved name": {func(p *Project) { p.Files = append(p.Files, "project.PARAMS") }, manifestPart,
+			"project.PARAMS"},
 		"stray package":        {func(p *Project) { p.Files = append(p.Files, "x.dtsx") }, "x.dtsx", "manifest"},
 		"path":                 {func(p *Project) { p.Packages[1].Name = "../load.sh" }, "../load.sh", "folder"},
 		"connection's name":    {func(p *Project) { p.ConnectionManagers[0] = "db.xml" }, "db.xml", ".conmgr"},

@@ -10,7 +10,8 @@ import (
 func Example() {
 	raw, err := segment.Encode([]segment.Part{
 		{TaskID: 17, Attempt: 1, FirstSeq: 1, Messages: []segment.Message{{Type: 70, SourceType: 30, Text: "rows: 1000"}}},
-		{TaskID: 18, Attempt: 2, FirstSeq: 41, Messages: []segment.Message{{Type: 120, SourceType: 30, Text: "no such table"}}},
+		{TaskID: 18, Attempt: 2, FirstSeq: 41,
+			Messages: []segment.Message{{Type: 120, SourceType: 30, Text: "no such table"}}},
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -116,7 +116,8 @@ func TestDamageIsNamed(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	raw, err := Encode([]Part{{TaskID: 7, Attempt: 2, FirstSeq: 3, Messages: []Message{{1, 70, 20, "x"}, {2, 120, 20, "y"}}}})
+	raw, err := Encode([]Part{{TaskID: 7, Attempt: 2, FirstSeq: 3,
+		Messages: []Message{{1, 70, 20, "x"}, {2, 120, 20, "y"}}}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -262,7 +262,8 @@ var (
 
 func parseInstant(t Type, s string) (any, error) {
 	at, err := time.Parse("2006-01-02T15:04:05Z07:00", s)
-	if err != nil || at.Nanosecond()%100 != 0 || at.Before(firstInstant) || !at.Before(lastInstant) || strings.Contains(s, ",") {
+	if err != nil || at.Nanosecond()%100 != 0 || at.Before(firstInstant) || !at.Before(lastInstant) ||
+		strings.Contains(s, ",") {
 		return nil, misfit(t, s, wanted(t))
 	}
 	return command.At(at), nil
@@ -304,7 +305,8 @@ func parseBase64(t Type, s []byte) (any, error) {
 	return fitBinary(t, shown, b[:n])
 }
 
-var errTooLong = errors.New("at most 8 MiB fit into a request; upload the file with PUT /v1/blobs/{sha256} and pass {\"blob\":\"<sha256>\"}")
+var errTooLong = errors.New("at most 8 MiB fit into a request; upload the file with PUT /v1/blobs/{sha256} and pass " +
+	"{\"blob\":\"<sha256>\"}")
 
 func fitBinary(t Type, s string, b []byte) (any, error) {
 	switch n := t.Length(); {

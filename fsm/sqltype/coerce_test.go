@@ -31,7 +31,8 @@ func TestTypeNames(t *testing.T) {
 			t.Errorf("%s unmarshals as %s, %v", typ, back, err)
 		}
 	}
-	for _, bad := range []string{"", "varchar(3)", "nvarchar", "nvarchar(0)", "nvarchar(4001)", "nvarchar(3", "int(4)", "bigint(max)", "datetimeoffset(8)", "nvarchar(x)"} {
+	for _, bad := range []string{"", "varchar(3)", "nvarchar", "nvarchar(0)", "nvarchar(4001)", "nvarchar(3", "int(4)",
+		"bigint(max)", "datetimeoffset(8)", "nvarchar(x)"} {
 		if got, err := Parse(bad); err == nil {
 			t.Errorf("%q reads as %s", bad, got)
 		}
@@ -126,8 +127,10 @@ func TestTextToJSON(t *testing.T) {
 		typ        Type
 		text, want string
 	}{
-		{BigInt, " 17 ", "17"}, {Bit, "TRUE", "true"}, {Bit, "0", "false"}, {Bit, "null", "null"}, {NVarChar(9), "null", `"null"`},
-		{Variant, "007", `"007"`}, {UniqueIdentifier, "{0f8fad5b-d9cb-469f-a165-70867728950e}", `"0F8FAD5B-D9CB-469F-A165-70867728950E"`},
+		{BigInt, " 17 ", "17"}, {Bit, "TRUE", "true"}, {Bit, "0", "false"}, {Bit, "null", "null"},
+		{NVarChar(9), "null", `"null"`},
+		{Variant, "007", `"007"`}, {UniqueIdentifier, "{0f8fad5b-d9cb-469f-a165-70867728950e}",
+			`"0F8FAD5B-D9CB-469F-A165-70867728950E"`},
 		{VarBinaryMax, "0x6869", `"aGk="`}, {DateTimeOffset, "2017-05-30T10:14:00+02:00", `"2017-05-30T08:14:00.0000000Z"`},
 	} {
 		got, err := TextToJSON(c.typ, c.text)
@@ -146,7 +149,8 @@ func TestEncodeRefusesTheWrongGoType(t *testing.T) {
 	for _, c := range []struct {
 		typ Type
 		v   any
-	}{{BigInt, "1"}, {BigInt, 1}, {Bit, int64(1)}, {NVarChar(5), true}, {DateTimeOffset, time.Now}, {Variant, []byte("x")}, {VarBinary(5), Blob("x")}} {
+	}{{BigInt, "1"}, {BigInt, 1}, {Bit, int64(1)}, {NVarChar(5), true}, {DateTimeOffset, time.Now},
+		{Variant, []byte("x")}, {VarBinary(5), Blob("x")}} {
 		if got, err := Encode(c.typ, c.v); err == nil {
 			t.Errorf("%T as %s gives %s", c.v, c.typ, got)
 		}
@@ -182,9 +186,11 @@ func value(t *rapid.T, typ Type) any {
 		return rapid.Bool().Draw(t, "bit")
 	case kindDateTimeOffset:
 		// Zero is "not set", and so NULL.
-		return command.Time(rapid.Int64Range(-1<<53, 1<<53).Filter(func(n int64) bool { return n != 0 }).Draw(t, "time") * 100)
+		return command.Time(rapid.Int64Range(-1<<53, 1<<53).Filter(func(n int64) bool { return n != 0 }).Draw(t,
+			"time") * 100)
 	case kindGUID:
-		return strings.ToUpper(rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).Draw(t, "guid"))
+		return strings.ToUpper(rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).Draw(t,
+			"guid"))
 	case KindVarBinary:
 		return rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "bytes")
 	case kindVariant:
@@ -247,7 +253,8 @@ func TestEqualIsForFilters(t *testing.T) {
 		row, filter any
 		want        bool
 	}{
-		{"Etl", "eTL", true}, {"Etl", "Et", false}, {nil, nil, true}, {nil, "x", false}, {"x", nil, false}, {int64(3), int64(3), true},
+		{"Etl", "eTL", true}, {"Etl", "Et", false}, {nil, nil, true}, {nil, "x", false}, {"x", nil, false},
+		{int64(3), int64(3), true},
 		{json.Number("3"), "3", true}, {true, "True", true}, {json.Number("3"), "4", false}, {[]byte("a"), []byte("a"), true},
 		{[]byte("a"), "a", false}, {command.Time(5), command.Time(5), true},
 	} {
@@ -258,7 +265,8 @@ func TestEqualIsForFilters(t *testing.T) {
 }
 
 func FuzzCoerce(f *testing.F) {
-	for i, s := range []string{`1`, `"x"`, `null`, `{"blob":"aa"}`, `[1]`, `"2017-05-30T08:14:00Z"`, `1e999`, `"{0f8fad5b-d9cb-469f-a165-70867728950e}"`, `-0`} {
+	for i, s := range []string{`1`, `"x"`, `null`, `{"blob":"aa"}`, `[1]`, `"2017-05-30T08:14:00Z"`, `1e999`,
+		`"{0f8fad5b-d9cb-469f-a165-70867728950e}"`, `-0`} {
 		f.Add(i, []byte(s))
 	}
 	f.Fuzz(func(t *testing.T, i int, raw []byte) {

@@ -60,12 +60,16 @@ func clusterViews() []*View {
 				{Name: "Tags", Type: sqltype.NVarCharMax, Nullable: true, Doc: "can be set; takes no part in placement"},
 				{Name: "UserAccount", Type: sqltype.NVarChar(256), Nullable: true, Doc: "the account that its packages run under"},
 				{Name: "LastOnlineTime", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when a master last heard from it"},
-				{Name: "State", Type: sqltype.NVarChar(32), Nullable: true, Live: true, Doc: "online, silent, or draining: it finishes what it runs"},
+				{Name: "State", Type: sqltype.NVarChar(32), Nullable: true, Live: true,
+					Doc: "online, silent, or draining: it finishes what it runs"},
 				{Name: "MaxTaskCount", Type: sqltype.Int, Doc: "how many tasks it runs at once"},
 				{Name: "RunningTasks", Type: sqltype.Int, Nullable: true, Live: true, Doc: "how many it runs now"},
-				{Name: "Extensions", Type: sqltype.NVarCharMax, Nullable: true, Doc: "extensions of the packages that it can run, comma-separated"},
+				{Name: "Extensions", Type: sqltype.NVarCharMax, Nullable: true,
+					Doc: "extensions of the packages that it can run, comma-separated"},
 				{Name: "Version", Type: sqltype.NVarChar(64), Nullable: true, Doc: "version of its binary"},
-				{Name: "CertificateName", Type: sqltype.NVarChar(256), Doc: "name in its certificate, which the cluster's own authority vouches for; other names are the worker's own words"},
+				{Name: "CertificateName", Type: sqltype.NVarChar(256),
+					Doc: "name in its certificate, which the cluster's own authority vouches for; other names are the " +
+						"worker's own words"},
 			},
 			Rows: rowsOf(
 				func(q *Query) iter.Seq[*catalog.Worker] {

@@ -26,23 +26,29 @@ func executionsView() *View {
 			{Name: "environment_folder_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "of the environment reference"},
 			{Name: "environment_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "of the environment reference"},
 			{Name: "project_lsn", Type: sqltype.BigInt, Doc: "the project's version"},
-			{Name: "executed_as_sid", Type: sqltype.VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+			{Name: "executed_as_sid", Type: sqltype.VarBinary(85), Nullable: true,
+				Doc: "always NULL: identities are certificates"},
 			{Name: "executed_as_name", Type: sqltype.NVarChar(128), Doc: "who created it"},
 			{Name: "use32bitruntime", Type: sqltype.Bit, Doc: "whether it needs a 32-bit runtime"},
 			{Name: "operation_type", Type: sqltype.SmallInt, Doc: "200: an execution"},
 			{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when it was created"},
 			{Name: "object_type", Type: sqltype.SmallInt, Doc: "20: a project"},
 			{Name: "object_id", Type: sqltype.BigInt, Doc: "the project"},
-			{Name: "status", Type: sqltype.Int, Doc: "1 created, 2 running, 3 canceled, 4 failed, 5 pending, 6 ended unexpectedly, 7 succeeded, 8 stopping, 9 completed"},
-			{Name: "start_time", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when its first attempt was granted to a worker"},
+			{Name: "status", Type: sqltype.Int,
+				Doc: "1 created, 2 running, 3 canceled, 4 failed, 5 pending, 6 ended unexpectedly, 7 succeeded, 8 stopping, " +
+					"9 completed"},
+			{Name: "start_time", Type: sqltype.DateTimeOffset, Nullable: true,
+				Doc: "when its first attempt was granted to a worker"},
 			{Name: "end_time", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when it ended"},
 			{Name: "caller_sid", Type: sqltype.VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
 			{Name: "caller_name", Type: sqltype.NVarChar(128), Doc: "who created it"},
 			{Name: "process_id", Type: sqltype.Int, Nullable: true, Doc: "always NULL: the process is on the worker"},
-			{Name: "stopped_by_sid", Type: sqltype.VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+			{Name: "stopped_by_sid", Type: sqltype.VarBinary(85), Nullable: true,
+				Doc: "always NULL: identities are certificates"},
 			{Name: "stopped_by_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "who stopped it"},
 			{Name: "dump_id", Type: sqltype.UniqueIdentifier, Nullable: true, Doc: "always NULL: there are no dumps"},
-			{Name: "server_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "InstanceName of the master that created it"},
+			{Name: "server_name", Type: sqltype.NVarChar(128), Nullable: true,
+				Doc: "InstanceName of the master that created it"},
 			{Name: "machine_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "machine of its last attempt"},
 			{Name: "worker_agent_id", Type: sqltype.UniqueIdentifier, Nullable: true, Doc: "worker of its last attempt"},
 			{Name: "total_physical_memory_kb", Type: sqltype.BigInt, Nullable: true, Doc: "always NULL"},
@@ -53,20 +59,23 @@ func executionsView() *View {
 			{Name: "executed_count", Type: sqltype.Int, Doc: "how often it was granted to a worker"},
 		},
 		Walks: walksExecutions,
-		Rows: visibleRowsOf(func(q *Query) iter.Seq[*catalog.Execution] { return someExecutions(q, "execution_id") }, func(q *Query, e *catalog.Execution) (registry.Row, error) {
-			if !catalog.Sees(q.Caller, e.Caller) {
-				return registry.Row{e.ID}, errHidden
-			}
-			machine, worker := lastWorker(e)
-			var reference any
-			if e.ReferenceID != nil {
-				reference = *e.ReferenceID
-			}
-			return registry.Row{e.ID, e.Folder, e.Project, e.Package, reference, nil, nil, nil, e.Version, nil, e.Caller, e.Use32Bit,
-				int64(catalog.OperationExecution), timeOrNull(e.Created), int64(catalog.ObjectProject), e.ProjectID, int64(e.Status),
-				timeOrNull(e.Started), timeOrNull(e.Ended), nil, e.Caller, nil, nil, orNull(e.StoppedBy), nil,
-				orNull(e.Server), machine, worker, nil, nil, nil, nil, nil, int64(e.Used())}, nil
-		}),
+		Rows: visibleRowsOf(func(q *Query) iter.Seq[*catalog.Execution] { return someExecutions(q, "execution_id") },
+			func(q *Query, e *catalog.Execution) (registry.Row, error) {
+				if !catalog.Sees(q.Caller, e.Caller) {
+					return registry.Row{e.ID}, errHidden
+				}
+				machine, worker := lastWorker(e)
+				var reference any
+				if e.ReferenceID != nil {
+					reference = *e.ReferenceID
+				}
+				return registry.Row{e.ID, e.Folder, e.Project, e.Package, reference, nil, nil, nil, e.Version, nil, e.Caller,
+					e.Use32Bit,
+					int64(catalog.OperationExecution), timeOrNull(e.Created), int64(catalog.ObjectProject), e.ProjectID,
+					int64(e.Status),
+					timeOrNull(e.Started), timeOrNull(e.Ended), nil, e.Caller, nil, nil, orNull(e.StoppedBy), nil,
+					orNull(e.Server), machine, worker, nil, nil, nil, nil, nil, int64(e.Used())}, nil
+			}),
 	}
 }
 
@@ -132,9 +141,11 @@ func operationsView() *View {
 			{Name: "caller_sid", Type: sqltype.VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
 			{Name: "caller_name", Type: sqltype.NVarChar(128), Doc: "who asked for it"},
 			{Name: "process_id", Type: sqltype.Int, Nullable: true, Doc: "always NULL"},
-			{Name: "stopped_by_sid", Type: sqltype.VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+			{Name: "stopped_by_sid", Type: sqltype.VarBinary(85), Nullable: true,
+				Doc: "always NULL: identities are certificates"},
 			{Name: "stopped_by_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "who stopped it"},
-			{Name: "server_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "InstanceName of the master that created it"},
+			{Name: "server_name", Type: sqltype.NVarChar(128), Nullable: true,
+				Doc: "InstanceName of the master that created it"},
 			{Name: "machine_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "machine of the last attempt"},
 		},
 		Walks: walksExecutions,
@@ -177,7 +188,8 @@ func (o operation) notes(r *catalog.Reader) []catalog.Note {
 func (o operation) row() registry.Row {
 	if e := o.execution; e != nil {
 		machine, _ := lastWorker(e)
-		return registry.Row{e.ID, int64(catalog.OperationExecution), timeOrNull(e.Created), int64(catalog.ObjectProject), e.ProjectID, nil, int64(e.Status),
+		return registry.Row{e.ID, int64(catalog.OperationExecution), timeOrNull(e.Created), int64(catalog.ObjectProject),
+			e.ProjectID, nil, int64(e.Status),
 			timeOrNull(e.Started), timeOrNull(e.Ended), nil, e.Caller, nil, nil, orNull(e.StoppedBy), orNull(e.Server), machine}
 	}
 	p := o.other
@@ -185,7 +197,8 @@ func (o operation) row() registry.Row {
 	if p.ObjectType != 0 {
 		objectType, objectID = int64(p.ObjectType), p.ObjectID
 	}
-	return registry.Row{p.ID, int64(p.Type), timeOrNull(p.Created), objectType, objectID, orNull(p.ObjectName), int64(p.Status),
+	return registry.Row{p.ID, int64(p.Type), timeOrNull(p.Created), objectType, objectID, orNull(p.ObjectName),
+		int64(p.Status),
 		timeOrNull(p.Created), timeOrNull(p.Ended), nil, p.Caller, nil, nil, nil, nil, nil}
 }
 

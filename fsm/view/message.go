@@ -18,14 +18,16 @@ import (
 
 func messageViews() []*View {
 	return []*View{{
-		Name: "operation_messages", Permission: catalog.Readers, Key: []string{"operation_id", "operation_message_id"}, Source: FromSegments,
-		Doc: "The messages of operations: of the catalog itself, and the output of packages.",
+		Name: "operation_messages", Permission: catalog.Readers, Key: []string{"operation_id", "operation_message_id"},
+		Source: FromSegments,
+		Doc:    "The messages of operations: of the catalog itself, and the output of packages.",
 		Columns: []registry.Column{
 			{Name: "operation_message_id", Type: sqltype.BigInt, Doc: "the message"},
 			{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation; an execution's id is its operation's id"},
 			{Name: "message_time", Type: sqltype.DateTimeOffset, Doc: "when it was written, by its writer's clock"},
 			{Name: "message_type", Type: sqltype.SmallInt, Doc: "50 status change, 70 information, 110 warning, 120 error, …"},
-			{Name: "message_source_type", Type: sqltype.SmallInt, Doc: "10 the catalog, 20 the worker, 30 the package: its output, …"},
+			{Name: "message_source_type", Type: sqltype.SmallInt,
+				Doc: "10 the catalog, 20 the worker, 30 the package: its output, …"},
 			{Name: "message", Type: sqltype.NVarCharMax, Nullable: true, Doc: "the text"},
 			{Name: "extended_info_id", Type: sqltype.BigInt, Nullable: true, Doc: "always NULL"},
 		},
@@ -72,7 +74,8 @@ func messageRows(ctx context.Context, q *Query) iter.Seq2[registry.Row, error] {
 						i = len(messages) - 1 - i
 					}
 					m := &messages[i]
-					row := registry.Row{c.firstID() + int64(i), o.id(), timeOrNull(command.Time(m.Time)), int64(m.Type), int64(m.SourceType), m.Text, nil}
+					row := registry.Row{c.firstID() + int64(i), o.id(), timeOrNull(command.Time(m.Time)), int64(m.Type),
+						int64(m.SourceType), m.Text, nil}
 					if !yield(row, nil) {
 						return
 					}
@@ -169,7 +172,8 @@ func (c *chunk) messages(ctx context.Context, open *segmentReader) ([]segment.Me
 		return nil, err
 	}
 	if have := len(part.Messages) - c.run.Skip; have < c.run.Count || c.run.Skip < 0 {
-		return nil, fmt.Errorf("part %d of segment %s has %d messages, %d are needed", c.run.Part, c.run.Segment, len(part.Messages), c.run.Skip+c.run.Count)
+		return nil, fmt.Errorf("part %d of segment %s has %d messages, %d are needed", c.run.Part, c.run.Segment,
+			len(part.Messages), c.run.Skip+c.run.Count)
 	}
 	return part.Messages[c.run.Skip : c.run.Skip+c.run.Count], nil
 }

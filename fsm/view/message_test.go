@@ -25,12 +25,15 @@ func TestOperationMessages(t *testing.T) {
 	lines := func(from, n int) []segment.Message {
 		var list []segment.Message
 		for i := range n {
-			list = append(list, segment.Message{Time: int64(w.Now) + int64(i), Type: catalog.MessageInformation, SourceType: catalog.SourceExternalProcess, Text: fmt.Sprint("line ", from+i)})
+			list = append(list, segment.Message{Time: int64(w.Now) + int64(i), Type: catalog.MessageInformation,
+				SourceType: catalog.SourceExternalProcess, Text: fmt.Sprint("line ", from+i)})
 		}
 		return list
 	}
-	w.Output(fsmtest.WorkerOne, segment.Part{TaskID: first, Attempt: 1, FirstSeq: 1, Messages: lines(0, 3)}, segment.Part{TaskID: second, Attempt: 1, FirstSeq: 1, Messages: lines(0, 2)})
-	w.Output(fsmtest.WorkerOne, segment.Part{TaskID: first, Attempt: 1, FirstSeq: 2, Messages: lines(1, 4)}) // 1 and 2 are there already
+	w.Output(fsmtest.WorkerOne, segment.Part{TaskID: first, Attempt: 1, FirstSeq: 1, Messages: lines(0, 3)},
+		segment.Part{TaskID: second, Attempt: 1, FirstSeq: 1, Messages: lines(0, 2)})
+	// 1 and 2 are there already
+	w.Output(fsmtest.WorkerOne, segment.Part{TaskID: first, Attempt: 1, FirstSeq: 2, Messages: lines(1, 4)})
 	w.Report(first, 1, fsmtest.WorkerOne, "m1", command.Failed, 3)
 	read := func(caller command.Caller, order string, filter map[string]string) (texts []string) {
 		for _, r := range w.Query(caller, "operation_messages", view.Request{PageSize: 2, Order: order, Filter: filter}) {
@@ -39,7 +42,8 @@ func TestOperationMessages(t *testing.T) {
 		return texts
 	}
 	of := map[string]string{"operation_id": fmt.Sprint(first)}
-	want := []string{"line 0", "line 1", "line 2", "line 3", "line 4", `Attempt 1 on worker "m1" ("m1") failed with exit code 3.`}
+	want := []string{"line 0", "line 1", "line 2", "line 3", "line 4",
+		`Attempt 1 on worker "m1" ("m1") failed with exit code 3.`}
 	if got := read(fsmtest.Bob, "", of); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
@@ -56,10 +60,13 @@ func TestOperationMessages(t *testing.T) {
 	if got := read(fsmtest.Rita, "", nil); len(got) != 1+6+2 { // the deploy's note, too
 		t.Errorf("a log reader sees %q", got)
 	}
-	if got := read(fsmtest.Rita, "-operation_id,-operation_message_id", map[string]string{"message_source_type": "20"}); strings.Join(got, " ") != "line 1 line 0 line 4 line 3 line 2 line 1 line 0" {
+	if got := read(fsmtest.Rita, "-operation_id,-operation_message_id",
+		map[string]string{"message_source_type": "20"}); strings.Join(got, " ") !=
+		"line 1 line 0 line 4 line 3 line 2 line 1 line 0" {
 		t.Errorf("all output backwards: %q", got)
 	}
-	if got := read(fsmtest.Bob, "", map[string]string{"operation_id": fmt.Sprint(first), "message_type": "120"}); len(got) != 1 {
+	if got := read(fsmtest.Bob, "", map[string]string{"operation_id": fmt.Sprint(first),
+		"message_type": "120"}); len(got) != 1 {
 		t.Errorf("errors: %q", got)
 	}
 	seen := map[any]bool{}
@@ -79,11 +86,13 @@ func TestMessagesOpenFewSegments(t *testing.T) {
 	id := w.Started(fsmtest.Bob)
 	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
 	for i := range 20 {
-		w.Output(fsmtest.WorkerOne, segment.Part{TaskID: id, Attempt: 1, FirstSeq: int64(i) + 1, Messages: []segment.Message{{Text: fmt.Sprint("line ", i)}}})
+		w.Output(fsmtest.WorkerOne, segment.Part{TaskID: id, Attempt: 1, FirstSeq: int64(i) + 1,
+			Messages: []segment.Message{{Text: fmt.Sprint("line ", i)}}})
 	}
 	opened := 0
 	v, _ := view.Named("operation_messages")
-	r := view.Request{Reader: w.State.Reader(), Caller: fsmtest.Bob, PageSize: 5, Filter: map[string]string{"operation_id": fmt.Sprint(id)},
+	r := view.Request{Reader: w.State.Reader(), Caller: fsmtest.Bob, PageSize: 5,
+		Filter:   map[string]string{"operation_id": fmt.Sprint(id)},
 		Messages: counting{w, &opened}}
 	var texts []string
 	for {
@@ -107,7 +116,8 @@ func TestMessagesOpenFewSegments(t *testing.T) {
 	}
 	clear(w.Blobs)
 	r.PageToken = ""
-	if _, err := view.Select(context.Background(), v, r); err == nil || !strings.Contains(err.Error(), fmt.Sprint("messages of operation ", id)) {
+	if _, err := view.Select(context.Background(), v, r); err == nil ||
+		!strings.Contains(err.Error(), fmt.Sprint("messages of operation ", id)) {
 		t.Fatalf("a missing segment gives %v", err)
 	}
 	r.Messages = nil

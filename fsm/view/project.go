@@ -20,7 +20,8 @@ func projectViews() []*View {
 				{Name: "folder_id", Type: sqltype.BigInt, Doc: "the folder"},
 				{Name: "name", Type: sqltype.Sysname, Doc: "unique in the catalog"},
 				{Name: "description", Type: sqltype.NVarChar(1024), Nullable: true, Doc: "description"},
-				{Name: "created_by_sid", Type: sqltype.VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+				{Name: "created_by_sid", Type: sqltype.VarBinary(85), Nullable: true,
+					Doc: "always NULL: identities are certificates"},
 				{Name: "created_by_name", Type: sqltype.NVarChar(128), Doc: "who created it"},
 				{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when"},
 			},
@@ -47,7 +48,8 @@ func projectViews() []*View {
 				{Name: "name", Type: sqltype.Sysname, Doc: "unique in its folder"},
 				{Name: "description", Type: sqltype.NVarChar(1024), Nullable: true, Doc: "from the project file"},
 				{Name: "project_format_version", Type: sqltype.Int, Nullable: true, Doc: "from the project file"},
-				{Name: "deployed_by_sid", Type: sqltype.VarBinary(85), Nullable: true, Doc: "always NULL: identities are certificates"},
+				{Name: "deployed_by_sid", Type: sqltype.VarBinary(85), Nullable: true,
+					Doc: "always NULL: identities are certificates"},
 				{Name: "deployed_by_name", Type: sqltype.NVarChar(128), Doc: "who deployed the current version"},
 				{Name: "last_deployed_time", Type: sqltype.DateTimeOffset, Doc: "when the current version was deployed"},
 				{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when the first version was deployed"},
@@ -85,7 +87,8 @@ func projectViews() []*View {
 					return q.View.AllVersions()
 				},
 				func(_ *Query, v *catalog.Version) registry.Row {
-					return registry.Row{v.LSN, v.ProjectID, int64(catalog.ObjectProject), v.Name, orNull(v.Manifest.Description), v.CreatedBy,
+					return registry.Row{v.LSN, v.ProjectID, int64(catalog.ObjectProject), v.Name, orNull(v.Manifest.Description),
+						v.CreatedBy,
 						timeOrNull(v.Created), nil, nil}
 				}),
 		},
@@ -123,7 +126,8 @@ func projectViews() []*View {
 				{Name: "required", Type: sqltype.Bit, Doc: "whether an execution needs a value"},
 				{Name: "sensitive", Type: sqltype.Bit, Doc: "whether its value is secret"},
 				{Name: "description", Type: sqltype.NVarChar(1024), Nullable: true, Doc: "from the project file"},
-				{Name: "design_default_value", Type: sqltype.Variant, Nullable: true, Doc: "from the project file; NULL when sensitive"},
+				{Name: "design_default_value", Type: sqltype.Variant, Nullable: true,
+					Doc: "from the project file; NULL when sensitive"},
 				{Name: "default_value", Type: sqltype.Variant, Nullable: true, Doc: "the value that the catalog holds instead"},
 				{Name: "value_type", Type: sqltype.Char1, Nullable: true, Doc: "V: a literal"},
 				{Name: "value_set", Type: sqltype.Bit, Doc: "whether default_value is set"},
@@ -188,7 +192,8 @@ func parameterRows(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
 			list := func(objectType int64, object string, declared []command.Parameter) bool {
 				for i := range declared {
 					p := &declared[i]
-					row := registry.Row{id, project.ID, objectType, object, p.Name, p.Type, p.Required, p.Sensitive, orNull(p.Description),
+					row := registry.Row{id, project.ID, objectType, object, p.Name, p.Type, p.Required, p.Sensitive,
+						orNull(p.Description),
 						catalog.Variant(p.Default), nil, "V", false, nil, nil, nil}
 					id++
 					if !yield(row, nil) {

@@ -138,7 +138,8 @@ func unknownColumn(view *View, name string) error {
 	for i := range view.Columns {
 		names[i] = view.Columns[i].Name
 	}
-	return command.Refuse(command.CodeUnknownColumn, "the view %s has no column %s%s", view.Name, sqltype.Quote(name), command.Hint(name, names))
+	return command.Refuse(command.CodeUnknownColumn, "the view %s has no column %s%s", view.Name, sqltype.Quote(name),
+		command.Hint(name, names))
 }
 
 // order is how a query sorts its rows.
@@ -167,16 +168,20 @@ func parseOrder(view *View, text string, q *Query) (*order, error) {
 		column, ok := view.Column(name)
 		if !ok {
 			if name == "" {
-				return nil, command.Refuse(command.CodeInvalidArgument, "order: %s names no column at place %d; write column,-column", sqltype.Quote(text), i+1)
+				return nil, command.Refuse(command.CodeInvalidArgument,
+					"order: %s names no column at place %d; write column,-column", sqltype.Quote(text), i+1)
 			}
 			return nil, unknownColumn(view, name)
 		}
 		switch view.Columns[column].Type {
-		case sqltype.NVarCharMax, sqltype.VarBinaryMax, sqltype.Variant: // a place in such an order would not fit into a page token
-			return nil, command.Refuse(command.CodeInvalidArgument, "order: %s is a %s column, which orders nothing", view.Columns[column].Name, view.Columns[column].Type)
+		// a place in such an order would not fit into a page token
+		case sqltype.NVarCharMax, sqltype.VarBinaryMax, sqltype.Variant:
+			return nil, command.Refuse(command.CodeInvalidArgument, "order: %s is a %s column, which orders nothing",
+				view.Columns[column].Name, view.Columns[column].Type)
 		}
 		if named[column] {
-			return nil, command.Refuse(command.CodeInvalidArgument, "order: the column %s stands twice", view.Columns[column].Name)
+			return nil, command.Refuse(command.CodeInvalidArgument, "order: the column %s stands twice",
+				view.Columns[column].Name)
 		}
 		named[column] = true
 		if _, constant := q.Equal[view.Columns[column].Name]; constant {

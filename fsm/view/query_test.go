@@ -40,7 +40,8 @@ func shelf(rows *[]registry.Row, walks bool) *View {
 	v := &View{
 		Name: "shelf", Key: []string{"id"}, Rising: []string{"born"},
 		Columns: []registry.Column{
-			{Name: "id", Type: sqltype.BigInt}, {Name: "born", Type: sqltype.BigInt}, {Name: "Name", Type: sqltype.NVarChar(20), Nullable: true},
+			{Name: "id", Type: sqltype.BigInt}, {Name: "born", Type: sqltype.BigInt}, {Name: "Name", Type: sqltype.NVarChar(20),
+				Nullable: true},
 			{Name: "size", Type: sqltype.Int, Nullable: true}, {Name: "text", Type: sqltype.NVarCharMax, Nullable: true},
 		},
 		Rows: func(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
@@ -50,7 +51,8 @@ func shelf(rows *[]registry.Row, walks bool) *View {
 					slices.Reverse(list)
 				}
 				for _, r := range list {
-					if q.After != nil && walks && (q.Descending && r[0].(int64) > q.After[0].(int64) || !q.Descending && r[0].(int64) < q.After[0].(int64)) {
+					if q.After != nil && walks && (q.Descending && r[0].(int64) > q.After[0].(int64) ||
+						!q.Descending && r[0].(int64) < q.After[0].(int64)) {
 						continue
 					}
 					if !yield(r, nil) {
@@ -85,7 +87,8 @@ func TestPagesTogetherAreTheWhole(t *testing.T) {
 		view := shelf(&rows, rapid.Bool().Draw(t, "walks"))
 		r := Request{Caller: alice, PageSize: rapid.IntRange(1, 7).Draw(t, "page"), Filter: map[string]string{}}
 		var by []string
-		for _, c := range rapid.Permutation([]string{"id", "born", "name", "SIZE"}).Draw(t, "columns")[:rapid.IntRange(0, 4).Draw(t, "orders")] {
+		for _, c := range rapid.Permutation([]string{"id", "born", "name", "SIZE"}).Draw(t, "columns")[:rapid.IntRange(0,
+			4).Draw(t, "orders")] {
 			by = append(by, rapid.SampledFrom([]string{"", "-"}).Draw(t, "direction")+c)
 		}
 		r.Order = strings.Join(by, ",")
@@ -132,7 +135,9 @@ func plainSelect(view *View, rows []registry.Row, r Request) []registry.Row {
 		ok := true
 		for name, text := range r.Filter {
 			i, _ := view.Column(name)
-			ok = ok && (text == "null" && row[i] == nil || row[i] != nil && strings.EqualFold(sqltype.Text(view.Columns[i].Type, row[i]), text))
+			ok = ok &&
+				(text == "null" && row[i] == nil ||
+					row[i] != nil && strings.EqualFold(sqltype.Text(view.Columns[i].Type, row[i]), text))
 		}
 		if ok {
 			want = append(want, row)
@@ -191,8 +196,11 @@ func TestPagesAreStableUnderInserts(t *testing.T) {
 			}
 			r.PageToken = page.NextPageToken
 			id := rapid.Int64Range(0, 29).Draw(t, "new")*2 + 1
-			if i, found := slices.BinarySearchFunc(rows, id, func(r registry.Row, id int64) int { return sqltype.Compare(r[0], id) }); !found {
-				rows = slices.Insert(slices.Clone(rows), i, registry.Row{id, (id - 1) / 6, rapid.StringN(0, 3, -1).Draw(t, "name"), int64(1), nil})
+			if i, found := slices.BinarySearchFunc(rows, id, func(r registry.Row, id int64) int {
+				return sqltype.Compare(r[0], id)
+			}); !found {
+				rows = slices.Insert(slices.Clone(rows), i, registry.Row{id, (id - 1) / 6, rapid.StringN(0, 3, -1).Draw(t, "name"),
+					int64(1), nil})
 			}
 		}
 		for id, n := range seen {
@@ -209,7 +217,8 @@ func TestPagesAreStableUnderInserts(t *testing.T) {
 }
 
 func TestBadQueries(t *testing.T) {
-	rows := []registry.Row{{int64(1), int64(1), "a", nil, nil}, {int64(2), int64(1), "b", nil, nil}, {int64(3), int64(1), "c", nil, nil}}
+	rows := []registry.Row{{int64(1), int64(1), "a", nil, nil}, {int64(2), int64(1), "b", nil, nil},
+		{int64(3), int64(1), "c", nil, nil}}
 	view := shelf(&rows, true)
 	for _, c := range []struct {
 		name string
@@ -221,13 +230,15 @@ func TestBadQueries(t *testing.T) {
 		{"negative page size", Request{PageSize: -1}, command.CodeInvalidArgument, "-1"},
 		{"unknown filter", Request{Filter: map[string]string{"nme": "x"}}, command.CodeUnknownColumn, "did you mean Name?"},
 		{"filter twice", Request{Filter: map[string]string{"name": "x", "NAME": "y"}}, command.CodeInvalidArgument, "twice"},
-		{"filter type", Request{Filter: map[string]string{"size": "big"}}, command.CodeInvalidArgument, `size: "big" is not a valid int`},
+		{"filter type", Request{Filter: map[string]string{"size": "big"}}, command.CodeInvalidArgument,
+			`size: "big" is not a valid int`},
 		{"unknown order", Request{Order: "id,-elsewhere"}, command.CodeUnknownColumn, "there are id, born"},
 		{"empty order", Request{Order: "id,"}, command.CodeInvalidArgument, "place 2"},
 		{"order twice", Request{Order: "id,-ID"}, command.CodeInvalidArgument, "twice"},
 		{"order by text", Request{Order: "text"}, command.CodeInvalidArgument, "nvarchar(max)"},
 		{"token", Request{PageToken: "x"}, command.CodeInvalidArgument, "page_token"},
-		{"token of nothing", Request{PageToken: base64.RawURLEncoding.EncodeToString([]byte("12345678[1]"))}, command.CodeInvalidArgument, "page_token"},
+		{"token of nothing", Request{PageToken: base64.RawURLEncoding.EncodeToString([]byte("12345678[1]"))},
+			command.CodeInvalidArgument, "page_token"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.r.Caller = alice
@@ -240,7 +251,8 @@ func TestBadQueries(t *testing.T) {
 }
 
 func TestTokenBelongsToItsQuery(t *testing.T) {
-	rows := []registry.Row{{int64(1), int64(1), "a", nil, nil}, {int64(2), int64(1), "b", nil, nil}, {int64(3), int64(1), "c", nil, nil}}
+	rows := []registry.Row{{int64(1), int64(1), "a", nil, nil}, {int64(2), int64(1), "b", nil, nil},
+		{int64(3), int64(1), "c", nil, nil}}
 	view := shelf(&rows, true)
 	query := Request{Caller: alice, PageSize: 1, Filter: map[string]string{"born": "1"}}
 	first, err := Select(context.Background(), view, query)
@@ -274,10 +286,12 @@ func TestQueryNeedsThePermission(t *testing.T) {
 	view := shelf(&rows, true)
 	view.Permission = catalog.Permission{Roles: []string{command.RoleExecutor}}
 	_, err := Select(context.Background(), view, Request{Caller: someone})
-	if r := rejected(t, err, command.CodePermissionDenied); !strings.Contains(r.Detail, "ssis_cluster_executor") || !strings.Contains(r.Detail, `"someone" has no role`) {
+	if r := rejected(t, err, command.CodePermissionDenied); !strings.Contains(r.Detail, "ssis_cluster_executor") ||
+		!strings.Contains(r.Detail, `"someone" has no role`) {
 		t.Fatal(r.Detail)
 	}
-	_, err = Select(context.Background(), view, Request{Caller: command.Caller{Kind: "worker", Name: "w1", Roles: []string{command.RoleAdmin}}})
+	_, err = Select(context.Background(), view,
+		Request{Caller: command.Caller{Kind: "worker", Name: "w1", Roles: []string{command.RoleAdmin}}})
 	rejected(t, err, command.CodePermissionDenied)
 }
 
@@ -357,7 +371,8 @@ func TestHiddenRowsCount(t *testing.T) {
 }
 
 func TestResultSetJSON(t *testing.T) {
-	set := registry.ResultSet{Columns: []registry.Column{{Name: "a", Type: sqltype.BigInt}, {Name: `b"`, Type: sqltype.Variant, Nullable: true}},
+	set := registry.ResultSet{Columns: []registry.Column{{Name: "a", Type: sqltype.BigInt},
+		{Name: `b"`, Type: sqltype.Variant, Nullable: true}},
 		Rows: []registry.Row{{int64(math.MaxInt64), nil}, {int64(0), json.Number("1.5")}}}
 	got, err := json.Marshal(set)
 	want := `{"columns":[{"name":"a","type":"bigint"},{"name":"b\"","type":"sql_variant"}],"rows":[{"a":9223372036854775807,"b\"":null},{"a":0,"b\"":1.5}]}`
@@ -370,7 +385,8 @@ func TestResultSetJSON(t *testing.T) {
 }
 
 func FuzzPageToken(f *testing.F) {
-	rows := []registry.Row{{int64(1), int64(1), "a", nil, nil}, {int64(2), int64(1), nil, int64(7), nil}, {int64(3), int64(1), "c", nil, nil}}
+	rows := []registry.Row{{int64(1), int64(1), "a", nil, nil}, {int64(2), int64(1), nil, int64(7), nil},
+		{int64(3), int64(1), "c", nil, nil}}
 	view := shelf(&rows, true)
 	first, _ := Select(context.Background(), view, Request{Caller: alice, PageSize: 1, Order: "name"})
 	f.Add(first.NextPageToken, "name")

@@ -19,17 +19,24 @@ func tasksView() *View {
 			{Name: "task_id", Type: sqltype.BigInt, Doc: "the task; it has its execution's id"},
 			{Name: "execution_id", Type: sqltype.BigInt, Doc: "the execution"},
 			{Name: "attempt", Type: sqltype.Int, Doc: "numbered from 1; of a waiting task the next one"},
-			{Name: "status", Type: sqltype.NVarChar(32), Doc: "pending, running, stopping, succeeded, failed, canceled, lost, returned"},
+			{Name: "status", Type: sqltype.NVarChar(32),
+				Doc: "pending, running, stopping, succeeded, failed, canceled, lost, returned"},
 			{Name: "worker_agent_id", Type: sqltype.UniqueIdentifier, Nullable: true, Doc: "the worker that holds or held it"},
 			{Name: "machine", Type: sqltype.NVarChar(256), Nullable: true, Doc: "that worker's machine"},
 			{Name: "granted", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when the worker got it"},
 			{Name: "ended", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when it ended"},
 			{Name: "outcome", Type: sqltype.NVarChar(32), Nullable: true, Doc: "succeeded, failed, canceled, lost, returned"},
 			{Name: "exit_code", Type: sqltype.Int, Nullable: true, Doc: "of the package's process"},
-			{Name: "message", Type: sqltype.NVarCharMax, Nullable: true, Doc: "the worker's last word, or what is known of a lost one"},
-			{Name: "give_up_after_ms", Type: sqltype.BigInt, Nullable: true, Doc: "how long the package may run on without a master"},
-			{Name: "lease_until", Type: sqltype.DateTimeOffset, Nullable: true, Live: true, Doc: "when it is given up if its worker stays silent"},
-			{Name: "reason", Type: sqltype.NVarChar(64), Nullable: true, Live: true, Doc: "why it waits: no_worker_enabled, no_worker_online, no_worker_can_run, workers_busy, selected_workers_offline, selected_workers_busy, retry_wait, handed_back, starting; or the bound that ended it: queue_timeout, run_timeout"},
+			{Name: "message", Type: sqltype.NVarCharMax, Nullable: true,
+				Doc: "the worker's last word, or what is known of a lost one"},
+			{Name: "give_up_after_ms", Type: sqltype.BigInt, Nullable: true,
+				Doc: "how long the package may run on without a master"},
+			{Name: "lease_until", Type: sqltype.DateTimeOffset, Nullable: true, Live: true,
+				Doc: "when it is given up if its worker stays silent"},
+			{Name: "reason", Type: sqltype.NVarChar(64), Nullable: true, Live: true,
+				Doc: "why it waits: no_worker_enabled, no_worker_online, no_worker_can_run, workers_busy, " +
+					"selected_workers_offline, selected_workers_busy, retry_wait, handed_back, starting; or the bound that ended " +
+					"it: queue_timeout, run_timeout"},
 			{Name: "reason_text", Type: sqltype.NVarCharMax, Nullable: true, Live: true, Doc: "the reason as a sentence"},
 		},
 		Walks: always,
@@ -86,16 +93,19 @@ func taskRow(q *Query, e *catalog.Execution, i int) registry.Row {
 	if i == len(e.Attempts) {
 		number := e.Next()
 		if e.Overdue {
-			return registry.Row{e.ID, e.ID, int64(number), string(command.Failed), nil, nil, nil, timeOrNull(e.Ended), string(command.Failed), nil,
+			return registry.Row{e.ID, e.ID, int64(number), string(command.Failed), nil, nil, nil, timeOrNull(e.Ended),
+				string(command.Failed), nil,
 				e.OverdueSentence(), nil, nil, catalog.QueueTimeout, e.OverdueSentence()}
 		}
-		return registry.Row{e.ID, e.ID, int64(number), "pending", nil, nil, nil, nil, nil, nil, nil, nil, nil, reason, sentence}
+		return registry.Row{e.ID, e.ID, int64(number), "pending", nil, nil, nil, nil, nil, nil, nil, nil, nil, reason,
+			sentence}
 	}
 	a := &e.Attempts[i]
 	if a.Code != "" {
 		reason, sentence = a.Code, orNull(a.Message)
 	}
-	row := registry.Row{e.ID, e.ID, int64(a.Number), string(a.Outcome), guidOrNull(a.Worker), orNull(a.Machine), timeOrNull(a.Granted),
+	row := registry.Row{e.ID, e.ID, int64(a.Number), string(a.Outcome), guidOrNull(a.Worker), orNull(a.Machine),
+		timeOrNull(a.Granted),
 		timeOrNull(a.Ended), orNull(string(a.Outcome)), nil, orNull(a.Message), a.GiveUpAfterMs, nil, reason, sentence}
 	switch {
 	case a.Held():
@@ -124,5 +134,6 @@ func lostSentence(q *Query, a *catalog.Attempt) string {
 	if a.SilentSince != 0 {
 		silent = "silent since " + sqltype.Text(sqltype.DateTimeOffset, a.SilentSince) + ", "
 	}
-	return "worker " + catalog.WorkerCalled(q.View, a.Worker) + " (" + a.Machine + "): " + silent + "lost at " + sqltype.Text(sqltype.DateTimeOffset, a.Ended)
+	return "worker " + catalog.WorkerCalled(q.View, a.Worker) + " (" + a.Machine + "): " + silent + "lost at " +
+		sqltype.Text(sqltype.DateTimeOffset, a.Ended)
 }

@@ -17,8 +17,9 @@ const valueBits = 16
 
 func valuesView() *View {
 	return &View{
-		Name: "execution_parameter_values", Permission: catalog.Readers, Key: []string{"execution_parameter_id"}, Rising: []string{"execution_id"},
-		Doc: "The values that an execution's parameters and server options have.",
+		Name: "execution_parameter_values", Permission: catalog.Readers, Key: []string{"execution_parameter_id"},
+		Rising: []string{"execution_id"},
+		Doc:    "The values that an execution's parameters and server options have.",
 		Columns: []registry.Column{
 			{Name: "execution_parameter_id", Type: sqltype.BigInt, Doc: "the value"},
 			{Name: "execution_id", Type: sqltype.BigInt, Doc: "the execution"},
@@ -74,7 +75,8 @@ func executionValues(view *catalog.Reader, e *catalog.Execution) []registry.Row 
 	var rows []registry.Row
 	add := func(objectType int, name, typ string, value *command.Value, sensitive, required bool) {
 		_, set := catalog.ValueOf(e, objectType, name)
-		rows = append(rows, registry.Row{e.ID<<valueBits | int64(len(rows)+1), e.ID, int64(objectType), typ, name, catalog.Variant(value),
+		rows = append(rows, registry.Row{e.ID<<valueBits | int64(len(rows)+1), e.ID, int64(objectType), typ, name,
+			catalog.Variant(value),
 			sensitive, required, value != nil, set})
 	}
 	for i := range catalog.ServerOptions {

@@ -33,7 +33,8 @@ func Find(name string) (*View, error) {
 	for i, v := range All() {
 		names[i] = v.Name
 	}
-	return nil, command.Refuse(command.CodeViewNotFound, "there is no view %s%s", sqltype.Quote(name), command.Hint(name, names))
+	return nil, command.Refuse(command.CodeViewNotFound, "there is no view %s%s", sqltype.Quote(name),
+		command.Hint(name, names))
 }
 
 type viewTable struct {
@@ -71,12 +72,14 @@ func (v *View) Column(name string) (int, bool) {
 var errHidden = errors.New("catalog: a row that is not shown")
 
 // rowsOf makes a view's function of a sequence and a function that turns an element into a row.
-func rowsOf[T any](list func(q *Query) iter.Seq[T], row func(q *Query, v T) registry.Row) func(context.Context, *Query) iter.Seq2[registry.Row, error] {
+func rowsOf[T any](list func(q *Query) iter.Seq[T],
+	row func(q *Query, v T) registry.Row) func(context.Context, *Query) iter.Seq2[registry.Row, error] {
 	return visibleRowsOf(list, func(q *Query, v T) (registry.Row, error) { return row(q, v), nil })
 }
 
 // visibleRowsOf is rowsOf for elements that may be hidden.
-func visibleRowsOf[T any](list func(q *Query) iter.Seq[T], row func(q *Query, v T) (registry.Row, error)) func(context.Context, *Query) iter.Seq2[registry.Row, error] {
+func visibleRowsOf[T any](list func(q *Query) iter.Seq[T],
+	row func(q *Query, v T) (registry.Row, error)) func(context.Context, *Query) iter.Seq2[registry.Row, error] {
 	return func(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
 		return func(yield func(registry.Row, error) bool) {
 			for v := range list(q) {

@@ -43,26 +43,30 @@ func TestMasterViews(t *testing.T) {
 	at := command.At(time.Date(2024, 5, 1, 12, 0, 0, 123456700, time.UTC))
 	w.Must(command.Caller{Kind: "master", Name: "m1"}, &command.Beat{Masters: []command.MasterBeat{
 		{ID: "n2", Name: "master-2", Address: "https://b:8391", Port: 8391, LastOnline: at},
-		{ID: "n1", Name: "master-1", Address: "https://a:8393", Machine: "a", IP: "10.0.0.1", Port: 8393, Thumbprint: "AB12", Version: "1.2", Level: 1, Instance: "PROD", Leader: true, LastOnline: at},
+		{ID: "n1", Name: "master-1", Address: "https://a:8393", Machine: "a", IP: "10.0.0.1", Port: 8393, Thumbprint: "AB12",
+			Version: "1.2", Level: 1, Instance: "PROD", Leader: true, LastOnline: at},
 	}})
 	var got []string
 	for _, row := range w.Query(fsmtest.Someone, "master_properties", view.Request{}) {
 		got = append(got, fmt.Sprint(row["property_name"], "=", row["property_value"]))
 	}
-	want := []string{"CLUSTER_LOGDB_SERVER=PROD", "LAST_ONLINE_TIME=2024-05-01T12:00:00.1234567Z", "MACHINE_IP=10.0.0.1", "MACHINE_NAME=a",
+	want := []string{"CLUSTER_LOGDB_SERVER=PROD", "LAST_ONLINE_TIME=2024-05-01T12:00:00.1234567Z", "MACHINE_IP=10.0.0.1",
+		"MACHINE_NAME=a",
 		"MASTER_ADDRESS=https://a:8393", "MASTER_SERVICE_PORT=8393", "SSLCERT_THUMBPRINT=AB12"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	nodes := w.Query(fsmtest.Someone, "master_nodes", view.Request{Order: "-name"})
-	if len(nodes) != 2 || nodes[0]["node_id"] != "n2" || nodes[0]["is_leader"] != false || nodes[1]["is_leader"] != true || nodes[0]["machine_name"] != nil {
+	if len(nodes) != 2 || nodes[0]["node_id"] != "n2" || nodes[0]["is_leader"] != false ||
+		nodes[1]["is_leader"] != true || nodes[0]["machine_name"] != nil {
 		t.Errorf("nodes %v", nodes)
 	}
 	properties := map[any]any{}
 	for _, row := range w.Query(fsmtest.Alice, "catalog_properties", view.Request{}) {
 		properties[row["property_name"]] = row["property_value"]
 	}
-	for name, value := range map[string]string{"DEFAULT_EXECUTION_MODE": "1", "IS_SCALEOUT_ENABLED": "True", "RETENTION_WINDOW": "365", "MAX_PROJECT_VERSIONS": "10"} {
+	for name, value := range map[string]string{"DEFAULT_EXECUTION_MODE": "1", "IS_SCALEOUT_ENABLED": "True",
+		"RETENTION_WINDOW": "365", "MAX_PROJECT_VERSIONS": "10"} {
 		if properties[name] != value {
 			t.Errorf("%s is %v, want %s", name, properties[name], value)
 		}
@@ -73,14 +77,17 @@ func TestWorkerAgents(t *testing.T) {
 	w := fsmtest.NewWorld(t)
 	w.Register(fsmtest.WorkerOne, "m1")
 	w.Register(fsmtest.WorkerTwo, "m2")
-	rows := w.Query(fsmtest.Bob, "worker_agents", view.Request{Filter: map[string]string{"workeragentid": strings.ToLower(fsmtest.WorkerOne)}})
-	if len(rows) != 1 || rows[0]["WorkerAgentId"] != fsmtest.WorkerOne || rows[0]["MachineName"] != "m1" || rows[0]["UserAccount"] != "svc" || rows[0]["Tags"] != nil {
+	rows := w.Query(fsmtest.Bob, "worker_agents",
+		view.Request{Filter: map[string]string{"workeragentid": strings.ToLower(fsmtest.WorkerOne)}})
+	if len(rows) != 1 || rows[0]["WorkerAgentId"] != fsmtest.WorkerOne || rows[0]["MachineName"] != "m1" ||
+		rows[0]["UserAccount"] != "svc" || rows[0]["Tags"] != nil {
 		t.Fatalf("got %v", rows)
 	}
 	stored := rows[0]["LastOnlineTime"]
 	later := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	w.Live = memory{contact: later}
-	if rows = w.Query(fsmtest.Bob, "worker_agents", view.Request{Order: "-MachineName"}); rows[0]["MachineName"] != "m2" || rows[1]["LastOnlineTime"] != "2030-01-02T03:04:05.0000000Z" {
+	if rows = w.Query(fsmtest.Bob, "worker_agents", view.Request{Order: "-MachineName"}); rows[0]["MachineName"] !=
+		"m2" || rows[1]["LastOnlineTime"] != "2030-01-02T03:04:05.0000000Z" {
 		t.Fatalf("got %v, stored %v", rows, stored)
 	}
 	w.Live = memory{contact: time.Unix(1, 0)}
@@ -94,11 +101,13 @@ func TestWorkerAgents(t *testing.T) {
 	}{
 		{nil, nil, nil},
 		{map[string]view.WorkerNow{fsmtest.WorkerOne: {Online: true, Running: 2}}, "online", json.Number("2")},
-		{map[string]view.WorkerNow{fsmtest.WorkerOne: {Online: true, Draining: true, Running: 1}}, "draining", json.Number("1")},
+		{map[string]view.WorkerNow{fsmtest.WorkerOne: {Online: true, Draining: true, Running: 1}}, "draining",
+			json.Number("1")},
 		{map[string]view.WorkerNow{fsmtest.WorkerOne: {}}, "silent", json.Number("0")},
 	} {
 		w.Live = memory{workers: x.now}
-		row := w.Query(fsmtest.Bob, "worker_agents", view.Request{Filter: map[string]string{"WorkerAgentId": fsmtest.WorkerOne}})[0]
+		row := w.Query(fsmtest.Bob, "worker_agents",
+			view.Request{Filter: map[string]string{"WorkerAgentId": fsmtest.WorkerOne}})[0]
 		if row["State"] != x.state || row["RunningTasks"] != x.runs || row["MaxTaskCount"] == nil {
 			t.Errorf("%v gives %v", x.now, row)
 		}
@@ -111,20 +120,28 @@ func TestProjectViews(t *testing.T) {
 	w.Deploy(fsmtest.Project("weekly"))
 	w.Deploy(fsmtest.Project("nightly"))
 	folders := w.Query(fsmtest.Bob, "folders", view.Request{Filter: map[string]string{"name": "etl"}})
-	if len(folders) != 1 || folders[0]["name"] != "ETL" || folders[0]["created_by_name"] != "alice" || folders[0]["description"] != nil {
+	if len(folders) != 1 || folders[0]["name"] != "ETL" || folders[0]["created_by_name"] != "alice" ||
+		folders[0]["description"] != nil {
 		t.Fatalf("folders %v", folders)
 	}
-	projects := w.Query(fsmtest.Bob, "projects", view.Request{Filter: map[string]string{"folder_id": fmt.Sprint(folders[0]["folder_id"])}, Order: "name"})
-	if len(projects) != 2 || projects[0]["name"] != "nightly" || projects[0]["description"] != "nightly" || projects[0]["last_deployed_time"] == projects[0]["created_time"] {
+	projects := w.Query(fsmtest.Bob, "projects",
+		view.Request{Filter: map[string]string{"folder_id": fmt.Sprint(folders[0]["folder_id"])}, Order: "name"})
+	if len(projects) != 2 || projects[0]["name"] != "nightly" || projects[0]["description"] != "nightly" ||
+		projects[0]["last_deployed_time"] == projects[0]["created_time"] {
 		t.Fatalf("projects %v", projects)
 	}
-	versions := w.Query(fsmtest.Bob, "object_versions", view.Request{Filter: map[string]string{"object_id": fmt.Sprint(projects[0]["project_id"])}})
-	if len(versions) != 2 || versions[1]["object_version_lsn"] != projects[0]["object_version_lsn"] || versions[0]["object_type"] != json.Number("20") {
+	versions := w.Query(fsmtest.Bob, "object_versions",
+		view.Request{Filter: map[string]string{"object_id": fmt.Sprint(projects[0]["project_id"])}})
+	if len(versions) != 2 || versions[1]["object_version_lsn"] != projects[0]["object_version_lsn"] ||
+		versions[0]["object_type"] != json.Number("20") {
 		t.Fatalf("versions %v", versions)
 	}
-	packages := w.Query(fsmtest.Bob, "packages", view.Request{Filter: map[string]string{"project_id": fmt.Sprint(projects[0]["project_id"])}})
-	if len(packages) != 2 || packages[0]["name"] != "Load.dtsx" || packages[0]["entry_point"] != true || packages[1]["entry_point"] != false ||
-		packages[0]["package_guid"] != "AAAAAAAA-0000-4000-8000-000000000002" || packages[0]["version_build"] != json.Number("3") {
+	packages := w.Query(fsmtest.Bob, "packages",
+		view.Request{Filter: map[string]string{"project_id": fmt.Sprint(projects[0]["project_id"])}})
+	if len(packages) != 2 || packages[0]["name"] != "Load.dtsx" || packages[0]["entry_point"] != true ||
+		packages[1]["entry_point"] != false ||
+		packages[0]["package_guid"] != "AAAAAAAA-0000-4000-8000-000000000002" ||
+		packages[0]["version_build"] != json.Number("3") {
 		t.Fatalf("packages %v", packages)
 	}
 	seen := map[any]bool{}
@@ -135,19 +152,23 @@ func TestProjectViews(t *testing.T) {
 		}
 		seen[row["parameter_id"]] = true
 		if row["project_id"] == projects[0]["project_id"] {
-			defaults[fmt.Sprint(row["object_type"], row["object_name"], ".", row["parameter_name"], " ", row["data_type"])] = row["design_default_value"]
+			defaults[fmt.Sprint(row["object_type"], row["object_name"], ".", row["parameter_name"], " ",
+				row["data_type"])] = row["design_default_value"]
 		}
 	}
 	want := map[string]any{
 		"20nightly.Server String": "db1", "20nightly.Secret String": nil, "20nightly.Batch Int32": json.Number("7"),
 		"20nightly.CM.db.ConnectionString String": "Data Source=.", "20nightly.CM.db.Password String": nil,
-		"30Load.dtsx.LoadDate DateTime": "1900-01-01T00:00:00", "30Load.dtsx.Ratio Decimal": json.Number("1.5"), "30Load.dtsx.Flag Boolean": true,
-		"30Load.dtsx.Level Byte": nil, "30Load.dtsx.Pin Int32": nil, "30Load.dtsx.Big UInt64": json.Number("18446744073709551615"),
+		"30Load.dtsx.LoadDate DateTime": "1900-01-01T00:00:00", "30Load.dtsx.Ratio Decimal": json.Number("1.5"),
+		"30Load.dtsx.Flag Boolean": true,
+		"30Load.dtsx.Level Byte":   nil, "30Load.dtsx.Pin Int32": nil,
+		"30Load.dtsx.Big UInt64": json.Number("18446744073709551615"),
 	}
 	if fmt.Sprint(defaults) != fmt.Sprint(want) {
 		t.Errorf("got\n %v, want\n %v", defaults, want)
 	}
-	some := w.Query(fsmtest.Bob, "object_parameters", view.Request{Filter: map[string]string{"design_default_value": "1.5", "project_id": "1"}})
+	some := w.Query(fsmtest.Bob, "object_parameters",
+		view.Request{Filter: map[string]string{"design_default_value": "1.5", "project_id": "1"}})
 	if len(some) != 1 || some[0]["parameter_name"] != "Ratio" {
 		t.Errorf("filter on a sql_variant: %v", some)
 	}
@@ -203,7 +224,8 @@ func TestExecutionViews(t *testing.T) {
 		{fsmtest.Alice, "executions", "", []string{"execution_id", "1"}, ""},
 		{fsmtest.Alice, "executions", "-execution_id", []string{"object_id", "1"}, "7 6 4 3 2"},
 		{fsmtest.Alice, "executions", "", []string{"object_id", "2"}, ""},
-		{fsmtest.Alice, "executions", "-execution_id", []string{"folder_name", "etl", "project_name", "nightly"}, "7 6 4 3 2"},
+		{fsmtest.Alice, "executions", "-execution_id", []string{"folder_name", "etl", "project_name", "nightly"},
+			"7 6 4 3 2"},
 		{fsmtest.Alice, "executions", "", []string{"worker_agent_id", fsmtest.WorkerOne}, "3 4 6"},
 		{fsmtest.Alice, "executions", "", []string{"worker_agent_id", "null", "status", "5"}, "7"},
 		{fsmtest.Bob, "executions", "", nil, "2 4 6 7"},
@@ -232,15 +254,18 @@ func TestExecutionViews(t *testing.T) {
 	}
 	e := query(fsmtest.Alice, "executions", "", "execution_id", "3")[0]
 	for column, want := range map[string]any{
-		"folder_name": "ETL", "project_name": "nightly", "package_name": "Load.dtsx", "executed_as_name": "carol", "operation_type": json.Number("200"),
-		"object_type": json.Number("20"), "status": json.Number("4"), "machine_name": "m1", "worker_agent_id": fsmtest.WorkerOne, "executed_count": json.Number("1"),
+		"folder_name": "ETL", "project_name": "nightly", "package_name": "Load.dtsx", "executed_as_name": "carol",
+		"operation_type": json.Number("200"),
+		"object_type":    json.Number("20"), "status": json.Number("4"), "machine_name": "m1",
+		"worker_agent_id": fsmtest.WorkerOne, "executed_count": json.Number("1"),
 		"reference_id": nil, "process_id": nil, "stopped_by_name": nil, "use32bitruntime": false,
 	} {
 		if e[column] != want {
 			t.Errorf("%s is %v, want %v", column, e[column], want)
 		}
 	}
-	if e["start_time"] == nil || e["end_time"] == nil || e["end_time"].(string) <= e["start_time"].(string) || e["start_time"].(string) <= e["created_time"].(string) {
+	if e["start_time"] == nil || e["end_time"] == nil || e["end_time"].(string) <= e["start_time"].(string) ||
+		e["start_time"].(string) <= e["created_time"].(string) {
 		t.Errorf("times %v, %v, %v", e["created_time"], e["start_time"], e["end_time"])
 	}
 	d := query(fsmtest.Alice, "operations", "", "operation_id", "1")[0]
@@ -255,23 +280,30 @@ func TestTasksOfBoundedExecutions(t *testing.T) {
 	w.Deploy(fsmtest.Project("nightly"))
 	w.Register(fsmtest.WorkerOne, "m1")
 	id := w.Create(fsmtest.Bob, "")
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":50,"parameter_name":"QUEUE_TIMEOUT","parameter_value":60}`, id)
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+		`{"execution_id":%d,"object_type":50,"parameter_name":"QUEUE_TIMEOUT","parameter_value":60}`, id)
 	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
 	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
 	w.Must(fsmtest.Alice, &command.Exchange{Worker: fsmtest.WorkerOne, Instance: "m1-1", Ended: []command.Report{{
-		AttemptRef: command.AttemptRef{TaskID: id, Attempt: 1}, Outcome: command.Failed, ExitCode: -1, Message: "too long", Code: catalog.RunTimeout}}})
+		AttemptRef: command.AttemptRef{TaskID: id, Attempt: 1}, Outcome: command.Failed, ExitCode: -1, Message: "too long",
+		Code: catalog.RunTimeout}}})
 	x, _ := w.State.Reader().Execution(id)
 	w.Now = x.QueueUntil
-	w.Must(fsmtest.Alice, &command.FailQueued{Items: []command.Overdue{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 2}, Until: x.QueueUntil, Reason: "workers_busy"}}})
+	w.Must(fsmtest.Alice,
+		&command.FailQueued{Items: []command.Overdue{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 2},
+			Until: x.QueueUntil, Reason: "workers_busy"}}})
 	rows := w.Query(fsmtest.Alice, "tasks", view.Request{})
 	if len(rows) != 2 {
 		t.Fatalf("%v", rows)
 	}
 	for i, want := range []struct{ reason, says string }{
-		{catalog.RunTimeout, "too long"}, {catalog.QueueTimeout, "no worker took it within 1m0s, the execution's QUEUE_TIMEOUT (workers_busy)"},
+		{catalog.RunTimeout, "too long"},
+		{catalog.QueueTimeout, "no worker took it within 1m0s, the execution's QUEUE_TIMEOUT (workers_busy)"},
 	} {
-		if r := rows[i]; r["status"] != "failed" || r["reason"] != want.reason || !strings.Contains(r["message"].(string), want.says) {
+		if r := rows[i]; r["status"] != "failed" || r["reason"] != want.reason || !strings.Contains(r["message"].(string),
+			want.says) {
 			t.Errorf("attempt %d: %v", i+1, r)
 		}
 	}
@@ -282,13 +314,15 @@ func TestTasksView(t *testing.T) {
 	w.Deploy(fsmtest.Project("nightly"))
 	w.Register(fsmtest.WorkerOne, "m1")
 	id := w.Create(fsmtest.Bob, "")
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
 	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
 	w.Live = memory{reasons: map[int64]string{id: "workers_busy"}, until: time.Date(2024, 5, 1, 13, 0, 0, 0, time.UTC)}
 	see := func(order string) string {
 		var list []string
 		for _, r := range w.Query(fsmtest.Alice, "tasks", view.Request{Order: order}) {
-			list = append(list, fmt.Sprintf("%v %v %v %v %v lease=%v %v", r["attempt"], r["status"], r["machine"], r["outcome"], r["exit_code"], r["lease_until"] != nil, r["reason"]))
+			list = append(list, fmt.Sprintf("%v %v %v %v %v lease=%v %v", r["attempt"], r["status"], r["machine"], r["outcome"],
+				r["exit_code"], r["lease_until"] != nil, r["reason"]))
 		}
 		return strings.Join(list, "; ")
 	}
@@ -303,30 +337,38 @@ func TestTasksView(t *testing.T) {
 	expect("", "1 running m1 <nil> <nil> lease=true workers_busy")
 	w.Report(id, 1, fsmtest.WorkerOne, "m1", command.Failed, 9)
 	expect("", "1 failed m1 failed 9 lease=false <nil>; 2 pending <nil> <nil> <nil> lease=false workers_busy")
-	expect("-task_id,-attempt", "2 pending <nil> <nil> <nil> lease=false workers_busy; 1 failed m1 failed 9 lease=false <nil>")
+	expect("-task_id,-attempt",
+		"2 pending <nil> <nil> <nil> lease=false workers_busy; 1 failed m1 failed 9 lease=false <nil>")
 	w.Grant(id, 2, fsmtest.WorkerOne, "m1")
 	w.Report(id, 2, fsmtest.WorkerOne, "m1", command.Returned, 0)
 	w.Grant(id, 3, fsmtest.WorkerOne, "m1")
-	w.Must(fsmtest.Alice, &command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 3}, Worker: fsmtest.WorkerOne, Instance: "m1-1",
-		SilentSince: command.At(time.Date(2024, 5, 1, 12, 0, 1, 0, time.UTC))}}})
+	w.Must(fsmtest.Alice,
+		&command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 3},
+			Worker: fsmtest.WorkerOne, Instance: "m1-1",
+			SilentSince: command.At(time.Date(2024, 5, 1, 12, 0, 1, 0, time.UTC))}}})
 	lost := w.Query(fsmtest.Alice, "tasks", view.Request{Filter: map[string]string{"status": "lost"}})
-	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string), `worker "m1" (m1): silent since 2024-05-01T12:00:01.0000000Z, lost at 2024-05-01T12:00:`) {
+	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string),
+		`worker "m1" (m1): silent since 2024-05-01T12:00:01.0000000Z, lost at 2024-05-01T12:00:`) {
 		t.Errorf("lost: %v", lost)
 	}
 	w.Grant(id, 4, fsmtest.WorkerOne, "m1")
 	w.Ok(fsmtest.Bob, "stop_operation", `{"operation_id":%d}`, id)
 	w.Live = nil
-	expect("", "1 failed m1 failed 9 lease=false <nil>; 2 returned m1 returned <nil> lease=false <nil>; 3 lost m1 lost <nil> lease=false <nil>; 4 stopping m1 <nil> <nil> lease=false <nil>")
+	expect("",
+		"1 failed m1 failed 9 lease=false <nil>; 2 returned m1 returned <nil> lease=false <nil>; 3 lost m1 lost <nil> "+
+			"lease=false <nil>; 4 stopping m1 <nil> <nil> lease=false <nil>")
 	if n := w.Query(fsmtest.Alice, "executions", view.Request{})[0]["executed_count"]; n != json.Number("3") {
 		t.Errorf("executed_count %v: an attempt that was handed back does not count", n)
 	}
 	w.Report(id, 4, fsmtest.WorkerOne, "m1", command.Canceled, 1)
 	// Cleanup takes the task; the execution stays.
 	w.Must(fsmtest.Alice, &command.Cleanup{EndedTasks: w.Now.Add(time.Hour), Limit: 100})
-	if n := len(w.Query(fsmtest.Alice, "tasks", view.Request{Filter: map[string]string{"task_id": fmt.Sprint(id)}})); n != 0 {
+	if n := len(w.Query(fsmtest.Alice, "tasks", view.Request{Filter: map[string]string{"task_id": fmt.Sprint(id)}})); n !=
+		0 {
 		t.Errorf("%d attempts after cleanup", n)
 	}
-	if n := len(w.Query(fsmtest.Alice, "executions", view.Request{Filter: map[string]string{"execution_id": fmt.Sprint(id)}})); n != 1 {
+	if n := len(w.Query(fsmtest.Alice, "executions",
+		view.Request{Filter: map[string]string{"execution_id": fmt.Sprint(id)}})); n != 1 {
 		t.Error("cleanup of tasks took the execution")
 	}
 }
@@ -335,30 +377,39 @@ func TestExecutionParameterValues(t *testing.T) {
 	w := fsmtest.NewWorld(t)
 	w.Deploy(fsmtest.Project("nightly"))
 	first, second := w.Create(fsmtest.Bob, ""), w.Create(fsmtest.Carol, "")
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"batch","parameter_value":3}`, first)
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":50,"parameter_name":"LOGGING_LEVEL","parameter_value":0}`, first)
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+		`{"execution_id":%d,"object_type":20,"parameter_name":"batch","parameter_value":3}`, first)
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+		`{"execution_id":%d,"object_type":50,"parameter_name":"LOGGING_LEVEL","parameter_value":0}`, first)
 	var got []string
-	for _, r := range w.Query(fsmtest.Bob, "execution_parameter_values", view.Request{PageSize: 4, Filter: map[string]string{"execution_id": fmt.Sprint(first)}}) {
-		got = append(got, fmt.Sprint(r["object_type"], " ", r["parameter_name"], " ", r["parameter_data_type"], " ", r["parameter_value"],
+	for _, r := range w.Query(fsmtest.Bob, "execution_parameter_values",
+		view.Request{PageSize: 4, Filter: map[string]string{"execution_id": fmt.Sprint(first)}}) {
+		got = append(got, fmt.Sprint(r["object_type"], " ", r["parameter_name"], " ", r["parameter_data_type"], " ",
+			r["parameter_value"],
 			flag(r, "sensitive"), flag(r, "required"), flag(r, "value_set"), flag(r, "runtime_override")))
 	}
 	want := []string{
 		"50 CALLER_INFO String <nil>", "50 CUSTOMIZED_LOGGING_LEVEL String <nil>", "50 DUMP_EVENT_CODE String <nil>",
-		"50 DUMP_ON_ERROR Boolean false value_set", "50 DUMP_ON_EVENT Boolean false value_set", "50 LOGGING_LEVEL Int32 0 value_set runtime_override",
+		"50 DUMP_ON_ERROR Boolean false value_set", "50 DUMP_ON_EVENT Boolean false value_set",
+		"50 LOGGING_LEVEL Int32 0 value_set runtime_override",
 		"50 QUEUE_TIMEOUT Int32 <nil>",
 		"50 RUN_TIMEOUT Int32 <nil>",
 		"50 SYNCHRONIZED Boolean false value_set",
-		"20 Server String db1 value_set", "20 Secret String <nil> sensitive value_set", "20 Batch Int32 3 required value_set runtime_override",
+		"20 Server String db1 value_set", "20 Secret String <nil> sensitive value_set",
+		"20 Batch Int32 3 required value_set runtime_override",
 		"20 CM.db.ConnectionString String Data Source=. value_set", "20 CM.db.Password String <nil> sensitive",
-		"30 LoadDate DateTime 1900-01-01T00:00:00 value_set", "30 Ratio Decimal 1.5 value_set", "30 Flag Boolean true value_set", "30 Level Byte <nil>",
+		"30 LoadDate DateTime 1900-01-01T00:00:00 value_set", "30 Ratio Decimal 1.5 value_set",
+		"30 Flag Boolean true value_set", "30 Level Byte <nil>",
 		"30 Pin Int32 <nil> sensitive", "30 Big UInt64 18446744073709551615 value_set",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n %s\nwant\n %s", strings.Join(got, "\n "), strings.Join(want, "\n "))
 	}
 	n := len(want)
-	all := w.Query(fsmtest.Alice, "execution_parameter_values", view.Request{PageSize: 5, Order: "-execution_parameter_id"})
-	if len(all) != 2*n || all[0]["execution_id"] != json.Number(fmt.Sprint(second)) || all[n]["execution_id"] != json.Number(fmt.Sprint(first)) {
+	all := w.Query(fsmtest.Alice, "execution_parameter_values",
+		view.Request{PageSize: 5, Order: "-execution_parameter_id"})
+	if len(all) != 2*n || all[0]["execution_id"] != json.Number(fmt.Sprint(second)) ||
+		all[n]["execution_id"] != json.Number(fmt.Sprint(first)) {
 		t.Errorf("%d values of two executions", len(all))
 	}
 	for i := 1; i < len(all); i++ {
@@ -368,7 +419,9 @@ func TestExecutionParameterValues(t *testing.T) {
 			t.Fatalf("the ids %d and %d do not fall", a, b)
 		}
 	}
-	if batch := w.Query(fsmtest.Carol, "execution_parameter_values", view.Request{Filter: map[string]string{"parameter_name": "Batch"}}); len(batch) != 1 || batch[0]["value_set"] != false || batch[0]["parameter_value"] != nil {
+	if batch := w.Query(fsmtest.Carol, "execution_parameter_values",
+		view.Request{Filter: map[string]string{"parameter_name": "Batch"}}); len(batch) != 1 ||
+		batch[0]["value_set"] != false || batch[0]["parameter_value"] != nil {
 		t.Errorf("the design default of a required parameter counts as a value: %v", batch)
 	}
 }

@@ -68,7 +68,8 @@ func newRig(t *testing.T, tweak func(*Config)) *rig {
 	t.Cleanup(tr.CloseIdleConnections)
 	cfg := Config{
 		Self: "self", Name: "me", Where: r.where, Changed: r.change, Stopping: r.stop, Transport: tr,
-		URL: func(l wire.Leader) string { return l.Address }, Hold: time.Second, Quiet: 5 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		URL: func(l wire.Leader) string { return l.Address }, Hold: time.Second, Quiet: 5 * time.Second,
+		Logger: slog.New(slog.DiscardHandler),
 		Outcome: func(err error) Outcome {
 			if errors.Is(err, errUnknown) {
 				return Unknown
@@ -110,9 +111,10 @@ func ok(w http.ResponseWriter, r *http.Request) {
 }
 
 func call() *Call {
-	return &Call{RequestID: "id", Caller: wire.Caller{Kind: "user", Name: "u"}, Received: time.Now(), Local: func(http.ResponseWriter, *http.Request) error {
-		return errors.New("not here")
-	}}
+	return &Call{RequestID: "id", Caller: wire.Caller{Kind: "user", Name: "u"}, Received: time.Now(),
+		Local: func(http.ResponseWriter, *http.Request) error {
+			return errors.New("not here")
+		}}
 }
 
 // request is a request as net/http's server hands it to a handler.
@@ -134,7 +136,8 @@ func TestHeadersOfAHop(t *testing.T) {
 	r.set(leads("l", url, 1))
 	req := request(t, "")
 	req.URL.RawPath, req.URL.Path = "/a%2Fb", "/a/b"
-	req.Header = http.Header{"Scaleout-Internal-Caller": {"forged"}, "scaleout-internal-hop": {"forged"}, "Te": {"x"}, "X-Mine": {"kept"}}
+	req.Header = http.Header{"Scaleout-Internal-Caller": {"forged"}, "scaleout-internal-hop": {"forged"}, "Te": {"x"},
+		"X-Mine": {"kept"}}
 	w := recorder()
 	c := call()
 	c.Received = time.Now().Add(-3 * time.Second)
@@ -142,7 +145,8 @@ func TestHeadersOfAHop(t *testing.T) {
 		t.Fatal(err)
 	}
 	who, err := wire.DecodeCaller(seen.Get(wire.HeaderCaller))
-	if err != nil || who.Name != "u" || seen.Get(wire.HeaderHop) != "me" || len(seen.Values(wire.HeaderHop)) != 1 || seen.Get(wire.HeaderHopRequestID) != "id" || seen.Get("Te") != "" || seen.Get("X-Mine") != "kept" {
+	if err != nil || who.Name != "u" || seen.Get(wire.HeaderHop) != "me" || len(seen.Values(wire.HeaderHop)) != 1 ||
+		seen.Get(wire.HeaderHopRequestID) != "id" || seen.Get("Te") != "" || seen.Get("X-Mine") != "kept" {
 		t.Fatal(seen)
 	}
 	if ms, _ := strconv.Atoi(seen.Get(wire.HeaderElapsed)); ms < 3000 || ms > 10_000 {
@@ -151,7 +155,8 @@ func TestHeadersOfAHop(t *testing.T) {
 	if uri != "/a%2Fb?q=1" {
 		t.Fatal(uri)
 	}
-	if w.Code != 201 || w.Header().Get("Scaleout-Internal-Secret") != "" || w.Header().Get("Connection") != "" || w.Header().Get(wire.HeaderForwardedBy) != "me" {
+	if w.Code != 201 || w.Header().Get("Scaleout-Internal-Secret") != "" || w.Header().Get("Connection") != "" ||
+		w.Header().Get(wire.HeaderForwardedBy) != "me" {
 		t.Fatal(w.Code, w.Header())
 	}
 }
@@ -174,7 +179,8 @@ func TestArrivedNeverGoesOn(t *testing.T) {
 	}
 }
 
-// A call that was passed on to a master just elected waits there until it is ready: sent back, it would only come again.
+// A call that was passed on to a master just elected waits there until it is ready: sent back, it would only come
+// again.
 func TestArrivedWaitsForOneBeingEstablished(t *testing.T) {
 	elected := Place{Known: true, Leader: wire.Leader{ID: "self", Term: 2}}
 	ready := elected
@@ -206,7 +212,8 @@ func TestArrivedWaitsForOneBeingEstablished(t *testing.T) {
 	}
 }
 
-// A call whose leader changed while it failed goes to the next one without a pause; one that has nowhere else to go pauses.
+// A call whose leader changed while it failed goes to the next one without a pause; one that has nowhere else to go
+// pauses.
 func TestAnotherPlaceIsTriedAtOnce(t *testing.T) {
 	place := func(term uint64) Place {
 		return Place{Known: true, Here: true, Leader: wire.Leader{ID: "self", Term: term}}
@@ -251,7 +258,8 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		{"not connected", nil, false, nil, 0},
 		{"not_leader", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeNotLeader) }, false, nil, 1},
 		{"stopping", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeStopping) }, false, nil, 1},
-		{"unknown, repeatable", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeUnknownOutcome) }, true, nil, 1},
+		{"unknown, repeatable", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeUnknownOutcome) }, true,
+			nil, 1},
 		{"broken, repeatable", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true, nil, 1},
 		{"broken", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false,
 			command.ErrUnknownOutcome, 1},
@@ -289,7 +297,8 @@ func TestUnknownPassesOn(t *testing.T) {
 	url, calls := leader(t, func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeUnknownOutcome) })
 	r.set(leads("l", url, 1))
 	w := recorder()
-	if err := r.f.Serve(w, request(t, ""), call()); err != nil || w.Code != 503 || !strings.Contains(w.Body.String(), wire.CodeUnknownOutcome) || calls.Load() != 1 {
+	if err := r.f.Serve(w, request(t, ""), call()); err != nil || w.Code != 503 ||
+		!strings.Contains(w.Body.String(), wire.CodeUnknownOutcome) || calls.Load() != 1 {
 		t.Fatal(err, w.Code, calls.Load())
 	}
 }
@@ -459,7 +468,8 @@ func TestAnswerOfADroppedCallIsNone(t *testing.T) {
 // A caller that wants to hear soon that nobody leads is not held for longer; one that would wait longer is not held
 // beyond this master's own time.
 func TestALeaderIsWaitedForAsLongAsTheCallerWants(t *testing.T) {
-	for _, x := range []struct{ wait, most time.Duration }{{time.Second, time.Second}, {0, 10 * time.Second}, {time.Hour, 10 * time.Second}} {
+	for _, x := range []struct{ wait, most time.Duration }{{time.Second, time.Second}, {0, 10 * time.Second},
+		{time.Hour, 10 * time.Second}} {
 		t.Run(x.wait.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, func(c *Config) { c.Hold = 10 * time.Second })
