@@ -132,6 +132,6 @@ func (out *examined) explain(err error) error {
 	if err == nil || len(out.unverified) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w; unless it is damaged, a newer program wrote it: this one cannot verify %s",
+	return fmt.Errorf("%w; but if a newer program wrote the file, start that one instead: this one cannot verify %s",
 		err, strings.Join(out.unverified, ", "))
 }
