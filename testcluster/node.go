@@ -235,7 +235,15 @@ func (c *Cluster) Forget(i int) { c.node(i).gone.Store(true) }
 // Pause suspends a master's process with SIGSTOP; processes only. Heal resumes it.
 func (c *Cluster) Pause(i int) {
 	c.tb.Helper()
-	c.node(i).child.Signal(pauseSignal)
+	c.pause(c.node(i).child)
+}
+
+// pause returns when the process stands: the signal is only on its way when the call that sends it returns, and on a busy
+// machine the other threads answer calls until one of them has been given time to take it.
+func (c *Cluster) pause(p *process.Process) {
+	c.tb.Helper()
+	p.Signal(pauseSignal)
+	c.Eventually("the process stands", 20*time.Second, func() bool { return stands(p.PID()) })
 }
 
 // Resume resumes a paused master.

@@ -259,7 +259,7 @@ func (w *Worker) CutOff(oneWay bool, addresses ...string) (heal func()) {
 }
 
 // Pause suspends a worker process with SIGSTOP. Processes only.
-func (w *Worker) Pause() { w.child.Signal(pauseSignal) }
+func (w *Worker) Pause() { w.c.pause(w.child) }
 
 // Resume resumes a paused worker process.
 func (w *Worker) Resume() { w.child.Signal(resumeSignal) }
