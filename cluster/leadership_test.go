@@ -18,17 +18,38 @@ import (
 	"scaleout/fsm/command"
 )
 
+// askCutOff asks a leader for something when it has just been cut off from all others, and returns what it says. A busy
+// machine may depose it before it was asked: what it then says is certain, and another one is cut off.
+func (w *world) askCutOff(ask func(l *host) error) (l *host, err error) {
+	w.t.Helper()
+	w.until("a leader is asked before it is deposed", func() bool {
+		l = w.leader()
+		w.isolate(l)
+		if err = ask(l); command.NotApplied(err) {
+			w.heal()
+			return false
+		}
+		return true
+	})
+	return l, err
+}
+
 // What a deposed leader was asked to do is unknown, and no caller is left waiting.
 func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
 	w := newWorld(t)
 	w.start(3)
-	l := w.leader()
 	w.voters(3)
 	w.write("first")
-	w.isolate(l)
-	held, cancel := l.node.Hold(t.Context())
-	defer cancel()
-	_, _, err := l.folder(bounded(t), "lost?")
+	var held context.Context
+	name := 0
+	l, err := w.askCutOff(func(l *host) error {
+		var cancel context.CancelFunc
+		held, cancel = l.node.Hold(t.Context())
+		t.Cleanup(cancel)
+		name++
+		_, _, err := l.folder(bounded(t), fmt.Sprintf("lost %d?", name))
+		return err
+	})
 	if !errors.Is(err, command.ErrUnknownOutcome) {
 		t.Fatalf("a command given to a leader that is cut off: %v", err)
 	}
@@ -43,6 +64,26 @@ func TestOutcomesAreUnknownWhenTheLeaderIsCutOff(t *testing.T) {
 	w.write("second", w.except(l)...)
 	w.heal()
 	w.agree()
+	for n := 1; n < name; n++ {
+		if refused := fmt.Sprintf("lost %d?", n); l.has(refused) {
+			t.Errorf("%s was made although it was certain that it was not", refused)
+		}
+	}
+}
+
+// So is a change of the membership.
+func TestARemovalIsUnknownWhenTheLeaderIsCutOff(t *testing.T) {
+	w := newWorld(t)
+	w.start(3)
+	w.voters(3)
+	l, err := w.askCutOff(func(l *host) error { return l.node.Remove(bounded(t), w.except(l)[0].node.ID(), true) })
+	if !errors.Is(err, command.ErrUnknownOutcome) {
+		t.Fatalf("a master was to be removed by a leader that is cut off: %v", err)
+	}
+	w.write("meanwhile", w.except(l)...) // this stands in the log in place of the removal, of which nobody else had heard
+	w.heal()
+	w.voters(3)
+	w.agree()
 }
 
 // The leader and a non-voter are no majority, although the library's own check counts the non-voter ▲.
@@ -54,31 +95,44 @@ func TestALeaderAloneWithANonvoterProvesNothing(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.start(3, no)
-	l := w.leader()
+	w.leader()
 	w.voters(3)
 	non := w.add(no)
 	non.start()
-	w.until("a non-voter follows", func() bool {
-		return non.node.State() == StateNonvoter &&
-			non.node.machine.Index() > 0
-	})
-	must(t, l.node.Read(bounded(t)))
-	for _, h := range w.except(l, non) {
-		w.cut(l.i, h.i)
+	w.until("a non-voter follows", func() bool { return non.node.State() == StateNonvoter && non.node.machine.Index() > 0 })
+	// alone reports whether the library called the leader one that leads, which it does within the lease. On a busy machine
+	// that one may be over before the question is asked.
+	alone := func() bool {
+		defer w.heal()
+		var l *host
+		w.until("a leader that proves it", func() bool {
+			l = w.leader()
+			err := l.node.Read(bounded(t))
+			if err != nil && !command.NotApplied(err) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
+		for _, h := range w.except(l, non) {
+			w.cut(l.i, h.i)
+		}
+		arrival := time.Now()
+		verified := l.node.raft.VerifyLeader()
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := l.node.Read(ctx); err == nil {
+			t.Fatal("a read passed with the answer of a non-voter")
+		}
+		if l.node.Proved().After(arrival) {
+			t.Error("leadership is called proven")
+		}
+		return verified.Error() == nil
 	}
-	// Within the lease it still leads as far as the library knows, and the library would say so.
-	arrival := time.Now()
-	verified := l.node.raft.VerifyLeader()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if err := l.node.Read(ctx); err == nil {
-		t.Fatal("a read passed with the answer of a non-voter")
-	}
-	if l.node.Proved().After(arrival) {
-		t.Error("leadership is called proven")
-	}
-	if err := verified.Error(); err != nil {
-		t.Logf("the library did not fall for it this time: %v", err)
+	for round := 1; !alone(); round++ {
+		t.Logf("round %d: the library did not fall for it", round)
+		if round == 10 {
+			break
+		}
 	}
 }
 

@@ -114,7 +114,8 @@ func (n *Node) Leave(ctx context.Context, force bool) error {
 				n.log.Info("this master has left the cluster")
 				return nil
 			}
-			if p, refused := peer.Refusal(err); refused && p.Code != peer.CodeNotLeader {
+			// Neither a leader that does not lead any more nor one that cannot know is a refusal.
+			if p, refused := peer.Refusal(err); refused && p.Code != peer.CodeNotLeader && p.Code != peer.CodeBusy {
 				if p.Code == peer.CodeUnknownMember {
 					return nil // an earlier attempt has removed it
 				}
@@ -132,7 +133,8 @@ func (n *Node) Leave(ctx context.Context, force bool) error {
 	}
 }
 
-// change makes one change of the configuration and waits until it is committed.
+// change makes one change of the configuration and waits until it is committed. Of the errors, those that say that Raft
+// had the change when leadership or the wait ended are command.ErrUnknownOutcome.
 func (n *Node) change(ctx context.Context, f func() raft.IndexFuture) error {
 	n.changes.Lock()
 	defer n.changes.Unlock()
@@ -148,8 +150,13 @@ func (n *Node) change(ctx context.Context, f func() raft.IndexFuture) error {
 	case <-limit.Done():
 		err = context.Cause(limit)
 	}
-	if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		return fmt.Errorf("%w: %w", command.ErrNotLeader, err)
+	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown), limit.Err() != nil:
+		return fmt.Errorf("%w: %w", command.ErrUnknownOutcome, err)
 	}
 	return err
 }
