@@ -68,7 +68,8 @@ func refusedWith(t *testing.T, err error, code string) {
 
 const backupSecret = "0123456789abcdef0123456789abcdef"
 
-// What was saved of one cluster runs in another, secrets included; and only as a whole, into an empty one.
+// A backup of one cluster runs in another, with its secrets. It is restored only as a whole, and only into an empty
+// cluster.
 func TestBackupIsRestoredIntoANewCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -79,7 +80,7 @@ func TestBackupIsRestoredIntoANewCluster(t *testing.T) {
 		ispac.ParameterDefinition{Name: "Out", Type: "String", Required: true},
 		ispac.ParameterDefinition{Name: "Password", Type: "String", Required: true, Sensitive: true})
 	proof := filepath.Join(t.TempDir(), "proof")
-	waiting := old.Run("ETL/Jobs/a.sh", 0, map[string]any{"Out": proof, "Password": "s3cret!"}) // no worker yet
+	waiting := old.Run("ETL/Jobs/a.sh", 0, map[string]any{"Out": proof, "Password": "s3cret!"}) // there is no worker yet
 	lock := lockOf(t, backupSecret)
 	follower := old.Others(old.Leader())[0]
 	file := save(t, old.Client(follower), true, lock)
@@ -127,13 +128,13 @@ func TestBackupIsRestoredIntoANewCluster(t *testing.T) {
 	if raw, err := os.ReadFile(proof); err != nil || strings.TrimSpace(string(raw)) != "s3cret!" {
 		t.Errorf("the package saw %q, %v", raw, err)
 	}
-	c.Kill(c.Leader()) // whoever leads next has keys, blobs and state too
+	c.Kill(c.Leader()) // the next leader has keys, blobs and state, too
 	id := c.Run("ETL/Jobs/a.sh", 0, map[string]any{"Out": proof + "2", "Password": "other"})
 	c.WaitStatus(id, 30*time.Second, 7)
 	_, err = restore(t, admin, file, lock)
 	refusedWith(t, err, "cluster_not_empty")
 
-	// Without blobs the digests that are still missing are told.
+	// A restore without blobs names the digests that are missing.
 	alone := testcluster.Start(t, 1)
 	missing, err = restore(t, alone.Admin(), bare, client.BackupLock{})
 	if err != nil || len(missing) != 1 {
@@ -151,7 +152,7 @@ func flipped(file []byte) []byte {
 	return bad
 }
 
-// Each master writes backups of its own and keeps the newest.
+// Each master writes its own backups and keeps the newest.
 func TestScheduledBackups(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -162,10 +163,10 @@ func TestScheduledBackups(t *testing.T) {
 	if err := os.WriteFile(keyFile, []byte(backupSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// What a killed master left goes; a master of a like name keeps its own.
+	// What a killed master left is removed; the files of a master with a similar name stay.
 	left := filepath.Join(folder, "files", "master-1-20260101T000000Z.tar.tmp-17")
 	others := filepath.Join(folder, "files", "master-1-b-20260101T000000Z.tar.tmp-17")
-	// A clock that was ahead once puts nothing off.
+	// A backup from the future, of a clock that was ahead, does not delay the next one.
 	ahead := filepath.Join(folder, "files", "master-2-20990101T000000Z.tar")
 	if err := os.Mkdir(filepath.Join(folder, "files"), 0o700); err != nil {
 		t.Fatal(err)
@@ -215,8 +216,8 @@ func TestScheduledBackups(t *testing.T) {
 	}
 }
 
-// A master that ended while it installed a restored state cannot know what the others have: it does not start with it,
-// and is back as a new one.
+// A master that ended while it installed a restored state cannot know what the others have. It does not start with that
+// state, and comes back as a new node.
 func TestHalfARestoreIsNotGuessedAt(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

@@ -17,8 +17,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// work is a package that records when it runs: a line at its start, every 50 ms, and at its end. Two attempts of a
-// task overlap if the later one's first line is not after the earlier one's last.
+// work is a package that records when it runs: it writes a line at its start, every 50 ms, and at its end. Two attempts
+// of a task overlap if the first line of the later one is not after the last line of the earlier one.
 const work = `say() { printf '%s %s %s %s\n' "$1" "$SCALEOUT_EXECUTION_ID" "$SCALEOUT_ATTEMPT" "$(date +%s%N)" >> "$PROJECT_PARAM_OUT/$SCALEOUT_EXECUTION_ID"; }
 say start
 i=0
@@ -35,7 +35,7 @@ packages:
       - {name: Beats, type: Int32, default: 4}
 `
 
-// chaosLoad creates and starts executions and remembers which were acknowledged.
+// chaosLoad creates and starts executions and records which calls were acknowledged.
 type chaosLoad struct {
 	c     *testcluster.Cluster
 	out   string
@@ -56,7 +56,7 @@ func (l *chaosLoad) begin() {
 	}
 }
 
-// acknowledged are the executions whose start was acknowledged by now.
+// acknowledged returns the executions whose start has been acknowledged by now.
 func (l *chaosLoad) acknowledged() []int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -114,16 +114,15 @@ func (l *chaosLoad) startExecution(ctx context.Context, admin *client.Client, re
 	return id, err
 }
 
-// end waits until every acknowledged execution has ended and compares what the catalog says with what the packages
-// recorded.
+// end waits until every acknowledged execution has ended, and compares the catalog with what the packages recorded.
 func (l *chaosLoad) end(t *testing.T) {
 	t.Helper()
 	l.stop()
 	l.group.Wait()
 	t.Logf("%d executions acknowledged, %d calls failed", len(l.started), l.failed)
 	admin := l.c.Admin()
-	// I3: every started task ends, or is reported lost, within its bound: the leases of its attempts and their retries,
-	// each counted anew when leadership moves, as it does on a busy machine.
+	// I3: every started task ends, or is reported lost, within a bound: the leases of its attempts and its retries. Each
+	// counts again when leadership moves, as it does on a busy machine.
 	for _, id := range l.started {
 		row := l.c.WaitStatus(id, 3*time.Minute, 4, 6, 7) // I1: and none has disappeared
 		status, _ := row.Int("status")
@@ -147,9 +146,9 @@ func (l *chaosLoad) end(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// What the catalog calls succeeded has ended by the package's own word.
-		// An attempt may come to its end and never be heard of, when its guard and its worker die with that: then it counts
-		// as lost, and where retries are allowed another one follows.
+		// A package whose attempt succeeded in the catalog has written its last line. The reverse need not hold: an attempt
+		// may end unheard if its guard and its worker die at that moment. Then it counts as lost, and another attempt follows
+		// if retries are allowed.
 		successes := 0
 		for _, r := range page.Rows {
 			if r.Text("outcome") != "succeeded" {
@@ -190,7 +189,7 @@ func recorded(t *testing.T, path string) []record {
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		words := strings.Fields(lines.Text())
 		if len(words) != 4 {
-			continue // killed while it wrote
+			continue // the package was killed while it wrote the line
 		}
 		number, err := strconv.Atoi(words[2])
 		if err != nil {

@@ -13,8 +13,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// watch reads the catalog again and again during a walk, with linearizable reads, and holds each look against those
-// before it: what was acknowledged is there (I1), and what became of an attempt stays so (I4).
+// watch reads the catalog again and again, with linearizable reads, and compares each result with the earlier ones:
+// what was acknowledged exists (I1), and the outcome of an attempt does not change (I4).
 type watch struct {
 	c    *testcluster.Cluster
 	load *chaosLoad
@@ -29,7 +29,7 @@ type watch struct {
 	statuses map[int64]int64 // of executions
 }
 
-// attemptRow is what the catalog says of an attempt that was given to a worker.
+// attemptRow is the catalog's row of an attempt that was granted to a worker.
 type attemptRow struct {
 	worker, outcome, message string
 	granted, ended           time.Time
@@ -44,7 +44,7 @@ func (w *watch) begin() {
 	w.loop.run(300*time.Millisecond, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
-		_ = w.look(ctx) // nobody may lead now
+		_ = w.look(ctx) // there may be no leader now
 	})
 }
 
@@ -62,15 +62,16 @@ func (w *watch) wrong(format string, args ...any) {
 	w.problems = append(w.problems, fmt.Sprintf("look %d: ", w.looks)+fmt.Sprintf(format, args...))
 }
 
-// lost reports whether the catalog calls an attempt lost.
+// lost reports whether the catalog says that an attempt is lost.
 func (w *watch) lost(ref wire.AttemptRef) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.attempts[ref].outcome == "lost"
 }
 
-// look reads everything once. What was known before it began must be in it. One look at a time: of two that read side by
-// side the one with the newer rows may be compared first, and the older rows would then look like a catalog that went back.
+// look reads everything once. The result must contain all that was known before. Only one look runs at a time: of two
+// parallel ones, the one with the newer rows may be compared first, and the older rows would then look like a catalog
+// that went back.
 func (w *watch) look(ctx context.Context) error {
 	w.looking.Lock()
 	defer w.looking.Unlock()
@@ -93,7 +94,7 @@ func (w *watch) look(ctx context.Context) error {
 		a := attemptRow{worker: row.Text("worker_agent_id"), outcome: row.Text("outcome"), message: row.Text("message")}
 		var given bool
 		if a.granted, given = row.Time("granted"); !given {
-			continue // it waits
+			continue // it is not granted yet
 		}
 		a.ended, _ = row.Time("ended")
 		a.exitCode, _ = row.Int("exit_code")
@@ -139,7 +140,7 @@ func (w *watch) compareAttempts(now map[wire.AttemptRef]attemptRow) {
 		a, ok := now[ref]
 		switch {
 		case !ok && before.outcome == wire.OutcomeReturned:
-			now[ref] = before // only so many of these are remembered
+			now[ref] = before // the catalog keeps only a limited number of these
 		case !ok:
 			w.wrong("I4: attempt %v was there and is not any more: %+v", ref, before)
 		case a.worker != before.worker || !a.granted.Equal(before.granted):
@@ -151,8 +152,8 @@ func (w *watch) compareAttempts(now map[wire.AttemptRef]attemptRow) {
 	w.attempts = now
 }
 
-// checkTask looks at one task's attempts in their order: only the last may be running or have succeeded, and each was
-// granted after the one before had ended, in the time of the state.
+// checkTask checks a task's attempts in their order: only the last one may be running or have succeeded, and each was
+// granted after the previous one had ended, in state time.
 func (w *watch) checkTask(id int64, attempts []attemptRow) {
 	for i, a := range attempts {
 		if a.exitCode == forgedCode || a.exitCode == lateCode {

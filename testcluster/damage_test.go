@@ -23,8 +23,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// Whatever changes in a file of a master's data directory is refused with a sentence, repaired, or makes no difference.
-// SCALEOUT_LONG goes through every byte of the small files and thousands of places of the large ones.
+// Any change of a file in a master's data directory is refused with a sentence, repaired, or harmless. SCALEOUT_LONG
+// changes every byte of the small files and thousands of places of the large ones.
 func TestEveryByteOfTheDataDirectory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -106,7 +106,8 @@ func damageFile(t *testing.T, data, name, want string, places, exhaustive int) {
 	t.Log(len(whole), "bytes:", count)
 }
 
-// damages are changed copies of a file: bits, bytes and blocks at many places, what is cut off, and what is added.
+// damages returns changed copies of a file: with changed bits, bytes and blocks at many places, truncated, and with
+// additions.
 func damages(whole []byte, places, exhaustive int, r *rand.Rand) func(yield func(what string, damaged []byte) bool) {
 	return func(yield func(string, []byte) bool) {
 		var at []int
@@ -118,7 +119,7 @@ func damages(whole []byte, places, exhaustive int, r *rand.Rand) func(yield func
 			for range places {
 				i := r.IntN(len(whole))
 				at = append(at, i)
-				// The head of a page or a block and what follows it say more than the middle.
+				// The head of a page or block and the bytes after it matter more than the middle.
 				at = append(at, i/4096*4096+r.IntN(min(96, len(whole)-i/4096*4096)))
 			}
 		}
@@ -155,7 +156,7 @@ func damages(whole []byte, places, exhaustive int, r *rand.Rand) func(yield func
 	}
 }
 
-// checkSentence: an error for a person says which file it is about.
+// checkSentence checks that an error names the file.
 func checkSentence(t *testing.T, what string, err error) {
 	t.Helper()
 	text := err.Error()
@@ -164,8 +165,8 @@ func checkSentence(t *testing.T, what string, err error) {
 	}
 }
 
-// usedDirectory is the data directory of a stopped master that has worked: snapshots, a log behind them, a vote,
-// documents, project files and messages, a key ring.
+// usedDirectory returns the data directory of a stopped master that has worked: snapshots, later log entries, a vote,
+// documents, project files and messages, and a key ring.
 func usedDirectory(t *testing.T) string {
 	t.Helper()
 	c := testcluster.Start(t, 1, testcluster.Settings(func(_ int, cfg *master.Config) {
@@ -187,7 +188,7 @@ func usedDirectory(t *testing.T) string {
 	if err := os.CopyFS(copied, os.DirFS(data)); err != nil {
 		t.Fatal(err)
 	}
-	// What a restore leaves where there are more masters.
+	// What a restore leaves if there is more than one master.
 	dir, err := store.Open(copied, store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -198,8 +199,8 @@ func usedDirectory(t *testing.T) string {
 	return copied
 }
 
-// examine reads a data directory as a start and 'cluster recover' do, and says all that makes the master which has it.
-// Repaired: a damaged blob was set aside, and counts as missing until it is fetched again.
+// examine reads a data directory as a start and 'cluster recover' do, and describes everything that belongs to the
+// master. Repaired means that a damaged blob was set aside: it counts as missing until it is fetched again.
 func examine(t *testing.T, path string) (text string, repaired bool, err error) {
 	t.Helper()
 	defer func() {

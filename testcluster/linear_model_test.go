@@ -23,25 +23,25 @@ type (
 		attempt int
 	}
 	answer struct {
-		unknown bool   // the caller never learned
-		code    string // refusal
+		unknown bool   // the caller got no answer
+		code    string // of a refusal
 		status  int64  // of read
 		done    bool   // of renew and finish: renewed, settled; false: fenced
 	}
 )
 
-// run is one execution as the model sees it: without retries, one attempt at most.
+// run is one execution in the model: without retries it has at most one attempt.
 type run struct {
-	status int64 // 0: does not exist
+	status int64 // 0: it does not exist
 	worker string
 }
 
-// statuses of an execution.
+// The statuses of an execution.
 const (
 	created, running, canceled, failed, pending, unexpected, succeeded, stopping = 1, 2, 3, 4, 5, 6, 7, 8
 )
 
-// step says whether the answer fits the state, and the next state.
+// step returns whether the answer is possible in the state, and the next state.
 func step(s run, in operation, out answer) (bool, run) {
 	mine := s.status == running || s.status == stopping
 	mine = mine && s.worker == in.worker && in.attempt == 1
@@ -65,7 +65,7 @@ func step(s run, in operation, out answer) (bool, run) {
 			next.status = stopping
 		}
 		return out.unknown || (out.code == "") == (next != s), next
-	case "grant": // a second delivery of the same attempt to the same worker is no second grant
+	case "grant": // a repeated delivery of the same attempt to the same worker is not a second grant
 		if s.status == pending && in.attempt == 1 {
 			return true, run{running, in.worker}
 		}
@@ -108,7 +108,7 @@ var executionModel = porcupine.Model{
 	DescribeState: func(state any) string { s := state.(run); return fmt.Sprintf("%d %.4s", s.status, s.worker) },
 }
 
-// history collects operations on the clock of this process.
+// history records operations by the clock of this process.
 type history struct {
 	begin time.Time
 	mu    sync.Mutex
@@ -120,15 +120,15 @@ func (h *history) now() int64 { return int64(time.Since(h.begin)) }
 func (h *history) add(client int, in operation, call int64, out answer) {
 	at := h.now()
 	if out.unknown {
-		at = 1 << 62 // it may happen at any time from now on
+		at = 1 << 62 // it may take effect at any time from now on
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out, Return: at})
 }
 
-// check reads what became of the executions that somebody knows, as reader's last word, and holds the whole history
-// against the model. A history that does not fit is kept as a page to look at. It returns how many of each kind it saw.
+// check reads the final state of all known executions, as the last reads, and checks the whole history with the model.
+// It saves a history that does not fit as a page for people. It returns how many operations of each kind there were.
 func (h *history) check(t *testing.T, c *testcluster.Cluster, ids *sync.Map, reader int, name string) map[string]int {
 	t.Helper()
 	ends := 0
@@ -147,7 +147,7 @@ func (h *history) check(t *testing.T, c *testcluster.Cluster, ids *sync.Map, rea
 	for _, o := range h.ops {
 		in := o.Input.(operation)
 		if _, known := ids.Load(in.id); !known {
-			continue // created by a call that was never answered
+			continue // created by a call that got no answer
 		}
 		ops = append(ops, o)
 		kinds[in.kind]++

@@ -18,8 +18,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// Executions behave as if one copy of each stood in one place, whatever is cut, killed and restarted: create, start,
-// stop, read by users; grant, renew and finish by workers.
+// Executions are linearizable, whatever is partitioned, killed and restarted: users create, start, stop and read them,
+// and workers take, renew and finish them.
 func TestExecutionsAreLinearizable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -71,15 +71,15 @@ func TestExecutionsAreLinearizable(t *testing.T) {
 	}
 }
 
-// user creates, starts, stops and reads.
+// user is a user who creates, starts, stops and reads executions.
 type user struct {
 	h   *history
 	n   int
 	cl  *client.Client
 	rnd *rand.Rand
-	ids *sync.Map // of executions that somebody knows
-	pkg string    // that it creates executions of
-	// pace, when set, is waited for before each call.
+	ids *sync.Map // of the executions whose creation was acknowledged
+	pkg string    // whose executions it creates
+	// pace, if set, is called before each call and waits.
 	pace func()
 }
 
@@ -95,7 +95,7 @@ func (u user) play(stop *atomic.Bool) {
 			}
 			continue
 		}
-		// Mostly the newest ones: those still change. Others' executions too.
+		// Mostly the newest executions, which still change. Also those of other users.
 		id := mine[len(mine)-1-u.rnd.IntN(min(3, len(mine)))]
 		switch u.rnd.IntN(8) {
 		case 0, 1, 2:
@@ -120,7 +120,7 @@ func (u user) create() (int64, bool) {
 	}
 	u.h.add(u.n, operation{kind: "create", id: id}, call, answer{})
 	u.ids.Store(id, true)
-	// A required value, which the model does not know of.
+	// A required value, which the model does not contain.
 	_, err = u.cl.Call(ctx, "set_execution_parameter_value", map[string]any{
 		"execution_id": id, "object_type": 20, "parameter_name": "Out", "parameter_value": "x",
 	})
@@ -170,8 +170,8 @@ type recordedWorker struct {
 }
 
 func (p *recordedWorker) run(stop *atomic.Bool) {
-	p.ended = map[wire.AttemptRef]int64{} // reported, since when
-	held := map[wire.AttemptRef]int{}     // and for how many rounds
+	p.ended = map[wire.AttemptRef]int64{} // when the report of an attempt was first sent
+	held := map[wire.AttemptRef]int{}     // for how many rounds each attempt is held
 	for !stop.Load() {
 		p.round(held)
 	}
@@ -180,8 +180,8 @@ func (p *recordedWorker) run(stop *atomic.Bool) {
 	}
 }
 
-// awaitAllAnswers waits, once the cluster is whole again, until the workers have heard of all that was given to them
-// and have reported it.
+// awaitAllAnswers waits, after all faults are healed, until the workers have received all grants and have reported
+// them.
 func awaitAllAnswers(c *testcluster.Cluster, played []*recordedWorker) {
 	was := make([]int64, len(played))
 	for i, p := range played {
@@ -224,8 +224,8 @@ func (p *recordedWorker) round(held map[wire.AttemptRef]int) {
 		return
 	}
 	p.rounds.Add(1)
-	// A grant whose answer was lost is delivered again. Its command may still have been on its way when the next exchange,
-	// which was answered without it, began: no later, or that one would have found it in the state.
+	// A lost answer's grant is delivered again. Its command may still have been in flight when the next exchange began
+	// that was answered without the grant, but no later: that exchange would have found the grant in the state.
 	since := p.heard
 	p.heard = call
 	for _, g := range a.Grants {
@@ -294,7 +294,7 @@ func injectFaults(t *testing.T, c *testcluster.Cluster, rnd *rand.Rand, length t
 		case 4:
 			did["transfer"]++
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			_, _ = c.Admin().Transfer(ctx, "") // it may be refused
+			_, _ = c.Admin().Transfer(ctx, "") // the leader may refuse it
 			cancel()
 		}
 		c.Heal()

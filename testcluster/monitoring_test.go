@@ -27,8 +27,9 @@ import (
 	"scaleout/testcluster"
 )
 
-// alertFile is what Prometheus reads; the strict decoder refuses what it would not know. Prometheus's own reader of rules
-// and expressions is a program of its own (deploy/tools/promql), so that its modules stay out of this one.
+// alertFile is the part of an alert file that Prometheus reads; the strict decoder refuses other fields. Prometheus's
+// own parser of rules and expressions is a separate program (deploy/tools/promql), so that its modules are not part of
+// this one.
 type alertFile struct {
 	Groups []struct {
 		Name  string
@@ -57,7 +58,7 @@ func readAlerts(t *testing.T, name string) alertFile {
 	return f
 }
 
-// dashboardQueries are the expressions of the dashboard, by panel.
+// dashboardQueries returns the expressions of the dashboard by panel.
 func dashboardQueries(t *testing.T) map[string]string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("..", "deploy", "grafana", "dashboard.json"))
@@ -92,7 +93,7 @@ func dashboardQueries(t *testing.T) map[string]string {
 	return out
 }
 
-// get asks one master, as somebody without a certificate.
+// get reads a path of one master without a certificate.
 func get(t *testing.T, c *testcluster.Cluster, i int, path string) *http.Response {
 	t.Helper()
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
@@ -103,7 +104,7 @@ func get(t *testing.T, c *testcluster.Cluster, i int, path string) *http.Respons
 	return resp
 }
 
-// exposed is what the masters of a cluster show: label values by metric and label.
+// exposed returns the metrics of a cluster's masters: label values by metric and label.
 type exposed map[string]map[string]map[string]bool
 
 func scrape(t *testing.T, c *testcluster.Cluster, n int) exposed {
@@ -122,7 +123,7 @@ func scrapeOne(t *testing.T, c *testcluster.Cluster, i int) exposed {
 	return out
 }
 
-// scrapeValues are the values of a gauge whose label has a value.
+// scrapeValues returns the values of a gauge whose label has a value.
 func scrapeValues(t *testing.T, c *testcluster.Cluster, i int, name, label, value string) (out []float64) {
 	t.Helper()
 	for _, m := range families(t, c, i)[name].GetMetric() {
@@ -169,7 +170,7 @@ func (e exposed) add(families map[string]*dto.MetricFamily) {
 	}
 }
 
-// promExpression is what deploy/tools/promql says of an expression.
+// promExpression is what deploy/tools/promql returns for an expression.
 type promExpression struct {
 	Error     string
 	Selectors []struct {
@@ -178,7 +179,7 @@ type promExpression struct {
 	}
 }
 
-// promQL runs deploy/tools/promql, which reads as Prometheus does.
+// promQL runs deploy/tools/promql, which parses as Prometheus does.
 func promQL(t *testing.T, in io.Reader, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"-C", "../deploy/tools/promql", "run", "."}, args...)...)
@@ -191,12 +192,12 @@ func promQL(t *testing.T, in io.Reader, args ...string) []byte {
 	return out
 }
 
-// parseExpressions reads expressions, by their text.
+// parseExpressions parses expressions and returns them by their text.
 func parseExpressions(t *testing.T, list []string) map[string]promExpression {
 	t.Helper()
 	filled := make([]string, len(list))
 	for i, expr := range list {
-		filled[i] = strings.ReplaceAll(expr, "$__rate_interval", "5m") // what a dashboard leaves to be filled in
+		filled[i] = strings.ReplaceAll(expr, "$__rate_interval", "5m") // the dashboard's variable
 	}
 	in, err := json.Marshal(filled)
 	if err != nil {
@@ -213,14 +214,14 @@ func parseExpressions(t *testing.T, list []string) map[string]promExpression {
 	return out
 }
 
-// missing lists what an expression asks for and nobody shows: a metric, a label of it, or one of our fixed values.
+// missing lists what an expression uses and no master exposes: a metric, a label, or a fixed label value of ours.
 func (e exposed) missing(expr promExpression) []string {
 	if expr.Error != "" {
 		return []string{expr.Error}
 	}
 	var wrong []string
 	for _, s := range expr.Selectors {
-		if s.Name == "up" { // Prometheus makes it
+		if s.Name == "up" { // Prometheus itself adds this metric
 			continue
 		}
 		shown, ok := e[s.Name]
@@ -237,7 +238,7 @@ func (e exposed) missing(expr promExpression) []string {
 			switch {
 			case len(values) == 0:
 				wrong = append(wrong, s.Name+" has no label "+m.Name)
-			case slices.Contains([]string{"folder", "project", "package"}, m.Name): // whatever the catalog has
+			case slices.Contains([]string{"folder", "project", "package"}, m.Name): // any value of the catalog
 			case m.Type == "=" && !slices.Contains(values, m.Value):
 				wrong = append(wrong, fmt.Sprintf("%s{%s=%q}: the values are %v", s.Name, m.Name, m.Value, values))
 			case m.Type == "=~" && !slices.ContainsFunc(values, matches):
@@ -248,7 +249,7 @@ func (e exposed) missing(expr promExpression) []string {
 	return wrong
 }
 
-// documentQueries are the queries of a document. A line that begins with "or" goes on with the query before it.
+// documentQueries returns the queries in a document. A line that begins with "or" continues the previous query.
 func documentQueries(t *testing.T, name string) (out []string) {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("..", "docs", name))
@@ -271,7 +272,7 @@ func documentQueries(t *testing.T, name string) (out []string) {
 	return out
 }
 
-// Every metric that the alerts and the dashboard ask for is shown by a running cluster, with the labels they ask for.
+// A running cluster exposes every metric that the alerts and the dashboard use, with the labels that they use.
 func TestAlertsAndDashboardAskForWhatThereIs(t *testing.T) {
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) { cfg.MetricsOpen = true }))
 	c.Deploy("ETL", "Jobs", map[string]string{"work.sh": "true\n"})
@@ -279,12 +280,12 @@ func TestAlertsAndDashboardAskForWhatThereIs(t *testing.T) {
 	c.Deploy("ETL", "Sales", map[string]string{"fail.sh": "exit 1\n"})
 	c.WaitStatus(c.Run("ETL/Jobs/work.sh", 0, nil), 30*time.Second, int64(catalog.Succeeded))
 	c.WaitStatus(c.Run("ETL/Sales/fail.sh", 0, nil), 30*time.Second, int64(catalog.Failed))
-	get(t, c, 0, "/v1/cluster").Body.Close() // without a certificate, to be refused
+	get(t, c, 0, "/v1/cluster").Body.Close() // without a certificate: it is refused
 	shown := scrape(t, c, 3)
 
 	promQL(t, nil, "../../prometheus/alerts.yml", "../../prometheus/jobs.yml")
 	queries, documented := dashboardQueries(t), documentQueries(t, "alerting.md")
-	// The test itself: it must not be content with everything.
+	// This checks the test: it must find what is missing.
 	bad := []string{"scaleout_nothing", `scaleout_events_total{type="nothing"}`, `scaleout_ready{color="red"}`, "sum(("}
 	all := slices.Concat(documented, bad, slices.Collect(maps.Values(queries)))
 	for _, name := range []string{"jobs.yml", "alerts.yml"} {

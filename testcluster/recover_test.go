@@ -14,7 +14,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// One master of three is left; it goes on alone and grows again.
+// Only one master of three is left. It recovers alone, and the cluster grows again.
 func TestOneMasterIsLeft(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -60,7 +60,7 @@ func TestOneMasterIsLeft(t *testing.T) {
 	if err != nil || len(after.Members) != 1 || after.Members[0].ID != seen.ID || after.LastIndex != seen.LastIndex {
 		t.Fatalf("%+v, %v", after, err)
 	}
-	// A project file that only the lost ones had must not keep the cluster small for ever.
+	// A project file that only the lost masters had must not keep the cluster small for ever.
 	dir, err := store.Open(c.Data(left), store.Options{Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestOneMasterIsLeft(t *testing.T) {
 		t.Errorf("%v, %v", page.Rows, err)
 	}
 	c.Deploy("F", "Q", map[string]string{"a.sh": "exit 0\n"})
-	c.Kill(left) // the two new ones carry it on
+	c.Kill(left) // the two new masters continue
 	c.WaitStatus(c.Run("F/Q/a.sh", 0, nil), 30*time.Second, 7)
 	_ = w
 }

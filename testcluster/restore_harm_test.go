@@ -17,11 +17,11 @@ import (
 	"scaleout/testcluster"
 )
 
-// tripwire does something once, at the moment at which some master says a certain thing, before it goes on.
+// tripwire runs a function once, when a master logs a certain message, before that master goes on.
 type tripwire struct {
 	mu   sync.Mutex
 	text string
-	skip int // so many times before
+	skip int // how many matches are ignored before
 	do   func()
 	hit  bool
 }
@@ -52,10 +52,10 @@ func (w *tripwire) hear(text string) {
 	}
 	w.do, w.hit = nil, true
 	w.mu.Unlock()
-	do() // it may say something too
+	do() // it may log, too
 }
 
-// wired puts the wire into the masters' logs.
+// wired adds the tripwire to the masters' logs.
 func (w *tripwire) wired() testcluster.Option {
 	return testcluster.Settings(func(_ int, cfg *master.Config) { cfg.Logger = slog.New(wiredLog{cfg.Logger.Handler(), w}) })
 }
@@ -77,8 +77,8 @@ func (l wiredLog) WithGroup(name string) slog.Handler {
 	return wiredLog{l.Handler.WithGroup(name), l.wire}
 }
 
-// saved is a backup of a cluster that had something to do: one execution that waits, and one whose attempt a worker
-// held that may be followed by another.
+// saved is a backup of a cluster with work: one execution waits, and a worker holds an attempt of another one, which
+// may be retried.
 type saved struct {
 	file          []byte
 	lock          client.BackupLock
@@ -98,14 +98,14 @@ func savedWork(t *testing.T) saved {
 	return s
 }
 
-// A leader whose power is cut in the midst of a restore, at each of its steps: afterwards the cluster is the old one or
-// the restored one, all of it. The old one takes the same backup again.
+// The leader's power is cut during a restore, at each of its steps. Afterwards the cluster is completely the old one or
+// completely the restored one. The old one can restore the same backup again.
 func TestALeaderDiesInARestore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
 	backup := savedWork(t)
-	// What a master says next, in the order of the steps. Old and restored are what may come of it.
+	// What a master logs next, in the order of the steps. Old and restored are the possible results.
 	for _, step := range []struct {
 		name, says    string
 		skip          int
@@ -144,7 +144,8 @@ func TestALeaderDiesInARestore(t *testing.T) {
 				c.Eventually("the second restore", 30*time.Second, func() bool {
 					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 					defer cancel()
-					// On a busy machine leadership may move meanwhile: then it is done and nobody knows, or it was refused.
+					// On a busy machine leadership may move meanwhile: then the restore is done and nobody learns of it, or it was
+					// refused.
 					err := restoreUntil(ctx, c.Admin(), backup)
 					return err == nil || client.Code(err) == "cluster_not_empty"
 				})
@@ -167,13 +168,13 @@ func TestALeaderDiesInARestore(t *testing.T) {
 
 func (s saved) open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(s.file)), nil }
 
-// restoreUntil restores, until ctx ends.
+// restoreUntil restores a backup. The end of ctx ends the attempt.
 func restoreUntil(ctx context.Context, c *client.Client, s saved) error {
 	_, err := c.Restore(ctx, s.lock, int64(len(s.file)), s.open)
 	return err
 }
 
-// healthyVoters counts them, by the leader's word.
+// healthyVoters returns how many healthy voters the leader sees.
 func healthyVoters(c *testcluster.Cluster) (n int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -193,8 +194,8 @@ func healthy(s wire.ClusterStatus) (voters int) {
 	return voters
 }
 
-// rejoin starts a master again that died in a restore. One that cannot know what became of it says so and ends; then it
-// comes back as a new one.
+// rejoin starts a master that ended during a restore. If the master cannot know the restore's result, it logs that and
+// ends; then it comes back as a new node.
 func rejoin(t *testing.T, c *testcluster.Cluster, i int) {
 	t.Helper()
 	c.Restart(i)
@@ -211,7 +212,8 @@ func rejoin(t *testing.T, c *testcluster.Cluster, i int) {
 	c.Eventually("it is a voter again", 30*time.Second, whole)
 }
 
-// goesOn checks that the leader knows what it restored: the lease that was held there runs, and what waited is done.
+// goesOn checks that the leader continues with what it restored: the held lease is in force, and the waiting execution
+// runs.
 func goesOn(t *testing.T, c *testcluster.Cluster, s saved) {
 	t.Helper()
 	if _, runs := task(t, c, s.held).Time("lease_until"); !runs {
@@ -221,8 +223,8 @@ func goesOn(t *testing.T, c *testcluster.Cluster, s saved) {
 	c.WaitStatus(s.waiting, 20*time.Second, 7)
 }
 
-// Who led before a restore has a memory of the old state: after it a new leadership begins, from the restored state.
-// Its queue is given out, and a lease of which nobody has heard since gets its full duration there and ends.
+// The leader before a restore has the old state in memory. A new leadership begins after the restore, from the restored
+// state: its queue is granted, and a lease whose worker stays silent has its full duration there and ends.
 func TestARestoreBeginsANewLeadership(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

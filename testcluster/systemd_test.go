@@ -16,16 +16,17 @@ import (
 	"time"
 )
 
-// systemdVariable asks for the test that boots machines with systemd; it fails without what it needs.
+// systemdVariable enables the test that boots machines with systemd. If it is set, the test fails if something that it
+// needs is missing.
 const systemdVariable = "SCALEOUT_SYSTEMD_BOOT"
 
-// machines are containers with Debian's systemd as their first process, and "desk", where an operator sits. They are
-// set up with the commands of docs/operations.md, word for word.
+// machines are containers with Debian's systemd as their first process, and "desk", the operator's machine. They are
+// set up with exactly the commands of docs/operations.md.
 type machines struct {
 	t      *testing.T
-	prefix string // of the containers; the network and the image have it as their name
+	prefix string // of the containers' names; the network and the image are named after it
 	guide  string // docs/operations.md
-	files  string // what an operator brings along: bin/scaleout and deploy/systemd
+	files  string // the operator's files: bin/scaleout and deploy/systemd
 }
 
 const (
@@ -35,8 +36,8 @@ const (
 
 var theMasters = []string{"m1", "m2", "m3"}
 
-// Not '--privileged': an engine that has not all rights itself cannot give them. Whatever the host has, systemd finds
-// cgroup v2 and nothing else, as on a current machine; the container has a branch of its own there.
+// '--privileged' is not used: an engine without all rights cannot grant them. On every host systemd finds only cgroup
+// v2, as on a current machine, and the container has a branch of its own.
 var bootArguments = []string{
 	"--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
 	"--security-opt=systempaths=unconfined", "--cgroupns=private", "--tmpfs=/run", "--stop-signal=SIGRTMIN+3",
@@ -84,7 +85,7 @@ func bootMachines(t *testing.T) *machines {
 	return m
 }
 
-// up waits until a machine has started what starts with it.
+// up waits until a machine has started all its services.
 func (m *machines) up(name string) {
 	m.t.Helper()
 	m.until(name+" is up", func() bool {
@@ -93,7 +94,7 @@ func (m *machines) up(name string) {
 	})
 }
 
-// container starts one, with the operator's files in /root.
+// container starts a container with the operator's files in /root.
 func (m *machines) container(name string, arguments []string, script string) {
 	m.t.Helper()
 	args := append([]string{"run", "-d", "--name", m.prefix + name, "--hostname", name, "--network", m.prefix,
@@ -111,13 +112,14 @@ func (m *machines) remove() {
 			out, _ := m.try(name, "journalctl --no-pager -n 60 -u 'scaleout-*' || true")
 			m.t.Logf("%s:\n%s", name, out)
 		}
-		_ = exec.Command("docker", "rm", "-f", "-v", m.prefix+name).Run() // what was never started
+		_ = exec.Command("docker", "rm", "-f", "-v", m.prefix+name).Run() // a container that was created and never started
 	}
 	_ = exec.Command("docker", "network", "rm", m.prefix).Run()
 	_ = exec.Command("docker", "rmi", "-f", m.prefix).Run()
 }
 
-// host runs a script here. It does not end the test itself: it is called beside it too.
+// host runs a script on this machine. It returns an error instead of ending the test, since other goroutines call it,
+// too.
 func (m *machines) host(script string) {
 	m.t.Helper()
 	if out, err := exec.Command("bash", "-eo", "pipefail", "-c", script).CombinedOutput(); err != nil {
@@ -160,7 +162,7 @@ func (m *machines) until(what string, ok func() bool) {
 	}
 }
 
-// block is the one code block of the guide, below a heading, that has a text.
+// block returns the code block of the guide that is below a heading and contains a text. There must be exactly one.
 func (m *machines) block(heading, text string) string {
 	m.t.Helper()
 	_, section, _ := strings.Cut(m.guide, "\n### "+heading+"\n")
@@ -177,7 +179,7 @@ func (m *machines) block(heading, text string) string {
 	return found[0]
 }
 
-// setUp is the guide's way from certificates to a cluster with a worker.
+// setUp follows the guide from the certificates to a cluster with a worker.
 func (m *machines) setUp() {
 	const linux = "Linux, systemd"
 	get := m.block("Plan", "/usr/local/bin")
@@ -207,7 +209,7 @@ func (m *machines) setUp() {
 	m.run(theDesk, m.block(linux, "worker enable"))
 }
 
-// certificates is what the guide has scp do.
+// certificates copies the certificates as the guide does with scp.
 func (m *machines) certificates(name, certificate string) {
 	m.t.Helper()
 	m.run(name, "mkdir -p /etc/scaleout/certs")
@@ -225,7 +227,7 @@ func (m *machines) cli(script string) string {
 	return m.run(theDesk, m.operator()+script)
 }
 
-// operator are the lines of the guide that name the masters and the certificate.
+// operator returns the lines of the guide that set the masters and the certificate.
 func (m *machines) operator() string {
 	m.t.Helper()
 	var exports []string
@@ -237,7 +239,7 @@ func (m *machines) operator() string {
 	return strings.Join(exports, "")
 }
 
-// unit is what systemd knows about a service.
+// unit returns the properties of a service.
 func (m *machines) unit(name, unit string) map[string]string {
 	m.t.Helper()
 	out := m.run(name, "systemctl show "+unit)
@@ -249,7 +251,7 @@ func (m *machines) unit(name, unit string) map[string]string {
 	return properties
 }
 
-// serves waits until a service says that it serves; it was started anew by systemd at least so often.
+// serves waits until a service reports that it is ready and systemd has restarted it at least so often.
 func (m *machines) serves(name, unit string, restarts int) {
 	m.t.Helper()
 	m.until(name+" serves", func() bool {
@@ -259,7 +261,7 @@ func (m *machines) serves(name, unit string, restarts int) {
 	})
 }
 
-// dropIn changes a unit; an empty text takes the change back.
+// dropIn overrides a part of a unit; an empty text removes the override.
 func (m *machines) dropIn(name, unit, text string) {
 	m.t.Helper()
 	path := "/etc/systemd/system/" + unit + ".service.d/test.conf"
@@ -271,7 +273,7 @@ func (m *machines) dropIn(name, unit, text string) {
 	m.run(name, "systemctl daemon-reload")
 }
 
-// hang stops a service's process, so that it is there and does nothing, and waits until the watchdog has replaced it.
+// hang suspends a service's process and waits until the watchdog has replaced it.
 func (m *machines) hang(name, unit string) {
 	m.t.Helper()
 	m.run(name, "kill -STOP "+m.unit(name, unit)["MainPID"])
@@ -304,7 +306,7 @@ func (m *machines) start(path string) string {
 
 const workerHome = "/var/lib/scaleout-worker"
 
-// ran counts, for each attempt that ran to its end, how often it did.
+// ran returns how often each attempt that ran to its end did so.
 func (m *machines) ran() map[string]int {
 	m.t.Helper()
 	times := map[string]int{}
@@ -314,7 +316,7 @@ func (m *machines) ran() map[string]int {
 	return times
 }
 
-// packageProcesses are the processes of the worker's service without the worker itself.
+// packageProcesses returns the processes of the worker's service without the worker itself.
 func (m *machines) packageProcesses() []string {
 	m.t.Helper()
 	all := strings.Fields(m.run(theWorker, "find /sys/fs/cgroup/system.slice/scaleout-worker.service -name cgroup.procs -exec cat {} +"))

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The units under systemd itself, set up as the guide says: notification, watchdog, hardening, exit codes, a worker
+// The units under a real systemd, set up as the guide says: notification, watchdog, hardening, exit codes, a worker
 // that is replaced under a running package, masters that are restarted under load, installation and removal.
 func TestSystemd(t *testing.T) {
 	m := bootMachines(t)
@@ -17,13 +17,13 @@ func TestSystemd(t *testing.T) {
 	}
 	m.serves(theWorker, "scaleout-worker", 0)
 	m.deploy("Jobs", map[string]string{
-		// What a package may count on under the unit.
+		// What a package may rely on in the unit.
 		"work.sh": `set -eu
 			test "$HOME" = ` + workerHome + `
 			touch "$HOME/a" "$SCALEOUT_TASK_DIR/b" /tmp/c
 			test -z "${NOTIFY_SOCKET-}"
 			echo $SCALEOUT_EXECUTION_ID.$SCALEOUT_ATTEMPT >> "$HOME/ran"`,
-		// One process from the beginning to the end, which is when the test says so.
+		// One process from the beginning to the end, which the test decides.
 		"long.sh": `echo first
 			mkfifo "$HOME/go"
 			read word < "$HOME/go"
@@ -42,7 +42,7 @@ func TestSystemd(t *testing.T) {
 	m.run("m2", "systemctl restart scaleout-master")
 	m.hang("m2", "scaleout-master")
 
-	// What is enabled comes back with its machine.
+	// Enabled services start again with their machine.
 	m.host("docker restart " + m.prefix + "m3")
 	m.up("m3")
 	m.serves("m3", "scaleout-master", 0)
@@ -51,8 +51,8 @@ func TestSystemd(t *testing.T) {
 	})
 }
 
-// A package goes on while its worker is restarted and while the watchdog replaces it; it ends well, once, at the first
-// attempt.
+// A package keeps running while its worker is restarted and while the watchdog replaces the worker. It ends
+// successfully, once, at the first attempt.
 func (m *machines) packageOutlivesItsWorker() {
 	m.t.Helper()
 	id := m.start("ETL/Jobs/long.sh")
@@ -86,14 +86,14 @@ func (m *machines) packageOutlivesItsWorker() {
 			m.t.Errorf("%q was to be there once:\n%s", want, out)
 		}
 	}
-	// What its first process had sent, the next ones sent again: it must not be in anybody's way.
+	// The later processes send again what the first one had sent: that must not block other messages.
 	if out, err := m.try(theWorker, "journalctl -u scaleout-worker | grep 'could not be handed over'"); err == nil {
 		m.t.Errorf("messages were held up:\n%s", out)
 	}
 }
 
-// The masters are restarted as the guide says, while one client after the other calls: no call fails, each execution
-// runs once.
+// The masters are restarted as the guide says, while clients make one call after the other: no call fails, and each
+// execution runs once.
 func (m *machines) rollingRestart() {
 	m.t.Helper()
 	var wg sync.WaitGroup
@@ -131,7 +131,7 @@ func (m *machines) rollingRestart() {
 	m.t.Logf("%d executions", len(ids))
 }
 
-// Backups go where the guide's drop-in lets the master write.
+// Backups are written to the folder that the guide's drop-in permits.
 func (m *machines) settings() {
 	m.t.Helper()
 	const file = "/etc/scaleout/MasterSettings.config"
@@ -141,7 +141,7 @@ func (m *machines) settings() {
 		_, err := m.try("m1", "ls /srv/scaleout/backups/*.tar")
 		return err == nil
 	})
-	// With wrong settings it is not tried again.
+	// With wrong settings the service is not restarted.
 	m.run("m1", "cp "+file+" good && sed -i 's#^{#{ \"PortNumbr\": 1,#' "+file)
 	if out, err := m.try("m1", "systemctl restart scaleout-master"); err == nil {
 		m.t.Errorf("it was started with wrong settings: %s", out)
@@ -153,14 +153,14 @@ func (m *machines) settings() {
 	m.serves("m1", "scaleout-master", 0)
 }
 
-// A master that was killed or met a disk that stood still is started anew; one that is too old for its log is not.
+// A master that was killed or whose disk stalled is started again; a master that is too old for its log is not.
 func (m *machines) exitCodes() {
 	m.t.Helper()
 	m.run("m1", "kill -KILL "+m.unit("m1", "scaleout-master")["MainPID"])
 	m.serves("m1", "scaleout-master", 1)
 	for code, want := range map[string]string{"75": "activating", "78": "failed"} {
 		m.dropIn("m1", "scaleout-master", "Type=exec\nExecStart=\nExecStart=/bin/sh -c 'exit "+code+"'")
-		_, _ = m.try("m1", "systemctl restart scaleout-master") // whether it was seen to fail is a matter of time
+		_, _ = m.try("m1", "systemctl restart scaleout-master") // the restart may or may not notice the failure in time
 		m.until("exit code "+code+": "+want, func() bool {
 			p := m.unit("m1", "scaleout-master")
 			return p["ExecMainStatus"] == code && p["ActiveState"] == want
@@ -171,7 +171,7 @@ func (m *machines) exitCodes() {
 	m.serves("m1", "scaleout-master", 0)
 }
 
-// 'service install' makes the unit that is shipped; 'service uninstall' leaves nothing that runs.
+// 'service install' writes the unit that is shipped, and 'service uninstall' leaves nothing that runs.
 func (m *machines) installation() {
 	m.t.Helper()
 	for name, kind := range map[string]string{"m3": "master", theWorker: "worker"} {

@@ -10,7 +10,7 @@ import (
 	"scaleout/testcluster"
 )
 
-// bounded starts an execution with options.
+// bounded starts an execution with server options.
 func (s *scriptProject) bounded(pkg string, retries int, options map[string]any) int64 {
 	s.t.Helper()
 	r := s.call("create_execution", map[string]any{"folder_name": "F", "project_name": "P", "package_name": pkg})
@@ -23,7 +23,8 @@ func (s *scriptProject) bounded(pkg string, retries int, options map[string]any)
 	return id
 }
 
-// Nobody takes an execution, its leader goes, and the next one ends it when its time is over: not before, and once.
+// No worker takes an execution, and its leader ends. The next leader ends the execution when its time is over: not
+// earlier, and once.
 func TestAnExecutionWaitsNoLongerThanItMay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

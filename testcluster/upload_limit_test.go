@@ -19,14 +19,14 @@ import (
 	"scaleout/testcluster"
 )
 
-// What was uploaded and no project names is limited, whoever leads and whoever restarts, and room comes back with a
-// deployment.
+// The bytes that were uploaded and that no project names are limited, whichever master leads or restarts. A deployment
+// frees its part of them.
 func TestUploadsThatNoProjectNamesAreLimited(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
 	t.Parallel()
-	const most = 256 << 10 // four of the smallest
+	const most = 256 << 10 // four blobs of the smallest size that counts
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) {
 		cfg.MaxProjectBytes, cfg.MaxUnnamedBlobBytes = most, most
 	}))

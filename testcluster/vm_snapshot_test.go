@@ -11,8 +11,8 @@ import (
 	"scaleout/testcluster"
 )
 
-// All masters stand still for 3 s at once, while they write, as a snapshot of their virtual machines does. That a write
-// spans such a pause says nothing about the disk: nobody ends, and the cluster goes on.
+// All masters are paused for 3 s at once while they write, as by a snapshot of their virtual machines. A write that
+// spans the pause says nothing about the disk: no master ends, and the cluster goes on.
 func TestMastersOutliveAPauseOfAll(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

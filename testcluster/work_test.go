@@ -13,14 +13,14 @@ import (
 	"scaleout/testcluster"
 )
 
-// scriptProject is a cluster with a project of shell packages, F/P, that write into a folder of the test.
+// scriptProject is a cluster with the project F/P of shell packages, which write into a folder of the test.
 type scriptProject struct {
 	*testcluster.Cluster
 	t   *testing.T
 	dir string
 }
 
-// deployScripts deploys the packages. DIR in a script is the test's folder, LOG the file that note writes its lines to:
+// deployScripts deploys the packages. In a script DIR is the test's folder, and note appends a line to the log file:
 // "word execution.attempt nanoseconds". A script that calls gate waits until the test opens that gate.
 func deployScripts(t *testing.T, c *testcluster.Cluster, scripts map[string]string) *scriptProject {
 	t.Helper()
@@ -59,7 +59,7 @@ func (s *scriptProject) notes() []note {
 	for line := range strings.Lines(string(raw)) {
 		f := strings.Fields(line)
 		if len(f) != 3 || !strings.HasSuffix(line, "\n") {
-			continue // still being written
+			continue // the line is not complete yet
 		}
 		ns, err := strconv.ParseInt(f[2], 10, 64)
 		if err != nil {
@@ -70,7 +70,7 @@ func (s *scriptProject) notes() []note {
 	return out
 }
 
-// ran is how often a package of the execution said a word, whichever attempt it was.
+// ran returns how often the attempts of an execution noted a word.
 func (s *scriptProject) ran(id int64, word string) (n int) {
 	s.t.Helper()
 	for _, e := range s.notes() {
@@ -81,7 +81,7 @@ func (s *scriptProject) ran(id int64, word string) (n int) {
 	return n
 }
 
-// spans are the first and last line of an attempt.
+// spans returns the first and the last line of each attempt.
 func (s *scriptProject) span(id int64, attempt int) (first, last time.Time) {
 	s.t.Helper()
 	for _, e := range s.notes() {
@@ -125,7 +125,7 @@ func (s *scriptProject) call(procedure string, args map[string]any) client.Resul
 	return r
 }
 
-// rows are all rows of a view, page by page.
+// rows returns all rows of a view, page by page.
 func (s *scriptProject) rows(view string, equal map[string]any, order ...string) []client.Row {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
@@ -145,13 +145,13 @@ func (s *scriptProject) rows(view string, equal map[string]any, order ...string)
 	}
 }
 
-// attempts are an execution's rows of the tasks view.
+// attempts returns an execution's rows of the view tasks.
 func (s *scriptProject) attempts(id int64) []client.Row {
 	s.t.Helper()
 	return s.rows("tasks", map[string]any{"execution_id": id})
 }
 
-// reason waits until the tasks view says why the execution waits and returns the sentence.
+// reason waits until the view tasks says why the execution waits, and returns the sentence.
 func (s *scriptProject) reason(id int64, code string) string {
 	s.t.Helper()
 	var last client.Row
@@ -166,7 +166,7 @@ func (s *scriptProject) reason(id int64, code string) string {
 	return last.Text("reason_text")
 }
 
-// noReason checks that nothing is said about an execution that runs or has ended.
+// noReason checks that the view gives no reason for an execution that runs or has ended.
 func (s *scriptProject) noReason(id int64) {
 	s.t.Helper()
 	for _, r := range s.attempts(id) {
@@ -176,7 +176,7 @@ func (s *scriptProject) noReason(id int64) {
 	}
 }
 
-// texts are an execution's messages.
+// texts returns the texts of an execution's messages.
 func (s *scriptProject) texts(id int64) []string {
 	s.t.Helper()
 	var out []string
@@ -186,7 +186,7 @@ func (s *scriptProject) texts(id int64) []string {
 	return out
 }
 
-// once waits for success and checks that the package ran exactly once, in one attempt.
+// once waits until an execution has succeeded, and checks that its package ran exactly once, in one attempt.
 func (s *scriptProject) once(id int64) {
 	s.t.Helper()
 	row := s.WaitStatus(id, 30*time.Second, 7)
