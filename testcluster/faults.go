@@ -173,7 +173,7 @@ func pauseWorker(n *Nemesis, s Step) (string, func()) {
 
 func cutWorkerOff(n *Nemesis, s Step) (string, func()) {
 	w := n.worker(s)
-	heal := w.CutOff(s.Flip)
+	heal := w.cutOff(s.Flip)
 	if s.Flip {
 		return w.Name() + ", one way: its requests arrive, the answers do not", heal
 	}
@@ -182,7 +182,7 @@ func cutWorkerOff(n *Nemesis, s Step) (string, func()) {
 
 func cutWorkerOffFromLeader(n *Nemesis, s Step) (string, func()) {
 	w := n.worker(s)
-	return w.Name() + "–" + n.c.Name(s.Who), w.CutOff(s.Flip, n.c.Address(s.Who))
+	return w.Name() + "–" + n.c.Name(s.Who), w.cutOff(s.Flip, n.c.Address(s.Who))
 }
 
 // grow adds one more master and later removes it: while it runs or, if Flip is set, after it was killed.

@@ -252,9 +252,9 @@ func killGuard(file string) (bool, error) {
 	return true, nil
 }
 
-// CutOff cuts a worker process off from the masters at these addresses, or from all masters if none is named. If oneWay
+// cutOff cuts a worker process off from the masters at these addresses, or from all masters if none is named. If oneWay
 // is true, the worker's requests still arrive and only the answers are dropped. The worker must be cuttable.
-func (w *Worker) CutOff(oneWay bool, addresses ...string) (heal func()) {
+func (w *Worker) cutOff(oneWay bool, addresses ...string) (heal func()) {
 	return w.relay.cut(&relayCut{oneWay: oneWay, addresses: addresses})
 }
 

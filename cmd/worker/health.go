@@ -20,8 +20,8 @@ func (h *heartbeat) answered()  { h.answer.Store(time.Now().UnixNano()) }
 // pause after it.
 const maxTurn = 5 * time.Minute
 
-// LastAnswer returns when a master last gave this worker a good answer, and the zero time if none has yet.
-func (w *Worker) LastAnswer() time.Time {
+// lastAnswer returns when a master last gave this worker a good answer, and the zero time if none has yet.
+func (w *Worker) lastAnswer() time.Time {
 	if n := w.heartbeat.answer.Load(); n != 0 {
 		return time.Unix(0, n)
 	}
@@ -30,7 +30,7 @@ func (w *Worker) LastAnswer() time.Time {
 
 // Waiting says why this worker does not work with the masters now, and returns "" when it does.
 func (w *Worker) Waiting() string {
-	switch last := w.LastAnswer(); {
+	switch last := w.lastAnswer(); {
 	case last.IsZero():
 		return "no master has taken this worker's registration yet"
 	case time.Since(last) > 2*w.cfg.AgentHeartbeat:

@@ -127,7 +127,7 @@ func TestWaitingUntilAMasterAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	if w.Waiting() == "" || !w.LastAnswer().IsZero() {
+	if w.Waiting() == "" || !w.lastAnswer().IsZero() {
 		t.Error("it works with nobody")
 	}
 	w.heartbeat.turn.Store(time.Now().Add(-2 * maxTurn).UnixNano())

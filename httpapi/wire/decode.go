@@ -50,7 +50,7 @@ func Decode(r io.Reader, limit int64, v any) error {
 
 // Unmarshal is Decode for bytes.
 func Unmarshal(b []byte, v any) error {
-	if err := Shape(b); err != nil {
+	if err := checkShape(b); err != nil {
 		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -61,9 +61,9 @@ func Unmarshal(b []byte, v any) error {
 	return checkEnd(d)
 }
 
-// Shape checks that b is an object, nests no deeper than MaxDepth and has at most MaxValues values. It runs before any
+// checkShape checks that b is an object, nests no deeper than MaxDepth and has at most MaxValues values. It runs before any
 // code that allocates memory for the values.
-func Shape(b []byte) error {
+func checkShape(b []byte) error {
 	trimmed, err := trimToObject(b)
 	if err != nil {
 		return err

@@ -182,9 +182,6 @@ func Sweep(folder string) (gone bool, err error) {
 	return true, writeExit(folder, e)
 }
 
-// Folder returns the task folder.
-func (g *Guard) Folder() string { return g.folder }
-
 // PID returns the id of the package's own process. On Unix it is also the id of its process group and session.
 func (g *Guard) PID() int { return g.st.Package }
 
@@ -193,12 +190,6 @@ func (g *Guard) PID() int { return g.st.Package }
 func (g *Guard) Extend(l Lease) error {
 	_, err := call(g.st, request{Op: opExtend, Lease: l})
 	return err
-}
-
-// Left returns how much of the lease is left, as the guard says.
-func (g *Guard) Left() (time.Duration, error) {
-	a, err := call(g.st, request{Op: opStatus})
-	return time.Duration(a.Left), err
 }
 
 // Stop makes the guard ask the package to end, and kill it after the grace time. It does not wait for that.
@@ -262,9 +253,6 @@ func (g *Guard) await(ctx context.Context) error {
 	io.Copy(io.Discard, conn)
 	return ctx.Err()
 }
-
-// Output reads the package's output; see ReadOutput.
-func (g *Guard) Output(from int64) ([]Line, int64, error) { return ReadOutput(g.folder, from) }
 
 // collect waits for the child process, so that no zombie is left.
 func (g *Guard) collect() {

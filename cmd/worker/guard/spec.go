@@ -27,9 +27,9 @@ const (
 
 // Defaults of a Spec.
 const (
-	DefaultKillBefore     = 5 * time.Second
+	defaultKillBefore     = 5 * time.Second
 	DefaultGrace          = 10 * time.Second
-	DefaultLinger         = time.Second
+	defaultLinger         = time.Second
 	DefaultMaxOutputBytes = 16 << 20
 )
 
@@ -54,13 +54,13 @@ type Spec struct {
 
 func (s *Spec) fill() {
 	if s.KillBefore <= 0 {
-		s.KillBefore = DefaultKillBefore
+		s.KillBefore = defaultKillBefore
 	}
 	if s.Grace <= 0 {
 		s.Grace = DefaultGrace
 	}
 	if s.Linger <= 0 {
-		s.Linger = DefaultLinger
+		s.Linger = defaultLinger
 	}
 	if s.MaxOutput <= 0 {
 		s.MaxOutput = DefaultMaxOutputBytes

@@ -187,8 +187,8 @@ func (s *Spool) forgetIfDone(k Key, j *journal) error {
 
 // cut bounds a text and makes it valid UTF-8: a message that the cluster refuses would block all later ones.
 func cut(text string) string {
-	if len(text) > MaxText {
-		end := MaxText - len(cutNotice)
+	if len(text) > maxText {
+		end := maxText - len(cutNotice)
 		for end > 0 && !utf8.RuneStart(text[end]) {
 			end--
 		}

@@ -77,8 +77,8 @@ func (l *Limits) fill() {
 	}
 }
 
-// MaxText is the longest text of a message or report, in bytes; a longer one is cut.
-const MaxText = 32 << 10
+// maxText is the longest text of a message or report, in bytes; a longer one is cut.
+const maxText = 32 << 10
 
 // ErrClosed means that the attempt has been closed and takes no more messages.
 var ErrClosed = errors.New("spool: the attempt's messages are closed")

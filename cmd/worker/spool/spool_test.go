@@ -218,9 +218,9 @@ func TestBounds(t *testing.T) {
 func TestTextIsCutAndValid(t *testing.T) {
 	s := open(t, t.TempDir(), Limits{})
 	k := Key{7, 1}
-	must(t, s.AppendMessages(k, texts(strings.Repeat("ü", MaxText), "\xff"), 0))
+	must(t, s.AppendMessages(k, texts(strings.Repeat("ü", maxText), "\xff"), 0))
 	b := pending(t, s, 1<<20)
-	if m := b[0].Messages[0].Text; len(m) > MaxText || !strings.HasSuffix(m, "ü"+cutNotice) {
+	if m := b[0].Messages[0].Text; len(m) > maxText || !strings.HasSuffix(m, "ü"+cutNotice) {
 		t.Errorf("%d bytes, end %q", len(m), m[len(m)-20:])
 	}
 	if m := b[0].Messages[1].Text; m != "\uFFFD" {
