@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,17 +11,7 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// Errors of Backups.
-var (
-	// ErrBackupDamaged: the file is no backup, or not what was written.
-	ErrBackupDamaged = errors.New("the backup cannot be restored")
-	// ErrBackupKey: the key ring in the backup cannot be opened with what was given.
-	ErrBackupKey = errors.New("the key ring of the backup stays closed")
-	// ErrNotEmpty: the cluster holds something that a restore would replace.
-	ErrNotEmpty = errors.New("only a new, empty cluster can be restored into")
-)
-
-// Backups makes backups and restores them. Its errors wrap those above, or those of Proposer and Blobs.
+// Backups makes backups and restores them. Its errors wrap the outcomes that fsm/command declares.
 type Backups interface {
 	// Save writes a backup of the whole cluster, with the blobs if wanted. A lock says how the key that wraps the key
 	// ring is made; without a key the ring stays out.

@@ -69,9 +69,9 @@ var kinds = []struct {
 	{command.ErrLevel, kind{409, "feature_level", 0, false}},
 	{command.ErrUnknownMember, kind{404, "member_not_found", 0, false}},
 	{command.ErrRefused, kind{409, "refused", 0, false}},
-	{ErrBackupDamaged, kind{422, "backup_damaged", 0, false}},
-	{ErrBackupKey, kind{422, "backup_key", 0, false}},
-	{ErrNotEmpty, kind{409, "cluster_not_empty", 0, false}},
+	{command.ErrBackupDamaged, kind{422, "backup_damaged", 0, false}},
+	{command.ErrBackupKey, kind{422, "backup_key", 0, false}},
+	{command.ErrNotEmpty, kind{409, "cluster_not_empty", 0, false}},
 	{fsm.ErrIndexPassed, kind{409, wire.CodeIndexPassed, 0, false}},
 	// These two come first: they wrap what each master answered.
 	{command.ErrNoBlob, kind{404, command.CodeBlobNotFound, 0, false}},

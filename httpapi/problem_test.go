@@ -71,9 +71,9 @@ func TestEveryError(t *testing.T) {
 		{errTimeout, 504, "timeout"},
 		{context.DeadlineExceeded, 504, "timeout"},
 		{context.Canceled, 499, "canceled"},
-		{ErrBackupDamaged, 422, "backup_damaged"},
-		{ErrBackupKey, 422, "backup_key"},
-		{ErrNotEmpty, 409, "cluster_not_empty"},
+		{command.ErrBackupDamaged, 422, "backup_damaged"},
+		{command.ErrBackupKey, 422, "backup_key"},
+		{command.ErrNotEmpty, 409, "cluster_not_empty"},
 	}
 	for _, k := range kinds {
 		if !slices.ContainsFunc(rows, func(r row) bool { return errors.Is(r.err, k.err) }) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"scaleout/cluster/archive"
+	"scaleout/cluster/backup"
 	"scaleout/cluster/recovery"
 	"scaleout/cmd/master"
 	"scaleout/fsm/ispac"
@@ -178,7 +179,7 @@ func TestScheduledBackups(t *testing.T) {
 	}
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) {
 		cfg.MetricsOpen = true
-		cfg.BackupFolder, cfg.BackupInterval, cfg.BackupRetain, cfg.BackupKeyFile = filepath.Join(folder, "files"), time.Second, 2, keyFile
+		cfg.Backups = backup.Schedule{Folder: filepath.Join(folder, "files"), Interval: time.Second, Retain: 2, KeyFile: keyFile}
 	}))
 	of := func(i int) (list []string) {
 		list, _ = filepath.Glob(filepath.Join(folder, "files", c.Name(i)+"-*.tar"))

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scaleout/cluster"
+	"scaleout/cluster/backup"
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
@@ -54,11 +55,8 @@ type Config struct {
 	Gossip      gossip.Limits
 	Times       Times
 
-	// Scheduled backups of this master's own state; an empty folder means none.
-	BackupFolder   string
-	BackupInterval time.Duration // BackupIntervalInMs
-	BackupRetain   int
-	BackupKeyFile  string // wraps the key ring; empty: it is left out
+	// Backups is the schedule of this master's own backups.
+	Backups backup.Schedule
 
 	Version string
 	Logger  *slog.Logger
@@ -120,11 +118,9 @@ func (c *Config) fill() {
 	set(&c.Expiry, DefaultExpiry)
 	set(&c.Cleanup, DefaultCleanup)
 	set(&c.RetryDelay, DefaultRetryDelay)
-	set(&c.BackupInterval, DefaultBackupInterval)
+	set(&c.Backups.Interval, DefaultBackupInterval)
 	set(&c.Times.IdleStranger, DefaultIdleStranger)
-	if c.BackupRetain == 0 {
-		c.BackupRetain = DefaultBackupRetain
-	}
+	c.Backups.Retain = cmp.Or(c.Backups.Retain, DefaultBackupRetain)
 	if c.MaxProjectBytes == 0 {
 		c.MaxProjectBytes = DefaultMaxProjectBytes
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"scaleout/cluster"
+	"scaleout/cluster/backup"
 	"scaleout/cluster/blobs"
 	"scaleout/cluster/dispatch"
 	"scaleout/cluster/gossip"
@@ -48,8 +49,7 @@ type Master struct {
 	noted     notices
 	recent    recent
 	started   time.Time
-	restoring sync.Mutex
-	backedUp  backupMetrics
+	backups   *backup.Backups
 
 	draining atomic.Bool   // not ready any more: about to hand over
 	stopping chan struct{} // closed when held calls must end
@@ -187,7 +187,10 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		Names: names{m.fsm}, MaxBytes: cfg.MaxProjectBytes, MaxUnnamed: cfg.MaxUnnamedBlobBytes, Logger: m.log,
 	})
 	m.dir.Blobs().OnDamage(m.keeper.Damaged)
-	m.backedUp = newBackupMetrics(cfg.Registry)
+	m.backups = backup.New(backup.Config{
+		State: m.fsm, Node: m.node, Blobs: m.keeper, KeyRing: m.ring, Spool: cfg.DataDirectory, Master: cfg.Name,
+		Version: cfg.Version, Schedule: cfg.Backups, Logger: m.log, Registerer: cfg.Registry,
+	})
 	m.packer = segmenter.New(segments{m.keeper}, proposer{m}, m.log)
 	return m.routes()
 }
@@ -211,7 +214,7 @@ func (m *Master) machine(applied func(cluster.Applied), failed func(error)) (clu
 func (m *Master) routes() (err error) {
 	m.api, err = httpapi.New(httpapi.Config{
 		Member: member{m}, Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
-		Cluster: operator{m}, Backups: backups{m}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID,
+		Cluster: operator{m}, Backups: backups{m.backups}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID,
 		PeerTransport: m.transport.PeerClient().Transport,
 		PeerURL:       peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
 		Settings: func() procedure.Config {
@@ -276,7 +279,7 @@ func (m *Master) Run(ctx context.Context) error {
 		})
 	}
 	part(&parts, "blobs", func() error { return m.keeper.Run(nodeContext, m.node.CaughtUp()) })
-	part(&parts, "backups", func() error { return m.backups(nodeContext) })
+	part(&parts, "backups", func() error { return m.backups.Run(nodeContext) })
 	part(&parts, "cluster", func() error {
 		err := m.node.Run(nodeContext)
 		if err == nil && nodeContext.Err() == nil {

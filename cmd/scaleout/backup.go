@@ -14,9 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cluster/archive"
-	"scaleout/fsm"
-	"scaleout/fsm/catalog"
-	"scaleout/fsm/command"
+	"scaleout/cluster/backup"
 	"scaleout/httpapi/client"
 )
 
@@ -147,10 +145,8 @@ func (a *app) backupInspect() *cobra.Command {
 
 // contents is what was found in a file.
 type contents struct {
-	archive.Contents
-	size   int64
-	ring   []byte
-	absent []string // blobs that the state names and the file does not hold
+	backup.Contents
+	size int64
 }
 
 // look reads a whole file.
@@ -163,29 +159,8 @@ func look(path string) (c contents, err error) {
 	if st, err := f.Stat(); err == nil {
 		c.size = st.Size()
 	}
-	var view *catalog.Reader
-	has := map[string]bool{}
-	c.Contents, err = archive.Read(f, func(e archive.Entry, r io.Reader) (err error) {
-		switch e.Name {
-		case archive.NameKeyRing:
-			c.ring, err = io.ReadAll(r)
-		case archive.NameState:
-			view, err = fsm.Check(r, command.Level)
-		default:
-			digest, _ := e.Blob()
-			has[digest] = true
-		}
-		return err
-	})
-	if err != nil {
-		return c, err
-	}
-	for digest := range view.Blobs() {
-		if !has[digest] {
-			c.absent = append(c.absent, digest)
-		}
-	}
-	return c, nil
+	c.Contents, err = backup.Inspect(f)
+	return c, err
 }
 
 func (a *app) inspect(cmd *cobra.Command, path string) error {
@@ -194,8 +169,8 @@ func (a *app) inspect(cmd *cobra.Command, path string) error {
 		return err
 	}
 	ring := "none"
-	if c.ring != nil {
-		lock, err := archive.LockOf(c.ring)
+	if c.KeyRing != nil {
+		lock, err := archive.LockOf(c.KeyRing)
 		if err != nil {
 			return err
 		}
@@ -211,7 +186,7 @@ func (a *app) inspect(cmd *cobra.Command, path string) error {
 			Blobs   int      `json:"blob_count"`
 			Ring    string   `json:"key_ring_lock"`
 			Missing []string `json:"missing_blobs"`
-		}{c.Metadata, c.size, c.Blobs, ring, append([]string{}, c.absent...)})
+		}{c.Metadata, c.size, c.Blobs, ring, append([]string{}, c.Absent...)})
 	}
 	var rows []string
 	for name, n := range c.Metadata.Rows {
@@ -223,11 +198,11 @@ func (a *app) inspect(cmd *cobra.Command, path string) error {
 	if err := a.object(cmd, []pair{
 		{"file", path}, {"taken", c.Metadata.Created.UTC().Format(time.RFC3339)}, {"cluster", c.Metadata.Cluster}, {"by", c.Metadata.Master + ", version " + c.Metadata.Version},
 		{"log index", c.Metadata.Index}, {"feature level", c.Metadata.Level}, {"bytes", c.size}, {"key ring", ring},
-		{"blobs", c.Blobs}, {"blobs missing", len(c.absent)}, {"rows", strings.Join(rows, ", ")},
+		{"blobs", c.Blobs}, {"blobs missing", len(c.Absent)}, {"rows", strings.Join(rows, ", ")},
 	}); err != nil {
 		return err
 	}
-	listMissing(cmd, c.absent)
+	listMissing(cmd, c.Absent)
 	return nil
 }
 
@@ -249,25 +224,25 @@ func (a *app) backupVerify() *cobra.Command {
 			}
 			ring := ""
 			switch {
-			case c.ring == nil && secret.given():
+			case c.KeyRing == nil && secret.given():
 				return errors.New("the backup holds no key ring")
 			case secret.given():
-				key, err := secret.key(cmd.InOrStdin(), c.ring)
+				key, err := secret.key(cmd.InOrStdin(), c.KeyRing)
 				if err != nil {
 					return err
 				}
-				if _, err := archive.Unwrap(c.ring, key, c.Metadata.Cluster); err != nil {
+				if _, err := archive.Unwrap(c.KeyRing, key, c.Metadata.Cluster); err != nil {
 					return err
 				}
 				ring = ", the key ring opens"
-			case c.ring != nil:
+			case c.KeyRing != nil:
 				ring = ", the key ring was not opened"
 			}
 			if a.output == "json" {
-				return printJSON(cmd, map[string]any{"ok": true, "key_ring_opened": secret.given(), "missing_blobs": append([]string{}, c.absent...)})
+				return printJSON(cmd, map[string]any{"ok": true, "key_ring_opened": secret.given(), "missing_blobs": append([]string{}, c.Absent...)})
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is whole: %d entries%s\n", args[0], c.Entries, ring)
-			listMissing(cmd, c.absent)
+			listMissing(cmd, c.Absent)
 			return nil
 		},
 	}
@@ -293,13 +268,13 @@ given up: its workers must have ended it before new ones are let in (see docs/op
 			}
 			var lock client.BackupLock
 			switch {
-			case c.ring != nil && !secret.given():
+			case c.KeyRing != nil && !secret.given():
 				return usagef("the backup holds a key ring: give --passphrase-file or --key-file")
-			case c.ring != nil:
-				if lock.Key, err = secret.key(cmd.InOrStdin(), c.ring); err != nil {
+			case c.KeyRing != nil:
+				if lock.Key, err = secret.key(cmd.InOrStdin(), c.KeyRing); err != nil {
 					return err
 				}
-				if _, err := archive.Unwrap(c.ring, lock.Key, c.Metadata.Cluster); err != nil {
+				if _, err := archive.Unwrap(c.KeyRing, lock.Key, c.Metadata.Cluster); err != nil {
 					return err
 				}
 			}

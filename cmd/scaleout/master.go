@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scaleout/cluster/backup"
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/recovery"
@@ -141,8 +142,9 @@ func masterConfig(m settings.Master) master.Config {
 			NeverEnabled: m.MaxWorkersNeverEnabled,
 		},
 		ExpireNeverEnabled: time.Duration(m.ExpireNeverEnabledAfterInMs),
-		BackupFolder:       m.BackupFolder, BackupInterval: time.Duration(m.BackupIntervalInMs),
-		BackupRetain: m.BackupRetain, BackupKeyFile: m.BackupKeyFile,
+		Backups: backup.Schedule{
+			Folder: m.BackupFolder, Interval: time.Duration(m.BackupIntervalInMs), Retain: m.BackupRetain, KeyFile: m.BackupKeyFile,
+		},
 		Connections: transport.Limits{
 			Handshakes: m.MaxHandshakes, Connections: m.MaxConnections, PerCertificate: m.MaxConnectionsPerCertificate,
 			Strangers: m.MaxConnectionsWithoutCertificate, PerAddress: m.MaxConnectionsPerAddress, Unlimited: unlimited,

@@ -51,6 +51,16 @@ var (
 	ErrNoMajority = errors.New("blob not stored by a majority of the voters")
 )
 
+// Outcomes of a restore.
+var (
+	// ErrBackupDamaged: the file is not a backup, or not what was written.
+	ErrBackupDamaged = errors.New("the backup cannot be restored")
+	// ErrBackupKey: the key ring in the backup cannot be decrypted with what was given, or does not fit.
+	ErrBackupKey = errors.New("the key ring of the backup stays closed")
+	// ErrNotEmpty: the cluster holds something that a restore would replace.
+	ErrNotEmpty = errors.New("only a new, empty cluster can be restored into")
+)
+
 // certain are the outcomes of a proposal after which the command is not applied, now or later.
 var certain = []error{
 	ErrNotLeader, ErrNoLeader, ErrNotReady, ErrDoubt, ErrBusy, ErrTooLarge, ErrLevel, ErrStopping,

@@ -1,0 +1,74 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"scaleout/cluster/archive"
+)
+
+// Options says what goes into a backup.
+type Options struct {
+	Blobs bool
+	// Key encrypts the key ring, and Lock says how the key is derived. Without a key the ring is left out.
+	Key  []byte
+	Lock archive.Lock
+}
+
+// Save writes a backup of this master's state. A blob that this master lacks is read from another one; a blob that no
+// master has is listed as missing.
+func (b *Backups) Save(ctx context.Context, w io.Writer, o Options) error {
+	capture, err := b.cfg.State.Capture()
+	if err != nil {
+		return err
+	}
+	view := capture.View()
+	file, err := archive.NewWriter(w, archive.Metadata{
+		Created: b.cfg.Node.Now().UTC(), Cluster: view.ClusterID(), Master: b.cfg.Master, Version: b.cfg.Version,
+		Level: view.Level(), Index: view.Index(), Blobs: o.Blobs, KeyRing: len(o.Key) > 0, Rows: view.Counts(),
+	})
+	if err != nil {
+		return err
+	}
+	if len(o.Key) > 0 {
+		ring, err := b.cfg.KeyRing.Marshal()
+		if err != nil {
+			return errUnencodable
+		}
+		wrapped, err := archive.Wrap(ring, o.Key, o.Lock, view.ClusterID())
+		if err != nil {
+			return err
+		}
+		if err := file.KeyRing(wrapped); err != nil {
+			return err
+		}
+	}
+	if err := file.State(capture.Write); err != nil {
+		return err
+	}
+	if !o.Blobs {
+		return file.Close(nil)
+	}
+	var missing []string
+	for _, digest := range slices.Sorted(view.Blobs()) { // the order of an archive
+		blob, err := b.cfg.Blobs.Open(ctx, digest)
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			b.log.Error("a blob that is named is on no master; the backup lists it as missing", "blob", digest, "err", err)
+			missing = append(missing, digest)
+			continue
+		}
+		if err := errors.Join(file.Blob(digest, blob.Size(), blob), blob.Close()); err != nil {
+			return fmt.Errorf("blob %s: %w", digest, err)
+		}
+	}
+	return file.Close(missing)
+}
+
+// errUnencodable does not wrap its cause, which may quote a key.
+var errUnencodable = errors.New("the key ring could not be encoded")
