@@ -117,9 +117,9 @@ func MakeDir(path string) error {
 	return SyncDir(parent)
 }
 
-// RemoveLeftovers deletes the temporary files in a folder that writers of the given names, or of any name when none is
-// given, left behind when they were killed, if nobody has written to them for so long. Whoever owns the folder alone
-// passes 0; others pass a time that no write takes. What cannot be deleted costs room and nothing else.
+// RemoveLeftovers deletes the temporary files that killed writers of the given names, or of any name if none is given,
+// left in a folder, unless somebody has written to them within the time idle. The only owner of a folder passes 0;
+// others pass a time that no write takes. A file that cannot be deleted costs room and nothing else.
 func RemoveLeftovers(folder string, idle time.Duration, names ...string) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
