@@ -255,8 +255,8 @@ func (f *Forwarder) watch(
 }
 
 // answerWriter writes the leader's answer. Until the answer begins it has headers of its own: those of a 1xx response
-// are not the answer's, and what the caller's writer has already stays. Of the 1xx responses only 102 Processing goes
-// on.
+// are not the answer's, and those that the caller's writer has already must stay. Of the 1xx responses only
+// 102 Processing goes on.
 type answerWriter struct {
 	http.ResponseWriter
 	header http.Header

@@ -22,7 +22,7 @@ import (
 )
 
 // follower serves calls by passing them on, and tells how each ended.
-func follower(t *testing.T, r *rig, tweak func(*Call)) (url string, ended <-chan any) {
+func follower(t *testing.T, r *fixture, tweak func(*Call)) (url string, ended <-chan any) {
 	out := make(chan any, 10)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		defer func() {
@@ -70,7 +70,7 @@ func TestHopByHopHeadersEndAtTheHop(t *testing.T) {
 		"Proxy-Connection": "keep-alive", "Keep-Alive": "timeout=5", "Proxy-Authenticate": "Basic",
 		"Proxy-Authorization": "Basic x", "Te": "gzip", "Upgrade": "h2c",
 	}
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	var seen http.Header
 	leading, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		seen = req.Header
@@ -111,7 +111,7 @@ func TestHopByHopHeadersEndAtTheHop(t *testing.T) {
 }
 
 func TestTrailersOfTheAnswer(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	leading, _ := leader(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Trailer", "X-Sum, Scaleout-Internal-Told")
 		io.WriteString(w, "body")
@@ -140,7 +140,7 @@ func TestTrailersOfTheAnswer(t *testing.T) {
 }
 
 func TestTrailersOfAStreamedCall(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	leading, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		b, _ := io.ReadAll(req.Body)
 		fmt.Fprintf(w, "%s, sum %s", b, req.Trailer.Get("X-Sum"))
@@ -157,7 +157,7 @@ func TestTrailersOfAStreamedCall(t *testing.T) {
 // Of the 1xx responses of the leader, 102 Processing tells the caller that the call is worked on. The others are about
 // the leader's connection, and none has headers for the answer.
 func TestInformationalResponses(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	leading, _ := leader(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</x>")
 		w.WriteHeader(http.StatusEarlyHints)
@@ -193,7 +193,7 @@ func TestInformationalResponses(t *testing.T) {
 
 // What the leader writes reaches the caller when it is written, before the answer has ended.
 func TestAnAnswerIsNotHeldBack(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	read := make(chan struct{})
 	leading, _ := leader(t, func(w http.ResponseWriter, _ *http.Request) {
 		for _, s := range []string{"", "first\n", "second\n"} { // the headers alone, too
@@ -222,7 +222,7 @@ func TestAnAnswerIsNotHeldBack(t *testing.T) {
 
 func TestBodiesOfBothDirections(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	lengths := make(chan int64, 1)
 	leading, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		lengths <- req.ContentLength
@@ -274,7 +274,7 @@ func TestBodiesOfBothDirections(t *testing.T) {
 
 // A caller who goes away in the middle of the answer frees the leader of the call.
 func TestCallerGoneWhileTheAnswerComes(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	freed := make(chan struct{})
 	leading, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		defer close(freed)
@@ -312,7 +312,7 @@ func TestCallerGoneWhileTheAnswerComes(t *testing.T) {
 func TestAnAnswerThatBreaksOffIsNotComplete(t *testing.T) {
 	for _, c := range []struct{ name, length string }{{"length known", "100"}, {"length unknown", ""}} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newFixture(t, nil)
 			leading, _ := leader(t, func(w http.ResponseWriter, _ *http.Request) {
 				if c.length != "" {
 					w.Header().Set("Content-Length", c.length)
@@ -337,7 +337,7 @@ func TestAnAnswerThatBreaksOffIsNotComplete(t *testing.T) {
 
 // A redirect is the answer: the forwarder goes to no other address.
 func TestARedirectIsAnAnswer(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	leading, calls := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		http.Redirect(w, req, "/elsewhere", http.StatusFound)
 	})
@@ -350,7 +350,7 @@ func TestARedirectIsAnAnswer(t *testing.T) {
 
 // A caller who asks for another protocol gets the answer to the call in this one.
 func TestNoProtocolIsSwitched(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	leading, _ := leader(t, ok)
 	r.set(leads("l", leading, 1))
 	url, _ := follower(t, r, nil)
@@ -408,7 +408,7 @@ func (r readerContext) Read(p []byte) (int, error) {
 // A caller who is slow to take the answer is not taken for a leader that is silent.
 func TestASlowCallerIsNotASilentLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(c *Config) { c.Transport, c.Quiet = answering{&pieces{3}}, time.Second })
+		r := newFixture(t, func(c *Config) { c.Transport, c.Quiet = answering{&pieces{3}}, time.Second })
 		r.set(leads("l", "http://l", 1))
 		w := slowWriter{recorder(), 3 * time.Second}
 		if err := r.f.Serve(w, request(t, ""), call()); err != nil || w.Body.String() != "xxx" {
@@ -442,7 +442,7 @@ func (l *lateReader) RoundTrip(req *http.Request) (*http.Response, error) {
 // A streamed body belongs to one attempt: what is left over of an earlier one gets nothing of it.
 func TestALateReadTakesNothing(t *testing.T) {
 	tr := &lateReader{read: make(chan struct{}), result: make(chan error, 1)}
-	r := newRig(t, func(c *Config) { c.Transport = tr })
+	r := newFixture(t, func(c *Config) { c.Transport = tr })
 	r.set(leads("l", "http://l", 1))
 	c := call()
 	c.Stream = true

@@ -242,8 +242,8 @@ func (f *Forwarder) exhausted(err error) error {
 	return err
 }
 
-// establishing is how long a call that another master passed on waits for this one, which has been elected, to be
-// ready. That takes a few round trips; the master that sent it looks further meanwhile.
+// establishing is how long a call that another master passed on waits until this one, which has been elected, is ready.
+// That takes a few round trips. The master that sent the call looks further when the time is over.
 const establishing = 2 * time.Second
 
 // stopGrace is how long a call goes on looking for a leader after this node began to stop.

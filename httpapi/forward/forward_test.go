@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,26 +28,26 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// compass is a place that a test moves.
-type compass struct {
+// fakePlace is a place that a test changes.
+type fakePlace struct {
 	mu      sync.Mutex
 	place   Place
 	changed chan struct{}
 }
 
-func (c *compass) where() Place {
+func (c *fakePlace) where() Place {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.place
 }
 
-func (c *compass) change() <-chan struct{} {
+func (c *fakePlace) change() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.changed
 }
 
-func (c *compass) set(p Place) {
+func (c *fakePlace) set(p Place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.place = p
@@ -54,16 +55,16 @@ func (c *compass) set(p Place) {
 	c.changed = make(chan struct{})
 }
 
-type rig struct {
-	*compass
+type fixture struct {
+	*fakePlace
 	f    *Forwarder
 	stop chan struct{}
 }
 
 var errUnknown = errors.New("unknown")
 
-func newRig(t *testing.T, tweak func(*Config)) *rig {
-	r := &rig{compass: &compass{changed: make(chan struct{})}, stop: make(chan struct{})}
+func newFixture(t *testing.T, tweak func(*Config)) *fixture {
+	r := &fixture{fakePlace: &fakePlace{changed: make(chan struct{})}, stop: make(chan struct{})}
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
 	cfg := Config{
@@ -111,10 +112,10 @@ func ok(w http.ResponseWriter, r *http.Request) {
 }
 
 func call() *Call {
-	return &Call{RequestID: "id", Caller: wire.Caller{Kind: "user", Name: "u"}, Received: time.Now(),
-		Local: func(http.ResponseWriter, *http.Request) error {
-			return errors.New("not here")
-		}}
+	return &Call{
+		RequestID: "id", Caller: wire.Caller{Kind: "user", Name: "u"}, Received: time.Now(),
+		Local: func(http.ResponseWriter, *http.Request) error { return errors.New("not here") },
+	}
 }
 
 // request is a request as net/http's server hands it to a handler.
@@ -124,7 +125,7 @@ func request(t *testing.T, body string) *http.Request {
 }
 
 func TestHeadersOfAHop(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	var seen http.Header
 	var uri string
 	url, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
@@ -136,8 +137,9 @@ func TestHeadersOfAHop(t *testing.T) {
 	r.set(leads("l", url, 1))
 	req := request(t, "")
 	req.URL.RawPath, req.URL.Path = "/a%2Fb", "/a/b"
-	req.Header = http.Header{"Scaleout-Internal-Caller": {"forged"}, "scaleout-internal-hop": {"forged"}, "Te": {"x"},
-		"X-Mine": {"kept"}}
+	req.Header = http.Header{
+		"Scaleout-Internal-Caller": {"forged"}, "scaleout-internal-hop": {"forged"}, "Te": {"x"}, "X-Mine": {"kept"},
+	}
 	w := recorder()
 	c := call()
 	c.Received = time.Now().Add(-3 * time.Second)
@@ -145,7 +147,7 @@ func TestHeadersOfAHop(t *testing.T) {
 		t.Fatal(err)
 	}
 	who, err := wire.DecodeCaller(seen.Get(wire.HeaderCaller))
-	if err != nil || who.Name != "u" || seen.Get(wire.HeaderHop) != "me" || len(seen.Values(wire.HeaderHop)) != 1 ||
+	if err != nil || who.Name != "u" || !slices.Equal(seen.Values(wire.HeaderHop), []string{"me"}) ||
 		seen.Get(wire.HeaderHopRequestID) != "id" || seen.Get("Te") != "" || seen.Get("X-Mine") != "kept" {
 		t.Fatal(seen)
 	}
@@ -162,7 +164,7 @@ func TestHeadersOfAHop(t *testing.T) {
 }
 
 func TestArrivedNeverGoesOn(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	url, calls := leader(t, ok)
 	r.set(leads("l", url, 1))
 	c := call()
@@ -179,8 +181,8 @@ func TestArrivedNeverGoesOn(t *testing.T) {
 	}
 }
 
-// A call that was passed on to a master just elected waits there until it is ready: sent back, it would only come
-// again.
+// A call that was passed on to a master just elected waits there until that master is ready: refused, it would only
+// come again.
 func TestArrivedWaitsForOneBeingEstablished(t *testing.T) {
 	elected := Place{Known: true, Leader: wire.Leader{ID: "self", Term: 2}}
 	ready := elected
@@ -195,7 +197,7 @@ func TestArrivedWaitsForOneBeingEstablished(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, nil)
+				r := newFixture(t, nil)
 				r.set(elected)
 				c := call()
 				c.Arrived = true
@@ -212,15 +214,15 @@ func TestArrivedWaitsForOneBeingEstablished(t *testing.T) {
 	}
 }
 
-// A call whose leader changed while it failed goes to the next one without a pause; one that has nowhere else to go
-// pauses.
+// A call whose leader changed while it failed goes to the next leader without a pause. A call that has nowhere else to
+// go pauses.
 func TestAnotherPlaceIsTriedAtOnce(t *testing.T) {
 	place := func(term uint64) Place {
 		return Place{Known: true, Here: true, Leader: wire.Leader{ID: "self", Term: term}}
 	}
 	for _, moves := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, func(c *Config) { c.Outcome = func(error) Outcome { return NotApplied } })
+			r := newFixture(t, func(c *Config) { c.Outcome = func(error) Outcome { return NotApplied } })
 			r.set(place(1))
 			c := call()
 			calls := 0
@@ -258,14 +260,14 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		{"not connected", nil, false, nil, 0},
 		{"not_leader", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeNotLeader) }, false, nil, 1},
 		{"stopping", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeStopping) }, false, nil, 1},
-		{"unknown, repeatable", func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeUnknownOutcome) }, true,
-			nil, 1},
+		{"unknown, repeatable",
+			func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeUnknownOutcome) }, true, nil, 1},
 		{"broken, repeatable", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true, nil, 1},
 		{"broken", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false,
 			command.ErrUnknownOutcome, 1},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newFixture(t, nil)
 			second, _ := leader(t, ok)
 			first, calls := gone, new(atomic.Int64)
 			if x.first != nil {
@@ -293,19 +295,19 @@ func TestWhatIsTriedAgain(t *testing.T) {
 }
 
 func TestUnknownPassesOn(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	url, calls := leader(t, func(w http.ResponseWriter, _ *http.Request) { refuse(w, wire.CodeUnknownOutcome) })
 	r.set(leads("l", url, 1))
 	w := recorder()
-	if err := r.f.Serve(w, request(t, ""), call()); err != nil || w.Code != 503 ||
-		!strings.Contains(w.Body.String(), wire.CodeUnknownOutcome) || calls.Load() != 1 {
+	err := r.f.Serve(w, request(t, ""), call())
+	if err != nil || w.Code != 503 || !strings.Contains(w.Body.String(), wire.CodeUnknownOutcome) || calls.Load() != 1 {
 		t.Fatal(err, w.Code, calls.Load())
 	}
 }
 
 // TestDoubtStays: once a call may have been applied, no later failure may say that it was not.
 func TestDoubtStays(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Hold = 200 * time.Millisecond })
+	r := newFixture(t, func(c *Config) { c.Hold = 200 * time.Millisecond })
 	url, _ := leader(t, func(http.ResponseWriter, *http.Request) {
 		r.set(Place{})
 		panic(http.ErrAbortHandler)
@@ -325,7 +327,7 @@ func TestNewsOfAnotherLeader(t *testing.T) {
 		"a higher term":  func(s string) Place { return leads("first", s, 2) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newFixture(t, nil)
 			second, _ := leader(t, ok)
 			first, _ := leader(t, func(_ http.ResponseWriter, req *http.Request) {
 				io.Copy(io.Discard, req.Body)
@@ -348,7 +350,7 @@ func TestNewsOfAnotherLeader(t *testing.T) {
 
 func TestSilentLeader(t *testing.T) {
 	const quiet = 2 * time.Second // long enough for a busy machine to give the signs of life in time
-	r := newRig(t, func(c *Config) { c.Quiet = quiet })
+	r := newFixture(t, func(c *Config) { c.Quiet = quiet })
 	var n atomic.Int64
 	url, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		io.Copy(io.Discard, req.Body)
@@ -388,7 +390,7 @@ func recorder() quietRecorder { return quietRecorder{httptest.NewRecorder()} }
 
 func TestStopping(t *testing.T) {
 	// A held call of a master that stops still gets its successor's answer, or is told to go elsewhere.
-	r := newRig(t, func(c *Config) { c.Hold = 20 * time.Second })
+	r := newFixture(t, func(c *Config) { c.Hold = 20 * time.Second })
 	url, _ := leader(t, ok)
 	close(r.stop)
 	time.AfterFunc(50*time.Millisecond, func() { r.set(leads("l", url, 2)) })
@@ -403,7 +405,7 @@ func TestStopping(t *testing.T) {
 }
 
 func TestCallerGone(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	url, _ := leader(t, func(_ http.ResponseWriter, req *http.Request) {
 		io.Copy(io.Discard, req.Body)
@@ -419,7 +421,7 @@ func TestCallerGone(t *testing.T) {
 }
 
 func TestBrokenAnswerLooksBroken(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	url, _ := leader(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		io.WriteString(w, "half")
@@ -454,7 +456,7 @@ func (r *racer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func TestAnswerOfADroppedCallIsNone(t *testing.T) {
 	tr := &racer{}
-	r := newRig(t, func(c *Config) { c.Transport = tr })
+	r := newFixture(t, func(c *Config) { c.Transport = tr })
 	tr.news = func() { r.set(leads("second", "http://b", 2)) }
 	r.set(leads("first", "http://a", 1))
 	c := call()
@@ -468,11 +470,12 @@ func TestAnswerOfADroppedCallIsNone(t *testing.T) {
 // A caller that wants to hear soon that nobody leads is not held for longer; one that would wait longer is not held
 // beyond this master's own time.
 func TestALeaderIsWaitedForAsLongAsTheCallerWants(t *testing.T) {
-	for _, x := range []struct{ wait, most time.Duration }{{time.Second, time.Second}, {0, 10 * time.Second},
-		{time.Hour, 10 * time.Second}} {
+	for _, x := range []struct{ wait, most time.Duration }{
+		{time.Second, time.Second}, {0, 10 * time.Second}, {time.Hour, 10 * time.Second},
+	} {
 		t.Run(x.wait.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, func(c *Config) { c.Hold = 10 * time.Second })
+				r := newFixture(t, func(c *Config) { c.Hold = 10 * time.Second })
 				c := call()
 				c.LeaderWait = x.wait
 				began := time.Now()

@@ -15,7 +15,7 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// spy tells of a first read.
+// spy counts reads.
 type spy struct {
 	io.Reader
 	reads atomic.Int64
@@ -25,7 +25,7 @@ func (s *spy) Read(p []byte) (int, error) { s.reads.Add(1); return s.Reader.Read
 func (s *spy) Close() error               { return nil }
 
 func TestStreamsAreNotRepeatedOnceRead(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	good, _ := leader(t, ok)
 	big := bytes.Repeat([]byte("x"), 1<<20)
 	broken, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
@@ -57,7 +57,7 @@ func TestStreamsAreNotRepeatedOnceRead(t *testing.T) {
 // A leader that read some of the body and refused the call cannot be followed by another attempt: its refusal is the
 // answer, and the caller repeats the call.
 func TestARefusalAfterTheBodyWasReadIsTheAnswer(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	leading, calls := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		io.CopyN(io.Discard, req.Body, 1)
 		refuse(w, wire.CodeNotLeader)
@@ -75,7 +75,7 @@ func TestARefusalAfterTheBodyWasReadIsTheAnswer(t *testing.T) {
 // A leader that loses its leadership with half a body in hand cannot try again by itself: it would find the body empty
 // and call it damaged. The caller is told, who has all of it.
 func TestAStreamReadHereIsNotReadAgain(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Outcome = func(error) Outcome { return NotApplied } })
+	r := newFixture(t, func(c *Config) { c.Outcome = func(error) Outcome { return NotApplied } })
 	r.set(Place{Here: true, Known: true, Leader: wire.Leader{ID: "self"}})
 	for _, reads := range []bool{true, false} {
 		c := call()
@@ -105,7 +105,7 @@ func TestAStreamReadHereIsNotReadAgain(t *testing.T) {
 
 // A call without a body has nothing that could be read only once: it is tried again, and passed on without one.
 func TestAStreamedCallWithoutABodyGoesOn(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Outcome = func(error) Outcome { return NotApplied } })
+	r := newFixture(t, func(c *Config) { c.Outcome = func(error) Outcome { return NotApplied } })
 	length := make(chan int64, 1)
 	next, _ := leader(t, func(w http.ResponseWriter, req *http.Request) {
 		length <- req.ContentLength
