@@ -208,9 +208,9 @@ func (c *Cluster) Masters() []string {
 // Client returns an administrator's client of one master alone.
 func (c *Cluster) Client(i int) *client.Client {
 	c.tb.Helper()
-	one, err := c.Admin().At("https://" + c.node(i).address)
+	cl, err := c.Admin().At("https://" + c.node(i).address)
 	c.must(err)
-	return one
+	return cl
 }
 
 // Admin returns an administrator's client of all masters.

@@ -50,11 +50,11 @@ func (c *Cluster) Controller(name string, lease, giveUp time.Duration) *Controll
 // At returns the same worker as a client of one master alone.
 func (w *Controller) At(c *Cluster, i int) *Controller {
 	c.tb.Helper()
-	one, err := w.client.At("https://" + c.Address(i))
+	client, err := w.client.At("https://" + c.Address(i))
 	c.must(err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return &Controller{ID: w.ID, client: one, reg: w.reg, sequence: w.sequence + 1000}
+	return &Controller{ID: w.ID, client: client, reg: w.reg, sequence: w.sequence + 1000}
 }
 
 // Register registers again, after change has edited the last registration.

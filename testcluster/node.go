@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"runtime/pprof"
@@ -82,7 +83,8 @@ func (nd *node) start() error {
 		again := exitStalled && nd.done == done && !nd.stalled
 		nd.mu.Unlock()
 		if again && !nd.c.ending.Load() {
-			nd.c.log.Warn("a master ended because this machine's disk stalled; it is started again", "n", nd.i)
+			nd.c.log.LogAttrs(context.Background(), slog.LevelWarn,
+				"a master ended because this machine's disk stalled; it is started again", slog.Int("n", nd.i))
 			if err := nd.start(); err != nil {
 				nd.c.tb.Errorf("%s does not come back: %v", nd.name, err)
 			}

@@ -189,8 +189,8 @@ const maxSecrets = 2 << 20
 // secretsOf returns the values that must not appear in anything that is recorded of an attempt.
 func secretsOf(g wire.Grant) []string {
 	var out []string
-	for _, list := range [][]wire.Parameter{g.Parameters, g.Options} {
-		for _, p := range list {
+	for _, parameters := range [][]wire.Parameter{g.Parameters, g.Options} {
+		for _, p := range parameters {
 			if p.Sensitive && len(p.Value) >= guard.MinSecret {
 				out = append(out, p.Value)
 			}

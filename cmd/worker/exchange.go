@@ -39,7 +39,7 @@ func (w *Worker) exchangeLoop(workerCtx context.Context) error {
 	calls := newExchangeCalls(workerCtx, w)
 	defer calls.end()
 	pause := firstPause
-	registered, first, troubled := false, true, false
+	registered, neverRegistered, troubled := false, true, false
 	checked := time.Now()
 	for {
 		w.heartbeat.beginTurn()
@@ -53,12 +53,12 @@ func (w *Worker) exchangeLoop(workerCtx context.Context) error {
 		}
 		var err error
 		if !registered || w.takeOutdated() {
-			if leaving && first {
+			if leaving && neverRegistered {
 				return nil // the masters know nothing of this process yet, and the spool keeps what it has
 			}
 			if err = w.register(workerCtx); err == nil {
-				registered, first = true, false
-			} else if refused(err, first) {
+				registered, neverRegistered = true, false
+			} else if refused(err, neverRegistered) {
 				return fmt.Errorf("%w: %w", ErrRefused, err)
 			} else {
 				registered = false

@@ -26,8 +26,7 @@ type Config struct {
 	UserAgent string
 	Logger    *slog.Logger
 
-	// Silence is how long a master may stay silent after it has got the whole request; then the client tries the next: 1
-	// s.
+	// Silence is how long a master may stay silent after it has got the whole request, before the next one is tried: 1 s.
 	Silence time.Duration
 	// Quiet is how long a master may stay silent after a sign of life (102 Processing, repeated every 3 s): 10 s.
 	Quiet time.Duration

@@ -31,8 +31,8 @@ func (u *unknownOutcome) observe(began time.Time, err error) {
 
 // keyMayExpire reports whether the masters may have forgotten the key by the time of an attempt that begins so much
 // later.
-func (u *unknownOutcome) keyMayExpire(after time.Duration) bool {
-	return !u.since.IsZero() && time.Since(u.since)+after > libraryRetries
+func (u *unknownOutcome) keyMayExpire(delay time.Duration) bool {
+	return !u.since.IsZero() && time.Since(u.since)+delay > libraryRetries
 }
 
 // limit ends an attempt before the masters forget the key that the library made.

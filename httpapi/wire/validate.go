@@ -122,16 +122,16 @@ func validateAttempts(running []AttemptRef, ended []Ended) error {
 			len(running), len(ended), MaxAttempts)
 	}
 	seen := make(map[AttemptRef]string, len(running)+len(ended))
-	check := func(list string, i int, ref AttemptRef) error {
+	check := func(field string, i int, ref AttemptRef) error {
 		if ref.TaskID <= 0 || ref.Attempt <= 0 {
 			return bad(CodeInvalidArgument, "%s[%d]: task_id %d, attempt %d; both count from 1",
-				list, i, ref.TaskID, ref.Attempt)
+				field, i, ref.TaskID, ref.Attempt)
 		}
 		if other, duplicate := seen[ref]; duplicate {
 			return bad(CodeInvalidArgument, "%s[%d]: attempt %d of task %d is already in %s",
-				list, i, ref.Attempt, ref.TaskID, other)
+				field, i, ref.Attempt, ref.TaskID, other)
 		}
-		seen[ref] = list
+		seen[ref] = field
 		return nil
 	}
 	for i, r := range running {

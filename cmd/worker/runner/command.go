@@ -184,8 +184,8 @@ func parametersJSON(g wire.Grant) ([]byte, error) {
 		PackagePs   []parameterJSON `json:"package_parameters"`
 		Options     []parameterJSON `json:"options"`
 	}{g.ExecutionID, g.Folder, g.Project, g.Package, []parameterJSON{}, []parameterJSON{}, []parameterJSON{}}
-	for _, list := range [][]wire.Parameter{g.Parameters, g.Options} {
-		for _, p := range list {
+	for _, parameters := range [][]wire.Parameter{g.Parameters, g.Options} {
+		for _, p := range parameters {
 			value, err := jsonValue(p)
 			if err != nil {
 				return nil, err
