@@ -303,7 +303,7 @@ func TestCallerGoneWhileTheAnswerComes(t *testing.T) {
 	}
 	cancel()
 	<-freed
-	if p := <-ended; p != http.ErrAbortHandler {
+	if p := <-ended; p != http.ErrAbortHandler { //nolint:errorlint // what was recovered is no error by type
 		t.Errorf("the call ended with %v; want ErrAbortHandler", p)
 	}
 }
@@ -328,7 +328,7 @@ func TestAnAnswerThatBreaksOffIsNotComplete(t *testing.T) {
 				defer resp.Body.Close()
 				_, err = io.ReadAll(resp.Body)
 			}
-			if p := <-ended; err == nil || p != http.ErrAbortHandler {
+			if p := <-ended; err == nil || p != http.ErrAbortHandler { //nolint:errorlint // as above
 				t.Errorf("the caller saw %v, the call ended with %v", err, p)
 			}
 		})
