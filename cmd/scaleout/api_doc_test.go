@@ -140,8 +140,8 @@ func compareLines(want, got []string) []string {
 // exact are the numbers that a document means as they stand there.
 var exact = []string{"return_value", "status", "attempt", "exit_code", "missing", "lost_attempts", "next_seq"}
 
-// compareJSON compares the members of objects, strings with … for anything, and of other values the kind. A list may end
-// with "…" for more of them.
+// compareJSON compares the members of objects, strings with … for anything, and of other values the kind. A list may
+// end with "…" for more of them.
 func compareJSON(path string, want, got any) (diff []string) {
 	switch w := want.(type) {
 	case map[string]any:

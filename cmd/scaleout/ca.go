@@ -13,7 +13,8 @@ func (a *app) caCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "ca", Short: "The cluster's own certificate authority"}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "init DIR", Short: "Make a certificate authority, and with it a cluster id, a gossip key and a key ring", Args: cobra.ExactArgs(1),
+			Use: "init DIR", Short: "Make a certificate authority, and with it a cluster id, a gossip key and a key ring",
+			Args:    cobra.ExactArgs(1),
 			Example: "  scaleout ca init ca",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				authority, err := pki.Init(args[0], time.Now())
@@ -23,7 +24,8 @@ func (a *app) caCommand() *cobra.Command {
 				if a.output == "json" {
 					return a.object(cmd, []pair{{"cluster_id", authority.ClusterID()}, {"directory", args[0]}})
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "cluster %s\nKeep %s safe: whoever has it can join the cluster.\n", authority.ClusterID(), args[0])
+				fmt.Fprintf(cmd.OutOrStdout(), "cluster %s\nKeep %s safe: whoever has it can join the cluster.\n",
+					authority.ClusterID(), args[0])
 				return nil
 			},
 		},
@@ -61,7 +63,8 @@ func (a *app) caIssue() *cobra.Command {
 			_, thumbprint := pki.Thumbprints(issued.Leaf)
 			if a.output == "json" {
 				return a.object(cmd, []pair{
-					{"identity", issued.Identity.String()}, {"folder", out}, {"thumbprint", thumbprint}, {"not_after", issued.Leaf.NotAfter.UTC()},
+					{"identity", issued.Identity.String()}, {"folder", out}, {"thumbprint", thumbprint},
+					{"not_after", issued.Leaf.NotAfter.UTC()},
 				})
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s in %s\nthumbprint %s\nvalid until %s\n",
@@ -70,7 +73,8 @@ func (a *app) caIssue() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&dir, "ca", "", "directory of the authority")
-	cmd.Flags().StringVar(&out, "out", "", "folder for cert.pem, key.pem, ca.pem and, for a master, gossip.key and keyring.json")
+	cmd.Flags().StringVar(&out, "out", "", "folder for cert.pem, key.pem, ca.pem and, for a master, gossip.key and "+
+		"keyring.json")
 	cmd.Flags().StringArrayVar(&hosts, "host", nil, "DNS name or IP address of a master; repeat")
 	cmd.Flags().StringArrayVar(&roles, "role", nil, "SSISDB role of a user; repeat")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is valid; default a year")

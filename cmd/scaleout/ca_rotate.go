@@ -17,9 +17,9 @@ import (
 func (a *app) caRotate() *cobra.Command {
 	return withAuthority(&cobra.Command{
 		Use: "rotate --ca DIR", Short: "Make a new CA beside the old one, without an interruption", Args: cobra.NoArgs,
-		Long: `Make a new CA beside the old one. What is issued from now on is signed by the new one and accepted by everybody who knows
-only the old one; whoever is renewed accepts both. So renew every certificate ('ca renew'), in any order, while everything
-runs, and then retire the old CA ('ca retire').`,
+		Long: `Make a new CA beside the old one. What is issued from now on is signed by the new one and accepted by everybody
+who knows only the old one; whoever is renewed accepts both. So renew every certificate ('ca renew'), in any order,
+while everything runs, and then retire the old CA ('ca retire').`,
 		Example: `  scaleout ca rotate --ca ca
   scaleout ca renew certs/* --ca ca      # and copy each folder to its machine
   scaleout ca retire --ca ca certs/*
@@ -35,8 +35,8 @@ runs, and then retire the old CA ('ca retire').`,
 func (a *app) caRetire() *cobra.Command {
 	return withAuthority(&cobra.Command{
 		Use: "retire --ca DIR [FOLDER]…", Short: "Drop the oldest CA once nothing is signed by it any more",
-		Long: `Drop the oldest CA. Certificates that it signed are refused as soon as nodes have the new ca.pem, so name the folders of all
-certificates: it is refused while one of them still needs the old CA.`,
+		Long: `Drop the oldest CA. Certificates that it signed are refused as soon as nodes have the new ca.pem, so name the
+folders of all certificates: it is refused while one of them still needs the old CA.`,
 		Example: "  scaleout ca retire --ca ca certs/*",
 	}, func(cmd *cobra.Command, authority *pki.Authority, folders []string) error {
 		roots := authority.Roots()
@@ -47,7 +47,8 @@ certificates: it is refused while one of them still needs the old CA.`,
 				return fmt.Errorf("%s: %w", folder, err)
 			}
 			if signedBy(leaf, oldest) {
-				return fmt.Errorf("%s was issued by the CA that is to be retired; 'scaleout ca renew %s --ca %s' renews it", folder, folder, cmd.Flag("ca").Value)
+				return fmt.Errorf("%s was issued by the CA that is to be retired; 'scaleout ca renew %s --ca %s' renews it", folder,
+					folder, cmd.Flag("ca").Value)
 			}
 		}
 		if _, err := authority.Retire(); err != nil {
@@ -60,9 +61,11 @@ certificates: it is refused while one of them still needs the old CA.`,
 func (a *app) caRenew() *cobra.Command {
 	var lifetime, before time.Duration
 	cmd := withAuthority(&cobra.Command{
-		Use: "renew FOLDER… --ca DIR", Short: "Issue the certificates of folders again, as they are", Args: cobra.MinimumNArgs(1),
-		Long: `Issue the certificate of each folder again: the same name, role, hosts and database roles, a new key, signed by the newest
-CA, with the CAs that are to be trusted now. A node that watches the folder takes it up within seconds and needs no restart.`,
+		Use: "renew FOLDER… --ca DIR", Short: "Issue the certificates of folders again, as they are",
+		Args: cobra.MinimumNArgs(1),
+		Long: `Issue the certificate of each folder again: the same name, role, hosts and database roles, a new key, signed by
+the newest CA, with the CAs that are to be trusted now. A node that watches the folder takes it up within seconds and
+needs no restart.`,
 		Example: `  scaleout ca renew certs/master-1 --ca ca
   scaleout ca renew certs/* --ca ca --within 720h      # those that end within 30 days`,
 	}, func(cmd *cobra.Command, authority *pki.Authority, folders []string) error {
@@ -152,7 +155,8 @@ func certificateFolders(args []string, authority string) ([]string, error) {
 }
 
 // renew issues what a certificate says once more.
-func renew(authority *pki.Authority, leaf *x509.Certificate, lifetime time.Duration, now time.Time) (*pki.Issued, error) {
+func renew(authority *pki.Authority, leaf *x509.Certificate, lifetime time.Duration,
+	now time.Time) (*pki.Issued, error) {
 	id, err := pki.IdentityOf(leaf)
 	if err != nil {
 		return nil, err
@@ -164,7 +168,8 @@ func renew(authority *pki.Authority, leaf *x509.Certificate, lifetime time.Durat
 	for _, ip := range leaf.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
-	return authority.Issue(pki.Request{Role: id.Role, Name: id.Name, Hosts: hosts, Roles: id.Roles, Lifetime: lifetime}, now)
+	return authority.Issue(pki.Request{Role: id.Role, Name: id.Name, Hosts: hosts, Roles: id.Roles, Lifetime: lifetime},
+		now)
 }
 
 func signedBy(leaf, ca *x509.Certificate) bool {
@@ -193,7 +198,8 @@ func (a *app) showCAs(cmd *cobra.Command, authority *pki.Authority, folders ...s
 			return fmt.Errorf("%s: %w", folder, err)
 		}
 		_, print := pki.Thumbprints(leaf)
-		r := caReport{Kind: "certificate", Name: leaf.Subject.CommonName, Thumbprint: print, NotAfter: leaf.NotAfter.UTC(), Folder: folder}
+		r := caReport{Kind: "certificate", Name: leaf.Subject.CommonName, Thumbprint: print, NotAfter: leaf.NotAfter.UTC(),
+			Folder: folder}
 		for _, ca := range authority.Roots() {
 			if signedBy(leaf, ca) {
 				_, r.IssuedBy = pki.Thumbprints(ca)

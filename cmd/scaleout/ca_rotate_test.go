@@ -37,7 +37,8 @@ func TestRotateRenewRetire(t *testing.T) {
 	}
 	must("ca", "init", ca)
 	master, user := filepath.Join(certs, "m1"), filepath.Join(certs, "anna")
-	must("ca", "issue", "master", "m1", "--ca", ca, "--out", master, "--host", "m1.example", "--host", "10.0.0.7", "--lifetime", "240h")
+	must("ca", "issue", "master", "m1", "--ca", ca, "--out", master, "--host", "m1.example", "--host", "10.0.0.7",
+		"--lifetime", "240h")
 	must("ca", "issue", "user", "anna", "--ca", ca, "--out", user, "--role", "ssis_admin", "--role", "ssis_logreader")
 	if err := os.WriteFile(filepath.Join(certs, "env"), nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -57,7 +57,8 @@ func (a *app) catalogCommand() *cobra.Command {
 				for _, p := range procedures {
 					body = append(body, []any{p.Name, parameters(p), p.Doc})
 				}
-				a.table(cmd, []show.Column{{Head: "Name"}, {Head: "Parameters", Wrap: true}, {Head: "What", Wrap: true, Drop: 1}}, body)
+				a.table(cmd, []show.Column{{Head: "Name"}, {Head: "Parameters", Wrap: true}, {Head: "What", Wrap: true, Drop: 1}},
+					body)
 				return nil
 			},
 		},
@@ -134,11 +135,12 @@ func (a *app) catalogCall() *cobra.Command {
 	var key string
 	cmd := &cobra.Command{
 		Use: "call PROC [name=value]…", Short: "Call a procedure", Args: cobra.MinimumNArgs(1),
-		Long: `Call a procedure. A value need not stand on the command line: name=@FILE reads a file (as base64 where the procedure takes
-binary data), name=- standard input, name alone asks without showing what is typed. A value that begins with @ is written
-with @@.`,
+		Long: `Call a procedure. A value need not stand on the command line: name=@FILE reads a file (as base64 where the
+procedure takes binary data), name=- standard input, name alone asks without showing what is typed. A value that
+begins with @ is written with @@.`,
 		Example: `  scaleout catalog call create_folder folder_name=ETL
-  scaleout catalog call deploy_project folder_name=ETL project_name=Sales project_stream=@Sales.ispac project_password=@password`,
+  scaleout catalog call deploy_project folder_name=ETL project_name=Sales project_stream=@Sales.ispac \
+    project_password=@password`,
 		ValidArgsFunction: a.completeCall,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
@@ -178,7 +180,8 @@ with @@.`,
 				for _, set := range result.Sets {
 					sets = append(sets, map[string]any{"columns": set.Columns, "rows": set.Rows})
 				}
-				return printJSON(cmd, map[string]any{"return_value": result.ReturnValue, "output": result.Output, "result_sets": sets})
+				return printJSON(cmd, map[string]any{"return_value": result.ReturnValue, "output": result.Output,
+					"result_sets": sets})
 			}
 			pairs := []pair{{"return_value", result.ReturnValue}}
 			for name, v := range result.Output {

@@ -39,7 +39,8 @@ func TestTreeOfCommands(t *testing.T) {
 		fmt.Fprintf(&b, "%s\n    %s\n", cmd.UseLine(), cmd.Short)
 		var flags []string
 		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { flags = append(flags, "--"+f.Name) })
-		if sort.Strings(flags); len(flags) > 0 && !strings.HasSuffix(cmd.CommandPath(), "master start") && !strings.HasSuffix(cmd.CommandPath(), "worker start") {
+		if sort.Strings(flags); len(flags) > 0 && !strings.HasSuffix(cmd.CommandPath(), "master start") &&
+			!strings.HasSuffix(cmd.CommandPath(), "worker start") {
 			fmt.Fprintf(&b, "    %s\n", strings.Join(flags, " "))
 		}
 		if cmd.Short == "" {
@@ -93,9 +94,12 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		t.Setenv(k, "")
 	}
 	for _, args := range [][]string{
-		{"fly"}, {"execution", "run"}, {"execution", "run", "a/b"}, {"execution", "run", "a/b/c", "--timeout", "3s"}, {"execution", "wait", "x"},
-		{"execution", "wait", "0"}, {"execution", "fly"}, {"execution", "list", "--status", "odd"}, {"execution", "list", "--limit", "0"},
-		{"cluster", "remove"}, {"cluster", "transfer-leadership", "a", "b"}, {"dev", "--masters", "2"}, {"dev", "extra"}, {"demo", "--executions", "0"},
+		{"fly"}, {"execution", "run"}, {"execution", "run", "a/b"}, {"execution", "run", "a/b/c", "--timeout", "3s"},
+		{"execution", "wait", "x"},
+		{"execution", "wait", "0"}, {"execution", "fly"}, {"execution", "list", "--status", "odd"},
+		{"execution", "list", "--limit", "0"},
+		{"cluster", "remove"}, {"cluster", "transfer-leadership", "a", "b"}, {"dev", "--masters", "2"}, {"dev", "extra"},
+		{"demo", "--executions", "0"},
 		{"demo", "--workers", "0", "--data", t.TempDir()}, {"master", "start", "--no-such"}, {"folder", "list", "-o", "xml"},
 		{"execution", "list"}, // no certificate is given
 		{"config", "check", writeFile(t, "x.config", "{}"), "--kind", "clerk"},
@@ -110,7 +114,8 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 func TestMistakesAreNamedInWordsForPeople(t *testing.T) {
 	for _, test := range []struct{ name, line, want string }{
 		{"nothing given", "execution stop", "an argument is missing: 'scaleout execution stop ID'"},
-		{"too few", "ca issue user --ca ca", `with the argument "user" alone: want 'scaleout ca issue master|worker|user NAME --ca DIR --out FOLDER'`},
+		{"too few", "ca issue user --ca ca", `with the argument "user" alone: want 'scaleout ca issue master|worker|user ` +
+			`NAME --ca DIR --out FOLDER'`},
 		{"too many", "execution stop 1 2", `with 2 arguments, the last of them "2": want 'scaleout execution stop ID'`},
 		{"none wanted", "project list ETL", `with the argument "ETL" alone: want 'scaleout project list'`},
 		{"number", "execution run a/b/c --retry many", `--retry "many": want a whole number`},
@@ -121,7 +126,8 @@ func TestMistakesAreNamedInWordsForPeople(t *testing.T) {
 		{"negative timeout", "execution run a/b/c --wait --timeout=-3s", "--timeout -3s: want a time such as 30m"},
 		{"a key that a script left empty", "execution run a/b/c --request-key=", "--request-key is empty"},
 		{"a parameter twice", "execution run a/b/c --param Day=1 --param day=2", "package parameter day is given twice"},
-		{"a bound twice", "execution run a/b/c --run-timeout 3s --option RUN_TIMEOUT=4", "server option RUN_TIMEOUT is given twice"},
+		{"a bound twice", "execution run a/b/c --run-timeout 3s --option RUN_TIMEOUT=4",
+			"server option RUN_TIMEOUT is given twice"},
 		{"a kind of service", "service status boss", `"boss" is no kind of service: want master or worker`},
 		{"another product's word", "cluster snapshot", "did you mean backup?"},
 	} {
@@ -147,12 +153,16 @@ func writeFile(t *testing.T, name, text string) string {
 	return path
 }
 
-const goodWorker = `{"MasterEndpoint": "https://m1:8391", "DataDirectory": "d", "CACertFile": "c", "CertFile": "x", "KeyFile": "k", "MaxTaskCount": 3}`
+const goodWorker = `{"MasterEndpoint": "https://m1:8391", "DataDirectory": "d", "CACertFile": "c", "CertFile": "x", ` +
+	`"KeyFile": "k", "MaxTaskCount": 3}`
 
 func TestConfigCheck(t *testing.T) {
-	code, out, errs := execute(t, "config", "check", writeFile(t, "MasterSettings.config", "{\n\"PortNumbr\": 1,\n\"GossipPort\": \"x\"\n}"))
-	if code != exitError || !strings.Contains(out, `MasterSettings.config:2: unknown key "PortNumbr"; did you mean "PortNumber"?`) ||
-		!strings.Contains(out, "MasterSettings.config:3: GossipPort") || !strings.Contains(errs, "2 problems as master settings") {
+	code, out, errs := execute(t, "config", "check",
+		writeFile(t, "MasterSettings.config", "{\n\"PortNumbr\": 1,\n\"GossipPort\": \"x\"\n}"))
+	if code != exitError || !strings.Contains(out,
+		`MasterSettings.config:2: unknown key "PortNumbr"; did you mean "PortNumber"?`) ||
+		!strings.Contains(out, "MasterSettings.config:3: GossipPort") ||
+		!strings.Contains(errs, "2 problems as master settings") {
 		t.Errorf("%d %s %s", code, out, errs)
 	}
 	// The name says nothing; the keys do.
@@ -161,7 +171,8 @@ func TestConfigCheck(t *testing.T) {
 	if code != exitOK || !strings.Contains(errs, "warning:") || !strings.Contains(errs, "CertFile") {
 		t.Errorf("%d %s %s", code, out, errs)
 	}
-	for setting, origin := range map[string]string{"MaxTaskCount": "file", "DisplayName": "environment", "LeaseInterval": "default"} {
+	for setting, origin := range map[string]string{"MaxTaskCount": "file", "DisplayName": "environment",
+		"LeaseInterval": "default"} {
 		found := false
 		for line := range strings.Lines(out) {
 			f := strings.Fields(line)
@@ -177,7 +188,8 @@ func TestConfigCheck(t *testing.T) {
 		Settings []struct{ Key, Value, Origin string }
 	}
 	code, out, _ = execute(t, "config", "check", writeFile(t, "worker.json", `{"MaxTaskCount": 0}`), "-o", "json")
-	if err := json.Unmarshal([]byte(out), &report); err != nil || code != exitError || report.Kind != "worker" || len(report.Problems) == 0 || len(report.Settings) == 0 {
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != exitError || report.Kind != "worker" ||
+		len(report.Problems) == 0 || len(report.Settings) == 0 {
 		t.Errorf("%d %v %+v", code, err, report)
 	}
 	if code, _, _ := execute(t, "config", "check", "/no/such/file"); code != exitError {
@@ -198,16 +210,18 @@ func TestMasterLogFindsItsFile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "master-2.log"), []byte("two\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := execute(t, "master", "log", "--log-folder", dir); code != exitUsage || !strings.Contains(errs, "--node-name") {
+	if code, _, errs := execute(t, "master", "log", "--log-folder", dir); code != exitUsage ||
+		!strings.Contains(errs, "--node-name") {
 		t.Errorf("%d %s", code, errs)
 	}
-	if code, out, _ := execute(t, "master", "log", "--log-folder", dir, "--node-name", "master-2"); code != exitOK || out != "two\n" {
+	if code, out, _ := execute(t, "master", "log", "--log-folder", dir, "--node-name", "master-2"); code != exitOK ||
+		out != "two\n" {
 		t.Errorf("%d %s", code, out)
 	}
 }
 
-// Wrong settings end a service for good: a manager that started it again would only repeat the error. 2 would not do, for
-// a process that panics ends with it too, and must be started again.
+// Wrong settings end a service for good: a manager that started it again would only repeat the error. 2 would not do,
+// for a process that panics ends with it too, and must be started again.
 func TestServicesEndForGoodOnWrongSettings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "Settings.config")
 	if err := os.WriteFile(file, []byte(`{"NoSuchSetting": 1}`), 0o600); err != nil {

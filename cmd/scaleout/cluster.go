@@ -19,7 +19,8 @@ import (
 
 func (a *app) clusterCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "cluster", Short: "The masters: status, members, hand over, leave, remove"}
-	cmd.AddCommand(a.clusterStatus(), a.clusterMembers(), a.clusterLeave(), a.clusterRemove(), a.clusterTransfer(), a.clusterBackup(), a.clusterRecover(), a.clusterDebug())
+	cmd.AddCommand(a.clusterStatus(), a.clusterMembers(), a.clusterLeave(), a.clusterRemove(), a.clusterTransfer(),
+		a.clusterBackup(), a.clusterRecover(), a.clusterDebug())
 	return cmd
 }
 
@@ -146,12 +147,15 @@ func (a *app) members(cmd *cobra.Command, members []wire.Member) {
 		if m.DiskFreeBytes >= 0 {
 			free = fmt.Sprintf("%.1f GiB", float64(m.DiskFreeBytes)/(1<<30))
 		}
-		body[i] = []any{m.Name, m.Role, leads, show.Cell{Text: health, Tone: good}, m.Address, m.LagEntries, contact, m.Version, level, expires,
+		body[i] = []any{m.Name, m.Role, leads, show.Cell{Text: health, Tone: good}, m.Address, m.LagEntries, contact,
+			m.Version, level, expires,
 			free, m.MissingBlobs, m.ID}
 	}
 	a.table(cmd, []show.Column{
-		{Head: "Name"}, {Head: "Role"}, {Head: "Leader"}, {Head: "Health", Wrap: true}, {Head: "Address", Drop: 2}, {Head: "Lag", Right: true, Drop: 3},
-		{Head: "Last contact", Right: true, Drop: 5}, {Head: "Version", Drop: 6}, {Head: "Level", Right: true, Drop: 8}, {Head: "Certificate until", Drop: 4},
+		{Head: "Name"}, {Head: "Role"}, {Head: "Leader"}, {Head: "Health", Wrap: true}, {Head: "Address", Drop: 2},
+		{Head: "Lag", Right: true, Drop: 3},
+		{Head: "Last contact", Right: true, Drop: 5}, {Head: "Version", Drop: 6}, {Head: "Level", Right: true, Drop: 8},
+		{Head: "Certificate until", Drop: 4},
 		{Head: "Disk free", Right: true, Drop: 7}, {Head: "Missing blobs", Right: true, Drop: 9}, {Head: "Id", Wide: true},
 	}, body)
 }
@@ -176,15 +180,17 @@ func (a *app) status(ctx context.Context) (s wire.ClusterStatus, led, err error)
 	if stale != nil {
 		return s, nil, friendly(err)
 	}
-	return seen, &statusError{exitUnreachable, errors.New("no master leads: a majority of the voters must run and reach each other. " +
-		"Nothing is lost meanwhile; start those that do not answer")}, nil
+	return seen, &statusError{exitUnreachable,
+		errors.New("no master leads: a majority of the voters must run and reach each other. " +
+			"Nothing is lost meanwhile; start those that do not answer")}, nil
 }
 
 func (a *app) clusterLeave() *cobra.Command {
 	return &cobra.Command{
-		Use: "leave NAME|ID", Short: "Take a running master out of the cluster for good, before it is stopped", Args: cobra.ExactArgs(1),
-		Long: `Take a running master out of the cluster for good, before it is stopped. If it leads, it hands leadership over first.
-It is refused when data would be held by fewer than a majority of the masters that remain.
+		Use: "leave NAME|ID", Short: "Take a running master out of the cluster for good, before it is stopped",
+		Args: cobra.ExactArgs(1),
+		Long: `Take a running master out of the cluster for good, before it is stopped. If it leads, it hands leadership over
+first. It is refused when data would be held by fewer than a majority of the masters that remain.
 
 Stopping a master is not leaving: a master that was stopped is still a member and comes back when it is started.`,
 		Example:           "  scaleout cluster leave master-3",
@@ -192,7 +198,8 @@ Stopping a master is not leaving: a master that was stopped is still a member an
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.removeMember(cmd, args[0], false, func(m wire.Member) error {
 				if m.Health != "healthy" {
-					return fmt.Errorf("%s is not healthy (%s): 'scaleout cluster remove %s' removes a master that will not come back", m.Name, m.Health, m.Name)
+					return fmt.Errorf("%s is not healthy (%s): 'scaleout cluster remove %s' removes a master that will not come back",
+						m.Name, m.Health, m.Name)
 				}
 				return nil
 			})
@@ -204,8 +211,8 @@ func (a *app) clusterRemove() *cobra.Command {
 	var force, yes bool
 	cmd := &cobra.Command{
 		Use: "remove NAME|ID", Short: "Remove a master that will not come back", Args: cobra.ExactArgs(1),
-		Long: `Remove a master that will not come back. One that still answers is better taken out with 'scaleout cluster leave', so that
-is asked first; without a terminal it is refused. --yes removes it without a question.`,
+		Long: `Remove a master that will not come back. One that still answers is better taken out with 'scaleout cluster
+leave', so that is asked first; without a terminal it is refused. --yes removes it without a question.`,
 		Example:           "  scaleout cluster remove master-3\n  scaleout cluster remove 6b1d… --force",
 		ValidArgsFunction: a.complete(memberNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -213,13 +220,15 @@ is asked first; without a terminal it is refused. --yes removes it without a que
 				if yes || !m.Answers() {
 					return nil
 				}
-				return confirm(cmd, fmt.Sprintf("%s is running; 'scaleout cluster leave %s' takes a running master out in order", m.Name, m.Name),
+				return confirm(cmd, fmt.Sprintf("%s is running; 'scaleout cluster leave %s' takes a running master out in order",
+					m.Name, m.Name),
 					"remove it all the same")
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "remove it without a question, even if it answers")
-	cmd.Flags().BoolVar(&force, "force", false, "even if blobs lose their majority or the cluster stops until more masters come back")
+	cmd.Flags().BoolVar(&force, "force", false,
+		"even if blobs lose their majority or the cluster stops until more masters come back")
 	return cmd
 }
 
@@ -267,7 +276,8 @@ func (a *app) clusterTransfer() *cobra.Command {
 			if err != nil {
 				return friendly(err)
 			}
-			return a.done(cmd, []pair{{"leader", l.Name}, {"address", l.Address}, {"term", l.Term}}, "%s leads, term %d, at %s", l.Name, l.Term, l.Address)
+			return a.done(cmd, []pair{{"leader", l.Name}, {"address", l.Address}, {"term", l.Term}}, "%s leads, term %d, at %s",
+				l.Name, l.Term, l.Address)
 		},
 	}
 }

@@ -195,13 +195,15 @@ func pathParts(ctx context.Context, c *client.Client, given []string) ([]string,
 		if err != nil || len(page.Rows) == 0 {
 			return nil, err
 		}
-		list = columnOf("projects", "name", "description", client.Query{Equal: map[string]any{"folder_id": page.Rows[0]["folder_id"]}})
+		list = columnOf("projects", "name", "description",
+			client.Query{Equal: map[string]any{"folder_id": page.Rows[0]["folder_id"]}})
 	case 2:
 		id, err := projectID(ctx, c, given[0], given[1])
 		if err != nil {
 			return nil, err
 		}
-		list = columnOf("packages", "name", "description", client.Query{Equal: map[string]any{"project_id": id, "entry_point": true}})
+		list = columnOf("packages", "name", "description",
+			client.Query{Equal: map[string]any{"project_id": id, "entry_point": true}})
 	}
 	found, err := list(ctx, c)
 	for i := range found {
@@ -268,7 +270,8 @@ func (a *app) completeParameter(objectType int64) cobra.CompletionFunc {
 			if err != nil {
 				return nil, err
 			}
-			rows, err := collect(ctx, c, "object_parameters", client.Query{Equal: map[string]any{"project_id": id, "object_type": objectType}, PageSize: 1000}, 1000)
+			rows, err := collect(ctx, c, "object_parameters",
+				client.Query{Equal: map[string]any{"project_id": id, "object_type": objectType}, PageSize: 1000}, 1000)
 			for _, r := range rows {
 				if objectType == catalog.ObjectProject || strings.EqualFold(r.Text("object_name"), pkg) {
 					about := r.Text("data_type")

@@ -12,8 +12,8 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// completeFlags gives every flag, and every verb that has none yet, what completion offers. It goes through the tree, so
-// a flag of a known name is completed in every verb; one of a name that is not known here fails a test.
+// completeFlags gives every flag, and every verb that has none yet, what completion offers. It goes through the tree,
+// so a flag of a known name is completed in every verb; one of a name that is not known here fails a test.
 func (a *app) completeFlags(root *cobra.Command) {
 	byName, byVerb := a.flagValues(), argumentValues()
 	var walk func(cmd *cobra.Command)
@@ -75,7 +75,8 @@ func (a *app) flagValues() map[string]cobra.CompletionFunc {
 		"--param": a.completeParameter(catalog.ObjectPackage), "--project-param": a.completeParameter(catalog.ObjectProject),
 		"--option":       cobra.FixedCompletions(options, noFiles|cobra.ShellCompDirectiveNoSpace),
 		"ready --worker": folders,
-		"--since":        fixed("1h", "24h", "7d", "30d"), "--kind": fixed("master", "worker"), "--role": fixed(pki.UserRoles()...),
+		"--since":        fixed("1h", "24h", "7d", "30d"), "--kind": fixed("master", "worker"),
+		"--role":           fixed(pki.UserRoles()...),
 		"--order":          a.completeOrder,
 		"--timing-profile": fixed("lan", "fast", "wan"),
 	}
@@ -85,11 +86,15 @@ func (a *app) flagValues() map[string]cobra.CompletionFunc {
 func argumentValues() map[string]cobra.CompletionFunc {
 	kinds := first(fixed("master", "worker"))
 	return map[string]cobra.CompletionFunc{
-		"ca init": first(folders), "ca issue": first(fixed("master", "worker", "user")), "ca renew": folders, "ca retire": folders, "ca list": folders,
-		"config check": files("config"), "dev restart": first(devNames), "dev pid": first(devNames), "cluster debug": first(anyFile),
-		"cluster backup save": first(anyFile), "cluster backup inspect": first(anyFile), "cluster backup verify": first(anyFile),
+		"ca init": first(folders), "ca issue": first(fixed("master", "worker", "user")), "ca renew": folders,
+		"ca retire": folders, "ca list": folders,
+		"config check": files("config"), "dev restart": first(devNames), "dev pid": first(devNames),
+		"cluster debug":       first(anyFile),
+		"cluster backup save": first(anyFile), "cluster backup inspect": first(anyFile),
+		"cluster backup verify":  first(anyFile),
 		"cluster backup restore": first(anyFile),
-		"service install":        kinds, "service uninstall": kinds, "service start": kinds, "service stop": kinds, "service status": kinds,
+		"service install":        kinds, "service uninstall": kinds, "service start": kinds, "service stop": kinds,
+		"service status": kinds,
 	}
 }
 

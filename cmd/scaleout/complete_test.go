@@ -27,18 +27,26 @@ func (f *fakeMaster) offers(t *testing.T, line ...string) (words []string, direc
 func TestCompletion(t *testing.T) {
 	f := happyMaster()
 	for _, c := range []struct{ line, want string }{
-		{"folder delete ", "ETL"}, {"project versions ", "ETL/"}, {"project versions ETL/", "ETL/Sales"}, {"project delete ETL/", "ETL/Sales"},
+		{"folder delete ", "ETL"}, {"project versions ", "ETL/"}, {"project versions ETL/", "ETL/Sales"},
+		{"project delete ETL/", "ETL/Sales"},
 		{"execution run ", "ETL/"}, {"execution run ETL/", "ETL/Sales/"}, {"execution run ETL/Sales/", "ETL/Sales/Load.dtsx"},
-		{"execution run ETL/Sales/text --param ", "text="}, {"execution run ETL/Sales/text --option ", "LOGGING_LEVEL="}, {"execution run x/y/z --worker ", "worker-1"},
-		{"execution show ", "17"}, {"execution logs ", "17"}, {"execution why ", "17"}, {"execution start ", "17"}, {"execution stop ", "17"}, {"execution wait ", "17"},
-		{"execution list --status ", "failed"}, {"execution list --status failed,", "failed,canceled"}, {"execution list --folder ", "ETL"},
-		{"execution list --project ", "ETL/"}, {"execution list --folder ETL --project ", "Sales"}, {"execution list --caller ", "text"}, {"execution list --since ", "24h"},
+		{"execution run ETL/Sales/text --param ", "text="}, {"execution run ETL/Sales/text --option ", "LOGGING_LEVEL="},
+		{"execution run x/y/z --worker ", "worker-1"},
+		{"execution show ", "17"}, {"execution logs ", "17"}, {"execution why ", "17"}, {"execution start ", "17"},
+		{"execution stop ", "17"}, {"execution wait ", "17"},
+		{"execution list --status ", "failed"}, {"execution list --status failed,", "failed,canceled"},
+		{"execution list --folder ", "ETL"},
+		{"execution list --project ", "ETL/"}, {"execution list --folder ETL --project ", "Sales"},
+		{"execution list --caller ", "text"}, {"execution list --since ", "24h"},
 		{"worker enable ", "worker-1"}, {"worker show ", "worker-1"}, {"worker remove ", "worker-1"},
 		{"cluster leave ", "master-1"}, {"cluster transfer-leadership ", "master-1"}, {"project deploy x --folder ", "ETL"},
-		{"catalog view ", "executions"}, {"catalog view executions ", "status="}, {"catalog view executions --order ", "status"},
+		{"catalog view ", "executions"}, {"catalog view executions ", "status="},
+		{"catalog view executions --order ", "status"},
 		{"catalog call ", "create_folder"}, {"catalog call create_folder ", "folder_name="},
-		{"events --type ", "execution_ended"}, {"folder list -o ", "wide"}, {"config check x --kind ", "worker"}, {"ca issue ", "user"},
-		{"ca issue user x --role ", "ssis_admin"}, {"service start ", "master"}, {"execution ", "run"}, {"", "worker"}, {"master start --timing-profile ", "wan"},
+		{"events --type ", "execution_ended"}, {"folder list -o ", "wide"}, {"config check x --kind ", "worker"},
+		{"ca issue ", "user"},
+		{"ca issue user x --role ", "ssis_admin"}, {"service start ", "master"}, {"execution ", "run"}, {"", "worker"},
+		{"master start --timing-profile ", "wan"},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			got, directive := f.offers(t, strings.Split(c.line, " ")...)
@@ -54,7 +62,8 @@ func TestCompletion(t *testing.T) {
 
 // Names that a terminal would act on are not offered, and without masters nothing is, soon.
 func TestCompletionOffersNothingHostileAndNothingLate(t *testing.T) {
-	for _, line := range [][]string{{"folder", "delete", ""}, {"worker", "show", ""}, {"cluster", "leave", ""}, {"catalog", "view", ""}} {
+	for _, line := range [][]string{{"folder", "delete", ""}, {"worker", "show", ""}, {"cluster", "leave", ""},
+		{"catalog", "view", ""}} {
 		if got, _ := hostileMaster().offers(t, line...); len(got) != 0 {
 			t.Errorf("%v: %q", line, got)
 		}
@@ -78,7 +87,8 @@ func TestCompletionOffersNothingHostileAndNothingLate(t *testing.T) {
 // Every flag that has a value, and every verb that has arguments, says what may stand there.
 func TestEverythingIsCompleted(t *testing.T) {
 	// What a person makes up.
-	free := []string{"--addr", "--name", "--request-key", "--host", "--after", "--description", "--display-name", "--node-name", "--user"}
+	free := []string{"--addr", "--name", "--request-key", "--host", "--after", "--description", "--display-name",
+		"--node-name", "--user"}
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		if cmd.Name() == "help" || strings.HasPrefix(cmd.CommandPath(), "scaleout completion") {
@@ -125,16 +135,22 @@ func TestDidYouMean(t *testing.T) {
 		line, want string
 		code       int
 	}{
-		{"excution list", "did you mean execution?", exitUsage}, {"execution lst", "did you mean list?", exitUsage}, {"cluster backup sve", "did you mean save?", exitUsage},
-		{"execution list --limt 3", "did you mean --limit?", exitUsage}, {"execution list --status faild", "did you mean failed?", exitUsage},
+		{"excution list", "did you mean execution?", exitUsage}, {"execution lst", "did you mean list?", exitUsage},
+		{"cluster backup sve", "did you mean save?", exitUsage},
+		{"execution list --limt 3", "did you mean --limit?", exitUsage},
+		{"execution list --status faild", "did you mean failed?", exitUsage},
 		{"events --type execution_endd", "did you mean execution_ended?", exitUsage},
-		{"worker enable worker-2", "did you mean worker-1?", exitError}, {"cluster leave master-2", "did you mean master-1?", exitError},
-		{"execution list --folder ETLL", "did you mean ETL?", exitOK}, {"execution list --project Salse", "did you mean Sales?", exitOK},
+		{"worker enable worker-2", "did you mean worker-1?", exitError},
+		{"cluster leave master-2", "did you mean master-1?", exitError},
+		{"execution list --folder ETLL", "did you mean ETL?", exitOK},
+		{"execution list --project Salse", "did you mean Sales?", exitOK},
 		{"execution list --project ETL/Salse", "did you mean Sales?", exitOK}, {"execution list --folder ETL", "", exitOK},
-		{"project versions ETLL/Sales", "did you mean ETL?", exitError}, {"project versions ETL/Salse", "did you mean Sales?", exitError},
+		{"project versions ETLL/Sales", "did you mean ETL?", exitError},
+		{"project versions ETL/Salse", "did you mean Sales?", exitError},
 	} {
 		t.Run(c.line, func(t *testing.T) {
-			if code, _, errs := f.on(t, show.Screen{}, strings.Fields(c.line)...); code != c.code || !strings.Contains(errs, c.want) {
+			if code, _, errs := f.on(t, show.Screen{}, strings.Fields(c.line)...); code != c.code ||
+				!strings.Contains(errs, c.want) {
 				t.Errorf("%d %q, want %d and %q", code, errs, c.code, c.want)
 			}
 		})

@@ -23,10 +23,13 @@ func (a *app) configCommand() *cobra.Command {
 func (a *app) configCheck() *cobra.Command {
 	var kind string
 	cmd := &cobra.Command{
-		Use: "check FILE", Short: "Explain every problem of a settings file, or print what is in effect", Args: cobra.ExactArgs(1),
-		Long: `Explain every problem of a settings file with its line, or print every setting with its value and where that comes from:
-the file, the environment or the default. Certificate files that are named and cannot be used here are warned about.`,
-		Example: "  scaleout config check MasterSettings.config\n  scaleout config check /etc/scaleout/w1.json --kind worker -o json",
+		Use: "check FILE", Short: "Explain every problem of a settings file, or print what is in effect",
+		Args: cobra.ExactArgs(1),
+		Long: `Explain every problem of a settings file with its line, or print every setting with its value and where that
+comes from: the file, the environment or the default. Certificate files that are named and cannot be used here are
+warned about.`,
+		Example: `  scaleout config check MasterSettings.config
+  scaleout config check /etc/scaleout/w1.json --kind worker -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			raw, err := os.ReadFile(args[0])
 			if err != nil {
@@ -176,7 +179,8 @@ func credentialProblem(set *settings.Set, key string, cfg pki.CredentialsConfig,
 		return []settings.Problem{set.Problem(key, "%v", err)}
 	}
 	if id := creds.Identity(); id.Role != role {
-		return []settings.Problem{set.Problem(key, "the certificate is for a %s (%s), this is for a %s", id.Role, id.Name, role)}
+		return []settings.Problem{set.Problem(key, "the certificate is for a %s (%s), this is for a %s", id.Role, id.Name,
+			role)}
 	}
 	return nil
 }

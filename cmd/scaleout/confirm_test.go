@@ -13,7 +13,8 @@ import (
 )
 
 func TestAsk(t *testing.T) {
-	for answer, yes := range map[string]bool{"y\n": true, "YES\n": true, "y": true, "\n": false, "": false, "n\n": false, "yesterday\n": false} {
+	for answer, yes := range map[string]bool{"y\n": true, "YES\n": true, "y": true, "\n": false, "": false, "n\n": false,
+		"yesterday\n": false} {
 		var out bytes.Buffer
 		err := ask(strings.NewReader(answer), &out, "it is healthy", "remove it")
 		if (err == nil) != yes || out.String() != "it is healthy.\nRemove it? [y/N] " {
@@ -25,7 +26,8 @@ func TestAsk(t *testing.T) {
 func TestNobodyThereToConfirm(t *testing.T) {
 	cmd := &cobra.Command{}
 	cmd.SetIn(strings.NewReader("y\n"))
-	if err := confirm(cmd, "master-3 is healthy", "remove it all the same"); err == nil || !strings.Contains(err.Error(), "--yes: remove it all the same") {
+	if err := confirm(cmd, "master-3 is healthy", "remove it all the same"); err == nil ||
+		!strings.Contains(err.Error(), "--yes: remove it all the same") {
 		t.Errorf("%v", err)
 	}
 }
@@ -62,7 +64,8 @@ func TestIssuingIntoAForeignFolder(t *testing.T) {
 		says string // "" when it is allowed
 	}{
 		{"again", []string{"worker", "worker-1", "--ca", ca}, ""},
-		{"another name", []string{"worker", "worker-2", "--ca", ca}, "is of worker/worker-1, this one is for worker/worker-2"},
+		{"another name", []string{"worker", "worker-2", "--ca", ca},
+			"is of worker/worker-1, this one is for worker/worker-2"},
 		{"another role", []string{"user", "worker-1", "--ca", ca}, "is of worker/worker-1, this one is for user/worker-1"},
 		{"another cluster", []string{"worker", "worker-1", "--ca", other}, "another cluster"},
 	} {
@@ -73,7 +76,8 @@ func TestIssuingIntoAForeignFolder(t *testing.T) {
 			}
 		})
 	}
-	if code, _, errs := execute(t, "ca", "issue", "worker", "w", "--ca", ca, "--out", ca); code != exitError || !strings.Contains(errs, "certificate authority itself") {
+	if code, _, errs := execute(t, "ca", "issue", "worker", "w", "--ca", ca, "--out", ca); code != exitError ||
+		!strings.Contains(errs, "certificate authority itself") {
 		t.Errorf("into the authority: exit %d: %s", code, errs)
 	}
 }

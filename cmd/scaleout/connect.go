@@ -18,7 +18,8 @@ const (
 	// leaderWait is how long a master may hold a call while nobody leads: whoever sits in front of a terminal shall hear
 	// of it soon. The call is tried on all the same.
 	leaderWait = time.Second
-	// devConnectTimeout is for the clusters of dev and demo, whose leaders are killed on purpose on machines that are busy.
+	// devConnectTimeout is for the clusters of dev and demo, whose leaders are killed on purpose on machines that are
+	// busy.
 	devConnectTimeout = 30 * time.Second
 )
 
@@ -40,7 +41,8 @@ func (a *app) client() (*client.Client, error) {
 		return a.dial()
 	}
 	if a.cacert == "" || a.cert == "" || a.key == "" {
-		return nil, usagef("the cluster asks for a certificate: set --cacert, --cert and --key, or SCALEOUT_CACERT, SCALEOUT_CERT and SCALEOUT_KEY ('scaleout dev' writes a file 'env' that does)")
+		return nil, usagef("the cluster asks for a certificate: set --cacert, --cert and --key, or SCALEOUT_CACERT, " +
+			"SCALEOUT_CERT and SCALEOUT_KEY ('scaleout dev' writes a file 'env' that does)")
 	}
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{
 		Files: pki.Files{CA: a.cacert, Cert: a.cert, Key: a.key}, Logger: a.logger(),
@@ -60,12 +62,12 @@ func (a *app) clientWith(creds *pki.Credentials, masters []string) (*client.Clie
 	}
 	return client.New(client.Config{
 		Masters: masters, HTTPClient: httpClient(newReloading(creds)), UserAgent: "scaleout/" + version, Logger: a.logger(),
-		Timeout: a.connectTimeout, LeaderWait: leaderWait, Waiting: a.tellWaiting,
+		Timeout: a.connectTimeout, LeaderWait: leaderWait, Waiting: a.sayWaiting,
 	})
 }
 
-// tellWaiting says that no master answers, who was tried and for how long that goes on.
-func (a *app) tellWaiting(err error, left time.Duration) {
+// sayWaiting says that no master answers, who was tried and for how long that goes on.
+func (a *app) sayWaiting(err error, left time.Duration) {
 	text := unprefixed(err)
 	if left >= time.Second {
 		text += fmt.Sprintf("; trying for %v more (--connect-timeout)", left.Round(time.Second))
@@ -110,8 +112,8 @@ func friendly(err error) error {
 	return err
 }
 
-// unprefixed is an error without the name of the package that it comes from, and without the code that says once more that
-// nobody leads.
+// unprefixed is an error without the name of the package that it comes from, and without the code that says once more
+// that nobody leads.
 func unprefixed(err error) string {
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "client: "), wire.CodeNoLeader+": ")
 }

@@ -18,8 +18,8 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// nobody is what leads a command line to two addresses where nobody listens, as a user with a certificate. It tries for so
-// long.
+// nobody is what leads a command line to two addresses where nobody listens, as a user with a certificate. It tries for
+// so long.
 func nobody(t *testing.T, timeout string) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -27,7 +27,8 @@ func nobody(t *testing.T, timeout string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issued, err := authority.Issue(pki.Request{Role: pki.RoleUser, Name: "anna", Roles: []string{pki.UserAdmin}}, time.Now())
+	issued, err := authority.Issue(pki.Request{Role: pki.RoleUser, Name: "anna", Roles: []string{pki.UserAdmin}},
+		time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,13 +60,17 @@ func TestEveryVerbSaysThatNobodyAnswers(t *testing.T) {
 	}
 	project := writeFile(t, "Sales.ispac", string(raw))
 	lines := []string{
-		"cluster status", "cluster members", "cluster leave master-1", "cluster remove master-1", "cluster transfer-leadership",
-		"cluster debug " + filepath.Join(t.TempDir(), "bundle.tar.gz"), "cluster backup save --no-key-ring " + filepath.Join(t.TempDir(), "backup"),
+		"cluster status", "cluster members", "cluster leave master-1", "cluster remove master-1",
+		"cluster transfer-leadership",
+		"cluster debug " + filepath.Join(t.TempDir(), "bundle.tar.gz"), "cluster backup save --no-key-ring " +
+			filepath.Join(t.TempDir(), "backup"),
 		"catalog views", "catalog procedures", "catalog view executions", "catalog call create_folder folder_name=a",
 		"folder list", "folder create a", "folder delete a", "project list", "project packages a/b", "project parameters a/b",
 		"project versions a/b", "project delete a/b", "project deploy --folder a " + project,
-		"execution run a/b/c", "execution run a/b/c --param x=y --wait", "execution create a/b/c", "execution start 1", "execution stop 1",
-		"execution stop 1 --wait", "execution wait 1", "execution show 1", "execution logs 1", "execution logs 1 --follow", "execution why 1",
+		"execution run a/b/c", "execution run a/b/c --param x=y --wait", "execution create a/b/c", "execution start 1",
+		"execution stop 1",
+		"execution stop 1 --wait", "execution wait 1", "execution show 1", "execution logs 1", "execution logs 1 --follow",
+		"execution why 1",
 		"execution list", "worker list", "worker show a", "worker enable a", "worker disable a", "worker remove a",
 		"events", "events --follow",
 	}

@@ -23,11 +23,15 @@ func happyMaster() *fakeMaster {
 		return func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(v) }
 	}
 	until := time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)
-	member := wire.Member{ID: "6b1d0000", Name: "master-1", Address: "https://m1:8391", Role: wire.RoleVoter, Leader: true, Health: "healthy", Version: "1.2", CertificateNotAfter: &until}
+	member := wire.Member{ID: "6b1d0000", Name: "master-1", Address: "https://m1:8391", Role: wire.RoleVoter, Leader: true,
+		Health: "healthy", Version: "1.2", CertificateNotAfter: &until}
 	views := everyView("text", map[string]any{
-		"execution_id": 17, "operation_id": 17, "task_id": 17, "status": 7, "tasks.status": "succeeded", "worker_agents.State": "online",
-		"folders.name": "ETL", "folder_name": "ETL", "projects.name": "Sales", "project_name": "Sales", "package_name": "Load.dtsx",
-		"packages.name": "Load.dtsx", "WorkerAgentId": "AA", "worker_agent_id": "AA", "DisplayName": "first", "CertificateName": "worker-1", "object_version_lsn": 3,
+		"execution_id": 17, "operation_id": 17, "task_id": 17, "status": 7, "tasks.status": "succeeded",
+		"worker_agents.State": "online",
+		"folders.name":        "ETL", "folder_name": "ETL", "projects.name": "Sales", "project_name": "Sales",
+		"package_name":  "Load.dtsx",
+		"packages.name": "Load.dtsx", "WorkerAgentId": "AA", "worker_agent_id": "AA", "DisplayName": "first",
+		"CertificateName": "worker-1", "object_version_lsn": 3,
 	})
 	return &fakeMaster{
 		views: views,
@@ -37,14 +41,23 @@ func happyMaster() *fakeMaster {
 			}[c.procedure], nil
 		},
 		pages: map[string]func(http.ResponseWriter, *http.Request){
-			"/v1/cluster":                     answer(wire.ClusterStatus{ClusterID: "c", Members: []wire.Member{member}, Warnings: []string{"w"}, Settings: []wire.SettingDifference{{Name: "PortNumber", Values: map[string]string{"master-1": "1"}}}}),
+			"/v1/cluster": answer(wire.ClusterStatus{ClusterID: "c", Members: []wire.Member{member},
+				Warnings: []string{"w"}, Settings: []wire.SettingDifference{
+					{Name: "PortNumber", Values: map[string]string{"master-1": "1"}}}}),
 			"/v1/cluster/transfer-leadership": answer(wire.Leader{Name: "master-1", Address: "https://m1:8391", Term: 3}),
-			"/v1/cluster/members/6b1d0000":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
-			"/v1/catalog/views":               answer(wire.Views{Views: []wire.View{{Name: "executions", Columns: []wire.Column{{Name: "status"}}}}}),
-			"/v1/catalog/procedures":          answer(wire.Procedures{Procedures: []wire.Procedure{{Name: "create_folder", Parameters: []wire.ProcedureParameter{{Name: "folder_name"}}}}}),
+			"/v1/cluster/members/6b1d0000": func(w http.ResponseWriter,
+				_ *http.Request) {
+				w.WriteHeader(http.StatusNoContent)
+			},
+			"/v1/catalog/views": answer(wire.Views{
+				Views: []wire.View{{Name: "executions", Columns: []wire.Column{{Name: "status"}}}}}),
+			"/v1/catalog/procedures": answer(wire.Procedures{
+				Procedures: []wire.Procedure{{Name: "create_folder",
+					Parameters: []wire.ProcedureParameter{{Name: "folder_name"}}}}}),
 			"/v1/events": func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")
-				b, _ := json.Marshal(wire.Event{ID: "1.0", Type: "execution_ended", Time: time.Unix(1, 0), Name: "ETL/Sales/Load.dtsx", Execution: 17, Status: 7, Worker: "AA"})
+				b, _ := json.Marshal(wire.Event{ID: "1.0", Type: "execution_ended", Time: time.Unix(1, 0),
+					Name: "ETL/Sales/Load.dtsx", Execution: 17, Status: 7, Worker: "AA"})
 				fmt.Fprintf(w, "id: 1.0\nevent: execution_ended\ndata: %s\n\n", b)
 			},
 		},
@@ -71,7 +84,8 @@ func shape(path string, v any, out map[string]bool) {
 	case nil:
 		out[path+" null"] = true
 	default:
-		out[fmt.Sprintf("%s %s", path, map[string]string{"float64": "number", "bool": "boolean", "string": "string"}[fmt.Sprintf("%T", v)])] = true
+		out[fmt.Sprintf("%s %s", path, map[string]string{"float64": "number", "bool": "boolean",
+			"string": "string"}[fmt.Sprintf("%T", v)])] = true
 	}
 }
 
@@ -84,17 +98,24 @@ func TestJSONIsAContract(t *testing.T) {
 	ca := filepath.Join(dir, "ca")
 	settings := writeFile(t, "worker.json", goodWorker)
 	lines := [][]string{
-		{"project", "pack", "sample", "--out", project}, {"project", "deploy", project, "--folder", "ETL", "--name", "Sales", "--create-folder"},
+		{"project", "pack", "sample", "--out", project},
+		{"project", "deploy", project, "--folder", "ETL", "--name", "Sales", "--create-folder"},
 		{"folder", "list"}, {"folder", "create", "ETL"}, {"folder", "delete", "ETL"},
-		{"project", "list"}, {"project", "packages", "ETL/Sales"}, {"project", "parameters", "ETL/Sales"}, {"project", "versions", "ETL/Sales"}, {"project", "delete", "ETL/Sales"},
-		{"execution", "list"}, {"execution", "show", "17"}, {"execution", "logs", "17"}, {"execution", "why", "17"}, {"execution", "wait", "17"},
+		{"project", "list"}, {"project", "packages", "ETL/Sales"}, {"project", "parameters", "ETL/Sales"},
+		{"project", "versions", "ETL/Sales"}, {"project", "delete", "ETL/Sales"},
+		{"execution", "list"}, {"execution", "show", "17"}, {"execution", "logs", "17"}, {"execution", "why", "17"},
+		{"execution", "wait", "17"},
 		{"execution", "start", "17"}, {"execution", "stop", "17"}, {"execution", "create", "ETL/Sales/Load.dtsx"},
 		{"execution", "run", "ETL/Sales/Load.dtsx"}, {"execution", "run", "ETL/Sales/Load.dtsx", "--wait"},
-		{"worker", "list"}, {"worker", "show", "worker-1"}, {"worker", "enable", "worker-1"}, {"worker", "disable", "worker-1"}, {"worker", "remove", "worker-1"},
-		{"cluster", "status"}, {"cluster", "members"}, {"cluster", "leave", "master-1"}, {"cluster", "transfer-leadership", "master-1"},
-		{"catalog", "views"}, {"catalog", "procedures"}, {"catalog", "view", "folders"}, {"catalog", "call", "create_folder", "folder_name=x"},
+		{"worker", "list"}, {"worker", "show", "worker-1"}, {"worker", "enable", "worker-1"},
+		{"worker", "disable", "worker-1"}, {"worker", "remove", "worker-1"},
+		{"cluster", "status"}, {"cluster", "members"}, {"cluster", "leave", "master-1"},
+		{"cluster", "transfer-leadership", "master-1"},
+		{"catalog", "views"}, {"catalog", "procedures"}, {"catalog", "view", "folders"},
+		{"catalog", "call", "create_folder", "folder_name=x"},
 		{"events"}, {"version"}, {"config", "check", settings},
-		{"ca", "init", ca}, {"ca", "issue", "user", "alice", "--ca", ca, "--out", certs, "--role", "ssis_admin"}, {"ca", "list", "--ca", ca, certs},
+		{"ca", "init", ca}, {"ca", "issue", "user", "alice", "--ca", ca, "--out", certs, "--role", "ssis_admin"},
+		{"ca", "list", "--ca", ca, certs},
 	}
 	var got []string
 	f := happyMaster()

@@ -13,8 +13,8 @@ import (
 	"scaleout/store"
 )
 
-// A master whose data directory is damaged says what to do and ends for good: a manager that started it again would only
-// fill the log.
+// A master whose data directory is damaged says what to do and ends for good: a manager that started it again would
+// only fill the log.
 func TestAMasterWithADamagedDirectoryEndsForGood(t *testing.T) {
 	dir := t.TempDir()
 	authority, err := pki.Init(filepath.Join(dir, "ca"), time.Now())
@@ -70,8 +70,9 @@ func TestAMasterWithADamagedDirectoryEndsForGood(t *testing.T) {
 			}
 			file := filepath.Join(t.TempDir(), "Master.config")
 			raw, err := json.Marshal(map[string]any{
-				"DataDirectory": data, "CACertFile": filepath.Join(certs, pki.FileCA), "CertFile": filepath.Join(certs, pki.FileCert),
-				"KeyFile": filepath.Join(certs, pki.FileKey), "GossipKeyFile": filepath.Join(certs, pki.FileGossipKey),
+				"DataDirectory": data, "CACertFile": filepath.Join(certs, pki.FileCA),
+				"CertFile": filepath.Join(certs, pki.FileCert),
+				"KeyFile":  filepath.Join(certs, pki.FileKey), "GossipKeyFile": filepath.Join(certs, pki.FileGossipKey),
 				"KeyRingFile": filepath.Join(certs, pki.FileKeyRing), "BindAddress": "127.0.0.1", "BootstrapExpect": 1,
 			})
 			if err != nil {

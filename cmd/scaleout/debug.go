@@ -26,10 +26,12 @@ const debugTime = 15 * time.Second
 
 func (a *app) clusterDebug() *cobra.Command {
 	return &cobra.Command{
-		Use: "debug [FILE]", Short: "Gather what helps to find a fault into one file, without secrets", Args: cobra.MaximumNArgs(1),
-		Long: `Gather what helps to find a fault into one file (tar.gz): the cluster's status, and of each master that answers its metrics,
-settings, newest log lines, goroutines and state hash; masters, workers and the executions that live; the newest events;
-versions. Values of parameters, keys and passwords are not in it; names of machines, projects and users are.`,
+		Use: "debug [FILE]", Short: "Gather what helps to find a fault into one file, without secrets",
+		Args: cobra.MaximumNArgs(1),
+		Long: `Gather what helps to find a fault into one file (tar.gz): the cluster's status, and of each master that answers
+its metrics, settings, newest log lines, goroutines and state hash; masters, workers and the executions that live; the
+newest events; versions. Values of parameters, keys and passwords are not in it; names of machines, projects and users
+are.`,
 		Example: "  scaleout cluster debug\n  scaleout cluster debug /tmp/bundle.tar.gz",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
@@ -84,7 +86,8 @@ func (b *bundle) close() error {
 
 func (b *bundle) add(name string, content []byte) {
 	if b.err == nil {
-		b.err = b.tar.WriteHeader(&tar.Header{Name: "scaleout-debug/" + name, Mode: 0o600, Size: int64(len(content)), ModTime: b.now})
+		b.err = b.tar.WriteHeader(&tar.Header{Name: "scaleout-debug/" + name, Mode: 0o600, Size: int64(len(content)),
+			ModTime: b.now})
 	}
 	if b.err == nil {
 		_, b.err = b.tar.Write(content)
@@ -114,7 +117,8 @@ func take[T any](b *bundle, ctx context.Context, name string, f func(context.Con
 // gather fails when no master answers at all: there is nothing to gather then.
 func (b *bundle) gather(ctx context.Context, c *client.Client) error {
 	take(b, ctx, "client.json", func(context.Context) (any, error) {
-		return map[string]any{"version": version, "commit": commit, "go": runtime.Version(), "os_arch": runtime.GOOS + "/" + runtime.GOARCH,
+		return map[string]any{"version": version, "commit": commit, "go": runtime.Version(), "os_arch": runtime.GOOS + "/" +
+			runtime.GOARCH,
 			"feature_level": command.Level, "time": b.now.UTC(), "masters": c.Masters()}, nil
 	})
 	masters := map[string]string{} // name of the folder → address
@@ -157,7 +161,8 @@ func (b *bundle) gather(ctx context.Context, c *client.Client) error {
 	}{
 		{"master_nodes", nil, "masters"}, {"master_properties", nil, "master_properties"}, {"worker_agents", nil, "workers"},
 		{"tasks", nil, "tasks"}, {"executions", map[string]any{"status": 2}, "executions_running"},
-		{"executions", map[string]any{"status": 5}, "executions_pending"}, {"executions", map[string]any{"status": 8}, "executions_stopping"},
+		{"executions", map[string]any{"status": 5}, "executions_pending"},
+		{"executions", map[string]any{"status": 8}, "executions_stopping"},
 	} {
 		take(b, ctx, "views/"+v.file+".json", func(ctx context.Context) ([]client.Row, error) {
 			page, err := c.View(ctx, v.view, client.Query{Equal: v.equal, PageSize: 1000, Stale: !led})

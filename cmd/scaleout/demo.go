@@ -32,9 +32,9 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "demo", Args: cobra.NoArgs,
 		Short: "See it work: a cluster, 200 executions, a killed leader, nothing lost and nothing run twice",
-		Long: `Start masters and workers on this machine, deploy a sample project (extract, transform, load in shell), start 200
-executions and kill the leader with SIGKILL when a third are done. The end is a table, with the check that each execution
-succeeded and ran exactly once: each package appends its execution's id to a file, and the demo counts.
+		Long: `Start masters and workers on this machine, deploy a sample project (extract, transform, load in shell), start
+200 executions and kill the leader with SIGKILL when a third are done. The end is a table, with the check that each
+execution succeeded and ran exactly once: each package appends its execution's id to a file, and the demo counts.
 
 It exits with 0 only if so.`,
 		Example: "  scaleout demo\n  scaleout demo --port 9391 --executions 1000",

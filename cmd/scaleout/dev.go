@@ -30,7 +30,8 @@ func (f *devFlags) add(cmd *cobra.Command, data string) {
 	flags := cmd.Flags()
 	flags.IntVar(&f.masters, "masters", 3, "how many masters: 1, 3, 5, 7 or 9")
 	flags.IntVar(&f.workers, "workers", 3, "how many workers")
-	flags.IntVar(&f.port, "port", 8391, "HTTPS port of the first master; each master takes two ports, the second for gossip")
+	flags.IntVar(&f.port, "port", 8391, "HTTPS port of the first master; each master takes two ports, the second for "+
+		"gossip")
 	flags.StringVar(&f.data, "data", data, "data directory; resumed when it exists")
 }
 
@@ -71,10 +72,10 @@ func (a *app) devCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "dev", Args: cobra.NoArgs,
 		Short: "Run a whole cluster on this machine: masters and workers, with real certificates",
-		Long: `Run a whole cluster on this machine: masters and workers as processes of their own, with real certificates and real
-disks. Kill one by hand ('scaleout dev status' shows their pids) and see what happens; 'scaleout dev restart NAME' starts
-it again. Ctrl-C stops all, the workers first; a second Ctrl-C does not wait for what runs. The data directory is resumed
-by the next 'scaleout dev'.`,
+		Long: `Run a whole cluster on this machine: masters and workers as processes of their own, with real certificates and
+real disks. Kill one by hand ('scaleout dev status' shows their pids) and see what happens; 'scaleout dev restart
+NAME' starts it again. Ctrl-C stops all, the workers first; a second Ctrl-C does not wait for what runs. The data
+directory is resumed by the next 'scaleout dev'.`,
 		Example: `  scaleout dev
   scaleout dev --masters 5 --workers 0 --port 9391 --data /tmp/five
   . ./scaleout-dev/env            # in another terminal

@@ -54,7 +54,8 @@ func TestAnExistingDirectoryIsResumed(t *testing.T) {
 	if err != nil || grown.Masters != 5 || grown.Workers != 0 || grown.Bootstrap != 3 || grown.Port != 9000 {
 		t.Fatalf("%+v %v", grown, err)
 	}
-	if _, err := layoutOf(t, "--data", dir, "--masters", "1"); err == nil || !strings.Contains(err.Error(), "cluster of 3") {
+	if _, err := layoutOf(t, "--data", dir, "--masters", "1"); err == nil ||
+		!strings.Contains(err.Error(), "cluster of 3") {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
@@ -165,11 +166,13 @@ func TestStatusOfARunningDev(t *testing.T) {
 		{Name: "worker-1", PID: 4711, State: dev.StateEnded},
 	})
 	var list []map[string]any
-	if err := json.Unmarshal([]byte(must(t, "dev", "status", "--data", dir, "-o", "json")), &list); err != nil || len(list) != 2 {
+	if err := json.Unmarshal([]byte(must(t, "dev", "status", "--data", dir, "-o", "json")), &list); err != nil ||
+		len(list) != 2 {
 		t.Fatalf("%v %v", list, err)
 	}
 	m := list[0]
-	if m["name"] != "master-1" || m["pid"] != 4711.0 || m["state"] != "running" || m["address"] != "https://127.0.0.1:9000" {
+	if m["name"] != "master-1" || m["pid"] != 4711.0 || m["state"] != "running" ||
+		m["address"] != "https://127.0.0.1:9000" {
 		t.Errorf("%+v", m)
 	}
 	if w := list[1]; w["name"] != "worker-1" || w["state"] != "ended" || w["address"] != nil {

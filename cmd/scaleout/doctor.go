@@ -33,8 +33,8 @@ type symptom struct {
 	Detail string `json:"detail"`
 }
 
-// patient is what the doctor looks at: one set of certificates and the masters that it shall reach.
-type patient struct {
+// target is what the doctor looks at: one set of certificates and the masters that it shall reach.
+type target struct {
 	creds    *pki.Credentials
 	masters  []string
 	files    pki.Files
@@ -45,13 +45,13 @@ func (a *app) doctorCommand() *cobra.Command {
 	var config string
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Say what is wrong between this machine and the masters", Args: cobra.NoArgs,
-		Long: `Look, from this machine, at each step between it and every master: certificate files, name resolution, port, TLS (which
-side does not trust which thumbprint), clocks, the certificate's role, leader, versions. With a worker's settings file it
-does so as that worker; when SCALEOUT_CERT is an administrator's or executor's certificate too, it also looks the worker up
-in worker_agents.`,
+		Long: `Look, from this machine, at each step between it and every master: certificate files, name resolution, port,
+TLS (which side does not trust which thumbprint), clocks, the certificate's role, leader, versions. With a worker's
+settings file it does so as that worker; when SCALEOUT_CERT is an administrator's or executor's certificate too, it
+also looks the worker up in worker_agents.`,
 		Example: "  scaleout doctor --config WorkerSettings.config\n  scaleout doctor --addr https://m1:8391,https://m2:8391",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p := &patient{masters: splitList(a.addr), files: pki.Files{CA: a.cacert, Cert: a.cert, Key: a.key}}
+			p := &target{masters: splitList(a.addr), files: pki.Files{CA: a.cacert, Cert: a.cert, Key: a.key}}
 			var w settings.Worker
 			pins, thumbprint := "", ""
 			if config != "" {
@@ -74,12 +74,12 @@ in worker_agents.`,
 	return cmd
 }
 
-func (p *patient) say(master, check string, ok bool, format string, args ...any) bool {
+func (p *target) say(master, check string, ok bool, format string, args ...any) bool {
 	p.findings = append(p.findings, symptom{master, check, ok, fmt.Sprintf(format, args...)})
 	return ok
 }
 
-func (p *patient) examine(ctx context.Context, pins, thumbprint string) {
+func (p *target) examine(ctx context.Context, pins, thumbprint string) {
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: p.files, Pins: pins, Thumbprint: thumbprint})
 	if err != nil {
 		p.say("", "certificate files", false, "%v", err)
@@ -90,7 +90,8 @@ func (p *patient) examine(ctx context.Context, pins, thumbprint string) {
 	p.say("", "certificate files", true, "%s, valid until %s, thumbprint %s",
 		creds.Identity(), creds.NotAfter().UTC().Format(time.DateOnly), print)
 	if left := time.Until(creds.NotAfter()); left < pki.ExpiryWarning {
-		p.say("", "expiry", false, "the certificate expires in %d days; issue a new one with 'scaleout ca issue' into the same folder, it is taken up without a restart", int(left.Hours()/24))
+		p.say("", "expiry", false, "the certificate expires in %d days; issue a new one with 'scaleout ca issue' into the "+
+			"same folder, it is taken up without a restart", int(left.Hours()/24))
 	}
 	leaders := map[string]bool{}
 	versions := map[string]bool{}
@@ -104,10 +105,12 @@ func (p *patient) examine(ctx context.Context, pins, thumbprint string) {
 		}
 	}
 	if len(leaders) > 1 {
-		p.say("", "leader", false, "the masters name %d different leaders; an election may be under way, look again", len(leaders))
+		p.say("", "leader", false, "the masters name %d different leaders; an election may be under way, look again",
+			len(leaders))
 	}
 	if len(versions) > 1 || len(versions) == 1 && !versions[version] {
-		p.say("", "versions", true, "this is %s, the masters are %s: fine during an upgrade", version, strings.Join(keys(versions), ", "))
+		p.say("", "versions", true, "this is %s, the masters are %s: fine during an upgrade", version,
+			strings.Join(keys(versions), ", "))
 	}
 }
 
@@ -120,7 +123,7 @@ func keys(m map[string]bool) []string {
 }
 
 // master goes from the name to the first answer, and stops at the first step that fails: what follows cannot work.
-func (p *patient) master(ctx context.Context, address string) (leader, version string) {
+func (p *target) master(ctx context.Context, address string) (leader, version string) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "https" || u.Port() == "" {
 		p.say(address, "address", false, "want https://host:port")
@@ -138,7 +141,8 @@ func (p *patient) master(ctx context.Context, address string) (leader, version s
 	}
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
-		p.say(address, "port", false, "%v; is the master running, is port %s open in the firewalls between here and there?", err, u.Port())
+		p.say(address, "port", false, "%v; is the master running, is port %s open in the firewalls between here and there?",
+			err, u.Port())
 		return
 	}
 	p.say(address, "port", true, "%s answers", conn.RemoteAddr())
@@ -149,10 +153,11 @@ func (p *patient) master(ctx context.Context, address string) (leader, version s
 }
 
 // handshake makes a TLS connection that trusts anybody, to be able to say whom it met.
-func (p *patient) handshake(ctx context.Context, address, host string, conn net.Conn) bool {
+func (p *target) handshake(ctx context.Context, address, host string, conn net.Conn) bool {
 	defer conn.Close()
 	// The chain is verified right below; nothing but the certificate is taken from this connection.
-	probe := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, ServerName: host})
+	probe := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13,
+		NextProtos: []string{"http/1.1"}, ServerName: host})
 	if err := probe.HandshakeContext(ctx); err != nil {
 		return p.say(address, "tls", false, "no TLS 1.3 there: %v; is this the PortNumber of a master?", err)
 	}
@@ -162,7 +167,8 @@ func (p *patient) handshake(ctx context.Context, address, host string, conn net.
 	id, err := p.creds.Verify(chain, x509.ExtKeyUsageServerAuth)
 	if err != nil {
 		return p.say(address, "master's certificate", false,
-			"this side does not trust the master's certificate %s (issued by %q): %v; compare ca.pem here with the master's", print, leaf.Issuer.CommonName, err)
+			"this side does not trust the master's certificate %s (issued by %q): %v; "+
+				"compare ca.pem here with the master's", print, leaf.Issuer.CommonName, err)
 	}
 	if id.Role != pki.RoleMaster {
 		return p.say(address, "master's certificate", false, "it is %s and not a master's", id)
@@ -174,7 +180,7 @@ func (p *patient) handshake(ctx context.Context, address, host string, conn net.
 }
 
 // ask makes real calls with this side's certificate.
-func (p *patient) ask(ctx context.Context, address string) (leader, version string) {
+func (p *target) ask(ctx context.Context, address string) (leader, version string) {
 	transport := client.NewTransport(p.creds.ClientTLS("http/1.1"))
 	transport.DialTLSContext = p.creds.DialTLS(nil, "http/1.1")
 	defer transport.CloseIdleConnections()
@@ -215,7 +221,9 @@ func (p *patient) ask(ctx context.Context, address string) (leader, version stri
 	case http.StatusUnauthorized, http.StatusForbidden:
 		_, print := pki.Thumbprints(p.creds.Leaf())
 		_ = json.Unmarshal(body, &problem) // without it the status alone must do
-		p.say(address, "your certificate", false, "the master does not take your certificate %s: %s (%s); issue one from the cluster's CA", print, problem.Detail, problem.Code)
+		p.say(address, "your certificate", false,
+			"the master does not take your certificate %s: %s (%s); issue one from the cluster's CA",
+			print, problem.Detail, problem.Code)
 		return
 	default:
 		_ = json.Unmarshal(body, &problem)
@@ -226,20 +234,21 @@ func (p *patient) ask(ctx context.Context, address string) (leader, version stri
 }
 
 // clock compares clocks by the Date header, which counts in seconds.
-func (p *patient) clock(address string, resp *http.Response) {
+func (p *target) clock(address string, resp *http.Response) {
 	at, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
 		return
 	}
 	off := time.Since(at)
 	if off.Abs() > 30*time.Second {
-		p.say(address, "clock", false, "the clocks are %v apart; synchronise them. Leases do not depend on it, times in views do", off.Round(time.Second))
+		p.say(address, "clock", false, "the clocks are %v apart; synchronise them. Leases do not depend on it, times in "+
+			"views do", off.Round(time.Second))
 		return
 	}
 	p.say(address, "clock", true, "within %v", max(time.Second, off.Abs().Round(time.Second)))
 }
 
-func (p *patient) version(address string, get func(string) (*http.Response, error)) string {
+func (p *target) version(address string, get func(string) (*http.Response, error)) string {
 	resp, err := get("/v1/openapi.json")
 	if err != nil {
 		return ""
@@ -259,16 +268,18 @@ func (p *patient) version(address string, get func(string) (*http.Response, erro
 }
 
 // role checks what the certificate is for.
-func (p *patient) role(want pki.Role) {
+func (p *target) role(want pki.Role) {
 	if id := p.creds.Identity(); id.Role != want {
-		p.say("", "role", false, "the certificate is %s; a worker needs one of role worker: 'scaleout ca issue worker NAME'", id)
+		p.say("", "role", false, "the certificate is %s; a worker needs one of role worker: 'scaleout ca issue worker NAME'",
+			id)
 	}
 }
 
 // worker looks the worker up with a user's certificate, if there is one.
-func (a *app) worker(ctx context.Context, p *patient, w settings.Worker) {
+func (a *app) worker(ctx context.Context, p *target, w settings.Worker) {
 	if a.cert == "" {
-		p.say("", "worker_agents", true, "not looked up: set SCALEOUT_CERT to a user's certificate with ssis_admin or ssis_cluster_executor")
+		p.say("", "worker_agents", true, "not looked up: set SCALEOUT_CERT to a user's certificate with ssis_admin or "+
+			"ssis_cluster_executor")
 		return
 	}
 	c, err := a.client()
@@ -282,8 +293,9 @@ func (a *app) worker(ctx context.Context, p *patient, w settings.Worker) {
 	p.say("", "worker_agents", false, "not readable: %v", friendly(err))
 }
 
-// agent finds this machine's worker by its id; before it has one, or where its data directory cannot be read, by its certificate's name.
-func (p *patient) agent(rows []client.Row, w settings.Worker) {
+// agent finds this machine's worker by its id; before it has one, or where its data directory cannot be read, by its
+// certificate's name.
+func (p *target) agent(rows []client.Row, w settings.Worker) {
 	own := w.AgentId
 	if own == "" {
 		own, _ = worker.AgentID(w.DataDirectory) // it may be for the worker's account alone
@@ -300,7 +312,8 @@ func (p *patient) agent(rows []client.Row, w settings.Worker) {
 		}
 		last, ok := r.Time("LastOnlineTime")
 		if limit := 2 * time.Duration(w.AgentHeartbeatInterval); !ok || time.Since(last) > limit {
-			p.say("", "worker_agents", false, "worker %s is enabled and was last heard from at %s, more than %v ago; is it running?", id, last.UTC().Format(time.RFC3339), limit)
+			p.say("", "worker_agents", false, "worker %s is enabled and was last heard from at %s, more than %v ago; is it "+
+				"running?", id, last.UTC().Format(time.RFC3339), limit)
 			return
 		}
 		p.say("", "worker_agents", true, "worker %s is enabled and online", id)

@@ -64,13 +64,15 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	}
 
 	as := func(folder, addr string) []string {
-		return []string{"doctor", "--addr", addr, "--cacert", filepath.Join(folder, "ca.pem"), "--cert", filepath.Join(folder, "cert.pem"), "--key", filepath.Join(folder, "key.pem")}
+		return []string{"doctor", "--addr", addr, "--cacert", filepath.Join(folder, "ca.pem"), "--cert",
+			filepath.Join(folder, "cert.pem"), "--key", filepath.Join(folder, "key.pem")}
 	}
 	// The settings of a worker as operations.md has them: without AgentId and DisplayName.
 	config := func(folder string, extra map[string]any) []string {
 		settings := map[string]any{
 			"DataDirectory": filepath.Join(c.Dir(), "worker-1"), "TasksRootFolder": t.TempDir(), "MasterEndpoint": master,
-			"CACertFile": filepath.Join(folder, "ca.pem"), "CertFile": filepath.Join(folder, "cert.pem"), "KeyFile": filepath.Join(folder, "key.pem"),
+			"CACertFile": filepath.Join(folder, "ca.pem"), "CertFile": filepath.Join(folder, "cert.pem"),
+			"KeyFile": filepath.Join(folder, "key.pem"),
 		}
 		for k, v := range extra {
 			settings[k] = v
@@ -92,15 +94,23 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		wrong bool
 		says  []string
 	}{
-		{"nothing", as(filepath.Join(certs, "admin"), master), false, []string{"port: ", "clock: within", "your certificate: the master takes it", "leader: master-1", "version: "}},
-		{"the name", as(filepath.Join(certs, "admin"), "https://nobody.invalid:8391"), true, []string{"WRONG  https://nobody.invalid:8391  name resolution: ", "DNS"}},
-		{"the port", as(filepath.Join(certs, "admin"), fmt.Sprintf("https://127.0.0.1:%d", c.FreePort())), true, []string{"  port: ", "refused", "firewalls"}},
-		{"this side's CA", as(foreign, master), true, []string{"this side does not trust the master's certificate", "ca.pem"}},
+		{"nothing", as(filepath.Join(certs, "admin"), master), false,
+			[]string{"port: ", "clock: within", "your certificate: the master takes it", "leader: master-1", "version: "}},
+		{"the name", as(filepath.Join(certs, "admin"), "https://nobody.invalid:8391"), true,
+			[]string{"WRONG  https://nobody.invalid:8391  name resolution: ", "DNS"}},
+		{"the port", as(filepath.Join(certs, "admin"), fmt.Sprintf("https://127.0.0.1:%d", c.FreePort())), true,
+			[]string{"  port: ", "refused", "firewalls"}},
+		{"this side's CA", as(foreign, master), true,
+			[]string{"this side does not trust the master's certificate", "ca.pem"}},
 		{"the master's CA", as(unheard, master), true, []string{"the master does not take your certificate " + print}},
 		{"no files", as("/nowhere", master), true, []string{"certificate files: ", "/nowhere"}},
-		{"the role", config(filepath.Join(certs, "admin"), nil), true, []string{"role: the certificate is user/admin", "role worker"}},
-		{"the pin", config(filepath.Join(certs, "worker-1"), map[string]any{"MasterHttpsCertThumbprint": strings.Repeat("ab", 20)}), true, []string{"pinning: ", "MasterHttpsCertThumbprint"}},
-		{"nothing of the worker", config(filepath.Join(certs, "worker-1"), nil), false, []string{"worker " + w.ID() + " is enabled and online"}},
+		{"the role", config(filepath.Join(certs, "admin"), nil), true,
+			[]string{"role: the certificate is user/admin", "role worker"}},
+		{"the pin", config(filepath.Join(certs, "worker-1"),
+			map[string]any{"MasterHttpsCertThumbprint": strings.Repeat("ab", 20)}), true,
+			[]string{"pinning: ", "MasterHttpsCertThumbprint"}},
+		{"nothing of the worker", config(filepath.Join(certs, "worker-1"), nil), false,
+			[]string{"worker " + w.ID() + " is enabled and online"}},
 	} {
 		code, out, errs := execute(t, x.args...)
 		if wrong := code != exitOK; wrong != x.wrong || wrong != strings.Contains(out, "WRONG") {
@@ -115,14 +125,16 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	if _, err := c.Admin().Call(t.Context(), "disable_worker_agent", map[string]any{"WorkerAgentId": w.ID()}); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, _ := execute(t, config(filepath.Join(certs, "worker-1"), nil)...); code != exitError || !strings.Contains(out, "worker "+w.ID()+" is disabled; 'scaleout worker enable") {
+	if code, out, _ := execute(t, config(filepath.Join(certs, "worker-1"), nil)...); code != exitError ||
+		!strings.Contains(out, "worker "+w.ID()+" is disabled; 'scaleout worker enable") {
 		t.Errorf("disabled: exit %d\n%s", code, out)
 	}
 }
 
 func TestDoctorReadsClocks(t *testing.T) {
-	for off, wrong := range map[time.Duration]bool{0: false, -10 * time.Second: false, 2 * time.Minute: true, -2 * time.Minute: true} {
-		var p patient
+	for off, wrong := range map[time.Duration]bool{0: false, -10 * time.Second: false, 2 * time.Minute: true,
+		-2 * time.Minute: true} {
+		var p target
 		p.clock("m", &http.Response{Header: http.Header{"Date": {time.Now().Add(off).UTC().Format(http.TimeFormat)}}})
 		if len(p.findings) != 1 || p.findings[0].OK == wrong {
 			t.Errorf("%v off: %+v", off, p.findings)

@@ -26,7 +26,9 @@ func (a *app) eventsCommand() *cobra.Command {
 
 Each event has an id that is the same on every master. With --after it goes on behind one; 'reset' says that some in
 between are not kept any more. With -o json each event is one line.`,
-		Example: "  scaleout events --follow\n  scaleout events --type attempt_lost,report_fenced,leader_elected\n  scaleout events --follow --after 1042.0 -o json",
+		Example: `  scaleout events --follow
+  scaleout events --type attempt_lost,report_fenced,leader_elected
+  scaleout events --follow --after 1042.0 -o json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, t := range types {
 				if !slices.ContainsFunc(catalog.EventTypes(), func(k catalog.EventType) bool { return k.Name == t }) {
@@ -67,7 +69,8 @@ between are not kept any more. With -o json each event is one line.`,
 			return friendly(err)
 		},
 	}
-	cmd.Flags().BoolVarP(&from.Follow, "follow", "f", false, "go on with what happens next; without --after, begin with it")
+	cmd.Flags().BoolVarP(&from.Follow, "follow", "f", false,
+		"go on with what happens next; without --after, begin with it")
 	cmd.Flags().StringVar(&from.After, "after", "", "begin behind the event with this id; 0: with the oldest")
 	cmd.Flags().StringSliceVar(&types, "type", nil, "only events of these types")
 	return cmd

@@ -25,14 +25,19 @@ func (a *app) executionCommand() *cobra.Command {
 // flags adds the flags that say what is to be executed.
 func (o *order) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.params, "param", nil, "NAME=VALUE of a package parameter, NAME=@FILE from a file, NAME=- from standard input, NAME to be asked; repeat")
+	flags.StringArrayVar(&o.params, "param", nil,
+		"NAME=VALUE of a package parameter, NAME=@FILE from a file, NAME=- from standard input, NAME to be asked; repeat")
 	flags.StringArrayVar(&o.projectParams, "project-param", nil, "NAME=VALUE of a project parameter, likewise; repeat")
 	flags.StringArrayVar(&o.options, "option", nil, "NAME=VALUE of a server option such as LOGGING_LEVEL; repeat")
 	flags.StringArrayVar(&o.workers, "worker", nil, "name or id of a worker that may run it; repeat; default: any")
-	flags.DurationVar(&o.queueTimeout, "queue-timeout", 0, "an attempt that no worker takes within this time, such as 30m, fails the execution (option QUEUE_TIMEOUT)")
-	flags.DurationVar(&o.runTimeout, "run-timeout", 0, "an attempt that runs longer than this, such as 4h, is ended and counts as failed; retries apply (option RUN_TIMEOUT)")
+	flags.DurationVar(&o.queueTimeout, "queue-timeout",
+		0, "an attempt that no worker takes within this time, such as 30m, fails the execution (option QUEUE_TIMEOUT)")
+	flags.DurationVar(&o.runTimeout, "run-timeout",
+		0, "an attempt that runs longer than this, such as 4h, is ended and counts as failed; retries apply (option "+
+			"RUN_TIMEOUT)")
 	flags.BoolVar(&o.use32, "use32bit", false, "run it in the 32-bit runtime")
-	flags.StringVar(&o.key, "request-key", "", "the same key and arguments get the same execution again for 24 h, however often this is repeated")
+	flags.StringVar(&o.key, "request-key", "",
+		"the same key and arguments get the same execution again for 24 h, however often this is repeated")
 }
 
 // starting says how an execution is started and whether its end is waited for.
@@ -45,7 +50,8 @@ type starting struct {
 func (s *starting) flags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&s.retry, "retry", 0, "how often a failed or lost attempt is followed by another, 0 to 100")
 	cmd.Flags().BoolVar(&s.wait, "wait", false, "wait for its end and exit with its result")
-	cmd.Flags().DurationVar(&s.timeout, "timeout", 0, "with --wait: stop waiting after this time, such as 30m; the execution goes on")
+	cmd.Flags().DurationVar(&s.timeout, "timeout", 0,
+		"with --wait: stop waiting after this time, such as 30m; the execution goes on")
 }
 
 // check refuses what makes no sense before anything is asked of a master.
@@ -79,10 +85,10 @@ With --wait it shows progress, ends when the execution ends, and its exit code i
 So it can be a step of SQL Agent or cron.
 
 The value of a parameter need not stand on the command line, where other users can see it and where shells keep it:
-NAME=@FILE reads a file, NAME=- standard input, NAME alone asks without showing what is typed. One line end at the end of a
-file is left out. A value that begins with @ is written with @@. A sensitive parameter that is required and not given is
-asked for when there is a terminal. Folder, project, package, parameters, types and required values are checked before
-anything is created.`,
+NAME=@FILE reads a file, NAME=- standard input, NAME alone asks without showing what is typed. One line end at the end
+of a file is left out. A value that begins with @ is written with @@. A sensitive parameter that is required and not
+given is asked for when there is a terminal. Folder, project, package, parameters, types and required values are
+checked before anything is created.`,
 		Example: `  scaleout execution run ETL/Sales/Load.dtsx --param Day=2026-01-31 --wait
   scaleout execution run ETL/Sales/load.sh --project-param Server=db1 --worker worker-1 --retry 2
   scaleout execution run ETL/Sales/load.sh --param Password=@/run/secrets/sales
@@ -126,7 +132,8 @@ func (a *app) executionCreate() *cobra.Command {
 	var o order
 	cmd := &cobra.Command{
 		Use: "create FOLDER/PROJECT/PACKAGE", Short: "Create an execution without starting it", Args: cobra.ExactArgs(1),
-		Example:           "  scaleout execution create ETL/Sales/Load.dtsx --param Day=2026-01-31\n  scaleout execution start 17",
+		Example: `  scaleout execution create ETL/Sales/Load.dtsx --param Day=2026-01-31
+  scaleout execution start 17`,
 		ValidArgsFunction: a.completePath(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.read = valuesOf(cmd)
@@ -250,7 +257,8 @@ func (a *app) executionShow() *cobra.Command {
 			}
 			if err := a.object(cmd, []pair{
 				{"execution_id", id}, {"package", packagePath(row)}, {"status", rowStatus(row).String()},
-				{"created", moment(row, "created_time")}, {"created by", row["caller_name"]}, {"started", moment(row, "start_time")},
+				{"created", moment(row, "created_time")}, {"created by", row["caller_name"]},
+				{"started", moment(row, "start_time")},
 				{"ended", moment(row, "end_time")}, {"took", took(row)}, {"stopped by", row["stopped_by_name"]},
 				{"worker", where(row)}, {"attempts", row["executed_count"]},
 			}); err != nil {
@@ -327,7 +335,8 @@ func rounded(d time.Duration) time.Duration {
 }
 
 // onExecution is the shape of every verb that takes an execution's id first.
-func (a *app) onExecution(do func(cmd *cobra.Command, c *client.Client, id int64) error) func(*cobra.Command, []string) error {
+func (a *app) onExecution(do func(cmd *cobra.Command, c *client.Client,
+	id int64) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		id, err := executionID(args[0])
 		if err != nil {

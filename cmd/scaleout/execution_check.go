@@ -76,7 +76,8 @@ func (o *order) check(ctx context.Context, c *client.Client) (map[string]string,
 			if d.sensitive {
 				from = "@FILE"
 			}
-			wrong = append(wrong, fmt.Errorf("the %s %s has no value: %s %s=%s", scopes[d.objectType].noun, d, scopes[d.objectType].flag, d.name, from))
+			wrong = append(wrong, fmt.Errorf("the %s %s has no value: %s %s=%s", scopes[d.objectType].noun, d,
+				scopes[d.objectType].flag, d.name, from))
 		}
 	}
 	if len(wrong) > 0 {
@@ -93,7 +94,8 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 	if err != nil {
 		return nil, err
 	}
-	packages, err := collect(ctx, c, "packages", client.Query{Equal: map[string]any{"project_id": id}, PageSize: 1000}, maxPackages)
+	packages, err := collect(ctx, c, "packages", client.Query{Equal: map[string]any{"project_id": id}, PageSize: 1000},
+		maxPackages)
 	if err != nil {
 		return nil, err
 	}
@@ -102,16 +104,19 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 		names[i] = p.Text("name")
 	}
 	if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, o.pkg) }) {
-		return nil, fmt.Errorf("the project %s/%s has no package %s%s", o.folder, o.project, o.pkg, command.Hint(o.pkg, names))
+		return nil, fmt.Errorf("the project %s/%s has no package %s%s", o.folder, o.project, o.pkg,
+			command.Hint(o.pkg, names))
 	}
 	var list []declared
-	for r, err := range c.Rows(ctx, "object_parameters", client.Query{Equal: map[string]any{"project_id": id}, PageSize: 1000}) {
+	for r, err := range c.Rows(ctx, "object_parameters",
+		client.Query{Equal: map[string]any{"project_id": id}, PageSize: 1000}) {
 		if err != nil {
 			return nil, err
 		}
 		kind, _ := r.Int("object_type")
 		if kind == catalog.ObjectProject || kind == catalog.ObjectPackage && strings.EqualFold(r.Text("object_name"), o.pkg) {
-			list = append(list, declared{int(kind), r.Text("parameter_name"), r.Text("data_type"), r.Bool("required"), r.Bool("sensitive")})
+			list = append(list, declared{int(kind), r.Text("parameter_name"), r.Text("data_type"), r.Bool("required"),
+				r.Bool("sensitive")})
 		}
 	}
 	return list, nil
@@ -144,13 +149,15 @@ func (o *order) checkValue(ctx context.Context, list []declared, v *assignment) 
 	d := list[at]
 	stored, err := procedure.TypedValue(d.dataType, parameterValue(d.dataType, v.text))
 	if err != nil && d.sensitive {
-		return fmt.Errorf("%s %s: the value is not a valid %s; it is not shown, since the parameter is sensitive", scope.flag, d.name, d.dataType)
+		return fmt.Errorf("%s %s: the value is not a valid %s; it is not shown, since the parameter is sensitive", scope.flag,
+			d.name, d.dataType)
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", scope.flag, d.name, err)
 	}
 	if d.sensitive && v.from == plain && v.text != "" && o.note != nil {
-		o.note("%s is sensitive, and other users of this machine can see command lines: use %s %s=@FILE, =- for standard input, or %s %s alone to be asked",
+		o.note("%s is sensitive, and other users of this machine can see command lines: use %s %s=@FILE, =- for standard "+
+			"input, or %s %s alone to be asked",
 			d.name, scope.flag, d.name, scope.flag, d.name)
 	}
 	if d.dataType == "DateTime" && hasOffset(v.text) && o.note != nil {
@@ -172,7 +179,8 @@ func (o *order) unknown(list []declared, v assignment) error {
 			continue
 		}
 		if strings.EqualFold(d.name, v.name) {
-			return fmt.Errorf("%s %s: %s is a %s: use %s", scope.flag, v.name, d.name, scopes[d.objectType].noun, scopes[d.objectType].flag)
+			return fmt.Errorf("%s %s: %s is a %s: use %s", scope.flag, v.name, d.name, scopes[d.objectType].noun,
+				scopes[d.objectType].flag)
 		}
 	}
 	where := o.folder + "/" + o.project

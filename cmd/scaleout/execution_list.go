@@ -73,7 +73,10 @@ func (a *app) executionList() *cobra.Command {
 				names.describe(cmd.Context(), r)
 			}
 			return a.rows(cmd, rows, number("Id", "execution_id"), derived("Package", packagePath).breakable(),
-				toned("Status", func(r client.Row) show.Cell { s := r.Text("status_name"); return show.Cell{Text: s, Tone: tone(s)} }),
+				toned("Status", func(r client.Row) show.Cell {
+					s := r.Text("status_name")
+					return show.Cell{Text: s, Tone: tone(s)}
+				}),
 				when("Created", "created_time").drop(1), derived("Took", took).drop(2), derived("Worker", where).drop(3),
 				number("Attempts", "executed_count").drop(5), value("Caller", "caller_name").drop(4),
 				when("Started", "start_time").wide(), when("Ended", "end_time").wide(), value("Machine", "machine_name").wide(),
@@ -81,7 +84,8 @@ func (a *app) executionList() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&l.statuses, "status", nil, "only those of these statuses, by name or number: "+strings.Join(statusNames(), ", "))
+	flags.StringSliceVar(&l.statuses, "status", nil, "only those of these statuses, by name or number: "+
+		strings.Join(statusNames(), ", "))
 	flags.StringVar(&l.folder, "folder", "", "only those of this folder")
 	flags.StringVar(&l.project, "project", "", "only those of this project, or FOLDER/PROJECT")
 	flags.StringVar(&l.caller, "caller", "", "only those that this user created")
@@ -107,7 +111,8 @@ func (l *listing) splitProject() error {
 }
 
 // find reads what the listing names, the newest first.
-func (l *listing) find(ctx context.Context, c *client.Client, statuses []catalog.Status, since time.Time) ([]client.Row, error) {
+func (l *listing) find(ctx context.Context, c *client.Client, statuses []catalog.Status,
+	since time.Time) ([]client.Row, error) {
 	equal := map[string]any{}
 	if l.project != "" {
 		equal["project_name"] = l.project
@@ -161,7 +166,8 @@ func (l *listing) exists(ctx context.Context, c *client.Client) error {
 
 // newest reads at most so many executions, the newest first, as far back as since. Creation times rise with the ids, so
 // the walk ends at the first that is older.
-func newest(ctx context.Context, c *client.Client, equal map[string]any, since time.Time, most int) ([]client.Row, error) {
+func newest(ctx context.Context, c *client.Client, equal map[string]any, since time.Time,
+	most int) ([]client.Row, error) {
 	q := client.Query{Equal: equal, Order: []string{"-execution_id"}, PageSize: min(most, 1000)}
 	var rows []client.Row
 	for r, err := range c.Rows(ctx, "executions", q) {
@@ -199,5 +205,6 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, usagef("--since %q: want a time ago such as 90m, 24h or 7d, a day such as 2026-01-31, or a moment such as 2026-01-31T02:00:00Z", text)
+	return time.Time{}, usagef("--since %q: want a time ago such as 90m, 24h or 7d, a day such as 2026-01-31, or a "+
+		"moment such as 2026-01-31T02:00:00Z", text)
 }

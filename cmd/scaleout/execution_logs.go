@@ -17,7 +17,8 @@ func (a *app) executionLogs() *cobra.Command {
 		Long: `Print an execution's messages in order.
 
 Workers hand messages over beside their reports: of an execution that has just ended, the last ones are waited for. When
-they do not come, because their worker reaches no master, a line on stderr says how many are missing and the exit code is 5.`,
+they do not come, because their worker reaches no master, a line on stderr says how many are missing and the exit code
+is 5.`,
 		Example:           "  scaleout execution logs 17 --follow\n  scaleout execution logs 17 --plain | grep rows",
 		ValidArgsFunction: a.complete(executionIDs()),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {

@@ -46,7 +46,8 @@ func (o *order) parse(path string) error {
 		objectType int
 		flag       string
 		given      []string
-	}{{catalog.ObjectPackage, "param", o.params}, {catalog.ObjectProject, "project-param", o.projectParams}, {catalog.ObjectExecution, "option", o.options}} {
+	}{{catalog.ObjectPackage, "param", o.params}, {catalog.ObjectProject, "project-param",
+		o.projectParams}, {catalog.ObjectExecution, "option", o.options}} {
 		for _, g := range list.given {
 			name, text, from, err := o.read.split("--"+list.flag, g, false)
 			if err != nil {
@@ -79,7 +80,8 @@ func (o *order) parse(path string) error {
 
 // call is one step of an order. With a key of the caller's, each step has its own part of it, so that a repeated order
 // takes up where the first one ended.
-func (o *order) call(ctx context.Context, c *client.Client, step, procedure string, args map[string]any) (client.Result, error) {
+func (o *order) call(ctx context.Context, c *client.Client, step, procedure string,
+	args map[string]any) (client.Result, error) {
 	var opts []client.CallOption
 	if o.key != "" {
 		opts = append(opts, client.WithKey(o.key+"/"+step))
@@ -142,16 +144,18 @@ func (o *order) abandon(ctx context.Context, c *client.Client, id int64) {
 
 func (o *order) fill(ctx context.Context, c *client.Client, id int64, types map[string]string, workers []string) error {
 	for _, v := range o.values {
-		_, err := o.call(ctx, c, fmt.Sprintf("set/%d/%s", v.objectType, v.name), "set_execution_parameter_value", map[string]any{
-			"execution_id": id, "object_type": v.objectType, "parameter_name": v.name,
-			"parameter_value": parameterValue(types[v.key()], v.text),
-		})
+		_, err := o.call(ctx, c, fmt.Sprintf("set/%d/%s", v.objectType, v.name), "set_execution_parameter_value",
+			map[string]any{
+				"execution_id": id, "object_type": v.objectType, "parameter_name": v.name,
+				"parameter_value": parameterValue(types[v.key()], v.text),
+			})
 		if err != nil {
 			return err
 		}
 	}
 	for _, w := range workers {
-		if _, err := o.call(ctx, c, "worker/"+w, "add_execution_worker", map[string]any{"execution_id": id, "workeragent_id": w}); err != nil {
+		if _, err := o.call(ctx, c, "worker/"+w, "add_execution_worker",
+			map[string]any{"execution_id": id, "workeragent_id": w}); err != nil {
 			return err
 		}
 	}
@@ -169,8 +173,8 @@ func parameterKey(objectType int, name string) string {
 	return fmt.Sprintf("%d/%s", objectType, strings.ToLower(name))
 }
 
-// parameterValue is text as JSON of the declared type: what is a number or a truth value there is one here. What does not
-// fit goes as text, for the masters to name. Server options declare none, so they are what they look like.
+// parameterValue is text as JSON of the declared type: what is a number or a truth value there is one here. What does
+// not fit goes as text, for the masters to name. Server options declare none, so they are what they look like.
 func parameterValue(dataType, text string) any {
 	switch dataType {
 	case "String", "DateTime":

@@ -21,11 +21,13 @@ import (
 )
 
 func TestOrderIsParsedBeforeAnythingIsAsked(t *testing.T) {
-	o := &order{params: []string{"Day=2026-01-31", "Note=a=b"}, projectParams: []string{"Server="}, options: []string{"LOGGING_LEVEL=3"}}
+	o := &order{params: []string{"Day=2026-01-31", "Note=a=b"}, projectParams: []string{"Server="},
+		options: []string{"LOGGING_LEVEL=3"}}
 	if err := o.parse("ETL/Sales/sub/Load.dtsx"); err != nil {
 		t.Fatal(err)
 	}
-	want := []assignment{{30, "Day", "2026-01-31", plain}, {30, "Note", "a=b", plain}, {20, "Server", "", plain}, {50, "LOGGING_LEVEL", "3", plain}}
+	want := []assignment{{30, "Day", "2026-01-31", plain}, {30, "Note", "a=b", plain}, {20, "Server", "", plain},
+		{50, "LOGGING_LEVEL", "3", plain}}
 	if o.folder != "ETL" || o.project != "Sales" || o.pkg != "sub/Load.dtsx" || !slices.Equal(o.values, want) {
 		t.Fatalf("%+v", o)
 	}
@@ -34,7 +36,8 @@ func TestOrderIsParsedBeforeAnythingIsAsked(t *testing.T) {
 	if err := o.parse("a/b/c"); err != nil || !slices.Equal(o.values, bounds) {
 		t.Errorf("%+v, %v", o.values, err)
 	}
-	for _, bad := range []*order{{queueTimeout: -time.Second}, {runTimeout: -1}, {params: []string{""}}, {options: []string{"=3"}}, {params: []string{"Day=@"}}} {
+	for _, bad := range []*order{{queueTimeout: -time.Second}, {runTimeout: -1}, {params: []string{""}},
+		{options: []string{"=3"}}, {params: []string{"Day=@"}}} {
 		var usage *usageError
 		if err := bad.parse("a/b/c"); !errors.As(err, &usage) {
 			t.Errorf("%+v: %v", bad, err)
@@ -51,9 +54,11 @@ func TestOrderIsParsedBeforeAnythingIsAsked(t *testing.T) {
 func TestParameterValuesHaveTheirDeclaredType(t *testing.T) {
 	for _, x := range []struct{ dataType, text, want string }{
 		{"Int32", "12", "12"}, {"Int64", "9007199254740993", "9007199254740993"}, {"Double", "1.5e3", "1.5e3"},
-		{"Decimal", "0.10", "0.10"}, {"Int32", "12x", `"12x"`}, {"Int32", "", `""`}, {"Int32", "1 2", `"1 2"`}, {"Int32", "true", `"true"`},
+		{"Decimal", "0.10", "0.10"}, {"Int32", "12x", `"12x"`}, {"Int32", "", `""`}, {"Int32", "1 2", `"1 2"`},
+		{"Int32", "true", `"true"`},
 		{"Boolean", "True", "true"}, {"Boolean", "0", "false"}, {"Boolean", "yes", `"yes"`},
-		{"String", "12", `"12"`}, {"String", "null", `"null"`}, {"String", `{"a":1}`, `"{\"a\":1}"`}, {"DateTime", "2026-01-31", `"2026-01-31"`},
+		{"String", "12", `"12"`}, {"String", "null", `"null"`}, {"String", `{"a":1}`, `"{\"a\":1}"`},
+		{"DateTime", "2026-01-31", `"2026-01-31"`},
 		{"", "3", "3"}, {"", "true", "true"}, {"", "abc", `"abc"`}, {"", "null", `"null"`}, {"", "[1]", `"[1]"`},
 	} {
 		got, err := json.Marshal(parameterValue(x.dataType, x.text))
@@ -64,7 +69,8 @@ func TestParameterValuesHaveTheirDeclaredType(t *testing.T) {
 }
 
 func TestStatusNames(t *testing.T) {
-	for text, want := range map[string]catalog.Status{"7": 7, "succeeded": 7, "Failed": 4, "ended_unexpectedly": 6, "ended-unexpectedly": 6, "unexpected": 6} {
+	for text, want := range map[string]catalog.Status{"7": 7, "succeeded": 7, "Failed": 4, "ended_unexpectedly": 6,
+		"ended-unexpectedly": 6, "unexpected": 6} {
 		if got, err := statusNumber(text); err != nil || got != want {
 			t.Errorf("%q: %d, %v", text, got, err)
 		}
@@ -134,7 +140,9 @@ func TestOrderSetsTypedValuesAndWorkers(t *testing.T) {
 		keys[c.key] = true
 	}
 	want := []string{
-		`create_execution {"folder_name":"ETL","package_name":"load.dtsx","project_name":"Sales","runinscaleout":true,"use32bitruntime":false,"useanyworker":false}`,
+		`create_execution ` +
+			`{"folder_name":"ETL","package_name":"load.dtsx","project_name":"Sales","runinscaleout":true,` +
+			`"use32bitruntime":false,"useanyworker":false}`,
 		`set_execution_parameter_value {"execution_id":17,"object_type":30,"parameter_name":"code","parameter_value":"007"}`,
 		`set_execution_parameter_value {"execution_id":17,"object_type":20,"parameter_name":"LIMIT","parameter_value":5}`,
 		`add_execution_worker {"execution_id":17,"workeragent_id":"AA"}`,
@@ -200,7 +208,7 @@ func TestWaitEndsWithTheResult(t *testing.T) {
 		f := story(x.statuses...)
 		f.down = x.down
 		if x.down > 0 {
-			f.patience = 20 * time.Millisecond // its end is what the test is about
+			f.timeout = 20 * time.Millisecond // its end is what the test is about
 		}
 		out, errs := new(bytes.Buffer), new(bytes.Buffer)
 		root := &cobra.Command{SilenceErrors: true, SilenceUsage: true, RunE: func(cmd *cobra.Command, _ []string) error {
@@ -213,7 +221,8 @@ func TestWaitEndsWithTheResult(t *testing.T) {
 			t.Errorf("%v: code %d, stderr %s", x.statuses, code, errs)
 		}
 		var result map[string]any
-		if err := json.Unmarshal(out.Bytes(), &result); err != nil || result["status"] != catalog.Status(x.statuses[len(x.statuses)-1]).String() {
+		if err := json.Unmarshal(out.Bytes(), &result); err != nil ||
+			result["status"] != catalog.Status(x.statuses[len(x.statuses)-1]).String() {
 			t.Errorf("%v: stdout %s", x.statuses, out)
 		}
 	}
@@ -242,7 +251,8 @@ func TestExitCodes(t *testing.T) {
 		{friendly(&client.Error{Code: wire.CodeNoLeader, Detail: "nobody"}), exitUnreachable},
 		{friendly(&client.Error{Code: "folder_not_found", Detail: "no"}), exitError},
 	} {
-		root := &cobra.Command{SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error { return x.err }}
+		root := &cobra.Command{SilenceErrors: true, SilenceUsage: true,
+			RunE: func(*cobra.Command, []string) error { return x.err }}
 		root.SetErr(new(bytes.Buffer))
 		root.SetArgs([]string{})
 		if code := run(context.Background(), root); code != x.code {
@@ -275,7 +285,8 @@ func TestLogsShowEachMessageOnceAndInOrder(t *testing.T) {
 			var p pages
 			say := func(n int) {
 				for range n {
-					p.rows = append(p.rows, map[string]any{"operation_message_id": 10 + len(p.rows), "message": fmt.Sprint("line ", len(p.rows))})
+					p.rows = append(p.rows, map[string]any{"operation_message_id": 10 + len(p.rows),
+						"message": fmt.Sprint("line ", len(p.rows))})
 				}
 			}
 			looks := 0
@@ -300,7 +311,10 @@ func TestLogsShowEachMessageOnceAndInOrder(t *testing.T) {
 			say(3)
 			var got []string
 			r := &logReader{c: f.client(t), id: 17, follow: follow, late: time.Minute}
-			if err := r.all(t.Context(), func(m client.Row) error { got = append(got, m.Text("message")); return nil }); err != nil {
+			if err := r.all(t.Context(), func(m client.Row) error {
+				got = append(got, m.Text("message"))
+				return nil
+			}); err != nil {
 				t.Fatal(err)
 			}
 			var want []string
@@ -328,7 +342,8 @@ func TestLogsSayWhatIsMissing(t *testing.T) {
 	}{
 		{"complete", wire.MessagesState{Ended: true, Complete: true}, "", exitOK},
 		{"still running", wire.MessagesState{Missing: 3}, "", exitOK},
-		{"announced and not come", wire.MessagesState{Ended: true, Missing: 37}, "37 messages of execution 17 have not come in yet", exitTimedOut},
+		{"announced and not come", wire.MessagesState{Ended: true, Missing: 37},
+			"37 messages of execution 17 have not come in yet", exitTimedOut},
 		{"worker lost", wire.MessagesState{Ended: true, LostAttempts: 1}, "1 attempt lost with the worker", exitOK},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -360,7 +375,8 @@ func TestLogsSayWhatIsMissing(t *testing.T) {
 func TestOneLineForEachState(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out, 17)
-	pending, running := client.Row{"status": json.Number("5")}, client.Row{"status": json.Number("2"), "worker_name": "worker-1"}
+	pending, running := client.Row{"status": json.Number("5")}, client.Row{"status": json.Number("2"),
+		"worker_name": "worker-1"}
 	p.show(pending, waitingFor{})
 	for s := 9; s > 0; s-- {
 		p.show(pending, waitingFor{"retry_wait", fmt.Sprintf("attempt 2 starts in %ds", s)})
@@ -386,13 +402,17 @@ func TestOneLineForEachState(t *testing.T) {
 
 func TestWaitingFlags(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
-		{"execution run a/b/c --timeout 5m", "--timeout bounds --wait"}, {"execution start 17 --timeout 5m", "--timeout bounds --wait"},
-		{"execution stop 17 --timeout 5m", "--timeout bounds --wait"}, {"execution run a/b/c --wait --timeout -1s", "--timeout -1s"},
+		{"execution run a/b/c --timeout 5m", "--timeout bounds --wait"},
+		{"execution start 17 --timeout 5m", "--timeout bounds --wait"},
+		{"execution stop 17 --timeout 5m", "--timeout bounds --wait"},
+		{"execution run a/b/c --wait --timeout -1s", "--timeout -1s"},
 		{"execution start 17 --wait --timeout -1s", "--timeout -1s"}, {"execution wait 17 --timeout -1s", "--timeout -1s"},
-		{"execution run a/b/c --retry -1", "--retry -1: want 0 to 100"}, {"execution start 17 --retry -1", "--retry -1: want 0 to 100"},
+		{"execution run a/b/c --retry -1", "--retry -1: want 0 to 100"},
+		{"execution start 17 --retry -1", "--retry -1: want 0 to 100"},
 	} {
 		t.Run(c.line, func(t *testing.T) {
-			if code, out, errs := (&fakeMaster{}).on(t, show.Screen{}, strings.Fields(c.line)...); code != exitUsage || !strings.Contains(errs, c.want) {
+			if code, out, errs := (&fakeMaster{}).on(t, show.Screen{}, strings.Fields(c.line)...); code != exitUsage ||
+				!strings.Contains(errs, c.want) {
 				t.Errorf("exit %d, %q, %q", code, out, errs)
 			}
 		})

@@ -46,7 +46,9 @@ func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time
 	case cmd.Context().Err() != nil:
 		return fmt.Errorf("interrupted; execution %d goes on: 'scaleout execution wait %d' waits again", id, id)
 	case ctx.Err() != nil:
-		return &statusError{exitTimedOut, fmt.Errorf("execution %d has not ended within %v and goes on: 'scaleout execution wait %d' waits again, 'scaleout execution why %d' explains", id, timeout, id, id)}
+		return &statusError{exitTimedOut, fmt.Errorf(
+			"execution %d has not ended within %v and goes on: 'scaleout execution wait %d' waits again, 'scaleout execution "+
+				"why %d' explains", id, timeout, id, id)}
 	default:
 		return friendly(err)
 	}
@@ -132,8 +134,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// waitingFor is why an execution waits, as a word that stays the same for as long as the reason does and as a sentence, in
-// which times and numbers change. Both are empty when it is not known.
+// waitingFor is why an execution waits, as a word that stays the same for as long as the reason does and as a sentence,
+// in which times and numbers change. Both are empty when it is not known.
 type waitingFor struct{ code, text string }
 
 func pendingReason(ctx context.Context, c *client.Client, id int64) waitingFor {
@@ -174,20 +176,21 @@ func (p *progress) show(row client.Row, reason waitingFor) {
 	if reason.text != "" {
 		text += ": " + reason.text
 	}
-	p.tell(state, text)
+	p.update(state, text)
 }
 
 // say shows a text.
-func (p *progress) say(text string) { p.tell(text, text) }
+func (p *progress) say(text string) { p.update(text, text) }
 
-// tell shows how it goes, from any goroutine. Without a terminal it does so only when the state is another one than
+// update shows how it goes, from any goroutine. Without a terminal it does so only when the state is another one than
 // before.
-func (p *progress) tell(state, text string) {
+func (p *progress) update(state, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.live {
 		p.turn++
-		p.w.Status(fmt.Sprintf("%c execution %d %s  %s", `|/-\`[p.turn%4], p.id, text, time.Since(p.since).Round(time.Second)))
+		p.w.Status(fmt.Sprintf("%c execution %d %s  %s", `|/-\`[p.turn%4], p.id, text,
+			time.Since(p.since).Round(time.Second)))
 		return
 	}
 	if state != p.last {

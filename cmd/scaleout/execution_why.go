@@ -24,7 +24,8 @@ func (a *app) executionWhy() *cobra.Command {
 			}
 			if a.output == "json" {
 				return printJSON(cmd, map[string]any{
-					"execution": x.execution, "attempts": x.attempts, "errors": append([]client.Row{}, x.errors...), "explanation": x.sentences(),
+					"execution": x.execution, "attempts": x.attempts, "errors": append([]client.Row{}, x.errors...),
+					"explanation": x.sentences(),
 				})
 			}
 			for _, s := range x.sentences() {
@@ -49,7 +50,8 @@ func explain(ctx context.Context, c *client.Client, id int64) (*explanation, err
 		return nil, err
 	}
 	x := &explanation{execution: row, workers: map[string]string{}}
-	if x.attempts, err = collect(ctx, c, "tasks", client.Query{Equal: map[string]any{"execution_id": id}, PageSize: 1000}, 1000); err != nil {
+	if x.attempts, err = collect(ctx, c, "tasks", client.Query{Equal: map[string]any{"execution_id": id}, PageSize: 1000},
+		1000); err != nil {
 		return nil, err
 	}
 	names := newWorkerLabels(c)
@@ -66,14 +68,18 @@ func explain(ctx context.Context, c *client.Client, id int64) (*explanation, err
 
 // cures is what a person can do about a pending execution.
 var cures = map[string]string{
-	"no_worker_enabled":        "'scaleout worker list' shows the workers, 'scaleout worker enable NAME' lets one take tasks.",
-	"no_worker_online":         "'scaleout worker list' shows when each was last heard from; start one with 'scaleout worker start'.",
-	"no_worker_can_run":        "Install the program on a worker's machine or name it in the worker's setting Runners, and restart the worker.",
+	"no_worker_enabled": "'scaleout worker list' shows the workers, 'scaleout worker enable NAME' lets one take " +
+		"tasks.",
+	"no_worker_online": "'scaleout worker list' shows when each was last heard from; start one with 'scaleout " +
+		"worker start'.",
+	"no_worker_can_run": "Install the program on a worker's machine or name it in the worker's setting Runners, " +
+		"and restart the worker.",
 	"workers_busy":             "It starts when a running one ends; more workers or a higher MaxTaskCount make room.",
 	"selected_workers_offline": "Only the selected workers may run it: bring one back, or stop it and run it with others.",
 	"selected_workers_busy":    "Only the selected workers may run it: it starts when one of their tasks ends.",
-	"handed_back":              "A worker could not start it: what it said, and its log, tell what to mend. The next attempt starts by itself.",
-	"retry_wait":               "Nothing to do: the next attempt starts by itself.",
+	"handed_back": "A worker could not start it: what it said, and its log, tell what to mend. The next " +
+		"attempt starts by itself.",
+	"retry_wait": "Nothing to do: the next attempt starts by itself.",
 }
 
 func (x *explanation) sentences() []string {
@@ -82,7 +88,8 @@ func (x *explanation) sentences() []string {
 	id := cell(e["execution_id"])
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	say("Execution %s of %s, created by %s at %s, %s.", id, packagePath(e), e.Text("caller_name"), cell(e["created_time"]), outcome(status))
+	say("Execution %s of %s, created by %s at %s, %s.", id, packagePath(e), e.Text("caller_name"), cell(e["created_time"]),
+		outcome(status))
 	pending := 0
 	for _, t := range x.attempts {
 		if t.Text("status") == "pending" {
@@ -114,14 +121,16 @@ func (x *explanation) sentences() []string {
 			say("%s stopped it.", by)
 		}
 	case catalog.EndedUnexpectedly:
-		say("No attempt is left, and nobody knows how the last one ended: check what the package did before you run it again.")
+		say("No attempt is left, and nobody knows how the last one ended: check what the package did before you run it " +
+			"again.")
 	case catalog.Failed:
 		if !slices.ContainsFunc(x.attempts, neverTaken) {
 			say("No attempt is left.")
 		}
 	}
 	if status.HasEnded() && len(x.attempts)-pending == 0 && status != catalog.Canceled {
-		say("Its attempts are not kept any more; the executions view says: machine %s, attempts %s.", orNone(e.Text("machine_name")), cell(e["executed_count"]))
+		say("Its attempts are not kept any more; the executions view says: machine %s, attempts %s.",
+			orNone(e.Text("machine_name")), cell(e["executed_count"]))
 	}
 	if len(x.errors) > 0 {
 		out = append(out, "Last errors:")

@@ -18,13 +18,13 @@ import (
 
 // fakeMaster answers views and procedures from functions.
 type fakeMaster struct {
-	patience time.Duration // of its client; 0: as long as a busy machine needs
-	mu       sync.Mutex
-	views    map[string]func(r *http.Request) (rows []map[string]any, next string)
-	calls    []fakeCall
-	call     func(c fakeCall) (map[string]any, *wire.Problem)
-	down     int                                                     // so many answers are no_leader
-	pages    map[string]func(w http.ResponseWriter, r *http.Request) // other paths
+	timeout time.Duration // of its client; 0: as long as a busy machine needs
+	mu      sync.Mutex
+	views   map[string]func(r *http.Request) (rows []map[string]any, next string)
+	calls   []fakeCall
+	call    func(c fakeCall) (map[string]any, *wire.Problem)
+	down    int                                                     // so many answers are no_leader
+	pages   map[string]func(w http.ResponseWriter, r *http.Request) // other paths
 	// messages is how complete operation_messages are; nil: the answer does not say.
 	messages func() *wire.MessagesState
 }
@@ -94,7 +94,7 @@ func (f *fakeMaster) client(t *testing.T) *client.Client {
 	t.Cleanup(server.Close)
 	c, err := client.New(client.Config{
 		Masters: []string{server.URL}, HTTPClient: server.Client(), Logger: slog.New(slog.DiscardHandler),
-		Backoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond, Timeout: cmp.Or(f.patience, 5*time.Second),
+		Backoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond, Timeout: cmp.Or(f.timeout, 5*time.Second),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -92,7 +92,10 @@ func underPassword() error {
 		return err
 	}
 	var file bytes.Buffer
-	if err := ispac.Write(&file, p, func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("true")), nil }); err != nil {
+	if err := ispac.Write(&file, p, func(string) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader("true")),
+			nil
+	}); err != nil {
 		return err
 	}
 	_, err = ispac.Read(bytes.NewReader(file.Bytes()), int64(file.Len()), ispac.Options{Password: "ssis"})

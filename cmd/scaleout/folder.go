@@ -16,7 +16,8 @@ func (a *app) folderCommand() *cobra.Command {
 			Use: "create NAME", Short: "Create a folder", Args: cobra.ExactArgs(1),
 			Example: "  scaleout folder create ETL",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.change(cmd, "create_folder", map[string]any{"folder_name": args[0]}, []pair{{"folder", args[0]}}, "created folder %s", args[0])
+				return a.change(cmd, "create_folder", map[string]any{"folder_name": args[0]}, []pair{{"folder", args[0]}},
+					"created folder %s", args[0])
 			},
 		},
 		&cobra.Command{
@@ -24,7 +25,8 @@ func (a *app) folderCommand() *cobra.Command {
 			Example:           "  scaleout folder delete ETL",
 			ValidArgsFunction: a.complete(folderNames),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.change(cmd, "delete_folder", map[string]any{"folder_name": args[0]}, []pair{{"folder", args[0]}}, "deleted folder %s", args[0])
+				return a.change(cmd, "delete_folder", map[string]any{"folder_name": args[0]}, []pair{{"folder", args[0]}},
+					"deleted folder %s", args[0])
 			},
 		},
 		&cobra.Command{
@@ -32,7 +34,8 @@ func (a *app) folderCommand() *cobra.Command {
 			Example: "  scaleout folder list",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return a.list(cmd, "folders", client.Query{}, value("Name", "name"), text("Description", "description").drop(3),
-					value("Created by", "created_by_name").drop(2), when("Created", "created_time").drop(1), number("Id", "folder_id").wide())
+					value("Created by", "created_by_name").drop(2), when("Created", "created_time").drop(1), number("Id",
+						"folder_id").wide())
 			},
 		},
 	)
@@ -67,7 +70,8 @@ func collect(ctx context.Context, c *client.Client, view string, q client.Query,
 }
 
 // change calls a procedure and says what that did: format and words, or as JSON the procedure's outputs beside about.
-func (a *app) change(cmd *cobra.Command, procedure string, args map[string]any, about []pair, format string, words ...any) error {
+func (a *app) change(cmd *cobra.Command, procedure string, args map[string]any, about []pair, format string,
+	words ...any) error {
 	c, err := a.client()
 	if err != nil {
 		return err

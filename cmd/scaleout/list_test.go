@@ -16,12 +16,14 @@ func fleet() *fakeMaster {
 	worker := func(name, state string, enabled bool, running any) map[string]any {
 		return map[string]any{
 			"WorkerAgentId": "ID-" + name, "DisplayName": name, "MachineName": "m-" + name, "IsEnabled": enabled, "State": state,
-			"MaxTaskCount": 4, "RunningTasks": running, "Extensions": ".dtsx,.sh", "Version": "1.2", "LastOnlineTime": "2026-01-31T02:03:04.0000000Z",
+			"MaxTaskCount": 4, "RunningTasks": running, "Extensions": ".dtsx,.sh", "Version": "1.2",
+			"LastOnlineTime": "2026-01-31T02:03:04.0000000Z",
 		}
 	}
 	return &fakeMaster{views: map[string]func(*http.Request) ([]map[string]any, string){
 		"worker_agents": func(*http.Request) ([]map[string]any, string) {
-			return []map[string]any{worker("a", "online", true, 2), worker("b", "silent", true, 0), worker("c", "draining", true, 1), worker("d", "online", false, 0),
+			return []map[string]any{worker("a", "online", true, 2), worker("b", "silent", true, 0),
+				worker("c", "draining", true, 1), worker("d", "online", false, 0),
 				worker("e", "silent", false, 0)}, ""
 		},
 		"executions": func(r *http.Request) ([]map[string]any, string) {
@@ -29,8 +31,10 @@ func fleet() *fakeMaster {
 				return nil, ""
 			}
 			return []map[string]any{
-				{"execution_id": 17, "folder_name": "ETL", "project_name": "Sales", "package_name": "Load.dtsx", "worker_agent_id": "ID-a"},
-				{"execution_id": 18, "folder_name": "ETL", "project_name": "Sales", "package_name": "load.sh", "worker_agent_id": "ID-a"},
+				{"execution_id": 17, "folder_name": "ETL", "project_name": "Sales", "package_name": "Load.dtsx",
+					"worker_agent_id": "ID-a"},
+				{"execution_id": 18, "folder_name": "ETL", "project_name": "Sales", "package_name": "load.sh",
+					"worker_agent_id": "ID-a"},
 			}, ""
 		},
 	}}
@@ -44,8 +48,8 @@ func TestWorkerList(t *testing.T) {
 		want   string
 	}{
 		{"no terminal", show.Screen{}, nil, `
-Name  State                                 Slots   Runs                                       Machine  Extensions  Version  Heard
-a     online                                2 of 4  17 ETL/Sales/Load.dtsx, 18 ETL/Sales/load.sh  m-a      .dtsx,.sh   1.2      2026-01-31T02:03:04Z
+Name  State   Slots   Runs  Machine  Extensions  Version  Heard
+a     online  2 of 4  17 ETL/Sales/Load.dtsx, 18 ETL/Sales/load.sh  m-a  .dtsx,.sh  1.2  2026-01-31T02:03:04Z
 b     silent since 2026-01-31T02:03:04Z
 c     draining                              1 of 4
 d     disabled                              0 of 4
@@ -93,17 +97,21 @@ func TestExecutionListAsksForWhatIsWanted(t *testing.T) {
 	f := fleet()
 	f.views["executions"] = func(r *http.Request) ([]map[string]any, string) {
 		q := r.URL.Query()
-		asked = append(asked, fmt.Sprintf("status=%s folder=%s project=%s caller=%s", q.Get("status"), q.Get("folder_name"), q.Get("project_name"), q.Get("caller_name")))
+		asked = append(asked, fmt.Sprintf("status=%s folder=%s project=%s caller=%s", q.Get("status"), q.Get("folder_name"),
+			q.Get("project_name"), q.Get("caller_name")))
 		row := func(id int, created string) map[string]any {
-			return map[string]any{"execution_id": id, "folder_name": "ETL", "project_name": "Sales", "package_name": "p", "status": 4, "created_time": created, "worker_agent_id": "ID-a"}
+			return map[string]any{"execution_id": id, "folder_name": "ETL", "project_name": "Sales", "package_name": "p",
+				"status": 4, "created_time": created, "worker_agent_id": "ID-a"}
 		}
 		base := 10
 		if q.Get("status") == "6" {
 			base = 11
 		}
-		return []map[string]any{row(base+20, "2026-01-31T02:00:00Z"), row(base+10, "2026-01-30T02:00:00Z"), row(base, "2026-01-29T02:00:00Z")}, ""
+		return []map[string]any{row(base+20, "2026-01-31T02:00:00Z"), row(base+10, "2026-01-30T02:00:00Z"),
+			row(base, "2026-01-29T02:00:00Z")}, ""
 	}
-	code, out, errs := f.on(t, show.Screen{}, "execution", "list", "--status", "failed,unexpected", "--since", "2026-01-30T00:00:00Z", "--project", "ETL/Sales", "--caller", "alice")
+	code, out, errs := f.on(t, show.Screen{}, "execution", "list", "--status", "failed,unexpected", "--since",
+		"2026-01-30T00:00:00Z", "--project", "ETL/Sales", "--caller", "alice")
 	var ids []string
 	for line := range strings.SplitSeq(out, "\n") {
 		if f := strings.Fields(line); len(f) > 0 && f[0] != "Id" {
@@ -113,7 +121,8 @@ func TestExecutionListAsksForWhatIsWanted(t *testing.T) {
 	if code != exitOK || !slices.Equal(ids, []string{"31", "30", "21", "20"}) {
 		t.Errorf("%d %v %s%s", code, ids, out, errs)
 	}
-	if want := []string{"status=4 folder=ETL project=Sales caller=alice", "status=6 folder=ETL project=Sales caller=alice"}; !slices.Equal(asked, want) {
+	if want := []string{"status=4 folder=ETL project=Sales caller=alice",
+		"status=6 folder=ETL project=Sales caller=alice"}; !slices.Equal(asked, want) {
 		t.Errorf("asked for %q", asked)
 	}
 	if !strings.Contains(out, "Z        a\n") || strings.Contains(out, "ID-a") {
@@ -127,11 +136,13 @@ func TestExecutionListOfATypo(t *testing.T) {
 		code                  int
 	}{
 		{"project", "--project Saless", "", `there is no project "Saless"; did you mean Sales?`, exitOK},
-		{"project of a folder", "--project ETL/Saless", "", `there is no project "Saless" in folder "ETL"; did you mean Sales?`, exitOK},
+		{"project of a folder", "--project ETL/Saless", "",
+			`there is no project "Saless" in folder "ETL"; did you mean Sales?`, exitOK},
 		{"folder", "--folder ELT", "", `there is no folder "ELT"; did you mean ETL?`, exitOK},
 		{"JSON", "--project Saless -o json", "[]\n", "there is no project", exitOK},
 		{"a project that is there", "--project ETL/Sales", "Id  Package", "", exitOK},
-		{"two folders", "--folder Other --project ETL/Sales", "", "--folder Other and --project ETL/Sales name two folders", exitUsage},
+		{"two folders", "--folder Other --project ETL/Sales", "", "--folder Other and --project ETL/Sales name two folders",
+			exitUsage},
 		{"half a path", "--project ETL/", "", `"ETL/": want FOLDER/PROJECT`, exitUsage},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -161,7 +172,8 @@ func TestSince(t *testing.T) {
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.Local)
 	for text, want := range map[string]time.Time{
 		"": {}, "90m": now.Add(-90 * time.Minute), "24h": now.Add(-24 * time.Hour), "7d": now.AddDate(0, 0, -7),
-		"2026-01-30": time.Date(2026, 1, 30, 0, 0, 0, 0, time.Local), "2026-01-30 02:03": time.Date(2026, 1, 30, 2, 3, 0, 0, time.Local),
+		"2026-01-30":           time.Date(2026, 1, 30, 0, 0, 0, 0, time.Local),
+		"2026-01-30 02:03":     time.Date(2026, 1, 30, 2, 3, 0, 0, time.Local),
 		"2026-01-30T02:03:04Z": time.Date(2026, 1, 30, 2, 3, 4, 0, time.UTC),
 	} {
 		if got, err := parseSince(text, now); err != nil || !got.Equal(want) {

@@ -73,12 +73,13 @@ func (r *logReader) all(ctx context.Context, show func(client.Row) error) error 
 	return r.complete(ctx, cmp.Or(r.late, lateMessages), func() (bool, error) { return r.read(ctx, show) })
 }
 
-// lastErrors are the last error messages of an execution that has just ended: what the package said last may come a moment
-// after its end.
+// lastErrors are the last error messages of an execution that has just ended: what the package said last may come a
+// moment after its end.
 func (r *logReader) lastErrors(ctx context.Context, most int) []client.Row {
 	// What is there already is better than nothing.
 	_ = r.complete(ctx, cmp.Or(r.late, lateErrors), func() (bool, error) {
-		page, err := r.c.View(ctx, "operation_messages", client.Query{Equal: map[string]any{"operation_id": r.id}, PageSize: 1})
+		page, err := r.c.View(ctx, "operation_messages",
+			client.Query{Equal: map[string]any{"operation_id": r.id}, PageSize: 1})
 		if err == nil {
 			r.note(page)
 		}
@@ -88,7 +89,8 @@ func (r *logReader) lastErrors(ctx context.Context, most int) []client.Row {
 }
 
 // complete looks again and again: with follow until the execution has ended, and then until the messages are there that
-// its workers have announced, as long as they come within late of each other. look tells whether there was anything new.
+// its workers have announced, as long as they come within late of each other. look tells whether there was anything
+// new.
 func (r *logReader) complete(ctx context.Context, late time.Duration, look func() (bool, error)) error {
 	pause, news := firstPoll, time.Now()
 	for {
@@ -116,7 +118,8 @@ func (r *logReader) complete(ctx context.Context, late time.Duration, look func(
 // lastErrors are the last error messages of an operation, in order; none when they cannot be read.
 func lastErrors(ctx context.Context, c *client.Client, id int64, most int) []client.Row {
 	page, err := c.View(ctx, "operation_messages", client.Query{
-		Equal: map[string]any{"operation_id": id, "message_type": catalog.MessageError}, Order: []string{"-operation_message_id"}, PageSize: most,
+		Equal: map[string]any{"operation_id": id, "message_type": catalog.MessageError},
+		Order: []string{"-operation_message_id"}, PageSize: most,
 	})
 	if err != nil {
 		return nil
@@ -131,12 +134,14 @@ func (r *logReader) incomplete(cmd *cobra.Command) error {
 		return nil
 	}
 	if n := r.state.LostAttempts; n > 0 {
-		sayf(cmd.ErrOrStderr(), "%d %s lost with the worker: the lines written last may be missing ('scaleout execution why %d' says more)",
+		sayf(cmd.ErrOrStderr(), "%d %s lost with the worker: the lines written last may be missing ('scaleout execution "+
+			"why %d' says more)",
 			n, plural(n, "attempt"), r.id)
 	}
 	if r.state.Missing > 0 {
 		return &statusError{exitTimedOut, fmt.Errorf(
-			"%d messages of execution %d have not come in yet: its worker keeps them until it reaches a master; 'scaleout execution logs %d' shows them then",
+			"%d messages of execution %d have not come in yet: its worker keeps them until it reaches a master; 'scaleout "+
+				"execution logs %d' shows them then",
 			r.state.Missing, r.id, r.id)}
 	}
 	return nil

@@ -32,7 +32,8 @@ const (
 	exitCanceled    = 4
 	exitTimedOut    = 5
 	exitUnreachable = 6
-	// exitOperator: a service that would end in the same way again. Not 2, which is also how Go ends a process that panics.
+	// exitOperator: a service that would end in the same way again. Not 2, which is also how Go ends a process that
+	// panics.
 	exitOperator = cluster.ExitStateMachine
 )
 
@@ -74,11 +75,13 @@ func run(ctx context.Context, root *cobra.Command) int {
 	}
 	sayf(root.ErrOrStderr(), "scaleout: %s", unprefixed(err))
 	if errors.Is(err, client.ErrUntrusted) {
-		fmt.Fprintln(root.ErrOrStderr(), "Is --cacert the ca.pem of this cluster? 'scaleout doctor' looks at each step on the way to the masters.")
+		fmt.Fprintln(root.ErrOrStderr(), "Is --cacert the ca.pem of this cluster? 'scaleout doctor' looks at each step on "+
+			"the way to the masters.")
 		return exitError
 	}
 	if errors.Is(err, client.ErrUnreachable) {
-		fmt.Fprintln(root.ErrOrStderr(), "Do the masters run, and is --addr right? 'scaleout doctor' looks at each step on the way to them.")
+		fmt.Fprintln(root.ErrOrStderr(), "Do the masters run, and is --addr right? 'scaleout doctor' looks at each step on "+
+			"the way to them.")
 		return exitUnreachable
 	}
 	if errors.Is(err, client.ErrNoLeader) {

@@ -41,14 +41,15 @@ func (a *app) masterStart() *cobra.Command {
 	set := settings.NewMaster(&m)
 	cmd := &cobra.Command{
 		Use: "start", Short: "Run a master", Args: cobra.NoArgs,
-		Long: `Run a master until SIGTERM or Ctrl-C; it then hands leadership over and stops in order. A second signal ends it at once.
+		Long: `Run a master until SIGTERM or Ctrl-C; it then hands leadership over and stops in order. A second signal ends it
+at once.
 
 Each setting comes from its flag, else from the environment (SCALEOUT_MASTER_PORT_NUMBER), else from the file, else from
 its default. 'scaleout config check FILE' explains a file.
 
-Exit codes: 0 stopped, 1 error, 2 usage, 75 the disk stands still (start it again), 78 starting it again does not help: the
-settings are wrong, the data directory is damaged or half restored, or it holds what this version does not know (install a
-newer one).`,
+Exit codes: 0 stopped, 1 error, 2 usage, 75 the disk stands still (start it again), 78 starting it again does not help:
+the settings are wrong, the data directory is damaged or half restored, or it holds what this version does not know
+(install a newer one).`,
 		Example: `  scaleout master start --config MasterSettings.config
   scaleout master start --config MasterSettings.config --port-number 9391 --timing-profile wan`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -98,8 +99,8 @@ func runMaster(ctx context.Context, cfg master.Config) error {
 	if err != nil {
 		return err
 	}
-	// A master that was a member before counts as started once it can serve, so that whoever restarts masters one after the
-	// other waits for each. A new one counts as started at once: it may need the next ones to be started.
+	// A master that was a member before counts as started once it can serve, so that whoever restarts masters one after
+	// the other waits for each. A new one counts as started at once: it may need the next ones to be started.
 	heartbeat := service.Heartbeat{Waiting: m.Waiting, Alive: m.Alive, Started: m.Fresh()}
 	defer service.Announce(ctx, cfg.Logger, heartbeat)()
 	return m.Run(ctx)
@@ -132,7 +133,8 @@ func masterConfig(m settings.Master) master.Config {
 		Heartbeat: time.Duration(m.MasterHeartbeatIntervalInMs), Expiry: time.Duration(m.DealWithExpiredTasksIntervalInMs),
 		Cleanup: time.Duration(m.CleanupCompletedJobsIntervalInMs), RetryDelay: time.Duration(m.RetryDelayInMs),
 		RemoveDead:      time.Duration(m.RemoveDeadMastersAfterInMs),
-		MaxProjectBytes: int64(m.MaxProjectBytes), MaxUnnamedBlobBytes: int64(m.MaxUnnamedBlobBytes), MetricsOpen: m.MetricsOpen, Version: version,
+		MaxProjectBytes: int64(m.MaxProjectBytes), MaxUnnamedBlobBytes: int64(m.MaxUnnamedBlobBytes),
+		MetricsOpen: m.MetricsOpen, Version: version,
 		Limits: httpapi.Limits{
 			CallsInFlight: m.MaxCallsInFlight, CallsPerSecond: m.MaxCallsPerSecond, EventStreams: m.MaxEventStreams,
 			BodyBytes: int64(m.MaxBodyMemoryBytes), CallerBodyBytes: int64(m.MaxBodyMemoryBytesPerCaller),

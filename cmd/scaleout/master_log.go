@@ -84,7 +84,8 @@ func logFile(dir, name string) (string, error) {
 	}
 	switch len(current) {
 	case 0:
-		return "", fmt.Errorf("there is no service log in %s; --config names the settings of a master that logs elsewhere", dir)
+		return "", fmt.Errorf("there is no service log in %s; --config names the settings of a master that logs elsewhere",
+			dir)
 	case 1:
 		return current[0], nil
 	}

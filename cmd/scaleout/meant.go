@@ -12,7 +12,8 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// meant ends a sentence that says that there is no such name with the one that was probably meant; "" when none is near.
+// meant ends a sentence that says that there is no such name with the one that was probably meant; "" when none is
+// near.
 func meant(name string, names []string) string {
 	if hint := command.Hint(name, names); strings.HasPrefix(hint, "; did you mean") {
 		return hint
@@ -56,7 +57,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
 		if wanted, ok := wantedValues[invalid.GetFlag().Value.Type()]; ok {
-			return usagef("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), wanted) // Go's own words are for programmers
+			// Go's own words are for programmers
+			return usagef("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), wanted)
 		}
 	}
 	var unknown *pflag.NotExistError
@@ -83,7 +85,8 @@ func withHint(ctx context.Context, c *client.Client, err error, folder, project 
 	case command.CodeFolderNotFound:
 		hint = nameHint(ctx, c, folder, "folders", nil)
 	case command.CodeProjectNotFound:
-		if page, err := c.View(ctx, "folders", client.Query{Equal: map[string]any{"name": folder}}); err == nil && len(page.Rows) == 1 {
+		if page, err := c.View(ctx, "folders", client.Query{Equal: map[string]any{"name": folder}}); err == nil &&
+			len(page.Rows) == 1 {
 			hint = nameHint(ctx, c, project, "projects", map[string]any{"folder_id": page.Rows[0]["folder_id"]})
 		}
 	}

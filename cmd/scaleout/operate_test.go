@@ -20,7 +20,8 @@ import (
 func at(c *testcluster.Cluster, args ...string) []string {
 	c.Admin() // makes the certificate
 	certs := filepath.Join(c.Dir(), "certs", "admin")
-	return append(args, "--connect-timeout", "30s", "--addr", strings.Join(c.Masters(), ","), "--cacert", filepath.Join(certs, "ca.pem"),
+	return append(args, "--connect-timeout", "30s", "--addr", strings.Join(c.Masters(), ","), "--cacert",
+		filepath.Join(certs, "ca.pem"),
 		"--cert", filepath.Join(certs, "cert.pem"), "--key", filepath.Join(certs, "key.pem"))
 }
 
@@ -44,18 +45,21 @@ func TestOperatorsCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := testcluster.Start(t, 1)
-	c.Deploy("ETL", "Jobs", map[string]string{"a.sh": "exit 0\n"}, ispac.ParameterDefinition{Name: "Password", Type: "String", Required: true, Sensitive: true})
+	c.Deploy("ETL", "Jobs", map[string]string{"a.sh": "exit 0\n"},
+		ispac.ParameterDefinition{Name: "Password", Type: "String", Required: true, Sensitive: true})
 	c.Create("ETL/Jobs/a.sh", map[string]any{"Password": "s3cret!"})
 	file := filepath.Join(folder, "monday.tar")
 
-	if code, _, errs := execute(t, at(c, "cluster", "backup", "save", file)...); code != exitUsage || !strings.Contains(errs, "--no-key-ring") {
+	if code, _, errs := execute(t, at(c, "cluster", "backup", "save", file)...); code != exitUsage ||
+		!strings.Contains(errs, "--no-key-ring") {
 		t.Errorf("a backup without a word on the key ring: %d %s", code, errs)
 	}
 	out := must(t, at(c, "cluster", "backup", "save", file, "--passphrase-file", passphrase)...)
 	if !strings.Contains(out, "locked with a passphrase") || !regexp.MustCompile(`(?i)blobs +1\n`).MatchString(out) {
 		t.Errorf("saved: %s", out)
 	}
-	if out := must(t, "cluster", "backup", "verify", file, "--passphrase-file", passphrase); !strings.Contains(out, "the key ring opens") {
+	if out := must(t, "cluster", "backup", "verify", file, "--passphrase-file", passphrase); !strings.Contains(out,
+		"the key ring opens") {
 		t.Errorf("verified: %s", out)
 	}
 	must(t, "cluster", "backup", "inspect", file, "-o", "json")
@@ -68,7 +72,8 @@ func TestOperatorsCommands(t *testing.T) {
 	if err := os.WriteFile(damaged, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := execute(t, "cluster", "backup", "verify", damaged); code != exitError || !strings.Contains(errs, "damaged") {
+	if code, _, errs := execute(t, "cluster", "backup", "verify", damaged); code != exitError ||
+		!strings.Contains(errs, "damaged") {
 		t.Errorf("a damaged file: %d %s", code, errs)
 	}
 
@@ -80,17 +85,20 @@ func TestOperatorsCommands(t *testing.T) {
 	if out := must(t, append(restore, "--yes")...); !regexp.MustCompile(`(?i)key ring +yes`).MatchString(out) {
 		t.Errorf("restored: %s", out)
 	}
-	if out := must(t, at(fresh, "events")...); !strings.Contains(out, "state_restored") || strings.Contains(out, "folder_created") {
+	if out := must(t, at(fresh, "events")...); !strings.Contains(out, "state_restored") ||
+		strings.Contains(out, "folder_created") {
 		t.Errorf("events after a restore: %s", out)
 	}
-	if out := must(t, at(c, "events", "--type", "project_deployed", "-o", "json")...); !strings.Contains(out, `"name":"ETL/Jobs"`) {
+	if out := must(t, at(c, "events", "--type", "project_deployed", "-o", "json")...); !strings.Contains(out,
+		`"name":"ETL/Jobs"`) {
 		t.Errorf("events: %s", out)
 	}
 
 	bundle := filepath.Join(folder, "bundle.tar.gz")
 	must(t, at(c, "cluster", "debug", bundle)...)
 	seen := unpack(t, bundle)
-	for _, name := range []string{"cluster.json", "views/masters.json", "events.json", "masters/master-1/metrics.txt", "masters/master-1/log.txt",
+	for _, name := range []string{"cluster.json", "views/masters.json", "events.json", "masters/master-1/metrics.txt",
+		"masters/master-1/log.txt",
 		"masters/master-1/goroutines.txt", "masters/master-1/debug.json", "masters/master-1/state-hash.json"} {
 		if len(seen["scaleout-debug/"+name]) == 0 {
 			t.Errorf("the bundle lacks %s", name)
@@ -119,11 +127,13 @@ func TestOperatorsCommands(t *testing.T) {
 	}
 
 	data := c.Data(0)
-	if code, _, errs := execute(t, "cluster", "recover", "--data", data); code != exitError || !strings.Contains(errs, "stop the master first") {
+	if code, _, errs := execute(t, "cluster", "recover", "--data", data); code != exitError ||
+		!strings.Contains(errs, "stop the master first") {
 		t.Errorf("a running master: %d %s", code, errs)
 	}
 	c.Stop(0)
-	if out := must(t, "cluster", "recover", "--data", data); !strings.Contains(out, "Nothing was changed") || !strings.Contains(out, "may be lost") {
+	if out := must(t, "cluster", "recover", "--data", data); !strings.Contains(out, "Nothing was changed") ||
+		!strings.Contains(out, "may be lost") {
 		t.Errorf("without --yes: %s", out)
 	}
 	copied := filepath.Join(folder, "copy")

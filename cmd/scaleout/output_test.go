@@ -70,7 +70,8 @@ func hostileMaster() *fakeMaster {
 	answer := func(v any) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(v) }
 	}
-	member := wire.Member{ID: hostile, Name: hostile, Address: hostile, Role: wire.RoleVoter, Health: hostile + ": " + hostile, Version: hostile}
+	member := wire.Member{ID: hostile, Name: hostile, Address: hostile, Role: wire.RoleVoter, Health: hostile + ": " +
+		hostile, Version: hostile}
 	return &fakeMaster{
 		views: everyView(hostile, map[string]any{"message_source_type": sourcePackage}),
 		call: func(fakeCall) (map[string]any, *wire.Problem) {
@@ -85,7 +86,8 @@ func hostileMaster() *fakeMaster {
 			"/v1/catalog/procedures": answer(wire.Procedures{Procedures: []wire.Procedure{{Name: hostile, Doc: hostile}}}),
 			"/v1/events": func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")
-				b, _ := json.Marshal(wire.Event{ID: "1.0", Type: "execution_ended", Time: time.Unix(1, 0), Name: hostile, Detail: hostile})
+				b, _ := json.Marshal(wire.Event{ID: "1.0", Type: "execution_ended", Time: time.Unix(1, 0), Name: hostile,
+					Detail: hostile})
 				fmt.Fprintf(w, "id: 1.0\nevent: execution_ended\ndata: %s\n\n", b)
 			},
 		},
@@ -97,12 +99,16 @@ func hostileMaster() *fakeMaster {
 func TestTextFromOutsideIsVisibleOnATerminal(t *testing.T) {
 	lines := [][]string{
 		{"folder", "list"}, {"folder", "create", "x"}, {"folder", "delete", "x"},
-		{"project", "list"}, {"project", "packages", "x/y"}, {"project", "parameters", "x/y"}, {"project", "versions", "x/y"}, {"project", "delete", "x/y"},
+		{"project", "list"}, {"project", "packages", "x/y"}, {"project", "parameters", "x/y"}, {"project", "versions", "x/y"},
+		{"project", "delete", "x/y"},
 		{"execution", "list"}, {"execution", "show", "7"}, {"execution", "logs", "7"}, {"execution", "logs", "7", "--plain"},
-		{"execution", "logs", "7", "--follow"}, {"execution", "why", "7"}, {"execution", "wait", "7"}, {"execution", "start", "7"},
+		{"execution", "logs", "7", "--follow"}, {"execution", "why", "7"}, {"execution", "wait", "7"},
+		{"execution", "start", "7"},
 		{"execution", "stop", "7"}, {"execution", "run", "x/y/z"}, {"execution", "create", "x/y/z"},
-		{"worker", "list"}, {"worker", "show", hostile}, {"worker", "enable", hostile}, {"worker", "disable", "nobody"}, {"worker", "remove", "nobody"},
-		{"cluster", "status"}, {"cluster", "members"}, {"cluster", "leave", hostile}, {"cluster", "remove", hostile, "--yes"}, {"cluster", "remove", hostile},
+		{"worker", "list"}, {"worker", "show", hostile}, {"worker", "enable", hostile}, {"worker", "disable", "nobody"},
+		{"worker", "remove", "nobody"},
+		{"cluster", "status"}, {"cluster", "members"}, {"cluster", "leave", hostile}, {"cluster", "remove", hostile, "--yes"},
+		{"cluster", "remove", hostile},
 		{"cluster", "transfer-leadership", hostile},
 		{"catalog", "views"}, {"catalog", "procedures"}, {"catalog", "view", "executions"}, {"catalog", "call", "x", "y=1"},
 		{"events"}, {hostile}, {"folder", hostile}, {"folder", "list", "--" + hostile}, {"config", "check", hostile},
@@ -131,7 +137,8 @@ func TestTextFromOutsideIsVisibleOnATerminal(t *testing.T) {
 		}
 	}
 	// A new verb is in the list above or in this one.
-	without := []string{"ca", "completion", "config", "demo", "dev", "doctor", "help", "man", "master", "ready", "service", "version", "worker start",
+	without := []string{"ca", "completion", "config", "demo", "dev", "doctor", "help", "man", "master", "ready", "service",
+		"version", "worker start",
 		"cluster backup", "cluster recover", "cluster debug", "project deploy", "project pack"}
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
@@ -142,7 +149,8 @@ func TestTextFromOutsideIsVisibleOnATerminal(t *testing.T) {
 		for _, sub := range cmd.Commands() {
 			walk(sub)
 		}
-		if !cmd.HasSubCommands() && !slices.ContainsFunc(lines, func(l []string) bool { return strings.HasPrefix(strings.Join(l, " ")+" ", path+" ") }) {
+		if !cmd.HasSubCommands() && !slices.ContainsFunc(lines,
+			func(l []string) bool { return strings.HasPrefix(strings.Join(l, " ")+" ", path+" ") }) {
 			t.Errorf("no line of this test runs %q", path)
 		}
 	}
@@ -180,7 +188,8 @@ func TestNobodyPrintsPastTheWriter(t *testing.T) {
 					return x != nil && x.Name == pkg && slices.Contains(names, n.Sel.Name)
 				}
 				if in("os", "Stdout", "Stderr") && !slices.Contains(streams, name) || in("fmt", "Print", "Printf", "Println") ||
-					in("log", "Print", "Printf", "Println", "Fatal", "Fatalf") || n.Sel.Name == "Control" && !slices.Contains(control, name) {
+					in("log", "Print", "Printf", "Println", "Fatal", "Fatalf") || n.Sel.Name == "Control" &&
+					!slices.Contains(control, name) {
 					t.Errorf("%s: %s.%s goes past the writer that makes text visible; use cmd.OutOrStdout() or cmd.ErrOrStderr()",
 						files.Position(n.Pos()), fmt.Sprint(n.X), n.Sel.Name)
 				}
@@ -198,12 +207,15 @@ func TestPlainLogsAreThePackagesLines(t *testing.T) {
 		for i, m := range []struct {
 			source int
 			text   string
-		}{{10, "started"}, {20, "the worker says"}, {sourcePackage, "one"}, {sourcePackage, "\x1b[1mtwo\tcells\u009b"}, {20, "exit code 1"}} {
-			rows = append(rows, map[string]any{"operation_message_id": i + 1, "message_source_type": m.source, "message": m.text})
+		}{{10, "started"}, {20, "the worker says"}, {sourcePackage, "one"}, {sourcePackage, "\x1b[1mtwo\tcells\u009b"}, {20,
+			"exit code 1"}} {
+			rows = append(rows, map[string]any{"operation_message_id": i + 1, "message_source_type": m.source,
+				"message": m.text})
 		}
 		return rows, ""
 	}
-	if _, out, errs := f.on(t, show.Screen{}, "execution", "logs", "7", "--plain"); out != "one\n\x1b[1mtwo\tcells\u009b\n" || errs != "" {
+	if _, out, errs := f.on(t, show.Screen{}, "execution", "logs", "7",
+		"--plain"); out != "one\n\x1b[1mtwo\tcells\u009b\n" || errs != "" {
 		t.Errorf("%q %q", out, errs)
 	}
 	var lines int

@@ -45,8 +45,10 @@ func TestThePackageContract(t *testing.T) {
 	}
 	dir, env := workFolder(t)
 	for name, text := range map[string]string{
-		"project.yaml": at("yaml", "packages:"), "daily.sh": witness, "extract.sh": "exit 3\n", "lib.sh": "", "orders.csv": "1\n", "left.out": "",
-		"dw.conmgr": `<?xml version="1.0"?><DTS:ConnectionManager xmlns:DTS="www.microsoft.com/SqlServer/Dts" DTS:ObjectName="dw" ` +
+		"project.yaml": at("yaml", "packages:"), "daily.sh": witness, "extract.sh": "exit 3\n", "lib.sh": "",
+		"orders.csv": "1\n", "left.out": "",
+		"dw.conmgr": `<?xml version="1.0"?><DTS:ConnectionManager xmlns:DTS="www.microsoft.com/SqlServer/Dts" ` +
+			`DTS:ObjectName="dw" ` +
 			`DTS:DTSID="{0F8FAD5B-D9CB-469F-A165-70867728950E}" DTS:CreationName="OLEDB"/>`,
 	} {
 		file := filepath.Join(dir, "project", name)
@@ -67,7 +69,8 @@ func TestThePackageContract(t *testing.T) {
 bin/scaleout project pack project
 bin/scaleout project deploy SampleETL.ispac --folder ETL --create-folder
 printf 'a long secret' >secret
-bin/scaleout execution run ETL/SampleETL/daily.sh --param Day=2026-01-31 --param Password=@secret --project-param OutputFolder=/srv/out --wait
+bin/scaleout execution run ETL/SampleETL/daily.sh --param Day=2026-01-31 --param Password=@secret \
+  --project-param OutputFolder=/srv/out --wait
 echo "@@@"
 bin/scaleout execution logs 2 --plain
 echo "@@@"

@@ -8,8 +8,8 @@ const (
 	packageShape = "FOLDER/PROJECT/PACKAGE"
 )
 
-// splitPath takes a path apart that has the shape, which has a part less than the path has slashes: a package's name may
-// hold more of them.
+// splitPath takes a path apart that has the shape, which has a part less than the path has slashes: a package's name
+// may hold more of them.
 func splitPath(text, shape string) (parts []string, ok bool) {
 	parts = strings.SplitN(text, "/", strings.Count(shape, "/")+1)
 	for _, part := range parts {

@@ -73,7 +73,8 @@ func printJSON(cmd *cobra.Command, v any) error {
 	return enc.Encode(v)
 }
 
-// sayf prints a sentence; lines after its first are indented, so that no text from outside looks like a line of its own.
+// sayf prints a sentence; lines after its first are indented, so that no text from outside looks like a line of its
+// own.
 func sayf(w io.Writer, format string, args ...any) {
 	fmt.Fprintln(w, show.Indented(fmt.Sprintf(format, args...), 2))
 }
@@ -92,7 +93,10 @@ type printer struct {
 
 // value is a column that shows the row's value of a name.
 func value(head, name string) column {
-	return column{show.Column{Head: head}, func(_ *printer, r client.Row) show.Cell { return show.Cell{Text: cell(r[name])} }}
+	return column{show.Column{Head: head}, func(_ *printer,
+		r client.Row) show.Cell {
+		return show.Cell{Text: cell(r[name])}
+	}}
 }
 
 // text is a column of text that may be broken into lines.

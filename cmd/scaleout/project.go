@@ -33,15 +33,18 @@ func (a *app) projectCommand() *cobra.Command {
 			Use: "packages FOLDER/PROJECT", Short: "List a project's packages", Args: cobra.ExactArgs(1),
 			Example: "  scaleout project packages ETL/Sales", ValidArgsFunction: a.completePath(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.ofProject(cmd, args[0], "packages", "project_id", value("Name", "name"), value("Entry point", "entry_point"),
-					derived("Version", packageVersion).drop(2), text("Description", "description").drop(1), number("Id", "package_id").wide())
+				return a.ofProject(cmd, args[0], "packages", "project_id", value("Name", "name"),
+					value("Entry point", "entry_point"),
+					derived("Version", packageVersion).drop(2), text("Description", "description").drop(1), number("Id",
+						"package_id").wide())
 			},
 		},
 		&cobra.Command{
 			Use: "parameters FOLDER/PROJECT", Short: "List a project's parameters", Args: cobra.ExactArgs(1),
 			Example: "  scaleout project parameters ETL/Sales", ValidArgsFunction: a.completePath(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.ofProject(cmd, args[0], "object_parameters", "project_id", derived("Of", parameterOwner), value("Parameter", "parameter_name"),
+				return a.ofProject(cmd, args[0], "object_parameters", "project_id", derived("Of", parameterOwner),
+					value("Parameter", "parameter_name"),
 					value("Type", "data_type").drop(2), value("Required", "required").drop(3), value("Sensitive", "sensitive").drop(4),
 					text("Default", "design_default_value").drop(1), text("Description", "description").wide())
 			},
@@ -50,7 +53,8 @@ func (a *app) projectCommand() *cobra.Command {
 			Use: "versions FOLDER/PROJECT", Short: "List a project's versions", Args: cobra.ExactArgs(1),
 			Example: "  scaleout project versions ETL/Sales", ValidArgsFunction: a.completePath(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.ofProject(cmd, args[0], "object_versions", "object_id", number("Version", "object_version_lsn"), value("Project", "object_name"),
+				return a.ofProject(cmd, args[0], "object_versions", "object_id", number("Version", "object_version_lsn"),
+					value("Project", "object_name"),
 					value("Deployed by", "created_by").drop(1), when("Deployed", "created_time"))
 			},
 		},
@@ -93,7 +97,8 @@ func (a *app) projectList(cmd *cobra.Command) error {
 		id, _ := r.Int("folder_id")
 		r["folder_name"] = names[id]
 	}
-	return a.rows(cmd, rows, value("Folder", "folder_name"), value("Name", "name"), number("Version", "object_version_lsn").drop(3),
+	return a.rows(cmd, rows, value("Folder", "folder_name"), value("Name", "name"),
+		number("Version", "object_version_lsn").drop(3),
 		value("Deployed by", "deployed_by_name").drop(2), when("Deployed", "last_deployed_time").drop(1),
 		text("Description", "description").wide(), number("Id", "project_id").wide())
 }
@@ -152,8 +157,8 @@ func projectID(ctx context.Context, c *client.Client, folder, project string) (i
 	return id, nil
 }
 
-// nameHint ends a sentence that says that a view has no row of that name: with the name that was probably meant, or with
-// those that there are. It is empty when they cannot be read or are too many to be of use.
+// nameHint ends a sentence that says that a view has no row of that name: with the name that was probably meant, or
+// with those that there are. It is empty when they cannot be read or are too many to be of use.
 func nameHint(ctx context.Context, c *client.Client, name, view string, equal map[string]any) string {
 	const most = 1000
 	rows, err := collect(ctx, c, view, client.Query{Equal: equal, PageSize: most}, most)
@@ -176,7 +181,8 @@ func (a *app) projectDeploy() *cobra.Command {
 	var create bool
 	cmd := &cobra.Command{
 		Use: "deploy FILE --folder F", Short: "Deploy an .ispac", Args: cobra.ExactArgs(1), ValidArgsFunction: files("ispac"),
-		Example: "  scaleout project deploy Sales.ispac --folder ETL --create-folder\n  scaleout project deploy Secret.ispac --folder ETL --password-file -",
+		Example: `  scaleout project deploy Sales.ispac --folder ETL --create-folder
+  scaleout project deploy Secret.ispac --folder ETL --password-file -`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if folder == "" {
 				return usagef("--folder is missing")
@@ -200,7 +206,8 @@ func (a *app) projectDeploy() *cobra.Command {
 			if err := a.done(cmd, []pair{
 				{"operation_id", d.operation}, {"folder", folder}, {"project", d.project}, {"project_version", d.version},
 				{"packages", d.packages}, {"object_version_lsn", d.lsn},
-			}, "deployed %s %s to %s, %d %s%s", d.project, d.version, folder, d.packages, plural(d.packages, "package"), version); err != nil {
+			}, "deployed %s %s to %s, %d %s%s", d.project, d.version, folder, d.packages, plural(d.packages, "package"),
+				version); err != nil {
 				return err
 			}
 			return warnings(cmd, c, d.operation)
@@ -223,7 +230,8 @@ type deployed struct {
 }
 
 // deploy uploads a project file and deploys it.
-func deploy(ctx context.Context, c *client.Client, file, folder, name, password string, create bool) (*deployed, error) {
+func deploy(ctx context.Context, c *client.Client, file, folder, name, password string,
+	create bool) (*deployed, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -268,7 +276,8 @@ func deploy(ctx context.Context, c *client.Client, file, folder, name, password 
 	d.operation, _ = result.Int("operation_id")
 	// The version is a kindness: it may be another's by now, or not to be seen by one who may only deploy.
 	if id, err := projectID(ctx, c, folder, name); err == nil {
-		if page, err := c.View(ctx, "projects", client.Query{Equal: map[string]any{"project_id": id}}); err == nil && len(page.Rows) == 1 {
+		if page, err := c.View(ctx, "projects", client.Query{Equal: map[string]any{"project_id": id}}); err == nil &&
+			len(page.Rows) == 1 {
 			d.lsn, _ = page.Rows[0].Int("object_version_lsn")
 		}
 	}
@@ -277,7 +286,8 @@ func deploy(ctx context.Context, c *client.Client, file, folder, name, password 
 
 // warnings prints what an operation's messages warn of.
 func warnings(cmd *cobra.Command, c *client.Client, operation int64) error {
-	for r, err := range c.Rows(cmd.Context(), "operation_messages", client.Query{Equal: map[string]any{"operation_id": operation, "message_type": catalog.MessageWarning}}) {
+	for r, err := range c.Rows(cmd.Context(), "operation_messages",
+		client.Query{Equal: map[string]any{"operation_id": operation, "message_type": catalog.MessageWarning}}) {
 		if err != nil {
 			return friendly(err)
 		}
@@ -289,7 +299,8 @@ func warnings(cmd *cobra.Command, c *client.Client, operation int64) error {
 func (a *app) projectPack() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use: "pack DIR", Short: "Make an .ispac from a folder with project.yaml and packages of any extension", Args: cobra.ExactArgs(1), ValidArgsFunction: folders,
+		Use: "pack DIR", Short: "Make an .ispac from a folder with project.yaml and packages of any extension",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: folders,
 		Long: `Make an .ispac from a folder. DIR/project.yaml names the packages and their typed parameters:
 
   name: Sales

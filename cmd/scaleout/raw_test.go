@@ -21,14 +21,17 @@ func TestAViewOnANarrowTerminalShowsWhatIsThere(t *testing.T) {
 		want, gone []string
 	}{
 		{"executions",
-			client.Row{"execution_id": 17, "folder_name": "ETL", "project_name": "Sales", "package_name": "Load.dtsx", "status": 7, "object_type": 20, "object_id": 1},
+			client.Row{"execution_id": 17, "folder_name": "ETL", "project_name": "Sales", "package_name": "Load.dtsx",
+				"status": 7, "object_type": 20, "object_id": 1},
 			[]string{"execution_id", "package_name", "status"}, []string{"reference_id", "environment_name"}},
 		{"operation_messages",
-			client.Row{"operation_message_id": 1, "operation_id": 17, "message_time": "2026-01-31T02:03:04.5678901Z", "message_type": 120,
+			client.Row{"operation_message_id": 1, "operation_id": 17, "message_time": "2026-01-31T02:03:04.5678901Z",
+				"message_type":        120,
 				"message_source_type": 30, "message": "the table is not there"},
 			[]string{"operation_id", "the table is not there"}, []string{"extended_info_id"}},
 		{"operation_messages",
-			client.Row{"operation_message_id": 1, "operation_id": 17, "message_type": 70, "message": strings.Repeat("many words ", 20)},
+			client.Row{"operation_message_id": 1, "operation_id": 17, "message_type": 70,
+				"message": strings.Repeat("many words ", 20)},
 			[]string{"operation_id", "message", "many words"}, []string{"extended_info_id"}},
 	} {
 		t.Run(test.view, func(t *testing.T) {

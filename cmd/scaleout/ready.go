@@ -30,8 +30,8 @@ func (a *app) readyCommand() *cobra.Command {
 	var worker string
 	cmd := &cobra.Command{
 		Use: "ready", Short: "Exit 0 when a master (or a worker of this machine) is ready, else 1", Args: cobra.NoArgs,
-		Long: `Ask /readyz of every master in --addr and exit 0 when all are ready, else 1 with what they wait for. It is made for health
-checks in images that hold nothing else, and for scripts that restart one master after the other.
+		Long: `Ask /readyz of every master in --addr and exit 0 when all are ready, else 1 with what they wait for. It is made
+for health checks in images that hold nothing else, and for scripts that restart one master after the other.
 
 A certificate is not needed. With --cacert the master must show a certificate of that CA; without it only this machine's
 own masters may be asked, and whatever certificate they show is taken.`,
@@ -67,7 +67,8 @@ own masters may be asked, and whatever certificate they show is taken.`,
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 0, "keep asking for so long; 0: ask once")
 	cmd.Flags().BoolVar(&leader, "leader", false, "ask whether the master leads instead")
-	cmd.Flags().StringVar(&worker, "worker", "", "data directory of a worker of this machine: ask whether it exchanges with the masters")
+	cmd.Flags().StringVar(&worker, "worker", "",
+		"data directory of a worker of this machine: ask whether it exchanges with the masters")
 	return cmd
 }
 

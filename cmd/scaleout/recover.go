@@ -26,7 +26,8 @@ func (a *app) clusterRecover() *cobra.Command {
 Run it on the stopped master with the most log entries. Without --yes it only says what that master has and what may be
 lost. With --yes it copies the data directory first, then makes this master the only member; other masters join again
 with empty data directories. See docs/operations.md.`,
-		Example: "  scaleout cluster recover --config MasterSettings.config\n  scaleout cluster recover --data /var/lib/scaleout --yes",
+		Example: `  scaleout cluster recover --config MasterSettings.config
+  scaleout cluster recover --data /var/lib/scaleout --yes`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path, err := recoverFolder(config, data)
 			if err != nil {
@@ -47,7 +48,8 @@ with empty data directories. See docs/operations.md.`,
 				copyTo = strings.TrimRight(path, `/\`) + ".before-recover-" + time.Now().UTC().Format("20060102T150405Z")
 			}
 			if !yes {
-				fmt.Fprintf(cmd.OutOrStdout(), "\nNothing was changed. --yes copies the directory to %s and makes this master the only member.\n", copyTo)
+				fmt.Fprintf(cmd.OutOrStdout(), "\nNothing was changed. --yes copies the directory to %s and makes this master "+
+					"the only member.\n", copyTo)
 				return nil
 			}
 			if _, err := recovery.Recover(path, copyTo, a.logger()); err != nil {
@@ -121,7 +123,8 @@ What may come to be: commands that were under way and that nobody was told had s
 What must not happen: another master starting with its old data. Two of them would make a second cluster.
 `, r.LastIndex)
 	if len(r.Missing) > 0 {
-		fmt.Fprintf(w, "It lacks %d project files or message segments that no other master can give it any more:\n", len(r.Missing))
+		fmt.Fprintf(w, "It lacks %d project files or message segments that no other master can give it any more:\n",
+			len(r.Missing))
 		for _, d := range r.Missing {
 			fmt.Fprintf(w, "missing  %s\n", d)
 		}

@@ -60,12 +60,14 @@ func (a *app) root() *cobra.Command {
 		return fallback
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addr, "addr", env("SCALEOUT_ADDR", "https://localhost:8391"), "masters, comma-separated; all are tried (SCALEOUT_ADDR)")
+	flags.StringVar(&a.addr, "addr", env("SCALEOUT_ADDR", "https://localhost:8391"),
+		"masters, comma-separated; all are tried (SCALEOUT_ADDR)")
 	flags.StringVar(&a.cacert, "cacert", env("SCALEOUT_CACERT", ""), "ca.pem of the cluster (SCALEOUT_CACERT)")
 	flags.StringVar(&a.cert, "cert", env("SCALEOUT_CERT", ""), "your certificate (SCALEOUT_CERT)")
 	flags.StringVar(&a.key, "key", env("SCALEOUT_KEY", ""), "your private key (SCALEOUT_KEY)")
 	timeout, wrong := connectTimeout(os.Getenv("SCALEOUT_CONNECT_TIMEOUT"))
-	flags.DurationVar(&a.connectTimeout, "connect-timeout", timeout, "how long to try when no master answers or none leads (SCALEOUT_CONNECT_TIMEOUT)")
+	flags.DurationVar(&a.connectTimeout, "connect-timeout", timeout,
+		"how long to try when no master answers or none leads (SCALEOUT_CONNECT_TIMEOUT)")
 	flags.StringVarP(&a.output, "output", "o", "table", "table, wide (every column) or json")
 	flags.BoolVar(&a.utc, "utc", false, "times in UTC")
 	flags.BoolVar(&a.absolute, "absolute", false, "times of day by this machine's clock, in place of '3 min ago'")
@@ -92,11 +94,13 @@ func (a *app) root() *cobra.Command {
 		}
 		return unknownVerb(root, args[0]) // cobra's own check ends in an error that cannot be told from others
 	}
-	root.Version = fmt.Sprintf("%s (commit %s, %s, %s/%s)", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	root.Version = fmt.Sprintf("%s (commit %s, %s, %s/%s)", version, commit, runtime.Version(), runtime.GOOS,
+		runtime.GOARCH)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.DisableFlagsInUseLine = true
 	root.AddCommand(
-		a.folderCommand(), a.projectCommand(), a.executionCommand(), a.catalogCommand(), a.clusterCommand(), a.eventsCommand(),
+		a.folderCommand(), a.projectCommand(), a.executionCommand(), a.catalogCommand(), a.clusterCommand(),
+		a.eventsCommand(),
 		a.workerCommand(), a.masterCommand(), a.caCommand(), a.configCommand(), a.versionCommand(),
 		a.devCommand(), a.demoCommand(), a.doctorCommand(), a.readyCommand(), serviceCommand(), manCommand(),
 	)

@@ -41,7 +41,8 @@ func TestSampleRuns(t *testing.T) {
 		text, err := cmd.CombinedOutput()
 		return string(text), err
 	}
-	if text, err := run("load.sh"); err == nil || !strings.Contains(text, "run transform.sh for 2026-08-09 and east first") {
+	if text, err := run("load.sh"); err == nil ||
+		!strings.Contains(text, "run transform.sh for 2026-08-09 and east first") {
 		t.Errorf("%v %s", err, text)
 	}
 	for _, pkg := range []string{"extract.sh", "transform.sh", "load.sh"} {
@@ -55,7 +56,8 @@ func TestSampleRuns(t *testing.T) {
 		t.Fatalf("%v %q", err, first)
 	}
 	text, err := run("daily.sh")
-	if err != nil || !strings.Contains(text, "extracted 20 orders") || !strings.Contains(text, "kept 18 orders, dropped 2") {
+	if err != nil || !strings.Contains(text, "extracted 20 orders") ||
+		!strings.Contains(text, "kept 18 orders, dropped 2") {
 		t.Fatalf("%v %s", err, text)
 	}
 	if again, err := os.ReadFile(sales); err != nil || !slices.Equal(first, again) {
@@ -67,7 +69,8 @@ func TestSampleRuns(t *testing.T) {
 	if text, err := run("extract.sh", "PARAM_REGION=moon"); err == nil || !strings.Contains(text, "moon is not one of") {
 		t.Errorf("%v %s", err, text)
 	}
-	if text, err := run("extract.sh", "PROJECT_PARAM_OUTPUTFOLDER="+sales+"/no"); err == nil || !strings.Contains(text, "cannot be made") {
+	if text, err := run("extract.sh", "PROJECT_PARAM_OUTPUTFOLDER="+sales+"/no"); err == nil ||
+		!strings.Contains(text, "cannot be made") {
 		t.Errorf("%v %s", err, text)
 	}
 }

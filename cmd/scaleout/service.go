@@ -19,8 +19,8 @@ var serviceKinds = []string{service.Master, service.Worker}
 func serviceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "service", Short: "A master or worker as a service of this machine (systemd, Windows)",
-		Long: `Install a master or a worker as a service of this machine: a systemd unit on Linux, a Windows service on Windows. The
-service is called scaleout-master or scaleout-worker.`,
+		Long: `Install a master or a worker as a service of this machine: a systemd unit on Linux, a Windows service on
+Windows. The service is called scaleout-master or scaleout-worker.`,
 	}
 	cmd.AddCommand(serviceInstall())
 	for _, v := range []struct {
@@ -39,16 +39,17 @@ service is called scaleout-master or scaleout-worker.`,
 			return nil
 		}))
 	}
-	cmd.AddCommand(serviceVerb("status", "Exit 0 when the service runs, else 1", func(cmd *cobra.Command, s *service.Service) error {
-		switch running, err := s.Running(); {
-		case err != nil:
-			return err
-		case !running:
-			return fmt.Errorf("%s is stopped", s)
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s runs\n", s)
-		return nil
-	}))
+	cmd.AddCommand(serviceVerb("status", "Exit 0 when the service runs, else 1",
+		func(cmd *cobra.Command, s *service.Service) error {
+			switch running, err := s.Running(); {
+			case err != nil:
+				return err
+			case !running:
+				return fmt.Errorf("%s is stopped", s)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s runs\n", s)
+			return nil
+		}))
 	return cmd
 }
 
@@ -104,7 +105,8 @@ also for whether the service's account can read it and what it names. The servic
 			}
 			err = s.Install()
 			if errors.Is(err, service.ErrInstalled) {
-				return fmt.Errorf("%s is installed already; 'scaleout service uninstall %s' removes it and keeps its data", &s, s.Kind)
+				return fmt.Errorf("%s is installed already; 'scaleout service uninstall %s' removes it and keeps its data", &s,
+					s.Kind)
 			}
 			if err != nil {
 				return err

@@ -96,7 +96,8 @@ func TestLastLines(t *testing.T) {
 		n     int
 		lines int
 	}{
-		{"", 5, 0}, {"a\nb\nc\n", 2, 2}, {"a\nb\nc", 2, 2}, {"a\nb\nc\n", 9, 3}, {"a\nb\nc\n", 0, 3}, {"\n\n\n", 2, 2}, {long.String(), 15_000, 15_000},
+		{"", 5, 0}, {"a\nb\nc\n", 2, 2}, {"a\nb\nc", 2, 2}, {"a\nb\nc\n", 9, 3}, {"a\nb\nc\n", 0, 3}, {"\n\n\n", 2, 2},
+		{long.String(), 15_000, 15_000},
 	} {
 		path := filepath.Join(dir, "x.log")
 		if err := os.WriteFile(path, []byte(x.text), 0o600); err != nil {
@@ -108,7 +109,8 @@ func TestLastLines(t *testing.T) {
 			t.Fatal(err)
 		}
 		tl.close()
-		if got := len(strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")); out.Len() > 0 && got != x.lines || out.Len() == 0 && x.lines > 0 || !strings.HasSuffix(x.text, out.String()) {
+		if got := len(strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")); out.Len() > 0 && got != x.lines ||
+			out.Len() == 0 && x.lines > 0 || !strings.HasSuffix(x.text, out.String()) {
 			t.Errorf("%.20q, last %d: %d lines", x.text, x.n, got)
 		}
 	}

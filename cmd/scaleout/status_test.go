@@ -22,7 +22,8 @@ func TestLookingAtAClusterWithoutALeader(t *testing.T) {
 	}
 	soon := func(args ...string) []string { return append(at(c, args...), "--connect-timeout", "3s") }
 	code, out, errs := execute(t, soon("cluster", "status")...)
-	if code != exitUnreachable || !strings.Contains(errs, "no master leads") || !strings.Contains(out, "none: 1 of 3 voters answer, 2 are needed") {
+	if code != exitUnreachable || !strings.Contains(errs, "no master leads") ||
+		!strings.Contains(out, "none: 1 of 3 voters answer, 2 are needed") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 	for _, i := range c.Others(left) {
@@ -30,13 +31,15 @@ func TestLookingAtAClusterWithoutALeader(t *testing.T) {
 			t.Errorf("it does not say that %s is gone:\n%s", c.Name(i), out)
 		}
 	}
-	if code, out, _ := execute(t, soon("cluster", "members", "-o", "json")...); code != exitUnreachable || !strings.Contains(out, `"does not answer: `) {
+	if code, out, _ := execute(t, soon("cluster", "members", "-o", "json")...); code != exitUnreachable ||
+		!strings.Contains(out, `"does not answer: `) {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	bundle := filepath.Join(t.TempDir(), "bundle.tar.gz")
 	must(t, soon("cluster", "debug", bundle)...)
 	seen := unpack(t, bundle)
-	for _, name := range []string{"cluster.json", "views/masters.json", "events.json", "masters/" + c.Name(left) + "/log.txt"} {
+	for _, name := range []string{"cluster.json", "views/masters.json", "events.json", "masters/" + c.Name(left) +
+		"/log.txt"} {
 		if len(seen["scaleout-debug/"+name]) < 3 {
 			t.Errorf("the bundle lacks %s", name)
 		}

@@ -78,12 +78,13 @@ func TestTheTour(t *testing.T) {
 	}
 }
 
-// workFolder makes a folder as 'make build' leaves the project's, with the binary and the sample, and an environment that
-// names no cluster.
+// workFolder makes a folder as 'make build' leaves the project's, with the binary and the sample, and an environment
+// that names no cluster.
 func workFolder(t *testing.T) (dir string, env []string) {
 	t.Helper()
 	dir = t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "scaleout"), ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "scaleout"),
+		".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if err := os.CopyFS(filepath.Join(dir, "cmd", "scaleout", "sample"), os.DirFS("sample")); err != nil {
@@ -97,7 +98,8 @@ func workFolder(t *testing.T) (dir string, env []string) {
 	return dir, env
 }
 
-// runDev runs a 'dev' of a document in a folder, with free ports, until the test ends. It returns when all of it is ready.
+// runDev runs a 'dev' of a document in a folder, with free ports, until the test ends. It returns when all of it is
+// ready.
 func runDev(t *testing.T, dir string, env []string, line string) {
 	t.Helper()
 	dev := exec.Command("sh", "-c", fmt.Sprintf("exec %s --port %d", line, freeRow(t)))

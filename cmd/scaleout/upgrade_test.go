@@ -30,7 +30,7 @@ type installation struct {
 	exe    string
 	data   string
 	admin  *client.Client
-	office string // log of dev
+	devLog string // log of dev
 }
 
 func compile(t *testing.T, out string, tags string) {
@@ -74,7 +74,7 @@ func (in *installation) eventually(what string, limit time.Duration, ok func() b
 	for !ok() {
 		select {
 		case <-deadline.C:
-			raw, _ := os.ReadFile(in.office) // for the person who reads why
+			raw, _ := os.ReadFile(in.devLog) // for the person who reads why
 			in.t.Fatalf("waited %v in vain: %s\n%s", limit, what, raw)
 		case <-tick.C:
 		}
@@ -151,8 +151,8 @@ func (in *installation) level() int {
 	return s.Level
 }
 
-// The masters of a version are replaced one by one by those of the next, which knows a higher feature level, while calls
-// go on: none fails. The level rises once all know it, and then the older version refuses to start.
+// The masters of a version are replaced one by one by those of the next, which knows a higher feature level, while
+// calls go on: none fails. The level rises once all know it, and then the older version refuses to start.
 func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
@@ -162,12 +162,13 @@ func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	in := &installation{t: t, dir: dir, exe: filepath.Join(dir, "scaleout"), data: filepath.Join(dir, "data"), office: filepath.Join(dir, "dev.log")}
+	in := &installation{t: t, dir: dir, exe: filepath.Join(dir, "scaleout"), data: filepath.Join(dir, "data"),
+		devLog: filepath.Join(dir, "dev.log")}
 	compile(t, filepath.Join(dir, "older"), "scaleout_level1")
 	compile(t, filepath.Join(dir, "newer"), "")
 	in.install("older")
 
-	log, err := os.Create(in.office)
+	log, err := os.Create(in.devLog)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,8 @@ func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
 			t.Logf("dev ended with %v", err)
 		}
 	}()
-	in.eventually("the cluster stands", 60*time.Second, func() bool { _, err := os.Stat(filepath.Join(in.data, "env")); return err == nil })
+	in.eventually("the cluster stands", 60*time.Second,
+		func() bool { _, err := os.Stat(filepath.Join(in.data, "env")); return err == nil })
 	user := filepath.Join(in.data, "user")
 	creds, err := pki.OpenCredentials(pki.CredentialsConfig{Files: pki.Files{
 		CA: filepath.Join(user, pki.FileCA), Cert: filepath.Join(user, pki.FileCert), Key: filepath.Join(user, pki.FileKey),

@@ -30,9 +30,9 @@ const (
 	asked                // a person has to be asked
 )
 
-// values reads what does not have to stand on the command line, where all users of the machine can see it and shells keep
-// it: NAME=@FILE, NAME=- for standard input, NAME alone for a question without echo. A value that begins with @ is written
-// with @@.
+// values reads what does not have to stand on the command line, where all users of the machine can see it and shells
+// keep it: NAME=@FILE, NAME=- for standard input, NAME alone for a question without echo. A value that begins with @ is
+// written with @@.
 type values struct {
 	in          io.Reader
 	interactive bool
@@ -48,8 +48,8 @@ func valuesOf(cmd *cobra.Command) *values {
 	}}
 }
 
-// split takes NAME, NAME=VALUE, NAME=@FILE or NAME=- apart; what is the flag or the argument, for errors. Texts lose one
-// line end, which editors add; binary ones are given as base64.
+// split takes NAME, NAME=VALUE, NAME=@FILE or NAME=- apart; what is the flag or the argument, for errors. Texts lose
+// one line end, which editors add; binary ones are given as base64.
 func (v *values) split(what, given string, binary bool) (name, text string, from origin, err error) {
 	name, text, ok := strings.Cut(given, "=")
 	switch {
@@ -145,7 +145,8 @@ func readPassword(in io.Reader, file string) (string, error) {
 // question asks for the value of something.
 func (v *values) question(ctx context.Context, what string) (string, error) {
 	if !v.interactive {
-		return "", fmt.Errorf("%s has no value, and without a terminal nobody can be asked: use =VALUE, =@FILE or =- for standard input", what)
+		return "", fmt.Errorf("%s has no value, and without a terminal nobody can be asked: use =VALUE, =@FILE or =- for "+
+			"standard input", what)
 	}
 	return v.ask(ctx, what)
 }

@@ -61,10 +61,12 @@ func TestWhereValuesComeFrom(t *testing.T) {
 	}
 	v := &values{in: strings.NewReader("one")}
 	_, _, _, first := v.split("--param", "A=-", false)
-	if _, _, _, err := v.split("--param", "B=-", false); first != nil || err == nil || !strings.Contains(err.Error(), "already") {
+	if _, _, _, err := v.split("--param", "B=-", false); first != nil || err == nil ||
+		!strings.Contains(err.Error(), "already") {
 		t.Errorf("%v, %v", first, err)
 	}
-	if _, err := v.question(t.Context(), "parameter Key"); err == nil || !strings.Contains(err.Error(), "without a terminal") {
+	if _, err := v.question(t.Context(), "parameter Key"); err == nil ||
+		!strings.Contains(err.Error(), "without a terminal") {
 		t.Errorf("%v", err)
 	}
 }
@@ -90,7 +92,8 @@ func TestSensitiveValuesNeedNoCommandLine(t *testing.T) {
 		{"file", "Password=@" + key, "", ""},
 		{"standard input", "Password=-", "123456\n", ""},
 		{"question", "password", "", ""},
-		{"command line", "Password=123456", "", "Password is sensitive, and other users of this machine can see command lines"},
+		{"command line", "Password=123456", "",
+			"Password is sensitive, and other users of this machine can see command lines"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := withDeclarations()
@@ -99,10 +102,11 @@ func TestSensitiveValuesNeedNoCommandLine(t *testing.T) {
 			o := order{
 				params: []string{"Day=2026-01-31"}, projectParams: []string{test.given},
 				note: func(format string, _ ...any) { said += strings.ReplaceAll(format, "%s", "Password") },
-				read: &values{in: strings.NewReader(test.stdin), interactive: true, ask: func(_ context.Context, what string) (string, error) {
-					questions = append(questions, what)
-					return "123456", nil
-				}},
+				read: &values{in: strings.NewReader(test.stdin), interactive: true,
+					ask: func(_ context.Context, what string) (string, error) {
+						questions = append(questions, what)
+						return "123456", nil
+					}},
 			}
 			if err := o.parse("ETL/Sales/Load.dtsx"); err != nil {
 				t.Fatal(err)
@@ -117,7 +121,8 @@ func TestSensitiveValuesNeedNoCommandLine(t *testing.T) {
 			if (said != "") != (test.says != "") || !strings.Contains(said, test.says) {
 				t.Errorf("said %q", said)
 			}
-			if asks := test.name == "question"; (len(questions) == 1) != asks || asks && questions[0] != "project parameter Password (Int32, sensitive)" {
+			if asks := test.name == "question"; (len(questions) == 1) != asks || asks &&
+				questions[0] != "project parameter Password (Int32, sensitive)" {
 				t.Errorf("asked %q", questions)
 			}
 		})
@@ -130,7 +135,8 @@ func TestRequiredSecretsAreAskedFor(t *testing.T) {
 		f := withDeclarations()
 		f.views["object_parameters"] = func(*http.Request) ([]map[string]any, string) {
 			return []map[string]any{
-				{"object_type": 30, "object_name": "Load.dtsx", "parameter_name": "Key", "data_type": "String", "required": true, "sensitive": true},
+				{"object_type": 30, "object_name": "Load.dtsx", "parameter_name": "Key", "data_type": "String", "required": true,
+					"sensitive": true},
 				{"object_type": 30, "object_name": "Load.dtsx", "parameter_name": "Rows", "data_type": "Int32"},
 			}, ""
 		}
@@ -154,10 +160,11 @@ func TestRequiredSecretsAreAskedFor(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := declare()
 			asks := 0
-			o := order{params: test.params, read: &values{interactive: test.interactive, ask: func(context.Context, string) (string, error) {
-				asks++
-				return "s3cret", test.answer
-			}}}
+			o := order{params: test.params, read: &values{interactive: test.interactive,
+				ask: func(context.Context, string) (string, error) {
+					asks++
+					return "s3cret", test.answer
+				}}}
 			if err := o.parse("ETL/Sales/Load.dtsx"); err != nil {
 				t.Fatal(err)
 			}
@@ -177,15 +184,17 @@ func TestCallWithFiles(t *testing.T) {
 		call: func(fakeCall) (map[string]any, *wire.Problem) { return nil, nil },
 		pages: map[string]func(http.ResponseWriter, *http.Request){
 			"/v1/catalog/procedures": func(w http.ResponseWriter, _ *http.Request) {
-				_ = json.NewEncoder(w).Encode(wire.Procedures{Procedures: []wire.Procedure{{Name: "deploy_project", Parameters: []wire.ProcedureParameter{
-					{Name: "folder_name", Type: "nvarchar(128)"}, {Name: "project_name", Type: "nvarchar(128)"},
-					{Name: "project_stream", Type: "varbinary(max)"}, {Name: "project_password", Type: "nvarchar(256)"},
-				}}}})
+				_ = json.NewEncoder(w).Encode(wire.Procedures{
+					Procedures: []wire.Procedure{{Name: "deploy_project", Parameters: []wire.ProcedureParameter{
+						{Name: "folder_name", Type: "nvarchar(128)"}, {Name: "project_name", Type: "nvarchar(128)"},
+						{Name: "project_stream", Type: "varbinary(max)"}, {Name: "project_password", Type: "nvarchar(256)"},
+					}}}})
 			},
 		},
 	}
 	binary, text := writeFile(t, "a.ispac", "PK\x03\x04\n"), writeFile(t, "word", "null\n")
-	code, _, errs := f.on(t, show.Screen{}, "catalog", "call", "deploy_project", "folder_name=@@odd", "project_name=@"+text, "project_stream=@"+binary)
+	code, _, errs := f.on(t, show.Screen{}, "catalog", "call", "deploy_project", "folder_name=@@odd", "project_name=@"+
+		text, "project_stream=@"+binary)
 	if code != exitOK || len(f.calls) != 1 {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
@@ -193,7 +202,8 @@ func TestCallWithFiles(t *testing.T) {
 	if got["folder_name"] != "@odd" || got["project_name"] != "null" || got["project_stream"] != "UEsDBAo=" {
 		t.Errorf("%v", got)
 	}
-	if code, _, errs := f.on(t, show.Screen{}, "catalog", "call", "deploy_project", "project_password"); code != exitError || !strings.Contains(errs, "without a terminal") {
+	if code, _, errs := f.on(t, show.Screen{}, "catalog", "call", "deploy_project",
+		"project_password"); code != exitError || !strings.Contains(errs, "without a terminal") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 }

@@ -33,7 +33,8 @@ func (a *app) workerCommand() *cobra.Command {
 		},
 		a.workerShow(),
 		change("enable", "Let a worker take tasks", "enable_worker_agent", "enabled %s: it takes tasks"),
-		change("disable", "Give a worker nothing new; what runs finishes", "disable_worker_agent", "disabled %s: it takes nothing new, what it runs finishes"),
+		change("disable", "Give a worker nothing new; what runs finishes", "disable_worker_agent",
+			"disabled %s: it takes nothing new, what it runs finishes"),
 		change("remove", "Forget a worker that holds no task", "delete_worker_agent", "removed %s"),
 	)
 	return cmd

@@ -26,10 +26,13 @@ func (a *app) workerList(cmd *cobra.Command) error {
 	if err := addRuns(cmd.Context(), c, rows); err != nil {
 		return friendly(err)
 	}
-	return a.rows(cmd, rows, derived("Name", workerLabel), workerState("State").breakable(), derived("Slots", slots).drop(1),
-		derived("Runs", runs).breakable().drop(2), value("Machine", "MachineName").drop(4), text("Extensions", "Extensions").drop(6),
+	return a.rows(cmd, rows, derived("Name", workerLabel), workerState("State").breakable(),
+		derived("Slots", slots).drop(1),
+		derived("Runs", runs).breakable().drop(2), value("Machine", "MachineName").drop(4),
+		text("Extensions", "Extensions").drop(6),
 		value("Version", "Version").drop(5), when("Heard", "LastOnlineTime").drop(3),
-		value("Calls itself", "DisplayName").wide(), value("Account", "UserAccount").wide(), value("Worker id", "WorkerAgentId").wide())
+		value("Calls itself", "DisplayName").wide(), value("Account", "UserAccount").wide(), value("Worker id",
+			"WorkerAgentId").wide())
 }
 
 // addRuns adds to rows of worker_agents what each worker runs: Running is a list of executions with their packages. It
@@ -41,13 +44,15 @@ func addRuns(ctx context.Context, c *client.Client, workers []client.Row) error 
 		byID[w.Text("WorkerAgentId")] = w
 	}
 	for _, status := range []catalog.Status{catalog.Running, catalog.Stopping} {
-		rows, err := collect(ctx, c, "executions", client.Query{Equal: map[string]any{"status": status}, PageSize: 1000}, 10_000)
+		rows, err := collect(ctx, c, "executions", client.Query{Equal: map[string]any{"status": status}, PageSize: 1000},
+			10_000)
 		if err != nil {
 			return err
 		}
 		for _, r := range rows {
 			if w := byID[r.Text("worker_agent_id")]; w != nil {
-				w["Running"] = append(w["Running"].([]map[string]any), map[string]any{"execution_id": r["execution_id"], "package": packagePath(r)})
+				w["Running"] = append(w["Running"].([]map[string]any),
+					map[string]any{"execution_id": r["execution_id"], "package": packagePath(r)})
 			}
 		}
 	}
@@ -104,8 +109,9 @@ func runs(r client.Row) string {
 
 func (a *app) workerShow() *cobra.Command {
 	return &cobra.Command{
-		Use: "show NAME|ID", Short: "Show a worker and what it runs", Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(workerNames),
-		Example: "  scaleout worker show worker-1",
+		Use: "show NAME|ID", Short: "Show a worker and what it runs", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: a.complete(workerNames),
+		Example:           "  scaleout worker show worker-1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -127,8 +133,10 @@ func (a *app) workerShow() *cobra.Command {
 				return printJSON(cmd, w)
 			}
 			p := &printer{clock: a.clock(cmd), now: time.Now()}
-			pairs := []pair{{"name", workerLabel(w)}, {"state", workerState("").cell(p, w).Text}, {"slots", slots(w)}, {"heard", moment(w, "LastOnlineTime")}}
-			shown := []string{columnCertificate, "State", "MaxTaskCount", "RunningTasks", "Running", "LastOnlineTime", "IsEnabled"}
+			pairs := []pair{{"name", workerLabel(w)}, {"state", workerState("").cell(p, w).Text}, {"slots", slots(w)},
+				{"heard", moment(w, "LastOnlineTime")}}
+			shown := []string{columnCertificate, "State", "MaxTaskCount", "RunningTasks", "Running", "LastOnlineTime",
+				"IsEnabled"}
 			for _, name := range page.Columns {
 				if !slices.Contains(shown, name) && w[name] != nil {
 					pairs = append(pairs, pair{spaced(name), w[name]})
@@ -137,7 +145,8 @@ func (a *app) workerShow() *cobra.Command {
 			if err := a.object(cmd, pairs); err != nil {
 				return err
 			}
-			tasks, err := collect(cmd.Context(), c, "tasks", client.Query{Equal: map[string]any{"worker_agent_id": id, "outcome": nil}}, 1000)
+			tasks, err := collect(cmd.Context(), c, "tasks",
+				client.Query{Equal: map[string]any{"worker_agent_id": id, "outcome": nil}}, 1000)
 			if err != nil || len(tasks) == 0 {
 				return friendly(err)
 			}
@@ -148,7 +157,8 @@ func (a *app) workerShow() *cobra.Command {
 			fmt.Fprintln(cmd.OutOrStdout())
 			return a.rows(cmd, tasks, number("Execution", "execution_id"),
 				derived("Package", func(r client.Row) string { return cell(packages[cell(r["execution_id"])]) }).breakable(),
-				number("Attempt", "attempt").drop(1), when("Granted", "granted").drop(2), when("Lease until", "lease_until").drop(3))
+				number("Attempt", "attempt").drop(1), when("Granted", "granted").drop(2), when("Lease until",
+					"lease_until").drop(3))
 		},
 	}
 }

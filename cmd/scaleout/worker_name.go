@@ -66,8 +66,8 @@ func (n *workerLabels) name(ctx context.Context, id string) string {
 	return n.known[id]
 }
 
-// describe adds to a row of executions or tasks the words for its numbers and ids: status_name and worker_name. They are
-// part of what -o json promises.
+// describe adds to a row of executions or tasks the words for its numbers and ids: status_name and worker_name. They
+// are part of what -o json promises.
 func (n *workerLabels) describe(ctx context.Context, r client.Row) {
 	if _, ok := r.Int("status"); ok {
 		r["status_name"] = rowStatus(r).String()
@@ -137,9 +137,11 @@ func chooseWorker(rows []client.Row, nameOrID string) (string, error) {
 	case len(certified) == 1:
 		return certified[0].Text("WorkerAgentId"), nil
 	case len(certified) > 1:
-		return "", fmt.Errorf("%d workers use the certificate %q: %s; give the AgentId of one", len(certified), nameOrID, candidates(certified))
+		return "", fmt.Errorf("%d workers use the certificate %q: %s; give the AgentId of one", len(certified), nameOrID,
+			candidates(certified))
 	case len(called) > 0:
-		return "", fmt.Errorf("no certificate has the name %q; a worker gives itself the name that it shows, so this may be meant: %s; "+
+		return "", fmt.Errorf("no certificate has the name %q; a worker gives itself the name that it shows, so this may "+
+			"be meant: %s; "+
 			"give the certificate's name or the AgentId", nameOrID, candidates(called))
 	}
 	var names []string
@@ -149,7 +151,8 @@ func chooseWorker(rows []client.Row, nameOrID string) (string, error) {
 	if hint := meant(nameOrID, names); hint != "" {
 		return "", fmt.Errorf("there is no worker with the certificate name %q%s", nameOrID, hint)
 	}
-	return "", fmt.Errorf("there is no worker with the certificate name or AgentId %q; 'scaleout worker list' shows all", nameOrID)
+	return "", fmt.Errorf("there is no worker with the certificate name or AgentId %q; 'scaleout worker list' shows all",
+		nameOrID)
 }
 
 // candidates names workers so that one can be chosen.
@@ -161,7 +164,8 @@ func candidates(rows []client.Row) string {
 			texts = append(texts, fmt.Sprintf("and %d more", len(rows)-most))
 			break
 		}
-		texts = append(texts, fmt.Sprintf("%s (certificate %q, machine %q)", r.Text("WorkerAgentId"), r.Text(columnCertificate), r.Text("MachineName")))
+		texts = append(texts, fmt.Sprintf("%s (certificate %q, machine %q)", r.Text("WorkerAgentId"),
+			r.Text(columnCertificate), r.Text("MachineName")))
 	}
 	return strings.Join(texts, ", ")
 }

@@ -35,7 +35,8 @@ func workersView(asked *[]string, rows ...map[string]any) *fakeMaster {
 // A worker chooses its display name; only its certificate's name and its AgentId say who it is.
 func TestWorkersAreNamedByTheirCertificates(t *testing.T) {
 	row := func(id, certificate, display, machine string) map[string]any {
-		return map[string]any{"WorkerAgentId": id, "CertificateName": certificate, "DisplayName": display, "MachineName": machine}
+		return map[string]any{"WorkerAgentId": id, "CertificateName": certificate, "DisplayName": display,
+			"MachineName": machine}
 	}
 	const b1 = "B1B1B1B1-0000-0000-0000-000000000000"
 	rows := []map[string]any{

@@ -32,17 +32,17 @@ func (a *app) workerStart() *cobra.Command {
 	set := settings.NewWorker(&w)
 	cmd := &cobra.Command{
 		Use: "start", Short: "Run a worker", Args: cobra.NoArgs,
-		Long: `Run a worker. On SIGTERM or Ctrl-C it drains: what runs is finished and reported, nothing new is taken. A second signal
-kills what runs.
+		Long: `Run a worker. On SIGTERM or Ctrl-C it drains: what runs is finished and reported, nothing new is taken. A
+second signal kills what runs.
 
-With --leave-after it drains for at most that long and then leaves what still runs to its guards: the next 'worker start' on
-the same directories adopts it, if it comes within the packages' leases. That is how a worker is restarted or upgraded while
-long packages run.
+With --leave-after it drains for at most that long and then leaves what still runs to its guards: the next 'worker
+start' on the same directories adopts it, if it comes within the packages' leases. That is how a worker is restarted or
+upgraded while long packages run.
 
-Each setting comes from its flag, else from the environment (SCALEOUT_WORKER_MAX_TASK_COUNT), else from the file, else from
-its default. 'scaleout config check FILE' explains a file.`,
+Each setting comes from its flag, else from the environment (SCALEOUT_WORKER_MAX_TASK_COUNT), else from the file, else
+from its default. 'scaleout config check FILE' explains a file.`,
 		Example: `  scaleout worker start --config WorkerSettings.config
-  scaleout worker start --config WorkerSettings.config --max-task-count 4 --master-endpoint https://m1:8391,https://m2:8391`,
+  scaleout worker start --config WorkerSettings.config --master-endpoint https://m1:8391,https://m2:8391`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := set.Load(file, os.LookupEnv); err != nil {
 				return &statusError{exitOperator, settingsError(err)}
@@ -54,7 +54,8 @@ its default. 'scaleout config check FILE' explains a file.`,
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "settings file, such as WorkerSettings.config")
-	cmd.Flags().DurationVar(&leaveAfter, "leave-after", 0, "after SIGTERM, how long to wait for what runs before it is left to its guards; default: until it has ended")
+	cmd.Flags().DurationVar(&leaveAfter, "leave-after",
+		0, "after SIGTERM, how long to wait for what runs before it is left to its guards; default: until it has ended")
 	set.Flags(cmd.Flags())
 	return cmd
 }
@@ -187,7 +188,8 @@ func workerConfig(s settings.Worker, name string) (worker.Config, error) {
 	}
 	return worker.Config{
 		DataDirectory: s.DataDirectory, AgentID: s.AgentId, DisplayName: s.DisplayName, Description: s.Description,
-		MaxTaskCount: s.MaxTaskCount, LeaseInterval: time.Duration(s.LeaseInterval), TaskHeartbeat: time.Duration(s.TaskHeartbeatInterval),
+		MaxTaskCount: s.MaxTaskCount, LeaseInterval: time.Duration(s.LeaseInterval),
+		TaskHeartbeat:  time.Duration(s.TaskHeartbeatInterval),
 		AgentHeartbeat: time.Duration(s.AgentHeartbeatInterval), ErrorTolerance: time.Duration(s.HeartbeatErrorTolerance),
 		TasksRootFolder: tasks, Runners: s.Runners, Version: version,
 	}, nil

@@ -84,7 +84,8 @@ func TestServiceRefusesWhatCannotStart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "MasterSettings.config")
 	for text, want := range map[string]string{
 		`{"PortNumber": 0}`: "PortNumber",
-		`{"DataDirectory":"data","CACertFile":"/c","CertFile":"/c","KeyFile":"/k","GossipKeyFile":"/g","BootstrapExpect":1}`: "relative",
+		`{"DataDirectory":"data","CACertFile":"/c","CertFile":"/c","KeyFile":"/k","GossipKeyFile":"/g",` +
+			`"BootstrapExpect":1}`: "relative",
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

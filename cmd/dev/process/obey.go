@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// variable marks a child: its standard input carries its parent's words, and its standard error is for what comes before
-// and after its log.
+// variable marks a child: its standard input carries its parent's words, and its standard error is for what comes
+// before and after its log.
 const variable = "SCALEOUT_CHILD"
 
 // What the parent writes.

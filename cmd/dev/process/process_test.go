@@ -56,7 +56,7 @@ func child(t *testing.T, env ...string) (p *Process, said func() string) {
 }
 
 func TestEndOfAChild(t *testing.T) {
-	const patience = time.Minute
+	const limit = time.Minute
 	for _, test := range []struct {
 		name string
 		env  []string
@@ -75,7 +75,7 @@ func TestEndOfAChild(t *testing.T) {
 				t.Error("the child does not run")
 			}
 			test.end(p)
-			if !p.EndsWithin(patience) || !p.Ended() {
+			if !p.EndsWithin(limit) || !p.Ended() {
 				t.Fatalf("the child runs on: %s", said())
 			}
 			if p.ExitCode() != test.code && !(test.code < 0 && p.ExitCode() != 0) || (p.Err() == nil) != (test.code == 0) {

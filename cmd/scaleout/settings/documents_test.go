@@ -17,7 +17,8 @@ func amount(text string) (int64, bool) {
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(m[1], ",", ""), 10, 64)
 	unit := map[string]int64{
-		"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "days": 86_400_000,
+		"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000,
+		"days": 86_400_000,
 	}
 	return n * unit[m[2]], err == nil
 }
@@ -67,7 +68,8 @@ func TestDefaultsInDocuments(t *testing.T) {
 		}
 	}
 	for _, f := range sets[0].fields {
-		bound := strings.HasPrefix(f.key, "Max") || strings.HasPrefix(f.key, "Min") || strings.Contains(f.key, "Timeout") && f.key != "SqlConnectionTimeoutInSecs"
+		bound := strings.HasPrefix(f.key, "Max") || strings.HasPrefix(f.key, "Min") || strings.Contains(f.key, "Timeout") &&
+			f.key != "SqlConnectionTimeoutInSecs"
 		if bound && !found[f.key] {
 			t.Errorf("docs/limits.md does not have %s", f.key)
 		}

@@ -84,32 +84,39 @@ func NewMaster(m *Master) *Set {
 			}
 		}
 		if t := strings.NewReplacer(" ", "", ":", "").Replace(m.SSLCertThumbprint); t != "" && !thumbprint(t) {
-			out = append(out, s.Problem("SSLCertThumbprint", "%q is neither a SHA-1 (40 hex digits) nor a SHA-256 (64) thumbprint", m.SSLCertThumbprint))
+			out = append(out, s.Problem("SSLCertThumbprint",
+				"%q is neither a SHA-1 (40 hex digits) nor a SHA-256 (64) thumbprint", m.SSLCertThumbprint))
 		}
 		if m.MaxUnnamedBlobBytes < m.MaxProjectBytes {
-			out = append(out, s.Problem("MaxUnnamedBlobBytes", "%d is less than MaxProjectBytes, %d: a project file of that size could not be uploaded",
+			out = append(out, s.Problem("MaxUnnamedBlobBytes",
+				"%d is less than MaxProjectBytes, %d: a project file of that size could not be uploaded",
 				m.MaxUnnamedBlobBytes, m.MaxProjectBytes))
 		}
 		if m.BindAddress != "" && net.ParseIP(m.BindAddress) == nil {
 			out = append(out, s.Problem("BindAddress", "%q is not an IP address", m.BindAddress))
 		}
-		for key, list := range map[string][]string{"UnlimitedAddresses": m.UnlimitedAddresses, "GossipOnlyFrom": m.GossipOnlyFrom} {
+		for key, list := range map[string][]string{"UnlimitedAddresses": m.UnlimitedAddresses,
+			"GossipOnlyFrom": m.GossipOnlyFrom} {
 			if _, err := Networks(list); err != nil {
 				out = append(out, s.Problem(key, "%v", err))
 			}
 		}
 		if m.BootstrapExpect > 1 && len(m.RetryJoin) == 0 {
-			out = append(out, s.Problem("RetryJoin", "a cluster of %d masters needs the address of at least one other", m.BootstrapExpect))
+			out = append(out, s.Problem("RetryJoin", "a cluster of %d masters needs the address of at least one other",
+				m.BootstrapExpect))
 		}
 		if m.BootstrapExpect == 0 && len(m.RetryJoin) == 0 {
-			out = append(out, s.Problem("BootstrapExpect", "with 0 this master only joins a cluster, so RetryJoin must name one; set 1 for a cluster of one"))
+			out = append(out, s.Problem("BootstrapExpect",
+				"with 0 this master only joins a cluster, so RetryJoin must name one; set 1 for a cluster of one"))
 		}
 		if m.RemoveDeadMastersAfterInMs > 0 && m.RemoveDeadMastersAfterInMs < Millis(10*time.Minute) {
-			out = append(out, s.Problem("RemoveDeadMastersAfterInMs", "%d is shorter than many a restart; 0 for never, or at least 600000 (ten minutes)",
+			out = append(out, s.Problem("RemoveDeadMastersAfterInMs",
+				"%d is shorter than many a restart; 0 for never, or at least 600000 (ten minutes)",
 				time.Duration(m.RemoveDeadMastersAfterInMs).Milliseconds()))
 		}
 		if m.BootstrapExpect%2 == 0 && m.BootstrapExpect > 0 {
-			out = append(out, s.Problem("BootstrapExpect", "%d masters tolerate no more failures than %d; use an odd number", m.BootstrapExpect, m.BootstrapExpect-1))
+			out = append(out, s.Problem("BootstrapExpect", "%d masters tolerate no more failures than %d; use an odd number",
+				m.BootstrapExpect, m.BootstrapExpect-1))
 		}
 		return out
 	}

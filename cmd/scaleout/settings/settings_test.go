@@ -43,14 +43,16 @@ func TestFileOverDefaultEnvironmentOverFileFlagOverAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.PortNumber != 9100 || m.GossipPort != 7000 || m.InstanceName != `SERVER\PROD` || m.MaxProjectBytes != 1<<20 ||
-		time.Duration(m.MasterHeartbeatIntervalInMs) != time.Second || time.Duration(m.CleanupCompletedJobsIntervalInMs) != 12*time.Hour {
+		time.Duration(m.MasterHeartbeatIntervalInMs) != time.Second ||
+		time.Duration(m.CleanupCompletedJobsIntervalInMs) != 12*time.Hour {
 		t.Fatalf("%+v", m)
 	}
 	origins := map[string]string{}
 	for _, x := range s.Settings() {
 		origins[x.Key] = x.Origin
 	}
-	for key, want := range map[string]string{"PortNumber": "environment", "GossipPort": "flag", "InstanceName": "file", "TimingProfile": "default"} {
+	for key, want := range map[string]string{"PortNumber": "environment", "GossipPort": "flag", "InstanceName": "file",
+		"TimingProfile": "default"} {
 		if origins[key] != want {
 			t.Errorf("%s comes from %s, want %s", key, origins[key], want)
 		}
@@ -63,7 +65,8 @@ func TestEveryProblemIsNamedWithItsLine(t *testing.T) {
 		{"{\n\n\"PortNumber\": \"x\"}", `:3: PortNumber: "x" is not a whole number`},
 		{"{\"PortNumber\": 70000}", "70000 is more than 65535"},
 		{"{\"MasterHeartbeatIntervalInMs\": 999}", "999 is less than 1000"},
-		{"{\"InstanceName\": \"a\",\n\"SqlServerName\": \"b\"}", `:2: "SqlServerName" sets what "InstanceName" has set already`},
+		{"{\"InstanceName\": \"a\",\n\"SqlServerName\": \"b\"}",
+			`:2: "SqlServerName" sets what "InstanceName" has set already`},
 		{"{\"PortNumber\": null}", "found null"},
 		{"{\"PortNumber\": true}", "want int, found true"},
 		{"{\"PortNumber\": 1,}", "not valid JSON"},
@@ -84,18 +87,21 @@ func TestEveryProblemIsNamedWithItsLine(t *testing.T) {
 
 func TestWholeIsChecked(t *testing.T) {
 	var m Master
-	err := NewMaster(&m).Load(write(t, `{"PortNumber": 8392, "BootstrapExpect": 2, "SSLCertThumbprint": "zz", "RemoveDeadMastersAfterInMs": 5000}`), none)
+	err := NewMaster(&m).Load(write(t, `{"PortNumber": 8392, "BootstrapExpect": 2, "SSLCertThumbprint": "zz", `+
+		`"RemoveDeadMastersAfterInMs": 5000}`), none)
 	var problems Problems
 	if !errors.As(err, &problems) {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"GossipPort", "DataDirectory", "SSLCertThumbprint", "RetryJoin", "odd number", "at least 600000"} {
+	for _, want := range []string{"GossipPort", "DataDirectory", "SSLCertThumbprint", "RetryJoin", "odd number",
+		"at least 600000"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in:\n%v", want, err)
 		}
 	}
 	var w Worker
-	err = NewWorker(&w).Load(write(t, `{"MasterEndpoint": "http://a:1", "LeaseInternval": "00:20:00", "MasterHttpsCertThumbprint": "12"}`), none)
+	err = NewWorker(&w).Load(write(t, `{"MasterEndpoint": "http://a:1", "LeaseInternval": "00:20:00", `+
+		`"MasterHttpsCertThumbprint": "12"}`), none)
 	for _, want := range []string{"https://host:port", "LeaseInterval", "DataDirectory", "MasterHttpsCertThumbprint"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in:\n%v", want, err)
@@ -106,8 +112,9 @@ func TestWholeIsChecked(t *testing.T) {
 func TestProductSpellingsOfTheWorker(t *testing.T) {
 	var w Worker
 	err := NewWorker(&w).Load(write(t, `{
-		"MasterEndpoint": "https://a:8391, https://b:8391", "HeartbeatErrorTollerance": "00:05:00", "LeaseInternval": "00:00:30",
-		"ExecutionLogRetryTimeout": "7.00:00:00", "TaskRequestMaxCPU": 70.0, "Runners": {".PY": ["python3", "-u"], ".sh": "bash"},
+		"MasterEndpoint": "https://a:8391, https://b:8391", "HeartbeatErrorTollerance": "00:05:00",
+		"LeaseInternval": "00:00:30", "ExecutionLogRetryTimeout": "7.00:00:00", "TaskRequestMaxCPU": 70.0,
+		"Runners": {".PY": ["python3", "-u"], ".sh": "bash"},
 		"DataDirectory": "d", "CACertFile": "a", "CertFile": "b", "KeyFile": "c"}`), none)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +133,8 @@ func TestTimespansReadBack(t *testing.T) {
 			t.Fatalf("%v → %q → %v, %v", d, formatTimespan(d), got, err)
 		}
 	})
-	for _, bad := range []string{"", "1", "24:00:00", "00:60:00", "-1s", "a:b:c", "00:00", "1.1.1:00:00", "00:00:00.1234567890"} {
+	for _, bad := range []string{"", "1", "24:00:00", "00:60:00", "-1s", "a:b:c", "00:00", "1.1.1:00:00",
+		"00:00:00.1234567890"} {
 		if d, err := ParseTimespan(bad); err == nil {
 			t.Errorf("%q was taken as %v", bad, d)
 		}

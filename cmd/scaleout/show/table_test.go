@@ -18,7 +18,8 @@ func sample() *Table {
 			{Head: "Machine", Drop: 4}, {Head: "Worker id", Wide: true},
 		},
 		Rows: [][]Cell{
-			{{"worker-1", Plain}, {"online", Good}, {"3 of 4", Plain}, {"17 ETL/Sales/Load.dtsx, 18 ETL/Sales/Load.dtsx", Plain}, {"host-a.example.org", Plain}, {"AA-BB", Faint}},
+			{{"worker-1", Plain}, {"online", Good}, {"3 of 4", Plain}, {"17 ETL/Sales/Load.dtsx, 18 ETL/Sales/Load.dtsx", Plain},
+				{"host-a.example.org", Plain}, {"AA-BB", Faint}},
 			{{"größe-大", Plain}, {"silent", Bad}, {"0 of 4", Plain}, {"", Plain}, {"b\x1b[31m\n", Plain}, {"CC-DD", Faint}},
 		},
 	}
@@ -108,11 +109,13 @@ func TestColours(t *testing.T) {
 func TestTablesFit(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		width := rapid.IntRange(30, 120).Draw(rt, "width")
-		table := &Table{Columns: []Column{{Head: "Id"}, {Head: "What", Wrap: true}, {Head: "A", Drop: 1}, {Head: "B", Drop: 2}}}
+		table := &Table{Columns: []Column{{Head: "Id"}, {Head: "What", Wrap: true}, {Head: "A", Drop: 1},
+			{Head: "B", Drop: 2}}}
 		for range rapid.IntRange(0, 5).Draw(rt, "rows") {
 			row := []Cell{{Text: "17"}}
 			for range 3 {
-				row = append(row, Cell{Text: rapid.StringN(0, 60, -1).Draw(rt, "cell"), Tone: Tone(rapid.IntRange(0, 6).Draw(rt, "tone"))})
+				row = append(row, Cell{Text: rapid.StringN(0, 60, -1).Draw(rt, "cell"),
+					Tone: Tone(rapid.IntRange(0, 6).Draw(rt, "tone"))})
 			}
 			table.Rows = append(table.Rows, row)
 		}
@@ -130,7 +133,8 @@ func TestTimes(t *testing.T) {
 		ago  time.Duration
 		want string
 	}{
-		{0, "now"}, {900 * time.Millisecond, "now"}, {59 * time.Second, "59 s ago"}, {90 * time.Second, "1 min ago"}, {47 * time.Hour, "47 h ago"},
+		{0, "now"}, {900 * time.Millisecond, "now"}, {59 * time.Second, "59 s ago"}, {90 * time.Second, "1 min ago"},
+		{47 * time.Hour, "47 h ago"},
 		{50 * time.Hour, "2 days ago"}, {-90 * time.Second, "in 1 min"}, {-72 * time.Hour, "in 3 days"},
 		{100 * 24 * time.Hour, now.Add(-100 * 24 * time.Hour).Local().Format(time.DateOnly)},
 	} {

@@ -10,8 +10,8 @@ import (
 
 // Text is s as one line in which everything can be seen: control and format characters (Cc, Cf), line and paragraph
 // separators and bytes that are not UTF-8 are written as escapes. A name, a message or an error that came from outside
-// can so neither move the cursor, nor colour what follows, nor turn the direction of writing around, nor pretend to be a
-// line of its own.
+// can so neither move the cursor, nor colour what follows, nor turn the direction of writing around, nor pretend to be
+// a line of its own.
 func Text(s string) string { return escape(s, "") }
 
 // Lines is Text of each line of s: line ends and tabs stay.

@@ -83,7 +83,8 @@ func TestWriterElsewhereChangesNothing(t *testing.T) {
 // JSON on a terminal is JSON of the same meaning.
 func TestJSONOnATerminal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		in := rapid.StringOf(rapid.OneOf(rapid.Rune(), rapid.SampledFrom([]rune{0x1b, 0x9b, 0x7f, 0x202e, 0x200d, 0xe0001, '\r'}))).Draw(t, "text")
+		in := rapid.StringOf(rapid.OneOf(rapid.Rune(),
+			rapid.SampledFrom([]rune{0x1b, 0x9b, 0x7f, 0x202e, 0x200d, 0xe0001, '\r'}))).Draw(t, "text")
 		var out bytes.Buffer
 		w := NewWriter(&out, Screen{Terminal: true})
 		enc := json.NewEncoder(w)

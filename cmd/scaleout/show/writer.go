@@ -12,8 +12,8 @@ import (
 )
 
 // Writer is standard output or standard error. All output of all verbs goes through it, so that none can forget to make
-// text from outside visible: on a terminal it lets nothing through on which the terminal would act. Elsewhere every byte
-// stays as it is. Its methods may be called at the same time.
+// text from outside visible: on a terminal it lets nothing through on which the terminal would act. Elsewhere every
+// byte stays as it is. Its methods may be called at the same time.
 type Writer struct {
 	mu     sync.Mutex
 	out    io.Writer
