@@ -96,8 +96,12 @@ func TestEveryVerbSaysThatNobodyAnswers(t *testing.T) {
 			}
 			first, rest, _ := strings.Cut(r.errs, "\n")
 			for _, address := range strings.Split(to[1], ",") {
-				if !strings.Contains(first, address+": connect: ") {
+				// On a busy machine a second may pass before both have refused: then nothing was heard of them yet.
+				if !strings.Contains(first, address) {
 					t.Errorf("it does not say at once that %s was tried: %s", address, first)
+				}
+				if !strings.Contains(rest, address+": connect: ") {
+					t.Errorf("it does not say in the end what %s answered: %s", address, rest)
 				}
 			}
 			if !strings.Contains(rest, "scaleout: no master is reachable: ") || !strings.Contains(rest, "scaleout doctor") {
