@@ -81,6 +81,7 @@ func (f *Forwarder) pass(
 		Transport: f.cfg.Transport, Rewrite: a.rewrite, ModifyResponse: a.accept,
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { a.failure = err },
 		ErrorLog:     log.New(io.Discard, "", 0), // answerBody logs what breaks off
+		BufferPool:   buffers{},
 	}
 	proxy.ServeHTTP(newAnswerWriter(w), a.request(r))
 	if a.failure == nil {

@@ -72,6 +72,14 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// buffers lends the buffers through which answers are copied: they are most of the memory that a forwarded call takes.
+type buffers struct{}
+
+var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+func (buffers) Get() []byte  { return bufferPool.Get().(*[32 << 10]byte)[:] }
+func (buffers) Put(b []byte) { bufferPool.Put((*[32 << 10]byte)(b)) }
+
 // idleTimer ends a call whose leader gives no sign of life for too long.
 type idleTimer struct {
 	quiet time.Duration
