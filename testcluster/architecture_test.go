@@ -57,6 +57,7 @@ var mayImport = map[string][]string{
 	"cluster/prover":        {"fsm/command"},
 	"cluster/peer":          {"cluster/transport", "fsm/command"},
 	"cluster/bootstrap":     {"cluster/gossip", "cluster/peer", "fsm/command", "store"},
+	"cluster/announce":      {"cluster", "fsm/catalog", "fsm/command"},
 	"cluster/backup": {
 		"cluster", "cluster/archive", "cluster/blobs", "cluster/pki", "fsm", "fsm/catalog", "fsm/command", "store/file",
 	},

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"scaleout/cluster"
+	"scaleout/cluster/announce"
 	"scaleout/cluster/backup"
 	"scaleout/cluster/blobs"
 	"scaleout/cluster/dispatch"
@@ -46,7 +47,7 @@ type Master struct {
 	keeper    *blobs.Keeper
 	api       *httpapi.API
 	advertise string
-	noted     notices
+	announcer *announce.Announcer
 	recent    recent
 	started   time.Time
 	backups   *backup.Backups
@@ -171,13 +172,16 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		PromoteCheck: m.mayPromote,
 		RemoveCheck:  m.mayRemove,
 		RemoveDead:   cfg.RemoveDead,
-		SlowCommit:   m.slowCommit,
+		SlowCommit:   func(waited time.Duration, why string) { m.announcer.SlowCommit(waited, why) },
 		KeyRing:      m.ring, Exit: cfg.Exit, Now: cfg.Now, Snapshots: cfg.Snapshots, Logger: m.log, Registerer: cfg.Registry,
 	}); err != nil {
 		return err
 	}
+	m.announcer = announce.New(announce.Config{
+		Node: m.node, State: m.fsm, Master: cfg.Name, DiskInterval: cfg.Heartbeat, Logger: m.log,
+	})
 	m.dispatch = dispatch.New(dispatch.Config{
-		State: m.fsm, Node: m.node, Orphan: m.orphan, Election: timing.Election, Now: m.node.Now, Logger: m.log,
+		State: m.fsm, Node: m.node, Orphan: m.announcer.Orphan, Election: timing.Election, Now: m.node.Now, Logger: m.log,
 		Registerer: cfg.Registry,
 	})
 	cfg.Registry.MustRegister(m.dispatch)
@@ -202,7 +206,7 @@ func (m *Master) machine(applied func(cluster.Applied), failed func(error)) (clu
 		Applied: func(a fsm.Applied) {
 			// The queue first: whoever is answered next may ask it at once.
 			m.dispatch.Touch(a.Touched.Executions, a.Touched.Workers)
-			m.tell(a.Events)
+			m.announcer.LogEvents(a.Events)
 			applied(cluster.Applied{Index: a.Index, Term: a.Term, Proposer: a.Proposer, First: a.First, Results: a.Results})
 		},
 		Failed:   failed,

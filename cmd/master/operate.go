@@ -22,8 +22,8 @@ func (m *Master) routines() []leader.Routine {
 	return []leader.Routine{
 		run("dispatch", func(ctx context.Context) error { return m.dispatch.Run(ctx) }),
 		run("queue timeout", func(ctx context.Context) error { return m.dispatch.FailOverdue(ctx) }),
-		run("announce", m.announce),
-		run("disks", m.watchDisks),
+		run("announce", func(ctx context.Context) error { return m.announcer.Run(ctx) }),
+		run("disks", func(ctx context.Context) error { return m.announcer.WatchDisks(ctx) }),
 		run("messages", func(ctx context.Context) error { return m.packer.Run(ctx) }),
 		run("heartbeat", func(ctx context.Context) error {
 			return (&routine.Heartbeat{
