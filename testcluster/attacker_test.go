@@ -137,8 +137,8 @@ func (x *attacker) tlsFrom(ctx context.Context, from, addr, folder string) (*tls
 	return conn, nil
 }
 
-// many lets n attackers repeat an action until ctx ends. The actions are numbered across all attackers. An attacker whose
-// action fails waits a moment.
+// many lets n attackers repeat an action until ctx ends. The actions are numbered across all attackers. An attacker
+// whose action fails waits a moment.
 func (x *attacker) many(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	var group sync.WaitGroup
 	for i := range n {

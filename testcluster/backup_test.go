@@ -94,7 +94,8 @@ func TestBackupIsRestoredIntoANewCluster(t *testing.T) {
 
 	c := testcluster.Start(t, 3)
 	admin := c.Admin()
-	for name, bad := range map[string][]byte{"cut": file[:len(file)-40], "nothing": nil, "flipped": flipped(file), "longer": append(slices.Clone(file), 1)} {
+	for name, bad := range map[string][]byte{"cut": file[:len(file)-40], "nothing": nil, "flipped": flipped(file),
+		"longer": append(slices.Clone(file), 1)} {
 		if _, err := restore(t, admin, bad, lock); err == nil {
 			t.Errorf("%s: restored", name)
 		} else {
@@ -179,7 +180,8 @@ func TestScheduledBackups(t *testing.T) {
 	}
 	c := testcluster.Start(t, 3, testcluster.Settings(func(_ int, cfg *master.Config) {
 		cfg.MetricsOpen = true
-		cfg.Backups = backup.Schedule{Folder: filepath.Join(folder, "files"), Interval: time.Second, Retain: 2, KeyFile: keyFile}
+		cfg.Backups = backup.Schedule{Folder: filepath.Join(folder, "files"), Interval: time.Second, Retain: 2,
+			KeyFile: keyFile}
 	}))
 	of := func(i int) (list []string) {
 		list, _ = filepath.Glob(filepath.Join(folder, "files", c.Name(i)+"-*.tar"))
@@ -197,7 +199,8 @@ func TestScheduledBackups(t *testing.T) {
 		t.Error(err)
 	}
 	for i := range 3 {
-		c.Eventually("old ones go", 20*time.Second, func() bool { list := of(i); return len(list) > 0 && list[0] != first[i] })
+		c.Eventually("old ones go", 20*time.Second,
+			func() bool { list := of(i); return len(list) > 0 && list[0] != first[i] })
 		if n := len(of(i)); n > 3 {
 			t.Errorf("%s keeps %d", c.Name(i), n)
 		}

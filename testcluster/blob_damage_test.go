@@ -33,7 +33,8 @@ func TestADamagedProjectFileStopsNothing(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			c := testcluster.Start(t, 3)
-			content := c.Pack("name: Job\npackages:\n  - name: a.sh\n", map[string]string{"a.sh": "true\n" + strings.Repeat("# a comment\n", 1000)})
+			content := c.Pack("name: Job\npackages:\n  - name: a.sh\n",
+				map[string]string{"a.sh": "true\n" + strings.Repeat("# a comment\n", 1000)})
 			c.DeployFile("ETL", "Job", content)
 			sum := sha256.Sum256(content)
 			digest := hex.EncodeToString(sum[:])
@@ -59,7 +60,8 @@ func TestADamagedProjectFileStopsNothing(t *testing.T) {
 			for i := range 3 {
 				var got *bytes.Buffer
 				c.Eventually("master "+c.Name(i)+" serves it", 20*time.Second, func() bool {
-					_, err := c.Client(i).GetBlob(t.Context(), digest, func() (io.Writer, error) { got = new(bytes.Buffer); return got, nil })
+					_, err := c.Client(i).GetBlob(t.Context(), digest,
+						func() (io.Writer, error) { got = new(bytes.Buffer); return got, nil })
 					if err != nil {
 						t.Logf("%s: %v", c.Name(i), err)
 					}

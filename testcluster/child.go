@@ -60,7 +60,8 @@ func plain(c master.Config) *masterConfig {
 		Port: c.Port, GossipPort: c.GossipPort, BootstrapExpect: c.BootstrapExpect, RetryJoin: c.RetryJoin, Files: c.Files,
 		GossipKeyFile: c.GossipKeyFile, KeyRingFile: c.KeyRingFile, Timing: c.Timing,
 		Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay, Snapshots: c.Snapshots,
-		Connections: c.Connections, Gossip: c.Gossip, Times: c.Times, Limits: c.Limits, MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
+		Connections: c.Connections, Gossip: c.Gossip, Times: c.Times, Limits: c.Limits,
+		MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
 	}
 }
 
@@ -103,8 +104,9 @@ func childMain(file string, log *slog.Logger) error {
 			Port: c.Port, GossipPort: c.GossipPort, BootstrapExpect: c.BootstrapExpect, RetryJoin: c.RetryJoin, Files: c.Files,
 			GossipKeyFile: c.GossipKeyFile, KeyRingFile: c.KeyRingFile, Timing: c.Timing,
 			Heartbeat: c.Heartbeat, Expiry: c.Expiry, Cleanup: c.Cleanup, RetryDelay: c.RetryDelay, Snapshots: c.Snapshots,
-			Connections: c.Connections, Gossip: c.Gossip, Times: c.Times, Limits: c.Limits, MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
-			Version: "test", Logger: log, Exit: os.Exit, Store: slowed(c.SlowDisk),
+			Connections: c.Connections, Gossip: c.Gossip, Times: c.Times, Limits: c.Limits,
+			MaxUnnamedBlobBytes: c.MaxUnnamedBlobBytes,
+			Version:             "test", Logger: log, Exit: os.Exit, Store: slowed(c.SlowDisk),
 		})
 		if err != nil {
 			return err

@@ -69,7 +69,8 @@ func damageAll(t *testing.T, data string, patterns ...string) {
 			if st.IsDir() || filepath.Base(filepath.Dir(name)) == "quarantine" {
 				continue
 			}
-			t.Run(strings.TrimPrefix(name, data+string(filepath.Separator)), func(t *testing.T) { damageFile(t, data, name, want, places, exhaustive) })
+			t.Run(strings.TrimPrefix(name, data+string(filepath.Separator)),
+				func(t *testing.T) { damageFile(t, data, name, want, places, exhaustive) })
 		}
 	}
 	if got, _, err := examine(t, data); err != nil || got != want {
@@ -193,7 +194,8 @@ func usedDirectory(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(dir.Save("installing", map[string]any{"pending": false, "since": time.Now()}), dir.Close()); err != nil {
+	if err := errors.Join(dir.Save("installing", map[string]any{"pending": false, "since": time.Now()}),
+		dir.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return copied
@@ -219,7 +221,8 @@ func examine(t *testing.T, path string) (text string, repaired bool, err error) 
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	var b strings.Builder
-	fmt.Fprintf(&b, "master %s of cluster %s, entry %d, state %s, members %+v\n", seen.ID, seen.Cluster, seen.LastIndex, seen.Hash, seen.Members)
+	fmt.Fprintf(&b, "master %s of cluster %s, entry %d, state %s, members %+v\n", seen.ID, seen.Cluster, seen.LastIndex,
+		seen.Hash, seen.Members)
 	term, err := dir.Log().GetUint64([]byte("CurrentTerm"))
 	if err != nil {
 		return "", false, err

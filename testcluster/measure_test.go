@@ -109,7 +109,8 @@ func TestFailoverFigures(t *testing.T) {
 		inject, heal func(c *testcluster.Cluster, i int)
 	}{
 		{"SIGKILL", (*testcluster.Cluster).Kill, (*testcluster.Cluster).Restart},
-		{"SIGSTOP", (*testcluster.Cluster).Pause, (*testcluster.Cluster).Resume}, // to the other masters this looks like a power cut
+		// to the other masters this looks like a power cut
+		{"SIGSTOP", (*testcluster.Cluster).Pause, (*testcluster.Cluster).Resume},
 	}
 	for _, profile := range []string{"lan", "fast"} {
 		for _, fault := range faults {

@@ -298,7 +298,8 @@ func TestAlertsAndDashboardAskForWhatThereIs(t *testing.T) {
 	parsed := parseExpressions(t, all)
 	for _, g := range readAlerts(t, "jobs.yml").Groups {
 		for _, r := range g.Rules {
-			if wrong := shown.missing(parsed[r.Expr]); len(wrong) > 0 || r.Alert != "" || r.Labels["folder"] == "" || r.Labels["project"] == "" || r.Labels["package"] == "" {
+			if wrong := shown.missing(parsed[r.Expr]); len(wrong) > 0 || r.Alert != "" || r.Labels["folder"] == "" ||
+				r.Labels["project"] == "" || r.Labels["package"] == "" {
 				t.Errorf("jobs.yml: %+v: %q", r, wrong)
 			}
 			shown[r.Record] = map[string]map[string]bool{}
@@ -343,7 +344,8 @@ func TestAlertsAndDashboardAskForWhatThereIs(t *testing.T) {
 	if len(queries) < 20 {
 		t.Errorf("only %d queries were read", len(queries))
 	}
-	for _, must := range []string{"scaleout_cert_expiry_timestamp_seconds", "scaleout_disk_free_bytes", "scaleout_blobs_missing", "scaleout_build_info"} {
+	for _, must := range []string{"scaleout_cert_expiry_timestamp_seconds", "scaleout_disk_free_bytes",
+		"scaleout_blobs_missing", "scaleout_build_info"} {
 		if shown[must] == nil {
 			t.Errorf("no master shows %s", must)
 		}

@@ -240,8 +240,8 @@ func (c *Cluster) Pause(i int) {
 	c.pause(c.node(i).child)
 }
 
-// pause returns when the process stands: the signal is only on its way when the call that sends it returns, and on a busy
-// machine the other threads answer calls until one of them has been given time to take it.
+// pause returns when the process stands: the signal is only on its way when the call that sends it returns, and on a
+// busy machine the other threads answer calls until one of them has been given time to take it.
 func (c *Cluster) pause(p *process.Process) {
 	c.tb.Helper()
 	p.Signal(pauseSignal)

@@ -47,7 +47,8 @@ func TestOneMasterIsLeft(t *testing.T) {
 	c.Kill(left)
 
 	seen, err := recovery.Inspect(c.Data(left), quiet)
-	if err != nil || len(seen.Members) != 3 || seen.Self.Name != c.Name(left) || seen.LastIndex <= at || len(seen.Missing) != 0 {
+	if err != nil || len(seen.Members) != 3 || seen.Self.Name != c.Name(left) || seen.LastIndex <= at ||
+		len(seen.Missing) != 0 {
 		t.Fatalf("%+v, %v", seen, err)
 	}
 	if _, err := recovery.Recover(c.Data(left), copied, quiet); err != nil {

@@ -57,7 +57,10 @@ func (w *tripwire) hear(text string) {
 
 // wired adds the tripwire to the masters' logs.
 func (w *tripwire) wired() testcluster.Option {
-	return testcluster.Settings(func(_ int, cfg *master.Config) { cfg.Logger = slog.New(wiredLog{cfg.Logger.Handler(), w}) })
+	return testcluster.Settings(func(_ int,
+		cfg *master.Config) {
+		cfg.Logger = slog.New(wiredLog{cfg.Logger.Handler(), w})
+	})
 }
 
 type wiredLog struct {
@@ -156,7 +159,8 @@ func TestALeaderDiesInARestore(t *testing.T) {
 				}
 			case now == backup.content && step.restored:
 			default:
-				t.Fatalf("under %s the cluster is neither the old one nor the restored one, or not the one expected:\n%s", c.Name(was), now)
+				t.Fatalf("under %s the cluster is neither the old one nor the restored one, or not the one expected:\n%s",
+					c.Name(was), now)
 			}
 			if now := content(t, c); now != backup.content {
 				t.Errorf("saved:\n%s\nrestored:\n%s", backup.content, now)
@@ -200,7 +204,8 @@ func rejoin(t *testing.T, c *testcluster.Cluster, i int) {
 	t.Helper()
 	c.Restart(i)
 	whole := func() bool { return healthyVoters(c) == 3 }
-	c.Eventually("it is there or has refused", 30*time.Second, func() bool { return !c.Running(i) || ready(t.Context(), c, i) })
+	c.Eventually("it is there or has refused", 30*time.Second,
+		func() bool { return !c.Running(i) || ready(t.Context(), c, i) })
 	if c.Running(i) {
 		return
 	}

@@ -16,7 +16,8 @@ const (
 	resumeSignal = syscall.SIGCONT
 )
 
-// stands reports whether no thread of a process runs any more. Where there is no /proc, nothing is known and it says yes.
+// stands reports whether no thread of a process runs any more. Where there is no /proc, nothing is known and it says
+// yes.
 func stands(pid int) bool {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	for _, thread := range threads {

@@ -178,12 +178,14 @@ func (m *machines) installation() {
 		unit := "scaleout-" + kind
 		shipped := "deploy/systemd/" + unit + ".service"
 		installed := "/etc/systemd/system/" + unit + ".service"
-		if out, err := m.try(name, "scaleout service install "+kind); err == nil || !strings.Contains(err.Error(), "installed already") {
+		if out, err := m.try(name, "scaleout service install "+kind); err == nil ||
+			!strings.Contains(err.Error(), "installed already") {
 			m.t.Errorf("installed twice: %s %v", out, err)
 		}
 		m.run(name, "scaleout service uninstall "+kind+"\nif systemctl is-active "+unit+" || test -e "+installed+"; then exit 1; fi")
 		m.run(name, "chown root: /etc/scaleout/certs/key.pem")
-		if out, err := m.try(name, "scaleout service install "+kind); err == nil || !strings.Contains(err.Error(), "key.pem") {
+		if out, err := m.try(name, "scaleout service install "+kind); err == nil ||
+			!strings.Contains(err.Error(), "key.pem") {
 			m.t.Errorf("installed for an account that cannot read its key: %s %v", out, err)
 		}
 		m.run(name, "chown scaleout: /etc/scaleout/certs/key.pem")

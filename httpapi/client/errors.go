@@ -18,8 +18,8 @@ import (
 var (
 	// ErrUnreachable means that no master could be reached.
 	ErrUnreachable = errors.New("client: no master is reachable")
-	// ErrUntrusted means that this client trusts none of the masters' certificates: waiting would not change that. It is an
-	// ErrUnreachable, too.
+	// ErrUntrusted means that this client trusts none of the masters' certificates: waiting would not change that. It is
+	// an ErrUnreachable, too.
 	ErrUntrusted error = untrustedError{}
 	// ErrNoLeader means that masters answer but have no leader.
 	ErrNoLeader = errors.New("client: the cluster has no leader")

@@ -16,8 +16,8 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// A program that creates and starts an execution: with several masters, and with a key of its own for the call that must
-// not happen twice, however often the program is run for this day.
+// A program that creates and starts an execution: with several masters, and with a key of its own for the call that
+// must not happen twice, however often the program is run for this day.
 func Example() {
 	certificate, err := tls.LoadX509KeyPair("user/cert.pem", "user/key.pem")
 	if err != nil {

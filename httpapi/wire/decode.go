@@ -61,8 +61,8 @@ func Unmarshal(b []byte, v any) error {
 	return checkEnd(d)
 }
 
-// checkShape checks that b is an object, nests no deeper than MaxDepth and has at most MaxValues values. It runs before any
-// code that allocates memory for the values.
+// checkShape checks that b is an object, nests no deeper than MaxDepth and has at most MaxValues values. It runs before
+// any code that allocates memory for the values.
 func checkShape(b []byte) error {
 	trimmed, err := trimToObject(b)
 	if err != nil {
