@@ -29,8 +29,10 @@ func (a *app) clusterBackup() *cobra.Command {
 type ringSecret struct{ passphraseFile, keyFile string }
 
 func (s *ringSecret) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.passphraseFile, "passphrase-file", "", "file with the passphrase of the key ring; - is standard input")
-	cmd.Flags().StringVar(&s.keyFile, "key-file", "", "file with at least 32 random characters that locks the key ring (openssl rand -base64 32)")
+	cmd.Flags().StringVar(&s.passphraseFile, "passphrase-file", "",
+		"file with the passphrase of the key ring; - is standard input")
+	cmd.Flags().StringVar(&s.keyFile, "key-file", "",
+		"file with at least 32 random characters that locks the key ring (openssl rand -base64 32)")
 	cmd.MarkFlagsMutuallyExclusive("passphrase-file", "key-file")
 }
 
@@ -88,13 +90,14 @@ func (a *app) backupSave() *cobra.Command {
 	var noBlobs, noRing bool
 	cmd := &cobra.Command{
 		Use: "save FILE", Short: "Write a backup of the running cluster to a file", Args: cobra.ExactArgs(1),
-		Long: `Write a backup of the running cluster to a file: its state, its project files and messages, and its key ring, without
-which sensitive values cannot be read again. The cluster goes on meanwhile. The file appears under its name when it is
-complete and verified.
+		Long: `Write a backup of the running cluster to a file: its state, its project files and messages, and its key ring,
+without which sensitive values cannot be read again. The cluster goes on meanwhile. The file appears under its name when
+it is complete and verified.
 
 The key ring is locked with a passphrase or a key file that never leaves this machine. Keep it apart from the backup.
 Values that are not sensitive are in clear in the file: it is for the eyes of administrators.`,
-		Example: "  scaleout cluster backup save /backup/monday.tar --passphrase-file passphrase.txt\n  scaleout cluster backup save state.tar --no-blobs --key-file backup.key",
+		Example: `  scaleout cluster backup save /backup/monday.tar --passphrase-file passphrase.txt
+  scaleout cluster backup save state.tar --no-blobs --key-file backup.key`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if secret.given() == noRing {
 				return usagef("say how the key ring is locked, --passphrase-file or --key-file, or leave it out with --no-key-ring")
@@ -130,8 +133,10 @@ Values that are not sensitive are in clear in the file: it is for the eyes of ad
 		},
 	}
 	secret.flags(cmd)
-	cmd.Flags().BoolVar(&noBlobs, "no-blobs", false, "leave project files and messages out; a restore lists what is missing")
-	cmd.Flags().BoolVar(&noRing, "no-key-ring", false, "leave the key ring out: sensitive values are lost unless the new cluster has the ring of the old one's CA folder")
+	cmd.Flags().BoolVar(&noBlobs, "no-blobs", false,
+		"leave project files and messages out; a restore lists what is missing")
+	cmd.Flags().BoolVar(&noRing, "no-key-ring", false,
+		"leave the key ring out: sensitive values are lost unless the new cluster has the ring of the old one's CA folder")
 	return cmd
 }
 
@@ -196,7 +201,8 @@ func (a *app) inspect(cmd *cobra.Command, path string) error {
 	}
 	slices.Sort(rows)
 	if err := a.object(cmd, []pair{
-		{"file", path}, {"taken", c.Metadata.Created.UTC().Format(time.RFC3339)}, {"cluster", c.Metadata.Cluster}, {"by", c.Metadata.Master + ", version " + c.Metadata.Version},
+		{"file", path}, {"taken", c.Metadata.Created.UTC().Format(time.RFC3339)}, {"cluster", c.Metadata.Cluster},
+		{"by", c.Metadata.Master + ", version " + c.Metadata.Version},
 		{"log index", c.Metadata.Index}, {"feature level", c.Metadata.Level}, {"bytes", c.size}, {"key ring", ring},
 		{"blobs", c.Blobs}, {"blobs missing", len(c.Absent)}, {"rows", strings.Join(rows, ", ")},
 	}); err != nil {
@@ -215,7 +221,8 @@ func listMissing(cmd *cobra.Command, digests []string) {
 func (a *app) backupVerify() *cobra.Command {
 	var secret ringSecret
 	cmd := &cobra.Command{
-		Use: "verify FILE", Short: "Check every byte of a backup, and with its passphrase or key file the key ring", Args: cobra.ExactArgs(1),
+		Use: "verify FILE", Short: "Check every byte of a backup, and with its passphrase or key file the key ring",
+		Args:    cobra.ExactArgs(1),
 		Example: "  scaleout cluster backup verify cluster.tar",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := look(args[0])
@@ -239,7 +246,8 @@ func (a *app) backupVerify() *cobra.Command {
 				ring = ", the key ring was not opened"
 			}
 			if a.output == "json" {
-				return printJSON(cmd, map[string]any{"ok": true, "key_ring_opened": secret.given(), "missing_blobs": append([]string{}, c.Absent...)})
+				return printJSON(cmd, map[string]any{"ok": true, "key_ring_opened": secret.given(),
+					"missing_blobs": append([]string{}, c.Absent...)})
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is whole: %d entries%s\n", args[0], c.Entries, ring)
 			listMissing(cmd, c.Absent)
@@ -255,8 +263,8 @@ func (a *app) backupRestore() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use: "restore FILE", Short: "Restore a backup into a new, empty cluster", Args: cobra.ExactArgs(1),
-		Long: `Restore a backup into a new, empty cluster. The whole file is verified before anything is touched, and then all of it is
-restored or nothing.
+		Long: `Restore a backup into a new, empty cluster. The whole file is verified before anything is touched, and then all
+of it is restored or nothing.
 
 All masters of the new cluster must run, and no worker may have registered yet. What ran when the backup was taken is
 given up: its workers must have ended it before new ones are let in (see docs/operations.md).`,
@@ -283,7 +291,8 @@ given up: its workers must have ended it before new ones are let in (see docs/op
 				return err
 			}
 			if !yes {
-				return usagef("%s, taken %s of cluster %s, is whole. --yes restores it", args[0], c.Metadata.Created.UTC().Format(time.RFC3339), c.Metadata.Cluster)
+				return usagef("%s, taken %s of cluster %s, is whole. --yes restores it", args[0],
+					c.Metadata.Created.UTC().Format(time.RFC3339), c.Metadata.Cluster)
 			}
 			out, err := cl.Restore(cmd.Context(), lock, c.size, func() (io.ReadCloser, error) { return os.Open(args[0]) })
 			if err != nil {
@@ -293,7 +302,8 @@ given up: its workers must have ended it before new ones are let in (see docs/op
 				return printJSON(cmd, out)
 			}
 			if err := a.object(cmd, []pair{
-				{"restored from", out.Cluster}, {"log index", out.Index}, {"blobs", out.Blobs}, {"key ring", out.KeyRing}, {"blobs missing", len(out.Missing)},
+				{"restored from", out.Cluster}, {"log index", out.Index}, {"blobs", out.Blobs}, {"key ring", out.KeyRing},
+				{"blobs missing", len(out.Missing)},
 			}); err != nil {
 				return err
 			}

@@ -145,7 +145,8 @@ func masterConfig(m settings.Master) master.Config {
 		},
 		ExpireNeverEnabled: time.Duration(m.ExpireNeverEnabledAfterInMs),
 		Backups: backup.Schedule{
-			Folder: m.BackupFolder, Interval: time.Duration(m.BackupIntervalInMs), Retain: m.BackupRetain, KeyFile: m.BackupKeyFile,
+			Folder: m.BackupFolder, Interval: time.Duration(m.BackupIntervalInMs), Retain: m.BackupRetain,
+			KeyFile: m.BackupKeyFile,
 		},
 		Connections: transport.Limits{
 			Handshakes: m.MaxHandshakes, Connections: m.MaxConnections, PerCertificate: m.MaxConnectionsPerCertificate,
