@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"scaleout/fsm/command"
 	"scaleout/store"
 )
 
@@ -73,6 +75,7 @@ type promises struct {
 	Promise  *proposal `json:"promise,omitempty"`
 	Proposal *proposal `json:"proposal,omitempty"`
 	Decided  bool      `json:"decided,omitempty"`
+	Begun    string    `json:"begun,omitempty"`
 }
 
 type proposal struct {
@@ -201,5 +204,65 @@ func TestASilentMasterLetsTheProposalDie(t *testing.T) {
 	w.voters(3)
 	if n := strings.Count(w.logs.String(), "a new cluster begins"); n != 1 {
 		t.Errorf("%d clusters began", n)
+	}
+}
+
+// One of the masters that begin a cluster is away until it exists. It keeps its promise until it has the log, nobody tells it
+// that its data was lost, and if it was removed meanwhile it is taken in as a new one.
+func TestAMasterOfTheSetIsAwayUntilTheClusterExists(t *testing.T) {
+	for _, removed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("removed %v", removed), func(t *testing.T) {
+			w := newWorld(t)
+			hosts := []*host{w.add(expect(3)), w.add(expect(3)), w.add(expect(3))}
+			var set []founder
+			dirs := make([]*store.Dir, 3)
+			for i, h := range hosts {
+				var err error
+				dirs[i], err = store.Open(h.path+"/data", store.Options{Logger: h.logger()})
+				must(t, err)
+				set = append(set, founder{ID: dirs[i].ID(), Name: h.name, Address: fmt.Sprintf("127.0.0.1:%d", i+1)})
+			}
+			p := &proposal{ID: "decided", Proposer: dirs[0].ID(), Set: set, Since: time.Now()}
+			for i, d := range dirs {
+				l := promises{Promise: p}
+				if i == 0 {
+					l.Proposal, l.Decided = p, true
+				}
+				must(t, d.Save("bootstrap", l))
+				must(t, d.Close())
+			}
+			away := hosts[2]
+			for _, h := range hosts[:2] {
+				h.start()
+				w.refuse(h.i, away.i) // it can ask, and no entry reaches it
+			}
+			w.leader()
+			w.until("the proposer has settled", func() bool { return hosts[0].promised().Begun == p.ID })
+			away.start()
+			w.until("it knows that the cluster exists", func() bool { return strings.Contains(away.node.Waiting(), "its log is on the way") })
+			if removed {
+				w.until("it is removed", func() bool {
+					err := w.leader().node.Remove(bounded(t), away.node.ID(), true)
+					return err == nil || errors.Is(err, command.ErrUnknownMember)
+				})
+			} else {
+				w.until("the leader knows where it is now", func() bool {
+					_, servers := w.leader().node.configuration()
+					s, ok := findServer(servers, away.node.ID())
+					return ok && string(s.Address) == away.address
+				})
+			}
+			if q := away.promised().Promise; q == nil || q.ID != p.ID || away.node.hasLog() {
+				t.Errorf("its promise is %+v, it has a log: %v", q, away.node.hasLog())
+			}
+			w.heal()
+			w.voters(3)
+			w.write("x")
+			w.agree()
+			w.until("its promise is forgotten", func() bool { return away.promised().Promise == nil })
+			if w.logs.has("its data was lost") {
+				t.Error("it was told that its data was lost")
+			}
+		})
 	}
 }

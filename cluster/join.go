@@ -22,12 +22,15 @@ type joinRequest struct {
 	Version  string `json:"version"`
 	Level    int    `json:"level"`
 	HasState bool   `json:"has_state"`
+	// Promised: it is one of those who began the cluster and has had no entry yet, so nothing of it was lost.
+	Promised bool `json:"promised,omitempty"`
 }
 
 func (n *Node) joinRequest() joinRequest {
 	return joinRequest{
 		ID: n.id, Name: n.cfg.Name, Address: n.cfg.AdvertiseAddress, Cluster: n.cfg.ClusterID,
 		Version: n.cfg.Version, Level: n.cfg.Level, HasState: n.hasLog(),
+		Promised: n.boot.Promised(),
 	}
 }
 
@@ -62,7 +65,7 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 	id, address := raft.ServerID(j.ID), raft.ServerAddress(j.Address)
 	_, servers := n.configuration()
 	if known, ok := findServer(servers, j.ID); ok {
-		if !j.HasState && known.Suffrage == raft.Voter {
+		if !j.HasState && !j.Promised && known.Suffrage == raft.Voter {
 			return fmt.Errorf("%w: master %s (%s) is a member, but its log is empty: its data was lost. "+
 				"Empty its data directory completely, so that it gets a new id, and remove the old one: scaleout cluster remove %s",
 				command.ErrRefused, j.Name, j.ID, j.ID)

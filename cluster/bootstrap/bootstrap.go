@@ -244,28 +244,47 @@ func (b *Bootstrapper) join(ctx context.Context, via []gossip.Member) {
 	}
 }
 
-// follow waits for the proposal that this master promised to follow to be carried out, or to be declared dead by its
-// proposer. Nobody else may declare it dead, because it may have been decided.
+// follow waits for the log of the cluster that this master promised to begin, or for the proposal to be declared dead by
+// its proposer. Nobody else may declare it dead, because it may have been decided. The promise is kept until there is a log:
+// an empty master without one could begin another cluster together with others.
 func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
-	b.setWaiting("waiting for the cluster that %s begins with %s", b.cfg.NameOf(p.Proposer), p.names())
 	limit, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var answer outcomeAnswer
 	err := b.cfg.Peers.Call(limit, p.Proposer, "/peer/proposal", url.Values{"id": {p.ID}}, nil, &answer)
-	if err == nil && answer.Outcome == outcomeDead {
+	switch {
+	case err == nil && answer.Outcome == outcomeDead:
 		if err := b.promises.release(p.ID, p.Proposer); err != nil {
 			b.log.Warn("a promise could not be taken back", "err", err)
 		}
 		return
+	case err == nil && answer.Outcome == outcomeBegun:
+		b.setWaiting("the cluster that %s began exists; its log is on the way", b.cfg.NameOf(p.Proposer))
+		if time.Since(p.Since) < 10*b.cfg.Election {
+			return
+		}
+		// It may have moved, or been removed, before it had an entry.
+		if err := b.cfg.Join(ctx, p.Proposer); err != nil && time.Since(b.reported) > promiseOpen && ctx.Err() == nil {
+			b.reported = time.Now()
+			b.log.Warn("this master is not taken in yet by the cluster that it promised to begin", "err", err)
+		}
+		return
 	}
+	b.setWaiting("waiting for the cluster that %s begins with %s", b.cfg.NameOf(p.Proposer), p.names())
 	if time.Since(p.Since) > promiseOpen && time.Since(b.reported) > promiseOpen && ctx.Err() == nil {
 		b.reported = time.Now()
-		b.log.Error("a cluster that was promised does not begin: its proposer is silent, or has decided and not carried "+
-			"it out. "+
-			"If it never comes back, stop all masters of the set, empty their data directories and start them again",
+		cure := "stop all masters of the set, empty their data directories and start them again"
+		if with := withState(b.cfg.Gossip.Members(), b.cfg.ID); len(with) > 0 {
+			cure = "empty the data directory of this master alone and start it again: it joins the cluster of " + with[0].Name
+		}
+		b.log.Error("a cluster that was promised does not begin: its proposer is silent, or has decided and not carried it out. "+
+			"If it never comes back, "+cure,
 			"proposer", b.cfg.NameOf(p.Proposer), "id", p.Proposer, "set", p.names(), "since", p.Since, "err", err)
 	}
 }
+
+// Promised reports whether this master has promised to begin a cluster and has had no entry of its log yet.
+func (b *Bootstrapper) Promised() bool { return b.promises.current().Promise != nil }
 
 // propose asks every master of the set to promise, and carries the proposal out if all do.
 func (b *Bootstrapper) propose(ctx context.Context, set []member) time.Duration {

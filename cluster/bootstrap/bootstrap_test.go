@@ -56,6 +56,13 @@ func TestOnlyTheProposerReleasesAPromise(t *testing.T) {
 	if got := s.outcome("4") + s.outcome("3"); got != outcomeDecided+outcomeDead {
 		t.Fatalf("outcomes %s", got)
 	}
+	// Who was away while the cluster began must not be told that its proposal is dead.
+	must(t, s.settle())
+	again, err = openPromises(dir)
+	must(t, err)
+	if got := again.outcome("4") + again.outcome("3") + again.outcome(""); got != outcomeBegun+outcomeDead+outcomeDead {
+		t.Fatalf("outcomes once the cluster exists: %s", got)
+	}
 }
 
 func TestTheSetThatIsProposed(t *testing.T) {

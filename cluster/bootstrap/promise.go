@@ -52,18 +52,21 @@ func (p *proposal) configuration() raft.Configuration {
 	return c
 }
 
-// promises is what an empty master must not forget. A proposal of its own is written before any other master is asked,
-// and taken out before any promise is handed back: so a proposal of its own that is not in here any more is dead.
+// promises is what an empty master must not forget, and a proposer ever. A proposal of its own is written before any other
+// master is asked, and taken out before any promise is handed back: so a proposal of its own that is not in here any more
+// is dead. One that was carried out stays in here by its id: a master of the set may have been away, and asks.
 type promises struct {
 	Promise  *proposal `json:"promise,omitempty"`  // the one proposal that this master follows, its own or another's
 	Proposal *proposal `json:"proposal,omitempty"` // this master's own
 	Decided  bool      `json:"decided,omitempty"`  // all have promised; the own proposal will be carried out
+	Begun    string    `json:"begun,omitempty"`    // id of the own proposal that was carried out
 }
 
 // The outcomes of a proposal.
 const (
 	outcomeOpen    = "open"
 	outcomeDecided = "decided"
+	outcomeBegun   = "begun" // the cluster exists
 	outcomeDead    = "dead"
 )
 
@@ -161,6 +164,8 @@ func (s *promiseStore) outcome(id string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch p := s.durable.Proposal; {
+	case id != "" && s.durable.Begun == id:
+		return outcomeBegun
 	case p == nil || p.ID != id:
 		return outcomeDead
 	case s.durable.Decided:
@@ -169,12 +174,17 @@ func (s *promiseStore) outcome(id string) string {
 	return outcomeOpen
 }
 
-// settle forgets the promises once the cluster exists: they are kept.
+// settle forgets the promises once this master has a log: they are kept. The id of an own proposal that was carried out
+// remains.
 func (s *promiseStore) settle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.durable.Promise == nil && s.durable.Proposal == nil {
 		return nil
 	}
-	return s.save(promises{})
+	next := promises{Begun: s.durable.Begun}
+	if s.durable.Decided {
+		next.Begun = s.durable.Proposal.ID
+	}
+	return s.save(next)
 }
