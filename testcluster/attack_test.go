@@ -123,7 +123,8 @@ func underAttack(t *testing.T, c *testcluster.Cluster, a *attack, length time.Du
 	if a.after != nil {
 		a.after(t, c)
 	}
-	t.Logf("%d acts of attackers; honest callers: %d calls, median %v, 99th percentile %v (before: %v), slowest %v; memory at most +%d MiB",
+	t.Logf("%d acts of attackers; honest callers: %d calls, median %v, 99th percentile %v (before: %v), slowest %v; "+
+		"memory at most +%d MiB",
 		did, honest.calls(), honest.percentile(50), honest.percentile(99), quiet.percentile(99), honest.percentile(100),
 		most>>20)
 }
@@ -146,7 +147,8 @@ func calm(t *testing.T, c *testcluster.Cluster, length time.Duration) (leader in
 			return leader, before, quiet
 		}
 		if try == 3 {
-			t.Fatalf("this machine is too busy to judge an attack: without one, %s led in term %d before and %s in term %d after (%v), and callers waited %v (99th percentile); failures: %v",
+			t.Fatalf("this machine is too busy to judge an attack: without one, %s led in term %d before and %s in term %d "+
+				"after (%v), and callers waited %v (99th percentile); failures: %v",
 				before.Name, before.Term, after.Name, after.Term, err, quiet.percentile(99), quiet.failures())
 		}
 	}

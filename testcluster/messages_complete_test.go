@@ -19,7 +19,9 @@ func TestMessagesAreCompleteWhenTheySaySo(t *testing.T) {
 	t.Parallel()
 	const rounds, lines = 30, 400
 	c := testcluster.Start(t, 3)
-	s := deployScripts(t, c, map[string]string{"chatty.sh": fmt.Sprintf("i=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done; exit 3\n", lines)})
+	s := deployScripts(t, c,
+		map[string]string{"chatty.sh": fmt.Sprintf("i=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done; exit 3\n",
+			lines)})
 	c.Worker(testcluster.WorkerConfig{MaxTaskCount: 4})
 	for round := range rounds {
 		id := s.start("chatty.sh", 0)

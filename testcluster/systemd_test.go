@@ -191,7 +191,8 @@ func (m *machines) setUp() {
 		m.certificates(name, fmt.Sprintf("master-%d", i+1))
 		m.run(name, get)
 		m.run(name, unit)
-		text := strings.Replace(m.block(linux, "BootstrapExpect"), `"AdvertiseAddress": "m1.`, `"AdvertiseAddress": "`+name+".", 1)
+		text := strings.Replace(m.block(linux, "BootstrapExpect"), `"AdvertiseAddress": "m1.`,
+			`"AdvertiseAddress": "`+name+".", 1)
 		m.write(name, "/etc/scaleout/MasterSettings.config", text)
 		m.run(name, "scaleout config check /etc/scaleout/MasterSettings.config")
 	}
@@ -213,7 +214,8 @@ func (m *machines) setUp() {
 func (m *machines) certificates(name, certificate string) {
 	m.t.Helper()
 	m.run(name, "mkdir -p /etc/scaleout/certs")
-	m.host("docker cp " + m.prefix + theDesk + ":/root/certs/" + certificate + "/. - | docker cp - " + m.prefix + name + ":/etc/scaleout/certs")
+	m.host("docker cp " + m.prefix + theDesk + ":/root/certs/" + certificate + "/. - | docker cp - " + m.prefix + name +
+		":/etc/scaleout/certs")
 }
 
 func (m *machines) write(name, path, text string) {
@@ -289,7 +291,8 @@ func (m *machines) deploy(project string, packages map[string]string) {
 		m.write(theDesk, "/root/"+project+"/"+file, text)
 	}
 	m.write(theDesk, "/root/"+project+"/project.yaml", definition)
-	m.cli("scaleout project pack " + project + "\nscaleout project deploy " + project + ".ispac --folder ETL --create-folder")
+	m.cli("scaleout project pack " + project + "\nscaleout project deploy " + project +
+		".ispac --folder ETL --create-folder")
 }
 
 var executionID = regexp.MustCompile(`"execution_id":\s*(\d+)`)
@@ -319,7 +322,8 @@ func (m *machines) ran() map[string]int {
 // packageProcesses returns the processes of the worker's service without the worker itself.
 func (m *machines) packageProcesses() []string {
 	m.t.Helper()
-	all := strings.Fields(m.run(theWorker, "find /sys/fs/cgroup/system.slice/scaleout-worker.service -name cgroup.procs -exec cat {} +"))
+	all := strings.Fields(m.run(theWorker,
+		"find /sys/fs/cgroup/system.slice/scaleout-worker.service -name cgroup.procs -exec cat {} +"))
 	main := m.unit(theWorker, "scaleout-worker")["MainPID"]
 	slices.Sort(all)
 	return slices.DeleteFunc(all, func(pid string) bool { return pid == main })

@@ -61,7 +61,8 @@ func reached(r *http.Request) *httpapi.LimitReached {
 	if !ok {
 		return nil
 	}
-	return &httpapi.LimitReached{Limit: limit.Setting, Detail: limit.Error() + "; close some, or let them be used again", Retry: 5 * time.Second}
+	return &httpapi.LimitReached{Limit: limit.Setting, Detail: limit.Error() + "; close some, or let them be used again",
+		Retry: 5 * time.Second}
 }
 
 // masterHosts are the hosts at which other masters are known to be.
@@ -110,7 +111,8 @@ func (a member) Place() forward.Place {
 	term, ready := a.node.IsLeader()
 	p := forward.Place{Known: known, Here: ready && known && l.ID == a.ID()}
 	if known {
-		p.Leader = wire.Leader{ID: l.ID, Name: l.Name, Address: "https://" + l.Address, Term: max(l.Term, term), Since: l.Since}
+		p.Leader = wire.Leader{ID: l.ID, Name: l.Name, Address: "https://" + l.Address, Term: max(l.Term, term),
+			Since: l.Since}
 	}
 	p.Contact = a.node.Contact()
 	return p
@@ -183,7 +185,8 @@ func (a workers) Messages(ctx context.Context, worker string, items []wire.Messa
 			Messages: make([]segment.Message, len(it.Messages)),
 		}
 		for j, msg := range it.Messages {
-			in[i].Messages[j] = segment.Message{Time: msg.Time.UnixNano(), Type: msg.Type, SourceType: msg.SourceType, Text: msg.Text}
+			in[i].Messages[j] = segment.Message{Time: msg.Time.UnixNano(), Type: msg.Type, SourceType: msg.SourceType,
+				Text: msg.Text}
 		}
 	}
 	return a.m.packer.Add(ctx, worker, in)

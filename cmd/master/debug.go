@@ -81,22 +81,28 @@ func (m *Master) settings() map[string]string {
 	c, timing := &m.cfg, m.node.Timing()
 	all := m.common()
 	maps.Copy(all, map[string]string{
-		"NodeName": c.Name, "DataDirectory": c.DataDirectory, "BindAddress": c.BindAddress, "PortNumber": strconv.Itoa(c.Port),
-		"GossipPort": strconv.Itoa(c.GossipPort), "AdvertiseAddress": m.advertise, "RetryJoin": strings.Join(c.RetryJoin, ","),
-		"BootstrapExpect": strconv.Itoa(c.BootstrapExpect), "CACertFile": c.Files.CA, "CertFile": c.Files.Cert, "KeyFile": c.Files.Key,
+		"NodeName": c.Name, "DataDirectory": c.DataDirectory, "BindAddress": c.BindAddress,
+		"PortNumber": strconv.Itoa(c.Port),
+		"GossipPort": strconv.Itoa(c.GossipPort), "AdvertiseAddress": m.advertise,
+		"RetryJoin":       strings.Join(c.RetryJoin, ","),
+		"BootstrapExpect": strconv.Itoa(c.BootstrapExpect), "CACertFile": c.Files.CA, "CertFile": c.Files.Cert,
+		"KeyFile":       c.Files.Key,
 		"GossipKeyFile": c.GossipKeyFile, "KeyRingFile": c.KeyRingFile, "SSLCertThumbprint": c.Thumbprint,
 		"BackupFolder": c.Backups.Folder, "BackupIntervalInMs": millis(c.Backups.Interval),
 		"BackupRetain": strconv.Itoa(c.Backups.Retain), "BackupKeyFile": c.Backups.KeyFile,
 		"MaxHandshakes": strconv.Itoa(c.Connections.Handshakes), "MaxConnections": strconv.Itoa(c.Connections.Connections),
 		"MaxConnectionsPerCertificate":     strconv.Itoa(c.Connections.PerCertificate),
 		"MaxConnectionsWithoutCertificate": strconv.Itoa(c.Connections.Strangers),
-		"MaxConnectionsPerAddress":         strconv.Itoa(c.Connections.PerAddress), "UnlimitedAddresses": fmt.Sprint(c.Connections.Unlimited),
-		"MaxGossipConnections": strconv.Itoa(c.Gossip.Connections), "MaxGossipBytes": strconv.FormatInt(c.Gossip.Bytes, 10),
-		"GossipOnlyFrom":         fmt.Sprint(c.Gossip.OnlyFrom),
-		"RequestHeadTimeoutInMs": millis(c.Times.Head), "RequestBodyTimeoutInMs": millis(c.Times.Body),
+		"MaxConnectionsPerAddress":         strconv.Itoa(c.Connections.PerAddress),
+		"UnlimitedAddresses":               fmt.Sprint(c.Connections.Unlimited),
+		"MaxGossipConnections":             strconv.Itoa(c.Gossip.Connections),
+		"MaxGossipBytes":                   strconv.FormatInt(c.Gossip.Bytes, 10),
+		"GossipOnlyFrom":                   fmt.Sprint(c.Gossip.OnlyFrom),
+		"RequestHeadTimeoutInMs":           millis(c.Times.Head), "RequestBodyTimeoutInMs": millis(c.Times.Body),
 		"MinUploadBytesPerSecond": strconv.FormatInt(c.Times.UploadRate, 10), "IdleTimeoutInMs": millis(c.Times.Idle),
 		"IdleTimeoutWithoutCertificateInMs": millis(c.Times.IdleStranger),
-		"(heartbeat)":                       timing.Heartbeat.String(), "(election)": timing.Election.String(), "(lease)": timing.Lease.String(),
+		"(heartbeat)":                       timing.Heartbeat.String(), "(election)": timing.Election.String(),
+		"(lease)": timing.Lease.String(),
 	})
 	return all
 }

@@ -38,7 +38,8 @@ type host struct {
 }
 
 func (m *Master) host() host {
-	h := host{Instance: m.cfg.InstanceName, NotAfter: m.creds.NotAfter(), MissingBlobs: m.keeper.Missing(), DamagedBlobs: m.keeper.DamagedSinceStart()}
+	h := host{Instance: m.cfg.InstanceName, NotAfter: m.creds.NotAfter(), MissingBlobs: m.keeper.Missing(),
+		DamagedBlobs: m.keeper.DamagedSinceStart()}
 	h.Machine, _ = os.Hostname() // "" is shown as unknown
 	if name, port, err := net.SplitHostPort(m.advertise); err == nil {
 		h.Port, _ = strconv.Atoi(port)

@@ -71,13 +71,15 @@ func New(cfg Config) (_ *Master, err error) {
 			}
 		}
 	}()
-	m.creds, err = pki.OpenCredentials(pki.CredentialsConfig{Files: cfg.Files, Thumbprint: cfg.Thumbprint, Logger: cfg.Logger})
+	m.creds, err = pki.OpenCredentials(pki.CredentialsConfig{Files: cfg.Files, Thumbprint: cfg.Thumbprint,
+		Logger: cfg.Logger})
 	if err != nil {
 		return nil, err
 	}
 	who := m.creds.Identity()
 	if who.Role != pki.RoleMaster {
-		return nil, fmt.Errorf("the certificate %s is %s; a master needs one of role master ('scaleout ca issue master NAME')", cfg.Files.Cert, who)
+		return nil, fmt.Errorf("the certificate %s is %s; a master needs one of role master ('scaleout ca issue "+
+			"master NAME')", cfg.Files.Cert, who)
 	}
 	if m.cfg.Name == "" {
 		m.cfg.Name = who.Name
@@ -222,7 +224,8 @@ func (m *Master) routes() (err error) {
 		PeerTransport: m.transport.PeerClient().Transport,
 		PeerURL:       peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
 		Settings: func() procedure.Config {
-			return procedure.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes, Server: m.cfg.InstanceName,
+			return procedure.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes,
+				Server: m.cfg.InstanceName,
 				Limits: m.cfg.CatalogLimits}
 		},
 		NewGUID: func() string { return strings.ToUpper(uuid.NewString()) },
@@ -377,7 +380,8 @@ type door struct {
 func (m *Master) servers() []door {
 	bounds := httpapi.Bounds{Head: m.cfg.Times.Head, Idle: m.cfg.Times.Idle}
 	public := httpapi.NewServer(m.api.Handler(), m.log, bounds)
-	strangers := httpapi.NewServer(m.api.Handler(), m.log, httpapi.Bounds{Head: m.cfg.Times.Head, Idle: m.cfg.Times.IdleStranger})
+	strangers := httpapi.NewServer(m.api.Handler(), m.log,
+		httpapi.Bounds{Head: m.cfg.Times.Head, Idle: m.cfg.Times.IdleStranger})
 	inner := http.NewServeMux()
 	inner.Handle("/peer/blobs/", m.keeper.Handler())
 	inner.HandleFunc("GET "+hostPath, m.serveHost)
@@ -385,5 +389,6 @@ func (m *Master) servers() []door {
 	inner.Handle("/", m.api.Handler())
 	bounds.HeadBytes = 64 << 10 // a caller's whole head, and what a master adds to it
 	peer := httpapi.NewServer(m.transport.PeerHandler(inner), m.log, bounds)
-	return []door{{"https", m.transport.HTTP(), public}, {"strangers", m.transport.Strangers(), strangers}, {"peers", m.transport.Peer(), peer}}
+	return []door{{"https", m.transport.HTTP(), public}, {"strangers", m.transport.Strangers(), strangers},
+		{"peers", m.transport.Peer(), peer}}
 }

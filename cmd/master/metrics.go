@@ -15,13 +15,18 @@ import (
 )
 
 var (
-	buildDesc = prometheus.NewDesc("scaleout_build_info", "1; the labels say what runs.", []string{"version", "goversion", "feature_level"}, nil)
+	buildDesc = prometheus.NewDesc("scaleout_build_info", "1; the labels say what runs.",
+		[]string{"version", "goversion", "feature_level"}, nil)
 	readyDesc = prometheus.NewDesc("scaleout_ready", "1 where /readyz answers 200.", nil, nil)
 	certDesc  = prometheus.NewDesc("scaleout_cert_expiry_timestamp_seconds",
-		"When a certificate of this master ends: its own (kind leaf), and each CA that it trusts (kind ca).", []string{"kind", "thumbprint"}, nil)
-	freeDesc    = prometheus.NewDesc("scaleout_disk_free_bytes", "What may still be written below the data directory.", nil, nil)
-	missingDesc = prometheus.NewDesc("scaleout_blobs_missing", "Blobs that are named and not on this master's disk.", nil, nil)
-	damagedDesc = prometheus.NewDesc("scaleout_blobs_damaged_total", "Blobs that were found damaged on this master's disk.", nil, nil)
+		"When a certificate of this master ends: its own (kind leaf), and each CA that it trusts (kind ca).",
+		[]string{"kind", "thumbprint"}, nil)
+	freeDesc = prometheus.NewDesc("scaleout_disk_free_bytes", "What may still be written below the data directory.",
+		nil, nil)
+	missingDesc = prometheus.NewDesc("scaleout_blobs_missing", "Blobs that are named and not on this master's disk.",
+		nil, nil)
+	damagedDesc = prometheus.NewDesc("scaleout_blobs_damaged_total",
+		"Blobs that were found damaged on this master's disk.", nil, nil)
 )
 
 // gauges are what the master itself knows; they are read when asked for.
@@ -72,5 +77,6 @@ func (g gauges) Collect(c chan<- prometheus.Metric) {
 
 // measure adds the master's own metrics, and those of the process and the runtime.
 func (m *Master) measure(r prometheus.Registerer) {
-	r.MustRegister(gauges{m}, executionMetrics{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(gauges{m}, executionMetrics{m}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }

@@ -11,14 +11,16 @@ import (
 var (
 	tallyLabels = []string{"status", "folder", "project", "package"}
 	endedDesc   = prometheus.NewDesc("scaleout_executions_ended_total",
-		"Executions that have ended, as the state counts them: the same on every master, so take the max over masters and not the sum.",
+		"Executions that have ended, as the state counts them: the same on every master, so take the max over masters and "+
+			"not the sum.",
 		tallyLabels, nil)
 	lastEndedDesc = prometheus.NewDesc("scaleout_executions_last_ended_timestamp_seconds",
 		"When an execution of the package ended with the status last; the same on every master.", tallyLabels, nil)
 	durationDesc = prometheus.NewDesc("scaleout_execution_duration_seconds",
 		"From the first attempt of an execution to its end; the same on every master.", []string{"status"}, nil)
 	queuedDesc = prometheus.NewDesc("scaleout_execution_queue_seconds",
-		"From start_execution to the first attempt, or to the end of an execution without one; the same on every master.", nil, nil)
+		"From start_execution to the first attempt, or to the end of an execution without one; the same on every master.",
+		nil, nil)
 )
 
 // executionMetrics show what the state has counted.

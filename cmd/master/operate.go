@@ -35,7 +35,8 @@ func (m *Master) routines() []leader.Routine {
 		}),
 		run("cleanup", func(ctx context.Context) error {
 			return (&routine.Cleanup{
-				Interval: m.cfg.Cleanup, Proposer: m.node, State: m.fsm, Now: m.node.Now, NeverEnabled: m.cfg.ExpireNeverEnabled, Merge: m.merge, Logger: m.log,
+				Interval: m.cfg.Cleanup, Proposer: m.node, State: m.fsm, Now: m.node.Now, NeverEnabled: m.cfg.ExpireNeverEnabled,
+				Merge: m.merge, Logger: m.log,
 			}).Run(ctx)
 		}),
 	}
@@ -112,7 +113,8 @@ func (m *Master) mayRemove(ctx context.Context, id string, gone bool) error {
 	few, none := m.keeper.Without(ctx, id)
 	switch {
 	case gone && len(none) > 0:
-		return fmt.Errorf("%d blobs would be held by no master that answers, %s among them; where its disk is lost for good, "+
+		return fmt.Errorf("%d blobs would be held by no master that answers, %s among them; where its disk is "+
+			"lost for good, "+
 			"'scaleout cluster remove --force' gives them up", len(none), none[0])
 	case !gone && len(few) > 0:
 		return fmt.Errorf("%d blobs would be held by fewer than a majority of the masters that remain, %s among them; those "+
@@ -200,7 +202,8 @@ func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {
 		h := hosts[x.ID]
 		m := wire.Member{
 			ID: x.ID, Name: x.Name, Address: "https://" + x.Address, Role: x.Role, Leader: x.Leader, Health: health(x),
-			LagEntries: x.Lag, LastContactMs: -1, Version: x.Version, Level: x.Level, DiskFreeBytes: x.FreeBytes, MissingBlobs: h.MissingBlobs,
+			LagEntries: x.Lag, LastContactMs: -1, Version: x.Version, Level: x.Level, DiskFreeBytes: x.FreeBytes,
+			MissingBlobs: h.MissingBlobs,
 			DamagedBlobs: h.DamagedBlobs,
 		}
 		if x.Self {
@@ -212,18 +215,21 @@ func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {
 			at := h.NotAfter
 			m.CertificateNotAfter = &at
 			if left := time.Until(h.NotAfter); left < 30*24*time.Hour {
-				out.Warnings = append(out.Warnings, fmt.Sprintf("the certificate of %s expires in %d days", x.Name, int(left.Hours()/24)))
+				out.Warnings = append(out.Warnings, fmt.Sprintf("the certificate of %s expires in %d days", x.Name,
+					int(left.Hours()/24)))
 			}
 		}
 		if h.MissingBlobs > 0 {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("%s lacks %d blobs that are named", x.Name, h.MissingBlobs))
 		}
 		if h.DamagedBlobs > 0 {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("%s found %d damaged blobs on its disk since it started and fetches them again: "+
-				"look at its disk", x.Name, h.DamagedBlobs))
+			out.Warnings = append(out.Warnings,
+				fmt.Sprintf("%s found %d damaged blobs on its disk since it started and fetches them again: "+
+					"look at its disk", x.Name, h.DamagedBlobs))
 		}
 		if x.ClockKnown && x.ClockOffset.Abs() > 30*time.Second {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("the clock of %s is %v off", x.Name, x.ClockOffset.Round(time.Second)))
+			out.Warnings = append(out.Warnings, fmt.Sprintf("the clock of %s is %v off", x.Name,
+				x.ClockOffset.Round(time.Second)))
 		}
 		if x.Role == wire.RoleVoter {
 			voters++

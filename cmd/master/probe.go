@@ -30,7 +30,8 @@ func (m *Master) Alive(ctx context.Context) error {
 	if err := m.transport.Alive(); err != nil {
 		return err
 	}
-	for name, dial := range map[string]func(context.Context) (net.Conn, error){"https": m.transport.DialHTTP, "strangers": m.transport.DialStranger} {
+	for name, dial := range map[string]func(context.Context) (net.Conn, error){"https": m.transport.DialHTTP,
+		"strangers": m.transport.DialStranger} {
 		if err := askLive(ctx, dial); err != nil {
 			return fmt.Errorf("this master's server %q does not answer: %w", name, err)
 		}
