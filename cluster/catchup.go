@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scaleout/cluster/gossip"
+	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 )
@@ -107,12 +108,12 @@ func (n *Node) greet(ctx context.Context, l Leader) bool {
 	if n.cfg.KeyRing != nil && l.ID != n.id {
 		var a keyRingMessage
 		if err := n.peers.Call(limit, l.ID, "/peer/keyring", nil, nil, &a); err != nil {
-			n.log.Debug("the leader's key ring could not be fetched yet", "err", err)
+			n.log.Debug("the leader's key ring could not be fetched yet", logkey.Err, err)
 			return false
 		}
 		if err := n.cfg.KeyRing.Merge(a.Ring); err != nil {
-			n.log.Error("the leader's key ring could not be taken up; secrets sealed with its keys cannot be opened here", "err",
-				err)
+			n.log.Error("the leader's key ring could not be taken up; secrets sealed with its keys cannot be opened here",
+				logkey.Err, err)
 			return false
 		}
 	}
@@ -125,8 +126,8 @@ func (n *Node) greet(ctx context.Context, l Leader) bool {
 			err = n.askToJoin(ctx, l.ID)
 		}
 		if err != nil {
-			n.log.Warn("this master's new address is not in the configuration yet", "address", n.cfg.AdvertiseAddress, "was",
-				string(self.Address), "err", err)
+			n.log.Warn("this master's new address is not in the configuration yet", logkey.Address, n.cfg.AdvertiseAddress,
+				logkey.Was, string(self.Address), logkey.Err, err)
 			return false
 		}
 	}
@@ -142,7 +143,7 @@ func (n *Node) askWhetherMember(ctx context.Context) {
 		}
 		err := n.askToJoin(ctx, m.ID)
 		if p, ok := peer.Refusal(err); ok && p.Code == peer.CodeRemoved && !n.removed.Swap(true) {
-			n.log.Error("this master was removed from its cluster while it was away", "err", p.Detail)
+			n.log.Error("this master was removed from its cluster while it was away", logkey.Err, p.Detail)
 		}
 		if err == nil {
 			return

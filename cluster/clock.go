@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
 )
 
@@ -131,7 +132,7 @@ func (c *clocks) warn(names func(id string) string) {
 	}
 	for _, f := range fars {
 		c.log.Warn("the clocks of two masters are apart; check their time synchronisation",
-			"peer", names(f.id), "ahead_of_this_node", f.by.Round(time.Millisecond), "limit", clockLimit)
+			logkey.Master, names(f.id), "ahead_of_this_node", f.by.Round(time.Millisecond), logkey.Limit, clockLimit)
 	}
 }
 
@@ -189,10 +190,10 @@ func (n *Node) clockRoutine(ctx context.Context) error {
 		n.clocks.warn(n.nameOf)
 		if by, bad := n.clocks.bad(); bad {
 			n.log.Error("this master's clock is too far from the others' to lead: leadership is handed over",
-				"ahead", by.Round(time.Millisecond), "limit", clockLimit)
+				logkey.Ahead, by.Round(time.Millisecond), logkey.Limit, clockLimit)
 			if err := n.Transfer(ctx, ""); err != nil && ctx.Err() == nil {
 				n.log.Error("leadership could not be handed over; commands are stamped within the limit of the others' clocks",
-					"err", err)
+					logkey.Err, err)
 			}
 		}
 		if !pauseFor(ctx, clockEvery) {

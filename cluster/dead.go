@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"scaleout/cluster/logkey"
+
 	"github.com/hashicorp/raft"
 )
 
@@ -42,15 +44,15 @@ func (n *Node) deadRoutine(ctx context.Context) error {
 			}
 			if err := n.Remove(ctx, string(s.ID), false); err != nil {
 				if _, logged := retryAt[s.ID]; !logged && ctx.Err() == nil {
-					n.log.Warn("a dead master is not removed", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "silent_since",
-						since, "err", err)
+					n.log.Warn("a dead master is not removed", logkey.Master, n.nameOf(string(s.ID)), logkey.MasterID, string(s.ID),
+						logkey.SilentSince, since, logkey.Err, err)
 				}
 				retryAt[s.ID] = time.Now().Add(min(n.cfg.RemoveDead, time.Minute))
 				continue
 			}
-			n.log.Warn("a dead master was removed from the cluster, as RemoveDeadMastersAfterInMs says", "peer",
-				n.nameOf(string(s.ID)),
-				"id", string(s.ID), "silent_since", since)
+			n.log.Warn("a dead master was removed from the cluster, as RemoveDeadMastersAfterInMs says",
+				logkey.Master, n.nameOf(string(s.ID)),
+				logkey.MasterID, string(s.ID), logkey.SilentSince, since)
 			delete(silent, s.ID)
 			break // the configuration has changed
 		}

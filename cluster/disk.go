@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
 	"scaleout/store"
 )
@@ -68,9 +69,10 @@ func (n *Node) diskRoutine(ctx context.Context) error {
 		if to == "" {
 			continue
 		}
-		n.log.Error("this master must not lead with its disk: leadership is handed over", "disk", trouble, "to", n.nameOf(to))
+		n.log.Error("this master must not lead with its disk: leadership is handed over", logkey.Disk, trouble,
+			logkey.To, n.nameOf(to))
 		if err := n.Transfer(ctx, to); err != nil && ctx.Err() == nil {
-			n.log.Warn("leadership could not be handed over; it will be tried again", "err", err)
+			n.log.Warn("leadership could not be handed over; it will be tried again", logkey.Err, err)
 		}
 	}
 	return nil
@@ -112,7 +114,7 @@ func (t stableStore) retryWhileFull(write func() error) error {
 		}
 		if !logged {
 			logged = true
-			t.node.log.Error("this master takes part in no election and stores nothing until its disk has room", "err", err)
+			t.node.log.Error("this master takes part in no election and stores nothing until its disk has room", logkey.Err, err)
 		}
 		select {
 		case <-t.node.ended:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 )
@@ -88,8 +89,8 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 	}); err != nil {
 		return err
 	}
-	n.log.Info("a new master joins; it becomes a voter when it has caught up", "peer", j.Name, "id", j.ID, "address",
-		j.Address)
+	n.log.Info("a new master joins; it becomes a voter when it has caught up", logkey.Master, j.Name,
+		logkey.MasterID, j.ID, logkey.Address, j.Address)
 	return nil
 }
 
@@ -131,8 +132,8 @@ func (n *Node) readdress(ctx context.Context, s raft.Server, address string) err
 	}); err != nil {
 		return err
 	}
-	n.log.Info("a master has a new address", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "address", address, "was",
-		string(s.Address))
+	n.log.Info("a master has a new address", logkey.Master, n.nameOf(string(s.ID)), logkey.MasterID, string(s.ID),
+		logkey.Address, address, logkey.Was, string(s.Address))
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/leader"
+	"scaleout/cluster/logkey"
 	"scaleout/cluster/proposer"
 	"scaleout/cluster/prover"
 	"scaleout/fsm/command"
@@ -107,7 +108,7 @@ func (n *Node) ensureInitialised(ctx context.Context, r *leadership) error {
 		if res.Rejection != nil {
 			return fmt.Errorf("initialise the cluster: %w", res.Rejection)
 		}
-		n.log.Info("a new cluster begins", "cluster", n.cfg.ClusterID, "level", level)
+		n.log.Info("a new cluster begins", logkey.Cluster, n.cfg.ClusterID, logkey.Level, level)
 		return nil
 	default:
 		return fmt.Errorf("the state belongs to cluster %s, this master's certificate to cluster %s", id, n.cfg.ClusterID)
@@ -117,8 +118,8 @@ func (n *Node) ensureInitialised(ctx context.Context, r *leadership) error {
 func (n *Node) nowReady(*leader.Scope) {
 	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(true)
-		n.log.Info("this master leads", "term", r.term, "generation", r.Generation, "took",
-			time.Since(r.Since).Round(time.Millisecond))
+		n.log.Info("this master leads", logkey.Term, r.term, logkey.Generation, r.Generation,
+			logkey.Took, time.Since(r.Since).Round(time.Millisecond))
 		n.watch.notify()
 	}
 }
@@ -126,7 +127,7 @@ func (n *Node) nowReady(*leader.Scope) {
 func (n *Node) unready(*leader.Scope) {
 	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(false)
-		n.log.Info("this master leads no more", "term", r.term, "generation", r.Generation)
+		n.log.Info("this master leads no more", logkey.Term, r.term, logkey.Generation, r.Generation)
 		n.watch.notify()
 	}
 }
@@ -147,7 +148,7 @@ func (n *Node) handOverAfterFailure(ctx context.Context, _ error) {
 		return
 	}
 	if err := n.handOver(ctx, ""); err != nil && ctx.Err() == nil {
-		n.log.Warn("leadership could not be handed over; it will be tried again to establish it", "err", err)
+		n.log.Warn("leadership could not be handed over; it will be tried again to establish it", logkey.Err, err)
 	}
 }
 
@@ -164,7 +165,7 @@ func (n *Node) idleRoutine(ctx context.Context) error {
 		if pause <= 0 {
 			_, _, err := r.proposer.ProposeOwn(ctx, &command.Noop{})
 			if err != nil && !errors.Is(err, command.ErrBusy) && ctx.Err() == nil {
-				n.log.Debug("the idle no-op was not committed", "err", err)
+				n.log.Debug("the idle no-op was not committed", logkey.Err, err)
 			}
 			pause = every
 		}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"scaleout/cluster/logkey"
+
 	"github.com/hashicorp/raft"
 )
 
@@ -186,7 +188,8 @@ func (n *Node) watchLeader(ctx context.Context) {
 		heard, _ := n.wire.HigherTerm()
 		address, id := n.raft.LeaderWithID()
 		if n.watch.update(string(id), string(address), max(n.raft.CurrentTerm(), heard), force) && id != "" {
-			n.log.Info("leader", "leader", n.nameOf(string(id)), "id", string(id), "term", n.raft.CurrentTerm())
+			n.log.Info("leader", logkey.Leader, n.nameOf(string(id)), logkey.MasterID, string(id),
+				logkey.Term, n.raft.CurrentTerm())
 		}
 		n.noteMembership()
 	}

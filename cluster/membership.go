@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
+	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 )
@@ -58,7 +59,7 @@ func (n *Node) remove(ctx context.Context, id string, force, gone bool) error {
 	}); err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
-	n.log.Info("a master was removed from the cluster", "peer", name, "id", id, "forced", force)
+	n.log.Info("a master was removed from the cluster", logkey.Master, name, logkey.MasterID, id, "forced", force)
 	return nil
 }
 
@@ -180,7 +181,8 @@ func (n *Node) promoteRoutine(ctx context.Context) error {
 				logAt[s.ID] = time.Now().Add(usual)
 			case time.Now().After(at):
 				logAt[s.ID] = time.Now().Add(max(usual, time.Minute))
-				n.log.Warn("a new master is no voter yet", "peer", n.nameOf(string(s.ID)), "id", string(s.ID), "err", err)
+				n.log.Warn("a new master is no voter yet", logkey.Master, n.nameOf(string(s.ID)), logkey.MasterID, string(s.ID),
+					logkey.Err, err)
 			}
 		}
 		if !pauseFor(ctx, max(n.cfg.Timing.Election, 200*time.Millisecond)) {
@@ -210,7 +212,7 @@ func (n *Node) promote(ctx context.Context, s raft.Server) error {
 	}); err != nil {
 		return err
 	}
-	n.log.Info("a master became a voter", "peer", n.nameOf(id), "id", id)
+	n.log.Info("a master became a voter", logkey.Master, n.nameOf(id), logkey.MasterID, id)
 	return nil
 }
 

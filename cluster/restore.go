@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/logkey"
 	"scaleout/cluster/recovery"
 	"scaleout/fsm/command"
 )
@@ -95,7 +96,7 @@ func (n *Node) Install(ctx context.Context, at LogPosition, size int64, snapshot
 		}
 	}
 	before := n.restores()
-	n.log.Warn("a restored state replaces this cluster's", "index", at.Index, "bytes", size)
+	n.log.Warn("a restored state replaces this cluster's", logkey.Index, at.Index, logkey.Bytes, size)
 	err = n.install(r, at, size, snapshot)
 	switch {
 	case err == nil:
@@ -103,19 +104,19 @@ func (n *Node) Install(ctx context.Context, at LogPosition, size int64, snapshot
 		return errors.Join(fmt.Errorf("%w: %w", command.ErrRefused, err), recovery.ClearInstalling(n.cfg.Dir))
 	case alone:
 		// Its own disk decides: the next start reads what is there.
-		n.log.Error("this master ended, or lost its leadership, while it took a restored state", "err", err)
+		n.log.Error("this master ended, or lost its leadership, while it took a restored state", logkey.Err, err)
 		return fmt.Errorf("%w: this master, the only one, ended before it was sure of the restored state; once it runs "+
 			"again, "+
 			"look whether the restored state is there: %w", command.ErrUnknownOutcome, err)
 	default:
-		n.log.Error("this master ends itself: it took a restored state and the others did not confirm it", "err", err)
+		n.log.Error("this master ends itself: it took a restored state and the others did not confirm it", logkey.Err, err)
 		n.die(fmt.Errorf("%w: %w", recovery.ErrInstalling, err), ExitStateMachine)
 		return fmt.Errorf("%w: %w", command.ErrUnknownOutcome, err)
 	}
 	if !alone {
 		if err := recovery.ClearInstalling(n.cfg.Dir); err != nil {
 			n.log.Error("the note of the restore could not be taken back: this master will ask for an empty data directory "+
-				"at its next start", "err", err)
+				"at its next start", logkey.Err, err)
 		}
 	}
 	n.renew(ctx, r)

@@ -11,6 +11,7 @@ import (
 
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/leader"
+	"scaleout/cluster/logkey"
 	"scaleout/cluster/recovery"
 	"scaleout/fsm/command"
 	"scaleout/store/hclog"
@@ -159,7 +160,7 @@ func (n *Node) checkState() error {
 
 func (n *Node) announce(change func(*gossip.Meta)) {
 	if err := n.cfg.Gossip.Update(change); err != nil {
-		n.log.Warn("gossip could not be updated", "err", err)
+		n.log.Warn("gossip could not be updated", logkey.Err, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 )
 
@@ -115,10 +116,10 @@ func (n *Node) pickSuccessor(candidates []peer.Status) {
 	}
 	best := candidates[0]
 	if err := n.wire.RequestElection(raft.ServerID(best.ID), raft.ServerAddress(best.Address)); err != nil {
-		n.log.Info("the next leader could not be asked to call an election; the heartbeats decide", "peer", best.Name, "err",
-			err)
+		n.log.Info("the next leader could not be asked to call an election; the heartbeats decide", logkey.Master, best.Name,
+			logkey.Err, err)
 		return
 	}
-	n.log.Info("the leader's process is gone; another master was asked to call an election", "peer", best.Name, "id",
-		best.ID)
+	n.log.Info("the leader's process is gone; another master was asked to call an election", logkey.Master, best.Name,
+		logkey.MasterID, best.ID)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
 )
 
@@ -77,8 +78,8 @@ func (n *Node) handOver(ctx context.Context, id string) (err error) {
 		started := time.Now()
 		err := n.handTo(ctx, c.server)
 		if err == nil {
-			n.log.Info("leadership handed over", "peer", c.name, "id", string(c.server.ID), "took",
-				time.Since(started).Round(time.Millisecond))
+			n.log.Info("leadership handed over", logkey.Master, c.name, logkey.MasterID, string(c.server.ID),
+				logkey.Took, time.Since(started).Round(time.Millisecond))
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", c.name, err))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/logkey"
 	"scaleout/store"
 )
 
@@ -36,7 +37,7 @@ func (n *Node) watchDisk(ctx context.Context) {
 		if n.cfg.Dir.Log().Torn() {
 			n.log.Error("this master ends itself: the disk did not take the entries that replace the end of its log; started "+
 				"again, it goes on from what the disk holds",
-				"path", n.cfg.Dir.Path())
+				logkey.Path, n.cfg.Dir.Path())
 			n.die(fmt.Errorf("%w: %w", ErrStalled, store.ErrTorn), ExitStalled)
 			return
 		}
@@ -57,8 +58,8 @@ func (n *Node) watchDisk(ctx context.Context) {
 			if writing > waits/2 {
 				why = "this master's disk is slow"
 			}
-			n.log.Warn("an entry is not being committed: "+why, "for", waits.Round(time.Millisecond), "term",
-				n.raft.CurrentTerm())
+			n.log.Warn("an entry is not being committed: "+why, logkey.For, waits.Round(time.Millisecond),
+				logkey.Term, n.raft.CurrentTerm())
 			if n.cfg.SlowCommit != nil {
 				n.cfg.SlowCommit(waits, why)
 			}
@@ -91,7 +92,7 @@ func (n *Node) giveUp(writing time.Duration) {
 	go func() {
 		defer close(logged)
 		n.log.Error("this master ends itself: a write to its disk does not end, and while it leads nobody else can",
-			"for", writing.Round(time.Millisecond), "limit", n.cfg.Timing.stall(), "path", n.cfg.Dir.Path())
+			logkey.For, writing.Round(time.Millisecond), logkey.Limit, n.cfg.Timing.stall(), logkey.Path, n.cfg.Dir.Path())
 	}()
 	select {
 	case <-logged:
@@ -117,11 +118,11 @@ func (n *Node) watchLog(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot):
-			n.log.Warn("a snapshot failed; it will be tried again", "err", err)
+			n.log.Warn("a snapshot failed; it will be tried again", logkey.Err, err)
 			continue
 		}
 		base = log.Bytes()
-		n.log.Info("the log was snapshotted because of its size", "bytes", size, "left", base)
+		n.log.Info("the log was snapshotted because of its size", logkey.Bytes, size, logkey.Left, base)
 	}
 }
 
@@ -145,6 +146,6 @@ func (n *Node) keepTrailing(size uint64) {
 	}
 	c.TrailingLogs = want
 	if err := n.raft.ReloadConfig(c); err != nil {
-		n.log.Warn("the number of log entries kept could not be set", "err", err)
+		n.log.Warn("the number of log entries kept could not be set", logkey.Err, err)
 	}
 }

@@ -192,7 +192,7 @@ func TestALeaderShortOfRoomHandsOver(t *testing.T) {
 	defer cancel()
 	_, _ = c.Admin().Transfer(ctx, c.Name(small)) // it may transfer leadership again before it answers
 	c.Eventually("another one leads", 20*time.Second, func() bool { return c.Leader() != small })
-	if !c.Logged(small, "another master shall lead") {
+	if !c.Logged(small, "another master should lead") {
 		t.Error("it led in between")
 	}
 	l.end()

@@ -184,7 +184,7 @@ func (a *Announcer) LogEvents(events []catalog.Event) {
 				continue // an orphan
 			}
 			a.log.Warn("report fenced: the attempt is not that worker's any more", "event", e.ID.String(),
-				"task", e.Execution, "attempt", e.Attempt, "worker", e.Worker, "detail", e.Detail)
+				"task_id", e.Execution, "attempt", e.Attempt, "worker", e.Worker, "detail", e.Detail)
 		case catalog.EventMemberJoined, catalog.EventMemberPromoted, catalog.EventMemberMoved, catalog.EventMemberRemoved:
 			a.log.Info("membership changed", "event", e.ID.String(), "change", e.Type, "name", e.Name, "id", e.Node,
 				"detail", e.Detail)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
 )
 
@@ -132,7 +133,7 @@ func New(cfg Config) *Keeper {
 		cfg.Stall = 30 * time.Second
 	}
 	return &Keeper{
-		cfg: cfg, log: cfg.Logger.With("component", "blobs"),
+		cfg: cfg, log: cfg.Logger.With(logkey.Component, "blobs"),
 		fresh: map[string]confirmation{}, nextScrub: make(chan struct{}, 1),
 		unnamed: map[string]time.Time{}, runCtx: context.Background(),
 		uploading: uploading{bytes: map[string]int64{}, calls: map[string]int{}},
@@ -210,7 +211,8 @@ func (k *Keeper) spread(ctx context.Context, digest string, voters, others []str
 			defer k.background.Done()
 			err := k.push(node, digest)
 			if err != nil {
-				k.log.Warn("blob not pushed; the scrub of that master fetches it", "blob", digest, "peer", node, "err", err)
+				k.log.Warn("blob not pushed; the scrub of that master fetches it", logkey.Blob, digest, logkey.MasterID, node,
+					logkey.Err, err)
 			}
 			if report {
 				answers <- answer{node, err}
@@ -332,7 +334,7 @@ func (k *Keeper) fetch(digest string) error {
 			return err
 		}()
 		if err == nil {
-			k.log.Info("blob fetched", "blob", digest, "peer", node)
+			k.log.Info("blob fetched", logkey.Blob, digest, logkey.MasterID, node)
 			return nil
 		}
 		if k.stopped() {

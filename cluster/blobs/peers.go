@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"scaleout/cluster/logkey"
 )
 
 // maxAsked bounds the digests of one Missing request.
@@ -130,7 +132,7 @@ func (k *Keeper) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+path+"{digest}", func(w http.ResponseWriter, r *http.Request) {
 		if err := k.take(r); err != nil {
-			k.log.Warn("blob of a peer not stored", "blob", r.PathValue("digest"), "err", err)
+			k.log.Warn("blob of a peer not stored", logkey.Blob, r.PathValue("digest"), logkey.Err, err)
 			http.Error(w, err.Error(), http.StatusInsufficientStorage)
 			return
 		}
@@ -145,7 +147,7 @@ func (k *Keeper) Handler() http.Handler {
 		defer b.Close()
 		w.Header().Set("Content-Length", strconv.FormatInt(b.Size(), 10))
 		if _, err := io.Copy(w, b); err != nil && r.Context().Err() == nil {
-			k.log.Warn("blob not sent", "blob", r.PathValue("digest"), "err", err)
+			k.log.Warn("blob not sent", logkey.Blob, r.PathValue("digest"), logkey.Err, err)
 			panic(http.ErrAbortHandler) // the reader must see a broken transfer, not a short blob
 		}
 	})
@@ -161,7 +163,7 @@ func (k *Keeper) Handler() http.Handler {
 			// A master asks about one blob when it is about to name it. A copy that has not been read since this process
 			// began may be damaged, so it is read now, and set aside if it is. Many blobs could not all be read in time.
 			if err := k.cfg.Disk.Check(r.Context(), strings.ToLower(ask.Digests[0])); err != nil {
-				k.log.Debug("a blob that was asked for is not here", "blob", ask.Digests[0], "err", err)
+				k.log.Debug("a blob that was asked for is not here", logkey.Blob, ask.Digests[0], logkey.Err, err)
 			}
 		}
 		for _, digest := range ask.Digests {
@@ -172,7 +174,7 @@ func (k *Keeper) Handler() http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode(list{lack}); err != nil {
-			k.log.Debug("answer not sent", "err", err)
+			k.log.Debug("answer not sent", logkey.Err, err)
 		}
 	})
 	return mux

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
 )
 
@@ -15,11 +16,11 @@ func (k *Keeper) Damaged(digest string) {
 	k.mu.Lock()
 	k.damaged++
 	k.mu.Unlock()
-	k.log.Error("blob damaged on disk; fetching it again", "blob", digest)
+	k.log.Error("blob damaged on disk; fetching it again", logkey.Blob, digest)
 	fetched := k.fetches.DoChan(digest, func() (any, error) { return nil, k.fetch(digest) })
 	k.background.Go(func() {
 		if f := <-fetched; f.Err != nil {
-			k.log.Warn("damaged blob not repaired; the scrub tries again", "blob", digest, "err", f.Err)
+			k.log.Warn("damaged blob not repaired; the scrub tries again", logkey.Blob, digest, logkey.Err, f.Err)
 			k.notify()
 		}
 	})

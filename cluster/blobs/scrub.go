@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"scaleout/cluster/logkey"
 )
 
 // Run scrubs and collects until ctx ends, then waits for everything that still runs. caughtUp is closed once this node
@@ -78,7 +80,7 @@ func (k *Keeper) Scrub(ctx context.Context, verify bool) {
 		b, err := k.Open(ctx, digest)
 		if err != nil {
 			missing++
-			k.log.Warn("blob missing here", "blob", digest, "err", err)
+			k.log.Warn("blob missing here", logkey.Blob, digest, logkey.Err, err)
 			continue
 		}
 		b.Close()
@@ -135,18 +137,18 @@ func (k *Keeper) Collect() (deleted int) {
 		return nil
 	})
 	if err != nil {
-		k.log.Warn("blobs not listed", "err", err)
+		k.log.Warn("blobs not listed", logkey.Err, err)
 		return 0
 	}
 	k.unnamed = seen
 	for _, digest := range old {
 		ok, err := k.cfg.Disk.Delete(digest, now.Add(-k.cfg.Keep))
 		if err != nil {
-			k.log.Warn("blob not deleted", "blob", digest, "err", err)
+			k.log.Warn("blob not deleted", logkey.Blob, digest, logkey.Err, err)
 		} else if ok {
 			deleted++
 			delete(k.unnamed, digest)
-			k.log.Info("blob deleted: nothing names it", "blob", digest)
+			k.log.Info("blob deleted: nothing names it", logkey.Blob, digest)
 		}
 	}
 	return deleted
@@ -165,7 +167,7 @@ func (k *Keeper) Holds(ctx context.Context, node string) error {
 		for _, digest := range missing {
 			b, err := k.Open(ctx, digest) // this node may have to fetch the blob itself first
 			if err != nil && k.gone(ctx, digest) {
-				k.log.Warn("blob on no master; a new master does without it too", "blob", digest, "peer", node)
+				k.log.Warn("blob on no master; a new master does without it too", logkey.Blob, digest, logkey.MasterID, node)
 				continue
 			}
 			if err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"scaleout/cluster/logkey"
 )
 
 // Upload says who uploaded a blob.
@@ -99,7 +101,7 @@ func (k *Keeper) free(by, digest string, size int64) {
 	delete(u.calls, digest)
 	if !k.cfg.Disk.Has(digest) {
 		if err := k.cfg.Disk.Unmark(digest); err != nil {
-			k.log.Warn("the mark of an upload that failed could not be removed", "blob", digest, "err", err)
+			k.log.Warn("the mark of an upload that failed could not be removed", logkey.Blob, digest, logkey.Err, err)
 		}
 	}
 }
@@ -111,8 +113,8 @@ func (k *Keeper) tidy() {
 			continue
 		}
 		if err := k.cfg.Disk.Unmark(digest); err != nil {
-			k.log.Warn("the mark of who uploaded a blob could not be removed; the next scrub tries again", "blob", digest, "err",
-				err)
+			k.log.Warn("the mark of who uploaded a blob could not be removed; the next scrub tries again", logkey.Blob, digest,
+				logkey.Err, err)
 		}
 	}
 }

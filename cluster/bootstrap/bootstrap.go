@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
+	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 	"scaleout/store"
@@ -121,7 +122,7 @@ func (b *Bootstrapper) Run(ctx context.Context) bool {
 		if b.cfg.HasLog() {
 			b.setWaiting("")
 			if err := b.promises.settle(); err != nil {
-				b.log.Warn("an old promise could not be forgotten", "err", err)
+				b.log.Warn("an old promise could not be forgotten", logkey.Err, err)
 			}
 			return true
 		}
@@ -229,7 +230,7 @@ func (b *Bootstrapper) join(ctx context.Context, via []gossip.Member) {
 	var errs []error
 	for _, m := range via {
 		if b.setWaiting("joining the cluster of %s", m.Name) {
-			b.log.Info("a cluster exists; this master joins it", "through", m.Name, "address", m.Address)
+			b.log.Info("a cluster exists; this master joins it", logkey.Through, m.Name, logkey.Address, m.Address)
 		}
 		err := b.cfg.Join(ctx, m.ID)
 		if err == nil {
@@ -240,7 +241,7 @@ func (b *Bootstrapper) join(ctx context.Context, via []gossip.Member) {
 	}
 	if time.Since(b.reported) > 10*time.Second && ctx.Err() == nil {
 		b.reported = time.Now()
-		b.log.Warn("this master could not join yet", "err", errors.Join(errs...))
+		b.log.Warn("this master could not join yet", logkey.Err, errors.Join(errs...))
 	}
 }
 
@@ -255,7 +256,7 @@ func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
 	switch {
 	case err == nil && answer.Outcome == outcomeDead:
 		if err := b.promises.release(p.ID, p.Proposer); err != nil {
-			b.log.Warn("a promise could not be taken back", "err", err)
+			b.log.Warn("a promise could not be taken back", logkey.Err, err)
 		}
 		return
 	case err == nil && answer.Outcome == outcomeBegun:
@@ -266,7 +267,7 @@ func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
 		// It may have moved, or been removed, before it had an entry.
 		if err := b.cfg.Join(ctx, p.Proposer); err != nil && time.Since(b.reported) > promiseOpen && ctx.Err() == nil {
 			b.reported = time.Now()
-			b.log.Warn("this master is not taken in yet by the cluster that it promised to begin", "err", err)
+			b.log.Warn("this master is not taken in yet by the cluster that it promised to begin", logkey.Err, err)
 		}
 		return
 	}
@@ -277,9 +278,10 @@ func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
 		if with := withState(b.cfg.Gossip.Members(), b.cfg.ID); len(with) > 0 {
 			cure = "empty the data directory of this master alone and start it again: it joins the cluster of " + with[0].Name
 		}
-		b.log.Error("a cluster that was promised does not begin: its proposer is silent, or has decided and not carried it out. "+
-			"If it never comes back, "+cure,
-			"proposer", b.cfg.NameOf(p.Proposer), "id", p.Proposer, "set", p.names(), "since", p.Since, "err", err)
+		b.log.Error("a cluster that was promised does not begin: its proposer is silent, or has decided and not carried "+
+			"it out. If it never comes back, "+cure,
+			logkey.Proposer, b.cfg.NameOf(p.Proposer), logkey.MasterID, p.Proposer, logkey.Set, p.names(),
+			logkey.Since, p.Since, logkey.Err, err)
 	}
 }
 
@@ -290,11 +292,11 @@ func (b *Bootstrapper) Promised() bool { return b.promises.current().Promise != 
 func (b *Bootstrapper) propose(ctx context.Context, set []member) time.Duration {
 	p := &proposal{ID: uuid.NewString(), Proposer: b.cfg.ID, Set: set, Since: time.Now()}
 	if err := b.promises.begin(p); err != nil {
-		b.log.Warn("a cluster could not be proposed", "err", err)
+		b.log.Warn("a cluster could not be proposed", logkey.Err, err)
 		return b.jitter()
 	}
 	b.setWaiting("asking %s to begin a cluster", p.names())
-	b.log.Info("proposing to begin a cluster", "set", p.names(), "proposal", p.ID)
+	b.log.Info("proposing to begin a cluster", logkey.Set, p.names(), logkey.Proposal, p.ID)
 	if err := b.ask(ctx, p); err != nil {
 		b.abandon(ctx, err.Error())
 		return b.jitter()
@@ -346,10 +348,11 @@ func (b *Bootstrapper) ask(ctx context.Context, p *proposal) error {
 func (b *Bootstrapper) abandon(ctx context.Context, why string) {
 	p, err := b.promises.abandon()
 	if err != nil || p == nil {
-		b.log.Warn("a proposal could not be given up", "err", err)
+		b.log.Warn("a proposal could not be given up", logkey.Err, err)
 		return
 	}
-	b.log.Info("the proposal to begin a cluster is given up; it will be tried again", "proposal", p.ID, "err", why)
+	b.log.Info("the proposal to begin a cluster is given up; it will be tried again", logkey.Proposal, p.ID,
+		logkey.Err, why)
 	limit, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -367,12 +370,12 @@ func (b *Bootstrapper) carryOut(ctx context.Context, p *proposal) time.Duration 
 	defer cancel()
 	err := b.cfg.Begin(limit, p.configuration())
 	if err == nil {
-		b.log.Info("a cluster begins", "set", p.names())
+		b.log.Info("a cluster begins", logkey.Set, p.names())
 		return 0
 	}
 	if time.Since(b.reported) > 10*time.Second && ctx.Err() == nil {
 		b.reported = time.Now()
-		b.log.Error("a decided cluster could not be begun; it will be tried again", "set", p.names(), "err", err)
+		b.log.Error("a decided cluster could not be begun; it will be tried again", logkey.Set, p.names(), logkey.Err, err)
 	}
 	return time.Second
 }
@@ -416,6 +419,6 @@ func (b *Bootstrapper) promiseTo(r promiseRequest, caller string) error {
 	if err := b.promises.promise(&p); err != nil {
 		return err
 	}
-	b.log.Info("promised to begin a cluster", "proposer", b.cfg.NameOf(caller), "set", p.names())
+	b.log.Info("promised to begin a cluster", logkey.Proposer, b.cfg.NameOf(caller), logkey.Set, p.names())
 	return nil
 }

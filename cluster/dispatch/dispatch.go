@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 )
@@ -56,7 +57,7 @@ func New(cfg Config) *Dispatcher {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With("component", "dispatch"), wake: make(chan struct{}, 1)}
+	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With(logkey.Component, "dispatch"), wake: make(chan struct{}, 1)}
 	d.metrics = newMetrics(cfg.Registerer)
 	return d
 }
@@ -75,7 +76,7 @@ func (d *Dispatcher) Establish() {
 		q.place(e, q.now)
 	}
 	d.queue = q
-	d.log.Info("queue rebuilt", "pending", len(q.tasks), "leases", len(q.leases), "workers", len(q.workers))
+	d.log.Info("queue rebuilt", logkey.Pending, len(q.tasks), logkey.Leases, len(q.leases), logkey.Workers, len(q.workers))
 }
 
 // Drop forgets the queue and ends every held poll with command.ErrNotLeader.

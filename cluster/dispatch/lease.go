@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 )
@@ -211,8 +212,8 @@ func (d *Dispatcher) expire(ctx context.Context, leases []*lease) error {
 	for i, item := range result.Items {
 		if item.Code == "" {
 			d.metrics.lost.Inc()
-			d.log.Warn("attempt lost", "task", items[i].TaskID, "attempt", items[i].Attempt,
-				"worker", items[i].Worker, "silent_since", items[i].SilentSince.Time())
+			d.log.Warn("attempt lost", logkey.TaskID, items[i].TaskID, logkey.Attempt, items[i].Attempt,
+				logkey.Worker, items[i].Worker, logkey.SilentSince, items[i].SilentSince.Time())
 		}
 		touched = append(touched, items[i].TaskID)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 )
@@ -105,7 +106,7 @@ func (d *Dispatcher) reportOrphanLocked(w *worker, ref command.AttemptRef) {
 	}
 	w.orphans[ref] = true
 	d.log.Warn("fenced: a worker still runs an attempt that is not its own any more; it is told to end it",
-		"task", ref.TaskID, "attempt", ref.Attempt, "worker", w.id)
+		logkey.TaskID, ref.TaskID, logkey.Attempt, ref.Attempt, logkey.Worker, w.id)
 	if d.cfg.Orphan != nil {
 		d.cfg.Orphan(w.id, ref)
 	}

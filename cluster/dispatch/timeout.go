@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
 )
 
@@ -33,7 +34,8 @@ func (d *Dispatcher) FailOverdue(ctx context.Context) error {
 			}
 			if err := d.failQueued(ctx, items); err != nil {
 				if ctx.Err() == nil {
-					d.log.Warn("executions that waited too long were not ended; trying again", "number", len(items), "err", err)
+					d.log.Warn("executions that waited too long were not ended; trying again", logkey.Number, len(items),
+						logkey.Err, err)
 				}
 				break
 			}
@@ -74,8 +76,8 @@ func (d *Dispatcher) failQueued(ctx context.Context, items []command.Overdue) er
 	}
 	for i := range result.Items {
 		if err == nil && result.Items[i].Code == "" {
-			d.log.Warn("no worker was found in time", "task", items[i].TaskID, "attempt", items[i].Attempt, "reason",
-				items[i].Reason)
+			d.log.Warn("no worker was found in time", logkey.TaskID, items[i].TaskID, logkey.Attempt, items[i].Attempt,
+				logkey.Reason, items[i].Reason)
 		}
 	}
 	d.mu.Lock()

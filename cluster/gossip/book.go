@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 
+	"scaleout/cluster/logkey"
+
 	"github.com/hashicorp/memberlist"
 )
 
@@ -34,14 +36,14 @@ func (b *book) NotifyLeave(n *memberlist.Node)  { b.note(Left, n) }
 func (b *book) NotifyAlive(n *memberlist.Node) error {
 	_, err := decode(n.Name, n.Meta)
 	if err != nil {
-		b.log.Warn("gossip: a node is ignored", "peer", n.Name, "address", n.Address(), "err", err)
+		b.log.Warn("gossip: a node is ignored", logkey.MasterID, n.Name, logkey.Address, n.Address(), logkey.Err, err)
 	}
 	return err
 }
 
 func (b *book) NotifyConflict(existing, other *memberlist.Node) {
 	b.log.Error("gossip: two processes announce the same node id; was a data directory copied?",
-		"peer", existing.Name, "address", existing.Address(), "other_address", other.Address())
+		logkey.MasterID, existing.Name, logkey.Address, existing.Address(), "other_address", other.Address())
 }
 
 func (b *book) note(kind EventKind, n *memberlist.Node) {
@@ -65,8 +67,8 @@ func (b *book) note(kind EventKind, n *memberlist.Node) {
 	if kind == Updated {
 		level = slog.LevelDebug
 	}
-	b.log.Log(context.Background(), level, "gossip: a master "+string(kind), "peer", m.Name, "id", m.ID, "address",
-		m.Address, "version", m.Version)
+	b.log.Log(context.Background(), level, "gossip: a master "+string(kind), logkey.Master, m.Name, logkey.MasterID, m.ID,
+		logkey.Address, m.Address, logkey.Version, m.Version)
 	if b.onEvent != nil {
 		b.onEvent(Event{Kind: kind, Member: m})
 	}

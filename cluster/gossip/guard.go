@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scaleout/cluster/admission"
+	"scaleout/cluster/logkey"
 )
 
 // The settings of a master that hold the limits. Refusals are logged and counted under these names.
@@ -170,8 +171,8 @@ func (g *guard) admit(raw net.Conn) *stream {
 func (g *guard) refuse(from net.Addr, setting string) {
 	g.refused.WithLabelValues(setting).Inc()
 	if silent, due := g.refusals.Due(setting, time.Now()); due {
-		g.log.LogAttrs(context.Background(), slog.LevelWarn, "gossip refused", slog.String("reason", setting),
-			slog.String("remote", from.String()), slog.Int("more_since_last", silent))
+		g.log.LogAttrs(context.Background(), slog.LevelWarn, "gossip refused", slog.String(logkey.Reason, setting),
+			slog.String(logkey.Remote, from.String()), slog.Int(logkey.MoreSinceLast, silent))
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"scaleout/cluster/logkey"
 )
 
 // Scope is one generation of leadership, or one attempt to establish it.
@@ -62,7 +64,7 @@ func (s *Scope) wait() {
 			s.mu.Lock()
 			names := slices.Sorted(maps.Keys(s.running))
 			s.mu.Unlock()
-			s.log.Warn("leadership ended, still waiting for its routines", "generation", s.Generation, "routines", names)
+			s.log.Warn("leadership ended, still waiting for its routines", logkey.Generation, s.Generation, "routines", names)
 		}
 	}
 }
@@ -101,7 +103,7 @@ func (g *generation) end(r Runner) {
 	g.mu.Unlock()
 	g.cancel()
 	<-g.done
-	r.Logger.Info("leadership ended", "generation", g.scope.Generation, "took", time.Since(started))
+	r.Logger.Info("leadership ended", logkey.Generation, g.scope.Generation, logkey.Took, time.Since(started))
 }
 
 func (g *generation) run(ctx context.Context, r Runner) {
@@ -125,7 +127,7 @@ func (g *generation) run(ctx context.Context, r Runner) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		r.Logger.Error("leadership could not be established", "generation", s.Generation, "err", err)
+		r.Logger.Error("leadership could not be established", logkey.Generation, s.Generation, logkey.Err, err)
 		if r.HandOver != nil {
 			r.HandOver(ctx, err)
 		}
@@ -158,7 +160,7 @@ func supervise(ctx context.Context, r Runner, d Routine) {
 		if time.Since(started) > 30*r.Retry {
 			pause = r.Retry
 		}
-		r.Logger.Error("a leader routine failed and will run again", "routine", d.Name, "err", err, "after", pause)
+		r.Logger.Error("a leader routine failed and will run again", logkey.Routine, d.Name, logkey.Err, err, "after", pause)
 		pause = sleep(ctx, pause, 30*r.Retry)
 		if ctx.Err() != nil {
 			return

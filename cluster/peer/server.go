@@ -86,6 +86,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, Problem{Code: CodeRefused, Detail: "this is for masters of the cluster only"})
 		return
 	}
+	s.serveMaster(w, r)
+}
+
+func (s *Server) serveMaster(w http.ResponseWriter, r *http.Request) {
 	if !s.cfg.Started() && !slices.Contains(s.cfg.AlwaysServed, r.URL.Path) {
 		refuse(w, http.StatusServiceUnavailable, Problem{Code: CodeBusy, Detail: s.cfg.Name + " is starting"})
 		return

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"scaleout/cluster/logkey"
 )
 
 // Errors of a node's own certificate files.
@@ -132,8 +134,8 @@ func (c *Credentials) Reload() error {
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
 	_, print := Thumbprints(set.cert.Leaf)
-	c.log.Info("certificate files reloaded", "name", set.identity.String(), "thumbprint", print, "not_after",
-		set.cert.Leaf.NotAfter, "cas", len(set.roots))
+	c.log.Info("certificate files reloaded", logkey.Name, set.identity.String(), "thumbprint", print,
+		"not_after", set.cert.Leaf.NotAfter, "cas", len(set.roots))
 	return nil
 }
 
@@ -179,7 +181,7 @@ func (w *watcher) look() {
 		w.failed, w.logged = seen, false
 	case !w.logged:
 		w.logged = true
-		w.c.log.Warn("new certificate files cannot be used; the old ones stay in use", "err", err)
+		w.c.log.Warn("new certificate files cannot be used; the old ones stay in use", logkey.Err, err)
 	}
 }
 
@@ -189,8 +191,8 @@ func (w *watcher) warnOfExpiry(now time.Time) {
 		return
 	}
 	w.warned = now
-	w.c.log.Warn("this node's certificate expires soon; `scaleout ca renew` makes a new one", "name",
-		w.c.Identity().String(), "not_after", w.c.NotAfter(), "left", left.Round(time.Minute).String())
+	w.c.log.Warn("this node's certificate expires soon; `scaleout ca renew` makes a new one",
+		logkey.Name, w.c.Identity().String(), "not_after", w.c.NotAfter(), logkey.Left, left.Round(time.Minute).String())
 }
 
 // ServerTLS is a TLS 1.3 server configuration that presents the certificate of

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 )
@@ -41,9 +42,9 @@ func (c *Cleanup) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			c.Logger.Warn("cleanup not finished; the next round goes on", "removed", removed, "err", err)
+			c.Logger.Warn("cleanup not finished; the next round goes on", logkey.Removed, removed, logkey.Err, err)
 		case removed > 0:
-			c.Logger.Info("cleanup done", "removed", removed, "duration_s", time.Since(started).Seconds())
+			c.Logger.Info("cleanup done", logkey.Removed, removed, "duration_s", time.Since(started).Seconds())
 		}
 	})
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"scaleout/cluster/logkey"
 )
 
 // late is how late a wake-up may be. After a later one, the routine no longer trusts that this process took renewals.
@@ -71,7 +73,7 @@ func (e *Expiry) Run(ctx context.Context) error {
 			continue
 		}
 		if err := e.Leases.Sweep(ctx); err != nil && ctx.Err() == nil {
-			e.Logger.Warn("expiry not done; trying again", "err", err)
+			e.Logger.Warn("expiry not done; trying again", logkey.Err, err)
 			timer.Reset(late)
 			select {
 			case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
 )
 
@@ -63,7 +64,7 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 		now := time.Now()
 		if err := h.beat(ctx, since); err != nil {
 			if ctx.Err() == nil {
-				h.Logger.Warn("heartbeat not written; the next one carries it", "err", err)
+				h.Logger.Warn("heartbeat not written; the next one carries it", logkey.Err, err)
 			}
 			return
 		}

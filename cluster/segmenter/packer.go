@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
 	"scaleout/fsm/segment"
 )
@@ -74,7 +75,8 @@ func (k *pack) full(more int) bool {
 
 // New makes a Packer; Run packs.
 func New(store Store, propose Proposer, log *slog.Logger) *Packer {
-	return &Packer{store: store, propose: propose, log: log.With("component", "messages"), full: make(chan struct{}, 1)}
+	return &Packer{store: store, propose: propose, log: log.With(logkey.Component, "messages"),
+		full: make(chan struct{}, 1)}
 }
 
 // Add packs a worker's messages and returns when they are committed, one answer per item in order.
@@ -186,8 +188,8 @@ func (p *Packer) commit(ctx context.Context, k *pack) {
 	case ctx.Err() != nil: // this packer is ended; the caller has not given up
 		k.err = fmt.Errorf("%w: %w", errStopped, k.err)
 	default:
-		p.log.Warn("messages not committed; the workers send them again", "parts", len(k.parts), "bytes", k.bytes, "err",
-			k.err)
+		p.log.Warn("messages not committed; the workers send them again", logkey.Parts, len(k.parts), logkey.Bytes, k.bytes,
+			logkey.Err, k.err)
 	}
 }
 

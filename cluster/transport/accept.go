@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"scaleout/cluster/logkey"
 )
 
 // accept takes connections until ctx ends and waits for the handshakes that it
@@ -27,7 +29,7 @@ func (t *Transport) accept(ctx context.Context) error {
 			}
 			// Out of file descriptors, most likely: it passes.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			t.log.Error("cannot accept connections", "err", err, "retry_in", pause.String())
+			t.log.Error("cannot accept connections", logkey.Err, err, "retry_in", pause.String())
 			if !sleep(ctx, pause) {
 				return nil
 			}
@@ -172,11 +174,12 @@ func (t *Transport) refused(remote string, err error) {
 	}
 	t.metrics.refuse(reason)
 	if !loud {
-		t.log.Debug("connection refused", "remote", remote, "reason", reason, "err", err)
+		t.log.Debug("connection refused", logkey.Remote, remote, logkey.Reason, reason, logkey.Err, err)
 		return
 	}
 	if silent, now := t.refusals.Due(reason, time.Now()); now {
-		t.log.Warn("connection refused", "remote", remote, "reason", reason, "err", err, "more_since_last", silent)
+		t.log.Warn("connection refused", logkey.Remote, remote, logkey.Reason, reason, logkey.Err, err,
+			logkey.MoreSinceLast, silent)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/logkey"
 	"scaleout/store/hclog"
 )
 
@@ -209,7 +210,7 @@ func (r *Raft) Close() error {
 		select {
 		case <-r.handlers.end():
 		case <-deadline.C:
-			r.t.log.Warn("raft messages are still being handled; closing anyway", "waited", closeWait.String())
+			r.t.log.Warn("raft messages are still being handled; closing anyway", logkey.Waited, closeWait.String())
 		}
 	})
 	return nil

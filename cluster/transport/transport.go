@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scaleout/cluster/admission"
+	"scaleout/cluster/logkey"
 )
 
 // The protocols of the port, as ALPN names.
@@ -163,7 +164,7 @@ func New(cfg Config) (*Transport, error) {
 	}
 	t := &Transport{
 		cfg:       cfg,
-		log:       cfg.Logger.With("component", "transport"),
+		log:       cfg.Logger.With(logkey.Component, "transport"),
 		metrics:   m,
 		links:     newRegistry(m),
 		outside:   newCrowd(cfg.Limits, true),
