@@ -54,7 +54,7 @@ func (n *Node) leaderBarrier(ctx context.Context) (uint64, error) {
 // catchUp does what a member has to do whenever it hears of another leader: it fetches the key ring and reports a
 // changed address. Once after its start it also waits until its state is current.
 func (n *Node) catchUp(ctx context.Context) {
-	var served string // the leader with whom this is done
+	var served string // the leader with which this is done
 	var alone time.Time
 	for ctx.Err() == nil {
 		changed := n.LeaderChanged()

@@ -3,7 +3,7 @@
 //
 // A Node runs hashicorp/raft over the state machine of package fsm. It promises:
 //
-//   - a command is answered from this node's own state machine, never from a Raft future, and a caller is told
+//   - a command is answered from this node's own state machine, never from a Raft future, and a caller learns
 //     precisely: applied, not applied, or unknown (cluster/proposer);
 //   - a linearizable read passes only after a majority of voters has confirmed this term after the read arrived
 //     (cluster/prover);

@@ -127,7 +127,7 @@ func (n *Node) nowReady(*leader.Scope) {
 func (n *Node) unready(*leader.Scope) {
 	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(false)
-		n.log.Info("this master leads no more", logkey.Term, r.term, logkey.Generation, r.Generation)
+		n.log.Info("this master does not lead any more", logkey.Term, r.term, logkey.Generation, r.Generation)
 		n.watch.notify()
 	}
 }
@@ -148,7 +148,7 @@ func (n *Node) handOverAfterFailure(ctx context.Context, _ error) {
 		return
 	}
 	if err := n.handOver(ctx, ""); err != nil && ctx.Err() == nil {
-		n.log.Warn("leadership could not be handed over; it will be tried again to establish it", logkey.Err, err)
+		n.log.Warn("leadership could not be handed over; this master tries again to establish it", logkey.Err, err)
 	}
 }
 

@@ -115,7 +115,7 @@ func (n *Node) Install(ctx context.Context, at LogPosition, size int64, snapshot
 	}
 	if !alone {
 		if err := recovery.ClearInstalling(n.cfg.Dir); err != nil {
-			n.log.Error("the note of the restore could not be taken back: this master will ask for an empty data directory "+
+			n.log.Error("the mark of the restore could not be cleared: this master will ask for an empty data directory "+
 				"at its next start", logkey.Err, err)
 		}
 	}

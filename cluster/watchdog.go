@@ -122,7 +122,7 @@ func (n *Node) watchLog(ctx context.Context) {
 			continue
 		}
 		base = log.Bytes()
-		n.log.Info("the log was snapshotted because of its size", logkey.Bytes, size, logkey.Left, base)
+		n.log.Info("a snapshot was taken because of the size of the log", logkey.Bytes, size, logkey.Left, base)
 	}
 }
 

@@ -256,7 +256,7 @@ func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
 	switch {
 	case err == nil && answer.Outcome == outcomeDead:
 		if err := b.promises.release(p.ID, p.Proposer); err != nil {
-			b.log.Warn("a promise could not be taken back", logkey.Err, err)
+			b.log.Warn("a promise could not be given back", logkey.Err, err)
 		}
 		return
 	case err == nil && answer.Outcome == outcomeBegun:

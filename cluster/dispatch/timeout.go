@@ -95,7 +95,7 @@ func (d *Dispatcher) failQueued(ctx context.Context, items []command.Overdue) er
 		}
 	}
 	if err == nil && refused {
-		return errors.New("the state takes their time as not over yet")
+		return errors.New("the state does not take their wait as over yet")
 	}
 	return err
 }

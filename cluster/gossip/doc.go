@@ -2,7 +2,7 @@
 // hashicorp/memberlist, encrypted with the cluster's gossip key and labelled with the cluster's id, so that two
 // clusters on one network never merge.
 //
-// What it says is a hint and never the truth: members appear late, vanish late and are sometimes wrong. It fills the
+// Its members are hints and never the truth: they appear late, vanish late and are sometimes wrong. Gossip fills the
 // address book, finds peers for bootstrap and join, and spreads versions. It never decides who is a member of the
 // Raft configuration; package cluster does, from Raft alone.
 package gossip

@@ -62,7 +62,7 @@ type Gossip struct {
 
 	mu   sync.Mutex
 	self Meta
-	addr string // where Run listens; "" before
+	addr string // where Run listens; "" until it does
 
 	updates chan struct{}
 }

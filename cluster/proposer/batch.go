@@ -334,7 +334,7 @@ func (p *Proposer) Idle() time.Duration {
 	return time.Since(p.last)
 }
 
-// Oldest is how long the oldest entry has been with Raft; time in our own queue does not count.
+// Oldest is how long the oldest entry has been with Raft; time in the proposer's own queue does not count.
 func (p *Proposer) Oldest() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

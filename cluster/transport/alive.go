@@ -15,7 +15,7 @@ const acceptTime = 5 * time.Second
 func (t *Transport) Alive() error {
 	if since := t.busy.Load(); since != 0 {
 		if d := time.Since(time.Unix(0, since)); d > acceptTime {
-			return fmt.Errorf("no connection has been accepted for %v: one does not get its place", d.Round(time.Second))
+			return fmt.Errorf("no connection has been accepted for %v: the accepting goroutine hangs", d.Round(time.Second))
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ type conn struct {
 	peer  string // node id of the other side
 
 	// busy is true within an exchange: from the first byte of a request to the
-	// first byte of its answer, and until the first exchange: whoever dialled is
+	// first byte of its answer, and until the first exchange: the side that dialled is
 	// about to send. With pipelined requests it may be false too early, which costs
 	// a repeated message, never a wrong one.
 	busy atomic.Bool

@@ -90,7 +90,7 @@ func (p *proofs) proof(term uint64, self raft.ServerID, voters []raft.ServerID, 
 	return sent[need-1]
 }
 
-// Contact is when the node last answered an AppendEntries of ours, in whatever
+// Contact is when the node last answered an AppendEntries of this node, in whatever
 // term and with whatever result.
 func (r *Raft) Contact(id raft.ServerID) (lastAnswered time.Time, ok bool) {
 	r.proofs.mu.Lock()
@@ -131,7 +131,7 @@ func (t *terms) raise(term uint64) {
 }
 
 // HigherTerm is the highest term heard of in a leader's heartbeats and in answers
-// to our own messages, and a channel that is closed when there is a higher one.
+// to this node's messages, and a channel that is closed when there is a higher one.
 // It may be known here before the library acts on it. Zero: none was heard of.
 func (r *Raft) HigherTerm() (highest uint64, higher <-chan struct{}) {
 	r.terms.mu.Lock()
