@@ -60,7 +60,7 @@ func TestALostAttemptIsNotRenewed(t *testing.T) {
 				h.worker(one, 1)
 				id := h.start("a.sh", 1)
 				h.exchange(h.poll(one))
-				time.Sleep(term(leaseOf))
+				time.Sleep(fullLease(leaseOf))
 				h.worker(two, 1)
 				h.exchange(h.poll(two))
 				p := h.poll(one)
@@ -130,7 +130,7 @@ func TestARegistrationAdoptsOnlyWhatIsItsOwn(t *testing.T) {
 		h.after = func(cmd command.Command) error {
 			if _, ok := cmd.(*command.RegisterWorker); ok {
 				h.after = nil
-				time.Sleep(term(leaseOf))
+				time.Sleep(fullLease(leaseOf))
 				h.sweep()
 			}
 			return nil

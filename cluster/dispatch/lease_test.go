@@ -20,7 +20,7 @@ func (h *house) until(ref command.AttemptRef, want time.Time) {
 	}
 }
 
-func term(d time.Duration) time.Duration { return d + 5*time.Second + d/100 }
+func fullLease(d time.Duration) time.Duration { return d + 5*time.Second + d/100 }
 
 func TestTermsOfLeases(t *testing.T) {
 	within(t, func(h *house) {
@@ -30,11 +30,11 @@ func TestTermsOfLeases(t *testing.T) {
 		a := h.exchange(h.poll(one))
 		h.gives("both", a, only, first)
 		if a.Grants[0].GiveUpAfter != toleranceOf || a.Grants[1].GiveUpAfter != leaseOf {
-			t.Errorf("terms %v and %v: the last permitted attempt gets the tolerance, another the lease",
+			t.Errorf("leases of %v and %v: the last permitted attempt gets the tolerance, another the lease",
 				a.Grants[0].GiveUpAfter, a.Grants[1].GiveUpAfter)
 		}
-		h.until(at(only, 1), granted.Add(term(toleranceOf)))
-		h.until(at(first, 1), granted.Add(term(leaseOf)))
+		h.until(at(only, 1), granted.Add(fullLease(toleranceOf)))
+		h.until(at(first, 1), granted.Add(fullLease(leaseOf)))
 
 		// A renewal counts from when the call was received, not from when it is answered.
 		time.Sleep(10 * time.Second)
@@ -47,25 +47,25 @@ func TestTermsOfLeases(t *testing.T) {
 		if took := time.Since(p.Received); took != 10*time.Second {
 			t.Errorf("held for %v, the heartbeat is 10s", took)
 		}
-		h.until(at(first, 1), p.Received.Add(term(leaseOf)))
+		h.until(at(first, 1), p.Received.Add(fullLease(leaseOf)))
 
 		// An older call never takes time away.
 		late := h.poll(one)
 		late.Running, late.Received = p.Running, p.Received.Add(-5*time.Second)
 		h.exchange(late)
-		h.until(at(first, 1), p.Received.Add(term(leaseOf)))
+		h.until(at(first, 1), p.Received.Add(fullLease(leaseOf)))
 
 		time.Sleep(3 * time.Second)
 		h.d.ExtendAll()
-		h.until(at(first, 1), time.Now().Add(term(leaseOf)))
+		h.until(at(first, 1), time.Now().Add(fullLease(leaseOf)))
 
 		time.Sleep(3 * time.Second)
 		h.d.Drop()
 		h.d.Establish()
-		h.until(at(first, 1), time.Now().Add(term(leaseOf)))
+		h.until(at(first, 1), time.Now().Add(fullLease(leaseOf)))
 
 		// The second attempt of two is the last permitted one.
-		time.Sleep(term(leaseOf) - time.Nanosecond)
+		time.Sleep(fullLease(leaseOf) - time.Nanosecond)
 		h.sweep()
 		h.status(first, catalog.Running)
 		time.Sleep(time.Nanosecond)
@@ -94,10 +94,10 @@ func TestAFencedReport(t *testing.T) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 1)
 		h.exchange(h.poll(one))
-		time.Sleep(term(leaseOf))
+		time.Sleep(fullLease(leaseOf))
 		h.sweep()
-		var strays []command.AttemptRef
-		h.d.cfg.Orphan = func(_ string, ref command.AttemptRef) { strays = append(strays, ref) }
+		var orphans []command.AttemptRef
+		h.d.cfg.Orphan = func(_ string, ref command.AttemptRef) { orphans = append(orphans, ref) }
 		for range 3 {
 			p := h.poll(one)
 			p.Slots, p.Running = 0, []command.AttemptRef{at(id, 1), at(id, 5), at(1<<40, 1)} // the others it never had
@@ -105,8 +105,8 @@ func TestAFencedReport(t *testing.T) {
 				t.Errorf("a lost attempt that still runs: %+v", a)
 			}
 		}
-		if !slices.Equal(strays, []command.AttemptRef{at(id, 1)}) {
-			t.Errorf("told of %v, once each is right", strays)
+		if !slices.Equal(orphans, []command.AttemptRef{at(id, 1)}) {
+			t.Errorf("reported %v, once each is right", orphans)
 		}
 		p := h.poll(one)
 		p.Slots, p.Ended = 0, []command.Report{report(id, 1, command.Succeeded)}
@@ -133,7 +133,7 @@ func TestExpiryAgainstRenewals(t *testing.T) {
 				h.worker(one, 1)
 				id := h.start("a.sh", 1)
 				h.exchange(h.poll(one))
-				time.Sleep(term(leaseOf))
+				time.Sleep(fullLease(leaseOf))
 				set(h, &h.before, func(cmd command.Command) error {
 					if _, ok := cmd.(*command.Expire); ok {
 						return errUnknown
@@ -197,7 +197,7 @@ func TestASweepThatFailsMarksNobody(t *testing.T) {
 			p.Running = all[:held]
 			held += len(h.exchange(p).Grants)
 		}
-		<-time.After(term(toleranceOf))
+		<-time.After(fullLease(toleranceOf))
 		set(h, &h.before, func(command.Command) error { return errUnapplied })
 		if err := h.d.Sweep(h.ctx); !errors.Is(err, errUnapplied) {
 			t.Fatal(err)
@@ -227,7 +227,7 @@ func TestWithoutProof(t *testing.T) {
 		if _, err := h.d.Exchange(h.ctx, p); !errors.Is(err, errUnapplied) {
 			t.Errorf("renewed without a proof: %v", err)
 		}
-		time.Sleep(term(toleranceOf))
+		time.Sleep(fullLease(toleranceOf))
 		if err := h.d.Sweep(h.ctx); !errors.Is(err, errUnapplied) {
 			t.Error(err)
 		}
@@ -296,9 +296,9 @@ func TestRegistrationAdoptsAndFences(t *testing.T) {
 			!slices.Equal(got.Fenced, []command.AttemptRef{at(999, 1)}) {
 			t.Errorf("%+v", got)
 		}
-		h.until(at(runs, 1), time.Now().Add(term(toleranceOf)))
+		h.until(at(runs, 1), time.Now().Add(fullLease(toleranceOf)))
 		h.status(done, catalog.Succeeded)
-		// What the new process does not know of goes on until its term is over.
+		// What the new process does not know of goes on until its lease has run out.
 		h.status(left, catalog.Running)
 		p := h.poll(one)
 		p.Instance, p.Running = "i2", []command.AttemptRef{at(runs, 1)}
@@ -310,21 +310,21 @@ func TestRegistrationAdoptsAndFences(t *testing.T) {
 		if _, err := h.d.Exchange(h.ctx, old); code(err) != "instance_replaced" {
 			t.Errorf("the old process: %v", err)
 		}
-		time.Sleep(term(leaseOf))
+		time.Sleep(fullLease(leaseOf))
 		h.sweep()
 		h.status(left, catalog.Pending)
 		h.status(runs, catalog.Running)
 	})
 }
 
-// The worker counts the term of what it adopts from the sending of its registration, so that the leader must not find
+// The worker counts the lease of what it adopts from the sending of its registration, so that the leader must not find
 // it expired a moment later.
 func TestRegistrationDuringExpiry(t *testing.T) {
 	within(t, func(h *house) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 1)
 		h.exchange(h.poll(one))
-		time.Sleep(term(leaseOf))
+		time.Sleep(fullLease(leaseOf))
 		hold := make(chan struct{})
 		set(h, &h.before, func(cmd command.Command) error {
 			if _, ok := cmd.(*command.Expire); ok {
@@ -355,7 +355,7 @@ func TestRegistrationDuringExpiry(t *testing.T) {
 		if len(got.Adopted) != 1 {
 			t.Fatalf("%+v", got)
 		}
-		h.until(at(id, 1), began.Add(term(leaseOf)))
+		h.until(at(id, 1), began.Add(fullLease(leaseOf)))
 		h.sweep()
 		h.status(id, catalog.Running)
 	})
@@ -379,7 +379,7 @@ func TestTwoMachinesWithOneAgentID(t *testing.T) {
 		h.exchange(h.poll(one))
 		time.Sleep(5 * time.Minute)
 		refused("the first is silent and its lease runs")
-		time.Sleep(term(toleranceOf))
+		time.Sleep(fullLease(toleranceOf))
 		h.sweep()
 		h.status(id, catalog.EndedUnexpectedly)
 		if _, err := h.d.Register(h.ctx, clone, time.Now()); err != nil {

@@ -171,7 +171,7 @@ func TestSlotsAreTheWorkersOwnWord(t *testing.T) {
 	})
 }
 
-// What a person is told of a worker: whether it is heard from, whether it takes anything new, how much it runs.
+// What a person sees of a worker: whether it is heard from, whether it takes anything new, how much it runs.
 func TestTheStateOfAWorker(t *testing.T) {
 	within(t, func(h *house) {
 		is := func(when string, want view.WorkerNow) {

@@ -145,7 +145,7 @@ func TestExpiryTriesAgain(t *testing.T) {
 	})
 }
 
-// A loop that woke late was not listening for renewals either: everybody gets the full term again.
+// A loop that woke late was not listening for renewals either: every lease gets its full duration again.
 func TestExpiryThatWokeLate(t *testing.T) {
 	for away, want := range map[time.Duration]string{late: "swept", late + time.Millisecond: "extended",
 		time.Hour: "extended"} {
