@@ -135,7 +135,8 @@ func withAuthority(cmd *cobra.Command, run func(*cobra.Command, *pki.Authority, 
 	return cmd
 }
 
-// certificateFolders leaves out what a shell's pattern brings along: plain files, and the authority's own folder.
+// certificateFolders removes what a shell pattern such as certs/* matches besides certificate folders: plain files, and
+// the folder of the authority itself.
 func certificateFolders(args []string, authority string) ([]string, error) {
 	own, err := os.Stat(authority)
 	if err != nil {
@@ -154,7 +155,7 @@ func certificateFolders(args []string, authority string) ([]string, error) {
 	return out, nil
 }
 
-// renew issues what a certificate says once more.
+// renew issues a certificate with the same content and a new key.
 func renew(authority *pki.Authority, leaf *x509.Certificate, lifetime time.Duration,
 	now time.Time) (*pki.Issued, error) {
 	id, err := pki.IdentityOf(leaf)

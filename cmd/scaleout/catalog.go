@@ -220,8 +220,8 @@ func parameterTypes(ctx context.Context, c *client.Client, name string) (map[str
 	return types, nil
 }
 
-// argument turns text into the JSON that the parameter's type wants. What does not fit is sent as text, for the master
-// to name.
+// argument turns text into JSON of the parameter's type. Text that does not fit the type is sent as it is, and the
+// master's refusal names the mistake.
 func argument(sqlType, text string) any {
 	if strings.EqualFold(text, "null") {
 		return nil

@@ -84,7 +84,7 @@ func (a *app) clusterStatus() *cobra.Command {
 	}
 }
 
-// tolerance says the number in words: a bare 0 is easily read past.
+// tolerance writes the number of failures that the cluster survives as a sentence, since a bare 0 is easily overlooked.
 func tolerance(n, voters int) string {
 	switch {
 	case n > 1:
@@ -160,14 +160,14 @@ func (a *app) members(cmd *cobra.Command, members []wire.Member) {
 	}, body)
 }
 
-// healthWord parts what fits into a table from the reason behind it.
+// healthWord separates the word that fits into a table from the reason.
 func healthWord(health string) (word, detail string) {
 	word, detail, _ = strings.Cut(health, ": ")
 	return word, detail
 }
 
-// status is the cluster as its leader sees it. When nobody leads, it is what one master sees, and led says so: who does
-// not answer is what an operator needs to know then.
+// status returns the cluster as its leader sees it. If no master leads, led is false and the status is what one master
+// sees: an operator then needs to know which masters do not answer.
 func (a *app) status(ctx context.Context) (s wire.ClusterStatus, led, err error) {
 	c, err := a.client()
 	if err != nil {

@@ -41,7 +41,7 @@ func (a *app) ask(cmd *cobra.Command, list words) []string {
 	if err != nil {
 		return nil
 	}
-	// What a terminal would act on, a shell must not be given to print.
+	// The shell prints the words: they must not contain characters on which a terminal acts.
 	out := found[:0]
 	for _, w := range found {
 		if name, about, _ := strings.Cut(w, "\t"); show.Clean(name) && name != "" {
@@ -220,7 +220,7 @@ func (a *app) completeView(cmd *cobra.Command, args []string, _ string) ([]strin
 	return a.ask(cmd, viewColumns(args[0], "=")), noFiles | cobra.ShellCompDirectiveNoSpace
 }
 
-// viewColumns are the columns of a view, each with what is to stand behind it.
+// viewColumns are the columns of a view, each followed by the text behind.
 func viewColumns(view, behind string) words {
 	return func(ctx context.Context, c *client.Client) (out []string, err error) {
 		views, err := c.Views(ctx)
@@ -264,7 +264,7 @@ func (a *app) completeParameter(objectType int64) cobra.CompletionFunc {
 		return a.ask(cmd, func(ctx context.Context, c *client.Client) (out []string, err error) {
 			folder, project, pkg, err := packageOf(args[0])
 			if err != nil {
-				return nil, nil // nothing is known of what is not complete
+				return nil, nil // the path is not complete
 			}
 			id, err := projectID(ctx, c, folder, project)
 			if err != nil {

@@ -47,7 +47,7 @@ func (a *app) completeFlags(root *cobra.Command) {
 	walk(root)
 }
 
-// nothing is offered where a person makes the value up.
+// nothing offers no words: the value is free.
 func nothing(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, noFiles
 }
@@ -117,7 +117,7 @@ func devNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCo
 	return l.Names(), noFiles
 }
 
-// list offers values for a flag that takes several, comma-separated: those not given yet, behind those that are.
+// list completes a flag that takes several values, comma-separated: it appends each value that is not given yet.
 func list(values ...string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 		done := ""
@@ -153,7 +153,7 @@ func (a *app) completeOrder(cmd *cobra.Command, args []string, _ string) ([]stri
 	return a.ask(cmd, viewColumns(args[0], "")), noFiles
 }
 
-// offerByKind goes by the flag's type and name: files, folders, and values that a person makes up.
+// offerByKind chooses by the flag's type and name: files, folders, or nothing for a free value.
 func offerByKind(f *pflag.Flag) cobra.CompletionFunc {
 	switch f.Value.Type() {
 	case "int", "int32", "int64", "uint64", "float64", "number", "duration", "milliseconds", "bytes", "hh:mm:ss", "json":

@@ -90,7 +90,8 @@ warned about.`,
 	return cmd
 }
 
-// settingsKind tells whose settings a file holds: by its name, else as whichever it has fewer problems.
+// settingsKind reports whether a file holds the settings of a master or of a worker: by its name, else by which of the
+// two finds fewer problems in it.
 func settingsKind(path string, raw []byte) string {
 	base := strings.ToLower(filepath.Base(path))
 	switch isMaster, isWorker := strings.Contains(base, "master"), strings.Contains(base, "worker"); {

@@ -17,8 +17,7 @@ func interactive(in io.Reader) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// confirm asks a person whether to do something in spite of what speaks against it. Without a terminal nobody can be
-// asked, so it is refused.
+// confirm names an objection and asks whether to go on in spite of it. Without a terminal it refuses.
 func confirm(cmd *cobra.Command, but, what string) error {
 	if !interactive(cmd.InOrStdin()) {
 		return fmt.Errorf("%s; --yes: %s", but, what)
@@ -26,7 +25,7 @@ func confirm(cmd *cobra.Command, but, what string) error {
 	return ask(cmd.InOrStdin(), cmd.ErrOrStderr(), but, what)
 }
 
-// ask is confirm of whoever answers on in.
+// ask is confirm with the answer read from in.
 func ask(in io.Reader, out io.Writer, but, what string) error {
 	fmt.Fprintf(out, "%s.\n%s? [y/N] ", but, strings.ToUpper(what[:1])+what[1:])
 	line, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')

@@ -15,8 +15,8 @@ import (
 const (
 	defaultConnectTimeout = 10 * time.Second
 	leastConnectTimeout   = 100 * time.Millisecond
-	// leaderWait is how long a master may hold a call while nobody leads: whoever sits in front of a terminal shall hear
-	// of it soon. The call is tried on all the same.
+	// leaderWait is how long a master may hold a call while no master leads. It is short so that a person at a terminal
+	// sees the reason soon; the client goes on trying.
 	leaderWait = time.Second
 	// devConnectTimeout is for the clusters of dev and demo, whose leaders are killed on purpose on machines that are
 	// busy.
@@ -75,13 +75,13 @@ func (a *app) sayWaiting(err error, left time.Duration) {
 	a.notices.say(text)
 }
 
-// notices are lines about calls that have no answer yet. They come from any goroutine. A nil one shows nothing.
+// notices shows lines about calls that have no answer yet, from any goroutine. A nil *notices shows nothing.
 type notices struct {
 	mu   sync.Mutex
 	show func(text string)
 }
 
-// to changes where the lines go and returns where they went before; nil: nowhere.
+// to sets the function that gets the lines, nil for none, and returns the one before.
 func (n *notices) to(show func(text string)) (before func(text string)) {
 	if n == nil {
 		return nil
@@ -103,7 +103,7 @@ func (n *notices) say(text string) {
 	}
 }
 
-// friendly turns an answer that says no into words for people; other errors stay.
+// friendly returns a master's refusal as its sentence with its code behind; other errors stay.
 func friendly(err error) error {
 	var e *client.Error
 	if errors.As(err, &e) && e.Detail != "" && !errors.Is(err, client.ErrNoLeader) {
@@ -112,8 +112,8 @@ func friendly(err error) error {
 	return err
 }
 
-// unprefixed is an error without the name of the package that it comes from, and without the code that says once more
-// that nobody leads.
+// unprefixed returns an error's text without the name of its package and without the code no_leader, which repeats the
+// sentence.
 func unprefixed(err error) string {
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "client: "), wire.CodeNoLeader+": ")
 }

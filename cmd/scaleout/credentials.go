@@ -10,11 +10,11 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// freshCredentials is how old a look at the certificate files may be when a call begins.
+// freshCredentials is the age from which the certificate files are read again before a call.
 const freshCredentials = 5 * time.Second
 
-// reloading looks at the certificate files before a call: a wait for a long package may outlast the certificate that it
-// began with. It needs no goroutine, which a command line that lives for a moment would have no use for.
+// reloading reads the certificate files again before a call: a wait for a long package may outlast the certificate that
+// it began with. It does so without a goroutine, since most commands end within a second.
 type reloading struct {
 	creds *pki.Credentials
 	next  *client.Renewing
@@ -36,7 +36,7 @@ func (r *reloading) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.mu.Lock()
 	if time.Since(r.looked) > freshCredentials {
 		r.looked = time.Now()
-		// Files that are just being replaced, or gone: the ones in use stay.
+		// If the files are gone or half replaced, the certificate in use stays.
 		_ = r.creds.Reload()
 	}
 	r.mu.Unlock()

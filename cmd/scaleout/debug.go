@@ -63,7 +63,7 @@ are.`,
 	}
 }
 
-// bundle is a compressed archive in the making. What cannot be had is noted and left out: a bundle is made when
+// bundle writes a compressed archive. An entry that cannot be read is noted and left out, since a bundle is made when
 // something is broken.
 type bundle struct {
 	zip    *gzip.Writer
@@ -75,7 +75,7 @@ type bundle struct {
 
 func newBundle(w io.Writer, now time.Time) *bundle {
 	zip := gzip.NewWriter(w)
-	// tar keeps whole seconds and would round up: a file must not be younger than the moment in which it was made.
+	// tar rounds to whole seconds: cut them, so that no file is dated in the future.
 	return &bundle{zip: zip, tar: tar.NewWriter(zip), now: now.Truncate(time.Second)}
 }
 
@@ -114,7 +114,7 @@ func take[T any](b *bundle, ctx context.Context, name string, f func(context.Con
 	return v, true
 }
 
-// gather fails when no master answers at all: there is nothing to gather then.
+// gather fails if no master answers at all.
 func (b *bundle) gather(ctx context.Context, c *client.Client) error {
 	take(b, ctx, "client.json", func(context.Context) (any, error) {
 		return map[string]any{"version": version, "commit": commit, "go": runtime.Version(), "os_arch": runtime.GOOS + "/" +
@@ -137,7 +137,7 @@ func (b *bundle) gather(ctx context.Context, c *client.Client) error {
 		return nobody
 	}
 	known := led
-	if !led { // then what one of them sees is what there is
+	if !led { // the status is what one of the masters sees
 		s, known = take(b, ctx, "cluster.json", c.ClusterStale)
 	}
 	if known {
@@ -183,11 +183,11 @@ func (b *bundle) gather(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// master adds what one master tells, whoever leads.
+// master adds what one master knows, whether or not it leads.
 func (b *bundle) master(ctx context.Context, c *client.Client, name string) {
 	dir := "masters/" + name + "/"
 	if _, answers := take(b, ctx, dir+"ready.json", c.Ready); !answers {
-		return // the rest would only be waited for
+		return // its other pages would time out, too
 	}
 	take(b, ctx, dir+"leader.json", c.Leader)
 	take(b, ctx, dir+"metrics.txt", c.Metrics)

@@ -152,10 +152,10 @@ func (p *target) master(ctx context.Context, address string) (leader, version st
 	return p.ask(ctx, address)
 }
 
-// handshake makes a TLS connection that trusts anybody, to be able to say whom it met.
+// handshake makes a TLS connection without verification, so that it can name the certificate that it would refuse.
 func (p *target) handshake(ctx context.Context, address, host string, conn net.Conn) bool {
 	defer conn.Close()
-	// The chain is verified right below; nothing but the certificate is taken from this connection.
+	// The chain is verified below; only the certificate is taken from this connection.
 	probe := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13,
 		NextProtos: []string{"http/1.1"}, ServerName: host})
 	if err := probe.HandshakeContext(ctx); err != nil {

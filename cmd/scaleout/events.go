@@ -43,7 +43,7 @@ between are not kept any more. With -o json each event is one line.`,
 				return err
 			}
 			if from.Follow {
-				// Whoever follows bears a long outage of the masters, but not that they never were there.
+				// Following outlasts a long outage, but fails at once if no master answers at the beginning.
 				if _, err := c.Peers(cmd.Context()); errors.Is(err, client.ErrUnreachable) {
 					return err
 				}

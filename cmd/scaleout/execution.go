@@ -216,7 +216,7 @@ func (a *app) executionWait() *cobra.Command {
 		Example:           "  scaleout execution wait 17 --timeout 30m",
 		ValidArgsFunction: a.complete(executionIDs(catalog.Running, catalog.Pending, catalog.Stopping)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
-			// Asked first: who waits bears a long outage of the masters, but not that they never were there.
+			// Waiting outlasts a long outage, but fails at once if no master answers at the beginning.
 			if _, err := execution(cmd.Context(), c, id); err != nil {
 				return friendly(err)
 			}
@@ -323,7 +323,7 @@ func took(r client.Row) string {
 	return rounded(end.Sub(start)).String()
 }
 
-// rounded leaves three digits or so: more tell a person nothing.
+// rounded keeps about three digits.
 func rounded(d time.Duration) time.Duration {
 	switch {
 	case d < time.Second:

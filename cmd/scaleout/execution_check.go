@@ -41,8 +41,8 @@ var scopes = map[int]struct{ flag, noun string }{
 	catalog.ObjectExecution: {"--option", "server option"},
 }
 
-// check holds the order against what the project declares, before anything is created: a typo shall leave no execution.
-// It returns the declared data types and fails with everything that is wrong at once.
+// check compares the order with what the project declares before anything is created, so that a typo leaves no
+// execution behind. It returns the declared data types; its error names everything that is wrong.
 func (o *order) check(ctx context.Context, c *client.Client) (map[string]string, error) {
 	list, err := o.declared(ctx, c)
 	if err != nil {

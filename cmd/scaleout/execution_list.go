@@ -62,7 +62,7 @@ func (a *app) executionList() *cobra.Command {
 			}
 			if len(rows) == 0 {
 				if err := l.exists(cmd.Context(), c); err != nil {
-					sayf(cmd.ErrOrStderr(), "%v", friendly(err)) // what is gone may be asked for: no error
+					sayf(cmd.ErrOrStderr(), "%v", friendly(err)) // no error: the folder or project may have been deleted
 					if a.output != "json" {
 						return nil // a table without rows would look like the answer
 					}
@@ -94,7 +94,7 @@ func (a *app) executionList() *cobra.Command {
 	return cmd
 }
 
-// splitProject makes two of --project FOLDER/PROJECT.
+// splitProject splits --project FOLDER/PROJECT into folder and project.
 func (l *listing) splitProject() error {
 	if !strings.Contains(l.project, "/") {
 		return nil
@@ -144,7 +144,7 @@ func (l *listing) find(ctx context.Context, c *client.Client, statuses []catalog
 	return all[:min(len(all), l.limit)], nil
 }
 
-// exists says which folder or project of the listing there is not, with the one that was probably meant.
+// exists returns an error that names the folder or project of the listing that does not exist, and a near name.
 func (l *listing) exists(ctx context.Context, c *client.Client) error {
 	switch {
 	case l.folder != "" && l.project != "":

@@ -12,7 +12,7 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// order is what somebody wants to be executed.
+// order is a request to execute a package.
 type order struct {
 	folder, project, pkg           string
 	params, projectParams, options []string
@@ -23,7 +23,7 @@ type order struct {
 
 	values []assignment
 	read   *values                          // where values that are not on the command line come from
-	note   func(format string, args ...any) // tells what was made of a value; nil: nobody wants to know
+	note   func(format string, args ...any) // shows a remark about a value; may be nil
 }
 
 // assignment is a value for one parameter.
@@ -33,7 +33,7 @@ type assignment struct {
 	from       origin
 }
 
-// parse takes the command line apart before anything is asked of a master.
+// parse splits the command line before any master is called.
 func (o *order) parse(path string) error {
 	var err error
 	if o.folder, o.project, o.pkg, err = packageOf(path); err != nil {
@@ -89,8 +89,7 @@ func (o *order) call(ctx context.Context, c *client.Client, step, procedure stri
 	return c.Call(ctx, procedure, args, opts...)
 }
 
-// create creates the execution with its parameters and workers. When a later step is refused the execution is canceled
-// again: half an order helps nobody.
+// create creates the execution with its parameters and workers. If a later step is refused, it cancels the execution.
 func (o *order) create(ctx context.Context, c *client.Client) (int64, error) {
 	types, err := o.check(ctx, c)
 	if err != nil {

@@ -19,15 +19,14 @@ import (
 const (
 	firstPoll = 100 * time.Millisecond
 	lastPoll  = time.Second
-	// outage is how long waiting goes on while no master answers: an execution outlives its masters' absence, and the
-	// answer is worth waiting for.
+	// outage is how long a wait goes on while no master answers: executions run on without masters.
 	outage = 2 * time.Minute
 )
 
-// nobodyAnswers is shown while an execution is waited for and no master tells how it goes.
+// nobodyAnswers is shown during such an outage.
 const nobodyAnswers = "no leader answers; trying on"
 
-// await waits for an execution's end, shows how it goes, and returns its result as the command's.
+// await waits for the end of an execution, shows its progress and makes its result the exit code.
 func (a *app) await(cmd *cobra.Command, c *client.Client, id int64, timeout time.Duration) error {
 	ctx := cmd.Context()
 	if timeout > 0 {
@@ -134,8 +133,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// waitingFor is why an execution waits, as a word that stays the same for as long as the reason does and as a sentence,
-// in which times and numbers change. Both are empty when it is not known.
+// waitingFor is why an execution waits: a code, and a sentence whose times and numbers change while the code stays.
+// Both are empty if the reason is not known.
 type waitingFor struct{ code, text string }
 
 func pendingReason(ctx context.Context, c *client.Client, id int64) waitingFor {
@@ -146,7 +145,8 @@ func pendingReason(ctx context.Context, c *client.Client, id int64) waitingFor {
 	return waitingFor{page.Rows[0].Text("reason"), page.Rows[0].Text("reason_text")}
 }
 
-// progress tells how an execution goes: on a terminal one line that changes, elsewhere a line for each change.
+// progress shows the state of an execution: on a terminal as one line that changes, elsewhere as a line for each
+// change.
 type progress struct {
 	w     *show.Writer
 	id    int64
@@ -182,8 +182,7 @@ func (p *progress) show(row client.Row, reason waitingFor) {
 // say shows a text.
 func (p *progress) say(text string) { p.update(text, text) }
 
-// update shows how it goes, from any goroutine. Without a terminal it does so only when the state is another one than
-// before.
+// update shows a text, from any goroutine. Without a terminal it shows the text only if the state has changed.
 func (p *progress) update(state, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -36,7 +36,7 @@ func (a *app) executionWhy() *cobra.Command {
 	}
 }
 
-// explanation is what there is to know about how an execution goes or ended.
+// explanation is what the catalog knows about the state or the end of an execution.
 type explanation struct {
 	execution client.Row
 	attempts  []client.Row      // rows of tasks, by attempt

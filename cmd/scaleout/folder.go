@@ -69,7 +69,8 @@ func collect(ctx context.Context, c *client.Client, view string, q client.Query,
 	return rows, nil
 }
 
-// change calls a procedure and says what that did: format and words, or as JSON the procedure's outputs beside about.
+// change calls a procedure and prints its effect: as a sentence of format and words, or as JSON with the procedure's
+// outputs and about.
 func (a *app) change(cmd *cobra.Command, procedure string, args map[string]any, about []pair, format string,
 	words ...any) error {
 	c, err := a.client()

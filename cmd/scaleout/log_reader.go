@@ -17,7 +17,7 @@ import (
 // lateMessages is how long the last messages of an ended execution are waited for after the newest that came.
 const lateMessages = 10 * time.Second
 
-// lateErrors is the same for the errors that are shown beside a result.
+// lateErrors is the same for the errors that are shown below a result.
 const lateErrors = 3 * time.Second
 
 // logReader reads messages in order, each once. Messages are only ever added behind the last one.
@@ -32,7 +32,7 @@ type logReader struct {
 	late  time.Duration // 0: lateMessages or lateErrors
 }
 
-// read shows what is new and tells whether there was anything.
+// read shows the new messages and reports whether there were any.
 func (r *logReader) read(ctx context.Context, show func(client.Row) error) (bool, error) {
 	some := false
 	for {
@@ -45,7 +45,7 @@ func (r *logReader) read(ctx context.Context, show func(client.Row) error) (bool
 		for _, m := range page.Rows {
 			n, _ := m.Int("operation_message_id")
 			if n <= r.last {
-				continue // the last page is read again each time: it is the one that grows
+				continue // shown before: the last page is read again each time, since it grows
 			}
 			r.last, some = n, true
 			if err := show(m); err != nil {
@@ -62,7 +62,7 @@ func (r *logReader) read(ctx context.Context, show func(client.Row) error) (bool
 
 // note keeps how complete the messages are.
 func (r *logReader) note(page client.Page) {
-	r.state = wire.MessagesState{Ended: true, Complete: true} // an operation that is not there says nothing more
+	r.state = wire.MessagesState{Ended: true, Complete: true} // no more messages come of an operation that does not exist
 	if page.Messages != nil {
 		r.state = *page.Messages
 	}
@@ -73,10 +73,10 @@ func (r *logReader) all(ctx context.Context, show func(client.Row) error) error 
 	return r.complete(ctx, cmp.Or(r.late, lateMessages), func() (bool, error) { return r.read(ctx, show) })
 }
 
-// lastErrors are the last error messages of an execution that has just ended: what the package said last may come a
-// moment after its end.
+// lastErrors returns the last error messages of an execution that has just ended. It waits for messages that its
+// workers have announced and not yet delivered.
 func (r *logReader) lastErrors(ctx context.Context, most int) []client.Row {
-	// What is there already is better than nothing.
+	// After an error the messages that arrived before are still shown.
 	_ = r.complete(ctx, cmp.Or(r.late, lateErrors), func() (bool, error) {
 		page, err := r.c.View(ctx, "operation_messages",
 			client.Query{Equal: map[string]any{"operation_id": r.id}, PageSize: 1})
@@ -88,9 +88,8 @@ func (r *logReader) lastErrors(ctx context.Context, most int) []client.Row {
 	return lastErrors(ctx, r.c, r.id, most)
 }
 
-// complete looks again and again: with follow until the execution has ended, and then until the messages are there that
-// its workers have announced, as long as they come within late of each other. look tells whether there was anything
-// new.
+// complete calls look until the messages are complete. With follow it waits until the execution has ended; then it
+// waits for messages that workers have announced, for at most late after the newest. look reports whether it found any.
 func (r *logReader) complete(ctx context.Context, late time.Duration, look func() (bool, error)) error {
 	pause, news := firstPoll, time.Now()
 	for {
@@ -128,7 +127,8 @@ func lastErrors(ctx context.Context, c *client.Client, id int64, most int) []cli
 	return page.Rows
 }
 
-// incomplete tells on stderr what is missing of an ended execution's messages, and is an error if that may still come.
+// incomplete says on stderr which messages of an ended execution are missing. It returns an error if they may still
+// come.
 func (r *logReader) incomplete(cmd *cobra.Command) error {
 	if !r.state.Ended {
 		return nil

@@ -32,18 +32,18 @@ const (
 	exitCanceled    = 4
 	exitTimedOut    = 5
 	exitUnreachable = 6
-	// exitOperator: a service that would end in the same way again. Not 2, which is also how Go ends a process that
-	// panics.
+	// exitOperator says that another start of the service would fail in the same way. It is not 2, with which Go ends a
+	// process that panics.
 	exitOperator = cluster.ExitStateMachine
 )
 
 func main() {
-	// The guard is the same binary and must not carry the command line's weight into each package.
+	// The guard is the same binary. It starts for each package, so it does not build the tree of commands.
 	if guard.IsGuard(os.Args[1:]) {
 		os.Exit(guard.Main(os.Args[2:]))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks for an orderly end; the second gets what signals do by default.
+	// The first signal asks for an orderly end; the second one ends the process.
 	context.AfterFunc(ctx, stop)
 	code := service.Run(ctx, func(ctx context.Context) int { return run(ctx, newRoot()) })
 	stop()
@@ -90,7 +90,7 @@ func run(ctx context.Context, root *cobra.Command) int {
 	return exitError
 }
 
-// statusError ends the process with a code of its own; err may be nil when everything has been said.
+// statusError ends the process with the given exit code. err is nil if everything has been printed.
 type statusError struct {
 	code int
 	err  error

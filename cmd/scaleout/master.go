@@ -99,15 +99,15 @@ func runMaster(ctx context.Context, cfg master.Config) error {
 	if err != nil {
 		return err
 	}
-	// A master that was a member before counts as started once it can serve, so that whoever restarts masters one after
-	// the other waits for each. A new one counts as started at once: it may need the next ones to be started.
+	// A member counts as started once it can serve, so that a rolling restart waits for each master. A new master counts
+	// as started at once, since it may need the next ones to be started.
 	heartbeat := service.Heartbeat{Waiting: m.Waiting, Alive: m.Alive, Started: m.Fresh()}
 	defer service.Announce(ctx, cfg.Logger, heartbeat)()
 	return m.Run(ctx)
 }
 
-// endsForGood says whether a master that is started again can only end in the same way: somebody has to see to its data
-// directory or its version.
+// endsForGood reports whether another start of the master would fail in the same way, until an operator repairs its
+// data directory or installs another version.
 func endsForGood(err error) bool {
 	for _, reason := range []error{
 		store.ErrCorrupt, store.ErrNewerFormat, pki.ErrBadKeyRing, recovery.ErrInstalling, command.ErrLevel,
@@ -161,7 +161,8 @@ func masterConfig(m settings.Master) master.Config {
 	}
 }
 
-// masterName is NodeName, else the certificate's name: a broken certificate must not keep its own error out of the log.
+// masterName is NodeName, else the certificate's name, else "master": the log is opened with it, and a certificate that
+// cannot be read is an error in that log.
 func masterName(m settings.Master) string {
 	if m.NodeName != "" {
 		return m.NodeName
@@ -185,7 +186,7 @@ func certificateName(file string) string {
 	return id.Name
 }
 
-// sayWithoutEffect says once which settings of old files do nothing here.
+// sayWithoutEffect logs which settings of old files have no effect.
 func sayWithoutEffect(log *slog.Logger, set *settings.Set) {
 	for _, s := range set.Settings() {
 		if s.Origin != "default" && strings.HasPrefix(s.Doc, "accepted for old files") {

@@ -12,8 +12,7 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// meant ends a sentence that says that there is no such name with the one that was probably meant; "" when none is
-// near.
+// meant returns "; did you mean X?" for the name nearest to an unknown one, "" if none is near.
 func meant(name string, names []string) string {
 	if hint := command.Hint(name, names); strings.HasPrefix(hint, "; did you mean") {
 		return hint

@@ -8,8 +8,8 @@ const (
 	packageShape = "FOLDER/PROJECT/PACKAGE"
 )
 
-// splitPath takes a path apart that has the shape, which has a part less than the path has slashes: a package's name
-// may hold more of them.
+// splitPath splits a path into as many parts as its shape has. The last part may hold more slashes, as a package's name
+// may. It reports false if a part is missing.
 func splitPath(text, shape string) (parts []string, ok bool) {
 	parts = strings.SplitN(text, "/", strings.Count(shape, "/")+1)
 	for _, part := range parts {
@@ -20,7 +20,7 @@ func splitPath(text, shape string) (parts []string, ok bool) {
 	return parts, len(parts) == strings.Count(shape, "/")+1
 }
 
-// projectOf takes FOLDER/PROJECT apart.
+// projectOf splits FOLDER/PROJECT.
 func projectOf(text string) (folder, project string, err error) {
 	parts, ok := splitPath(text, projectShape)
 	if !ok {
@@ -29,7 +29,7 @@ func projectOf(text string) (folder, project string, err error) {
 	return parts[0], parts[1], nil
 }
 
-// packageOf takes FOLDER/PROJECT/PACKAGE apart.
+// packageOf splits FOLDER/PROJECT/PACKAGE.
 func packageOf(text string) (folder, project, pkg string, err error) {
 	parts, ok := splitPath(text, packageShape)
 	if !ok {

@@ -85,7 +85,7 @@ type column struct {
 	cell func(p *printer, r client.Row) show.Cell
 }
 
-// printer knows how values are to look in one table.
+// printer is how the values of one table are formatted.
 type printer struct {
 	clock show.Clock
 	now   time.Time
@@ -140,7 +140,7 @@ func (c column) breakable() column { c.Wrap = true; return c }
 // wide shows the column with -o wide alone.
 func (c column) wide() column { c.Wide = true; return c }
 
-// clock is how times look: as asked for; relative where a person looks at a terminal, else the same for ever.
+// clock chooses how times look: as the flags say, else relative on a terminal and UTC elsewhere.
 func (a *app) clock(cmd *cobra.Command) show.Clock {
 	switch {
 	case a.utc:
@@ -266,7 +266,7 @@ func cell(v any) string {
 	case nil:
 		return ""
 	case string:
-		// Seven decimals of a datetimeoffset tell a person nothing.
+		// A datetimeoffset is shown without its seven decimals.
 		if len(v) > 20 && v[4] == '-' && v[10] == 'T' && strings.HasSuffix(v, "Z") {
 			if i := strings.IndexByte(v, '.'); i > 0 {
 				return show.Text(v[:i] + "Z")

@@ -157,8 +157,8 @@ func projectID(ctx context.Context, c *client.Client, folder, project string) (i
 	return id, nil
 }
 
-// nameHint ends a sentence that says that a view has no row of that name: with the name that was probably meant, or
-// with those that there are. It is empty when they cannot be read or are too many to be of use.
+// nameHint ends the sentence "there is no X": with the name that was probably meant, or with the names that exist. It
+// is empty if they cannot be read or are too many.
 func nameHint(ctx context.Context, c *client.Client, name, view string, equal map[string]any) string {
 	const most = 1000
 	rows, err := collect(ctx, c, view, client.Query{Equal: equal, PageSize: most}, most)
@@ -241,7 +241,7 @@ func deploy(ctx context.Context, c *client.Client, file, folder, name, password 
 	if err != nil {
 		return nil, err
 	}
-	// Read here too: a broken file is named before anything is sent.
+	// The file is read here, too, so that a broken one is refused before anything is sent.
 	p, err := ispac.Read(f, info.Size(), ispac.Options{Password: password})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
@@ -274,7 +274,7 @@ func deploy(ctx context.Context, c *client.Client, file, folder, name, password 
 		return nil, err
 	}
 	d.operation, _ = result.Int("operation_id")
-	// The version is a kindness: it may be another's by now, or not to be seen by one who may only deploy.
+	// The version is shown if it can be read: a caller who may only deploy may not read it.
 	if id, err := projectID(ctx, c, folder, name); err == nil {
 		if page, err := c.View(ctx, "projects", client.Query{Equal: map[string]any{"project_id": id}}); err == nil &&
 			len(page.Rows) == 1 {

@@ -72,7 +72,7 @@ own masters may be asked, and whatever certificate they show is taken.`,
 	return cmd
 }
 
-// eventually tries until f is content or the time is up; its error is f's last one.
+// eventually calls f until it succeeds or the time is up, and returns f's last error.
 func eventually(ctx context.Context, wait time.Duration, f func(context.Context) error) error {
 	deadline := time.Now().Add(wait)
 	for {
@@ -92,7 +92,8 @@ func eventually(ctx context.Context, wait time.Duration, f func(context.Context)
 	}
 }
 
-// probeTransport trusts the CA file, or, for this machine itself, anybody: nothing secret is said or believed.
+// probeTransport trusts the CA file. Without one it trusts any certificate of this machine itself, since the probe
+// sends no secret and only reads whether the master is ready.
 func probeTransport(master, cacert string) (*http.Transport, error) {
 	u, err := url.Parse(master)
 	if err != nil || u.Scheme != "https" || u.Host == "" {

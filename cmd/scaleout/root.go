@@ -138,7 +138,7 @@ func exactArgs(cmd *cobra.Command) {
 // logger writes to stderr: warnings, or everything with --verbose.
 func (a *app) logger() *slog.Logger {
 	level := slog.LevelWarn
-	if a.errors == nil { // completion asks masters before any verb runs, and has nobody to tell
+	if a.errors == nil { // completion calls masters before any verb runs, and must print nothing
 		return slog.New(slog.DiscardHandler)
 	}
 	if a.verbose {

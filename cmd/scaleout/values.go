@@ -25,14 +25,14 @@ const (
 type origin int
 
 const (
-	plain  origin = iota // it stands there
+	plain  origin = iota // the command line
 	stored               // a file or standard input
 	asked                // a person has to be asked
 )
 
-// values reads what does not have to stand on the command line, where all users of the machine can see it and shells
-// keep it: NAME=@FILE, NAME=- for standard input, NAME alone for a question without echo. A value that begins with @ is
-// written with @@.
+// values reads values from elsewhere than the command line, which other users of the machine can see and shells keep:
+// NAME=@FILE, NAME=- for standard input, NAME alone for a question without echo. A value that begins with @ is written
+// with @@.
 type values struct {
 	in          io.Reader
 	interactive bool
@@ -142,7 +142,7 @@ func readPassword(in io.Reader, file string) (string, error) {
 	return secret, nil
 }
 
-// question asks for the value of something.
+// question asks a person for a value.
 func (v *values) question(ctx context.Context, what string) (string, error) {
 	if !v.interactive {
 		return "", fmt.Errorf("%s has no value, and without a terminal nobody can be asked: use =VALUE, =@FILE or =- for "+

@@ -59,7 +59,7 @@ func addRuns(ctx context.Context, c *client.Client, workers []client.Row) error 
 	return nil
 }
 
-// workerState is whether a worker may take tasks and whether it is heard from.
+// workerState is a column that says whether a worker may take tasks and whether masters hear from it.
 func workerState(head string) column {
 	return column{show.Column{Head: head}, func(p *printer, r client.Row) show.Cell {
 		state := r.Text("State")
@@ -94,7 +94,7 @@ func slots(r client.Row) string {
 	return fmt.Sprintf("%d of %s", running, cell(r["MaxTaskCount"]))
 }
 
-// runs is what a worker runs, a few of many.
+// runs names at most three executions that a worker runs.
 func runs(r client.Row) string {
 	list, _ := r["Running"].([]map[string]any)
 	var out []string

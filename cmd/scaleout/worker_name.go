@@ -22,8 +22,8 @@ func workerLabel(r client.Row) string {
 	return ""
 }
 
-// workerLabels finds the names of workers by their ids. Names are a kindness: without the right to read them there are
-// none. It belongs to one goroutine.
+// workerLabels finds the names of workers by their ids. Without the right to read workers it finds none. It belongs to
+// one goroutine.
 type workerLabels struct {
 	c      *client.Client
 	known  map[string]string // by id; "" for a worker that is not there
@@ -34,8 +34,8 @@ func newWorkerLabels(c *client.Client) *workerLabels {
 	return &workerLabels{c: c, known: map[string]string{}}
 }
 
-// name returns what people call a worker, "" when it is not known. The first question reads many workers at once; later
-// ones read a worker that was not among them, once.
+// name returns a worker's label, "" if it is not known. The first call reads up to 1,000 workers at once; a later call
+// reads a worker that was not among them, once.
 func (n *workerLabels) name(ctx context.Context, id string) string {
 	if id == "" {
 		return ""
@@ -113,7 +113,7 @@ func workerID(ctx context.Context, c *client.Client, nameOrID string) (string, e
 			return chooseWorker(found, nameOrID)
 		}
 	}
-	const few = 1000 // among more, the name that was meant is not looked for
+	const few = 1000 // with more workers, near names are not looked for
 	rows, err := collect(ctx, c, "worker_agents", client.Query{PageSize: few}, few)
 	if err != nil {
 		return "", err

@@ -128,7 +128,7 @@ func workerHeartbeat(w *worker.Worker, dir string, log *slog.Logger) service.Hea
 	}
 }
 
-// serve runs the worker, and watches its certificate files until the worker is done: draining needs them too.
+// serve runs the worker and watches its certificate files until the worker has drained.
 func serve(ctx context.Context, w *worker.Worker, creds *pki.Credentials) error {
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
@@ -183,7 +183,7 @@ func workerConfig(s settings.Worker, name string) (worker.Config, error) {
 		if err != nil {
 			return worker.Config{}, err
 		}
-		// Two workers of one account must not find each other's tasks: they would take them for their own.
+		// Two workers of one account need folders of their own: each adopts the tasks that it finds.
 		tasks = filepath.Join(root, service.FileName(name))
 	}
 	return worker.Config{
