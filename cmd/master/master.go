@@ -25,6 +25,7 @@ import (
 	"scaleout/cluster/pki"
 	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
+	"scaleout/cmd/master/status"
 	"scaleout/fsm"
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
@@ -48,6 +49,7 @@ type Master struct {
 	api       *httpapi.API
 	advertise string
 	announcer *announce.Announcer
+	status    *status.Reporter
 	recent    recent
 	started   time.Time
 	backups   *backup.Backups
@@ -179,6 +181,9 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 	}); err != nil {
 		return err
 	}
+	m.status = status.New(status.Config{
+		Node: m.node, State: m.fsm, Host: m.host, Peers: m.transport.PeerClient(), Logger: m.log,
+	})
 	m.announcer = announce.New(announce.Config{
 		Node: m.node, State: m.fsm, Master: cfg.Name, DiskInterval: cfg.Heartbeat, Logger: m.log,
 	})
@@ -384,7 +389,7 @@ func (m *Master) servers() []door {
 		httpapi.Bounds{Head: m.cfg.Times.Head, Idle: m.cfg.Times.IdleStranger})
 	inner := http.NewServeMux()
 	inner.Handle("/peer/blobs/", m.keeper.Handler())
-	inner.HandleFunc("GET "+hostPath, m.serveHost)
+	inner.Handle("GET "+status.Path, m.status)
 	inner.Handle("/peer/", m.node.PeerHandler())
 	inner.Handle("/", m.api.Handler())
 	bounds.HeadBytes = 64 << 10 // a caller's whole head, and what a master adds to it

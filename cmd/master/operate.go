@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"scaleout/cluster"
 	"scaleout/cluster/leader"
 	"scaleout/cluster/routine"
 	"scaleout/cluster/segmenter"
-	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
@@ -27,7 +25,7 @@ func (m *Master) routines() []leader.Routine {
 		run("messages", func(ctx context.Context) error { return m.packer.Run(ctx) }),
 		run("heartbeat", func(ctx context.Context) error {
 			return (&routine.Heartbeat{
-				Interval: m.cfg.Heartbeat, Proposer: m.node, Masters: m.beats, Contacts: m.dispatch.Contacts, Logger: m.log,
+				Interval: m.cfg.Heartbeat, Proposer: m.node, Masters: m.status.Beats, Contacts: m.dispatch.Contacts, Logger: m.log,
 			}).Run(ctx)
 		}),
 		run("expiry", func(ctx context.Context) error {
@@ -63,41 +61,6 @@ func (m *Master) merge(ctx context.Context) error {
 	return m.packer.Merge(ctx, smalls)
 }
 
-// beats are the rows of the masters that are alive, and the ids of rows whose masters left the configuration.
-func (m *Master) beats(ctx context.Context) (rows []command.MasterBeat, gone []string) {
-	member := map[string]bool{}
-	members := m.node.Members(ctx)
-	hosts := m.hosts(ctx, members)
-	for _, x := range members {
-		if x.Role == outside {
-			continue
-		}
-		member[x.ID] = true
-		h, told := hosts[x.ID]
-		old, known := m.fsm.View().Master(x.ID)
-		if (!x.Alive || !told) && known {
-			row := *old
-			row.Leader = false
-			rows = append(rows, row)
-			continue
-		}
-		row := command.MasterBeat{
-			ID: x.ID, Name: x.Name, Address: "https://" + x.Address, Version: x.Version, Level: x.Level,
-			Leader: x.Leader, Machine: h.Machine, IP: h.IP, Port: h.Port, Thumbprint: h.Thumbprint, Instance: h.Instance,
-		}
-		if told {
-			row.LastOnline = command.At(m.node.Now())
-		}
-		rows = append(rows, row)
-	}
-	for row := range m.fsm.View().Masters() {
-		if !member[row.ID] {
-			gone = append(gone, row.ID)
-		}
-	}
-	return rows, gone
-}
-
 // mayPromote says what a non-voter still lacks besides the log.
 func (m *Master) mayPromote(ctx context.Context, id string) error {
 	if m.cfg.Promote != nil {
@@ -114,8 +77,7 @@ func (m *Master) mayRemove(ctx context.Context, id string, gone bool) error {
 	switch {
 	case gone && len(none) > 0:
 		return fmt.Errorf("%d blobs would be held by no master that answers, %s among them; where its disk is "+
-			"lost for good, "+
-			"'scaleout cluster remove --force' gives them up", len(none), none[0])
+			"lost for good, 'scaleout cluster remove --force' gives them up", len(none), none[0])
 	case !gone && len(few) > 0:
 		return fmt.Errorf("%d blobs would be held by fewer than a majority of the masters that remain, %s among them; those "+
 			"that lack one look for it every few minutes", len(few), few[0])
@@ -190,78 +152,5 @@ func (a operator) Remove(ctx context.Context, member string, force bool) error {
 }
 
 func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {
-	view := a.m.fsm.View()
-	term, _ := a.m.node.IsLeader()
-	out := wire.ClusterStatus{ClusterID: view.ClusterID(), Index: view.Index(), Term: term, Level: view.Level(),
-		Members: []wire.Member{}, Warnings: []string{}, Settings: []wire.SettingDifference{}}
-	voters, healthy := 0, 0
-	settings := map[string]map[string]string{}
-	members := a.m.node.Members(ctx)
-	hosts := a.m.hosts(ctx, members)
-	for _, x := range members {
-		h := hosts[x.ID]
-		m := wire.Member{
-			ID: x.ID, Name: x.Name, Address: "https://" + x.Address, Role: x.Role, Leader: x.Leader, Health: health(x),
-			LagEntries: x.Lag, LastContactMs: -1, Version: x.Version, Level: x.Level, DiskFreeBytes: x.FreeBytes,
-			MissingBlobs: h.MissingBlobs,
-			DamagedBlobs: h.DamagedBlobs,
-		}
-		if x.Self {
-			m.LastContactMs = 0
-		} else if !x.LastContact.IsZero() {
-			m.LastContactMs = time.Since(x.LastContact).Milliseconds()
-		}
-		if !h.NotAfter.IsZero() {
-			at := h.NotAfter
-			m.CertificateNotAfter = &at
-			if left := time.Until(h.NotAfter); left < 30*24*time.Hour {
-				out.Warnings = append(out.Warnings, fmt.Sprintf("the certificate of %s expires in %d days", x.Name,
-					int(left.Hours()/24)))
-			}
-		}
-		if h.MissingBlobs > 0 {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("%s lacks %d blobs that are named", x.Name, h.MissingBlobs))
-		}
-		if h.DamagedBlobs > 0 {
-			out.Warnings = append(out.Warnings,
-				fmt.Sprintf("%s found %d damaged blobs on its disk since it started and fetches them again: "+
-					"look at its disk", x.Name, h.DamagedBlobs))
-		}
-		if x.ClockKnown && x.ClockOffset.Abs() > 30*time.Second {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("the clock of %s is %v off", x.Name,
-				x.ClockOffset.Round(time.Second)))
-		}
-		if x.Role == wire.RoleVoter {
-			voters++
-			if m.Health == "healthy" {
-				healthy++
-			}
-		}
-		for name, value := range h.Settings {
-			if settings[name] == nil {
-				settings[name] = map[string]string{}
-			}
-			settings[name][x.Name] = value
-		}
-		out.Members = append(out.Members, m)
-	}
-	out.FailureTolerance = max(0, healthy-(voters/2+1))
-	out.Settings = append(out.Settings, differences(settings)...)
-	return out, nil
-}
-
-func health(x cluster.Member) string {
-	switch {
-	case x.Err != "" && !x.Self:
-		return wire.HealthSilent + ": " + x.Err
-	case x.Stopping:
-		return "stopping"
-	case x.Role == outside:
-		return "not a member: " + string(x.State)
-	case x.Disk != "":
-		return "disk: " + x.Disk
-	case x.Lag > 10_000:
-		return fmt.Sprintf("%d entries behind", x.Lag)
-	}
-	return "healthy"
+	return a.m.status.Cluster(ctx), nil
 }
