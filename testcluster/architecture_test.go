@@ -26,7 +26,7 @@ const module = "scaleout/"
 var mayImport = map[string][]string{
 	"fsm/command":           {},
 	"fsm/segment":           {},
-	"fsm/ispac":             {},
+	"fsm/ispac":             {"fsm/sqltype"}, // for the collation
 	"store":                 {"fsm/command", "store/file"},
 	"store/file":            {},
 	"store/hclog":           {},

@@ -7,6 +7,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"scaleout/fsm/sqltype"
 )
 
 // The parts that every project file has. Content types are the zip package's
@@ -25,16 +27,8 @@ func reservedPart(name string) bool {
 	return k == fold(manifestPart) || k == fold(paramsPart) || k == fold(contentTypesPart)
 }
 
-// fold maps names that differ only by case to one key.
-func fold(name string) string {
-	return strings.Map(func(r rune) rune {
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
-		}
-		return least
-	}, name)
-}
+// fold is the key of a name by the catalog's collation.
+func fold(name string) string { return sqltype.Fold(name) }
 
 func ext(name string) string {
 	if i := strings.LastIndexByte(name, '.'); i > 0 && i < len(name)-1 {
@@ -43,7 +37,7 @@ func ext(name string) string {
 	return ""
 }
 
-func hasExt(name, want string) bool { return strings.EqualFold(ext(name), want) }
+func hasExt(name, want string) bool { return sqltype.EqualText(ext(name), want) }
 
 // unescapeName turns a zip entry's name into the plain name of the part.
 func unescapeName(raw string) (string, error) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"scaleout/fsm/sqltype"
 )
 
 // DataType is the type of a parameter. The numbers are .NET type codes, as the
@@ -64,7 +66,7 @@ func (t DataType) Valid() bool { return dataTypeNames[t] != "" }
 func ParseDataType(name string) (DataType, error) {
 	names := make([]string, 0, len(dataTypeNames))
 	for _, t := range DataTypes() {
-		if strings.EqualFold(dataTypeNames[t], name) {
+		if sqltype.EqualText(dataTypeNames[t], name) {
 			return t, nil
 		}
 		names = append(names, dataTypeNames[t])
@@ -99,9 +101,9 @@ func parseValue(t DataType, text string) (any, error) {
 	switch t {
 	case Boolean:
 		switch {
-		case text == "1", strings.EqualFold(text, "true"):
+		case text == "1", sqltype.EqualText(text, "true"):
 			return true, nil
-		case text == "0", strings.EqualFold(text, "false"):
+		case text == "0", sqltype.EqualText(text, "false"):
 			return false, nil
 		}
 		return nil, errors.New("use true or false")

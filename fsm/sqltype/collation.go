@@ -1,31 +1,151 @@
 package sqltype
 
 import (
+	"cmp"
 	"strings"
-	"unicode"
+	"unicode/utf8"
 )
 
-// fold gives names that differ only in case the same key, as SQL Server's usual collation does. It is not
-// strings.ToLower: two names that strings.EqualFold holds equal must never both exist.
+// CollationLevel numbers the collation: the tables in collation_table.go and the rules of Fold. Whether a name exists
+// depends on them, so nodes must change them together: a change is a new number that the cluster's feature level
+// switches on, beside the old one, never an edit. docs/decisions says why.
+const CollationLevel = 1
+
+// foldRange gives each stride-th character from low to high the key that lies delta away.
+type foldRange struct{ low, high, stride, delta int32 }
+
+// foldLow is foldRune of the characters of most names: Latin, Greek, Cyrillic.
+var foldLow = func() (keys [0x530]rune) {
+	for r := range keys {
+		switch r := rune(r); {
+		case 'A' <= r && r <= 'Z':
+			keys[r] = r + 'a' - 'A'
+		default:
+			keys[r] = searchFold(r)
+		}
+	}
+	return keys
+}()
+
+// foldRune is the key of a character: of all characters that differ from it in case alone the one with the smallest
+// number, of the letters A to Z the small one.
+func foldRune(r rune) rune {
+	if 0 <= r && int(r) < len(foldLow) {
+		return foldLow[r]
+	}
+	return searchFold(r)
+}
+
+func searchFold(r rune) rune {
+	low, high := 0, len(foldRanges)
+	for low < high {
+		middle := int(uint(low+high) >> 1)
+		switch f := &foldRanges[middle]; {
+		case r < f.low:
+			high = middle
+		case r > f.high:
+			low = middle + 1
+		default:
+			if f.stride == 1 || (r-f.low)%f.stride == 0 {
+				r += f.delta
+			}
+			return r
+		}
+	}
+	return r
+}
+
+// trimBlanks cuts the blanks at the end of a text, which SQL Server does not see when it compares.
+func trimBlanks(s string) string {
+	for len(s) > 0 && s[len(s)-1] == ' ' {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// Fold is the key of a text: two texts are equal in the collation exactly if their keys are the same bytes, and in its
+// order they stand as their keys' bytes do. It neither allocates nor copies where s is its own key already.
 func Fold(s string) string {
-	ascii := true
+	s = trimBlanks(s)
 	for i := range len(s) {
-		if s[i] >= 0x80 {
-			ascii = false
-			break
+		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+			return foldFrom(s, i)
 		}
 	}
-	if ascii {
-		return strings.ToLower(s)
+	return s
+}
+
+// foldFrom folds s, whose first i bytes are their own key.
+func foldFrom(s string, i int) string {
+	var b strings.Builder
+	b.Grow(len(s))
+	b.WriteString(s[:i])
+	for i < len(s) {
+		r, n := foldAt(s, i)
+		if r < utf8.RuneSelf {
+			b.WriteByte(byte(r))
+		} else {
+			b.WriteRune(r)
+		}
+		i += n
 	}
-	return strings.Map(func(r rune) rune {
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
+	return b.String()
+}
+
+// foldAt is the key of the character at s[i] and the bytes that the character takes. What is not UTF-8 counts as U+FFFD.
+func foldAt(s string, i int) (rune, int) {
+	if c := s[i]; c < utf8.RuneSelf {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
 		}
-		if 'A' <= least && least <= 'Z' {
-			least += 'a' - 'A'
+		return rune(c), 1
+	}
+	r, n := utf8.DecodeRuneInString(s[i:])
+	return foldRune(r), n
+}
+
+// EqualText reports whether two texts are equal in the collation: whether Fold makes them the same.
+func EqualText(a, b string) bool {
+	return a == b || compareKeys(trimBlanks(a), trimBlanks(b)) == 0
+}
+
+// CompareText orders two texts by the collation, as strings.Compare orders what Fold makes of them.
+func CompareText(a, b string) int {
+	if a == b {
+		return 0
+	}
+	return compareKeys(trimBlanks(a), trimBlanks(b))
+}
+
+func compareKeys(a, b string) int {
+	i, j := 0, 0
+	for i < len(a) && j < len(b) {
+		x, y := a[i], b[j]
+		if x == y && x < utf8.RuneSelf {
+			i, j = i+1, j+1
+			continue
 		}
-		return least
-	}, s)
+		p, n := foldAt(a, i)
+		q, m := foldAt(b, j)
+		if p != q {
+			return cmp.Compare(p, q)
+		}
+		i, j = i+n, j+m
+	}
+	return cmp.Compare(len(a)-i, len(b)-j)
+}
+
+// Hidden reports whether a character shows as nothing, or changes how what is around it shows: control and format
+// characters and the separators of lines and paragraphs (the categories Cc, Cf, Zl and Zp, frozen with the collation).
+// A name that holds one can be taken for another, and a terminal may obey it.
+func Hidden(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r < ' ' || r == 0x7F
+	}
+	for _, h := range hiddenRanges {
+		if r <= h[1] {
+			return r >= h[0]
+		}
+	}
+	return false
 }

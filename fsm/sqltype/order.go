@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"math/big"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"scaleout/fsm/command"
 )
 
-// Equal reports whether two values of one column are equal for a filter. Text is compared without case, as the
-// product's collation does; nil equals only nil.
+// Equal reports whether two values of one column are equal for a filter. Text is compared by the collation; nil equals
+// only nil.
 func Equal(a, b any) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil
@@ -22,9 +20,9 @@ func Equal(a, b any) bool {
 	if s, ok := b.(string); ok {
 		switch a := a.(type) {
 		case string:
-			return len(a) == len(s) && a == s || strings.EqualFold(a, s)
+			return EqualText(a, s)
 		case bool, json.Number:
-			return strings.EqualFold(Text(Variant, a), s)
+			return EqualText(Text(Variant, a), s)
 		}
 		return false
 	}
@@ -35,8 +33,8 @@ func Equal(a, b any) bool {
 	return a == b
 }
 
-// Compare orders two values of one column: NULL first, text without case and then by bytes, so that the order is
-// total. The kinds of a sql_variant follow each other: bool, number, text.
+// Compare orders two values of one column: NULL first, text by the collation. It is 0 exactly where Equal says so: what
+// needs a total order adds a key whose values differ. The kinds of a sql_variant follow each other: bool, number, text.
 func Compare(a, b any) int {
 	if c := cmp.Compare(rank(a), rank(b)); c != 0 {
 		return c
@@ -55,7 +53,7 @@ func Compare(a, b any) int {
 		}
 		return -1
 	case string:
-		return compareFold(a, b.(string))
+		return CompareText(a, b.(string))
 	case json.Number:
 		return compareNumbers(a, b.(json.Number))
 	case []byte:
@@ -102,32 +100,4 @@ func compareNumbers(a, b json.Number) int {
 		return c
 	}
 	return strings.Compare(string(a), string(b))
-}
-
-func compareFold(a, b string) int {
-	for i, j := 0, 0; ; {
-		if i >= len(a) || j >= len(b) {
-			if c := cmp.Compare(len(a)-i, len(b)-j); c != 0 {
-				return c
-			}
-			return strings.Compare(a, b)
-		}
-		x, n := foldAt(a, i)
-		y, m := foldAt(b, j)
-		if x != y {
-			return cmp.Compare(x, y)
-		}
-		i, j = i+n, j+m
-	}
-}
-
-func foldAt(s string, i int) (rune, int) {
-	if c := s[i]; c < utf8.RuneSelf {
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		return rune(c), 1
-	}
-	r, n := utf8.DecodeRuneInString(s[i:])
-	return unicode.ToLower(r), n
 }

@@ -120,7 +120,7 @@ func parseFilter(view *View, filter map[string]string) (map[string]any, error) {
 			return nil, command.Refuse(command.CodeInvalidArgument, "the column %s is filtered twice", col.Name)
 		}
 		text := filter[name]
-		if strings.EqualFold(text, "null") {
+		if sqltype.EqualText(text, "null") {
 			equal[col.Name] = nil
 			continue
 		}

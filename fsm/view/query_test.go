@@ -137,7 +137,7 @@ func plainSelect(view *View, rows []registry.Row, r Request) []registry.Row {
 			i, _ := view.Column(name)
 			ok = ok &&
 				(text == "null" && row[i] == nil ||
-					row[i] != nil && strings.EqualFold(sqltype.Text(view.Columns[i].Type, row[i]), text))
+					row[i] != nil && sqltype.EqualText(sqltype.Text(view.Columns[i].Type, row[i]), text))
 		}
 		if ok {
 			want = append(want, row)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/registry"
@@ -24,9 +23,9 @@ func (o *order) checksum(r Request, body []byte) []byte {
 		h.Write(sqltype.AppendString(nil, s))
 	}
 	write(o.view.Name)
-	write(strings.ToLower(r.Order))
+	write(sqltype.Fold(r.Order))
 	for _, name := range slices.Sorted(maps.Keys(r.Filter)) {
-		write(strings.ToLower(name))
+		write(sqltype.Fold(name))
 		write(r.Filter[name])
 	}
 	h.Write(body)

@@ -20,7 +20,7 @@ func All() []*View { return views().list }
 
 // ViewNamed returns the view of that name, in any case and without "catalog.".
 func Named(name string) (*View, bool) {
-	v, ok := views().byName[strings.ToLower(name)]
+	v, ok := views().byName[sqltype.Fold(name)]
 	return v, ok
 }
 
@@ -47,7 +47,7 @@ var views = sync.OnceValue(func() viewTable {
 	slices.SortFunc(t.list, func(a, b *View) int { return strings.Compare(a.Name, b.Name) })
 	t.byName = make(map[string]*View, len(t.list))
 	for _, v := range t.list {
-		t.byName[strings.ToLower(v.Name)] = v
+		t.byName[sqltype.Fold(v.Name)] = v
 	}
 	return t
 })
@@ -60,7 +60,7 @@ func (v *View) Authorize(c command.Caller) error {
 // Column returns the position of a column, in any case.
 func (v *View) Column(name string) (int, bool) {
 	for i := range v.Columns {
-		if strings.EqualFold(v.Columns[i].Name, name) {
+		if sqltype.EqualText(v.Columns[i].Name, name) {
 			return i, true
 		}
 	}
