@@ -114,8 +114,7 @@ func TestAMissedReleaseIsAskedFor(t *testing.T) {
 	must(t, pd.Close())
 	q.start()
 	w.until("it waits for its proposer", func() bool {
-		return strings.Contains(q.node.Waiting(),
-			"waiting for the cluster that")
+		return strings.Contains(q.node.Waiting(), "waiting for the cluster that")
 	})
 	p.start()
 	w.leader()
@@ -207,8 +206,8 @@ func TestASilentMasterLetsTheProposalDie(t *testing.T) {
 	}
 }
 
-// One of the masters that begin a cluster is away until it exists. It keeps its promise until it has the log, nobody tells it
-// that its data was lost, and if it was removed meanwhile it is taken in as a new one.
+// One of the masters that begin a cluster is away until it exists. It keeps its promise until it has the log, nobody
+// tells it that its data was lost, and if it was removed meanwhile it is taken in as a new one.
 func TestAMasterOfTheSetIsAwayUntilTheClusterExists(t *testing.T) {
 	for _, removed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("removed %v", removed), func(t *testing.T) {
@@ -239,7 +238,9 @@ func TestAMasterOfTheSetIsAwayUntilTheClusterExists(t *testing.T) {
 			w.leader()
 			w.until("the proposer has settled", func() bool { return hosts[0].promised().Begun == p.ID })
 			away.start()
-			w.until("it knows that the cluster exists", func() bool { return strings.Contains(away.node.Waiting(), "its log is on the way") })
+			w.until("it knows that the cluster exists", func() bool {
+				return strings.Contains(away.node.Waiting(), "its log is on the way")
+			})
 			if removed {
 				w.until("it is removed", func() bool {
 					err := w.leader().node.Remove(bounded(t), away.node.ID(), true)

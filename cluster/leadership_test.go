@@ -99,9 +99,11 @@ func TestALeaderAloneWithANonvoterProvesNothing(t *testing.T) {
 	w.voters(3)
 	non := w.add(no)
 	non.start()
-	w.until("a non-voter follows", func() bool { return non.node.State() == StateNonvoter && non.node.machine.Index() > 0 })
-	// alone reports whether the library called the leader one that leads, which it does within the lease. On a busy machine
-	// that one may be over before the question is asked.
+	w.until("a non-voter follows", func() bool {
+		return non.node.State() == StateNonvoter && non.node.machine.Index() > 0
+	})
+	// alone reports whether the library called the leader one that leads, which it does within the lease. On a busy
+	// machine that one may be over before the question is asked.
 	alone := func() bool {
 		defer w.heal()
 		var l *host
@@ -191,8 +193,7 @@ func TestTwentyTransfersLeaveNoGoroutine(t *testing.T) {
 		})
 		w.until("the old one has ended", func() bool {
 			term, _ := l.node.IsLeader()
-			return term == 0 ||
-				l.node.raft.State() == raft.Leader
+			return term == 0 || l.node.raft.State() == raft.Leader
 		})
 		w.leader()
 	}

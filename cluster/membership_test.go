@@ -102,7 +102,9 @@ func TestRemoveIsRefusedWhereItHurts(t *testing.T) {
 		err := w.leader().node.Remove(ctx, f.node.ID(), true)
 		return err == nil || errors.Is(err, command.ErrUnknownMember)
 	})
-	w.until("it knows or gives up", func() bool { return f.node.State() != StateFollower || f.node.State() == StateRemoved })
+	w.until("it knows or gives up", func() bool {
+		return f.node.State() != StateFollower || f.node.State() == StateRemoved
+	})
 	must(t, f.stop())
 	f.start() // with its old directory: it must not come back by itself
 	w.until("it hears that it was removed", func() bool { return f.node.State() == StateRemoved })
@@ -138,8 +140,7 @@ func TestRemoveNeverCostsTheMajority(t *testing.T) {
 	}
 	const few = "1 of 2 voters answer and 2 are needed"
 	refused("a living one is removed", few, func(l, alive *host) error {
-		return l.node.Remove(ctx, alive.node.ID(),
-			false)
+		return l.node.Remove(ctx, alive.node.ID(), false)
 	})
 	refused("a living one leaves", few, func(_, alive *host) error { return alive.node.Leave(ctx, false) })
 	refused("the leader leaves", "", func(l, _ *host) error { return l.node.Leave(ctx, false) })

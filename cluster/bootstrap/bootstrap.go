@@ -245,9 +245,9 @@ func (b *Bootstrapper) join(ctx context.Context, via []gossip.Member) {
 	}
 }
 
-// follow waits for the log of the cluster that this master promised to begin, or for the proposal to be declared dead by
-// its proposer. Nobody else may declare it dead, because it may have been decided. The promise is kept until there is a log:
-// an empty master without one could begin another cluster together with others.
+// follow waits for the log of the cluster that this master promised to begin, or for the proposal to be declared dead
+// by its proposer. Nobody else may declare it dead, because it may have been decided. The promise is kept until there
+// is a log: an empty master without one could begin another cluster together with others.
 func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
 	limit, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -6,8 +6,8 @@
 // proposal. Only when all have promised is the proposal decided, durably, and its proposer alone carries it out. The
 // others get the configuration by replication, as any follower does.
 //
-// It promises that a master follows at most one proposal at a time, across restarts, until it has the log of the cluster
-// that came of it, and that a proposal that its proposer has abandoned is never carried out.
+// It promises that a master follows at most one proposal at a time, across restarts, until it has the log of the
+// cluster that came of it, and that a proposal that its proposer has abandoned is never carried out.
 //
 // It knows nothing of a Node: whether there is a log, how Raft begins a cluster and how a master asks to join are
 // functions that its caller hands in.

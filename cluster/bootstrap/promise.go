@@ -52,9 +52,9 @@ func (p *proposal) configuration() raft.Configuration {
 	return c
 }
 
-// promises is what an empty master must not forget, and a proposer ever. A proposal of its own is written before any other
-// master is asked, and taken out before any promise is handed back: so a proposal of its own that is not in here any more
-// is dead. One that was carried out stays in here by its id: a master of the set may have been away, and asks.
+// promises is what an empty master must not forget, and a proposer ever. A proposal of its own is written before any
+// other master is asked, and taken out before any promise is handed back: so a proposal of its own that is not in here
+// any more is dead. One that was carried out stays in here by its id: a master of the set may have been away, and asks.
 type promises struct {
 	Promise  *proposal `json:"promise,omitempty"`  // the one proposal that this master follows, its own or another's
 	Proposal *proposal `json:"proposal,omitempty"` // this master's own

@@ -1,5 +1,5 @@
-// Package logkey holds the keys of the log lines that the rooms of cluster write: one key for each thing, so that a search
-// for a master, an attempt or a blob finds every line about it.
+// Package logkey holds the keys of the log lines that the rooms of cluster write: one key for each thing, so that a
+// search for a master, an attempt or a blob finds every line about it.
 //
 // A thing that an identifier names has the suffix _id; without the suffix the key holds the name that people know.
 package logkey

@@ -39,7 +39,8 @@ func Check(env command.Envelope, level int) error {
 }
 
 func envelopeSize(env command.Envelope) int {
-	size := envelopeOverhead + len(env.Body) + len(env.Caller.Kind) + len(env.Caller.Name) + len(env.Key.Text) + len(env.Key.Request)
+	size := envelopeOverhead + len(env.Body) + len(env.Caller.Kind) + len(env.Caller.Name) +
+		len(env.Key.Text) + len(env.Key.Request)
 	for _, role := range env.Caller.Roles {
 		size += len(role) + 2
 	}
