@@ -25,6 +25,7 @@ import (
 	"scaleout/cluster/pki"
 	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
+	"scaleout/cmd/master/metrics"
 	"scaleout/cmd/master/status"
 	"scaleout/fsm"
 	"scaleout/fsm/command"
@@ -192,12 +193,16 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		Registerer: cfg.Registry,
 	})
 	cfg.Registry.MustRegister(m.dispatch)
-	m.measure(cfg.Registry)
 	m.keeper = blobs.New(blobs.Config{
 		Disk: disk{m.dir.Blobs()}, Peers: blobs.HTTP{Client: m.transport.PeerClient()}, Membership: membership{m.node},
 		Names: names{m.fsm}, MaxBytes: cfg.MaxProjectBytes, MaxUnnamed: cfg.MaxUnnamedBlobBytes, Logger: m.log,
 	})
 	m.dir.Blobs().OnDamage(m.keeper.Damaged)
+	metrics.Register(cfg.Registry, metrics.Config{
+		Version: cfg.Version, Ready: func(ctx context.Context) bool { return m.Waiting(ctx) == "" }, Credentials: m.creds,
+		FreeBytes: m.dir.Free, MissingBlobs: m.keeper.Missing, DamagedBlobs: m.keeper.DamagedSinceStart, State: m.fsm,
+		CaughtUp: m.node.CaughtUp(),
+	})
 	m.backups = backup.New(backup.Config{
 		State: m.fsm, Node: m.node, Blobs: m.keeper, KeyRing: m.ring, Spool: cfg.DataDirectory, Master: cfg.Name,
 		Version: cfg.Version, Schedule: cfg.Backups, Logger: m.log, Registerer: cfg.Registry,

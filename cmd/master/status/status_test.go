@@ -101,7 +101,7 @@ func TestHealth(t *testing.T) {
 		want   string
 	}{
 		{"healthy", func(*cluster.Member) {}, "healthy"},
-		{"silent", func(m *cluster.Member) { m.Err = "no answer in time"; m.Stopping = true }, "does not answer: no answer in time"},
+		{"silent", func(m *cluster.Member) { m.Err = "too late"; m.Stopping = true }, "does not answer: too late"},
 		{"oneself", func(m *cluster.Member) { m.Err = "no answer in time"; m.Self = true }, "healthy"},
 		{"stopping", func(m *cluster.Member) { m.Stopping = true; m.Disk = "full" }, "stopping"},
 		{"outside", func(m *cluster.Member) { m.Role = outside; m.State = "joining" }, "not a member: joining"},

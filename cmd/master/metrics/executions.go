@@ -1,4 +1,4 @@
-package master
+package metrics
 
 import (
 	"strings"
@@ -23,26 +23,26 @@ var (
 		nil, nil)
 )
 
-// executionMetrics show what the state has counted.
-type executionMetrics struct{ m *Master }
+// executions are what the state has counted.
+type executions struct{ cfg Config }
 
 // Describe implements prometheus.Collector.
-func (executionMetrics) Describe(c chan<- *prometheus.Desc) {
+func (executions) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{endedDesc, lastEndedDesc, durationDesc, queuedDesc} {
 		c <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (g executionMetrics) Collect(c chan<- prometheus.Metric) {
+func (g executions) Collect(c chan<- prometheus.Metric) {
 	select {
-	case <-g.m.node.CaughtUp():
+	case <-g.cfg.CaughtUp:
 	default:
-		// A master that still applies what it has missed shows lower counts than before its restart. A counter that falls
-		// has begun anew, Prometheus thinks, and would add all of it once more.
+		// A master that still applies what it has missed shows lower counts than before its restart. Prometheus takes a
+		// counter that falls for one that has begun anew, and would add all of it once more.
 		return
 	}
-	for _, m := range executionCounts(g.m.fsm.View()) {
+	for _, m := range executionCounts(g.cfg.State.View()) {
 		c <- m
 	}
 }
@@ -74,10 +74,10 @@ func histogram(d *prometheus.Desc, h *catalog.Histogram, labels ...string) prome
 	return prometheus.MustNewConstHistogram(d, count, float64(h.SumMs)/1000, buckets, labels...)
 }
 
-// statusLabel is the ending's word as one word.
+// statusLabel returns the word of an ending as one word.
 func statusLabel(ending int) string {
 	return strings.ReplaceAll(catalog.Endings[ending].String(), " ", "_")
 }
 
-// text makes a label's value of a name: Prometheus takes nothing but UTF-8.
+// text makes a name a label's value: Prometheus accepts nothing but UTF-8.
 func text(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }
