@@ -252,7 +252,9 @@ func TestStatusOfARunningCluster(t *testing.T) {
 	if !c.Kill("worker-1") || c.Kill("nobody") {
 		t.Error("Kill")
 	}
-	<-c.child("worker-1").process.Done()
+	if !c.child("worker-1").process.EndsWithin(time.Minute) {
+		t.Fatal("a killed child runs on")
+	}
 	list, err := Status(t.Context(), c.Dir)
 	if err != nil || len(list) != 2 {
 		t.Fatal(list, err)
@@ -290,8 +292,12 @@ func TestAnEndThatNobodyAskedForIsToldOf(t *testing.T) {
 	c, said := running(t)
 	ch := c.child("master-1")
 	ch.process.Kill()
-	<-ch.process.Done()
-	text := <-said
+	var text string
+	select {
+	case text = <-said:
+	case <-time.After(time.Minute):
+		t.Fatal("nothing is said")
+	}
 	if !strings.Contains(text, "master-1 (pid ") ||
 		!strings.Contains(text, "scaleout dev restart master-1 --data "+c.Dir) {
 		t.Errorf("%q", text)
