@@ -58,9 +58,10 @@ var mayImport = map[string][]string{
 	"cluster/prover":        {"fsm/command"},
 	"cluster/peer":          {"cluster/transport", "fsm/command"},
 	"cluster/bootstrap":     {"cluster/gossip", "cluster/logkey", "cluster/peer", "fsm/command", "store"},
-	"cluster/announce":      {"cluster", "fsm/catalog", "fsm/command"},
+	"cluster/announce":      {"cluster", "cluster/logkey", "fsm/catalog", "fsm/command"},
 	"cluster/backup": {
-		"cluster", "cluster/archive", "cluster/blobs", "cluster/pki", "fsm", "fsm/catalog", "fsm/command", "store/file",
+		"cluster", "cluster/archive", "cluster/blobs", "cluster/logkey", "cluster/pki", "fsm", "fsm/catalog",
+		"fsm/command", "store/file",
 	},
 	"cluster/recovery": {"fsm", "fsm/catalog", "fsm/command", "store", "store/hclog"},
 	"httpapi/client":   {"httpapi/wire"},

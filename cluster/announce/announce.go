@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scaleout/cluster"
+	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 )
@@ -86,7 +87,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 				if err := a.propose(ctx, c); err == nil {
 					taken = nil
 				} else if ctx.Err() == nil {
-					a.log.Debug("announcement not written yet", "err", err)
+					a.log.Debug("announcement not written yet", logkey.Err, err)
 				}
 			}
 		}
@@ -183,16 +184,17 @@ func (a *Announcer) LogEvents(events []catalog.Event) {
 			if e.Execution == 0 {
 				continue // an orphan
 			}
-			a.log.Warn("report fenced: the attempt is not that worker's any more", "event", e.ID.String(),
-				"task_id", e.Execution, "attempt", e.Attempt, "worker", e.Worker, "detail", e.Detail)
+			a.log.Warn("report fenced: the attempt is not that worker's any more", logkey.Event, e.ID.String(),
+				logkey.TaskID, e.Execution, logkey.Attempt, e.Attempt, logkey.Worker, e.Worker, logkey.Detail, e.Detail)
 		case catalog.EventMemberJoined, catalog.EventMemberPromoted, catalog.EventMemberMoved, catalog.EventMemberRemoved:
-			a.log.Info("membership changed", "event", e.ID.String(), "change", e.Type, "name", e.Name, "id", e.Node,
-				"detail", e.Detail)
+			a.log.Info("membership changed", logkey.Event, e.ID.String(), logkey.Change, e.Type, logkey.Master, e.Name,
+				logkey.MasterID, e.Node, logkey.Detail, e.Detail)
 		case catalog.EventDiskFull:
-			a.log.Warn("the disk of a master is full or refuses writes", "event", e.ID.String(), "name", e.Name, "id", e.Node,
-				"detail", e.Detail)
+			a.log.Warn("the disk of a master is full or refuses writes", logkey.Event, e.ID.String(), logkey.Master, e.Name,
+				logkey.MasterID, e.Node, logkey.Detail, e.Detail)
 		case catalog.EventLeaderElected:
-			a.log.Info("leadership changed", "event", e.ID.String(), "leader", e.Name, "id", e.Node, "term", e.Number)
+			a.log.Info("leadership changed", logkey.Event, e.ID.String(), logkey.Leader, e.Name,
+				logkey.MasterID, e.Node, logkey.Term, e.Number)
 		}
 	}
 }

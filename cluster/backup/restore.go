@@ -8,10 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"scaleout/cluster"
 	"scaleout/cluster/archive"
+	"scaleout/cluster/logkey"
 	"scaleout/cluster/pki"
 	"scaleout/fsm"
 	"scaleout/fsm/command"
@@ -91,9 +91,9 @@ func (b *Backups) restore(ctx context.Context, r io.Reader, key []byte) (out Res
 		Cluster: c.Metadata.Cluster, Index: c.Metadata.Index, NewIndex: at.Index, Blobs: c.Blobs, KeyRing: ring != nil,
 		Missing: b.missing(ctx, c.Named),
 	}
-	b.log.Warn("backup restored", "from_cluster", out.Cluster, "from_index", out.Index,
-		"taken", c.Metadata.Created.Format(time.RFC3339), "index", at.Index, "blobs", out.Blobs,
-		"missing_blobs", len(out.Missing), "key_ring", out.KeyRing)
+	b.log.Warn("backup restored", logkey.FromCluster, out.Cluster, logkey.FromIndex, out.Index,
+		logkey.Created, c.Metadata.Created, logkey.Index, at.Index, logkey.Blobs, out.Blobs,
+		logkey.MissingBlobs, len(out.Missing), logkey.KeyRing, out.KeyRing)
 	return out, nil
 }
 
@@ -124,7 +124,7 @@ func (b *Backups) removeSpooled() {
 	old, _ := filepath.Glob(filepath.Join(b.cfg.Spool, spoolPrefix+"*.tmp")) // the pattern is valid
 	for _, path := range old {
 		if err := os.Remove(path); err != nil {
-			b.log.Warn("a file of a restore could not be removed", "path", path, "err", err)
+			b.log.Warn("a file of a restore could not be removed", logkey.Path, path, logkey.Err, err)
 		}
 	}
 }

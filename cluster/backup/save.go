@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"scaleout/cluster/archive"
+	"scaleout/cluster/logkey"
 )
 
 // Options says what goes into a backup.
@@ -59,7 +60,8 @@ func (b *Backups) Save(ctx context.Context, w io.Writer, o Options) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			b.log.Error("a blob that is named is on no master; the backup lists it as missing", "blob", digest, "err", err)
+			b.log.Error("a blob that is named is on no master; the backup lists it as missing", logkey.Blob, digest,
+				logkey.Err, err)
 			missing = append(missing, digest)
 			continue
 		}

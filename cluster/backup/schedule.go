@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scaleout/cluster/archive"
+	"scaleout/cluster/logkey"
 	"scaleout/store/file"
 )
 
@@ -48,13 +49,13 @@ func (b *Backups) Run(ctx context.Context) error {
 		}
 		if err != nil {
 			b.failures.Inc()
-			b.log.Error("scheduled backup failed; it is tried again", "folder", b.cfg.Schedule.Folder, "err", err)
+			b.log.Error("scheduled backup failed; it is tried again", logkey.Path, b.cfg.Schedule.Folder, logkey.Err, err)
 			if !wait(ctx, min(b.cfg.Schedule.Interval, maxRetry)) {
 				return nil
 			}
 			continue
 		}
-		b.log.Info("scheduled backup written", "path", path)
+		b.log.Info("scheduled backup written", logkey.Path, path)
 		b.prune()
 	}
 	return nil
@@ -141,7 +142,7 @@ func (b *Backups) removeUnfinished() {
 			continue
 		}
 		if err := os.Remove(filepath.Join(b.cfg.Schedule.Folder, e.Name())); err != nil {
-			b.log.Warn("an unfinished backup could not be removed", "path", e.Name(), "err", err)
+			b.log.Warn("an unfinished backup could not be removed", logkey.Path, e.Name(), logkey.Err, err)
 		}
 	}
 }
@@ -151,7 +152,7 @@ func (b *Backups) prune() {
 	list := b.files()
 	for _, f := range list[:max(0, len(list)-b.cfg.Schedule.Retain)] {
 		if err := os.Remove(f.path); err != nil {
-			b.log.Warn("an old backup could not be removed", "path", f.path, "err", err)
+			b.log.Warn("an old backup could not be removed", logkey.Path, f.path, logkey.Err, err)
 		}
 	}
 }

@@ -40,6 +40,17 @@ const (
 	Blob    = "blob"    // its digest
 	Removed = "removed" // how many rows
 
+	FromCluster  = "from_cluster" // the id of the cluster that a backup is of
+	FromIndex    = "from_index"   // the log entry that a backup is of
+	Created      = "created"      // when a backup was saved
+	Blobs        = "blobs"        // how many
+	MissingBlobs = "missing_blobs"
+	KeyRing      = "key_ring" // whether a backup has one
+
+	Event  = "event"  // the id of an event
+	Change = "change" // what an event says of the membership
+	Detail = "detail" // what an event says for people
+
 	Name          = "name"   // in a certificate
 	Path          = "path"   // of a file or a directory
 	Reason        = "reason" // a word that a program can compare
