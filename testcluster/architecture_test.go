@@ -80,7 +80,8 @@ var mayImport = map[string][]string{
 	"testcluster": {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/dev/process", "cmd/master/...",
 		"cmd/worker/..."},
 	"cluster": {
-		"cluster/bootstrap", "cluster/gossip", "cluster/leader", "cluster/logkey", "cluster/peer", "cluster/proposer", "cluster/prover",
+		"cluster/bootstrap", "cluster/gossip", "cluster/leader", "cluster/logkey", "cluster/peer", "cluster/proposer",
+		"cluster/prover",
 		"cluster/recovery", "cluster/transport", "fsm", "fsm/command", "store", "store/hclog",
 	},
 }

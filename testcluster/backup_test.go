@@ -92,7 +92,8 @@ func TestBackupIsRestoredIntoANewCluster(t *testing.T) {
 	_, err := restore(t, old.Admin(), file, lock)
 	refusedWith(t, err, "cluster_not_empty")
 
-	// A leader that loses its place while it restores ends itself: on a busy machine a short lease would be over by chance.
+	// A leader that loses its place while it restores ends itself: on a busy machine a short lease would be over by
+	// chance.
 	c := testcluster.Start(t, 3, testcluster.Profile("wan"))
 	admin := c.Admin()
 	for name, bad := range map[string][]byte{"cut": file[:len(file)-40], "nothing": nil, "flipped": flipped(file),

@@ -132,8 +132,9 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 		least int // on a busy machine leadership moves, and each new leader reports an orphan again
 		lines []string
 	}{
-		{catalog.EventAttemptLost, 1, []string{fmt.Sprintf("component=dispatch task_id=%d attempt=1 worker=%s silent_since=", id,
-			h.ID)}},
+		{catalog.EventAttemptLost, 1,
+			[]string{fmt.Sprintf("component=dispatch task_id=%d attempt=1 worker=%s silent_since=", id,
+				h.ID)}},
 		{catalog.EventReportFenced, 2, []string{
 			fmt.Sprintf("component=dispatch task_id=%d attempt=1 worker=%s", id, h.ID),
 			"msg=\"report fenced: the attempt is not that worker's any more\"",

@@ -68,7 +68,8 @@ func TestStop(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	// The shell ends at the polite signal, its child does not.
 	s := deployScripts(t, c, map[string]string{"tree.sh": `
-sh -c 'trap "" TERM; echo $$ > "DIR/grandchild.tmp"; mv "DIR/grandchild.tmp" "DIR/grandchild"; while :; do sleep 0.1; done' &
+sh -c 'trap "" TERM; echo $$ > "DIR/grandchild.tmp"; mv "DIR/grandchild.tmp" "DIR/grandchild"
+while :; do sleep 0.1; done' &
 note ran
 wait
 `})

@@ -98,7 +98,10 @@ func (m *machines) rollingRestart() {
 	m.t.Helper()
 	var wg sync.WaitGroup
 	traffic := m.operator() + `
-		while [ ! -e stop ]; do scaleout execution run -o json ETL/Jobs/work.sh > ran; sed -n 's/.*"execution_id": *\([0-9]*\).*/\1/p' ran >> ids; done
+		while [ ! -e stop ]; do
+			scaleout execution run -o json ETL/Jobs/work.sh > ran
+			sed -n 's/.*"execution_id": *\([0-9]*\).*/\1/p' ran >> ids
+		done
 		for id in $(cat ids); do scaleout execution wait $id > waited; done`
 	wg.Go(func() {
 		if _, err := m.try(theDesk, traffic); err != nil {
@@ -182,14 +185,16 @@ func (m *machines) installation() {
 			!strings.Contains(err.Error(), "installed already") {
 			m.t.Errorf("installed twice: %s %v", out, err)
 		}
-		m.run(name, "scaleout service uninstall "+kind+"\nif systemctl is-active "+unit+" || test -e "+installed+"; then exit 1; fi")
+		m.run(name, "scaleout service uninstall "+kind+"\nif systemctl is-active "+unit+" || test -e "+installed+
+			"; then exit 1; fi")
 		m.run(name, "chown root: /etc/scaleout/certs/key.pem")
 		if out, err := m.try(name, "scaleout service install "+kind); err == nil ||
 			!strings.Contains(err.Error(), "key.pem") {
 			m.t.Errorf("installed for an account that cannot read its key: %s %v", out, err)
 		}
 		m.run(name, "chown scaleout: /etc/scaleout/certs/key.pem")
-		m.run(name, "scaleout service install "+kind+"\ncmp "+shipped+" "+installed+"\nscaleout service start "+kind+"\nscaleout service status "+kind)
+		m.run(name, "scaleout service install "+kind+"\ncmp "+shipped+" "+installed+"\nscaleout service start "+kind+
+			"\nscaleout service status "+kind)
 		m.run(name, "systemctl is-enabled "+unit)
 		m.serves(name, unit, 0)
 	}
