@@ -336,13 +336,24 @@ func TestWhoWasCutOffLooksForWhatItLacks(t *testing.T) {
 	if few, none := c.keepers["a"].Without(t.Context(), "b"); !slices.Equal(few, []string{digest}) || len(none) > 0 {
 		t.Errorf("without b few would hold %v, none %v", few, none)
 	}
+	removal := func(keeper string, gone, refused bool) {
+		t.Helper()
+		err := c.keepers[keeper].CheckRemoval(t.Context(), "b", gone)
+		if (err != nil) != refused || err != nil && !strings.Contains(err.Error(), digest) {
+			t.Errorf("%s about the removal of b, gone %v: %v; refused was expected: %v", keeper, gone, err, refused)
+		}
+	}
+	removal("a", false, true)
+	removal("a", true, false)
 	c.cutOff("a")
+	removal("c", true, true)
 	if few, none := c.keepers["c"].Without(t.Context(), "b"); !slices.Equal(few, []string{digest}) ||
 		!slices.Equal(none, few) {
 		t.Errorf("without b, and a silent, few would hold %v, none %v", few, none)
 	}
 	c.cutOff()
 	wait(t, "all three hold it", func() bool { return c.holders(digest) == 3 })
+	removal("a", false, false)
 	if few, none := c.keepers["a"].Without(t.Context(), "b"); len(few)+len(none) > 0 {
 		t.Errorf("without b few would hold %v, none %v", few, none)
 	}

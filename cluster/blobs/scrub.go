@@ -211,6 +211,21 @@ func (k *Keeper) gone(ctx context.Context, digest string) bool {
 	return true
 }
 
+// CheckRemoval returns an error that names a blob which would be lost, or held by too few, without the node. A node
+// that is gone may be removed even if that leaves too few copies: they are made again afterwards.
+func (k *Keeper) CheckRemoval(ctx context.Context, node string, gone bool) error {
+	few, none := k.Without(ctx, node)
+	switch {
+	case gone && len(none) > 0:
+		return fmt.Errorf("%d blobs would be held by no master that answers, %s among them; where its disk is "+
+			"lost for good, 'scaleout cluster remove --force' gives them up", len(none), none[0])
+	case !gone && len(few) > 0:
+		return fmt.Errorf("%d blobs would be held by fewer than a majority of the masters that remain, %s among them; "+
+			"those that lack one look for it every few minutes", len(few), few[0])
+	}
+	return nil
+}
+
 // Without returns the named blobs that less than a majority of the remaining voters would hold without the node, and
 // those of them that no remaining voter would hold. A master that does not answer counts as holding nothing.
 func (k *Keeper) Without(ctx context.Context, node string) (few, none []string) {

@@ -47,6 +47,8 @@ const (
 	MissingBlobs = "missing_blobs"
 	KeyRing      = "key_ring" // whether a backup has one
 
+	Keys = "keys" // how many
+
 	Event  = "event"  // the id of an event
 	Change = "change" // what an event says of the membership
 	Detail = "detail" // what an event says for people

@@ -283,3 +283,16 @@ func (a project) Open(ctx context.Context, digest string) (procedure.ReaderAtClo
 	}
 	return b, b.Size(), nil
 }
+
+// seal and open encrypt and decrypt secrets with this master's key ring.
+func (m *Master) seal(plaintext []byte, associated string) (*command.Sealed, error) {
+	id, nonce, ciphertext, err := m.ring.Seal(plaintext, []byte(associated))
+	if err != nil {
+		return nil, err
+	}
+	return &command.Sealed{KeyID: id, Nonce: nonce, Ciphertext: ciphertext}, nil
+}
+
+func (m *Master) open(s *command.Sealed, associated string) ([]byte, error) {
+	return m.ring.Open(s.KeyID, s.Nonce, s.Ciphertext, []byte(associated))
+}

@@ -40,7 +40,7 @@ type Master struct {
 	log       *slog.Logger
 	creds     *pki.Credentials
 	dir       *store.Dir
-	ring      *ring
+	ring      *pki.KeyRingFile
 	transport *transport.Transport
 	fsm       *fsm.FSM
 	node      *cluster.Node
@@ -98,7 +98,7 @@ func New(cfg Config) (_ *Master, err error) {
 		return nil, err
 	}
 	opened = append(opened, m.dir.Close)
-	if m.ring, err = openRing(cfg.DataDirectory, cfg.KeyRingFile, m.log); err != nil {
+	if m.ring, err = pki.OpenKeyRingFile(cfg.DataDirectory, cfg.KeyRingFile, m.log); err != nil {
 		return nil, err
 	}
 	listener := cfg.Listener
@@ -175,10 +175,12 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		Routines:     m.routines(),
 		Drop:         func() { m.dispatch.Drop() },
 		PromoteCheck: m.mayPromote,
-		RemoveCheck:  m.mayRemove,
-		RemoveDead:   cfg.RemoveDead,
-		SlowCommit:   func(waited time.Duration, why string) { m.announcer.SlowCommit(waited, why) },
-		KeyRing:      m.ring, Exit: cfg.Exit, Now: cfg.Now, Snapshots: cfg.Snapshots, Logger: m.log, Registerer: cfg.Registry,
+		RemoveCheck: func(ctx context.Context, id string, gone bool) error {
+			return m.keeper.CheckRemoval(ctx, id, gone)
+		},
+		RemoveDead: cfg.RemoveDead,
+		SlowCommit: func(waited time.Duration, why string) { m.announcer.SlowCommit(waited, why) },
+		KeyRing:    m.ring, Exit: cfg.Exit, Now: cfg.Now, Snapshots: cfg.Snapshots, Logger: m.log, Registerer: cfg.Registry,
 	}); err != nil {
 		return err
 	}
@@ -232,7 +234,7 @@ func (m *Master) routes() (err error) {
 		Member: member{m}, Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
 		Cluster: operator{m}, Backups: backups{m.backups}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID,
 		PeerTransport: m.transport.PeerClient().Transport,
-		PeerURL:       peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.ring.seal, Open: m.ring.open,
+		PeerURL:       peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.seal, Open: m.open,
 		Settings: func() procedure.Config {
 			return procedure.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes,
 				Server: m.cfg.InstanceName,

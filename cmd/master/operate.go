@@ -2,7 +2,6 @@ package master
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"scaleout/cluster"
@@ -69,20 +68,6 @@ func (m *Master) mayPromote(ctx context.Context, id string) error {
 		}
 	}
 	return m.keeper.Holds(ctx, id)
-}
-
-// mayRemove names the blobs that would be lost without a master.
-func (m *Master) mayRemove(ctx context.Context, id string, gone bool) error {
-	few, none := m.keeper.Without(ctx, id)
-	switch {
-	case gone && len(none) > 0:
-		return fmt.Errorf("%d blobs would be held by no master that answers, %s among them; where its disk is "+
-			"lost for good, 'scaleout cluster remove --force' gives them up", len(none), none[0])
-	case !gone && len(few) > 0:
-		return fmt.Errorf("%d blobs would be held by fewer than a majority of the masters that remain, %s among them; those "+
-			"that lack one look for it every few minutes", len(few), few[0])
-	}
-	return nil
 }
 
 // ready lists what /readyz checks.
