@@ -7,7 +7,7 @@ import (
 )
 
 func TestThreeMastersBeginAndAgree(t *testing.T) {
-	w := newWorld(t)
+	w := patientWorld(t)
 	w.start(3)
 	l := w.leader()
 	w.voters(3)

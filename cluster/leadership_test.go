@@ -241,28 +241,44 @@ func TestStepDownHandsOverAndNothingIsLost(t *testing.T) {
 	w.start(3)
 	l := w.leader()
 	w.voters(3)
-	changed := w.except(l)[0].node.LeaderChanged()
-	// refused while nobody has answered lately
-	w.until("it hands over", func() bool { return l.node.StepDown(bounded(t)) == nil })
-	if l.node.raft.State() == raft.Leader {
-		t.Fatal("it still leads")
+	rest := w.except(l)
+	changed := rest[0].node.LeaderChanged()
+	// next is another one that leads, or nil. StepDown is refused while nobody has answered lately, and on a busy machine the
+	// one that stepped down may have lost its place before, and is elected again.
+	next := func() *host {
+		err := l.node.StepDown(bounded(t))
+		for _, h := range rest {
+			if _, ready := h.node.IsLeader(); err == nil && ready {
+				return h
+			}
+		}
+		return nil
 	}
+	w.until("another one leads", func() bool { return next() != nil })
 	select {
 	case <-changed:
 	case <-bounded(t).Done():
 		t.Error("the others were not told")
 	}
-	next := w.leader(w.except(l)...)
-	if err := next.node.Transfer(bounded(t), l.node.ID()); !errors.Is(err, command.ErrRefused) {
-		t.Errorf("leadership goes back to a master that is stopping: %v", err)
-	}
+	w.until("leadership does not go back to a master that is stopping", func() bool {
+		h := next()
+		if h == nil {
+			return false
+		}
+		err := h.node.Transfer(bounded(t), l.node.ID())
+		if err == nil {
+			t.Fatal("leadership went back to a master that is stopping")
+		}
+		return errors.Is(err, command.ErrRefused)
+	})
 	must(t, l.stop())
-	w.until("still three voters", func() bool { _, ids := next.node.Voters(); return len(ids) == 3 })
+	w.until("still three voters", func() bool { _, ids := rest[0].node.Voters(); return len(ids) == 3 })
 	w.write("x")
-	info, ok := next.node.Leader()
-	if !ok || info.ID != next.node.ID() || info.Name != next.name || info.Term == 0 || info.Address != next.address {
-		t.Errorf("leader %+v", info)
-	}
+	w.until("the leader knows itself", func() bool {
+		h := w.leader(rest...)
+		info, ok := h.node.Leader()
+		return ok && info.ID == h.node.ID() && info.Name == h.name && info.Term > 0 && info.Address == h.address
+	})
 }
 
 func TestAFailedEstablishHandsLeadershipOver(t *testing.T) {
