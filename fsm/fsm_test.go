@@ -60,13 +60,13 @@ func story(t testing.TB) []*raft.Log {
 	t.Helper()
 	const w = "11111111-1111-1111-1111-111111111111"
 	ref := func(id int64) command.AttemptRef { return command.AttemptRef{TaskID: id, Attempt: 1} }
-	create := &command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", Version: 1, AnyWorker: true}
+	create := &command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", AnyWorker: true}
 	return []*raft.Log{
 		entry(t, 3, &command.InitCluster{ClusterID: "c1", Level: 1}),
 		entry(t, 4, &command.CreateFolder{Name: "F", Description: "folder"},
 			// An empty zstd frame would do for the state; these bytes are a manifest packed once and for all.
 			&command.DeployProject{Folder: "F", Project: "P", Blob: digest, Size: 5, Manifest: packed(t),
-				Warnings: []string{"careful"}}),
+				Warnings: []command.Warning{{Code: command.NoteDeploy + "no_part", Args: []string{"x"}}}}),
 		entry(t, 6, &command.RegisterWorker{ID: w, CertName: "w", Instance: "i", MachineID: "m", MachineName: "H",
 			MaxTaskCount: 9,
 			LeaseMs:      60000, ToleranceMs: 600000, Extensions: []string{".sh"}, Bitness: []int{64}},
@@ -161,7 +161,7 @@ func TestApplyTellsResultsAfterTheyShow(t *testing.T) {
 	if len(told) != len(logs) || last.Index != 15 || last.Term != 3 || last.Proposer != 7 || last.First != 150 {
 		t.Errorf("told %d times, last %+v", len(told), last)
 	}
-	if r := last.Results[1].Rejection; r == nil || r.Code != "folder_exists" || !strings.Contains(r.Detail, "F") {
+	if r := last.Results[1].Rejection; r == nil || r.Code != "folder_exists" || !strings.Contains(r.Error(), "F") {
 		t.Errorf("rejection %v", r)
 	}
 	if e, ok := f.View().Execution(3); !ok || e.Status != 8 {

@@ -11,6 +11,7 @@ import (
 
 	"scaleout/cluster/admission"
 	"scaleout/httpapi/forward"
+	"scaleout/httpapi/service"
 )
 
 // API is the HTTPS interface of one master.
@@ -19,6 +20,7 @@ type API struct {
 	log      *slog.Logger
 	router   *mux.Router
 	forward  *forward.Forwarder
+	service  *service.Service
 	metrics  *metrics
 	who      *identities
 	quotas   *quotas
@@ -39,6 +41,10 @@ func New(cfg Config) (*API, error) {
 	}
 	a.cfg.Proposer, a.cfg.Workers = waitingProposer{cfg.Proposer}, waitingWorkers{cfg.Workers}
 	a.stopping, a.stop = context.WithCancel(context.Background())
+	a.service = service.New(service.Config{
+		Proposer: a.cfg.Proposer, State: cfg.State, Blobs: cfg.Blobs, Seal: cfg.Seal, Live: cfg.Live, Messages: cfg.Messages,
+		Settings: cfg.Settings, Timeout: cfg.Timeout, Stopping: a.stopping,
+	})
 	var err error
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, err

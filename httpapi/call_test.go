@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"scaleout/fsm/sqltype"
 	"scaleout/fsm/view"
 	"scaleout/httpapi/client"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -82,7 +85,7 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &raw); err != nil {
 			t.Error(err)
 		}
-		mac, err := requestMAC(w.fsm.View().KeySecret(), p, raw)
+		mac, err := service.RequestMAC(w.fsm.View().KeySecret(), p, raw)
 		if err != nil {
 			t.Error(err)
 		}
@@ -217,26 +220,33 @@ func TestSynchronizedStartWaits(t *testing.T) {
 	}
 }
 
-// TestRedeployBetweenPlanAndCommand: the call plans again.
-func TestRedeployBetweenPlanAndCommand(t *testing.T) {
+// TestRedeployBetweenTheDryRunAndTheCommand: the command names no version, so the newest one runs.
+func TestRedeployBetweenTheDryRunAndTheCommand(t *testing.T) {
 	w := newWorld(t, 1)
 	w.execution(t)
 	manifest, _ := command.PackManifest(command.Manifest{ID: "{x}", Packages: []command.Package{{Name: "p.sh", EntryPoint: true}}})
-	var times int
+	deployed := false
 	f := func(env command.Envelope) error {
-		if env.Kind == command.KindCreateExecution && times < 2 {
-			times++
+		if env.Kind == command.KindCreateExecution && !deployed {
+			deployed = true
 			w.apply(root, &command.DeployProject{Folder: "F", Project: "P", Blob: strings.Repeat("b", 64), Size: 1, Manifest: manifest})
 		}
 		return nil
 	}
 	w.nodes[0].propose.Store(&f)
-	if _, err := w.client(runner, 0).Call(t.Context(), "create_execution", map[string]any{"folder_name": "F", "project_name": "P", "package_name": "p.sh"}); err != nil || times != 2 {
-		t.Fatal(err, times)
+	got, err := w.client(runner, 0).Call(t.Context(), "create_execution",
+		map[string]any{"folder_name": "F", "project_name": "P", "package_name": "p.sh"})
+	if err != nil || !deployed {
+		t.Fatal(err, deployed)
+	}
+	id, _ := got.Int("execution_id")
+	x, _ := w.fsm.View().Execution(id)
+	if p, _ := w.fsm.View().Project("F", "P"); x == nil || x.Version != p.Version {
+		t.Errorf("execution %d is of another version than %+v", id, p)
 	}
 }
 
-// TestKeptOutputs: what outputsOf derives from a kept result is what the plan's own function says.
+// TestKeptOutputs: a kept answer is the first one.
 func TestKeptOutputs(t *testing.T) {
 	w := newWorld(t, 1)
 	id := w.execution(t)
@@ -270,7 +280,7 @@ func TestKeptOutputs(t *testing.T) {
 			t.Errorf("%s: %+v, then %+v", name, first, again)
 		}
 	}
-	// Every procedure has at most one output, and it is the id that its command makes: outputsOf relies on it.
+	// Every procedure has at most one output, and it is the id that its command makes: Results relies on it.
 	for _, p := range procedure.All() {
 		n := 0
 		for _, par := range p.Parameters {
@@ -423,5 +433,27 @@ func TestMessagesSayWhetherTheyAreComplete(t *testing.T) {
 	other.Name = "eve"
 	if got := look(w.client(other, 0), map[string]any{"operation_id": id}); got != nil {
 		t.Errorf("told to somebody else: %+v", got)
+	}
+}
+
+// The secret of request keys is in the state; nothing that shows the state may show it.
+func TestNoRouteShowsTheKeySecret(t *testing.T) {
+	w := newWorld(t, 1)
+	c, url := w.as(&root), w.nodes[0].srv.URL
+	secret := w.fsm.View().KeySecret()
+	paths := []string{"/v1/cluster", "/v1/cluster/state-hash", "/metrics", "/readyz", "/v1/events?follow=false", "/v1/status/leader"}
+	for _, v := range view.All() {
+		paths = append(paths, "/v1/catalog/views/"+v.Name)
+	}
+	for _, path := range paths {
+		g := do(t, c, "GET", url+path, "")
+		if g.StatusCode != 200 {
+			t.Errorf("%s: %d %s", path, g.StatusCode, g.body)
+		}
+		for _, form := range []string{string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret)} {
+			if strings.Contains(g.body, form) {
+				t.Errorf("%s shows the secret", path)
+			}
+		}
 	}
 }

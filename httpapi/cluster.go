@@ -13,6 +13,7 @@ import (
 
 	"scaleout/fsm"
 	"scaleout/fsm/command"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -146,7 +147,7 @@ func (a *API) stateHash(w http.ResponseWriter, r *request) error {
 		}
 		want = n
 	}
-	ctx, cancel := context.WithTimeoutCause(r.Context(), hashWait, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(r.Context(), hashWait, service.ErrTimeout)
 	defer cancel()
 	var out wire.StateHash
 	var err error

@@ -10,6 +10,7 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/procedure"
+	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
 	"scaleout/fsm/view"
 	"scaleout/httpapi/wire"
@@ -155,11 +156,8 @@ func TestGuideIsComplete(t *testing.T) {
 		for _, k := range kinds {
 			want[k.code] = k.status
 		}
-		for code := range codes {
-			want[code] = statusOf(code)
-		}
-		for code := range registered {
-			want[code] = statusOf(code)
+		for _, c := range registry.Codes() {
+			want[c.Name] = c.Status
 		}
 		for code, status := range want {
 			if have[code] != status {

@@ -20,6 +20,7 @@ import (
 
 	"scaleout/fsm/command"
 	"scaleout/httpapi/forward"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -135,12 +136,12 @@ func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error 
 	ctx := hr.Context()
 	if !r.route.untimed {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, a.cfg.Timeout, errTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, a.cfg.Timeout, service.ErrTimeout)
 		defer cancel()
 	}
 	// A call that carries a project file takes no turn: storing it takes long, and the memory for bodies keeps such calls
 	// few.
-	if r.route.computes && !(r.called != nil && carriesFile(r.called)) {
+	if r.route.computes && !(r.called != nil && service.CarriesFile(r.called)) {
 		t := a.quotas.turn(r.account)
 		ctx, r.w.turn = context.WithValue(ctx, turnKey{}, t), t
 		defer t.end()
@@ -149,8 +150,8 @@ func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error 
 	timed := *r
 	timed.Request = hr.WithContext(ctx)
 	err := r.route.handle(a, w, &timed)
-	if err != nil && errors.Is(context.Cause(ctx), errTimeout) && errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: no answer within %v: %w", errTimeout, a.cfg.Timeout, err)
+	if err != nil && errors.Is(context.Cause(ctx), service.ErrTimeout) && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: no answer within %v: %w", service.ErrTimeout, a.cfg.Timeout, err)
 	}
 	return err
 }
@@ -281,6 +282,10 @@ func (a *API) fail(r *request, err error) {
 	p := wire.Problem{
 		Type: "about:blank", Title: title(k.status), Status: k.status, Detail: detail, Instance: r.URL.EscapedPath(),
 		Code: k.code, RequestID: r.id, Limit: limit,
+	}
+	var no *command.Rejection
+	if errors.As(err, &no) && command.Family(no.Code) == k.code {
+		p.Message, p.Args = no.Code, no.Args
 	}
 	var more interface{ extend(*wire.Problem) }
 	if errors.As(err, &more) {

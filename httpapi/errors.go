@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"scaleout/fsm/command"
 	"scaleout/fsm/registry"
 	"scaleout/httpapi/forward"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -29,8 +29,6 @@ var (
 	errForbidden          = errors.New("not permitted")
 	errNotFound           = errors.New("there is nothing at this path")
 	errMethod             = errors.New("this path does not take this method")
-	errKeyReused          = errors.New("the request key was used for another request")
-	errTimeout            = errors.New("the call took too long")
 	errBadHop             = errors.New("malformed forwarding headers")
 	errSlow               = errors.New("the body did not arrive in time")
 )
@@ -58,7 +56,6 @@ var kinds = []struct {
 	{errSlow, kind{408, "request_timeout", 0, false}},
 	{errNotFound, kind{404, wire.CodeNotFound, 0, false}},
 	{errMethod, kind{405, wire.CodeMethodNotAllowed, 0, false}},
-	{errKeyReused, kind{422, wire.CodeKeyReused, 0, false}},
 	{command.ErrStopping, kind{503, wire.CodeStopping, 1, false}},
 	{command.ErrNotLeader, kind{503, wire.CodeNotLeader, 1, false}},
 	{command.ErrNotReady, kind{503, wire.CodeNotLeader, 1, false}},
@@ -79,52 +76,9 @@ var kinds = []struct {
 	{command.ErrBlobTooLarge, kind{413, command.CodeProjectTooLarge, 0, false}},
 	{command.ErrDigest, kind{422, "digest_mismatch", 0, false}},
 	{command.ErrNoSpace, kind{507, "no_space", 0, false}},
-	{errTimeout, kind{504, wire.CodeTimeout, 1, false}},
+	{service.ErrTimeout, kind{504, wire.CodeTimeout, 1, false}},
 	{context.DeadlineExceeded, kind{504, wire.CodeTimeout, 1, false}},
 	{context.Canceled, kind{499, wire.CodeCanceled, 0, false}}, // the caller is gone and will not read it
-}
-
-// codes are the refusals that the registry does not list: those of the log's own rules and of the workers.
-var codes = map[string]int{
-	"lease_too_short":       422,
-	"agent_id_in_use":       409,
-	"agent_id_taken":        403,
-	"worker_not_registered": 404,
-	"instance_replaced":     409,
-	"stale_sequence":        409,
-	"fenced":                409,
-	"gap":                   409,
-	"already_initialized":   409,
-	"key_reused":            422,
-	"too_many_keys":         429,
-	wire.CodeLimitReached:   429,
-}
-
-var classes = map[registry.Class]int{
-	registry.Invalid: 400, registry.Denied: 403, registry.NotFound: 404, registry.Conflict: 409, registry.TooLarge: 413,
-}
-
-var registered = func() map[string]int {
-	m := make(map[string]int)
-	for _, c := range slices.Concat(registry.Codes(), registry.StateCodes()) {
-		m[c.Name] = classes[c.Class]
-	}
-	return m
-}()
-
-// statusOf is the status of a refusal's code. One that neither table knows does not fit the present state: the request
-// was well-formed, or it would not have come that far.
-func statusOf(code string) int {
-	if s, ok := codes[code]; ok {
-		return s
-	}
-	if s, ok := registered[code]; ok {
-		return s
-	}
-	if strings.HasSuffix(code, "_not_found") {
-		return http.StatusNotFound
-	}
-	return http.StatusConflict
 }
 
 // LimitReached is an error that refuses what would go beyond a limit of the masters' settings; nothing was done. It is
@@ -145,7 +99,7 @@ func limitOf(err error) string {
 	var limit *LimitReached
 	switch {
 	case errors.As(err, &no):
-		return no.Limit
+		return registry.Limit(no)
 	case errors.As(err, &limit):
 		return limit.Limit
 	}
@@ -163,11 +117,12 @@ func explain(err error) (kind, string) {
 	}
 	var no *command.Rejection
 	if errors.As(err, &no) {
-		k := kind{status: statusOf(no.Code), code: no.Code}
+		family := registry.CodeOf(no.Code)
+		k := kind{status: family.Status, code: family.Name}
 		if k.status == http.StatusTooManyRequests {
 			k.retry = 60
 		}
-		return k, no.Detail
+		return k, registry.Detail(registry.HTTP, no)
 	}
 	var limit *LimitReached
 	if errors.As(err, &limit) {

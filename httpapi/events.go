@@ -150,7 +150,7 @@ func (s *eventStream) send(view *catalog.Reader) (more bool, err error) {
 	for i := range events {
 		e := &events[i]
 		s.at = e.ID
-		if !e.VisibleTo(s.r.caller) {
+		if !e.VisibleTo(view, s.r.caller) {
 			continue
 		}
 		if err := encodeEvent(&buf, shown(e)); err != nil {

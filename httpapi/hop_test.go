@@ -22,7 +22,7 @@ func TestFollowerForwardsOnce(t *testing.T) {
 	w := newWorld(t, 2)
 	c := w.as(&root)
 	g := do(t, c, "POST", w.nodes[1].srv.URL+"/v1/catalog/procedures/create_folder", `{"folder_name":"F"}`)
-	if g.StatusCode != 200 || g.body != `{"return_value":1,"output":{"folder_id":1},"result_sets":[]}`+"\n" {
+	if g.StatusCode != 200 || g.body != `{"return_value":0,"output":{"folder_id":1},"result_sets":[]}`+"\n" {
 		t.Fatal(g.StatusCode, g.body)
 	}
 	for h, want := range map[string]string{wire.HeaderForwardedBy: "master-2", wire.HeaderLeader: "master-1", wire.HeaderIndex: "2"} {
@@ -311,7 +311,7 @@ func TestClientAgainstACluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if id, ok := r.Int("folder_id"); !ok || id != int64(i+1) || r.ReturnValue != id {
+		if id, ok := r.Int("folder_id"); !ok || id != int64(i+1) || r.ReturnValue != 0 {
 			t.Fatal(r)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"scaleout/fsm/registry"
 	"scaleout/fsm/view"
 	"scaleout/httpapi/client"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -48,7 +49,7 @@ func TestEveryError(t *testing.T) {
 		{errSlow, 408, "request_timeout"},
 		{errNotFound, 404, "not_found"},
 		{errMethod, 405, "method_not_allowed"},
-		{errKeyReused, 422, "key_reused"},
+		{command.Refuse(command.CodeKeyReused, "k"), 422, "key_reused"},
 		{command.ErrStopping, 503, "stopping"},
 		{fmt.Errorf("%w: %w", command.ErrStopping, command.ErrNoLeader), 503, "stopping"},
 		{command.ErrNotLeader, 503, "not_leader"},
@@ -68,7 +69,7 @@ func TestEveryError(t *testing.T) {
 		{errors.Join(command.ErrNoSpace, command.ErrNoMajority), 503, "no_majority"},
 		{errors.Join(command.ErrNoSpace, command.ErrNoBlob), 404, "blob_not_found"},
 		{command.ErrBlobTooLarge, 413, "project_too_large"},
-		{errTimeout, 504, "timeout"},
+		{service.ErrTimeout, 504, "timeout"},
 		{context.DeadlineExceeded, 504, "timeout"},
 		{context.Canceled, 499, "canceled"},
 		{command.ErrBackupDamaged, 422, "backup_damaged"},
@@ -80,14 +81,15 @@ func TestEveryError(t *testing.T) {
 			t.Errorf("%v is in no row here", k.err)
 		}
 	}
-	rejections := map[string]int{"too_many_keys": 429, "key_reused": 422, "lease_too_short": 422, "agent_id_in_use": 409, "limit_reached": 429, "never_heard_of": 409, "thing_not_found": 404}
-	for _, c := range append(registry.Codes(), registry.StateCodes()...) {
-		if _, special := codes[c.Name]; !special {
-			rejections[c.Name] = classes[c.Class]
-		}
+	rejections := map[string]int{
+		"too_many_keys": 429, "key_reused": 422, "lease_too_short": 422, "agent_id_in_use": 409, "limit_reached": 429,
+		"never_heard_of": 409,
+	}
+	for _, c := range registry.Codes() {
+		rejections[c.Name] = c.Status
 	}
 	for code, status := range rejections {
-		rows = append(rows, row{&command.Rejection{Code: code, Detail: "x"}, status, code})
+		rows = append(rows, row{command.Refuse(code, "x"), status, code}, row{command.Refuse(code+".variant", "x"), status, code})
 	}
 	rows = append(rows, row{&wire.BadInput{Code: "invalid_json"}, 400, "invalid_json"}, row{&wire.BadInput{Code: "body_too_large"}, 413, "body_too_large"},
 		row{&LimitReached{Limit: "MaxCallsInFlight", Retry: time.Millisecond}, 429, "limit_reached"},
@@ -125,12 +127,12 @@ func TestALimitIsNamed(t *testing.T) {
 	}{
 		{"of this master", fmt.Errorf("around: %w", &LimitReached{Limit: "MaxX", Detail: "3 are there", Retry: 1500 * time.Millisecond}), "2"},
 		{"at once", &LimitReached{Limit: "MaxX", Detail: "3 are there"}, "1"},
-		{"of the state", &command.Rejection{Code: "limit_reached", Limit: "MaxX", Detail: "3 are there"}, "60"},
+		{"of the state", command.Refuse(command.CodeLimitNeverEnabled, "MaxX", 3), "60"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			current = x.err
 			g := do(t, w.as(&root), "GET", n.srv.URL+"/test", "")
-			if g.StatusCode != 429 || g.problem.Code != wire.CodeLimitReached || g.problem.Limit != "MaxX" || g.problem.Detail != "3 are there" ||
+			if g.StatusCode != 429 || g.problem.Code != wire.CodeLimitReached || g.problem.Limit != "MaxX" || !strings.HasPrefix(g.problem.Detail, "3 ") ||
 				g.Header.Get("Retry-After") != x.retry {
 				t.Fatal(g.StatusCode, g.Header, g.body)
 			}

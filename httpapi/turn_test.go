@@ -12,20 +12,24 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/procedure"
 )
 
 // TestOneCallersCallsTakeTurns: of one caller's calls only so many compute at a time, and those of others go on.
 func TestOneCallersCallsTakeTurns(t *testing.T) {
 	var computing atomic.Int64
+	var others atomic.Bool // it is others whose calls compute
 	gate := make(chan struct{})
 	open := sync.OnceFunc(func() { close(gate) })
 	defer open()
 	w := newWorld(t, 1, func(c *Config) {
-		now := c.Now
-		c.Now = func() command.Time { // a plan computes
-			computing.Add(1)
-			<-gate
-			return now()
+		settings := c.Settings
+		c.Settings = func() procedure.Config { // a plan computes
+			if !others.Load() {
+				computing.Add(1)
+				<-gate
+			}
+			return settings()
 		}
 	})
 	n := w.nodes[0]
@@ -45,12 +49,14 @@ func TestOneCallersCallsTakeTurns(t *testing.T) {
 		a := n.api.quotas.accounts["user root"]
 		return a != nil && a.calls == int(places)+5 && len(a.turns) == int(places) && computing.Load() == places
 	})
+	others.Store(true)
 	if g := do(t, w.as(&runner), "GET", n.srv.URL+"/v1/catalog/views/folders", ""); g.StatusCode != 200 {
 		t.Error(g.StatusCode, g.body)
 	}
 	if got := computing.Load(); got != places {
 		t.Errorf("%d calls compute at a time, want %d", got, places)
 	}
+	others.Store(false)
 	open()
 	group.Wait()
 	if got := computing.Load(); got < places+5 {

@@ -42,7 +42,7 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 	if err := v.Authorize(r.caller); err != nil {
 		return err
 	}
-	req := view.Request{Caller: r.caller, Messages: a.cfg.Messages, Server: a.cfg.Settings().Server, Filter: map[string]string{}}
+	req := view.Request{Caller: r.caller, Filter: map[string]string{}}
 	local, err := readQuery(r, &req)
 	if err != nil {
 		return err
@@ -53,18 +53,12 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 			staleness = max(0, time.Since(place.Contact).Milliseconds())
 		}
 		w.Header().Set(wire.HeaderStale, strconv.FormatInt(staleness, 10))
-	} else {
-		if err := a.cfg.Proposer.Read(r.Context()); err != nil {
-			return err
-		}
-		req.Live = a.cfg.Live
 	}
-	req.Reader = a.cfg.State.View()
-	page, err := view.Select(r.Context(), v, req)
+	page, at, err := a.service.Read(r.Context(), v, req, local)
 	if err != nil {
 		return err
 	}
-	index := strconv.FormatUint(req.Reader.Index(), 10)
+	index := strconv.FormatUint(at, 10)
 	b := append([]byte(`{"index":`), index...)
 	b = append(b, `,"rows":`...)
 	if b, err = page.AppendRows(b); err != nil {

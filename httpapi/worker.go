@@ -12,6 +12,7 @@ import (
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/sqltype"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -78,7 +79,7 @@ func (a *API) exchange(w http.ResponseWriter, r *request) error {
 	if wait > 0 {
 		w.WriteHeader(http.StatusProcessing) // it may be held: whoever waits shall know at once that somebody is there
 	}
-	ctx, cancel := context.WithTimeoutCause(r.Context(), wait+exchangeSlack, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(r.Context(), wait+exchangeSlack, service.ErrTimeout)
 	defer cancel()
 	held, release := a.cfg.Proposer.Hold(ctx)
 	defer release()
@@ -194,10 +195,9 @@ func (a *API) messages(w http.ResponseWriter, r *request) error {
 	row, ok := a.cfg.State.View().Worker(id)
 	switch {
 	case !ok:
-		return &command.Rejection{Code: "worker_not_registered", Detail: fmt.Sprintf("worker %s is not registered; register it first", id)}
+		return command.Refuse(command.CodeWorkerNotRegistered, id)
 	case row.CertName != r.caller.Name:
-		return &command.Rejection{Code: "agent_id_taken", Detail: fmt.Sprintf(
-			"worker %s is bound to the certificate name %q, the caller's is %q", id, row.CertName, r.caller.Name)}
+		return command.Refuse(command.CodeAgentIDTaken, id, row.CertName, r.caller.Name)
 	}
 	got, err := a.cfg.Workers.Messages(r.Context(), id, in.Items)
 	if err != nil {
@@ -207,7 +207,7 @@ func (a *API) messages(w http.ResponseWriter, r *request) error {
 	var refused *command.Accepted
 	for i := range got {
 		out.Accepted = append(out.Accepted, wire.Accepted{TaskID: got[i].TaskID, Attempt: got[i].Attempt, NextSeq: got[i].NextSeq})
-		if got[i].Code != "" && (refused == nil || refused.Code != wire.CodeGap && got[i].Code == wire.CodeGap) {
+		if got[i].Code != "" && (refused == nil || refused.Code != command.CodeGap && got[i].Code == command.CodeGap) {
 			refused = &got[i]
 		}
 	}
@@ -223,18 +223,14 @@ type itemsRefused struct {
 	accepted []wire.Accepted
 }
 
-func (e *itemsRefused) Error() string { return e.first.Code + ": " + e.first.Detail }
+func (e *itemsRefused) Error() string { return e.Unwrap().Error() }
 
 func (e *itemsRefused) Unwrap() error {
-	detail := e.first.Detail
-	if detail == "" {
-		detail = fmt.Sprintf("attempt %d of task %d: next_seq is %d", e.first.Attempt, e.first.TaskID, e.first.NextSeq)
-	}
-	return &command.Rejection{Code: e.first.Code, Detail: detail}
+	return &command.Rejection{Code: e.first.Code, Args: e.first.Args}
 }
 
 func (e *itemsRefused) extend(p *wire.Problem) {
-	if e.first.Code == wire.CodeGap {
+	if e.first.Code == command.CodeGap {
 		p.NextSeq = &e.first.NextSeq
 	}
 	p.Accepted = e.accepted

@@ -53,12 +53,12 @@ func TestRegister(t *testing.T) {
 	}
 	for code, status := range map[string]int{"lease_too_short": 422, "agent_id_in_use": 409, "agent_id_taken": 403} {
 		f := func(*command.RegisterWorker) (command.Registration, error) {
-			return command.Registration{}, &command.Rejection{Code: code, Detail: "why"}
+			return command.Registration{}, &command.Rejection{Code: code, Args: []string{"why"}}
 		}
 		w.nodes[0].register.Store(&f)
 		_, _, err := w.client(worker1, 0).Register(t.Context(), registration())
 		var e *client.Error
-		if !errors.As(err, &e) || e.Status != status || e.Code != code || e.Detail != "why" {
+		if !errors.As(err, &e) || e.Status != status || e.Code != code || !strings.Contains(e.Detail, "why") {
 			t.Errorf("%s: %v", code, err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestExchangeInput(t *testing.T) {
 	}
 	for code, status := range map[string]int{"worker_not_registered": 404, "instance_replaced": 409, "stale_sequence": 409, "agent_id_taken": 403, "fenced": 409} {
 		f := func(context.Context, command.Poll) (command.Answer, error) {
-			return command.Answer{}, &command.Rejection{Code: code, Detail: "why"}
+			return command.Answer{}, &command.Rejection{Code: code, Args: []string{"why"}}
 		}
 		w.nodes[0].exchange.Store(&f)
 		if g := do(t, c, "POST", url+agent+"/exchange", `{"instance":"i"}`); g.StatusCode != status || g.problem.Code != code {

@@ -124,9 +124,7 @@ func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
 	x.queue, x.row, x.worker = q, row, w
 	// The same sequence number again is a retransmission that took another way: it replaces the older call.
 	if p.Sequence < w.sequence && w.instance == p.Instance {
-		return nil, &command.Rejection{Code: "stale_sequence", Detail: fmt.Sprintf(
-			"exchange %d of worker %s comes after exchange %d; sequence numbers must not fall", p.Sequence, p.Worker,
-			w.sequence)}
+		return nil, command.Refuse(command.CodeStaleSequence, int64(p.Sequence), p.Worker, int64(w.sequence))
 	}
 	w.row, w.contact, w.slots = row, p.Received, p.Slots
 	if w.instance != p.Instance {
@@ -162,14 +160,11 @@ func known(reader *catalog.Reader, p *command.Poll) (*catalog.Worker, error) {
 	row, ok := reader.Worker(p.Worker)
 	switch {
 	case !ok:
-		return nil, &command.Rejection{Code: "worker_not_registered", Detail: fmt.Sprintf(
-			"worker %s is not registered; register it first", p.Worker)}
+		return nil, command.Refuse(command.CodeWorkerNotRegistered, p.Worker)
 	case row.CertName != p.CertName:
-		return nil, &command.Rejection{Code: "agent_id_taken", Detail: fmt.Sprintf(
-			"worker %s is bound to the certificate name %q, the caller's is %q", p.Worker, row.CertName, p.CertName)}
+		return nil, command.Refuse(command.CodeAgentIDTaken, p.Worker, row.CertName, p.CertName)
 	case row.Instance != p.Instance:
-		return nil, &command.Rejection{Code: "instance_replaced", Detail: fmt.Sprintf(
-			"worker %s is registered with another instance; register again", p.Worker)}
+		return nil, command.Refuse(command.CodeInstanceReplaced, p.Worker)
 	}
 	return row, nil
 }

@@ -172,8 +172,7 @@ func (h *house) worker(id string, slots int, extensions ...string) {
 // start makes a pending execution and returns its id.
 func (h *house) start(pkg string, retries int, workers ...string) int64 {
 	h.Helper()
-	p, _ := h.View().Project("F", "P")
-	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: pkg, Version: p.Version,
+	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: pkg,
 		AnyWorker: len(workers) == 0}).Value
 	for _, w := range workers {
 		h.do(&command.AddExecutionWorker{ExecutionID: id, Worker: w})
@@ -266,7 +265,7 @@ func report(id int64, attempt int, outcome command.Outcome) command.Report {
 func code(err error) string {
 	var no *command.Rejection
 	if errors.As(err, &no) {
-		return no.Code
+		return command.Family(no.Code)
 	}
 	return fmt.Sprint(err)
 }

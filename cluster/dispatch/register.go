@@ -151,10 +151,7 @@ func (d *Dispatcher) checkLease(cmd *command.RegisterWorker) error {
 	if lease > least && lease <= tolerance && h > 0 {
 		return nil
 	}
-	return &command.Rejection{Code: "lease_too_short", Detail: fmt.Sprintf(
-		"LeaseInterval %v must be more than %v (2 × %v heartbeat + 2s + 2 × %v election time-out + 5s) "+
-			"and at most HeartbeatErrorTolerance %v",
-		lease, least, h, d.cfg.Election, tolerance)}
+	return command.Refuse(command.CodeLeaseTooShort, lease, least, h, d.cfg.Election, tolerance)
 }
 
 // checkMachine refuses a second machine with the same AgentId while the first machine is online or its leases run.
@@ -183,8 +180,5 @@ func (d *Dispatcher) checkMachine(ctx context.Context, cmd *command.RegisterWork
 }
 
 func inUse(row *catalog.Worker, cmd *command.RegisterWorker) error {
-	return &command.Rejection{Code: "agent_id_in_use", Detail: fmt.Sprintf(
-		"AgentId %s is in use by machine %s (%s) until its leases have run out; this is machine %s (%s). "+
-			"A copied data directory needs an AgentId of its own: delete agent.json in the copy",
-		cmd.ID, row.MachineName, row.MachineID, cmd.MachineName, cmd.MachineID)}
+	return command.Refuse(command.CodeAgentIDLeased, cmd.ID, row.MachineName, row.MachineID, cmd.MachineName, cmd.MachineID)
 }

@@ -30,7 +30,7 @@ func TestAHugeTolerance(t *testing.T) {
 				reg := registration(one, "i1", 1, ".sh")
 				reg.ToleranceMs = c.ms
 				_, err := h.d.Register(h.ctx, reg, time.Now())
-				if c.ok != (err == nil) || err != nil && code(err) != string(command.CodeInvalidArgument) &&
+				if c.ok != (err == nil) || err != nil && code(err) != string(command.FamilyInvalidArgument) &&
 					code(err) != "lease_too_short" {
 					t.Fatalf("registered: %v", err)
 				}

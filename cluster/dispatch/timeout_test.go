@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,11 +14,11 @@ import (
 // bounded makes a pending execution whose attempts wait so long for a worker at most.
 func (h *house) bounded(retries int, wait time.Duration) int64 {
 	h.Helper()
-	p, _ := h.View().Project("F", "P")
-	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", Version: p.Version,
+	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh",
 		AnyWorker: true}).Value
-	h.do(&command.StartExecution{ExecutionID: id, RetryCount: retries, RetryDelayMs: 5000,
-		QueueTimeoutMs: wait.Milliseconds()})
+	h.do(&command.SetExecutionParameter{ExecutionID: id, ObjectType: catalog.ObjectExecution, Name: catalog.OptionQueueTimeout,
+		Value: command.Value{Type: "Int32", Text: strconv.Itoa(int(wait / time.Second))}})
+	h.do(&command.StartExecution{ExecutionID: id, RetryCount: retries, RetryDelayMs: 5000})
 	return id
 }
 

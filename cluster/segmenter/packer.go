@@ -221,7 +221,7 @@ func (p *Packer) write(ctx context.Context, k *pack) ([]command.Accepted, error)
 	for i, item := range result.Items {
 		out[i] = command.Accepted{
 			AttemptRef: command.AttemptRef{TaskID: k.refs[i].TaskID, Attempt: k.refs[i].Attempt},
-			NextSeq:    item.Value, Code: item.Code, Detail: item.Detail,
+			NextSeq:    item.Value, Code: item.Code, Args: item.Args,
 		}
 	}
 	return out, nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -76,8 +77,7 @@ func within(t *testing.T, f func(w *world)) {
 // task is a running execution with one attempt, held by the worker.
 func (w *world) task() int64 {
 	w.Helper()
-	p, _ := w.state.Reader().Project("F", "P")
-	id := w.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", Version: p.Version,
+	id := w.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh",
 		AnyWorker: true}).Value
 	w.do(&command.StartExecution{ExecutionID: id})
 	w.do(&command.Exchange{Worker: worker, Instance: "i", Grants: []command.GrantOrder{{
@@ -91,6 +91,7 @@ func (w *world) do(cmd command.Command) command.Result {
 	if err != nil {
 		w.Fatal(err)
 	}
+	env.Caller = command.Caller{Kind: "user", Name: "ada", Roles: []string{command.RoleAdmin}}
 	r, _, err := w.apply(env)
 	if err != nil || r.Rejection != nil {
 		w.Fatal(err, r.Rejection)
@@ -208,7 +209,7 @@ func TestCallsSharePacks(t *testing.T) {
 			{AttemptRef: got[1].AttemptRef, NextSeq: 2},
 			{AttemptRef: got[2].AttemptRef, NextSeq: 4},
 		} {
-			if got[i] != want {
+			if !reflect.DeepEqual(got[i], want) {
 				t.Errorf("answer %d: %+v, want %+v", i, got[i], want)
 			}
 		}
@@ -234,7 +235,7 @@ func TestDoublesAndGaps(t *testing.T) {
 			t.Errorf("a gap, and beside it what fits: %+v", got)
 		}
 		if got := <-w.add(Item{AttemptRef: command.AttemptRef{TaskID: 999, Attempt: 1}, FirstSeq: 1,
-			Messages: item(a, 1, "x").Messages}); got[0].Code != "fenced" {
+			Messages: item(a, 1, "x").Messages}); got[0].Code != command.CodeFencedNoTask {
 			t.Errorf("of nobody's attempt: %+v", got)
 		}
 		if want := []string{"1", "2", "3", "4", "5", "6"}; !slices.Equal(w.said(a), want) {

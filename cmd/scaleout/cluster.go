@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
-	"scaleout/fsm/command"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -309,7 +309,7 @@ func member(ctx context.Context, c *client.Client, nameOrID string) (wire.Member
 	}
 	switch len(found) {
 	case 0:
-		return wire.Member{}, fmt.Errorf("there is no master %q%s", nameOrID, command.Hint(nameOrID, names))
+		return wire.Member{}, fmt.Errorf("there is no master %q%s", nameOrID, registry.Hint(nameOrID, names))
 	case 1:
 		return found[0], nil
 	}

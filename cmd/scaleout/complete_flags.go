@@ -65,8 +65,8 @@ func (a *app) flagValues() map[string]cobra.CompletionFunc {
 		statuses = append(statuses, strings.ReplaceAll(s, " ", "_"))
 	}
 	var options []string
-	for _, o := range catalog.ServerOptionNames() {
-		options = append(options, o+"=")
+	for _, o := range catalog.Options() {
+		options = append(options, o.Name+"=")
 	}
 	return map[string]cobra.CompletionFunc{
 		"--output": fixed(outputs...), "--status": list(statuses...), "--type": list(eventTypeNames()...),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scaleout/cluster/pki"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -107,9 +108,17 @@ func (n *notices) say(text string) {
 func friendly(err error) error {
 	var e *client.Error
 	if errors.As(err, &e) && e.Detail != "" && !errors.Is(err, client.ErrNoLeader) {
-		return fmt.Errorf("%s (%s)", e.Detail, e.Code)
+		return fmt.Errorf("%s (%s)", said(e), e.Code)
 	}
 	return err
+}
+
+// said is what a master's refusal says, in the words of the command line where it has some.
+func said(e *client.Error) string {
+	if e.Problem.Message == "" {
+		return e.Detail
+	}
+	return registry.Text(registry.CLI, e.Problem.Message, e.Problem.Args)
 }
 
 // unprefixed returns an error's text without the name of its package and without the code no_leader, which repeats the

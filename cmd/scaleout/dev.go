@@ -14,7 +14,7 @@ import (
 
 	"scaleout/cluster/pki"
 	"scaleout/cmd/dev"
-	"scaleout/fsm/command"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 )
 
@@ -243,7 +243,7 @@ func (a *app) devPID() *cobra.Command {
 					return nil
 				}
 			}
-			return fmt.Errorf("there is no %q here%s", args[0], command.Hint(args[0], names))
+			return fmt.Errorf("there is no %q here%s", args[0], registry.Hint(args[0], names))
 		},
 	}, &data)
 }

@@ -12,7 +12,7 @@ import (
 
 	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/catalog"
-	"scaleout/fsm/command"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -32,7 +32,7 @@ between are not kept any more. With -o json each event is one line.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, t := range types {
 				if !slices.ContainsFunc(catalog.EventTypes(), func(k catalog.EventType) bool { return k.Name == t }) {
-					return usagef("--type %q: there is no such event%s", t, command.Hint(t, eventTypeNames()))
+					return usagef("--type %q: there is no such event%s", t, registry.Hint(t, eventTypeNames()))
 				}
 			}
 			if from.After == "" && !from.Follow {

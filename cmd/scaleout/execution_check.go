@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"scaleout/fsm/catalog"
-	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 )
 
@@ -105,7 +105,7 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 	}
 	if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, o.pkg) }) {
 		return nil, fmt.Errorf("the project %s/%s has no package %s%s", o.folder, o.project, o.pkg,
-			command.Hint(o.pkg, names))
+			registry.Hint(o.pkg, names))
 	}
 	var list []declared
 	for r, err := range c.Rows(ctx, "object_parameters",
@@ -141,8 +141,8 @@ func (o *order) checkValue(ctx context.Context, list []declared, v *assignment) 
 		v.text = text
 	}
 	if v.objectType == catalog.ObjectExecution {
-		if err := procedure.CheckOption(v.name, parameterValue("", v.text)); err != nil {
-			return fmt.Errorf("%s %s: %w", scope.flag, v.name, err)
+		if no := procedure.CheckOption(v.name, parameterValue("", v.text)); no != nil {
+			return fmt.Errorf("%s %s: %s", scope.flag, v.name, registry.Detail(registry.CLI, no))
 		}
 		return nil
 	}
@@ -187,7 +187,7 @@ func (o *order) unknown(list []declared, v assignment) error {
 	if v.objectType == catalog.ObjectPackage {
 		where += "/" + o.pkg
 	}
-	return fmt.Errorf("%s %s: %s has no such %s%s", scope.flag, v.name, where, scope.noun, command.Hint(v.name, names))
+	return fmt.Errorf("%s %s: %s has no such %s%s", scope.flag, v.name, where, scope.noun, registry.Hint(v.name, names))
 }
 
 // hasOffset reports whether a time says how far from UTC it is.

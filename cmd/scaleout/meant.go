@@ -9,12 +9,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 )
 
 // meant returns "; did you mean X?" for the name nearest to an unknown one, "" if none is near.
 func meant(name string, names []string) string {
-	if hint := command.Hint(name, names); strings.HasPrefix(hint, "; did you mean") {
+	if hint := registry.Hint(name, names); strings.HasPrefix(hint, "; did you mean") {
 		return hint
 	}
 	return ""
@@ -93,7 +94,7 @@ func withHint(ctx context.Context, c *client.Client, err error, folder, project 
 		return err
 	}
 	better := *e
-	detail, _, _ := strings.Cut(e.Detail, "; the view")
-	better.Detail = detail + hint
+	text, _, _ := strings.Cut(said(e), "; ")
+	better.Detail, better.Problem.Message = text+hint, ""
 	return &better
 }

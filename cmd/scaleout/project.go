@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/fsm/catalog"
-	"scaleout/fsm/command"
 	"scaleout/fsm/ispac"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 )
 
@@ -170,7 +170,7 @@ func nameHint(ctx context.Context, c *client.Client, name, view string, equal ma
 		names[i] = r.Text("name")
 	}
 	const few = 20
-	if hint := command.Hint(name, names); len(names) <= few || strings.Contains(hint, "did you mean") {
+	if hint := registry.Hint(name, names); len(names) <= few || strings.Contains(hint, "did you mean") {
 		return hint
 	}
 	return fmt.Sprintf("; there are %d", len(names))

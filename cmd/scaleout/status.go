@@ -6,7 +6,7 @@ import (
 
 	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/catalog"
-	"scaleout/fsm/command"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 )
 
@@ -38,7 +38,7 @@ func statusNumber(text string) (catalog.Status, error) {
 			return s, nil
 		}
 	}
-	return 0, usagef("--status %q: there is no such status%s", text, command.Hint(want, statusNames()))
+	return 0, usagef("--status %q: there is no such status%s", text, registry.Hint(want, statusNames()))
 }
 
 // tone is the colour of a status, of an execution or an attempt.

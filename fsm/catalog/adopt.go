@@ -39,7 +39,7 @@ func (r *Reader) Used() string {
 			return fmt.Sprintf("%d %s", n, t.word)
 		}
 	}
-	if r.Meta.Operation > 0 {
+	if r.meta.Operation > 0 {
 		return "operations, deleted meanwhile"
 	}
 	return ""

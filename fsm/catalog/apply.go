@@ -3,9 +3,9 @@ package catalog
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"scaleout/fsm/command"
-	"scaleout/fsm/sqltype"
 )
 
 // ErrCannotApply is wrapped by the errors of Apply: this binary cannot know what the command does, and must stop.
@@ -37,18 +37,18 @@ func (s *State) keyed(index uint64, env command.Envelope, cmd command.Command) c
 		return s.transition(env.Caller, cmd)
 	}
 	r := s.working()
-	if a, ok := s.keys.lookup(r.Meta.KeyTime, newest, env.Caller, env.Key.Text); ok {
+	if a, ok := s.keys.lookup(r.meta.KeyTime, newest, env.Caller, env.Key.Text); ok {
 		if a.Same(env.Key.Request) {
 			return a.Result
 		}
-		return reject(command.CodeKeyReused, "the request key %s was used for another request: a key belongs to one request", sqltype.Quote(env.Key.Text))
+		return reject(command.CodeKeyReused, env.Key.Text)
 	}
 	if no := s.keys.admit(r, env.Caller, env.Key.Chosen); no != nil {
 		return command.Result{Rejection: no}
 	}
 	result := s.transition(env.Caller, cmd)
-	if no := result.Rejection; no != nil && (no.Code == command.CodeVersionChanged || no.Code == command.CodeLimitReached) {
-		return result // it is tried again under the same key: at once with a new plan, or when there is room
+	if no := result.Rejection; no != nil && command.Family(no.Code) == command.FamilyLimitReached {
+		return result // it is tried again under the same key when there is room
 	}
 	waits := int64(0)
 	if start, ok := cmd.(*command.StartExecution); ok && result.Rejection == nil {
@@ -60,60 +60,80 @@ func (s *State) keyed(index uint64, env command.Envelope, cmd command.Command) c
 	return result
 }
 
-// transition runs the command's transition: it reads, decides, and writes what it decided. A list command does so for
-// each item in turn, so that an item sees what those before it did.
-func (s *State) transition(caller command.Caller, cmd command.Command) command.Result {
-	switch c := cmd.(type) {
-	case *command.Noop, *command.EnableScaleout:
-		return command.Result{}
-	case *command.InitCluster:
-		return decide(s, caller, c, initCluster)
-	case *command.RaiseLevel:
-		return decide(s, caller, c, raiseLevel)
-	case *command.Beat:
-		return decide(s, caller, c, beat)
-	case *command.CreateFolder:
-		return decide(s, caller, c, createFolder)
-	case *command.DeleteFolder:
-		return decide(s, caller, c, deleteFolder)
-	case *command.DeployProject:
-		return decide(s, caller, c, deployProject)
-	case *command.DeleteProject:
-		return decide(s, caller, c, deleteProject)
-	case *command.CreateExecution:
-		return decide(s, caller, c, createExecution)
-	case *command.SetExecutionParameter:
-		return decide(s, caller, c, setExecutionParameter)
-	case *command.AddExecutionWorker:
-		return decide(s, caller, c, addExecutionWorker)
-	case *command.StartExecution:
-		return decide(s, caller, c, startExecution)
-	case *command.StopOperation:
-		return decide(s, caller, c, stopOperation)
-	case *command.RegisterWorker:
-		return registerWorker(s, caller, c)
-	case *command.EnableWorker:
-		return decide(s, caller, c, enableWorker)
-	case *command.SetWorkerProperty:
-		return decide(s, caller, c, setWorkerProperty)
-	case *command.DeleteWorker:
-		return decide(s, caller, c, deleteWorker)
-	case *command.Exchange:
-		return exchange(s, caller, c)
-	case *command.Expire:
-		return command.Result{Items: items(s, caller, c.Items, expire)}
-	case *command.FailQueued:
-		return command.Result{Items: items(s, caller, c.Items, failQueued)}
-	case *command.AppendMessages:
-		return appendMessages(s, caller, c)
-	case *command.MergeSegments:
-		return decide(s, caller, c, mergeSegments)
-	case *command.Cleanup:
-		return cleanup(s, caller, c)
-	case *command.Announce:
-		return decide(s, caller, c, announce)
+// transition is what commands of one kind do to the state. One of the two is set: decide for a command that is applied
+// whole or not at all, apply for a list of items, each of which sees what those before it did.
+type transition struct {
+	decide func(*Reader, *edit, command.Command) command.Result
+	apply  func(*State, command.Caller, command.Command) command.Result
+}
+
+func whole[C command.Command](f func(*Reader, *edit, C) command.Result) transition {
+	return transition{decide: func(r *Reader, e *edit, c command.Command) command.Result { return f(r, e, c.(C)) }}
+}
+
+func list[C command.Command](f func(*State, command.Caller, C) command.Result) transition {
+	return transition{apply: func(s *State, caller command.Caller, c command.Command) command.Result { return f(s, caller, c.(C)) }}
+}
+
+func nothing(*Reader, *edit, command.Command) command.Result { return command.Result{} }
+
+// transitions is what each kind of command does. It is made by a function, since transitions themselves refer to it.
+var transitions = sync.OnceValue(func() map[command.Kind]transition {
+	return map[command.Kind]transition{
+		command.KindNoop:                  {decide: nothing},
+		command.KindEnableScaleout:        {decide: nothing},
+		command.KindInitCluster:           whole(initCluster),
+		command.KindRaiseLevel:            whole(raiseLevel),
+		command.KindBeat:                  whole(beat),
+		command.KindCreateFolder:          whole(createFolder),
+		command.KindDeleteFolder:          whole(deleteFolder),
+		command.KindDeployProject:         whole(deployProject),
+		command.KindDeleteProject:         whole(deleteProject),
+		command.KindCreateExecution:       whole(createExecution),
+		command.KindSetExecutionParameter: whole(setExecutionParameter),
+		command.KindAddExecutionWorker:    whole(addExecutionWorker),
+		command.KindStartExecution:        whole(startExecution),
+		command.KindStopOperation:         whole(stopOperation),
+		command.KindRegisterWorker:        list(registerWorker),
+		command.KindEnableWorker:          whole(enableWorker),
+		command.KindSetWorkerProperty:     whole(setWorkerProperty),
+		command.KindDeleteWorker:          whole(deleteWorker),
+		command.KindExchange:              list(exchange),
+		command.KindExpire:                list(expireAll),
+		command.KindFailQueued:            list(failAllQueued),
+		command.KindAppendMessages:        list(appendMessages),
+		command.KindMergeSegments:         whole(mergeSegments),
+		command.KindCleanup:               list(cleanup),
+		command.KindAnnounce:              whole(announce),
 	}
-	panic(fmt.Sprintf("catalog: no transition for %s", cmd.Kind())) // a test asks for every kind
+})
+
+// transition runs the command's transition: it reads, decides, and writes what it decided.
+func (s *State) transition(caller command.Caller, cmd command.Command) command.Result {
+	t := transitions()[cmd.Kind()] // a test asks for every kind
+	if t.apply != nil {
+		return t.apply(s, caller, cmd)
+	}
+	return decide(s, caller, cmd, t.decide)
+}
+
+// DryRun runs the transition of a command on what the reader reads, and throws away what it decided: nil means that the
+// state as it is would not refuse the command. It is for commands that are applied whole; of the items of a list it says
+// nothing. Any goroutine may call it.
+func DryRun(r *Reader, caller command.Caller, cmd command.Command) *command.Rejection {
+	t := transitions()[cmd.Kind()]
+	if t.decide == nil {
+		return nil
+	}
+	return t.decide(r, &edit{meta: *r.meta, caller: caller}, cmd).Rejection
+}
+
+func expireAll(s *State, caller command.Caller, c *command.Expire) command.Result {
+	return command.Result{Items: items(s, caller, c.Items, expire)}
+}
+
+func failAllQueued(s *State, caller command.Caller, c *command.FailQueued) command.Result {
+	return command.Result{Items: items(s, caller, c.Items, failQueued)}
 }
 
 // decide lets f read and decide, and writes what it decided unless it rejected.
@@ -138,10 +158,10 @@ func items[C any](s *State, caller command.Caller, list []C, f func(*Reader, *ed
 	return results
 }
 
-func reject(code, format string, args ...any) command.Result {
-	return command.Result{Rejection: command.Refuse(code, format, args...)}
+func reject(code string, args ...any) command.Result {
+	return command.Result{Rejection: command.Refuse(code, args...)}
 }
 
-func refuse(code, format string, args ...any) command.ItemResult {
-	return command.ItemResult{Code: code, Detail: fmt.Sprintf(format, args...)}
+func refuse(code string, args ...any) command.ItemResult {
+	return command.ItemResult{Code: code, Args: command.Arguments(args...)}
 }

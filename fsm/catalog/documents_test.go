@@ -35,7 +35,7 @@ func TestBoundsInDocuments(t *testing.T) {
 			"| names of packages in metrics | the first " + thousands(mostTallies) + " |",
 			fmt.Sprintf("| `RUN_TIMEOUT` | none; %d days at most |", maxTimeout/(24*time.Hour)),
 			fmt.Sprintf("| text of a `sql_variant` | %s characters |", thousands(sqltype.MaxVariant)),
-			fmt.Sprintf("| Tags of a worker | %d KiB |", MaxTags>>10),
+			fmt.Sprintf("| Tags of a worker | %d KiB |", mostTags>>10),
 			fmt.Sprintf("it doubles from %d s to %d min |", shortestReturnWait/time.Second, longestReturnWait/time.Minute),
 		},
 		"api.md": {
@@ -58,7 +58,7 @@ func TestBoundsInDocuments(t *testing.T) {
 			}
 		}
 	}
-	for _, o := range ServerOptions {
+	for _, o := range options {
 		raw, err := os.ReadFile("../../docs/api.md")
 		if err != nil {
 			t.Fatal(err)

@@ -156,12 +156,12 @@ func (e *Event) Kind() EventType {
 }
 
 // VisibleTo reports whether the caller may see the event, by the rules of the views that show the same.
-func (e *Event) VisibleTo(c command.Caller) bool {
+func (e *Event) VisibleTo(r *Reader, c command.Caller) bool {
 	switch e.Kind().group {
 	case ofExecution:
-		return Sees(c, e.Owner)
+		return Can(r, c, Read, OperationObject(e.Execution, e.Owner))
 	case ofCatalog:
-		return Readers.Allows(c)
+		return Can(r, c, Read, Object{})
 	}
 	return c.Kind == "user"
 }
@@ -296,7 +296,7 @@ func (s *State) fencedReports(worker string, reports []command.Report, results [
 		return
 	}
 	for i, res := range results {
-		if i >= len(reports) || res.Code != command.CodeFenced {
+		if i >= len(reports) || command.Family(res.Code) != command.FamilyFenced {
 			continue
 		}
 		x, ok := s.working().Execution(reports[i].TaskID)
@@ -304,6 +304,6 @@ func (s *State) fencedReports(worker string, reports []command.Report, results [
 			continue
 		}
 		s.events.say(Event{Time: s.now.Time, Type: EventReportFenced, Execution: x.ID, Attempt: reports[i].Attempt, Worker: worker,
-			Status: x.Status, Owner: x.Caller, Name: x.Folder + "/" + x.Project + "/" + x.Package, Detail: res.Detail})
+			Status: x.Status, Owner: x.Caller, Name: x.Folder + "/" + x.Project + "/" + x.Package, Detail: res.Code})
 	}
 }

@@ -46,7 +46,7 @@ func stage(t testing.TB) *machine {
 }
 
 func (w *machine) granted(worker string, attempt, retries int) int64 {
-	id := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", Version: 1, AnyWorker: true}).Value
+	id := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", AnyWorker: true}).Value
 	w.ok(&command.StartExecution{ExecutionID: id, RetryCount: retries})
 	w.ok(&command.Exchange{Worker: worker, Instance: "i1", Grants: []command.GrantOrder{
 		{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, GiveUpAfterMs: 1000}}})
@@ -64,7 +64,7 @@ func TestEventsTellWhatHappened(t *testing.T) {
 	ref := command.AttemptRef{TaskID: id, Attempt: 1}
 	w.ok(&command.Expire{Items: []command.Expiry{{AttemptRef: ref, Worker: worker1, Instance: "i1"}}})
 	late := w.do(&command.Exchange{Worker: worker1, Instance: "i1", Ended: []command.Report{{AttemptRef: ref, Outcome: command.Succeeded}}})
-	if late.Items[0].Code != command.CodeFenced {
+	if command.Family(late.Items[0].Code) != command.FamilyFenced {
 		t.Fatalf("a late report is answered %+v", late)
 	}
 	invented := &command.Exchange{Worker: worker1, Instance: "i1", Ended: []command.Report{
@@ -72,7 +72,7 @@ func TestEventsTellWhatHappened(t *testing.T) {
 		{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 7}, Outcome: command.Failed},
 	}}
 	foreign := &command.Exchange{Worker: worker2, Instance: "i1", Ended: []command.Report{{AttemptRef: ref, Outcome: command.Failed}}}
-	if got := append(w.do(invented).Items, w.do(foreign).Items...); got[0].Code+got[1].Code+got[2].Code != command.CodeFenced+command.CodeFenced+command.CodeFenced {
+	if got := append(w.do(invented).Items, w.do(foreign).Items...); got[0].Code != command.CodeFencedNoTask || got[1].Code != command.CodeFencedNotGiven || got[2].Code != command.CodeFencedNotGiven {
 		t.Errorf("reports of what the worker never had: %+v", got)
 	}
 	second := command.AttemptRef{TaskID: id, Attempt: 2}
@@ -111,7 +111,7 @@ func TestAnnouncementsAreToldOnce(t *testing.T) {
 	if leader, term, members := w.s.Reader().Announced(); leader != "2" || term != 3 || len(members) != 1 {
 		t.Errorf("the state holds %s, %d, %v", leader, term, members)
 	}
-	w.refused(command.CodeInvalidArgument, &command.Announce{Notices: []command.Notice{{Type: "No Such"}}})
+	w.refused(command.FamilyInvalidArgument, &command.Announce{Notices: []command.Notice{{Type: "No Such"}}})
 }
 
 // A master of the level before could not read a snapshot with events.
@@ -209,7 +209,7 @@ func TestWhoSeesWhichEvents(t *testing.T) {
 		{Event{Type: EventWorkerEnabled}, plain, false},
 		{Event{Type: EventWorkerEnabled}, executor, true},
 	} {
-		if got := c.event.VisibleTo(c.caller); got != c.want {
+		if got := c.event.VisibleTo(nil, c.caller); got != c.want {
 			t.Errorf("%s of %q: visible to %s %v is %t", c.event.Type, c.event.Owner, c.caller, c.caller.Roles, got)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
-	"scaleout/fsm/sqltype"
 )
 
 // How long a request key lives at least, in key time, and how many are kept. A key that was chosen by its caller
@@ -112,11 +111,9 @@ func (k *keyStore) admit(r *Reader, c command.Caller, chosen bool) *command.Reje
 		var no *command.Rejection
 		switch {
 		case ring.count() >= ring.limit:
-			no = command.Refuse(command.CodeTooManyKeys, "%d request keys of all callers are kept, for %v each, which is the most: wait, or send fewer calls",
-				ring.count(), ring.life)
+			no = command.Refuse(command.CodeTooManyKeys, ring.count(), ring.life)
 		case ring.held(caller) >= ring.share():
-			no = command.Refuse(command.CodeTooManyKeys, "%d request keys of %s are kept, for %v each, which is the most for one caller: wait, or send fewer calls",
-				ring.held(caller), sqltype.Quote(c.Name), ring.life)
+			no = command.Refuse(command.CodeTooManyCallerKeys, ring.held(caller), c.Name, ring.life)
 		}
 		// Keys that died while nobody sent any may still be there; they must not cost a call.
 		if no == nil || !ring.expire(r) {
@@ -131,7 +128,7 @@ func (k *keyStore) keep(r *Reader, index uint64, c command.Caller, key command.K
 	must(err)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.ring(key.Chosen).push(keyEntry{idOf(c, key.Text), callerOf(c), r.Meta.KeyTime, waits, answer, index})
+	k.ring(key.Chosen).push(keyEntry{idOf(c, key.Text), callerOf(c), r.meta.KeyTime, waits, answer, index})
 }
 
 func (k *keyStore) count() int {

@@ -106,7 +106,7 @@ func (r *ring) expire(s *Reader) (moved bool) {
 			break
 		}
 		e := *r.at(r.front)
-		if e.At.Add(r.life) >= s.Meta.KeyTime {
+		if e.At.Add(r.life) >= s.meta.KeyTime {
 			break
 		}
 		r.pop()
@@ -117,7 +117,7 @@ func (r *ring) expire(s *Reader) (moved bool) {
 		if x, ok := s.Execution(e.Waits); !ok || x.Status.HasEnded() {
 			e.Waits = 0
 		}
-		e.At = s.Meta.KeyTime
+		e.At = s.meta.KeyTime
 		r.push(e)
 	}
 	return moved

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 
@@ -9,25 +8,22 @@ import (
 	"scaleout/fsm/sqltype"
 )
 
-// checkName holds the catalog's rules for the names of folders and projects.
-func CheckName(parameter, name string) error {
-	bad := func(why string) error {
-		return command.Refuse(command.CodeInvalidArgument, "%s: %s %s", parameter, sqltype.Quote(name), why)
-	}
+// checkName holds the catalog's rules for the names of folders and projects; parameter is how the caller named it.
+func checkName(parameter, name string) *command.Rejection {
 	switch {
 	case name == "":
-		return bad("is empty; a name has 1–128 characters")
+		return command.Refuse(command.CodeNameEmpty, parameter)
 	case sqltype.Characters(name) > 128:
-		return bad("is longer than 128 characters")
+		return command.Refuse(command.CodeNameLong, parameter, name)
 	case name[0] == '@':
-		return bad("begins with @")
+		return command.Refuse(command.CodeNameAt, parameter, name)
 	case strings.TrimSpace(name) != name:
-		return bad("begins or ends with a blank")
+		return command.Refuse(command.CodeNameBlank, parameter, name)
 	}
 	for _, r := range name {
 		// The slashes part the names in FOLDER/PROJECT/PACKAGE and in \SSISDB\folder\project\package.
 		if hidden(r) || strings.ContainsRune(`"<>|/\`, r) {
-			return bad(fmt.Sprintf(`contains the character %q; control and format characters and " < > | / \ are not allowed`, r))
+			return command.Refuse(command.CodeNameCharacter, parameter, name, string(r))
 		}
 	}
 	return nil
@@ -37,12 +33,36 @@ func CheckName(parameter, name string) error {
 // be taken for another, and a terminal may obey it.
 func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
-// hiddenIn finds the first such character and describes it.
-func HiddenIn(s string) (string, bool) {
-	for _, r := range s {
+// checkShown refuses a name with such a character.
+func checkShown(what, name string) *command.Rejection {
+	for _, r := range name {
 		if hidden(r) {
-			return fmt.Sprintf("the character %q; control and format characters are not allowed in names", r), true
+			return command.Refuse(command.CodeNameHidden, what, name, string(r))
 		}
 	}
-	return "", false
+	return nil
+}
+
+// checkManifest refuses a manifest whose packages or parameters have such names: they reach terminals and file names.
+func checkManifest(m *command.Manifest) *command.Rejection {
+	parameters := func(list []command.Parameter) *command.Rejection {
+		for i := range list {
+			if no := checkShown("the name of a parameter in the project", list[i].Name); no != nil {
+				return no
+			}
+		}
+		return nil
+	}
+	if no := parameters(m.Parameters); no != nil {
+		return no
+	}
+	for i := range m.Packages {
+		if no := checkShown("the name of a package in the project", m.Packages[i].Name); no != nil {
+			return no
+		}
+		if no := parameters(m.Packages[i].Parameters); no != nil {
+			return no
+		}
+	}
+	return nil
 }

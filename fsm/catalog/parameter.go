@@ -8,41 +8,43 @@ import (
 	"scaleout/fsm/sqltype"
 )
 
-// declaredParameter finds a parameter of the execution's project (object type 20) or package (30).
-func DeclaredParameter(view *Reader, e *Execution, objectType int, name string) (*command.Parameter, error) {
-	version, ok := view.Version(e.Version)
+// DeclaredParameter finds a parameter of the execution's project (object type 20) or package (30).
+func DeclaredParameter(r *Reader, e *Execution, objectType int, name string) (*command.Parameter, *command.Rejection) {
+	version, ok := r.Version(e.Version)
 	if !ok {
-		return nil, command.Refuse(command.CodeRedeployed, "the version %d of the project %s is gone: create another execution", e.Version, sqltype.Quote(e.Project))
+		return nil, command.Refuse(command.CodeVersionGone, e.Version, e.Project)
 	}
-	where, list := "project "+sqltype.Quote(e.Project), version.Manifest.Parameters
+	scope, object, list := "project", e.Project, version.Manifest.Parameters
 	switch objectType {
 	case ObjectProject:
 	case ObjectPackage:
-		where, list = "package "+sqltype.Quote(e.Package), nil
+		scope, object, list = "package", e.Package, nil
 		if pkg, ok := PackageNamed(version, e.Package); ok {
 			list = pkg.Parameters
 		}
 	default:
-		return nil, command.Refuse(command.CodeInvalidArgument, "object_type: %d is none of %d (project), %d (package), %d (server option)",
-			objectType, ObjectProject, ObjectPackage, ObjectExecution)
+		return nil, command.Refuse(command.CodeObjectType, objectType, ObjectProject, ObjectPackage, ObjectExecution)
 	}
-	var names []string
+	known := make([]string, 0, mostKnown)
 	for i := range list {
-		if strings.EqualFold(list[i].Name, name) {
+		if sqltype.Fold(list[i].Name) == sqltype.Fold(name) {
 			return &list[i], nil
 		}
-		if len(names) < 20 {
-			names = append(names, list[i].Name)
+		if len(known) < mostKnown {
+			known = append(known, list[i].Name)
 		}
 	}
-	return nil, command.Refuse(command.CodeParameterNotFound, "the %s has no parameter %s%s", where, sqltype.Quote(name), command.Hint(name, names))
+	return nil, command.Refuse(command.CodeParameterNotFound, scope, object, name, known)
 }
+
+// mostKnown bounds how many names a refusal offers instead of one that does not exist.
+const mostKnown = 20
 
 // GrantParameters is what a package gets: the design defaults of its version, overlaid with the values set on the
 // execution. params holds every project parameter (object type 20) and package parameter (30) that has a value, in
-// the order of the manifest; options every server option (50) that has one; password the project's, if it has one.
+// the order of the manifest; set every server option (50) that has one; password the project's, if it has one.
 // Secrets are still sealed: OpenParameter opens them.
-func GrantParameters(v *Version, e *Execution) (params, options []command.GrantParameter, password *command.Sealed) {
+func GrantParameters(v *Version, e *Execution) (params, set []command.GrantParameter, password *command.Sealed) {
 	add := func(objectType int, declared []command.Parameter) {
 		for i := range declared {
 			p := &declared[i]
@@ -59,18 +61,19 @@ func GrantParameters(v *Version, e *Execution) (params, options []command.GrantP
 	if pkg, ok := PackageNamed(v, e.Package); ok {
 		add(ObjectPackage, pkg.Parameters)
 	}
-	for i := range ServerOptions {
-		o := &ServerOptions[i]
+	for i := range options {
+		o := &options[i]
 		if value := o.Value(e); value != nil {
-			options = append(options, command.GrantParameter{ObjectType: ObjectExecution, Name: o.Name, Value: *value})
+			set = append(set, command.GrantParameter{ObjectType: ObjectExecution, Name: o.Name, Value: *value})
 		}
 	}
-	return params, options, v.Password
+	return params, set, v.Password
 }
 
+// ValueOf is a value that was set on an execution.
 func ValueOf(e *Execution, objectType int, name string) (*command.Value, bool) {
 	for i := range e.Values {
-		if e.Values[i].ObjectType == objectType && strings.EqualFold(e.Values[i].Name, name) {
+		if e.Values[i].ObjectType == objectType && sqltype.Fold(e.Values[i].Name) == sqltype.Fold(name) {
 			return &e.Values[i].Value, true
 		}
 	}
@@ -79,7 +82,7 @@ func ValueOf(e *Execution, objectType int, name string) (*command.Value, bool) {
 
 // missingValues names the required parameters of an execution that have no value. As in the product, the design
 // default of a required parameter is for the designer alone: an execution must be given a value.
-func MissingValues(v *Version, e *Execution) []string {
+func missingValues(v *Version, e *Execution) []string {
 	var missing []string
 	look := func(objectType int, scope string, declared []command.Parameter) {
 		for i := range declared {
@@ -91,9 +94,9 @@ func MissingValues(v *Version, e *Execution) []string {
 			}
 		}
 	}
-	look(ObjectProject, "project parameter ", v.Manifest.Parameters)
+	look(ObjectProject, "$Project::", v.Manifest.Parameters)
 	if pkg, ok := PackageNamed(v, e.Package); ok {
-		look(ObjectPackage, "package parameter ", pkg.Parameters)
+		look(ObjectPackage, "$Package::", pkg.Parameters)
 	}
 	return missing
 }

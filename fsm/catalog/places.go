@@ -1,19 +1,26 @@
 package catalog
 
-import "scaleout/fsm/sqltype"
+import (
+	"sync"
 
-// places counts what limits ask for. It is derived from the rows, as they change, and stands in no snapshot. Only the
-// goroutine that applies uses it.
+	"scaleout/fsm/sqltype"
+)
+
+// places counts what limits ask for. It is derived from the rows, as they change, and stands in no snapshot. A dry run
+// may read it while commands are applied.
 type places struct {
+	mu           sync.Mutex
 	notStarted   map[string]int // caller → executions that no worker has been given yet
 	agentIDs     map[string]int // certificate name → workers
 	neverEnabled int            // workers
 }
 
-func newPlaces() places { return places{notStarted: map[string]int{}, agentIDs: map[string]int{}} }
+func newPlaces() *places { return &places{notStarted: map[string]int{}, agentIDs: map[string]int{}} }
 
 // note takes a row into account that was there (-1) or is there now (+1).
 func (t *places) note(row any, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	switch row := row.(type) {
 	case *Execution:
 		if row.waits() {
@@ -25,6 +32,20 @@ func (t *places) note(row any, n int) {
 			t.neverEnabled += n
 		}
 	}
+}
+
+// waiting is how many executions of a caller no worker has been given yet.
+func (t *places) waiting(caller string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.notStarted[caller]
+}
+
+// workers is how many workers a certificate name has, and how many of all were never enabled.
+func (t *places) workers(certName string) (ofName, neverEnabled int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.agentIDs[sqltype.Fold(certName)], t.neverEnabled
 }
 
 func add(counts map[string]int, key string, n int) {

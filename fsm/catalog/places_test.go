@@ -10,7 +10,7 @@ import (
 )
 
 // recount is the places of the rows themselves.
-func (s *State) recount() places {
+func (s *State) recount() *places {
 	t := newPlaces()
 	r := s.Reader()
 	for x := range rowsBy[*Execution](r, tableLive, byID, nil, false) {
@@ -22,15 +22,14 @@ func (s *State) recount() places {
 	return t
 }
 
-func (t *places) equal(o places) bool {
+func (t *places) equal(o *places) bool {
 	return maps.Equal(t.notStarted, o.notStarted) && maps.Equal(t.agentIDs, o.agentIDs) && t.neverEnabled == o.neverEnabled
 }
 
 func TestExecutionsNotStartedAreLimitedPerCaller(t *testing.T) {
 	w := ready(t)
-	p, _ := w.s.Reader().Project("F", "P")
 	create := func(name string) command.Result {
-		env, err := command.Wrap(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: p.Version, AnyWorker: true, MostNotStarted: 3})
+		env, err := command.Wrap(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", AnyWorker: true, MostNotStarted: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +45,7 @@ func TestExecutionsNotStartedAreLimitedPerCaller(t *testing.T) {
 				ids = append(ids, r.Value)
 				continue
 			}
-			if r.Rejection.Code != command.CodeLimitReached || r.Rejection.Limit != "MaxExecutionsNotStarted" || len(ids) != 3 {
+			if r.Rejection.Code != command.CodeLimitNotStarted || r.Rejection.Args[0] != "MaxExecutionsNotStarted" || len(ids) != 3 {
 				t.Fatalf("%v with %d executions", r.Rejection, len(ids))
 			}
 			return
@@ -98,10 +97,10 @@ func TestWorkersAreLimited(t *testing.T) {
 	limit := func(cmd command.Command) string {
 		t.Helper()
 		r := w.do(cmd)
-		if r.Rejection == nil || r.Rejection.Code != command.CodeLimitReached {
+		if r.Rejection == nil || command.Family(r.Rejection.Code) != command.FamilyLimitReached {
 			t.Fatal(r.Rejection)
 		}
-		return r.Rejection.Limit
+		return r.Rejection.Args[0]
 	}
 	w.ok(register(1, "a"))
 	w.ok(register(2, "A"))
@@ -187,7 +186,7 @@ func TestMaxTaskCountIsBoundedAndLowered(t *testing.T) {
 	w.ok(set("0")) // the worker's own again
 	is(50)
 	for _, v := range []string{"-1", "x", "", "1.5", "1000001"} {
-		w.refused(command.CodeInvalidArgument, set(v))
+		w.refused(command.FamilyInvalidArgument, set(v))
 	}
 	is(50)
 }

@@ -15,7 +15,7 @@ import (
 // commands. Rows that it returns are immutable: whoever writes to one changes the state behind its back.
 type Reader struct {
 	txn   *memdb.Txn
-	Meta  *meta
+	meta  *meta
 	state *State
 }
 
@@ -76,19 +76,22 @@ func floor[T any](r *Reader, t *table, k []byte) (row T) {
 }
 
 // Index is the index of the last log entry that the transaction holds completely.
-func (r *Reader) Index() uint64 { return r.Meta.Index }
+func (r *Reader) Index() uint64 { return r.meta.Index }
 
 // KeySecret is what requests are authenticated with under their keys. It is for nobody outside the masters.
-func (r *Reader) KeySecret() []byte { return r.Meta.KeySecret }
+func (r *Reader) KeySecret() []byte { return r.meta.KeySecret }
+
+// TasksBefore is the cut-off of cleanup: tasks that ended before it no longer show.
+func (r *Reader) TasksBefore() command.Time { return r.meta.TasksBefore }
 
 // Time is the state's time: that of the latest command, never falling.
-func (r *Reader) Time() command.Time { return r.Meta.Time }
+func (r *Reader) Time() command.Time { return r.meta.Time }
 
 // ClusterID is the cluster's id, "" before its first command.
-func (r *Reader) ClusterID() string { return r.Meta.ClusterID }
+func (r *Reader) ClusterID() string { return r.meta.ClusterID }
 
 // Level is the feature level, 0 before the cluster's first command.
-func (r *Reader) Level() int { return r.Meta.Level }
+func (r *Reader) Level() int { return r.meta.Level }
 
 // Folder finds a folder by name, in any case.
 func (r *Reader) Folder(name string) (*Folder, bool) {
@@ -278,7 +281,7 @@ func (r *Reader) Blobs() iter.Seq[string] {
 // Answer is the state's answer to the first command with a request key, while the key lives. What the Reader shows holds
 // what that command did. A key that has died since may be gone already.
 func (r *Reader) Answer(caller command.Caller, key string) (KeyedAnswer, bool) {
-	return r.state.keys.lookup(r.Meta.KeyTime, r.Meta.Index, caller, key)
+	return r.state.keys.lookup(r.meta.KeyTime, r.meta.Index, caller, key)
 }
 
 // KeyedAnswer is what the state answered to the first command with a request key.

@@ -77,13 +77,13 @@ func (r *Reader) Tasks() iter.Seq[*Execution] {
 			break
 		}
 		for p := range rowsBy[*posting](r, tablePostings, byID, key(listEnded, 0), true) {
-			if p.To < r.Meta.TasksBefore {
+			if p.To < r.meta.TasksBefore {
 				break
 			}
 			lowest = min(lowest, slices.Min(p.ids()))
 		}
 		for e := range r.ExecutionsFrom(lowest, false) {
-			if e.Status.HasEnded() && e.Ended < r.Meta.TasksBefore {
+			if e.Status.HasEnded() && e.Ended < r.meta.TasksBefore {
 				continue
 			}
 			if !yield(e) {

@@ -174,7 +174,8 @@ type Note struct {
 	Time       command.Time `cbor:"1,keyasint"`
 	Type       int          `cbor:"2,keyasint"`
 	SourceType int          `cbor:"3,keyasint"`
-	Text       string       `cbor:"4,keyasint"`
+	Code       string       `cbor:"4,keyasint"` // package registry has the sentence
+	Args       []string     `cbor:"6,keyasint,omitempty"`
 	ID         int64        `cbor:"5,keyasint"` // operation_message_id: notes and message runs share one number space
 }
 

@@ -29,7 +29,7 @@ func TestHugeSpansAreRefused(t *testing.T) {
 		} {
 			t.Run(fmt.Sprint(what, " ", ms), func(t *testing.T) {
 				r := w.do(c)
-				refused := r.Rejection != nil && r.Rejection.Code == string(command.CodeInvalidArgument)
+				refused := r.Rejection != nil && command.Family(r.Rejection.Code) == command.FamilyInvalidArgument
 				if want := ms > command.MaxSpanMs; refused != want {
 					t.Errorf("refused %v, want %v: %+v", refused, want, r.Rejection)
 				}

@@ -26,7 +26,7 @@ type State struct {
 	changes int
 	touched Touched // since Touched was last called
 	events  eventLog
-	places  places
+	places  *places
 
 	mu    sync.Mutex // guards shown
 	shown map[string]int
@@ -115,12 +115,12 @@ func must(err error) {
 // Reader opens a read transaction on what was committed last.
 func (s *State) Reader() *Reader {
 	r := &Reader{txn: s.db.Txn(false), state: s}
-	r.Meta = first[*meta](r, tableMeta, byID, []byte{0})
+	r.meta = first[*meta](r, tableMeta, byID, []byte{0})
 	return r
 }
 
 // working is a reader of the open transaction, for transitions.
-func (s *State) working() *Reader { return &Reader{txn: s.txn, Meta: &s.now, state: s} }
+func (s *State) working() *Reader { return &Reader{txn: s.txn, meta: &s.now, state: s} }
 
 // Counts returns how many rows each table holds, and how many request keys are kept.
 func (s *State) Counts() map[string]int {

@@ -35,7 +35,7 @@ func BenchmarkLifeCycle(b *testing.B) {
 	for b.Loop() {
 		var create, start []command.Command
 		for range batch {
-			create = append(create, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 1, AnyWorker: true})
+			create = append(create, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", AnyWorker: true})
 		}
 		grants := &command.Exchange{Worker: worker1, Instance: "i1"}
 		ended := &command.Exchange{Worker: worker1, Instance: "i1"}

@@ -51,13 +51,6 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 		}
 		return list
 	}
-	version := func() int64 {
-		newest := int64(0)
-		for v := range r.AllVersions() {
-			newest = v.LSN
-		}
-		return newest - int64(rapid.IntRange(0, 5).Draw(rt, "version")/5)
-	}
 	before := func() command.Time {
 		return now - command.Time(rapid.IntRange(0, 30).Draw(rt, "age"))*command.Time(time.Second)
 	}
@@ -70,7 +63,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 		}
 		return &command.DeleteFolder{Name: name()}
 	case 2:
-		return &command.DeployProject{Folder: name(), Project: project(), Blob: blobA, Size: 1, Manifest: manifest, Warnings: []string{"careful"}}
+		return &command.DeployProject{Folder: name(), Project: project(), Blob: blobA, Size: 1, Manifest: manifest, Warnings: []command.Warning{{Code: command.NoteDeploy + "no_part", Args: []string{"careful"}}}}
 	case 3:
 		switch rapid.IntRange(0, 4).Draw(rt, "rarely") {
 		case 0, 1, 2:
@@ -82,17 +75,16 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 		return &command.DeleteProject{Folder: name(), Project: project()}
 	case 4, 5, 6:
 		return &command.CreateExecution{
-			Folder: name(), Project: project(), Package: "Load.dtsx", Version: version(),
+			Folder: name(), Project: project(), Package: "Load.dtsx",
 			AnyWorker: rapid.IntRange(0, 4).Draw(rt, "any") > 0, ServerMode: rapid.IntRange(0, 9).Draw(rt, "mode") == 0,
 		}
 	case 7:
 		return &command.SetExecutionParameter{ExecutionID: id(), ObjectType: rapid.SampledFrom([]int{20, 30, 50}).Draw(rt, "type"),
-			Name: rapid.SampledFrom([]string{"Year", "Must", "SYNCHRONIZED"}).Draw(rt, "parameter"), Value: command.Value{Type: "Int32", Text: "1"}}
+			Name: rapid.SampledFrom([]string{"Year", "Must", "QUEUE_TIMEOUT"}).Draw(rt, "parameter"), Value: command.Value{Type: "Int32", Text: "1"}}
 	case 8:
 		return &command.AddExecutionWorker{ExecutionID: id(), Worker: worker()}
 	case 9, 10, 11:
-		return &command.StartExecution{ExecutionID: id(), RetryCount: rapid.IntRange(0, 2).Draw(rt, "retries"), RetryDelayMs: 1000,
-			QueueTimeoutMs: rapid.SampledFrom([]int64{0, 1, 1000}).Draw(rt, "queue timeout")}
+		return &command.StartExecution{ExecutionID: id(), RetryCount: rapid.IntRange(0, 2).Draw(rt, "retries"), RetryDelayMs: 1000}
 	case 12:
 		return &command.StopOperation{OperationID: id()}
 	case 13, 14:

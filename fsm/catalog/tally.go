@@ -142,8 +142,8 @@ func (r *Reader) Tallies() iter.Seq[*Tally] { return rowsBy[*Tally](r, tableTall
 
 // Totals are the counts over all packages.
 func (r *Reader) Totals() *Totals {
-	if r.Meta.Totals == nil {
+	if r.meta.Totals == nil {
 		return new(Totals)
 	}
-	return r.Meta.Totals
+	return r.meta.Totals
 }

@@ -116,7 +116,7 @@ func TestTalliesAreBounded(t *testing.T) {
 		w.ok(&command.DeployProject{Folder: "F", Project: fmt.Sprint("P", p), Blob: blobA, Size: 1, Manifest: packedManifest(w, names...)})
 		project, _ := w.s.Reader().Project("F", fmt.Sprint("P", p))
 		for _, name := range names {
-			id := w.ok(&command.CreateExecution{Folder: "F", Project: project.Name, Package: name, Version: project.Version, AnyWorker: true}).Value
+			id := w.ok(&command.CreateExecution{Folder: "F", Project: project.Name, Package: name, AnyWorker: true}).Value
 			w.ok(&command.StartExecution{ExecutionID: id})
 			w.ok(&command.StopOperation{OperationID: id})
 		}

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"fmt"
 	"slices"
 
 	"scaleout/fsm/command"
@@ -10,10 +9,10 @@ import (
 
 func initCluster(r *Reader, e *edit, c *command.InitCluster) command.Result {
 	switch {
-	case r.Meta.ClusterID != "":
-		return reject(command.CodeAlreadyInitialized, "this cluster is %s since its first command", r.Meta.ClusterID)
+	case r.meta.ClusterID != "":
+		return reject(command.CodeAlreadyInitialized, r.meta.ClusterID)
 	case c.ClusterID == "" || c.Level < 1:
-		return reject(command.CodeInvalidArgument, "a cluster needs an id and a feature level of at least 1, not %s and %d", sqltype.Quote(c.ClusterID), c.Level)
+		return reject(command.CodeClusterID, c.ClusterID, c.Level)
 	}
 	e.ClusterID, e.Level, e.KeySecret = c.ClusterID, max(e.Level, c.Level), c.KeySecret
 	return command.Result{}
@@ -85,13 +84,17 @@ func beat(r *Reader, e *edit, c *command.Beat) command.Result {
 
 // note adds a message of the catalog itself. An execution that keeps being handed back would fill memory: after so
 // many notes it gets no more.
-func (e *edit) note(notes []Note, kind int, format string, args ...any) []Note {
+func (e *edit) note(notes []Note, kind int, code string, args ...any) []Note {
+	return e.addNote(notes, Note{Time: e.Time, Type: kind, SourceType: SourceEntryAPI, Code: code, Args: command.Arguments(args...)})
+}
+
+// addNote gives the note its id.
+func (e *edit) addNote(notes []Note, n Note) []Note {
 	const most = 300
 	if len(notes) >= most {
 		return notes
 	}
 	e.Message++
-	return append(slices.Clip(notes), Note{
-		Time: e.Time, Type: kind, SourceType: SourceEntryAPI, Text: fmt.Sprintf(format, args...), ID: e.Message,
-	})
+	n.Time, n.ID = e.Time, e.Message
+	return append(slices.Clip(notes), n)
 }

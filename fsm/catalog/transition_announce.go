@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"scaleout/fsm/command"
-	"scaleout/fsm/sqltype"
 )
 
 // roster is who leads and who belongs to the cluster, as a leader announced it last. It is never changed in place.
@@ -25,14 +24,14 @@ const (
 // before: whoever repeats it, as the next leader does, causes none twice.
 func announce(r *Reader, e *edit, c *command.Announce) command.Result {
 	if len(c.Members) > mostMembers || len(c.Notices) > mostNotices {
-		return reject(command.CodeInvalidArgument, "%d members and %d notices are more than %d and %d", len(c.Members), len(c.Notices), mostMembers, mostNotices)
+		return reject(command.CodeAnnouncement, len(c.Members), len(c.Notices), mostMembers, mostNotices)
 	}
 	for _, n := range c.Notices {
 		if n.Type == "" || len(n.Type) > 64 || strings.Trim(n.Type, "abcdefghijklmnopqrstuvwxyz_") != "" || len(n.Detail) > 1024 {
-			return reject(command.CodeInvalidArgument, "a notice of type %s: lower-case letters and underscores were expected, and at most 1024 bytes of detail", sqltype.Quote(n.Type))
+			return reject(command.CodeNotice, n.Type)
 		}
 	}
-	old := r.Meta.Roster
+	old := r.meta.Roster
 	if old == nil {
 		old = &roster{}
 	}
@@ -65,19 +64,19 @@ func (r *roster) name(id string) string {
 func (e *edit) rosterEvents(old, now *roster) {
 	for _, m := range now.Members {
 		was, known := old.find(m.ID)
-		role := "nonvoter"
+		voter := int64(0)
 		if m.Voter {
-			role = "voter"
+			voter = 1
 		}
 		switch {
 		case !known:
-			e.say(Event{Type: EventMemberJoined, Node: m.ID, Name: m.Name, Detail: role + " at " + m.Address})
+			e.say(Event{Type: EventMemberJoined, Node: m.ID, Name: m.Name, Number: voter, Detail: m.Address})
 			continue
 		case m.Voter && !was.Voter:
 			e.say(Event{Type: EventMemberPromoted, Node: m.ID, Name: m.Name})
 		}
 		if m.Address != was.Address {
-			e.say(Event{Type: EventMemberMoved, Node: m.ID, Name: m.Name, Detail: "from " + was.Address + " to " + m.Address})
+			e.say(Event{Type: EventMemberMoved, Node: m.ID, Name: m.Name, Detail: m.Address})
 		}
 	}
 	for _, m := range old.Members {
@@ -92,10 +91,10 @@ func (e *edit) rosterEvents(old, now *roster) {
 
 // Announced is the roster that the state holds: who leads, in which term, and who belongs to the cluster.
 func (r *Reader) Announced() (leader string, term uint64, members []command.AnnouncedMember) {
-	if r.Meta.Roster == nil {
+	if r.meta.Roster == nil {
 		return "", 0, nil
 	}
-	return r.Meta.Roster.Leader, r.Meta.Roster.Term, r.Meta.Roster.Members
+	return r.meta.Roster.Leader, r.meta.Roster.Term, r.meta.Roster.Members
 }
 
 // say keeps an event until the edit is written.

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -18,22 +17,23 @@ func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Res
 		return command.Result{Rejection: missing}
 	}
 	version, ok := r.Version(project.Version)
-	if !ok || project.Version != c.Version {
-		return reject(command.CodeVersionChanged, "the project %s is at version %d, not %d", sqltype.Quote(project.Name), project.Version, c.Version)
+	if !ok {
+		return reject(command.CodeVersionGone, project.Version, project.Name)
 	}
-	at := slices.IndexFunc(version.Manifest.Packages, func(p command.Package) bool { return sqltype.Fold(p.Name) == sqltype.Fold(c.Package) })
+	at := slices.IndexFunc(version.Manifest.Packages, func(p command.Package) bool {
+		return sqltype.Fold(p.Name) == sqltype.Fold(c.Package)
+	})
 	switch {
 	case at < 0:
-		return reject(command.CodePackageNotFound, "the project %s has no package %s", sqltype.Quote(project.Name), sqltype.Quote(c.Package))
+		return reject(command.CodePackageNotFound, project.Name, c.Package, entryPoints(version))
 	case !version.Manifest.Packages[at].EntryPoint:
-		return reject(command.CodeNotEntryPoint, "%s is not an entry point of %s", sqltype.Quote(c.Package), sqltype.Quote(project.Name))
+		return reject(command.CodeNotEntryPoint, version.Manifest.Packages[at].Name, project.Name)
 	case c.ReferenceID != nil:
-		return reject(command.CodeReferenceNotFound, "the project %s has no environment reference %d", sqltype.Quote(project.Name), *c.ReferenceID)
+		return reject(command.CodeReferenceNotFound, project.Name, *c.ReferenceID)
 	}
 	caller := e.caller.String()
-	if n := r.state.places.notStarted[caller]; c.MostNotStarted > 0 && n >= c.MostNotStarted {
-		return command.Result{Rejection: command.RefuseLimit("MaxExecutionsNotStarted", "%s has %d executions that no worker was given yet, which is the most "+
-			"for one caller: wait until some run, or stop those that are not wanted", sqltype.Quote(caller), n)}
+	if n := r.state.places.waiting(caller); c.MostNotStarted > 0 && n >= c.MostNotStarted {
+		return reject(command.CodeLimitNotStarted, "MaxExecutionsNotStarted", caller, n)
 	}
 	e.Operation++
 	x := &Execution{
@@ -43,59 +43,62 @@ func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Res
 		Caller: caller, Created: e.Time,
 	}
 	if c.ServerMode {
-		x.Notes = e.note(nil, MessageWarning, "runinscaleout 0 was given: there is no server mode, so any worker may run this execution.")
+		x.Notes = e.note(nil, MessageWarning, command.NoteServerMode)
 	}
 	e.add(tableLive, x)
 	return command.Result{Value: x.ID}
 }
 
-// created finds an execution that has not been started.
-func created(r *Reader, id int64) (*Execution, *command.Rejection) {
+// entryPoints are the names of packages that may be executed, as far as a refusal offers them.
+func entryPoints(v *Version) []string {
+	var names []string
+	for i := range v.Manifest.Packages {
+		if v.Manifest.Packages[i].EntryPoint && len(names) < mostKnown {
+			names = append(names, v.Manifest.Packages[i].Name)
+		}
+	}
+	return names
+}
+
+// created finds an execution that has not been started and that the caller may prepare.
+func created(r *Reader, e *edit, id int64) (*Execution, *command.Rejection) {
 	x, ok := r.Execution(id)
-	switch {
-	case !ok:
-		return nil, command.Refuse(command.CodeExecutionNotFound, "there is no execution %d", id)
-	case x.Status != Created:
-		return nil, command.Refuse(command.CodeAlreadyStarted, "execution %d is %s: this is for executions in status %d (%s)", id, x.Status, Created, Created)
+	if !ok {
+		return nil, command.Refuse(command.CodeExecutionNotFound, id)
+	}
+	if no := mayChange(r, e.caller, x); no != nil {
+		return nil, no
+	}
+	if x.Status != Created {
+		return nil, command.Refuse(command.CodeAlreadyStarted, id, x.Status, int(Created), Created)
 	}
 	return x, nil
 }
 
-// mostOptions bounds the options that one execution carries. Which names there are is for the plan to say: were it for
-// the state, two versions of the program could disagree on a command.
-const mostOptions = 64
-
 func setExecutionParameter(r *Reader, e *edit, c *command.SetExecutionParameter) command.Result {
-	x, refused := created(r, c.ExecutionID)
+	x, refused := created(r, e, c.ExecutionID)
 	if refused != nil {
 		return command.Result{Rejection: refused}
 	}
-	name := c.Name
-	switch c.ObjectType {
-	case ObjectExecution:
-		options := 0
-		for i := range x.Values {
-			if x.Values[i].ObjectType == ObjectExecution {
-				options++
-			}
+	var name string
+	if c.ObjectType == ObjectExecution {
+		option, no := FindOption(c.Name)
+		if no == nil {
+			no = option.Check(c.Value)
 		}
-		if _, again := ValueOf(x, ObjectExecution, name); name == "" || options >= mostOptions && !again {
-			return reject(command.CodeInvalidArgument, "server option %s: an execution takes up to %d options with names", sqltype.Quote(name), mostOptions)
+		if no != nil {
+			return command.Result{Rejection: no}
 		}
-	default:
-		declared, err := DeclaredParameter(r, x, c.ObjectType, c.Name)
-		if err != nil {
-			var why *command.Rejection
-			if !errors.As(err, &why) {
-				why = command.Refuse(command.CodeInvalidArgument, "parameter %s", sqltype.Quote(c.Name))
-			}
-			return command.Result{Rejection: why}
-		}
+		name = option.Name
+	} else {
+		declared, no := DeclaredParameter(r, x, c.ObjectType, c.Name)
 		switch {
+		case no != nil:
+			return command.Result{Rejection: no}
 		case declared.Type != c.Value.Type:
-			return reject(command.CodeInvalidArgument, "the parameter %s is a %s, not a %s", sqltype.Quote(declared.Name), declared.Type, sqltype.Quote(c.Value.Type))
+			return reject(command.CodeParameterType, declared.Name, declared.Type, c.Value.Type)
 		case declared.Sensitive != (c.Value.Sealed != nil):
-			return reject(command.CodeInvalidArgument, "the parameter %s is sensitive, or its value is sealed, but not both", sqltype.Quote(declared.Name))
+			return reject(command.CodeParameterSealed, declared.Name)
 		}
 		name = declared.Name
 	}
@@ -118,18 +121,18 @@ func setExecutionParameter(r *Reader, e *edit, c *command.SetExecutionParameter)
 }
 
 func addExecutionWorker(r *Reader, e *edit, c *command.AddExecutionWorker) command.Result {
-	x, refused := created(r, c.ExecutionID)
+	x, refused := created(r, e, c.ExecutionID)
 	if refused != nil {
 		return command.Result{Rejection: refused}
 	}
 	w, ok := r.Worker(c.Worker)
 	switch {
 	case x.ServerMode:
-		return reject(command.CodeNotScaleOut, "execution %d was created with runinscaleout 0: it is not in Scale Out and takes no workers", x.ID)
+		return reject(command.CodeNotScaleOut, x.ID)
 	case x.AnyWorker:
-		return reject(command.CodeAnyWorker, "execution %d may use any worker: create it with useanyworker 0 to choose workers", x.ID)
+		return reject(command.CodeAnyWorker, x.ID)
 	case !ok:
-		return reject(command.CodeWorkerNotFound, "no worker with the id %s has registered", sqltype.Quote(c.Worker))
+		return reject(command.CodeWorkerNotFound, c.Worker)
 	}
 	at, found := slices.BinarySearch(x.Workers, w.ID)
 	if found {
@@ -142,32 +145,30 @@ func addExecutionWorker(r *Reader, e *edit, c *command.AddExecutionWorker) comma
 }
 
 func startExecution(r *Reader, e *edit, c *command.StartExecution) command.Result {
-	x, refused := created(r, c.ExecutionID)
+	x, refused := created(r, e, c.ExecutionID)
 	if refused != nil {
 		return command.Result{Rejection: refused}
 	}
-	if c.RetryCount < 0 || c.RetryCount > MaxRetryCount || c.RetryDelayMs < 0 || c.RetryDelayMs > command.MaxSpanMs {
-		return reject(command.CodeInvalidArgument, "retry_count %d is outside 0–%d, or the delay of %d ms outside 0–%d",
-			c.RetryCount, MaxRetryCount, c.RetryDelayMs, int64(command.MaxSpanMs))
+	switch {
+	case c.RetryCount < 0 || c.RetryCount > MaxRetryCount:
+		return reject(command.CodeRetryCount, c.RetryCount, MaxRetryCount)
+	case c.RetryDelayMs < 0 || c.RetryDelayMs > command.MaxSpanMs:
+		return reject(command.CodeSpan, "the delay of retries", c.RetryDelayMs, int64(command.MaxSpanMs))
 	}
 	project, ok := r.ProjectByID(x.ProjectID)
 	version, there := r.Version(x.Version)
 	if !ok || !there || project.Version != x.Version {
-		return reject(command.CodeRedeployed, "the project %s was deployed again or deleted since execution %d was created: create another execution",
-			sqltype.Quote(x.Project), x.ID)
+		return reject(command.CodeRedeployed, x.Project, x.ID)
 	}
-	if missing := MissingValues(version, x); len(missing) > 0 {
-		return reject(command.CodeValueRequired, "execution %d needs values for required parameters: %s", x.ID, strings.Join(missing, ", "))
+	if missing := missingValues(version, x); len(missing) > 0 {
+		return reject(command.CodeValueRequired, x.ID, missing[:min(len(missing), mostKnown)])
 	}
 	if !x.AnyWorker && len(x.Workers) == 0 {
-		return reject(command.CodeNoWorkerSelected, "execution %d may use chosen workers only and none was added", x.ID)
-	}
-	if c.QueueTimeoutMs < 0 || c.QueueTimeoutMs > maxTimeout.Milliseconds() {
-		return reject(command.CodeInvalidArgument, "a wait of %d ms for a worker is outside 0–%d", c.QueueTimeoutMs, maxTimeout.Milliseconds())
+		return reject(command.CodeNoWorkerSelected, x.ID)
 	}
 	x = new(*x)
 	x.Status, x.Queued, x.RetryCount, x.RetryDelayMs = Pending, e.Time, c.RetryCount, c.RetryDelayMs
-	x.QueueTimeoutMs = c.QueueTimeoutMs
+	x.QueueTimeoutMs = timeout(x, OptionQueueTimeout).Milliseconds()
 	x.waitsFrom(e.Time)
 	e.replace(tableLive, x)
 	e.expectEnd(r, x)
@@ -178,9 +179,12 @@ func stopOperation(r *Reader, e *edit, c *command.StopOperation) command.Result 
 	x, ok := r.Execution(c.OperationID)
 	if !ok {
 		if op, ok := r.Operation(c.OperationID); ok {
-			return reject(command.CodeAlreadyEnded, "operation %d has ended (%s): only executions can be stopped", op.ID, op.Status)
+			return reject(command.CodeOperationEnded, op.ID, op.Status)
 		}
-		return reject(command.CodeOperationNotFound, "there is no operation %d", c.OperationID)
+		return reject(command.CodeOperationNotFound, c.OperationID)
+	}
+	if no := mayChange(r, e.caller, x); no != nil {
+		return command.Result{Rejection: no}
 	}
 	by := e.caller.String()
 	switch x.Status {
@@ -191,12 +195,12 @@ func stopOperation(r *Reader, e *edit, c *command.StopOperation) command.Result 
 	case Running:
 		x = new(*x)
 		x.Status, x.StoppedBy = Stopping, by
-		x.Notes = e.note(x.Notes, MessageInformation, "%s asked for a stop.", sqltype.Quote(by))
+		x.Notes = e.note(x.Notes, MessageInformation, command.NoteStopAsked, by)
 		e.put(r, x)
 	case Stopping, Canceled:
-		return reject(command.CodeAlreadyStopped, "execution %d is %s: %s stopped it", x.ID, x.Status, sqltype.Quote(x.StoppedBy))
+		return reject(command.CodeAlreadyStopped, x.ID, x.Status, x.StoppedBy)
 	default:
-		return reject(command.CodeAlreadyEnded, "execution %d has ended: it is %s", x.ID, x.Status)
+		return reject(command.CodeAlreadyEnded, x.ID, x.Status)
 	}
 	return command.Result{}
 }

@@ -5,14 +5,13 @@ import (
 	"slices"
 
 	"scaleout/fsm/command"
-	"scaleout/fsm/sqltype"
 )
 
 // appendMessages takes the parts of a segment one by one. The segment's row is written once, for the parts that were
 // taken; a segment of which nothing was taken is named by no row, and goes.
 func appendMessages(s *State, caller command.Caller, c *command.AppendMessages) command.Result {
 	if !isDigest(c.Segment) {
-		return reject(command.CodeInvalidArgument, "%s is no SHA-256 in lower-case hexadecimal", sqltype.Quote(c.Segment))
+		return reject(command.CodeDigest, c.Segment)
 	}
 	old, known := s.working().Segment(c.Segment)
 	number, refs := s.now.Segment+1, []segmentRef(nil)
@@ -58,18 +57,18 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied
 	if !live {
 		h, ok := find[record](r, tableHistory, byID, key(p.TaskID))
 		if !ok {
-			return -1, refuse(command.CodeFenced, "there is no task %d", p.TaskID)
+			return -1, refuse(command.CodeFencedNoTask, p.TaskID)
 		}
 		x = h.execution()
 	}
 	a := x.attempt(p.Attempt)
 	switch {
 	case !x.WasGiven(p.Attempt, p.Worker):
-		return -1, refuse(command.CodeFenced, "attempt %d of task %d was never given to worker %s", p.Attempt, p.TaskID, sqltype.Quote(p.Worker))
+		return -1, refuse(command.CodeFencedNeverGiven, p.Attempt, p.TaskID, p.Worker)
 	case p.FirstSeq < 1 || p.Count < 0 || p.Part < 0:
-		return -1, refuse(command.CodeInvalidArgument, "first_seq %d counts from 1; count %d and part %d must not be negative", p.FirstSeq, p.Count, p.Part)
+		return -1, refuse(command.CodeSequence, p.FirstSeq, p.Count, p.Part)
 	case p.FirstSeq > a.NextSeq:
-		result := refuse(command.CodeGap, "attempt %d of task %d: the messages from %d to %d are missing", p.Attempt, p.TaskID, a.NextSeq, p.FirstSeq-1)
+		result := refuse(command.CodeGap, p.Attempt, p.TaskID, a.NextSeq, p.FirstSeq-1)
 		result.Value = a.NextSeq
 		return -1, result
 	}
@@ -79,11 +78,10 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied
 		return -1, command.ItemResult{Value: a.NextSeq}
 	}
 	if a.NextSeq-1+taken > mostMessagesKept || a.MessageBytes+p.Bytes > mostBytesKept {
-		return -1, refuse(command.CodeFenced, "attempt %d of task %d has %d messages of %d bytes in all, and %d of %d bytes more would exceed the %d of %d bytes "+
-			"that are kept of one attempt", p.Attempt, p.TaskID, a.NextSeq-1, a.MessageBytes, taken, p.Bytes, mostMessagesKept, mostBytesKept)
+		return -1, refuse(command.CodeFencedFull, p.Attempt, p.TaskID, a.NextSeq-1, a.MessageBytes, taken, p.Bytes, mostMessagesKept, mostBytesKept)
 	}
 	if occupied {
-		return -1, refuse(command.CodeInvalidArgument, "part %d of the segment is taken", p.Part)
+		return -1, refuse(command.CodePartTaken, p.Part)
 	}
 	x = new(*x)
 	x.Attempts = slices.Clone(x.Attempts)
@@ -124,10 +122,10 @@ func (e *edit) addRun(r *Reader, operation int64, p packed) int64 {
 // mergeSegments moves runs to their new places. It refuses to leave one behind: its messages would go with the blob.
 func mergeSegments(r *Reader, e *edit, c *command.MergeSegments) command.Result {
 	if !isDigest(c.Segment) {
-		return reject(command.CodeInvalidArgument, "%s is no SHA-256 in lower-case hexadecimal", sqltype.Quote(c.Segment))
+		return reject(command.CodeDigest, c.Segment)
 	}
 	if _, ok := r.Segment(c.Segment); ok {
-		return reject(command.CodeInvalidArgument, "the segment %s is in use: a merged segment is a new one", c.Segment)
+		return reject(command.CodeSegmentInUse, c.Segment)
 	}
 	type place struct {
 		source int
@@ -141,15 +139,15 @@ func mergeSegments(r *Reader, e *edit, c *command.MergeSegments) command.Result 
 	for i, digest := range c.Sources {
 		source, ok := r.Segment(digest)
 		if !ok {
-			return reject(command.CodeSegmentNotFound, "no row names the segment %s", sqltype.Quote(digest))
+			return reject(command.CodeSegmentNotFound, digest)
 		}
 		if slices.Contains(c.Sources[:i], digest) {
-			return reject(command.CodeInvalidArgument, "the segment %s is named twice", digest)
+			return reject(command.CodeSegmentTwice, digest)
 		}
 		for _, ref := range source.refs() {
 			to, ok := moves[place{i, ref.part}]
 			if !ok {
-				return reject(command.CodeMergeIncomplete, "part %d of the segment %s is not in the merged one", ref.part, digest)
+				return reject(command.CodeMergeIncomplete, ref.part, digest)
 			}
 			refs = append(refs, segmentRef{to, ref.operation, ref.run})
 		}

@@ -45,7 +45,7 @@ func TestMessagesOfAnAttemptAreBounded(t *testing.T) {
 				}
 			}
 			first := 2 * int64(c.count)
-			if r := send(id, first, 1, 1); r.Code != command.CodeFenced || !strings.Contains(r.Detail, "kept of one attempt") {
+			if r := send(id, first, 1, 1); r.Code != command.CodeFencedFull {
 				t.Errorf("beyond the bounds: %+v", r)
 			}
 			if r := send(id, first-1, 1, 1); r.Code != "" || r.Value != first+1 {
@@ -66,7 +66,7 @@ func TestMessages(t *testing.T) {
 	send := func(segment string, parts ...command.MessagePart) []command.ItemResult {
 		return w.do(&command.AppendMessages{Segment: segment, Size: 10, Parts: parts}).Items
 	}
-	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1), part(999, 1, 0, 1, 2)); r[0].Value != 4 || r[1].Value != 6 || r[2].Code != command.CodeFenced {
+	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1), part(999, 1, 0, 1, 2)); r[0].Value != 4 || r[1].Value != 6 || r[2].Code != command.CodeFencedNoTask {
 		t.Errorf("%+v", r)
 	}
 	gap := part(id, 1, 6, 1, 0)
@@ -78,15 +78,15 @@ func TestMessages(t *testing.T) {
 	}
 	foreign := part(id, 1, 5, 1, 0)
 	foreign.Worker = worker2
-	w.refused(command.CodeFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{foreign}})
-	w.refused(command.CodeFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 2, 0, 1, 0)}})
-	w.refused(command.CodeInvalidArgument, &command.AppendMessages{Segment: "x"})
-	w.refused(command.CodeInvalidArgument, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 1, -1, 1, 0)}})
+	w.refused(command.FamilyFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{foreign}})
+	w.refused(command.FamilyFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 2, 0, 1, 0)}})
+	w.refused(command.FamilyInvalidArgument, &command.AppendMessages{Segment: "x"})
+	w.refused(command.FamilyInvalidArgument, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 1, -1, 1, 0)}})
 	// The same again, word for word and so in the same segment: a worker's next process does not know what was answered.
 	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1)); r[0].Value != 6 || r[1].Value != 6 || r[0].Code+r[1].Code != "" {
 		t.Errorf("%+v", r)
 	}
-	if r := send(segmentA, part(id, 1, 5, 1, 1)); r[0].Code != command.CodeInvalidArgument {
+	if r := send(segmentA, part(id, 1, 5, 1, 1)); r[0].Code != command.CodePartTaken {
 		t.Errorf("other messages in a place that is taken: %+v", r)
 	}
 	// Everything again, in a new segment, with two more: only the two are taken.
@@ -119,10 +119,10 @@ func TestMessages(t *testing.T) {
 	merge.Moves = append(merge.Moves, command.SegmentMove{Source: 1, Part: 1}, command.SegmentMove{Source: 1, Part: 0})
 	twice := *merge
 	twice.Sources = []string{segmentA, segmentA}
-	w.refused(command.CodeInvalidArgument, &twice)
+	w.refused(command.FamilyInvalidArgument, &twice)
 	w.ok(merge)
 	w.refused(command.CodeSegmentNotFound, &command.MergeSegments{Segment: segmentB, Sources: []string{segmentA}})
-	w.refused(command.CodeInvalidArgument, &command.MergeSegments{Segment: segmentC, Sources: []string{segmentC}})
+	w.refused(command.FamilyInvalidArgument, &command.MergeSegments{Segment: segmentC, Sources: []string{segmentC}})
 	for i, place := range []int{1, 2, 3, 0} {
 		want[i].Segment, want[i].Part = segmentC, place
 		if got := w.runs(id)[i]; got != want[i] {
@@ -352,7 +352,7 @@ func TestTheEndIsToldBehindTheLines(t *testing.T) {
 		shown := func() (texts []string) {
 			x, _ := w.s.Reader().Execution(id)
 			for _, n := range x.ShownNotes(w.s.Reader()) {
-				texts = append(texts, fmt.Sprint(n.ID, " ", n.Text))
+				texts = append(texts, fmt.Sprint(n.ID, " ", n.Code, n.Args))
 			}
 			return texts
 		}
@@ -376,7 +376,7 @@ func TestTheEndIsToldBehindTheLines(t *testing.T) {
 		id := w.pending(0)
 		w.grant(id, 1)
 		for _, n := range []int64{-1, mostMessages + 1} {
-			w.refused(command.CodeInvalidArgument, failed(id, 1, n))
+			w.refused(command.FamilyInvalidArgument, failed(id, 1, n))
 		}
 	})
 }

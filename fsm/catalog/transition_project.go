@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -10,11 +9,11 @@ import (
 )
 
 func createFolder(r *Reader, e *edit, c *command.CreateFolder) command.Result {
-	if c.Name == "" {
-		return reject(command.CodeInvalidArgument, "a folder needs a name")
+	if no := checkName("folder_name", c.Name); no != nil {
+		return command.Result{Rejection: no}
 	}
 	if f, ok := r.Folder(c.Name); ok {
-		return reject(command.CodeFolderExists, "there is a folder %s already", sqltype.Quote(f.Name))
+		return reject(command.CodeFolderExists, f.Name, f.ID)
 	}
 	e.Folder++
 	e.add(tableFolders, &Folder{ID: e.Folder, Name: c.Name, Description: c.Description, CreatedBy: e.caller.String(), Created: e.Time})
@@ -22,26 +21,35 @@ func createFolder(r *Reader, e *edit, c *command.CreateFolder) command.Result {
 }
 
 func deleteFolder(r *Reader, e *edit, c *command.DeleteFolder) command.Result {
-	f, ok := r.Folder(c.Name)
-	if !ok {
-		return reject(command.CodeFolderNotFound, "there is no folder %s", sqltype.Quote(c.Name))
+	f, no := FindFolder(r, c.Name)
+	if no != nil {
+		return command.Result{Rejection: no}
 	}
 	for p := range r.ProjectsIn(f.ID) {
-		return reject(command.CodeFolderNotEmpty, "the folder %s holds the project %s: delete its projects first", sqltype.Quote(f.Name), sqltype.Quote(p.Name))
+		return reject(command.CodeFolderNotEmpty, f.Name, p.Name)
 	}
 	e.remove(tableFolders, f)
 	return command.Result{}
 }
 
+// FindFolder is Reader.Folder with a refusal.
+func FindFolder(r *Reader, name string) (*Folder, *command.Rejection) {
+	f, ok := r.Folder(name)
+	if !ok {
+		return nil, command.Refuse(command.CodeFolderNotFound, name)
+	}
+	return f, nil
+}
+
 // folderAndProject finds what a command names.
 func folderAndProject(r *Reader, folder, project string) (*Folder, *Project, *command.Rejection) {
-	f, ok := r.Folder(folder)
-	if !ok {
-		return nil, nil, command.Refuse(command.CodeFolderNotFound, "there is no folder %s", sqltype.Quote(folder))
+	f, no := FindFolder(r, folder)
+	if no != nil {
+		return nil, nil, no
 	}
 	p, ok := r.Project(folder, project)
 	if !ok {
-		return f, nil, command.Refuse(command.CodeProjectNotFound, "the folder %s has no project %s", sqltype.Quote(f.Name), sqltype.Quote(project))
+		return f, nil, command.Refuse(command.CodeProjectNotFound, f.Name, project)
 	}
 	return f, p, nil
 }
@@ -55,14 +63,18 @@ func deployProject(r *Reader, e *edit, c *command.DeployProject) command.Result 
 	switch {
 	case folder == nil:
 		return command.Result{Rejection: missing}
-	case c.Project == "":
-		return reject(command.CodeInvalidArgument, "a project needs a name")
 	case !isDigest(c.Blob):
-		return reject(command.CodeInvalidArgument, "%s is no SHA-256 in lower-case hexadecimal", sqltype.Quote(c.Blob))
+		return reject(command.CodeDigest, c.Blob)
+	}
+	if no := checkName("project_name", c.Project); no != nil {
+		return command.Result{Rejection: no}
 	}
 	manifest, err := command.UnpackManifest(c.Manifest)
 	if err != nil {
-		return reject(command.CodeInvalidProject, "the project's manifest cannot be read")
+		return reject(command.CodeInvalidManifest)
+	}
+	if no := checkManifest(&manifest); no != nil {
+		return command.Result{Rejection: no}
 	}
 	e.Version++
 	version := &Version{
@@ -79,9 +91,11 @@ func deployProject(r *Reader, e *edit, c *command.DeployProject) command.Result 
 		e.replace(tableProjects, project)
 	}
 	version.ProjectID = project.ID
-	if version.PackageIDs, err = e.packageIDs(r, project, &manifest); err != nil {
-		return reject(command.CodeInvalidProject, "%s", err)
+	ids, twice := e.packageIDs(r, project, &manifest)
+	if twice != "" {
+		return reject(command.CodePackageTwice, twice)
 	}
+	version.PackageIDs = ids
 	e.Parameter += int64(len(manifest.Parameters))
 	for i := range manifest.Packages {
 		e.Parameter += int64(len(manifest.Packages[i].Parameters))
@@ -95,24 +109,24 @@ func deployProject(r *Reader, e *edit, c *command.DeployProject) command.Result 
 		ID: e.Operation, Type: OperationDeployProject, ObjectType: ObjectProject, ObjectID: project.ID, ObjectName: project.Name,
 		Status: Succeeded, Created: e.Time, Ended: e.Time, Caller: e.caller.String(),
 	}
-	op.Notes = e.note(nil, MessageInformation, "Project %s deployed to folder %s as version %d with %d packages.",
-		sqltype.Quote(project.Name), sqltype.Quote(folder.Name), version.LSN, len(manifest.Packages))
+	op.Notes = e.note(nil, MessageInformation, command.NoteDeployed, project.Name, folder.Name, version.LSN, len(manifest.Packages))
 	for _, w := range c.Warnings {
-		op.Notes = e.note(op.Notes, MessageWarning, "%s", w)
+		op.Notes = e.note(op.Notes, MessageWarning, w.Code, w.Args)
 	}
 	e.add(tableOperations, op)
 	return command.Result{Value: op.ID}
 }
 
-// packageIDs numbers the packages: one that the current version has by name keeps its id.
-func (e *edit) packageIDs(r *Reader, project *Project, manifest *command.Manifest) ([]int64, error) {
+// packageIDs numbers the packages: one that the current version has by name keeps its id. It names a package that the
+// project has twice, "" for none.
+func (e *edit) packageIDs(r *Reader, project *Project, manifest *command.Manifest) (ids []int64, twice string) {
 	known := map[string]int64{}
 	if v, ok := r.Version(project.Version); ok {
 		for i := range v.Manifest.Packages {
 			known[sqltype.Fold(v.Manifest.Packages[i].Name)] = v.PackageIDs[i]
 		}
 	}
-	ids := make([]int64, len(manifest.Packages))
+	ids = make([]int64, len(manifest.Packages))
 	for i := range manifest.Packages {
 		name := sqltype.Fold(manifest.Packages[i].Name)
 		id, ok := known[name]
@@ -122,11 +136,11 @@ func (e *edit) packageIDs(r *Reader, project *Project, manifest *command.Manifes
 			known[name] = id
 		}
 		if slices.Contains(ids[:i], id) {
-			return nil, fmt.Errorf("the project has the package %s twice", sqltype.Quote(manifest.Packages[i].Name))
+			return nil, manifest.Packages[i].Name
 		}
 		ids[i] = id
 	}
-	return ids, nil
+	return ids, ""
 }
 
 // deleteProject refuses while an execution of the project waits or runs, since its worker may still have to fetch the
@@ -138,7 +152,7 @@ func deleteProject(r *Reader, e *edit, c *command.DeleteProject) command.Result 
 	}
 	for x := range rowsBy[*Execution](r, tableLive, byProject, key(project.ID), false) {
 		if x.Status != Created {
-			return reject(command.CodeProjectInUse, "execution %d of the project %s is %s: wait for its end or stop it", x.ID, sqltype.Quote(project.Name), x.Status)
+			return reject(command.CodeProjectInUse, x.ID, project.Name, x.Status)
 		}
 	}
 	e.remove(tableProjects, project)

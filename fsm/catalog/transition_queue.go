@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"fmt"
 	"time"
 
 	"scaleout/fsm/command"
@@ -25,32 +24,32 @@ func (x *Execution) waitsFrom(t command.Time) {
 func failQueued(r *Reader, e *edit, c command.Overdue) command.ItemResult {
 	x, ok := find[Execution](r, tableLive, byID, key(c.TaskID))
 	if !ok || x.Status != Pending || x.Next() != c.Attempt {
-		return refuse(command.CodeNotPending, "attempt %d of task %d does not wait for a worker", c.Attempt, c.TaskID)
+		return refuse(command.CodeNotPendingWait, c.Attempt, c.TaskID)
 	}
 	if x.QueueUntil == 0 || x.QueueUntil != c.Until || e.Time < x.QueueUntil {
-		return refuse(command.CodeNotPending, "attempt %d of task %d may go on waiting", c.Attempt, c.TaskID)
+		return refuse(command.CodeNotPendingTime, c.Attempt, c.TaskID)
 	}
 	if len(c.Reason) > mostCode {
-		return refuse(command.CodeInvalidArgument, "a reason of %d bytes; at most %d are taken", len(c.Reason), mostCode)
+		return refuse(command.CodeReason, len(c.Reason), mostCode)
 	}
 	x = new(*x)
 	x.Status, x.Ended, x.Overdue, x.Waited = Failed, e.Time, true, c.Reason
-	x.Notes = e.note(x.Notes, MessageError, "%s", x.OverdueSentence())
+	x.Notes = e.addNote(x.Notes, x.OverdueNote())
 	e.put(r, x)
 	return command.ItemResult{}
 }
 
-// overdueSentence says that no worker was found in time, and why.
-func (x *Execution) OverdueSentence() string {
-	text := fmt.Sprintf("Attempt %d was not started: no worker took it within %v, the execution's %s",
-		x.Next(), time.Duration(x.QueueTimeoutMs)*time.Millisecond, OptionQueueTimeout)
+// OverdueNote says that no worker was found in time, and why.
+func (x *Execution) OverdueNote() Note {
+	n := Note{Time: x.Ended, Type: MessageError, SourceType: SourceEntryAPI, Code: command.NoteOverdue}
+	n.Args = command.Arguments(x.Next(), time.Duration(x.QueueTimeoutMs)*time.Millisecond, OptionQueueTimeout)
 	if x.Waited != "" {
-		text += " (" + x.Waited + ")"
+		n.Code, n.Args = command.NoteOverdueReason, append(n.Args, x.Waited)
 	}
-	return text + "."
+	return n
 }
 
-// next is the number that the next attempt gets.
+// Next is the number that the next attempt gets.
 func (x *Execution) Next() int {
 	if a := x.current(); a != nil {
 		return a.Number + 1

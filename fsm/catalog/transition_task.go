@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -33,26 +32,26 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 	switch rep.Outcome {
 	case command.Succeeded, command.Failed, command.Canceled, command.Returned:
 	default:
-		return refuse(command.CodeInvalidArgument, "%s is no outcome: use succeeded, failed, canceled or returned", sqltype.Quote(string(rep.Outcome)))
+		return refuse(command.CodeOutcome, rep.Outcome)
 	}
 	x, ok := r.Execution(rep.TaskID)
 	if !ok {
-		return refuse(command.CodeFenced, "there is no task %d", rep.TaskID)
+		return refuse(command.CodeFencedNoTask, rep.TaskID)
 	}
 	a := x.attempt(rep.Attempt)
 	switch {
 	case a == nil || sqltype.Fold(a.Worker) != sqltype.Fold(worker):
-		return refuse(command.CodeFenced, "attempt %d of task %d was not given to this worker", rep.Attempt, rep.TaskID)
+		return refuse(command.CodeFencedNotGiven, rep.Attempt, rep.TaskID)
 	case a.reported() == rep.Outcome && a.ExitCode == rep.ExitCode:
 		return command.ItemResult{}
 	case !a.Held():
-		return refuse(command.CodeFenced, "attempt %d of task %d has ended: %s", rep.Attempt, rep.TaskID, a.Outcome)
+		return refuse(command.CodeFencedEnded, rep.Attempt, rep.TaskID, a.Outcome)
 	case !holds(a):
-		return refuse(command.CodeFenced, "attempt %d of task %d is held by another process of this worker", rep.Attempt, rep.TaskID)
+		return refuse(command.CodeFencedProcess, rep.Attempt, rep.TaskID)
 	case len(rep.Code) > mostCode:
-		return refuse(command.CodeInvalidArgument, "attempt %d of task %d ended with a code of %d bytes; at most %d are taken", rep.Attempt, rep.TaskID, len(rep.Code), mostCode)
+		return refuse(command.CodeEndCode, rep.Attempt, rep.TaskID, len(rep.Code), mostCode)
 	case rep.Messages < 0 || rep.Messages > mostMessages:
-		return refuse(command.CodeInvalidArgument, "attempt %d of task %d cannot have %d messages", rep.Attempt, rep.TaskID, rep.Messages)
+		return refuse(command.CodeMessageCount, rep.Attempt, rep.TaskID, rep.Messages)
 	}
 	x, a = x.settled(e, rep.Outcome)
 	a.ExitCode, a.Message, a.Messages, a.Code = rep.ExitCode, rep.Message, rep.Messages, rep.Code
@@ -87,7 +86,7 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 func (x *Execution) noteEnd(r *Reader, e *edit, a *Attempt) {
 	a.EndNote = 0
 	for _, n := range x.endNotes(r, a) {
-		x.Notes = e.note(x.Notes, n.Type, "%s", n.Text)
+		x.Notes = e.addNote(x.Notes, n)
 	}
 }
 
@@ -96,21 +95,20 @@ func (x *Execution) endNotes(r *Reader, a *Attempt) (notes []Note) {
 	if a.Outcome == command.Succeeded {
 		return nil
 	}
-	add := func(kind int, format string, args ...any) {
-		notes = append(notes, Note{Time: a.Ended, Type: kind, SourceType: SourceEntryAPI, Text: fmt.Sprintf(format, args...)})
+	add := func(kind int, code string, args ...any) {
+		notes = append(notes, Note{Time: a.Ended, Type: kind, SourceType: SourceEntryAPI, Code: code, Args: command.Arguments(args...)})
 	}
-	worker, machine := WorkerCalled(r, a.Worker), sqltype.Quote(a.Machine)
+	worker := WorkerCalled(r, a.Worker)
 	if a.HandedBack || a.Outcome == command.Returned {
-		add(MessageWarning, "Worker %s (%s) handed attempt %d back: %s", worker, machine, a.Number, sqltype.Quote(a.Message))
+		add(MessageWarning, command.NoteHandedBack, worker, a.Machine, a.Number, a.Message)
 	}
 	switch {
 	case a.HandedBack:
-		add(MessageError, "Attempt %d counts as failed: it was the %dth in a row that was handed back.", a.Number, MostReturned)
+		add(MessageError, command.NoteHandedTooOft, a.Number, MostReturned)
 	case a.Code == RunTimeout:
-		add(MessageError, "Attempt %d on worker %s (%s) was ended, since it ran longer than the execution's %s allows.",
-			a.Number, worker, machine, optionRunTimeout)
+		add(MessageError, command.NoteRunTimeout, a.Number, worker, a.Machine, optionRunTimeout)
 	case a.Outcome == command.Failed || a.Outcome == command.Canceled:
-		add(MessageError, "Attempt %d on worker %s (%s) %s with exit code %d.", a.Number, worker, machine, a.Outcome, a.ExitCode)
+		add(MessageError, command.NoteAttemptEnded, a.Number, worker, a.Machine, a.Outcome, a.ExitCode)
 	}
 	return notes
 }
@@ -119,7 +117,7 @@ func (x *Execution) endNotes(r *Reader, a *Attempt) (notes []Note) {
 // ended: a worker that reported and was lost with its disk never sends them.
 const endNoteWait = 10 * time.Minute
 
-// shownNotes are the execution's notes, and those on ends whose messages have not come in time.
+// ShownNotes are the execution's notes, and those on ends whose messages have not come in time.
 func (x *Execution) ShownNotes(r *Reader) []Note {
 	shown := slices.Clip(x.Notes)
 	for i := range x.Attempts {
@@ -135,10 +133,10 @@ func (x *Execution) ShownNotes(r *Reader) []Note {
 	return shown
 }
 
-// workerCalled is what people call a worker: the name in its certificate, or its id once it is forgotten.
+// WorkerCalled is what people call a worker: the name in its certificate, or its id once it is forgotten.
 func WorkerCalled(r *Reader, id string) string {
 	if w, ok := r.Worker(id); ok && w.CertName != "" {
-		return sqltype.Quote(w.CertName)
+		return w.CertName
 	}
 	return id
 }
@@ -147,19 +145,19 @@ func WorkerCalled(r *Reader, id string) string {
 func expire(r *Reader, e *edit, c command.Expiry) command.ItemResult {
 	x, ok := find[Execution](r, tableLive, byID, key(c.TaskID))
 	if !ok {
-		return refuse(command.CodeNotHeld, "task %d has ended or does not exist", c.TaskID)
+		return refuse(command.CodeNotHeld, c.TaskID)
 	}
 	a := x.current()
 	if a == nil || !a.Held() || a.Number != c.Attempt || sqltype.Fold(a.Worker) != sqltype.Fold(c.Worker) || a.Instance != c.Instance {
-		return refuse(command.CodeNotHeld, "attempt %d of task %d is not held by that process of worker %s", c.Attempt, c.TaskID, sqltype.Quote(c.Worker))
+		return refuse(command.CodeNotHeldProcess, c.Attempt, c.TaskID, c.Worker)
 	}
 	x, a = x.settled(e, Lost)
 	a.SilentSince = c.SilentSince
-	silent := ""
+	lost, args := command.NoteLost, []any{a.Number, WorkerCalled(r, a.Worker), a.Machine}
 	if c.SilentSince != 0 {
-		silent = ": silent since " + c.SilentSince.Time().Format(time.RFC3339)
+		lost, args = command.NoteLostSilent, append(args, c.SilentSince)
 	}
-	x.Notes = e.note(x.Notes, MessageError, "Attempt %d was lost with worker %s (%s)%s.", a.Number, WorkerCalled(r, a.Worker), sqltype.Quote(a.Machine), silent)
+	x.Notes = e.note(x.Notes, MessageError, lost, args...)
 	x.afterFailure(e, EndedUnexpectedly)
 	e.put(r, x)
 	return command.ItemResult{}
@@ -246,31 +244,31 @@ func (x *Execution) afterReturn(e *edit) {
 func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) command.ItemResult {
 	x, ok := find[Execution](r, tableLive, byID, key(g.TaskID))
 	if !ok || x.Status != Pending {
-		return refuse(command.CodeNotPending, "task %d is not pending", g.TaskID)
+		return refuse(command.CodeNotPending, g.TaskID)
 	}
 	next := x.Next()
 	if g.Attempt != next {
-		return refuse(command.CodeNotPending, "the next attempt of task %d is %d, not %d", g.TaskID, next, g.Attempt)
+		return refuse(command.CodeNotPendingNumber, g.TaskID, next, g.Attempt)
 	}
 	w, ok := r.Worker(worker)
 	switch {
 	case !ok:
-		return refuse(command.CodeWorkerNotFound, "no worker with the id %s has registered", sqltype.Quote(worker))
+		return refuse(command.CodeWorkerNotFound, worker)
 	case w.Instance != instance:
-		return refuse(command.CodeFenced, "worker %s has registered another process since", w.ID)
+		return refuse(command.CodeFencedRegistered, w.ID)
 	case !w.Enabled:
-		return refuse(command.CodeNotEligible, "worker %s is disabled", w.ID)
+		return refuse(command.CodeDisabled, w.ID)
 	case !x.AnyWorker && !slices.Contains(x.Workers, w.ID):
-		return refuse(command.CodeNotEligible, "execution %d does not allow worker %s", x.ID, w.ID)
+		return refuse(command.CodeNotAllowed, x.ID, w.ID)
 	case g.GiveUpAfterMs <= 0 || g.GiveUpAfterMs > command.MaxSpanMs:
-		return refuse(command.CodeInvalidArgument, "an attempt needs a time to give up after, from 1 to %d ms, not %d ms", int64(command.MaxSpanMs), g.GiveUpAfterMs)
+		return refuse(command.CodeGiveUp, int64(command.MaxSpanMs), g.GiveUpAfterMs)
 	}
 	held := 0
 	for range r.HeldBy(w.ID) {
 		held++
 	}
 	if held >= w.MaxTaskCount {
-		return refuse(command.CodeNotEligible, "worker %s holds %d tasks of at most %d", w.ID, held, w.MaxTaskCount)
+		return refuse(command.CodeNoSlot, w.ID, held, w.MaxTaskCount)
 	}
 	x = new(*x)
 	x.Attempts = slices.Clone(x.Attempts)

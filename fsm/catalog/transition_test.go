@@ -62,7 +62,7 @@ func TestStatusMachine(t *testing.T) {
 	}
 	refusedEverywhere := map[string]any{
 		"start": command.CodeAlreadyStarted, "set": command.CodeAlreadyStarted, "grant": command.CodeNotPending, "lost": command.CodeNotHeld, "stop": command.CodeAlreadyEnded,
-		"succeeded": command.CodeFenced, "failed": command.CodeFenced, "canceled": command.CodeFenced, "returned": command.CodeFenced,
+		"succeeded": command.FamilyFenced, "failed": command.FamilyFenced, "canceled": command.FamilyFenced, "returned": command.FamilyFenced,
 	}
 	with := func(changes map[string]any) map[string]any {
 		all := map[string]any{}
@@ -178,7 +178,7 @@ func TestTooManyReturnedInARowAreAFailure(t *testing.T) {
 		t.Errorf("%s, used %d, %+v", e.Status, e.Used(), a)
 	}
 	w.ok(reportOf(id, MostReturned, command.Returned)) // the same word again
-	w.refused(command.CodeFenced, reportOf(id, MostReturned, command.Succeeded))
+	w.refused(command.FamilyFenced, reportOf(id, MostReturned, command.Succeeded))
 	give(MostReturned+1, 2*MostReturned-1)
 	w.status(id, Pending)
 	give(2*MostReturned, 2*MostReturned)
@@ -226,16 +226,16 @@ func TestFencing(t *testing.T) {
 	w.grant(id, 1)
 	foreign := reportOf(id, 1, command.Succeeded)
 	foreign.Worker = worker2
-	w.refused(command.CodeFenced, foreign)
+	w.refused(command.FamilyFenced, foreign)
 	other := reportOf(id, 1, command.Succeeded)
 	other.Instance = "i2"
-	w.refused(command.CodeFenced, other)
-	w.refused(command.CodeInvalidArgument, reportOf(id, 1, "exploded"))
+	w.refused(command.FamilyFenced, other)
+	w.refused(command.FamilyInvalidArgument, reportOf(id, 1, "exploded"))
 	late := expireOf(id, 1)
 	late.Items[0].Instance = "i2"
 	w.refused(command.CodeNotHeld, late)
 	w.ok(expireOf(id, 1))
-	w.refused(command.CodeFenced, reportOf(id, 1, command.Succeeded)) // lost, and another attempt may run
+	w.refused(command.FamilyFenced, reportOf(id, 1, command.Succeeded)) // lost, and another attempt may run
 	w.status(id, Pending)
 	// Items stand alone: the first is fenced, the second applied.
 	next := w.pending(0)
@@ -243,7 +243,7 @@ func TestFencing(t *testing.T) {
 	both := reportOf(id, 1, command.Succeeded)
 	both.Ended = append(both.Ended, reportOf(next, 1, command.Succeeded).Ended...)
 	r := w.do(both)
-	if r.Items[0].Code != command.CodeFenced || r.Items[1].Code != "" {
+	if command.Family(r.Items[0].Code) != command.FamilyFenced || r.Items[1].Code != "" {
 		t.Errorf("%+v", r.Items)
 	}
 	w.status(next, Succeeded)
@@ -251,16 +251,16 @@ func TestFencing(t *testing.T) {
 
 func TestGrantRules(t *testing.T) {
 	w := ready(t)
-	chosen := w.ok(&command.CreateExecution{Folder: "f", Project: "p", Package: "load.dtsx", Version: 1}).Value
+	chosen := w.ok(&command.CreateExecution{Folder: "f", Project: "p", Package: "load.dtsx"}).Value
 	w.ok(&command.AddExecutionWorker{ExecutionID: chosen, Worker: worker2})
 	w.ok(&command.AddExecutionWorker{ExecutionID: chosen, Worker: worker2})
 	w.ok(&command.StartExecution{ExecutionID: chosen})
-	w.refused(command.CodeNotEligible, grantTo(worker1, "i1", chosen, 1))
-	w.refused(command.CodeFenced, grantTo(worker2, "i0", chosen, 1))
+	w.refused(command.FamilyNotEligible, grantTo(worker1, "i1", chosen, 1))
+	w.refused(command.FamilyFenced, grantTo(worker2, "i0", chosen, 1))
 	w.refused(command.CodeNotPending, grantTo(worker2, "i1", chosen, 2))
 	w.refused(command.CodeWorkerNotFound, grantTo("unknown", "i1", w.pending(0), 1))
 	w.ok(&command.EnableWorker{ID: worker2})
-	w.refused(command.CodeNotEligible, grantTo(worker2, "i1", chosen, 1))
+	w.refused(command.FamilyNotEligible, grantTo(worker2, "i1", chosen, 1))
 	w.ok(&command.EnableWorker{ID: worker2, Enabled: true})
 	w.ok(grantTo(worker2, "i1", chosen, 1))
 	// A full worker: the slot that a report frees is there for the grant of the same exchange.
@@ -271,7 +271,7 @@ func TestGrantRules(t *testing.T) {
 		held = append(held, id)
 	}
 	next := w.pending(0)
-	w.refused(command.CodeNotEligible, grantTo(worker1, "i1", next, 1))
+	w.refused(command.FamilyNotEligible, grantTo(worker1, "i1", next, 1))
 	swap := reportOf(held[0], 1, command.Succeeded)
 	swap.Grants = grantTo(worker1, "i1", next, 1).Grants
 	w.ok(swap)
@@ -279,13 +279,12 @@ func TestGrantRules(t *testing.T) {
 
 func TestExecutionRules(t *testing.T) {
 	w := ready(t)
-	w.refused(command.CodeFolderNotFound, &command.CreateExecution{Folder: "x", Project: "P", Package: "Load.dtsx", Version: 1})
-	w.refused(command.CodeProjectNotFound, &command.CreateExecution{Folder: "F", Project: "x", Package: "Load.dtsx", Version: 1})
-	w.refused(command.CodePackageNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "x", Version: 1})
-	w.refused(command.CodeNotEntryPoint, &command.CreateExecution{Folder: "F", Project: "P", Package: "Child.dtsx", Version: 1})
-	w.refused(command.CodeVersionChanged, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 2})
+	w.refused(command.CodeFolderNotFound, &command.CreateExecution{Folder: "x", Project: "P", Package: "Load.dtsx"})
+	w.refused(command.CodeProjectNotFound, &command.CreateExecution{Folder: "F", Project: "x", Package: "Load.dtsx"})
+	w.refused(command.CodePackageNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "x"})
+	w.refused(command.CodeNotEntryPoint, &command.CreateExecution{Folder: "F", Project: "P", Package: "Child.dtsx"})
 	ref := int64(4)
-	w.refused(command.CodeReferenceNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 1, ReferenceID: &ref})
+	w.refused(command.CodeReferenceNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", ReferenceID: &ref})
 	w.refused(command.CodeExecutionNotFound, &command.StartExecution{ExecutionID: 999})
 	w.refused(command.CodeOperationNotFound, &command.StopOperation{OperationID: 999})
 	w.refused(command.CodeAlreadyEnded, &command.StopOperation{OperationID: 1}) // the deployment
@@ -295,9 +294,9 @@ func TestExecutionRules(t *testing.T) {
 		return &command.SetExecutionParameter{ExecutionID: id, ObjectType: kind, Name: name, Value: v}
 	}
 	w.refused(command.CodeParameterNotFound, set(20, "Nope", command.Value{Type: "Int32"}))
-	w.refused(command.CodeInvalidArgument, set(40, "Year", command.Value{Type: "Int32"}))
-	w.refused(command.CodeInvalidArgument, set(20, "Year", command.Value{Type: "String", Text: "1"}))
-	w.refused(command.CodeInvalidArgument, set(20, "Secret", command.Value{Type: "String", Text: "open"}))
+	w.refused(command.FamilyInvalidArgument, set(40, "Year", command.Value{Type: "Int32"}))
+	w.refused(command.FamilyInvalidArgument, set(20, "Year", command.Value{Type: "String", Text: "1"}))
+	w.refused(command.FamilyInvalidArgument, set(20, "Secret", command.Value{Type: "String", Text: "open"}))
 	w.ok(set(20, "secret", command.Value{Type: "String", Sealed: &command.Sealed{KeyID: "k"}}))
 	w.ok(set(50, "LOGGING_LEVEL", command.Value{Type: "Int32", Text: "3"}))
 	w.ok(set(50, "LOGGING_LEVEL", command.Value{Type: "Int32", Text: "2"}))
@@ -306,15 +305,15 @@ func TestExecutionRules(t *testing.T) {
 	}
 	w.refused(command.CodeAnyWorker, &command.AddExecutionWorker{ExecutionID: id, Worker: worker1})
 
-	server := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 1, ServerMode: true}).Value
+	server := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", ServerMode: true}).Value
 	w.refused(command.CodeNotScaleOut, &command.AddExecutionWorker{ExecutionID: server, Worker: worker1})
 	if e := w.execution(server); !e.AnyWorker || len(e.Notes) != 1 || e.Notes[0].Type != MessageWarning || e.Notes[0].ID == 0 {
 		t.Errorf("an execution with runinscaleout 0: %+v", e)
 	}
-	chosen := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", Version: 1}).Value
+	chosen := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx"}).Value
 	w.refused(command.CodeWorkerNotFound, &command.AddExecutionWorker{ExecutionID: chosen, Worker: "x"})
 	w.refused(command.CodeNoWorkerSelected, &command.StartExecution{ExecutionID: chosen})
-	w.refused(command.CodeInvalidArgument, &command.StartExecution{ExecutionID: id, RetryCount: 101})
+	w.refused(command.FamilyInvalidArgument, &command.StartExecution{ExecutionID: id, RetryCount: 101})
 
 	strict := w.create("Strict.dtsx")
 	w.refused(command.CodeValueRequired, &command.StartExecution{ExecutionID: strict})
@@ -339,7 +338,7 @@ func TestProjects(t *testing.T) {
 	w.refused(command.CodeInvalidProject, bad)
 	bad = deploy("Q", "a.sh")
 	bad.Blob = "x"
-	w.refused(command.CodeInvalidArgument, bad)
+	w.refused(command.FamilyInvalidArgument, bad)
 	w.refused(command.CodeInvalidProject, deploy("Q", "a.sh", "A.sh"))
 	bad = deploy("Q", "a.sh")
 	bad.Folder = "nope"
@@ -384,7 +383,7 @@ func TestRegistration(t *testing.T) {
 	w.refused(command.CodeAgentIDTaken, taken)
 	bad := registration(worker1, "i2")
 	bad.MaxTaskCount = 0
-	w.refused(command.CodeInvalidArgument, bad)
+	w.refused(command.FamilyInvalidArgument, bad)
 
 	kept, done, left := w.pending(0), w.pending(0), w.pending(0)
 	for _, id := range []int64{kept, done, left} {
@@ -398,7 +397,7 @@ func TestRegistration(t *testing.T) {
 	again.Running = []command.AttemptRef{{TaskID: kept, Attempt: 1}, {TaskID: 999, Attempt: 1}, {TaskID: kept, Attempt: 2}}
 	again.Ended = []command.Report{{AttemptRef: command.AttemptRef{TaskID: done, Attempt: 1}, Outcome: command.Succeeded}}
 	r := w.do(again)
-	want := []string{"", "", command.CodeFenced, command.CodeFenced}
+	want := []string{"", "", command.CodeFencedNoTask, command.CodeFencedNotHeld}
 	for i, item := range r.Items {
 		if item.Code != want[i] {
 			t.Errorf("item %d: %q, want %q", i, item.Code, want[i])
@@ -413,13 +412,13 @@ func TestRegistration(t *testing.T) {
 	}
 	// The old process may still end what it holds, but gets nothing new.
 	w.ok(reportOf(left, 1, command.Succeeded))
-	w.refused(command.CodeFenced, grantTo(worker1, "i1", w.pending(0), 1))
-	w.refused(command.CodeFenced, reportOf(kept, 1, command.Succeeded))
+	w.refused(command.FamilyFenced, grantTo(worker1, "i1", w.pending(0), 1))
+	w.refused(command.FamilyFenced, reportOf(kept, 1, command.Succeeded))
 
 	// The clone takes over once the leader saw the first machine's terms run out; what that one ran stays its own.
 	clone.TakeOver = "machine-1"
 	clone.Running = []command.AttemptRef{{TaskID: kept, Attempt: 1}}
-	if r := w.do(clone); r.Rejection != nil || r.Items[0].Code != command.CodeFenced {
+	if r := w.do(clone); r.Rejection != nil || r.Items[0].Code != command.CodeFencedMachine {
 		t.Errorf("%+v", r)
 	}
 	if row, _ := w.s.Reader().Worker(worker1); row.MachineID != "clone" || !row.Enabled {
@@ -431,7 +430,7 @@ func TestWorkers(t *testing.T) {
 	w := ready(t)
 	w.refused(command.CodeWorkerNotFound, &command.EnableWorker{ID: "x"})
 	w.refused(command.CodeWorkerNotFound, &command.DeleteWorker{ID: "x"})
-	w.refused(command.CodeInvalidArgument, &command.SetWorkerProperty{ID: worker1, Name: "Color", Value: "red"})
+	w.refused(command.FamilyInvalidArgument, &command.SetWorkerProperty{ID: worker1, Name: "Color", Value: "red"})
 	w.ok(&command.SetWorkerProperty{ID: worker1, Name: "displayname", Value: "Ann"})
 	w.ok(&command.SetWorkerProperty{ID: worker1, Name: "Tags", Value: "x"})
 	w.ok(registration(worker1, "i1"))

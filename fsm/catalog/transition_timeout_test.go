@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +16,9 @@ func TestQueueTimeout(t *testing.T) {
 	const wait = time.Minute
 	bounded := func(w *machine, retries int) int64 {
 		id := w.create("Load.dtsx")
-		w.ok(&command.StartExecution{ExecutionID: id, RetryCount: retries, RetryDelayMs: 5000, QueueTimeoutMs: wait.Milliseconds()})
+		w.ok(&command.SetExecutionParameter{ExecutionID: id, ObjectType: ObjectExecution, Name: "queue_timeout",
+			Value: command.Value{Type: "Int32", Text: strconv.Itoa(int(wait / time.Second))}})
+		w.ok(&command.StartExecution{ExecutionID: id, RetryCount: retries, RetryDelayMs: 5000})
 		return id
 	}
 	overdue := func(w *machine, id int64, attempt int) *command.FailQueued {
@@ -100,7 +104,7 @@ func TestQueueTimeout(t *testing.T) {
 			c := overdue(w, id, 1)
 			c.Items[0].Reason = strings.Repeat("x", mostCode+1)
 			return c
-		}, command.CodeInvalidArgument},
+		}, command.FamilyInvalidArgument},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := ready(t)
@@ -114,7 +118,7 @@ func TestQueueTimeout(t *testing.T) {
 			if x.Status != Failed || !x.Overdue || x.Waited != "no_worker_online" || x.Ended == 0 {
 				t.Errorf("%+v", x)
 			}
-			if note := x.Notes[len(x.Notes)-1]; note.Type != MessageError || !strings.Contains(note.Text, "QUEUE_TIMEOUT (no_worker_online)") {
+			if note := x.Notes[len(x.Notes)-1]; note.Type != MessageError || note.Code != command.NoteOverdueReason || !slices.Contains(note.Args, "no_worker_online") {
 				t.Errorf("%+v", note)
 			}
 			w.refused(command.CodeNotPending, c)
@@ -122,8 +126,9 @@ func TestQueueTimeout(t *testing.T) {
 	}
 	t.Run("out of bounds", func(t *testing.T) {
 		w := ready(t)
-		for _, ms := range []int64{-1, maxTimeout.Milliseconds() + 1} {
-			w.refused(command.CodeInvalidArgument, &command.StartExecution{ExecutionID: w.create("Load.dtsx"), QueueTimeoutMs: ms})
+		for _, text := range []string{"-1", strconv.Itoa(int(maxTimeout/time.Second) + 1), "2h", ""} {
+			w.refused(command.CodeOptionSeconds, &command.SetExecutionParameter{ExecutionID: w.create("Load.dtsx"), ObjectType: ObjectExecution,
+				Name: OptionQueueTimeout, Value: command.Value{Type: "Int32", Text: text}})
 		}
 	})
 }
@@ -139,7 +144,7 @@ func TestRunTimeoutIsAFailure(t *testing.T) {
 		w.ok(r)
 		w.status(id, want)
 		x := w.execution(id)
-		if note := x.Notes[len(x.Notes)-1].Text; !strings.Contains(note, "ran longer than the execution's RUN_TIMEOUT allows") {
+		if note := x.Notes[len(x.Notes)-1]; note.Code != command.NoteRunTimeout {
 			t.Error(note)
 		}
 		if x.Attempts[attempt].Code != RunTimeout {
@@ -150,5 +155,5 @@ func TestRunTimeoutIsAFailure(t *testing.T) {
 	w.grant(long, 1)
 	r := reportOf(long, 1, command.Failed)
 	r.Ended[0].Code = strings.Repeat("x", mostCode+1)
-	w.refused(command.CodeInvalidArgument, r)
+	w.refused(command.FamilyInvalidArgument, r)
 }

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"slices"
-	"strings"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/sqltype"
@@ -24,7 +23,7 @@ func registerWorker(s *State, caller command.Caller, c *command.RegisterWorker) 
 	s.fencedReports(c.ID, c.Ended, ended)
 	running := items(s, caller, c.Running, func(r *Reader, e *edit, ref command.AttemptRef) command.ItemResult {
 		if !samePlace {
-			return refuse(command.CodeFenced, "attempt %d of task %d runs on the machine that had this AgentId before", ref.Attempt, ref.TaskID)
+			return refuse(command.CodeFencedMachine, ref.Attempt, ref.TaskID)
 		}
 		return adopt(r, e, c, ref)
 	})
@@ -33,12 +32,10 @@ func registerWorker(s *State, caller command.Caller, c *command.RegisterWorker) 
 
 func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 	if c.ID == "" || c.CertName == "" || c.Instance == "" || c.MaxTaskCount < 1 || c.LeaseMs <= 0 || c.ToleranceMs < c.LeaseMs {
-		return reject(command.CodeInvalidArgument, "worker %s: AgentId, certificate name and instance must be given, MaxTaskCount (%d) be at least 1 "+
-			"and 0 < LeaseInterval (%d ms) <= HeartbeatErrorTolerance (%d ms)", sqltype.Quote(c.ID), c.MaxTaskCount, c.LeaseMs, c.ToleranceMs)
+		return reject(command.CodeRegistration, c.ID, c.MaxTaskCount, c.LeaseMs, c.ToleranceMs)
 	}
 	if longest := max(c.ToleranceMs, c.TaskHeartbeatMs, c.AgentHeartbeatMs); longest > command.MaxSpanMs {
-		return reject(command.CodeInvalidArgument, "worker %s: a time span of %d ms; HeartbeatErrorTolerance and the heartbeat intervals may be %d ms at most",
-			sqltype.Quote(c.ID), longest, int64(command.MaxSpanMs))
+		return reject(command.CodeRegistrationSpan, c.ID, longest, int64(command.MaxSpanMs))
 	}
 	row := &Worker{RegisterWorker: *c, Registered: e.Time}
 	row.Running, row.Ended, row.TakeOver = nil, nil, "" // they are in the executions
@@ -50,13 +47,11 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 	old, known := r.Worker(c.ID)
 	if known {
 		if sqltype.Fold(old.CertName) != sqltype.Fold(c.CertName) {
-			return reject(command.CodeAgentIDTaken, "AgentId %s belongs to the certificate name %s, not to %s: a worker keeps its certificate's name, "+
-				"or registers with a new AgentId", old.ID, sqltype.Quote(old.CertName), sqltype.Quote(c.CertName))
+			return reject(command.CodeAgentIDTaken, old.ID, old.CertName, c.CertName)
 		}
 		if old.MachineID != c.MachineID && c.TakeOver != old.MachineID {
 			for x := range r.HeldBy(old.ID) {
-				return reject(command.CodeAgentIDInUse, "AgentId %s is used by machine %s (%s), which holds task %d: machine %s (%s) needs an AgentId of its own",
-					old.ID, sqltype.Quote(old.MachineName), sqltype.Quote(old.MachineID), x.ID, sqltype.Quote(c.MachineName), sqltype.Quote(c.MachineID))
+				return reject(command.CodeAgentIDInUse, old.ID, old.MachineName, old.MachineID, x.ID, c.MachineName, c.MachineID)
 			}
 		}
 		row.ID, row.CertName = old.ID, old.CertName
@@ -71,7 +66,7 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 		}
 	}
 	if !known {
-		if no := roomForWorker(&r.state.places, c); no != nil {
+		if no := roomForWorker(r.state.places, c); no != nil {
 			return command.Result{Rejection: no}
 		}
 	}
@@ -87,13 +82,12 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 
 // roomForWorker refuses a new worker beyond the command's limits.
 func roomForWorker(t *places, c *command.RegisterWorker) *command.Rejection {
-	if n := t.agentIDs[sqltype.Fold(c.CertName)]; c.MostAgentIDs > 0 && n >= c.MostAgentIDs {
-		return command.RefuseLimit("MaxAgentIdsPerCertificate", "the certificate name %s has %d AgentIds, which is the most for one: delete workers that are "+
-			"no more (delete_worker_agent), or use another certificate", sqltype.Quote(c.CertName), n)
+	ofName, neverEnabled := t.workers(c.CertName)
+	if c.MostAgentIDs > 0 && ofName >= c.MostAgentIDs {
+		return command.Refuse(command.CodeLimitAgentIDs, "MaxAgentIdsPerCertificate", c.CertName, ofName)
 	}
-	if n := t.neverEnabled; c.MostNeverEnabled > 0 && n >= c.MostNeverEnabled {
-		return command.RefuseLimit("MaxWorkersNeverEnabled", "%d workers wait to be enabled for the first time, which is the most: "+
-			"enable or delete some; those that are silent expire", n)
+	if c.MostNeverEnabled > 0 && neverEnabled >= c.MostNeverEnabled {
+		return command.Refuse(command.CodeLimitNeverEnabled, "MaxWorkersNeverEnabled", neverEnabled)
 	}
 	return nil
 }
@@ -110,11 +104,11 @@ func (w *Worker) limitTasks() {
 func adopt(r *Reader, e *edit, c *command.RegisterWorker, ref command.AttemptRef) command.ItemResult {
 	x, ok := find[Execution](r, tableLive, byID, key(ref.TaskID))
 	if !ok {
-		return refuse(command.CodeFenced, "task %d has ended or does not exist", ref.TaskID)
+		return refuse(command.CodeFencedNoTask, ref.TaskID)
 	}
 	a := x.current()
 	if a == nil || a.Number != ref.Attempt || !a.Held() || sqltype.Fold(a.Worker) != sqltype.Fold(c.ID) {
-		return refuse(command.CodeFenced, "attempt %d of task %d is not held by this worker", ref.Attempt, ref.TaskID)
+		return refuse(command.CodeFencedNotHeld, ref.Attempt, ref.TaskID)
 	}
 	x = new(*x)
 	x.Attempts = slices.Clone(x.Attempts)
@@ -126,7 +120,7 @@ func adopt(r *Reader, e *edit, c *command.RegisterWorker, ref command.AttemptRef
 func enableWorker(r *Reader, e *edit, c *command.EnableWorker) command.Result {
 	w, ok := r.Worker(c.ID)
 	if !ok {
-		return reject(command.CodeWorkerNotFound, "no worker with the id %s has registered", sqltype.Quote(c.ID))
+		return reject(command.CodeWorkerNotFound, c.ID)
 	}
 	w = new(*w)
 	w.Enabled = c.Enabled
@@ -138,25 +132,11 @@ func enableWorker(r *Reader, e *edit, c *command.EnableWorker) command.Result {
 func setWorkerProperty(r *Reader, e *edit, c *command.SetWorkerProperty) command.Result {
 	w, ok := r.Worker(c.ID)
 	if !ok {
-		return reject(command.CodeWorkerNotFound, "no worker with the id %s has registered", sqltype.Quote(c.ID))
+		return reject(command.CodeWorkerNotFound, c.ID)
 	}
 	w = new(*w)
-	switch {
-	case strings.EqualFold(c.Name, PropertyDisplayName):
-		w.DisplayName, w.NameSet = c.Value, true
-	case strings.EqualFold(c.Name, PropertyDescription):
-		w.Description, w.DescriptionSet = c.Value, true
-	case strings.EqualFold(c.Name, PropertyTags):
-		w.Tags = c.Value
-	case strings.EqualFold(c.Name, PropertyMaxTaskCount):
-		n, err := TaskCount(c.Value)
-		if err != nil {
-			return command.Result{Rejection: err}
-		}
-		w.TaskCountSet = n
-		w.limitTasks()
-	default:
-		return command.Result{Rejection: UnknownProperty(c.Name)}
+	if no := w.setProperty(c.Name, c.Value); no != nil {
+		return command.Result{Rejection: no}
 	}
 	e.replace(tableWorkers, w)
 	return command.Result{}
@@ -165,10 +145,10 @@ func setWorkerProperty(r *Reader, e *edit, c *command.SetWorkerProperty) command
 func deleteWorker(r *Reader, e *edit, c *command.DeleteWorker) command.Result {
 	w, ok := r.Worker(c.ID)
 	if !ok {
-		return reject(command.CodeWorkerNotFound, "no worker with the id %s has registered", sqltype.Quote(c.ID))
+		return reject(command.CodeWorkerNotFound, c.ID)
 	}
 	for x := range r.HeldBy(w.ID) {
-		return reject(command.CodeWorkerBusy, "the worker %s holds the task of execution %d: disable it and wait, or stop the execution", w.ID, x.ID)
+		return reject(command.CodeWorkerBusy, w.ID, x.ID)
 	}
 	e.remove(tableWorkers, w)
 	return command.Result{}

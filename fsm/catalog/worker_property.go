@@ -8,30 +8,56 @@ import (
 	"scaleout/fsm/sqltype"
 )
 
-// Names of the properties of a worker that can be set, in the product's spelling.
+// Names of the properties of a worker that can be set, in the product's spelling; MaxTaskCount is ours.
 const (
-	PropertyDisplayName = "DisplayName"
-	PropertyDescription = "Description"
-	PropertyTags        = "Tags"
-	// propertyMaxTaskCount is ours: the product has no such property.
-	PropertyMaxTaskCount = "MaxTaskCount"
+	propertyDisplayName  = "DisplayName"
+	propertyDescription  = "Description"
+	propertyTags         = "Tags"
+	propertyMaxTaskCount = "MaxTaskCount"
 )
 
-func UnknownProperty(name string) *command.Rejection {
-	return command.Refuse(command.CodeInvalidArgument, "PropertyName: %s cannot be set; a worker has %s, %s, %s and %s",
-		sqltype.Quote(name), PropertyDisplayName, PropertyDescription, PropertyTags, PropertyMaxTaskCount)
-}
+const (
+	mostTasks = 1_000_000
+	// mostTags keeps a worker's row, which every heartbeat rewrites, small.
+	mostTags = 64 << 10
+	// mostProperty is how many characters DisplayName and Description hold.
+	mostProperty = 256
+)
 
-// taskCount reads a value of MaxTaskCount.
-func TaskCount(value string) (int, *command.Rejection) {
-	const most = 1_000_000
-	n, err := strconv.Atoi(strings.TrimSpace(value))
-	if err != nil || n < 0 || n > most {
-		return 0, command.Refuse(command.CodeInvalidArgument, "PropertyValue: %s is no MaxTaskCount: use 1 to %d, which lowers what the worker asks for, or 0 to take it away",
-			sqltype.Quote(value), most)
+// setProperty changes a copy of a worker's row.
+func (w *Worker) setProperty(name, value string) *command.Rejection {
+	property := ""
+	for _, known := range []string{propertyDisplayName, propertyDescription, propertyTags, propertyMaxTaskCount} {
+		if sqltype.Fold(known) == sqltype.Fold(name) {
+			property = known
+		}
 	}
-	return n, nil
+	switch n := sqltype.Characters(value); {
+	case property == "":
+		return command.Refuse(command.CodePropertyName, name,
+			[]string{propertyDisplayName, propertyDescription, propertyTags, propertyMaxTaskCount})
+	case (property == propertyDisplayName || property == propertyDescription) && n > mostProperty:
+		return command.Refuse(command.CodePropertyLong, property, mostProperty, n)
+	case len(value) > mostTags:
+		return command.Refuse(command.CodePropertyBytes, property, mostTags, len(value))
+	}
+	switch property {
+	case propertyDisplayName:
+		if no := checkShown("PropertyValue", value); no != nil {
+			return no
+		}
+		w.DisplayName, w.NameSet = value, true
+	case propertyDescription:
+		w.Description, w.DescriptionSet = value, true
+	case propertyTags:
+		w.Tags = value
+	case propertyMaxTaskCount:
+		n, err := strconv.Atoi(strings.TrimSpace(value))
+		if err != nil || n < 0 || n > mostTasks {
+			return command.Refuse(command.CodeTaskCount, value, mostTasks)
+		}
+		w.TaskCountSet = n
+		w.limitTasks()
+	}
+	return nil
 }
-
-// maxTags keeps a worker's row, which every heartbeat rewrites, small.
-const MaxTags = 64 << 10

@@ -59,13 +59,19 @@ type DeleteFolder struct {
 // DeployProject makes a new version of a project; Result.Value is the operation id. The blob has been stored by a
 // majority before the command is proposed.
 type DeployProject struct {
-	Folder   string   `cbor:"1,keyasint"`
-	Project  string   `cbor:"2,keyasint"`
-	Blob     string   `cbor:"3,keyasint"` // SHA-256, lower-case hex
-	Size     int64    `cbor:"4,keyasint"`
-	Manifest []byte   `cbor:"5,keyasint"` // zstd of the CBOR of a Manifest
-	Password *Sealed  `cbor:"6,keyasint,omitempty"`
-	Warnings []string `cbor:"7,keyasint,omitempty"` // become operation messages of type Warning
+	Folder   string    `cbor:"1,keyasint"`
+	Project  string    `cbor:"2,keyasint"`
+	Blob     string    `cbor:"3,keyasint"` // SHA-256, lower-case hex
+	Size     int64     `cbor:"4,keyasint"`
+	Manifest []byte    `cbor:"5,keyasint"` // zstd of the CBOR of a Manifest
+	Password *Sealed   `cbor:"6,keyasint,omitempty"`
+	Warnings []Warning `cbor:"7,keyasint,omitempty"` // become operation messages of type Warning
+}
+
+// Warning is what was noticed about a project file: the code of a note and its arguments.
+type Warning struct {
+	Code string   `cbor:"1,keyasint"`
+	Args []string `cbor:"2,keyasint,omitempty"`
 }
 
 // Manifest is what the catalog keeps of a project file.
@@ -113,12 +119,11 @@ type DeleteProject struct {
 	Project string `cbor:"2,keyasint"`
 }
 
-// CreateExecution pins the project's current version; Result.Value is the execution id.
+// CreateExecution makes an execution of the project's current version; Result.Value is the execution id.
 type CreateExecution struct {
 	Folder      string `cbor:"1,keyasint"`
 	Project     string `cbor:"2,keyasint"`
 	Package     string `cbor:"3,keyasint"`
-	Version     int64  `cbor:"4,keyasint"` // the version that Plan saw; another current one is rejected, the caller plans again
 	Use32Bit    bool   `cbor:"5,keyasint,omitempty"`
 	ServerMode  bool   `cbor:"6,keyasint,omitempty"` // @runinscaleout = 0: an any-worker execution with a Warning
 	AnyWorker   bool   `cbor:"7,keyasint"`
@@ -148,8 +153,6 @@ type StartExecution struct {
 	ExecutionID  int64 `cbor:"1,keyasint"`
 	RetryCount   int   `cbor:"2,keyasint,omitempty"`
 	RetryDelayMs int64 `cbor:"3,keyasint"` // of the leader that accepted it; a retry waits RetryDelayMs × attempt
-	// QueueTimeoutMs bounds how long an attempt may wait for a worker; 0: for ever.
-	QueueTimeoutMs int64 `cbor:"4,keyasint,omitempty"`
 }
 
 // StopOperation stops an execution.

@@ -40,17 +40,7 @@ type Result struct {
 
 // ItemResult is the answer to one item of a list command; each item is applied or rejected on its own.
 type ItemResult struct {
-	Code   string `cbor:"1,keyasint,omitempty"` // "" applied; else a rejection code
-	Detail string `cbor:"2,keyasint,omitempty"`
-	Value  int64  `cbor:"3,keyasint,omitempty"`
+	Code  string   `cbor:"1,keyasint,omitempty"` // "" applied; else the code of a Rejection
+	Args  []string `cbor:"2,keyasint,omitempty"` // of that code
+	Value int64    `cbor:"3,keyasint,omitempty"`
 }
-
-// Rejection is a refusal for people: a stable code and a sentence that names the value and what would be right.
-// It is an error so that doors can return it as it is.
-type Rejection struct {
-	Code   string `cbor:"1,keyasint"`
-	Detail string `cbor:"2,keyasint,omitempty"`
-	Limit  string `cbor:"3,keyasint,omitempty"` // the setting whose limit is reached, with the code "limit_reached"
-}
-
-func (r *Rejection) Error() string { return r.Code + ": " + r.Detail }

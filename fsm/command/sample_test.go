@@ -43,15 +43,15 @@ func samples() []command.Command {
 		&command.CreateFolder{Name: "Sales", Description: "all of it"},
 		&command.DeleteFolder{Name: "Sales"},
 		// The manifest's own bytes are opaque here: compression may become better.
-		&command.DeployProject{Folder: "Sales", Project: "Load", Blob: digest, Size: 12, Manifest: []byte{0x28, 0xb5}, Password: sealed(), Warnings: []string{"w"}},
+		&command.DeployProject{Folder: "Sales", Project: "Load", Blob: digest, Size: 12, Manifest: []byte{0x28, 0xb5}, Password: sealed(), Warnings: []command.Warning{{Code: "w", Args: []string{"a"}}}},
 		&command.DeleteProject{Folder: "Sales", Project: "Load"},
 		&command.CreateExecution{
-			Folder: "Sales", Project: "Load", Package: "Load.dtsx", Version: 3, Use32Bit: true, ServerMode: true, AnyWorker: true,
+			Folder: "Sales", Project: "Load", Package: "Load.dtsx", Use32Bit: true, ServerMode: true, AnyWorker: true,
 			ReferenceID: &refID, Server: "SRV", MostNotStarted: 20000,
 		},
 		&command.SetExecutionParameter{ExecutionID: 7, ObjectType: 30, Name: "Year", Value: command.Value{Type: "Int32", Text: "1", Sealed: sealed()}},
 		&command.AddExecutionWorker{ExecutionID: 7, Worker: "W"},
-		&command.StartExecution{ExecutionID: 7, RetryCount: 2, RetryDelayMs: 5000, QueueTimeoutMs: 60000},
+		&command.StartExecution{ExecutionID: 7, RetryCount: 2, RetryDelayMs: 5000},
 		&command.StopOperation{OperationID: 7},
 		&command.RegisterWorker{
 			ID: "W", CertName: "w1", Instance: "i1", MachineID: "mid", BootID: "bid", Version: "1.0", MachineName: "WM", UserAccount: "svc",

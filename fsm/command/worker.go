@@ -193,5 +193,5 @@ type Accepted struct {
 	AttemptRef
 	NextSeq int64
 	Code    string
-	Detail  string
+	Args    []string // of that code
 }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,21 +120,26 @@ func (w *World) Call(caller command.Caller, name, object string) (answer, error)
 	if err != nil {
 		return answer{}, err
 	}
-	plan, err := p.Plan(context.Background(), &procedure.Call{
-		Args: args, Caller: caller, Now: w.Now, View: w.State.Reader(), Blobs: w, Seal: w.seal, Open: w.Unseal,
-		NewGUID: func() string { return WorkerOne }, Config: w.Config,
-	})
+	r := w.State.Reader()
+	plan, err := p.Plan(context.Background(), &procedure.Call{Caller: caller, Reader: r, Blobs: w, Seal: w.seal, Config: w.Config}, args)
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{Wait: plan.Wait, Command: plan.Command}
+	a := answer{Command: plan.Command}
+	if no := catalog.DryRun(r, caller, plan.Command); no != nil {
+		return a, no
+	}
+	if plan.Before != nil {
+		if err := plan.Before(context.Background()); err != nil {
+			return a, err
+		}
+	}
 	result := w.apply(caller, plan.Command)
 	if result.Rejection != nil {
 		return a, result.Rejection
 	}
-	if plan.Outputs != nil {
-		a.Outputs, a.Returned = plan.Outputs(result)
-	}
+	a.Outputs, a.Returned = p.Results(result)
+	a.Wait = p.Waits(w.State.Reader(), args)
 	return a, nil
 }
 
@@ -356,10 +360,10 @@ func (w *World) Query(caller command.Caller, name string, r view.Request) []map[
 func Rejected(t *testing.T, err error, code string) *command.Rejection {
 	t.Helper()
 	r, ok := err.(*command.Rejection)
-	if !ok || r.Code != code {
+	if !ok || r.Code != code && command.Family(r.Code) != code {
 		t.Fatalf("got %v, want the code %s", err, code)
 	}
-	if !slices.ContainsFunc(append(registry.Codes(), registry.StateCodes()...), func(c registry.Code) bool { return c.Name == code && c.Class.String() != "unknown" && c.Doc != "" }) {
+	if registry.CodeOf(code).Doc == "" {
 		t.Fatalf("the code %s is not described", code)
 	}
 	return r
@@ -371,7 +375,7 @@ func (w *World) Refuses(caller command.Caller, procedure, object, code, says str
 	before := w.State.Index()
 	_, err := w.Call(caller, procedure, object)
 	r, ok := err.(*command.Rejection)
-	if !ok || r.Code != code || !strings.Contains(r.Detail, says) {
+	if !ok || r.Code != code && command.Family(r.Code) != code || !strings.Contains(registry.Detail(registry.HTTP, r), says) {
 		w.T.Errorf("%s %s:\n have %v\n want %s with %q", procedure, object, err, code, says)
 		return
 	}

@@ -2,6 +2,7 @@ package ispac
 
 import (
 	"crypto/cipher"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -48,7 +49,7 @@ func TestPasswordOpensValues(t *testing.T) {
 			t.Errorf("without the password the values are not set: %+v", p.Parameters)
 		}
 		if len(p.Warnings) != 1 ||
-			!strings.Contains(p.Warnings[0], `package "load.sh" parameter "Secret", project parameter "Day"`) {
+			fmt.Sprint(p.Warnings) != `[{no_password [package "load.sh" parameter "Secret" project parameter "Day"]}]` {
 			t.Errorf("warnings %q", p.Warnings)
 		}
 
@@ -75,7 +76,7 @@ func TestManyWarningsAreOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(back.Warnings) != 1 || !strings.HasSuffix(back.Warnings[0], "and 4 more") {
+	if len(back.Warnings) != 1 || !strings.HasSuffix(fmt.Sprint(back.Warnings), "+4]}]") {
 		t.Errorf("warnings %q", back.Warnings)
 	}
 }
@@ -97,8 +98,7 @@ func TestUserKeyValuesAreNotSet(t *testing.T) {
 			t.Errorf("a user-key value was taken for one: %+v", q)
 		}
 		if len(p.Warnings) == 0 ||
-			!strings.Contains(p.Warnings[0],
-				`Windows user who saved the project, so they are not set: package "load.sh" parameter "Secret"`) {
+			!strings.Contains(fmt.Sprint(p.Warnings), `{user_key [package "load.sh" parameter "Secret"`) {
 			t.Errorf("warnings %q", p.Warnings)
 		}
 	}

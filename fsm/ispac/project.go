@@ -24,11 +24,28 @@ type Project struct {
 	ConnectionManagers []string    // part names, manifest order
 	Files              []string    // other parts, sorted by name; the manifest does not list them
 
-	// Warnings are sentences for people about what was accepted but is not as
-	// it could be, such as sensitive values that could not be read. Only Read
-	// fills them; Write ignores them.
-	Warnings []string
+	// Warnings tell what was accepted but is not as it could be, such as sensitive values that could not be read. Only
+	// Read fills them; Write ignores them.
+	Warnings []Warning
 }
+
+// Warning is one thing that Read noticed. It holds no sentence: the catalog keeps it.
+type Warning struct {
+	Code string
+	Args []string // what the code is about
+}
+
+// The codes of warnings, with their arguments.
+const (
+	WarnNoPassword         = "no_password"         // names: sensitive values that are not set
+	WarnUserKey            = "user_key"            // names: values encrypted for one Windows user, not set
+	WarnUnknownType        = "unknown_type"        // names: generated parameters that are left out or not set
+	WarnPasswordUnverified = "password_unverified" // nothing is encrypted with the password, so it was not checked
+	WarnNoPart             = "no_part"             // the name of a part that is missing
+	WarnNoMetadata         = "no_metadata"         // a package of which the manifest has no metadata
+	WarnUnlisted           = "unlisted"            // what the manifest has metadata of and does not list
+	WarnParameterTwice     = "parameter_twice"     // the package, "" for the project, and the parameter
+)
 
 // Package is one package of a project.
 type Package struct {

@@ -1,6 +1,7 @@
 package ispac
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -60,8 +61,8 @@ type reader struct {
 	own      []Parameter // the project's connection-manager parameters
 	metadata map[string]Package
 
-	needPassword, needUser, odd []string // what could not be read, for warnings
-	other                       []string // further warnings
+	needPassword, needUser, odd []string  // what could not be read, for warnings
+	other                       []Warning // further warnings
 }
 
 func (rd *reader) open(a *archive, p part, root string) (element, error) {
@@ -83,7 +84,7 @@ func (rd *reader) open(a *archive, p part, root string) (element, error) {
 func (rd *reader) readParams(a *archive) error {
 	p, ok := a.find(paramsPart)
 	if !ok {
-		rd.other = append(rd.other, paramsPart+" is missing: the project has no parameters")
+		rd.notice(WarnNoPart, paramsPart)
 		rd.project.Parameters = rd.own
 		return nil
 	}
@@ -104,7 +105,7 @@ func (rd *reader) readParams(a *archive) error {
 func (rd *reader) readContentTypes(a *archive) error {
 	p, ok := a.find(contentTypesPart)
 	if !ok {
-		rd.other = append(rd.other, contentTypesPart+" is missing: Windows tools will not open the file")
+		rd.notice(WarnNoPart, contentTypesPart)
 		return nil
 	}
 	data, err := a.read(p)
@@ -146,8 +147,7 @@ func (rd *reader) matchParts(a *archive) error {
 		}
 		meta, ok := rd.metadata[fold(p.Name)]
 		if !ok {
-			rd.other = append(rd.other, fmt.Sprintf("the manifest has no metadata of package %s: its parameters are not known",
-				clip(p.Name)))
+			rd.notice(WarnNoMetadata, p.Name)
 			p.ProtectionLevel = rd.project.ProtectionLevel
 			continue
 		}
@@ -156,11 +156,12 @@ func (rd *reader) matchParts(a *archive) error {
 	}
 	for key, meta := range rd.metadata {
 		if !listed[key] {
-			rd.other = append(rd.other, fmt.Sprintf("the manifest has metadata of %s, which it does not list as a package",
-				clip(meta.Name)))
+			rd.notice(WarnUnlisted, meta.Name)
 		}
 	}
-	slices.Sort(rd.other) // the map has no order
+	slices.SortFunc(rd.other, func(a, b Warning) int { // the map has no order
+		return cmp.Or(strings.Compare(a.Code, b.Code), slices.Compare(a.Args, b.Args))
+	})
 	for _, name := range rd.project.ConnectionManagers {
 		if err := list(name, "connection manager"); err != nil {
 			return err
@@ -177,42 +178,43 @@ func (rd *reader) matchParts(a *archive) error {
 // dropDoubles removes generated parameters that repeat an earlier one exactly:
 // the catalog could not tell them apart, and nobody can rename them.
 func (rd *reader) dropDoubles() {
-	drop := func(params []Parameter, where string) []Parameter {
+	drop := func(params []Parameter, pkg string) []Parameter {
 		seen := make(map[string]bool, len(params))
 		return slices.DeleteFunc(params, func(p Parameter) bool {
 			twice := p.Generated() && seen[p.Name]
 			seen[p.Name] = true
 			if twice {
-				rd.other = append(rd.other, fmt.Sprintf("%s has the parameter %s twice; the first counts", where, clip(p.Name)))
+				rd.notice(WarnParameterTwice, pkg, p.Name)
 			}
 			return twice
 		})
 	}
-	rd.project.Parameters = drop(rd.project.Parameters, "the project")
+	rd.project.Parameters = drop(rd.project.Parameters, "")
 	for i := range rd.project.Packages {
 		p := &rd.project.Packages[i]
 		p.Parameters = drop(p.Parameters, "package "+clip(p.Name))
 	}
 }
 
+func (rd *reader) notice(code string, args ...string) {
+	rd.other = append(rd.other, Warning{code, args})
+}
+
 func (rd *reader) warn() {
-	add := func(what string, names []string) {
+	add := func(code string, names []string) {
 		const most = 10
-		if len(names) == 0 {
-			return
+		if len(names) > most {
+			names = append(slices.Clone(names[:most]), fmt.Sprintf("+%d", len(names)-most))
 		}
-		text := strings.Join(names[:min(len(names), most)], ", ")
-		if more := len(names) - most; more > 0 {
-			text += fmt.Sprintf(" and %d more", more)
+		if len(names) > 0 {
+			rd.project.Warnings = append(rd.project.Warnings, Warning{code, names})
 		}
-		rd.project.Warnings = append(rd.project.Warnings, what+": "+text)
 	}
-	add("the project password was not given, so these sensitive values are not set", rd.needPassword)
-	add("these values are encrypted for the Windows user who saved the project, so they are not set", rd.needUser)
-	add("these generated parameters have no type or value that the catalog knows, and are left out or not set", rd.odd)
+	add(WarnNoPassword, rd.needPassword)
+	add(WarnUserKey, rd.needUser)
+	add(WarnUnknownType, rd.odd)
 	if rd.key != nil && !rd.key.verified {
-		rd.other = append(rd.other,
-			"the project password was not checked: nothing in the manifest or in Project.params is encrypted with it")
+		rd.notice(WarnPasswordUnverified)
 	}
 	const most = 100
 	rd.project.Warnings = append(rd.project.Warnings, rd.other[:min(len(rd.other), most)]...)

@@ -11,14 +11,23 @@ import (
 	"scaleout/fsm/registry"
 )
 
-// Procedure is one stored procedure: everything that a door needs to offer it.
+// Procedure is one stored procedure: everything that a door needs to offer it. Declare makes it.
 type Procedure struct {
-	Name       string // without "catalog."
+	Schema     string // "catalog"
+	Name       string // without the schema
+	Aliases    []string
 	Doc        string // one line
 	Parameters []registry.Parameter
 	Permission catalog.Permission
-	// Plan runs on the leader. Its checks exist for good messages; the transition repeats those that protect state.
-	Plan func(ctx context.Context, call *Call) (Plan, error)
+	// Checks are the codes that the procedure itself raises, about what only it can see: the content of a file, the
+	// plaintext of a secret, a setting. Every other refusal is the transition's.
+	Checks []string
+	// ResultSets are the columns of the result sets that it returns.
+	ResultSets [][]registry.Column
+
+	arguments *arguments
+	plan      func(ctx context.Context, call *Call, args any) (Plan, error)
+	waits     func(r *catalog.Reader, args any) int64
 }
 
 // BlobStore is what deploy_project needs of the cluster's blobs. Its errors wrap command.ErrNoBlob and
@@ -38,20 +47,16 @@ type ReaderAtCloser interface {
 	io.Closer
 }
 
-// Call is everything that a Plan may use.
+// Call is everything beside its arguments that a procedure may use.
 type Call struct {
-	Args    Args
-	Caller  command.Caller
-	Now     command.Time
-	View    *catalog.Reader // behind a leadership proof
-	Blobs   BlobStore
-	Seal    func(plaintext []byte, associated string) (*command.Sealed, error)
-	Open    func(s *command.Sealed, associated string) ([]byte, error)
-	NewGUID func() string
-	Config  Config
+	Caller command.Caller
+	Reader *catalog.Reader // of the leader, without a proof that it still leads
+	Blobs  BlobStore
+	Seal   func(plaintext []byte, associated string) (*command.Sealed, error)
+	Config Config
 }
 
-// Config is the settings that plans use.
+// Config is the settings that procedures use.
 type Config struct {
 	RetryDelay      time.Duration
 	MaxProjectBytes int64
@@ -67,18 +72,64 @@ type Limits struct {
 	TaskCount    int // MaxTaskCountLimit: MaxTaskCount of one worker
 }
 
-// Plan is what a procedure wants done: a command, rows, or a command and something to wait for.
+// Plan is what a call wants done.
 type Plan struct {
 	Command command.Command // nil: nothing to propose
-	// Outputs turns the command's result into output parameters and the return value. nil: return value 0, no outputs.
-	Outputs func(command.Result) (outputs map[string]any, returnValue int64)
 	Sets    []registry.ResultSet
-	// Wait, when set, holds the call until the execution has ended (SYNCHRONIZED).
-	Wait int64
+	// Before, when set, runs after the state was seen not to refuse the command, and before it is proposed.
+	Before func(ctx context.Context) error
 }
-
-// Args are a procedure's arguments after Coerce: every parameter is present, typed, defaulted.
-type Args map[string]any
 
 // Raw are arguments as a door received them: JSON values by parameter name, any case.
 type Raw map[string]json.RawMessage
+
+// Options are what Declare takes beside the arguments and the function; what a procedure does not have is left out.
+type Options struct {
+	Name       string
+	Aliases    []string
+	Doc        string
+	Permission catalog.Permission
+	// Output is its output parameter: the id that the command makes.
+	Output *registry.Parameter
+	Checks []string
+}
+
+// Declare makes a procedure whose arguments are the fields of A, in the order of the parameters' ordinals: first the
+// documented ones, then ours. A field's tags are
+//
+//	param      the parameter's name, and after commas: sensitive
+//	type       its SQL type
+//	default    the value that it has when it is left out, as text
+//	doc        one line
+//
+// A field without a default is required; a pointer is optional and NULL when it is left out. The Go type is that of the
+// SQL type (package sqltype), or a pointer to it; any takes what has several.
+//
+// The function turns arguments into a command and checks what only it can see: all other rules are the transition's.
+func Declare[A any](o Options, plan func(ctx context.Context, call *Call, args *A) (Plan, error)) *Procedure {
+	p := &Procedure{
+		Schema: "catalog", Name: o.Name, Aliases: o.Aliases, Doc: o.Doc, Permission: o.Permission, Checks: o.Checks,
+		arguments: argumentsOf[A](),
+		plan: func(ctx context.Context, call *Call, args any) (Plan, error) {
+			return plan(ctx, call, args.(*A))
+		},
+	}
+	p.Parameters = p.arguments.parameters
+	if o.Output != nil {
+		out := *o.Output
+		out.Output = true
+		p.Parameters = append(p.Parameters, out)
+	}
+	return p
+}
+
+// Commands is a procedure's function that needs nothing but its arguments.
+func Commands[A any](f func(args *A) command.Command) func(context.Context, *Call, *A) (Plan, error) {
+	return func(_ context.Context, _ *Call, args *A) (Plan, error) { return Plan{Command: f(args)}, nil }
+}
+
+// waiting makes a call wait for the end of the execution that f names, 0 for none.
+func waiting[A any](p *Procedure, f func(r *catalog.Reader, args *A) int64) *Procedure {
+	p.waits = func(r *catalog.Reader, args any) int64 { return f(r, args.(*A)) }
+	return p
+}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
@@ -17,160 +16,81 @@ import (
 	"scaleout/fsm/sqltype"
 )
 
+type createFolder struct {
+	Name string `param:"folder_name" type:"nvarchar(128)" doc:"the new folder, unique in the catalog"`
+}
+
+type folder struct {
+	Name string `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
+}
+
+type project struct {
+	Folder  string `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
+	Project string `param:"project_name" type:"nvarchar(128)" doc:"the project"`
+}
+
+type deployProject struct {
+	Folder   string  `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
+	Project  string  `param:"project_name" type:"nvarchar(128)" doc:"the project; the name inside the file"`
+	Stream   any     `param:"project_stream" type:"varbinary(max)" doc:"the .ispac file: up to 8 MiB as base64, or {\"blob\":\"<sha256>\"} after an upload"`
+	Password *string `param:"project_password,sensitive" type:"nvarchar(256)" doc:"the password that the file's sensitive values are encrypted with"`
+}
+
 func projectProcedures() []*Procedure {
-	folder := registry.Parameter{Name: "folder_name", Type: sqltype.NVarChar(128), Required: true, Doc: "the folder"}
-	project := registry.Parameter{Name: "project_name", Type: sqltype.NVarChar(128), Required: true, Doc: "the project"}
 	return []*Procedure{
-		{
+		Declare(Options{
 			Name: "create_folder", Permission: catalog.Admin,
-			Doc: "Makes a folder; the return value is its id, too.",
-			Parameters: []registry.Parameter{
-				{Name: "folder_name", Type: sqltype.NVarChar(128), Required: true, Doc: "the new folder, unique in the catalog"},
-				{Name: "folder_id", Type: sqltype.BigInt, Output: true, Doc: "the new folder's id"},
-			},
-			Plan: planCreateFolder,
-		},
-		{
-			Name: "delete_folder", Permission: catalog.Admin, Parameters: []registry.Parameter{folder},
-			Doc:  "Deletes an empty folder.",
-			Plan: planDeleteFolder,
-		},
-		{
+			Doc:    "Makes a folder.",
+			Output: &registry.Parameter{Name: "folder_id", Type: sqltype.BigInt, Doc: "the new folder's id"},
+		}, Commands(func(a *createFolder) command.Command { return &command.CreateFolder{Name: a.Name} })),
+		Declare(Options{
+			Name: "delete_folder", Permission: catalog.Admin,
+			Doc: "Deletes an empty folder.",
+		}, Commands(func(a *folder) command.Command { return &command.DeleteFolder{Name: a.Name} })),
+		Declare(Options{
 			Name: "deploy_project", Permission: catalog.Admin,
-			Doc: "Makes a project of a project file, or a new version of it.",
-			Parameters: []registry.Parameter{
-				folder,
-				{Name: "project_name", Type: sqltype.NVarChar(128), Required: true, Doc: "the project; the name inside the file"},
-				{Name: "project_stream", Type: sqltype.VarBinaryMax, Required: true, Doc: `the .ispac file: up to 8 MiB as base64, or {"blob":"<sha256>"} after an upload`},
-				{Name: "project_password", Type: sqltype.NVarChar(256), Sensitive: true, Doc: "the password that the file's sensitive values are encrypted with"},
-				{Name: "operation_id", Type: sqltype.BigInt, Output: true, Doc: "the operation; its messages hold the warnings"},
+			Doc:    "Makes a project of a project file, or a new version of it.",
+			Output: &registry.Parameter{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation; its messages hold the warnings"},
+			Checks: []string{
+				command.CodeNameMismatch, command.CodeInvalidProject, command.CodePasswordRequired, command.CodeWrongPassword,
+				command.CodeUserKey, command.CodeProjectTooLarge, command.CodeProjectContent, command.CodeManifestTooLarge,
+				command.CodeBlobNotFound,
 			},
-			Plan: planDeployProject,
-		},
-		{
-			Name: "delete_project", Permission: catalog.Admin, Parameters: []registry.Parameter{folder, project},
-			Doc:  "Deletes a project; its executions stay, and its versions until cleanup.",
-			Plan: planDeleteProject,
-		},
+		}, planDeployProject),
+		Declare(Options{
+			Name: "delete_project", Permission: catalog.Admin,
+			Doc: "Deletes a project; its executions stay, and its versions until cleanup.",
+		}, Commands(func(a *project) command.Command {
+			return &command.DeleteProject{Folder: a.Folder, Project: a.Project}
+		})),
 	}
 }
 
-func planCreateFolder(_ context.Context, call *Call) (Plan, error) {
-	name := call.Args.text("folder_name")
-	if err := catalog.CheckName("folder_name", name); err != nil {
-		return Plan{}, err
+// planDeployProject reads the project file: what is in it is seen here alone. The command carries what the catalog keeps.
+func planDeployProject(ctx context.Context, call *Call, a *deployProject) (Plan, error) {
+	if _, no := catalog.FindFolder(call.Reader, a.Folder); no != nil {
+		return Plan{}, no // before a large file is read for it
 	}
-	if f, ok := call.View.Folder(name); ok {
-		return Plan{}, command.Refuse(command.CodeFolderExists, "the folder %s exists (folder_id %d)", sqltype.Quote(f.Name), f.ID)
-	}
-	return Plan{
-		Command: &command.CreateFolder{Name: name},
-		Outputs: func(r command.Result) (map[string]any, int64) {
-			return map[string]any{"folder_id": r.Value}, r.Value
-		},
-	}, nil
-}
-
-func planDeleteFolder(_ context.Context, call *Call) (Plan, error) {
-	f, err := knownFolder(call)
-	if err != nil {
-		return Plan{}, err
-	}
-	for p := range call.View.ProjectsIn(f.ID) {
-		return Plan{}, command.Refuse(command.CodeFolderNotEmpty, "the folder %s has projects (%s is one): delete them first", sqltype.Quote(f.Name), sqltype.Quote(p.Name))
-	}
-	return Plan{Command: &command.DeleteFolder{Name: f.Name}}, nil
-}
-
-func planDeleteProject(_ context.Context, call *Call) (Plan, error) {
-	folder, project, err := knownProject(call)
-	if err != nil {
-		return Plan{}, err
-	}
-	return Plan{Command: &command.DeleteProject{Folder: folder.Name, Project: project.Name}}, nil
-}
-
-func knownFolder(call *Call) (*catalog.Folder, error) {
-	name := call.Args.text("folder_name")
-	f, ok := call.View.Folder(name)
-	if !ok {
-		return nil, command.Refuse(command.CodeFolderNotFound, "there is no folder %s; the view folders lists them", sqltype.Quote(name))
-	}
-	return f, nil
-}
-
-func knownProject(call *Call) (*catalog.Folder, *catalog.Project, error) {
-	folder, err := knownFolder(call)
-	if err != nil {
-		return nil, nil, err
-	}
-	name := call.Args.text("project_name")
-	project, ok := call.View.Project(folder.Name, name)
-	if !ok {
-		return nil, nil, command.Refuse(command.CodeProjectNotFound, "the folder %s has no project %s", sqltype.Quote(folder.Name), sqltype.Quote(name))
-	}
-	return folder, project, nil
-}
-
-// checkShown refuses a project file whose packages or parameters have such names.
-func checkShown(p *ispac.Project) error {
-	look := func(what string, names ...string) error {
-		for _, name := range names {
-			if r, found := catalog.HiddenIn(name); found {
-				return command.Refuse(command.CodeInvalidProject, "project_stream: the name of the %s %s contains %s", what, sqltype.Quote(name), r)
-			}
-		}
-		return nil
-	}
-	parameters := func(list []ispac.Parameter) error {
-		for i := range list {
-			if err := look("parameter", list[i].Name); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	err := parameters(p.Parameters)
-	for i := range p.Packages {
-		if err == nil {
-			err = look("package", p.Packages[i].Name)
-		}
-		if err == nil {
-			err = parameters(p.Packages[i].Parameters)
-		}
-	}
-	return err
-}
-
-func planDeployProject(ctx context.Context, call *Call) (Plan, error) {
-	folder, err := knownFolder(call)
-	if err != nil {
-		return Plan{}, err
-	}
-	name := call.Args.text("project_name")
-	if err := catalog.CheckName("project_name", name); err != nil {
-		return Plan{}, err
-	}
-	file, err := openStream(ctx, call)
+	file, err := openStream(ctx, call, a.Stream)
 	if err != nil {
 		return Plan{}, err
 	}
 	defer file.Close()
-	password := call.Args.text("project_password")
+	password := ""
+	if a.Password != nil {
+		password = *a.Password
+	}
 	read, err := ispac.Read(file, file.size, ispac.Options{Password: password})
 	if err != nil {
 		return Plan{}, projectRefusal(err)
 	}
-	if !strings.EqualFold(read.Name, name) {
-		return Plan{}, command.Refuse(command.CodeNameMismatch, "project_name: the project file is of the project %s, not %s", sqltype.Quote(read.Name), sqltype.Quote(name))
+	if sqltype.Fold(read.Name) != sqltype.Fold(a.Project) {
+		return Plan{}, command.Refuse(command.CodeNameMismatch, read.Name, a.Project)
 	}
-	if err := catalog.CheckName("the name in the project file", read.Name); err != nil {
-		return Plan{}, err
+	deploy := &command.DeployProject{Folder: a.Folder, Project: read.Name, Blob: file.digest, Size: file.size}
+	for _, w := range read.Warnings {
+		deploy.Warnings = append(deploy.Warnings, command.Warning{Code: command.NoteDeploy + w.Code, Args: command.Arguments(w.Args)})
 	}
-	if err := checkShown(read); err != nil {
-		return Plan{}, err
-	}
-	deploy := &command.DeployProject{Folder: folder.Name, Project: read.Name, Blob: file.digest, Size: file.size, Warnings: read.Warnings}
 	manifest, err := manifestOf(read, deploySealer{call, file.digest})
 	if err != nil {
 		return Plan{}, err
@@ -178,8 +98,7 @@ func planDeployProject(ctx context.Context, call *Call) (Plan, error) {
 	deploy.Manifest, err = command.PackManifest(manifest)
 	switch {
 	case errors.Is(err, command.ErrTooLarge):
-		return Plan{}, command.Refuse(command.CodeManifestTooLarge, "what the project declares does not fit into one command: %s; split the project (it has %d packages)",
-			err, len(manifest.Packages))
+		return Plan{}, command.Refuse(command.CodeManifestTooLarge, err.Error(), len(manifest.Packages))
 	case err != nil:
 		return Plan{}, fmt.Errorf("pack the manifest: %w", err)
 	}
@@ -187,10 +106,7 @@ func planDeployProject(ctx context.Context, call *Call) (Plan, error) {
 		return Plan{}, err
 	}
 	// Last, so that a file which cannot be deployed costs no disk: the command must not name what a majority lacks.
-	if err := file.secure(ctx, call); err != nil {
-		return Plan{}, err
-	}
-	return Plan{Command: deploy, Outputs: outputID("operation_id")}, nil
+	return Plan{Command: deploy, Before: func(ctx context.Context) error { return file.secure(ctx, call) }}, nil
 }
 
 // stream is the project file of a deploy, wherever its bytes are.
@@ -208,8 +124,8 @@ func (s *stream) Close() {
 	}
 }
 
-func openStream(ctx context.Context, call *Call) (*stream, error) {
-	switch v := call.Args["project_stream"].(type) {
+func openStream(ctx context.Context, call *Call, given any) (*stream, error) {
+	switch v := given.(type) {
 	case []byte:
 		sum := sha256.Sum256(v)
 		return &stream{ReaderAt: bytes.NewReader(v), size: int64(len(v)), digest: hex.EncodeToString(sum[:]), bytes: v}, nil
@@ -220,11 +136,11 @@ func openStream(ctx context.Context, call *Call) (*stream, error) {
 		}
 		if most := call.Config.MaxProjectBytes; most > 0 && size > most {
 			_ = r.Close() // it was only read
-			return nil, command.Refuse(command.CodeProjectTooLarge, "project_stream: %d bytes are more than MaxProjectBytes, %d", size, most)
+			return nil, command.Refuse(command.CodeProjectTooLarge, size, most)
 		}
 		return &stream{ReaderAt: r, size: size, digest: string(v), closer: r}, nil
 	}
-	return nil, command.Refuse(command.CodeMissingParameter, "deploy_project needs the parameter project_stream")
+	return nil, fmt.Errorf("a project file of type %T", given)
 }
 
 // secure makes a majority hold the file.
@@ -248,9 +164,9 @@ func (s *stream) secure(ctx context.Context, call *Call) error {
 func blobRefusal(digest string, err error) error {
 	switch {
 	case errors.Is(err, command.ErrNoBlob):
-		return command.Refuse(command.CodeBlobNotFound, "no master holds the blob %s: upload it first with PUT /v1/blobs/%s", digest, digest)
+		return command.Refuse(command.CodeBlobNotFound, digest)
 	case errors.Is(err, command.ErrBlobTooLarge):
-		return command.Refuse(command.CodeProjectTooLarge, "the project file is too large: %s", err)
+		return command.Refuse(command.CodeProjectContent, err.Error())
 	}
 	return fmt.Errorf("project file %s: %w", digest, err)
 }
@@ -261,10 +177,10 @@ func projectRefusal(err error) error {
 		code string
 	}{
 		{ispac.ErrPasswordRequired, command.CodePasswordRequired}, {ispac.ErrWrongPassword, command.CodeWrongPassword},
-		{ispac.ErrUserKey, command.CodeUserKey}, {ispac.ErrTooLarge, command.CodeProjectTooLarge}, {ispac.ErrFormat, command.CodeInvalidProject},
+		{ispac.ErrUserKey, command.CodeUserKey}, {ispac.ErrTooLarge, command.CodeProjectContent}, {ispac.ErrFormat, command.CodeInvalidProject},
 	} {
 		if errors.Is(err, known.is) {
-			return command.Refuse(known.code, "project_stream: %s", err)
+			return command.Refuse(known.code, err.Error())
 		}
 	}
 	return fmt.Errorf("read the project file: %w", err)
@@ -276,7 +192,7 @@ func sealPassword(call *Call, deploy *command.DeployProject, level ispac.Protect
 		return nil
 	}
 	if level != ispac.EncryptSensitiveWithPassword && level != ispac.EncryptAllWithPassword {
-		deploy.Warnings = append(deploy.Warnings, fmt.Sprintf("project_password was given, but the project's protection level is %s: it is not kept.", level))
+		deploy.Warnings = append(deploy.Warnings, command.Warning{Code: command.NotePasswordUnset, Args: command.Arguments(level)})
 		return nil
 	}
 	sealed, err := call.Seal([]byte(password), catalog.SealNamePassword(deploy.Blob))

@@ -3,7 +3,6 @@ package procedure
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -13,66 +12,64 @@ import (
 	"scaleout/fsm/sqltype"
 )
 
-func planSetExecutionParameter(_ context.Context, call *Call) (Plan, error) {
-	e, err := unstarted(call)
-	if err != nil {
-		return Plan{}, err
+type setExecutionParameter struct {
+	Execution  int64  `param:"execution_id" type:"bigint" doc:"the execution, as create_execution returned it"`
+	ObjectType int64  `param:"object_type" type:"smallint" doc:"20 a project parameter, 30 a package parameter, 50 a server option"`
+	Name       string `param:"parameter_name" type:"nvarchar(128)" doc:"the parameter; connection managers have CM. parameters"`
+	// It may be the value of a sensitive parameter; which one is known only to the plan.
+	Value any `param:"parameter_value,sensitive" type:"sql_variant" doc:"the value, of the parameter's type"`
+}
+
+// planSetExecutionParameter gives the value its declared type, and seals a sensitive one: its plaintext is seen here alone.
+func planSetExecutionParameter(_ context.Context, call *Call, a *setExecutionParameter) (Plan, error) {
+	set := &command.SetExecutionParameter{ExecutionID: a.Execution, ObjectType: int(a.ObjectType), Name: a.Name}
+	e, ok := call.Reader.Execution(a.Execution)
+	if !ok {
+		return Plan{Command: set}, nil // the transition refuses it
 	}
-	objectType, name := int(call.Args.int("object_type")), call.Args.text("parameter_name")
-	set := &command.SetExecutionParameter{ExecutionID: e.ID, ObjectType: objectType}
-	if objectType == catalog.ObjectExecution {
-		set.Name, set.Value, err = optionValue(name, call.Args["parameter_value"])
-		return Plan{Command: set}, err
-	}
-	declared, err := catalog.DeclaredParameter(call.View, e, objectType, name)
-	if err != nil {
-		return Plan{}, err
-	}
-	set.Name = declared.Name
-	if set.Value, err = TypedValue(declared.Type, call.Args["parameter_value"]); err != nil {
-		if declared.Sensitive {
-			return Plan{}, command.Refuse(command.CodeInvalidArgument, "parameter_value: the value is not a valid %s for the sensitive parameter %s", declared.Type, declared.Name)
+	typ, sensitive := "", false
+	if set.ObjectType == catalog.ObjectExecution {
+		option, no := catalog.FindOption(a.Name)
+		if no != nil {
+			return Plan{}, no
 		}
-		return Plan{}, command.Refuse(command.CodeInvalidArgument, "parameter_value of %s: %s", declared.Name, err)
+		set.Name, typ = option.Name, option.Type
+	} else {
+		declared, no := catalog.DeclaredParameter(call.Reader, e, set.ObjectType, a.Name)
+		if no != nil {
+			return Plan{}, no
+		}
+		set.Name, typ, sensitive = declared.Name, declared.Type, declared.Sensitive
 	}
-	if declared.Sensitive {
-		sealed, err := call.Seal([]byte(set.Value.Text), catalog.SealNameExecutionValue(e.ID, objectType, declared.Name))
+	value, err := TypedValue(typ, a.Value)
+	switch {
+	case err != nil && sensitive:
+		return Plan{}, command.Refuse(command.CodeSecretParameterValue, typ, set.Name)
+	case err != nil:
+		return Plan{}, command.Refuse(command.CodeParameterValue, set.Name, err.Error())
+	}
+	set.Value = value
+	if sensitive {
+		sealed, err := call.Seal([]byte(value.Text), catalog.SealNameExecutionValue(e.ID, set.ObjectType, set.Name))
 		if err != nil {
-			return Plan{}, fmt.Errorf("seal the value of %s: %w", declared.Name, err)
+			return Plan{}, fmt.Errorf("seal the value of %s: %w", set.Name, err)
 		}
-		set.Value = command.Value{Type: set.Value.Type, Sealed: sealed}
+		set.Value = command.Value{Type: value.Type, Sealed: sealed}
 	}
 	return Plan{Command: set}, nil
 }
 
-// CheckOption reports whether set_execution_parameter_value takes the value for the server option of that name; the error
-// says what is wrong, as the procedure would.
-func CheckOption(name string, v any) error {
-	_, _, err := optionValue(name, v)
-	var no *command.Rejection
-	if errors.As(err, &no) {
-		return errors.New(no.Detail)
+// CheckOption is what set_execution_parameter_value says of a value of a server option; nil means that it takes it.
+func CheckOption(name string, v any) *command.Rejection {
+	option, no := catalog.FindOption(name)
+	if no != nil {
+		return no
 	}
-	return err
-}
-
-func optionValue(name string, v any) (string, command.Value, error) {
-	opt, ok := catalog.OptionNamed(name)
-	if !ok {
-		var names []string
-		for i := range catalog.ServerOptions {
-			names = append(names, catalog.ServerOptions[i].Name)
-		}
-		return "", command.Value{}, command.Refuse(command.CodeParameterNotFound, "there is no server option %s%s", sqltype.Quote(name), command.Hint(name, names))
-	}
-	value, err := TypedValue(opt.Typ, v)
-	if err == nil && opt.Check != nil {
-		value.Text, err = opt.Check(value.Text)
-	}
+	value, err := TypedValue(option.Type, v)
 	if err != nil {
-		return "", command.Value{}, command.Refuse(command.CodeInvalidArgument, "parameter_value of %s: %s", opt.Name, err)
+		return command.Refuse(command.CodeParameterValue, option.Name, err.Error())
 	}
-	return opt.Name, value, nil
+	return option.Check(value)
 }
 
 // TypedValue gives a sql_variant argument the declared type: texts are read as the type's text; numbers fit number

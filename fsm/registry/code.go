@@ -1,103 +1,121 @@
 package registry
 
-import "scaleout/fsm/command"
+import (
+	"sync"
 
-// Class says what kind of refusal a code is; a door turns it into its own number.
-type Class int
-
-// The classes of refusals.
-const (
-	Invalid  Class = iota + 1 // the request is wrong in itself
-	Denied                    // the caller may not
-	NotFound                  // what it names does not exist
-	Conflict                  // it does not fit the present state
-	TooLarge                  // it exceeds a limit
+	"scaleout/fsm/command"
 )
 
-// Code is one stable refusal code.
+// Code is one family of refusals: what callers see as the code of a problem.
 type Code struct {
-	Name  string
-	Class Class
-	Doc   string
+	Name   string
+	Number int // SQL Server's number for it where one is documented, ours from 50100 up
+	Status int // of HTTP
+	Doc    string
+	Remedy string // what the caller can do about it
 }
 
-// Codes lists the codes with which plans, views and arguments are refused, for doors and documents; StateCodes lists
-// those that the state alone uses.
-func Codes() []Code {
-	return []Code{
-		{command.CodeInvalidArgument, Invalid, "A value does not fit its type, its range or the rules for it; the detail names it and what would be right."},
-		{command.CodeMissingParameter, Invalid, "A required parameter is missing."},
-		{command.CodeUnknownParameter, Invalid, "The procedure has no parameter of that name."},
-		{command.CodeUnknownColumn, Invalid, "The view has no column of that name."},
-		{command.CodePermissionDenied, Denied, "The caller's certificate lacks the role, or the execution is another caller's."},
-		{command.CodeProcedureNotFound, NotFound, "There is no procedure of that name."},
-		{command.CodeViewNotFound, NotFound, "There is no view of that name."},
-		{command.CodeFolderNotFound, NotFound, "There is no folder of that name."},
-		{command.CodeProjectNotFound, NotFound, "The folder has no project of that name."},
-		{command.CodePackageNotFound, NotFound, "The project has no package of that name."},
-		{command.CodeParameterNotFound, NotFound, "The project, the package or the server has no parameter of that name."},
-		{command.CodeReferenceNotFound, NotFound, "The project has no such environment reference."},
-		{command.CodeExecutionNotFound, NotFound, "There is no such execution."},
-		{command.CodeOperationNotFound, NotFound, "There is no such operation."},
-		{command.CodeWorkerNotFound, NotFound, "No worker with that id has registered."},
-		{command.CodeBlobNotFound, NotFound, "No master holds the blob: upload it first."},
-		{command.CodeFolderExists, Conflict, "A folder of that name exists."},
-		{command.CodeFolderNotEmpty, Conflict, "The folder still has projects."},
-		{command.CodeNotEntryPoint, Conflict, "The package is not an entry point of its project."},
-		{command.CodeNameMismatch, Invalid, "The project name differs from the one inside the project file."},
-		{command.CodeInvalidProject, Invalid, "The project file cannot be read; the detail names the part."},
-		{command.CodePasswordRequired, Invalid, "The project file is encrypted with a password and none was given."},
-		{command.CodeWrongPassword, Invalid, "The password does not open the project file."},
-		{command.CodeUserKey, Invalid, "The project file is encrypted for one Windows user: nobody else can read it."},
-		{command.CodeProjectTooLarge, TooLarge, "The project file exceeds a limit."},
-		{command.CodeManifestTooLarge, TooLarge, "What the project declares does not fit into one command."},
-		{command.CodeAlreadyStarted, Conflict, "The execution was started, or has ended: an execution is prepared and started once."},
-		{command.CodeAlreadyStopped, Conflict, "The operation is being stopped, or was."},
-		{command.CodeAlreadyEnded, Conflict, "The operation has ended."},
-		{command.CodeRedeployed, Conflict, "The project was deployed again, or deleted, since the execution was created: create another one."},
-		{command.CodeValueRequired, Conflict, "A required parameter has no value."},
-		{command.CodeNoWorkerSelected, Conflict, "The execution may use chosen workers only and none was added."},
-		{command.CodeAnyWorker, Conflict, "The execution may use any worker: workers are added when useanyworker is 0."},
-		{command.CodeNotScaleOut, Conflict, "The execution was created with runinscaleout 0: it is not in Scale Out and takes no workers."},
-		{command.CodeWorkerBusy, Conflict, "The worker holds tasks."},
-		{command.CodeQueryTooBroad, Invalid, "The order would need more rows than one query may read: filter, or order by the key."},
-	}
+// Severity is that of every refusal when it is raised as an SQL error.
+const Severity = 16
+
+type messageTable struct {
+	byCode map[string]*Message
+	byName map[string]*Code
 }
 
-// String is the class as a word: "invalid", "denied", "not_found", "conflict", "too_large".
-func (c Class) String() string {
-	switch c {
-	case Invalid:
-		return "invalid"
-	case Denied:
-		return "denied"
-	case NotFound:
-		return "not_found"
-	case Conflict:
-		return "conflict"
-	case TooLarge:
-		return "too_large"
+var messages = sync.OnceValue(func() messageTable {
+	t := messageTable{byCode: map[string]*Message{}, byName: map[string]*Code{}}
+	for i := range codes {
+		t.byName[codes[i].Name] = &codes[i]
 	}
-	return "unknown"
+	for _, list := range [][]Message{requestMessages, catalogMessages, workerMessages, noteMessages} {
+		for i := range list {
+			t.byCode[list[i].Code] = &list[i]
+		}
+	}
+	return t
+})
+
+// Codes returns the families, in the order of the table. The slice must not be changed.
+func Codes() []Code { return codes }
+
+// Messages returns every sentence. The slice is the caller's.
+func Messages() []Message {
+	var all []Message
+	for _, list := range [][]Message{requestMessages, catalogMessages, workerMessages, noteMessages} {
+		all = append(all, list...)
+	}
+	return all
 }
 
-// StateCodes lists the codes with which only the state refuses, for doors and documents; Codes lists the others.
-func StateCodes() []Code {
-	return []Code{
-		{command.CodeAlreadyInitialized, Conflict, "The cluster has its id."},
-		{command.CodeVersionChanged, Conflict, "The project was deployed again meanwhile: plan the execution again."},
-		{command.CodeProjectInUse, Conflict, "An execution of the project waits or runs."},
-		{command.CodeAgentIDTaken, Denied, "The AgentId belongs to another certificate name."},
-		{command.CodeAgentIDInUse, Conflict, "Another machine uses the AgentId and holds tasks."},
-		{command.CodeFenced, Conflict, "The attempt is not this worker process's any more: it must end it."},
-		{command.CodeNotPending, Conflict, "The task waits for no such attempt."},
-		{command.CodeNotEligible, Conflict, "The worker may not be given the task."},
-		{command.CodeNotHeld, Conflict, "The attempt is not held, or not by that worker process."},
-		{command.CodeGap, Conflict, "Messages are missing before these: send them from next_seq on."},
-		{command.CodeKeyReused, Invalid, "The request key came with another request before."},
-		{command.CodeTooManyKeys, Conflict, "As many request keys are kept as there is room for, of the caller or of all: nothing was done."},
-		{command.CodeLimitReached, Conflict, "A limit of the masters' settings is reached; the problem's member limit names it."},
-		{command.CodeSegmentNotFound, NotFound, "No row names the message segment."},
-		{command.CodeMergeIncomplete, Conflict, "The merged segment would lose messages."},
+// CodeOf is the family of a code; one that this version does not know does not fit the present state: the request was
+// well-formed, or it would not have come that far.
+func CodeOf(code string) Code {
+	name := command.Family(code)
+	if c, ok := messages().byName[name]; ok {
+		return *c
 	}
+	return Code{Name: name, Number: 50000, Status: 409}
+}
+
+const tooMany = 429 // Too Many Requests
+
+// codes is the one table of families. Numbers from 50100 up are ours: they are given out in the order of the table's
+// growth and never change.
+var codes = []Code{
+	{"invalid_argument", 27101, 400, "A value does not fit its type, its range or the rules for it.", "The detail names the value and what would be right."},
+	{"invalid_name", 27128, 400, "A name is empty, too long, or has a character that names may not have.", "Choose another name."},
+	{"missing_parameter", 27100, 400, "A required parameter is missing.", "The detail names it."},
+	{"unknown_parameter", 8145, 400, "The procedure has no parameter of that name.", "The detail lists those that it has."},
+	{"unknown_column", 207, 400, "The view has no column of that name.", "The detail lists those that it has."},
+	{"permission_denied", 27219, 403, "The caller's certificate lacks the role, or the execution is another caller's.", "Ask an administrator for a certificate with the role, or the creator of the execution."},
+	{"procedure_not_found", 2812, 404, "There is no procedure of that name.", "GET /v1/registry lists the procedures."},
+	{"view_not_found", 208, 404, "There is no view of that name.", "GET /v1/registry lists the views."},
+	{"folder_not_found", 27104, 404, "There is no folder of that name.", "The view folders lists them."},
+	{"project_not_found", 27109, 404, "The folder has no project of that name.", "The view projects lists them."},
+	{"package_not_found", 27146, 404, "The project has no package of that name.", "The view packages lists them."},
+	{"parameter_not_found", 27106, 404, "The project, the package or the server has no parameter of that name.", "The view object_parameters lists them."},
+	{"reference_not_found", 27111, 404, "The project has no such environment reference.", "Leave reference_id out."},
+	{"execution_not_found", 27103, 404, "There is no such execution.", "It may have been removed by cleanup; the view executions lists those that there are."},
+	{"operation_not_found", 27105, 404, "There is no such operation.", "The view operations lists those that there are."},
+	{"worker_not_found", 27243, 404, "No worker with that id has registered.", "The view worker_agents lists them."},
+	{"blob_not_found", 50100, 404, "No master holds the blob.", "Upload it first."},
+	{"segment_not_found", 50101, 404, "No row names the message segment.", ""},
+	{"folder_exists", 27190, 409, "A folder of that name exists.", "Choose another name, or use that folder."},
+	{"folder_not_empty", 27196, 409, "The folder still has projects.", "Delete them first."},
+	{"not_entry_point", 50102, 409, "The package is not an entry point of its project.", "Execute the package that runs it."},
+	{"project_in_use", 50103, 409, "An execution of the project waits or runs.", "Wait for its end, or stop it."},
+	{"project_name_mismatch", 50104, 400, "The project name differs from the one inside the project file.", "Give the name that the file has."},
+	{"invalid_project", 50105, 400, "The project file cannot be read; the detail names the part.", "Build the project again."},
+	{"project_password_required", 50106, 400, "The project file is encrypted with a password and none was given.", "Give project_password."},
+	{"wrong_project_password", 50107, 400, "The password does not open the project file.", "Give the password that the project was saved with."},
+	{"project_user_key", 50108, 400, "The project file is encrypted for one Windows user: nobody else can read it.", "Save it with another protection level."},
+	{"project_too_large", 50109, 413, "The project file exceeds a limit.", "Split the project, or raise MaxProjectBytes."},
+	{"manifest_too_large", 50110, 413, "What the project declares does not fit into one command.", "Split the project."},
+	{"already_started", 27121, 409, "The execution was started, or has ended: an execution is prepared and started once.", "Create another execution."},
+	{"already_stopped", 27126, 409, "The operation is being stopped, or was.", ""},
+	{"already_ended", 27175, 409, "The operation has ended.", ""},
+	{"project_redeployed", 27150, 409, "The project was deployed again, or deleted, since the execution was created.", "Create another execution."},
+	{"parameter_value_required", 27184, 409, "A required parameter has no value.", "Set it with set_execution_parameter_value."},
+	{"no_worker_selected", 50111, 409, "The execution may use chosen workers only and none was added.", "Add one with add_execution_worker."},
+	{"any_worker", 27251, 409, "The execution may use any worker: workers are added when useanyworker is 0.", "Create it with useanyworker 0."},
+	{"not_scale_out", 27255, 409, "The execution was created with runinscaleout 0: it is not in Scale Out and takes no workers.", "Create it with runinscaleout 1."},
+	{"worker_busy", 50112, 409, "The worker holds tasks.", "Disable it and wait, or stop the executions."},
+	{"query_too_broad", 8623, 400, "The order would need more rows than one query may read.", "Filter more, or order by the key."},
+	{"already_initialized", 50113, 409, "The cluster has its id.", ""},
+	{"key_reused", 50114, 422, "The request key came with another request before.", "A new call needs a new key."},
+	{"too_many_keys", 50115, tooMany, "As many request keys are kept as there is room for, of the caller or of all: nothing was done.", "Wait, or send fewer calls."},
+	{"merge_incomplete", 50116, 409, "The merged segment would lose messages.", ""},
+	{"limit_reached", 50117, tooMany, "A limit of the masters' settings is reached; the problem's member limit names it.", "The detail says what makes room."},
+	{"agent_id_taken", 50118, 403, "The AgentId belongs to another certificate name.", "A worker keeps its certificate's name, or registers with a new AgentId."},
+	{"agent_id_in_use", 50119, 409, "Another machine uses the AgentId and holds tasks.", "Give this machine an AgentId of its own."},
+	{"lease_too_short", 50120, 422, "The worker's lease is too short for the masters' timings.", "Raise LeaseInterval."},
+	{"worker_not_registered", 50121, 404, "The worker has not registered with this cluster.", "Register it first."},
+	{"instance_replaced", 50122, 409, "Another process of the worker has registered since.", "Register again."},
+	{"stale_sequence", 50123, 409, "An exchange came after one with a higher sequence number.", "Sequence numbers must not fall."},
+	{"fenced", 50124, 409, "The attempt is not this worker process's any more.", "The worker must end it."},
+	{"not_pending", 50125, 409, "The task waits for no such attempt.", ""},
+	{"not_eligible", 50126, 409, "The worker may not be given the task.", ""},
+	{"not_held", 50127, 409, "The attempt is not held, or not by that worker process.", ""},
+	{"gap", 50128, 409, "Messages are missing before these.", "Send them from next_seq on."},
 }

@@ -28,18 +28,18 @@ type Blob string
 
 // ValueError says why a value does not fit a type. Its parts are separate so that a sensitive value can be left out.
 type ValueError struct {
-	Value string // shortened and quoted
+	Value string // as it was given
 	Type  Type
 	Want  string // what would be right
 }
 
 // Error names the value, the type and what would be right.
 func (e *ValueError) Error() string {
-	return fmt.Sprintf("%s is not a valid %s: %s", e.Value, e.Type, e.Want)
+	return fmt.Sprintf("%s is not a valid %s: %s", Quote(e.Value), e.Type, e.Want)
 }
 
 func misfit(t Type, value, want string) error {
-	return &ValueError{Value: Quote(value), Type: t, Want: want}
+	return &ValueError{Value: value, Type: t, Want: want}
 }
 
 // clip quotes text for an error message: short, one line, nothing in it that a terminal would obey.

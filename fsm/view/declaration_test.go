@@ -8,6 +8,7 @@ import (
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/fsmtest"
+	"scaleout/fsm/registry"
 	"scaleout/fsm/view"
 )
 
@@ -50,7 +51,7 @@ func TestViewsAreFoundInAnyCase(t *testing.T) {
 		t.Fatal("worker_agents is not found in another case")
 	}
 	_, err := view.Find("catalog.executions")
-	if r := fsmtest.Rejected(t, err, command.CodeViewNotFound); !strings.Contains(r.Detail, "write executions") {
-		t.Errorf("no hint in %q", r.Detail)
+	if r := fsmtest.Rejected(t, err, command.CodeViewNotFound); !strings.Contains(registry.Detail(registry.HTTP, r), "write executions") {
+		t.Errorf("no hint in %q", registry.Detail(registry.HTTP, r))
 	}
 }

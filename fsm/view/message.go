@@ -54,7 +54,7 @@ func messageRows(ctx context.Context, q *Query) iter.Seq2[registry.Row, error] {
 		open := segmentReader{source: q.Messages}
 		for o := range someOperations(&operations) {
 			var chunks []chunk
-			if catalog.Sees(q.Caller, o.caller()) {
+			if sees(q, o.id(), o.caller()) {
 				chunks = chunksOf(q, o)
 			}
 			if len(chunks) == 0 && !yield(registry.Row{lastMessage(q), o.id()}, errHidden) {
@@ -93,12 +93,12 @@ func completeness(q *Query) *catalog.Completeness {
 	}
 	x, ok := q.View.Execution(id)
 	if !ok {
-		if o, ok := q.View.Operation(id); !ok || !catalog.Sees(q.Caller, o.Caller) {
+		if o, ok := q.View.Operation(id); !ok || !sees(q, o.ID, o.Caller) {
 			return nil
 		}
 		return &catalog.Completeness{Complete: true, Ended: true} // other operations end in the command that makes them
 	}
-	if !catalog.Sees(q.Caller, x.Caller) {
+	if !sees(q, x.ID, x.Caller) {
 		return nil
 	}
 	return x.Completeness()
@@ -165,7 +165,7 @@ func chunksOf(q *Query, o operation) []chunk {
 func (c *chunk) messages(ctx context.Context, open *segmentReader) ([]segment.Message, error) {
 	if c.note != nil {
 		n := c.note
-		return []segment.Message{{Time: int64(n.Time), Type: n.Type, SourceType: n.SourceType, Text: n.Text}}, nil
+		return []segment.Message{{Time: int64(n.Time), Type: n.Type, SourceType: n.SourceType, Text: registry.Text(registry.HTTP, n.Code, n.Args)}}, nil
 	}
 	part, err := open.part(ctx, c.run.Segment, c.run.Part)
 	if err != nil {

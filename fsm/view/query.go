@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -103,7 +104,7 @@ func pageSize(n int) (int, error) {
 	case n == 0:
 		return DefaultPageSize, nil
 	case n < 0 || n > MaxPageSize:
-		return 0, command.Refuse(command.CodeInvalidArgument, "page_size: %d is outside 1–%d", n, MaxPageSize)
+		return 0, command.Refuse(command.CodePageSize, n, MaxPageSize)
 	}
 	return n, nil
 }
@@ -117,7 +118,7 @@ func parseFilter(view *View, filter map[string]string) (map[string]any, error) {
 		}
 		col := &view.Columns[i]
 		if _, twice := equal[col.Name]; twice {
-			return nil, command.Refuse(command.CodeInvalidArgument, "the column %s is filtered twice", col.Name)
+			return nil, command.Refuse(command.CodeColumnTwice, col.Name)
 		}
 		text := filter[name]
 		if sqltype.EqualText(text, "null") {
@@ -126,11 +127,19 @@ func parseFilter(view *View, filter map[string]string) (map[string]any, error) {
 		}
 		v, err := sqltype.ParseText(col.Type, text)
 		if err != nil {
-			return nil, command.Refuse(command.CodeInvalidArgument, "%s: %s", col.Name, err)
+			return nil, badFilter(col, err)
 		}
 		equal[col.Name] = v
 	}
 	return equal, nil
+}
+
+func badFilter(col *registry.Column, err error) error {
+	var bad *sqltype.ValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	return command.Refuse(command.CodeColumnValue, col.Name, bad.Value, bad.Type, bad.Want)
 }
 
 func unknownColumn(view *View, name string) error {
@@ -138,8 +147,7 @@ func unknownColumn(view *View, name string) error {
 	for i := range view.Columns {
 		names[i] = view.Columns[i].Name
 	}
-	return command.Refuse(command.CodeUnknownColumn, "the view %s has no column %s%s", view.Name, sqltype.Quote(name),
-		command.Hint(name, names))
+	return command.Refuse(command.CodeUnknownColumn, view.Name, name, names)
 }
 
 // order is how a query sorts its rows.
@@ -168,20 +176,16 @@ func parseOrder(view *View, text string, q *Query) (*order, error) {
 		column, ok := view.Column(name)
 		if !ok {
 			if name == "" {
-				return nil, command.Refuse(command.CodeInvalidArgument,
-					"order: %s names no column at place %d; write column,-column", sqltype.Quote(text), i+1)
+				return nil, command.Refuse(command.CodeOrderEmpty, text, i+1)
 			}
 			return nil, unknownColumn(view, name)
 		}
 		switch view.Columns[column].Type {
-		// a place in such an order would not fit into a page token
-		case sqltype.NVarCharMax, sqltype.VarBinaryMax, sqltype.Variant:
-			return nil, command.Refuse(command.CodeInvalidArgument, "order: %s is a %s column, which orders nothing",
-				view.Columns[column].Name, view.Columns[column].Type)
+		case sqltype.NVarCharMax, sqltype.VarBinaryMax, sqltype.Variant: // a place in such an order would not fit into a page token
+			return nil, command.Refuse(command.CodeOrderType, view.Columns[column].Name, view.Columns[column].Type)
 		}
 		if named[column] {
-			return nil, command.Refuse(command.CodeInvalidArgument, "order: the column %s stands twice",
-				view.Columns[column].Name)
+			return nil, command.Refuse(command.CodeOrderTwice, view.Columns[column].Name)
 		}
 		named[column] = true
 		if _, constant := q.Equal[view.Columns[column].Name]; constant {

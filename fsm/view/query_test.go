@@ -226,25 +226,25 @@ func TestBadQueries(t *testing.T) {
 		code string
 		says string
 	}{
-		{"page size", Request{PageSize: 1001}, command.CodeInvalidArgument, "page_size: 1001 is outside 1–1000"},
-		{"negative page size", Request{PageSize: -1}, command.CodeInvalidArgument, "-1"},
+		{"page size", Request{PageSize: 1001}, command.CodePageSize, "page_size: 1001 is outside 1–1000"},
+		{"negative page size", Request{PageSize: -1}, command.CodePageSize, "-1"},
 		{"unknown filter", Request{Filter: map[string]string{"nme": "x"}}, command.CodeUnknownColumn, "did you mean Name?"},
-		{"filter twice", Request{Filter: map[string]string{"name": "x", "NAME": "y"}}, command.CodeInvalidArgument, "twice"},
-		{"filter type", Request{Filter: map[string]string{"size": "big"}}, command.CodeInvalidArgument,
+		{"filter twice", Request{Filter: map[string]string{"name": "x", "NAME": "y"}}, command.CodeColumnTwice, "twice"},
+		{"filter type", Request{Filter: map[string]string{"size": "big"}}, command.CodeColumnValue,
 			`size: "big" is not a valid int`},
 		{"unknown order", Request{Order: "id,-elsewhere"}, command.CodeUnknownColumn, "there are id, born"},
-		{"empty order", Request{Order: "id,"}, command.CodeInvalidArgument, "place 2"},
-		{"order twice", Request{Order: "id,-ID"}, command.CodeInvalidArgument, "twice"},
-		{"order by text", Request{Order: "text"}, command.CodeInvalidArgument, "nvarchar(max)"},
-		{"token", Request{PageToken: "x"}, command.CodeInvalidArgument, "page_token"},
+		{"empty order", Request{Order: "id,"}, command.CodeOrderEmpty, "place 2"},
+		{"order twice", Request{Order: "id,-ID"}, command.CodeOrderTwice, "twice"},
+		{"order by text", Request{Order: "text"}, command.CodeOrderType, "nvarchar(max)"},
+		{"token", Request{PageToken: "x"}, command.CodePageToken, "page_token"},
 		{"token of nothing", Request{PageToken: base64.RawURLEncoding.EncodeToString([]byte("12345678[1]"))},
-			command.CodeInvalidArgument, "page_token"},
+			command.CodePageToken, "page_token"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.r.Caller = alice
 			_, err := Select(context.Background(), view, c.r)
-			if r := rejected(t, err, c.code); !strings.Contains(r.Detail, c.says) {
-				t.Fatalf("%q does not say %q", r.Detail, c.says)
+			if says := registry.Detail(registry.HTTP, rejected(t, err, c.code)); !strings.Contains(says, c.says) {
+				t.Fatalf("%q does not say %q", says, c.says)
 			}
 		})
 	}
@@ -272,7 +272,7 @@ func TestTokenBelongsToItsQuery(t *testing.T) {
 			r.PageToken = token
 			change(&r)
 			_, err := Select(context.Background(), view, r)
-			rejected(t, err, command.CodeInvalidArgument)
+			rejected(t, err, command.CodePageToken)
 		})
 	}
 	query.PageToken, query.Filter = token, map[string]string{"BORN": "1"}
@@ -286,13 +286,13 @@ func TestQueryNeedsThePermission(t *testing.T) {
 	view := shelf(&rows, true)
 	view.Permission = catalog.Permission{Roles: []string{command.RoleExecutor}}
 	_, err := Select(context.Background(), view, Request{Caller: someone})
-	if r := rejected(t, err, command.CodePermissionDenied); !strings.Contains(r.Detail, "ssis_cluster_executor") ||
-		!strings.Contains(r.Detail, `"someone" has no role`) {
-		t.Fatal(r.Detail)
+	if r := rejected(t, err, command.CodePermissionRole); !strings.Contains(registry.Detail(registry.HTTP, r), "ssis_cluster_executor") ||
+		!strings.Contains(registry.Detail(registry.HTTP, r), `"someone" has no role`) {
+		t.Fatal(registry.Detail(registry.HTTP, r))
 	}
 	_, err = Select(context.Background(), view,
 		Request{Caller: command.Caller{Kind: "worker", Name: "w1", Roles: []string{command.RoleAdmin}}})
-	rejected(t, err, command.CodePermissionDenied)
+	rejected(t, err, command.CodePermissionKind)
 }
 
 // A walk that reads too much answers with what it has and goes on; sorting that much is refused.

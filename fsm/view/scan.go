@@ -85,10 +85,7 @@ func (s *scan) top(ctx context.Context) (rows []registry.Row, last registry.Row,
 			return nil, nil, err
 		}
 		if s.read++; s.read > MaxScan {
-			return nil, nil, command.Refuse(command.CodeQueryTooBroad,
-				"order: sorting %s by other columns than its key (%s) would read more than %d rows; filter more, or "+
-					"order by the key",
-				s.view.Name, s.view.Key[0], MaxScan)
+			return nil, nil, command.Refuse(command.CodeQueryTooBroad, s.view.Name, s.view.Key[0], MaxScan)
 		}
 		if hidden || !s.matches(row) || s.after != nil && s.order.compare(row, s.after) <= 0 {
 			continue

@@ -51,7 +51,7 @@ func taskRows(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
 			if e.Status == catalog.Pending || e.Overdue {
 				n++
 			}
-			if n == 0 || !catalog.Sees(q.Caller, e.Caller) {
+			if n == 0 || !sees(q, e.ID, e.Caller) {
 				if !yield(registry.Row{e.ID, e.ID, lastPlace(q)}, errHidden) {
 					return
 				}
@@ -75,7 +75,7 @@ func taskExecutions(q *Query) iter.Seq[*catalog.Execution] {
 		if id, ok := equalInt(q, column); ok {
 			e, ok := q.View.Execution(id)
 			// Cleanup took the task, though not yet the execution.
-			ok = ok && !(e.Status.HasEnded() && e.Ended < q.View.Meta.TasksBefore)
+			ok = ok && !(e.Status.HasEnded() && e.Ended < q.View.TasksBefore())
 			return one(e, ok)
 		}
 	}
@@ -93,9 +93,10 @@ func taskRow(q *Query, e *catalog.Execution, i int) registry.Row {
 	if i == len(e.Attempts) {
 		number := e.Next()
 		if e.Overdue {
-			return registry.Row{e.ID, e.ID, int64(number), string(command.Failed), nil, nil, nil, timeOrNull(e.Ended),
-				string(command.Failed), nil,
-				e.OverdueSentence(), nil, nil, catalog.QueueTimeout, e.OverdueSentence()}
+			note := e.OverdueNote()
+			why := registry.Text(registry.HTTP, note.Code, note.Args)
+			return registry.Row{e.ID, e.ID, int64(number), string(command.Failed), nil, nil, nil, timeOrNull(e.Ended), string(command.Failed), nil,
+				why, nil, nil, catalog.QueueTimeout, why}
 		}
 		return registry.Row{e.ID, e.ID, int64(number), "pending", nil, nil, nil, nil, nil, nil, nil, nil, nil, reason,
 			sentence}
@@ -134,6 +135,5 @@ func lostSentence(q *Query, a *catalog.Attempt) string {
 	if a.SilentSince != 0 {
 		silent = "silent since " + sqltype.Text(sqltype.DateTimeOffset, a.SilentSince) + ", "
 	}
-	return "worker " + catalog.WorkerCalled(q.View, a.Worker) + " (" + a.Machine + "): " + silent + "lost at " +
-		sqltype.Text(sqltype.DateTimeOffset, a.Ended)
+	return "worker " + sqltype.Quote(catalog.WorkerCalled(q.View, a.Worker)) + " (" + a.Machine + "): " + silent + "lost at " + sqltype.Text(sqltype.DateTimeOffset, a.Ended)
 }

@@ -54,8 +54,7 @@ func (o *order) decodeToken(r Request) (registry.Row, error) {
 	if r.PageToken == "" {
 		return nil, nil
 	}
-	bad := command.Refuse(command.CodeInvalidArgument,
-		"page_token: it is not one that this query returned; pass next_page_token unchanged, with the same filter and order")
+	bad := command.Refuse(command.CodePageToken)
 	raw, err := base64.RawURLEncoding.DecodeString(r.PageToken)
 	if err != nil || len(raw) < tokenSum || !bytes.Equal(raw[:tokenSum], o.checksum(r, raw[tokenSum:])) {
 		return nil, bad

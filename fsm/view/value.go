@@ -46,7 +46,7 @@ func valueRows(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
 			executions.After = registry.Row{last >> valueBits}
 		}
 		for e := range someExecutions(&executions, "execution_id") {
-			if !catalog.Sees(q.Caller, e.Caller) {
+			if !sees(q, e.ID, e.Caller) {
 				last := e.ID << valueBits
 				if !q.Descending {
 					last |= 1<<valueBits - 1
@@ -79,9 +79,9 @@ func executionValues(view *catalog.Reader, e *catalog.Execution) []registry.Row 
 			catalog.Variant(value),
 			sensitive, required, value != nil, set})
 	}
-	for i := range catalog.ServerOptions {
-		o := &catalog.ServerOptions[i]
-		add(catalog.ObjectExecution, o.Name, o.Typ, o.Value(e), false, false)
+	for i := range catalog.Options() {
+		o := &catalog.Options()[i]
+		add(catalog.ObjectExecution, o.Name, o.Type, o.Value(e), false, false)
 	}
 	version, ok := view.Version(e.Version)
 	if !ok {

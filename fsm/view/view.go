@@ -33,8 +33,7 @@ func Find(name string) (*View, error) {
 	for i, v := range All() {
 		names[i] = v.Name
 	}
-	return nil, command.Refuse(command.CodeViewNotFound, "there is no view %s%s", sqltype.Quote(name),
-		command.Hint(name, names))
+	return nil, command.Refuse(command.CodeViewNotFound, name, names)
 }
 
 type viewTable struct {
@@ -156,4 +155,9 @@ func guidOrNull(s string) any {
 		return g
 	}
 	return nil
+}
+
+// sees reports whether the query's caller may see an operation.
+func sees(q *Query, id int64, owner string) bool {
+	return catalog.Can(q.View, q.Caller, catalog.Read, catalog.OperationObject(id, owner))
 }

@@ -10,6 +10,11 @@ type Problem struct {
 	Code      string `json:"code"`
 	RequestID string `json:"request_id"`
 
+	// Message and Args are what Detail was made of, with a refusal of the catalog: the code of its sentence, of which Code is
+	// the family, and the values in it. A door with words of its own makes its own sentence of them.
+	Message string   `json:"message,omitempty"`
+	Args    []string `json:"args,omitempty"`
+
 	// Leader is the leader that the master believes in, with code "not_leader".
 	Leader *Leader `json:"leader,omitempty"`
 	// NextSeq is of the first item with a gap, Accepted of all items; both with code "gap".

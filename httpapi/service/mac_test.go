@@ -1,17 +1,13 @@
-package httpapi
+package service
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"strings"
 	"testing"
 
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
-	"scaleout/fsm/view"
 )
 
 func macOf(t *testing.T, p *procedure.Procedure, body string) []byte {
@@ -20,7 +16,7 @@ func macOf(t *testing.T, p *procedure.Procedure, body string) []byte {
 	if err := json.Unmarshal([]byte(body), &raw); err != nil {
 		t.Fatal(err)
 	}
-	mac, err := requestMAC([]byte("0123456789abcdef"), p, raw)
+	mac, err := RequestMAC([]byte("0123456789abcdef"), p, raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +61,7 @@ func TestRequestMACIsOfWhatTheCallerMeant(t *testing.T) {
 	if bytes.Equal(macOf(t, p, `{}`), macOf(t, &procedure.Procedure{Name: "q"}, `{}`)) {
 		t.Error("two procedures have one MAC")
 	}
-	if _, err := requestMAC(nil, p, nil); err == nil {
+	if _, err := RequestMAC(nil, p, nil); err == nil {
 		t.Error("a MAC without a secret")
 	}
 }
@@ -81,27 +77,5 @@ func TestAParameterMoreChangesNoMAC(t *testing.T) {
 	const body = `{"folder_name":"F","project_name":"P","package_name":"a.dtsx"}`
 	if !bytes.Equal(macOf(t, p, body), macOf(t, &later, body)) {
 		t.Error("the same call has another MAC once its procedure has another parameter")
-	}
-}
-
-// The secret of request keys is in the state; nothing that shows the state may show it.
-func TestNoRouteShowsTheKeySecret(t *testing.T) {
-	w := newWorld(t, 1)
-	c, url := w.as(&root), w.nodes[0].srv.URL
-	secret := w.fsm.View().KeySecret()
-	paths := []string{"/v1/cluster", "/v1/cluster/state-hash", "/metrics", "/readyz", "/v1/events?follow=false", "/v1/status/leader"}
-	for _, v := range view.All() {
-		paths = append(paths, "/v1/catalog/views/"+v.Name)
-	}
-	for _, path := range paths {
-		g := do(t, c, "GET", url+path, "")
-		if g.StatusCode != 200 {
-			t.Errorf("%s: %d %s", path, g.StatusCode, g.body)
-		}
-		for _, form := range []string{string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret)} {
-			if strings.Contains(g.body, form) {
-				t.Errorf("%s shows the secret", path)
-			}
-		}
 	}
 }
