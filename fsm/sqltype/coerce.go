@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"scaleout/fsm/command"
@@ -19,7 +18,7 @@ import (
 // blob and named by its digest.
 const MaxBinary = 8 << 20
 
-// maxVariant is the most characters of a text in a sql_variant, as in SQL Server.
+// MaxVariant is the most characters of a text in a sql_variant, as in SQL Server.
 const MaxVariant = 4000
 
 // Blob is a varbinary(max) argument that names an uploaded blob by its SHA-256 (lower-case hex) instead of carrying
@@ -42,7 +41,7 @@ func misfit(t Type, value, want string) error {
 	return &ValueError{Value: value, Type: t, Want: want}
 }
 
-// clip quotes text for an error message: short, one line, nothing in it that a terminal would obey.
+// Quote quotes text for an error message: short, one line, nothing in it that a terminal would obey.
 func Quote(s string) string {
 	const most = 80
 	if len(s) > most {
@@ -55,8 +54,8 @@ func Quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// Coerce reads a JSON value as a value of type t: the Go value that SQLType's documentation names, nil for null.
-// Integers may also be strings of digits; bits also 0 and 1; GUIDs may have any case and braces; varbinary is base64,
+// Coerce reads a JSON value as a value of type t: the Go value that the documentation of Type names, nil for null.
+// Numbers may also be strings; bits also 0 and 1; GUIDs may have any case and braces; varbinary is base64,
 // and varbinary(max) also {"blob":"<sha256>"}. Errors are *ValueError.
 func Coerce(t Type, raw json.RawMessage) (any, error) {
 	raw = bytes.TrimSpace(raw)
@@ -65,7 +64,7 @@ func Coerce(t Type, raw json.RawMessage) (any, error) {
 	}
 	switch {
 	case len(raw) > 0 && raw[0] == '"':
-		if plain, ok := plainText(raw); ok && t.Kind() == KindVarBinary {
+		if plain, ok := plainText(raw); ok && t.IsBinary() {
 			return parseBase64(t, plain) // a project file: nothing is read or copied twice
 		}
 		var s string
@@ -80,7 +79,7 @@ func Coerce(t Type, raw json.RawMessage) (any, error) {
 	case raw[0] == '{' || raw[0] == '[':
 		return coerceComposite(t, raw)
 	case raw[0] == 't' || raw[0] == 'f':
-		if t.Kind() == kindBit || t.Kind() == kindVariant {
+		if t.kind() == kindBit || t.kind() == kindVariant {
 			return raw[0] == 't', nil
 		}
 		return nil, misfit(t, string(raw), wanted(t))
@@ -104,9 +103,9 @@ func plainText(raw []byte) ([]byte, bool) {
 }
 
 func coerceNumber(t Type, text string) (any, error) {
-	switch t.Kind() {
-	case kindBigInt, kindInt, kindSmallInt:
-		return parseInteger(t, text)
+	switch t.kind() {
+	case kindBigInt, kindInt, kindSmallInt, kindTinyInt, kindDecimal, kindMoney, kindSmallMoney, kindFloat, kindReal:
+		return ParseText(t, text)
 	case kindBit:
 		switch text {
 		case "0":
@@ -115,16 +114,19 @@ func coerceNumber(t Type, text string) (any, error) {
 			return true, nil
 		}
 	case kindVariant:
-		return json.Number(text), nil
+		if _, err := strconv.ParseFloat(text, 64); err == nil {
+			return json.Number(text), nil
+		}
+		return nil, misfit(t, text, "use a number of a magnitude below 1.8e308")
 	}
 	return nil, misfit(t, text, wanted(t))
 }
 
 func coerceString(t Type, s string) (any, error) {
-	switch t.Kind() {
-	case kindBit:
+	switch {
+	case t.kind() == kindBit:
 		return nil, misfit(t, s, wanted(t)) // JSON has booleans
-	case KindVarBinary:
+	case t.IsBinary():
 		return parseBase64(t, []byte(s))
 	}
 	return ParseText(t, s)
@@ -155,41 +157,49 @@ func ParseText(t Type, s string) (any, error) {
 	if !utf8.ValidString(s) {
 		return nil, misfit(t, s, "it must be valid UTF-8")
 	}
-	switch t.Kind() {
-	case kindBigInt, kindInt, kindSmallInt:
-		return parseInteger(t, strings.TrimSpace(s))
-	case kindBit:
-		switch strings.ToLower(strings.TrimSpace(s)) {
-		case "0", "false":
-			return false, nil
-		case "1", "true":
-			return true, nil
-		}
-	case KindNVarChar, KindSysname, KindChar:
+	switch k := t.kind(); {
+	case t.IsText():
 		if n := t.Length(); n > 0 && len(s) > n && Characters(s) > n {
 			return nil, misfit(t, s, fmt.Sprintf("it has %d characters, at most %d fit", Characters(s), n))
 		}
 		return s, nil
+	case t.IsBinary():
+		return parseBinary(t, s)
+	case k == kindVariant:
+		if len(s) > MaxVariant && Characters(s) > MaxVariant {
+			return nil, misfit(t, s, fmt.Sprintf("it has %d characters, at most %d fit", Characters(s), MaxVariant))
+		}
+		return s, nil
+	}
+	return parseScalar(t, strings.TrimSpace(s))
+}
+
+// parseScalar reads text without surrounding blanks as a value of a type that is neither text nor bytes.
+func parseScalar(t Type, s string) (any, error) {
+	switch t.kind() {
+	case kindBigInt, kindInt, kindSmallInt, kindTinyInt:
+		return parseInteger(t, s)
+	case kindBit:
+		switch {
+		case s == "0", EqualText(s, "false"):
+			return false, nil
+		case s == "1", EqualText(s, "true"):
+			return true, nil
+		}
+	case kindDecimal, kindMoney, kindSmallMoney:
+		return parseDecimal(t, s)
+	case kindFloat, kindReal:
+		return parseFloat(t, s)
+	case kindDate, kindSmallDateTime, kindDateTime, kindDateTime2:
+		return parseCivil(t, s)
+	case kindTime:
+		return parseTimeOfDay(t, s)
 	case kindDateTimeOffset:
 		return parseInstant(t, s)
 	case kindGUID:
 		if g, ok := ParseGUID(s); ok {
 			return g, nil
 		}
-	case KindVarBinary:
-		if h, ok := strings.CutPrefix(s, "0x"); ok {
-			b, err := hex.DecodeString(h)
-			if err != nil {
-				return nil, misfit(t, s, "after 0x stand pairs of hexadecimal digits")
-			}
-			return fitBinary(t, s, b)
-		}
-		return parseBase64(t, []byte(s))
-	case kindVariant:
-		if len(s) > MaxVariant && Characters(s) > MaxVariant {
-			return nil, misfit(t, s, fmt.Sprintf("it has %d characters, at most %d fit", Characters(s), MaxVariant))
-		}
-		return s, nil
 	}
 	return nil, misfit(t, s, wanted(t))
 }
@@ -198,7 +208,7 @@ func ParseText(t Type, s string) (any, error) {
 // text alone (a sql_variant) stays a string, which the declared parameter types later. "null" is NULL except for text
 // types, where it is a word like any other.
 func TextToJSON(t Type, s string) (json.RawMessage, error) {
-	if !t.IsText() && t.Kind() != kindVariant && strings.EqualFold(strings.TrimSpace(s), "null") {
+	if !t.IsText() && t.kind() != kindVariant && EqualText(strings.TrimSpace(s), "null") {
 		return json.RawMessage("null"), nil
 	}
 	v, err := ParseText(t, s)
@@ -210,25 +220,42 @@ func TextToJSON(t Type, s string) (json.RawMessage, error) {
 
 // wanted says what a value of type t looks like.
 func wanted(t Type) string {
-	switch t.Kind() {
-	case kindBigInt, kindInt, kindSmallInt:
+	switch t.kind() {
+	case kindBigInt, kindInt, kindSmallInt, kindTinyInt:
 		low, high, _ := t.Range()
 		return fmt.Sprintf("use a whole number from %d to %d", low, high)
 	case kindBit:
 		return "use true or false"
-	case KindNVarChar, KindSysname, KindChar:
-		return "use a text"
+	case kindDecimal, kindMoney, kindSmallMoney:
+		low, high := decimalLimits(t)
+		return fmt.Sprintf("use a number from %s to %s with at most %d digits after the point", low, high, t.Scale())
+	case kindFloat, kindReal:
+		return fmt.Sprintf("use a number of a magnitude below %s", map[Type]string{Float: "1.8e308", Real: "3.41e38"}[t])
+	case kindDate, kindSmallDateTime, kindDateTime, kindDateTime2:
+		first, last := civilLimits(t)
+		return fmt.Sprintf("use a time such as %s, from %s to %s", Text(t, date(2017, 5, 30)), Text(t, first),
+			Text(t, last))
+	case kindTime:
+		return "use a time of day such as " + Text(t, TimeOfDay(8*60+14)*ticksPerMinute)
 	case kindDateTimeOffset:
-		return "use a time such as 2017-05-30T08:14:00.0000000Z, with at most seven decimals, between 1678 and 2262"
+		const example = "2017-05-30T08:14:00.0000000Z"
+		if t == DateTimeOffset {
+			return "use a time such as " + example + ", with at most seven decimals, between 1678 and 2262"
+		}
+		return fmt.Sprintf("use a time such as %s, with at most %d decimals, between 1678 and 2262",
+			instant(command.At(date(2017, 5, 30).Time())).Format(layout(t)), t.Scale())
 	case kindGUID:
 		return "use a GUID such as 0F8FAD5B-D9CB-469F-A165-70867728950E"
-	case KindVarBinary:
-		if t == VarBinaryMax {
-			return `use base64, or {"blob":"<sha256>"} for what has been uploaded`
-		}
-		return "use base64"
 	case kindVariant:
 		return "use a text, a number, true or false"
+	}
+	switch {
+	case t == VarBinaryMax:
+		return `use base64, or {"blob":"<sha256>"} for what has been uploaded`
+	case t.IsBinary():
+		return "use base64"
+	case t.IsText():
+		return "use a text"
 	}
 	return "the type is not known"
 }
@@ -242,7 +269,25 @@ func parseInteger(t Type, text string) (any, error) {
 	return n, nil
 }
 
-// characters counts as SQL Server does for nvarchar: UTF-16 units.
+// floatBits is the size of float64 and float32.
+func floatBits(t Type) int {
+	if t.kind() == kindReal {
+		return 32
+	}
+	return 64
+}
+
+// parseFloat reads a decimal number, rounded to the nearest that the type has. Package strconv also takes hexadecimal
+// digits, underscores and words.
+func parseFloat(t Type, text string) (any, error) {
+	v, err := strconv.ParseFloat(text, floatBits(t))
+	if err != nil || strings.Trim(text, "0123456789+-.eE") != "" || text[0] == '+' {
+		return nil, misfit(t, text, wanted(t))
+	}
+	return v + 0, nil // SQL has no -0
+}
+
+// Characters counts as SQL Server does for nvarchar: UTF-16 units.
 func Characters(s string) int {
 	n := 0
 	for _, r := range s {
@@ -254,22 +299,7 @@ func Characters(s string) int {
 	return n
 }
 
-// The instants that command.Time can hold.
-var (
-	firstInstant = time.Date(1678, 1, 1, 0, 0, 0, 0, time.UTC)
-	lastInstant  = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
-)
-
-func parseInstant(t Type, s string) (any, error) {
-	at, err := time.Parse("2006-01-02T15:04:05Z07:00", s)
-	if err != nil || at.Nanosecond()%100 != 0 || at.Before(firstInstant) || !at.Before(lastInstant) ||
-		strings.Contains(s, ",") {
-		return nil, misfit(t, s, wanted(t))
-	}
-	return command.At(at), nil
-}
-
-// parseGUID takes 8-4-4-4-12 in any case, with or without braces, and returns it in upper case.
+// ParseGUID takes 8-4-4-4-12 in any case, with or without braces, and returns it in upper case.
 func ParseGUID(s string) (string, bool) {
 	if len(s) == 38 && s[0] == '{' && s[37] == '}' {
 		s = s[1:37]
@@ -290,6 +320,18 @@ func ParseGUID(s string) (string, bool) {
 		}
 	}
 	return strings.ToUpper(s), true
+}
+
+func parseBinary(t Type, s string) (any, error) {
+	h, ok := strings.CutPrefix(s, "0x")
+	if !ok {
+		return parseBase64(t, []byte(s))
+	}
+	b, err := hex.DecodeString(h)
+	if err != nil {
+		return nil, misfit(t, s, "after 0x stand pairs of hexadecimal digits")
+	}
+	return fitBinary(t, s, b)
 }
 
 func parseBase64(t Type, s []byte) (any, error) {
@@ -314,6 +356,8 @@ func fitBinary(t Type, s string, b []byte) (any, error) {
 		return nil, misfit(t, s, fmt.Sprintf("it has %d bytes, at most %d fit", len(b), n))
 	case n == 0 && len(b) > MaxBinary:
 		return nil, misfit(t, s, errTooLong.Error())
+	case t.kind() == kindBinary:
+		b = append(b, make([]byte, n-len(b))...)
 	}
 	return b, nil
 }

@@ -3,6 +3,8 @@ package sqltype
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,31 +17,10 @@ import (
 )
 
 var everyType = []Type{
-	BigInt, Int, SmallInt, Bit, NVarChar(128), NVarCharMax, Sysname, Char1, DateTimeOffset, UniqueIdentifier, VarBinaryMax,
-	VarBinary(85), Variant,
-}
-
-func TestTypeNames(t *testing.T) {
-	for _, typ := range everyType {
-		got, err := Parse(strings.ToUpper(" " + typ.String() + " "))
-		if err != nil || got != typ {
-			t.Errorf("%s reads back as %s, %v", typ, got, err)
-		}
-		text, _ := typ.MarshalText()
-		var back Type
-		if err := back.UnmarshalText(text); err != nil || back != typ {
-			t.Errorf("%s unmarshals as %s, %v", typ, back, err)
-		}
-	}
-	for _, bad := range []string{"", "varchar(3)", "nvarchar", "nvarchar(0)", "nvarchar(4001)", "nvarchar(3", "int(4)",
-		"bigint(max)", "datetimeoffset(8)", "nvarchar(x)"} {
-		if got, err := Parse(bad); err == nil {
-			t.Errorf("%q reads as %s", bad, got)
-		}
-	}
-	if Type(0).String() != "invalid" {
-		t.Error("the zero type has a name")
-	}
+	BigInt, Int, SmallInt, TinyInt, Bit, Decimal(18, 0), Decimal(38, 38), Decimal(9, 2), Money, SmallMoney, Float, Real,
+	Date, Time, Time.WithScale(0), SmallDateTime, DateTime, DateTime2, DateTime2.WithScale(3), DateTime2.WithScale(0),
+	DateTimeOffset, DateTimeOffset.WithScale(2), NVarChar(128), NVarCharMax, NChar(4), VarChar(8000), VarCharMax, Char1,
+	Char(12), Sysname, UniqueIdentifier, VarBinaryMax, VarBinary(85), Binary(24), Variant,
 }
 
 func TestCoerce(t *testing.T) {
@@ -100,14 +81,22 @@ func TestCoerce(t *testing.T) {
 		{Int, `1 2`, nil, "JSON value"},
 		{NVarChar(9), "\"\xff\"", nil, "UTF-8"},
 	} {
-		got, err := Coerce(c.typ, json.RawMessage(c.json))
-		switch {
-		case c.msg == "" && (err != nil || !reflect.DeepEqual(got, c.want)):
-			t.Errorf("%s %s: got %#v, %v; want %#v", c.typ, Quote(c.json), got, err, c.want)
-		case c.msg != "" && (err == nil || !strings.Contains(err.Error(), c.msg)):
-			t.Errorf("%s %s: got %#v, %v; want an error with %q", c.typ, Quote(c.json), got, err, c.msg)
-		}
+		checkCoerce(t, c.typ, c.json, c.want, c.msg)
 	}
+}
+
+// checkCoerce is one case: the value wanted, or what the error says.
+func checkCoerce(t *testing.T, typ Type, raw string, want any, msg string) {
+	t.Helper()
+	t.Run(typ.String()+" "+Quote(raw), func(t *testing.T) {
+		got, err := Coerce(typ, json.RawMessage(raw))
+		switch {
+		case msg == "" && (err != nil || !reflect.DeepEqual(got, want)):
+			t.Errorf("got %#v, %v; want %#v", got, err, want)
+		case msg != "" && (err == nil || !strings.Contains(err.Error(), msg)):
+			t.Errorf("got %#v, %v; want an error with %q", got, err, msg)
+		}
+	})
 }
 
 func TestLargeBinaryIsRefusedWithTheCure(t *testing.T) {
@@ -131,16 +120,22 @@ func TestTextToJSON(t *testing.T) {
 		{NVarChar(9), "null", `"null"`},
 		{Variant, "007", `"007"`}, {UniqueIdentifier, "{0f8fad5b-d9cb-469f-a165-70867728950e}",
 			`"0F8FAD5B-D9CB-469F-A165-70867728950E"`},
-		{VarBinaryMax, "0x6869", `"aGk="`}, {DateTimeOffset, "2017-05-30T10:14:00+02:00", `"2017-05-30T08:14:00.0000000Z"`},
+		{VarBinaryMax, "0x6869", `"aGk="`}, {Binary(3), "0x6869", `"aGkA"`}, {Money, " .5 ", "0.5000"}, {Float, "-0", "0"},
+		{Float, "1e21", "1e+21"}, {Real, "0.1", "0.1"}, {Date, "NULL", "null"},
+		{DateTime, "2017-05-30 08:14:00.998", `"2017-05-30T08:14:00.997"`},
+		{DateTimeOffset, "1970-01-01T00:00:00Z", `"1970-01-01T00:00:00.0000000Z"`},
+		{DateTimeOffset, "2017-05-30T10:14:00+02:00", `"2017-05-30T08:14:00.0000000Z"`},
 	} {
-		got, err := TextToJSON(c.typ, c.text)
-		if err != nil || string(got) != c.want {
-			t.Errorf("%s %q: got %s, %v; want %s", c.typ, c.text, got, err, c.want)
-		}
+		t.Run(c.typ.String()+" "+c.text, func(t *testing.T) {
+			got, err := TextToJSON(c.typ, c.text)
+			if err != nil || string(got) != c.want {
+				t.Errorf("got %s, %v; want %s", got, err, c.want)
+			}
+		})
 	}
-	for _, typ := range []Type{BigInt, Bit, UniqueIdentifier, DateTimeOffset, VarBinaryMax} {
-		if got, err := TextToJSON(typ, "no"); err == nil {
-			t.Errorf("%s takes \"no\" as %s", typ, got)
+	for _, typ := range everyType {
+		if got, err := TextToJSON(typ, "no!"); err == nil && !typ.IsText() && typ != Variant {
+			t.Errorf("%s takes \"no!\" as %s", typ, got)
 		}
 	}
 }
@@ -150,10 +145,16 @@ func TestEncodeRefusesTheWrongGoType(t *testing.T) {
 		typ Type
 		v   any
 	}{{BigInt, "1"}, {BigInt, 1}, {Bit, int64(1)}, {NVarChar(5), true}, {DateTimeOffset, time.Now},
-		{Variant, []byte("x")}, {VarBinary(5), Blob("x")}} {
-		if got, err := Encode(c.typ, c.v); err == nil {
-			t.Errorf("%T as %s gives %s", c.v, c.typ, got)
-		}
+		{Variant, []byte("x")}, {VarBinary(5), Blob("x")}, {Decimal(5, 2), 1.5}, {Float, DecimalValue("1.5")},
+		{Float, math.Inf(1)}, {Real, math.NaN()}, {Date, TimeOfDay(1)}, {Time, CivilTime(1)}, {DateTime2, command.Time(1)},
+		{DateTimeOffset, CivilTime(1)}, {Int, VariantValue{Int, int64(1)}}, {Variant, VariantValue{}},
+		{Variant, VariantValue{Variant, true}}, {Variant, VariantValue{NVarCharMax, "x"}},
+		{Variant, VariantValue{Int, "x"}}} {
+		t.Run(fmt.Sprintf("%s %T", c.typ, c.v), func(t *testing.T) {
+			if got, err := Encode(c.typ, c.v); err == nil {
+				t.Errorf("gives %s", got)
+			}
+		})
 	}
 }
 
@@ -173,27 +174,67 @@ func TestStringsAreEscapedAsJSON(t *testing.T) {
 	})
 }
 
+// step is the distance of two values of a type with decimals of a second.
+func step(typ Type) int64 {
+	n := int64(1)
+	for range maxScale - typ.Scale() {
+		n *= 10
+	}
+	return n
+}
+
+// decimal draws a value of decimal, money or smallmoney.
+func decimal(t *rapid.T, typ Type) DecimalValue {
+	whole := typ.Precision() - typ.Scale()
+	for {
+		text := rapid.StringMatching(fmt.Sprintf(`-?[0-9]{0,%d}\.[0-9]{%d}`, whole, typ.Scale())).Draw(t, "number")
+		if v, err := parseDecimal(typ, strings.TrimSuffix(text, ".")); err == nil {
+			return v.(DecimalValue)
+		}
+	}
+}
+
 // value draws a value of the type, or NULL.
 func value(t *rapid.T, typ Type) any {
 	if rapid.IntRange(0, 9).Draw(t, "null") == 0 {
 		return nil
 	}
-	switch typ.Kind() {
-	case kindBigInt, kindInt, kindSmallInt:
+	switch k := typ.kind(); {
+	case k == kindBigInt, k == kindInt, k == kindSmallInt, k == kindTinyInt:
 		low, high, _ := typ.Range()
 		return rapid.Int64Range(low, high).Draw(t, "int")
-	case kindBit:
+	case k == kindBit:
 		return rapid.Bool().Draw(t, "bit")
-	case kindDateTimeOffset:
-		// Zero is "not set", and so NULL.
-		return command.Time(rapid.Int64Range(-1<<53, 1<<53).Filter(func(n int64) bool { return n != 0 }).Draw(t,
-			"time") * 100)
-	case kindGUID:
+	case k == kindDecimal, k == kindMoney, k == kindSmallMoney:
+		return decimal(t, typ)
+	case k == kindFloat:
+		return rapid.Float64().Filter(func(f float64) bool { return f-f == 0 }).Draw(t, "float") + 0
+	case k == kindReal:
+		return float64(rapid.Float32().Filter(func(f float32) bool { return f-f == 0 }).Draw(t, "real")) + 0
+	case k == kindDate, k == kindSmallDateTime, k == kindDateTime, k == kindDateTime2:
+		first, last := civilLimits(typ)
+		c := CivilTime(rapid.Int64Range(int64(first), int64(last)).Draw(t, "time"))
+		switch k {
+		case kindDate:
+			return c - c%ticksPerDay
+		case kindSmallDateTime, kindDateTime:
+			return roundCivil(typ, c-c%10_000)
+		}
+		return c - c%CivilTime(step(typ))
+	case k == kindTime:
+		at := rapid.Int64Range(0, ticksPerDay-1).Draw(t, "time")
+		return TimeOfDay(at - at%step(typ))
+	case k == kindDateTimeOffset:
+		at := rapid.Int64Range(-1<<53, 1<<53).Draw(t, "time")
+		return command.Time((at - at%step(typ)) * 100)
+	case k == kindGUID:
 		return strings.ToUpper(rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).Draw(t,
 			"guid"))
-	case KindVarBinary:
+	case k == kindBinary:
+		return rapid.SliceOfN(rapid.Byte(), typ.Length(), typ.Length()).Draw(t, "bytes")
+	case k == kindVarBinary:
 		return rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "bytes")
-	case kindVariant:
+	case k == kindVariant:
 		switch rapid.IntRange(0, 2).Draw(t, "kind") {
 		case 0:
 			return rapid.Bool().Draw(t, "bit")
@@ -220,6 +261,11 @@ func TestEncodeAndCoerceAreInverse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if v != nil && typ != Variant {
+			if read, err := ParseText(typ, Text(typ, v)); err != nil || Compare(v, read) != 0 {
+				t.Fatalf("%s: the text of %#v reads back as %#v, %v", typ, v, read, err)
+			}
+		}
 		if b, ok := v.([]byte); ok && bytes.Equal(b, back.([]byte)) {
 			return
 		}
@@ -242,30 +288,38 @@ func TestCompareIsATotalOrder(t *testing.T) {
 		if Compare(a, a) != 0 || !Equal(a, a) {
 			t.Fatalf("%v is not itself", a)
 		}
-		if Compare(a, b) == 0 && !Equal(a, b) {
-			t.Fatalf("%v and %v are of one place but not equal", a, b)
+		if _, text := b.(string); (Compare(a, b) == 0) != Equal(a, b) && (typ != Variant || !text) {
+			t.Fatalf("%v and %v: %d, but equal: %t", a, b, Compare(a, b), Equal(a, b))
 		}
 	})
 }
 
 func TestEqualIsForFilters(t *testing.T) {
 	for _, c := range []struct {
+		name        string
 		row, filter any
 		want        bool
 	}{
-		{"Etl", "eTL", true}, {"Etl", "Et", false}, {nil, nil, true}, {nil, "x", false}, {"x", nil, false},
-		{int64(3), int64(3), true},
-		{json.Number("3"), "3", true}, {true, "True", true}, {json.Number("3"), "4", false}, {[]byte("a"), []byte("a"), true},
-		{[]byte("a"), "a", false}, {command.Time(5), command.Time(5), true},
+		{"text in another case", "Etl", "eTL", true}, {"a part of a text", "Etl", "Et", false},
+		{"blanks at the end", "Etl", "Etl ", true}, {"NULL and NULL", nil, nil, true}, {"NULL and a text", nil, "x", false},
+		{"a text and NULL", "x", nil, false}, {"numbers", int64(3), int64(3), true},
+		{"a variant's number by its text", json.Number("3"), "3", true}, {"a variant's bit by its text", true, "True", true},
+		{"another number", json.Number("3"), "4", false}, {"bytes", []byte("a"), []byte("a"), true},
+		{"bytes and a text", []byte("a"), "a", false}, {"times", command.Time(5), command.Time(5), true},
+		{"a variant with its base type by its text", VariantValue{Decimal(3, 2), DecimalValue("1.50")}, "1.50", true},
+		{"numbers of a variant by value", json.Number("1.0"), VariantValue{BigInt, int64(1)}, true},
 	} {
-		if got := Equal(c.row, c.filter); got != c.want {
-			t.Errorf("Equal(%#v, %#v) = %v", c.row, c.filter, got)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			if got := Equal(c.row, c.filter); got != c.want {
+				t.Errorf("Equal(%#v, %#v) = %v", c.row, c.filter, got)
+			}
+		})
 	}
 }
 
 func FuzzCoerce(f *testing.F) {
 	for i, s := range []string{`1`, `"x"`, `null`, `{"blob":"aa"}`, `[1]`, `"2017-05-30T08:14:00Z"`, `1e999`,
+		`"1.50"`, `"2017-05-30 08:14"`,
 		`"{0f8fad5b-d9cb-469f-a165-70867728950e}"`, `-0`} {
 		f.Add(i, []byte(s))
 	}
@@ -279,16 +333,17 @@ func FuzzCoerce(f *testing.F) {
 			return
 		}
 		out, err := Encode(typ, v)
-		if err != nil {
-			t.Fatalf("%s %s: %v", typ, raw, err)
+		if err != nil || !json.Valid(out) {
+			t.Fatalf("%s %s: %s, %v", typ, raw, out, err)
 		}
 		again, err := Coerce(typ, out)
 		if err != nil || Compare(v, again) != 0 {
 			t.Fatalf("%s: %s became %s became %v, %v", typ, raw, out, again, err)
 		}
 		if _, blob := v.(Blob); v != nil && !blob {
-			if _, err := ParseText(typ, Text(typ, v)); err != nil && typ != Variant {
-				t.Fatalf("%s: the text of %s does not read back: %v", typ, out, err)
+			back, err := ParseText(typ, Text(typ, v))
+			if typ != Variant && (err != nil || Compare(v, back) != 0) {
+				t.Fatalf("%s: the text of %s reads back as %v, %v", typ, out, back, err)
 			}
 		}
 	})

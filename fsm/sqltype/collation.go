@@ -92,7 +92,8 @@ func foldFrom(s string, i int) string {
 	return b.String()
 }
 
-// foldAt is the key of the character at s[i] and the bytes that the character takes. What is not UTF-8 counts as U+FFFD.
+// foldAt is the key of the character at s[i], and how many bytes the character takes. What is not UTF-8 counts as
+// U+FFFD.
 func foldAt(s string, i int) (rune, int) {
 	if c := s[i]; c < utf8.RuneSelf {
 		if 'A' <= c && c <= 'Z' {

@@ -4,14 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"unicode/utf8"
 
 	"scaleout/fsm/command"
 )
-
-// instantLayout is RFC 3339 with the seven decimals of datetimeoffset(7).
-const instantLayout = "2006-01-02T15:04:05.0000000Z07:00"
 
 // AppendJSON appends v, a Go value of type t, as JSON: the inverse of Coerce. It fails only on a Go value that is not
 // of type t, which is a mistake in a view, not in data.
@@ -25,22 +23,34 @@ func AppendJSON(dst []byte, t Type, v any) ([]byte, error) {
 			return strconv.AppendInt(dst, v, 10), nil
 		}
 	case bool:
-		if t.Kind() == kindBit || t.Kind() == kindVariant {
+		if t.kind() == kindBit || t.kind() == kindVariant {
 			return strconv.AppendBool(dst, v), nil
 		}
 	case string:
-		if t.IsText() || t.Kind() == kindGUID || t.Kind() == kindVariant {
+		if t.IsText() || t.kind() == kindGUID || t.kind() == kindVariant {
 			return AppendString(dst, v), nil
 		}
-	case command.Time:
-		if t.Kind() == kindDateTimeOffset {
+	case DecimalValue:
+		if k := t.kind(); k == kindDecimal || k == kindMoney || k == kindSmallMoney {
+			return append(dst, v...), nil
+		}
+	case float64:
+		if (t.kind() == kindFloat || t.kind() == kindReal) && !math.IsInf(v, 0) && !math.IsNaN(v) {
+			return appendFloat(dst, v, floatBits(t)), nil
+		}
+	case CivilTime, TimeOfDay, command.Time:
+		if layoutFits(t, v) {
 			dst = append(dst, '"')
-			dst = v.Time().AppendFormat(dst, instantLayout)
+			dst = appendTime(dst, t, v)
 			return append(dst, '"'), nil
 		}
 	case json.Number:
-		if t.Kind() == kindVariant {
+		if t.kind() == kindVariant {
 			return append(dst, v...), nil
+		}
+	case VariantValue:
+		if t.kind() == kindVariant && v.Base.fitsVariant() {
+			return AppendJSON(dst, v.Base, v.Value)
 		}
 	case []byte:
 		if t.IsBinary() {
@@ -57,6 +67,40 @@ func AppendJSON(dst []byte, t Type, v any) ([]byte, error) {
 	return dst, fmt.Errorf("a %T is no value of type %s", v, t)
 }
 
+// layoutFits reports whether values of the type are of v's Go type.
+func layoutFits(t Type, v any) bool {
+	k := t.kind()
+	switch v.(type) {
+	case CivilTime:
+		return k == kindDate || k == kindSmallDateTime || k == kindDateTime || k == kindDateTime2
+	case TimeOfDay:
+		return k == kindTime
+	}
+	return k == kindDateTimeOffset
+}
+
+// appendTime appends a CivilTime, a TimeOfDay or a command.Time as its type writes it.
+func appendTime(dst []byte, t Type, v any) []byte {
+	switch v := v.(type) {
+	case CivilTime:
+		return v.Time().AppendFormat(dst, layout(t))
+	case TimeOfDay:
+		return CivilTime(v).Time().AppendFormat(dst, layout(t))
+	case command.Time:
+		return instant(v).AppendFormat(dst, layout(t))
+	}
+	return dst
+}
+
+// appendFloat writes the shortest number that reads back the same, with an exponent where encoding/json has one.
+func appendFloat(dst []byte, v float64, bits int) []byte {
+	format := byte('f')
+	if size := math.Abs(v); size != 0 && (size < 1e-6 || size >= 1e21) {
+		format = 'e'
+	}
+	return strconv.AppendFloat(dst, v, format, -1, bits)
+}
+
 // Encode is AppendJSON into a new slice.
 func Encode(t Type, v any) (json.RawMessage, error) { return AppendJSON(nil, t, v) }
 
@@ -71,10 +115,16 @@ func Text(t Type, v any) string {
 		return strconv.FormatBool(v)
 	case string:
 		return v
-	case command.Time:
-		return v.Time().Format(instantLayout)
+	case DecimalValue:
+		return string(v)
+	case float64:
+		return string(appendFloat(nil, v, floatBits(t)))
+	case CivilTime, TimeOfDay, command.Time:
+		return string(appendTime(nil, t, v))
 	case json.Number:
 		return v.String()
+	case VariantValue:
+		return Text(v.Base, v.Value)
 	case []byte:
 		return base64.StdEncoding.EncodeToString(v)
 	case Blob:
@@ -85,7 +135,7 @@ func Text(t Type, v any) string {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string. It exists because encoding/json cannot append and escapes for HTML.
+// AppendString appends s as a JSON string. It exists because encoding/json cannot append and escapes for HTML.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0

@@ -65,20 +65,10 @@ func (o *order) decodeToken(r Request) (registry.Row, error) {
 	}
 	row := make(registry.Row, len(o.view.Columns))
 	for i, s := range o.by {
-		if row[s.index], err = sqltype.Coerce(unlimited(o.view.Columns[s.index].Type), values[i]); err != nil {
+		// A place may hold what no argument may.
+		if row[s.index], err = sqltype.Coerce(o.view.Columns[s.index].Type.Unlimited(), values[i]); err != nil {
 			return nil, bad
 		}
 	}
 	return row, nil
-}
-
-// unlimited is the type without its length: a place may hold what no argument may.
-func unlimited(t sqltype.Type) sqltype.Type {
-	switch t.Kind() {
-	case sqltype.KindNVarChar, sqltype.KindSysname, sqltype.KindChar:
-		return sqltype.NVarCharMax
-	case sqltype.KindVarBinary:
-		return sqltype.VarBinaryMax
-	}
-	return t
 }
