@@ -46,7 +46,8 @@ func TestPermissions(t *testing.T) {
 		if !ok {
 			t.Errorf("route %s is not in this table", rt.name)
 		}
-		path := strings.NewReplacer("{view}", "folders", "{procedure}", "enable_scaleout", "{id}", "x", "{sha256}", "x").Replace(rt.path)
+		path := strings.NewReplacer("{view}", "folders", "{procedure}", "enable_scaleout", "{id}", "x", "{sha256}",
+			"x").Replace(rt.path)
 		for name, c := range clients {
 			if rt.name == "events" {
 				path = rt.path + "?follow=false" // it would go on
@@ -67,10 +68,12 @@ func TestProceduresHaveTheirOwnPermissions(t *testing.T) {
 	w := newWorld(t, 1)
 	url := w.nodes[0].srv.URL
 	g := do(t, w.as(&runner), "POST", url+"/v1/catalog/procedures/enable_scaleout", "{}")
-	if g.StatusCode != 403 || g.problem.Code != "permission_denied" || !strings.Contains(g.problem.Detail, command.RoleAdmin) {
+	if g.StatusCode != 403 || g.problem.Code != "permission_denied" ||
+		!strings.Contains(g.problem.Detail, command.RoleAdmin) {
 		t.Fatal(g.StatusCode, g.body)
 	}
-	if g := do(t, w.as(&nobody), "GET", url+"/v1/catalog/views/worker_agents", ""); g.StatusCode != 403 || g.problem.Code != "permission_denied" {
+	if g := do(t, w.as(&nobody), "GET", url+"/v1/catalog/views/worker_agents", ""); g.StatusCode != 403 ||
+		g.problem.Code != "permission_denied" {
 		t.Fatal(g.StatusCode, g.body)
 	}
 }
@@ -107,7 +110,8 @@ func TestMetricsOpen(t *testing.T) {
 	w := newWorld(t, 1, func(c *Config) { c.MetricsOpen = true })
 	do(t, w.as(nil), "GET", w.nodes[0].srv.URL+"/livez", "")
 	g := do(t, w.as(nil), "GET", w.nodes[0].srv.URL+"/metrics", "")
-	if g.StatusCode != 200 || !strings.Contains(g.body, `scaleout_http_request_duration_seconds_count{code="200",route="livez"} 1`) {
+	if g.StatusCode != 200 ||
+		!strings.Contains(g.body, `scaleout_http_request_duration_seconds_count{code="200",route="livez"} 1`) {
 		t.Fatal(g.StatusCode, g.body)
 	}
 }
@@ -120,12 +124,14 @@ func TestForwardingHeadersFromOutside(t *testing.T) {
 		url := w.nodes[node].srv.URL + "/v1/catalog/procedures/create_folder"
 		body := fmt.Sprintf(`{"folder_name":"F%d"}`, node)
 		for _, c := range []command.Caller{nobody, worker1} {
-			g := do(t, w.as(&c), "POST", url, body, wire.HeaderHop, "master-1", wire.HeaderCaller, admin, "scaleout-INTERNAL-caller", admin)
+			g := do(t, w.as(&c), "POST", url, body, wire.HeaderHop, "master-1", wire.HeaderCaller, admin,
+				"scaleout-INTERNAL-caller", admin)
 			if g.StatusCode != 403 {
 				t.Fatalf("node %d as %s: %d %s", node, c.Name, g.StatusCode, g.body)
 			}
 		}
-		if g := do(t, w.as(nil), "POST", url, body, wire.HeaderHop, "master-1", wire.HeaderCaller, admin); g.StatusCode != 401 {
+		if g := do(t, w.as(nil), "POST", url, body, wire.HeaderHop, "master-1", wire.HeaderCaller,
+			admin); g.StatusCode != 401 {
 			t.Fatalf("node %d without a certificate: %d", node, g.StatusCode)
 		}
 	}
@@ -142,7 +148,8 @@ func TestForwardingHeadersFromOutside(t *testing.T) {
 	if f, ok := w.fsm.View().Folder("G"); !ok || f.CreatedBy != "root" {
 		t.Fatal("created by", f)
 	}
-	if g := do(t, master, "GET", w.nodes[0].srv.URL+"/v1/catalog/views/folders", "", wire.HeaderHop, "m", wire.HeaderCaller, "junk"); g.StatusCode != 400 {
+	if g := do(t, master, "GET", w.nodes[0].srv.URL+"/v1/catalog/views/folders", "", wire.HeaderHop, "m",
+		wire.HeaderCaller, "junk"); g.StatusCode != 400 {
 		t.Fatal(g.StatusCode, g.body)
 	}
 }

@@ -50,8 +50,10 @@ func (a *authority) issue(t testing.TB, c command.Caller) tls.Certificate {
 		t.Fatal(err)
 	}
 	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: c.Name, OrganizationalUnit: []string{c.Kind}, Organization: c.Roles},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject:      pkix.Name{CommonName: c.Name, OrganizationalUnit: []string{c.Kind}, Organization: c.Roles},
+		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
@@ -62,7 +64,8 @@ func (a *authority) issue(t testing.TB, c command.Caller) tls.Certificate {
 }
 
 func (a *authority) identify(chain []*x509.Certificate) (command.Caller, error) {
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: a.pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: a.pool,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
 		sum := sha256.Sum256(chain[0].Raw)
 		return command.Caller{}, fmt.Errorf("%w: %X", ErrUnknownCluster, sum)
 	}

@@ -13,7 +13,8 @@ func BenchmarkExchange(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			w := newWorld(b, 2)
 			c := w.client(worker1, node)
-			req := wire.Exchange{Incarnation: "i", Slots: 4, Running: []wire.AttemptRef{{TaskID: 1, Attempt: 1}, {TaskID: 2, Attempt: 1}}}
+			req := wire.Exchange{Incarnation: "i", Slots: 4, Running: []wire.AttemptRef{{TaskID: 1, Attempt: 1},
+				{TaskID: 2, Attempt: 1}}}
 			b.ReportAllocs()
 			for b.Loop() {
 				req.Sequence++

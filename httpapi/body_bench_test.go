@@ -11,7 +11,8 @@ import (
 // BenchmarkProjectInTheBody is what reading the arguments of a deploy with an 8 MiB file costs, before its plan.
 func BenchmarkProjectInTheBody(b *testing.B) {
 	file := bytes.Repeat([]byte{7, 130, 255}, 8<<20/3)
-	body := []byte(`{"folder_name":"F","project_name":"P","project_stream":"` + base64.StdEncoding.EncodeToString(file) + `"}`)
+	body := []byte(`{"folder_name":"F","project_name":"P","project_stream":"` +
+		base64.StdEncoding.EncodeToString(file) + `"}`)
 	p, _ := procedure.Named("deploy_project")
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()

@@ -32,7 +32,8 @@ func (p *pipes) Close() error   { close(p.done); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // inBubble serves a handler and gives the test connections to it.
-func inBubble(t *testing.T, h func(http.ResponseWriter, *http.Request), times bodyTimes, f func(t *testing.T, dial func() net.Conn)) {
+func inBubble(t *testing.T, h func(http.ResponseWriter, *http.Request), times bodyTimes,
+	f func(t *testing.T, dial func() net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 		s := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -107,7 +108,8 @@ func TestNothingWaitsForABodyThatNeverComes(t *testing.T) {
 		{"refused without a byte", refuse, []string{head(1000)}, 403, 0, false},
 		{"refused with a part of it", refuse, []string{head(1000), "abc"}, 403, 0, false},
 		{"refused with all of it", refuse, []string{head(3) + "abc"}, 403, 0, true},
-		{"refused, in chunks", refuse, []string{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n"}, 403, 0, false},
+		{"refused, in chunks", refuse, []string{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+			"1\r\na\r\n"}, 403, 0, false},
 		{"refused, and it would wait for 100", refuse, []string{head(1000, "Expect: 100-continue\r\n")}, 403, 0, false},
 		{"no answer of the handler's own", func(http.ResponseWriter, *http.Request) {}, []string{head(1000)}, 200, 0, false},
 		{"a long answer", large, []string{head(1000)}, 200, 0, false},
@@ -205,15 +207,16 @@ func TestAStreamedBodyMayTakeItsTimeAndNotStandStill(t *testing.T) {
 func TestAHeadHasItsTime(t *testing.T) {
 	for _, x := range []struct{ name, sent string }{{"nothing at all", ""}, {"a part", "GET / HTTP/1.1\r\nHost:"}} {
 		t.Run(x.name, func(t *testing.T) {
-			inBubble(t, func(w http.ResponseWriter, _ *http.Request) {}, bodyTimes{whole: time.Second}, func(t *testing.T, dial func() net.Conn) {
-				c := dial()
-				send(c, x.sent)
-				began := time.Now()
-				_, _ = io.Copy(io.Discard, c)
-				if d := time.Since(began); d > 11*time.Second {
-					t.Errorf("closed after %v", d)
-				}
-			})
+			inBubble(t, func(w http.ResponseWriter, _ *http.Request) {}, bodyTimes{whole: time.Second},
+				func(t *testing.T, dial func() net.Conn) {
+					c := dial()
+					send(c, x.sent)
+					began := time.Now()
+					_, _ = io.Copy(io.Discard, c)
+					if d := time.Since(began); d > 11*time.Second {
+						t.Errorf("closed after %v", d)
+					}
+				})
 		})
 	}
 }

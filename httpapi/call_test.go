@@ -29,7 +29,8 @@ func TestKeys(t *testing.T) {
 	}
 	// The plan of a repeated call would refuse (the folder exists); the kept answer wins. Spelling does not matter, nor
 	// which master is asked.
-	for i, body := range []string{`{"folder_name":"F"}`, ` {"FOLDER_NAME" : "F"} `, `{"folder_name":"F","folder_id":null}`} {
+	for i, body := range []string{`{"folder_name":"F"}`, ` {"FOLDER_NAME" : "F"} `,
+		`{"folder_name":"F","folder_id":null}`} {
 		again := do(t, c, "POST", w.nodes[i%2].srv.URL+"/v1/catalog/procedures/create_folder", body, wire.HeaderKey, "k1")
 		if again.StatusCode != 200 || again.body != first.body {
 			t.Fatal(body, again.StatusCode, again.body)
@@ -43,11 +44,13 @@ func TestKeys(t *testing.T) {
 	}
 	// Another caller's key of the same text is another key.
 	other := command.Caller{Kind: "user", Name: "root2", Roles: root.Roles}
-	if g := do(t, w.as(&other), "POST", url+"create_folder", `{"folder_name":"F"}`, wire.HeaderKey, "k1"); g.problem.Code != "folder_exists" {
+	if g := do(t, w.as(&other), "POST", url+"create_folder", `{"folder_name":"F"}`, wire.HeaderKey,
+		"k1"); g.problem.Code != "folder_exists" {
 		t.Fatal(g.body)
 	}
 	// A plan's refusal is not kept: the same key works once the obstacle is gone.
-	if g := do(t, c, "POST", url+"create_folder", `{"folder_name":"F"}`, wire.HeaderKey, "k2"); g.problem.Code != "folder_exists" {
+	if g := do(t, c, "POST", url+"create_folder", `{"folder_name":"F"}`, wire.HeaderKey, "k2"); g.problem.Code !=
+		"folder_exists" {
 		t.Fatal(g.body)
 	}
 	do(t, c, "POST", url+"delete_folder", `{"folder_name":"F"}`)
@@ -55,11 +58,13 @@ func TestKeys(t *testing.T) {
 		t.Fatal(g.body)
 	}
 	for _, bad := range []string{"", "a b", strings.Repeat("x", 129), "ä"} {
-		if g := do(t, c, "POST", url+"create_folder", `{"folder_name":"H"}`, wire.HeaderKey, bad); g.StatusCode != 400 || g.problem.Code != wire.CodeInvalidArgument {
+		if g := do(t, c, "POST", url+"create_folder", `{"folder_name":"H"}`, wire.HeaderKey, bad); g.StatusCode != 400 ||
+			g.problem.Code != wire.CodeInvalidArgument {
 			t.Errorf("key %q: %d %s", bad, g.StatusCode, g.body)
 		}
 	}
-	if g := do(t, c, "POST", url+"create_folder", `{"folder_name":"H"}`, wire.HeaderKey, "k3", wire.HeaderKeyOrigin, "mine"); g.StatusCode != 400 {
+	if g := do(t, c, "POST", url+"create_folder", `{"folder_name":"H"}`, wire.HeaderKey, "k3", wire.HeaderKeyOrigin,
+		"mine"); g.StatusCode != 400 {
 		t.Error(g.body)
 	}
 }
@@ -107,11 +112,13 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 		first("deploy_project", body, "k2", &command.CreateFolder{Name: "G"}) // whatever it was: its id is the answer
 		return fmt.Errorf("%w: two of three masters are gone", command.ErrNoMajority)
 	}
-	g = do(t, c, "POST", url+"deploy_project", fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k2")
+	g = do(t, c, "POST", url+"deploy_project",
+		fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k2")
 	if g.StatusCode != 200 || !strings.Contains(g.body, `"operation_id":2`) {
 		t.Fatal(g.StatusCode, g.body)
 	}
-	g = do(t, c, "POST", url+"deploy_project", fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k3")
+	g = do(t, c, "POST", url+"deploy_project",
+		fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k3")
 	if g.StatusCode != 503 || g.problem.Code != "no_majority" {
 		t.Fatal(g.StatusCode, g.body)
 	}
@@ -127,7 +134,8 @@ func TestOriginOfKeys(t *testing.T) {
 	if k := last(); k.Chosen || len(k.Text) != 32 || len(k.Request) != 32 {
 		t.Fatalf("of the library: %+v", k)
 	}
-	if _, err := cl.Call(t.Context(), "create_folder", map[string]any{"folder_name": "b"}, client.WithKey("mine")); err != nil {
+	if _, err := cl.Call(t.Context(), "create_folder", map[string]any{"folder_name": "b"},
+		client.WithKey("mine")); err != nil {
 		t.Fatal(err)
 	}
 	if k := last(); !k.Chosen || k.Text != "mine" {
@@ -142,7 +150,8 @@ func TestOriginOfKeys(t *testing.T) {
 // execution makes a created execution with one package.
 func (w *world) execution(t *testing.T) int64 {
 	t.Helper()
-	manifest, err := command.PackManifest(command.Manifest{ID: "{x}", Packages: []command.Package{{Name: "p.sh", EntryPoint: true}}})
+	manifest, err := command.PackManifest(command.Manifest{ID: "{x}",
+		Packages: []command.Package{{Name: "p.sh", EntryPoint: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +163,8 @@ func (w *world) execution(t *testing.T) int64 {
 			t.Fatal(r.Rejection)
 		}
 	}
-	r, err := w.client(runner, 0).Call(t.Context(), "create_execution", map[string]any{"folder_name": "F", "project_name": "P", "package_name": "p.sh"})
+	r, err := w.client(runner, 0).Call(t.Context(), "create_execution",
+		map[string]any{"folder_name": "F", "project_name": "P", "package_name": "p.sh"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +172,8 @@ func (w *world) execution(t *testing.T) int64 {
 	return id
 }
 
-// TestSynchronizedStartWaits: the call is held until the execution ends, across two changes of leader, and started once.
+// TestSynchronizedStartWaits: the call is held until the execution ends, across two changes of leader, and started
+// once.
 func TestSynchronizedStartWaits(t *testing.T) {
 	w := newWorld(t, 3)
 	id := w.execution(t)
@@ -224,12 +235,14 @@ func TestSynchronizedStartWaits(t *testing.T) {
 func TestRedeployBetweenTheDryRunAndTheCommand(t *testing.T) {
 	w := newWorld(t, 1)
 	w.execution(t)
-	manifest, _ := command.PackManifest(command.Manifest{ID: "{x}", Packages: []command.Package{{Name: "p.sh", EntryPoint: true}}})
+	manifest, _ := command.PackManifest(command.Manifest{ID: "{x}",
+		Packages: []command.Package{{Name: "p.sh", EntryPoint: true}}})
 	deployed := false
 	f := func(env command.Envelope) error {
 		if env.Kind == command.KindCreateExecution && !deployed {
 			deployed = true
-			w.apply(root, &command.DeployProject{Folder: "F", Project: "P", Blob: strings.Repeat("b", 64), Size: 1, Manifest: manifest})
+			w.apply(root, &command.DeployProject{Folder: "F", Project: "P", Blob: strings.Repeat("b", 64), Size: 1,
+				Manifest: manifest})
 		}
 		return nil
 	}
@@ -267,7 +280,8 @@ func TestKeptOutputs(t *testing.T) {
 		"delete_folder":    {"folder_name": "kept"},
 		"enable_scaleout":  {},
 	}
-	for _, name := range []string{"create_folder", "create_execution", "start_execution", "stop_operation", "delete_folder", "enable_scaleout"} {
+	for _, name := range []string{"create_folder", "create_execution", "start_execution", "stop_operation",
+		"delete_folder", "enable_scaleout"} {
 		first, err := cl.Call(t.Context(), name, args[name], client.WithKey("key-"+name))
 		if err != nil {
 			t.Fatal(name, err)
@@ -276,7 +290,8 @@ func TestKeptOutputs(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		if fmt.Sprint(first.ReturnValue, first.Output, first.Sets) != fmt.Sprint(again.ReturnValue, again.Output, again.Sets) {
+		if fmt.Sprint(first.ReturnValue, first.Output, first.Sets) != fmt.Sprint(again.ReturnValue, again.Output,
+			again.Sets) {
 			t.Errorf("%s: %+v, then %+v", name, first, again)
 		}
 	}
@@ -322,7 +337,8 @@ func TestArguments(t *testing.T) {
 		{"start_execution", `{"execution_id":"99"}`, "execution_not_found", 404, "99"},
 		{"start_execution", `{"execution_id":1.5}`, "invalid_argument", 400, "execution_id"},
 		{"enable_worker_agent", `{"WorkerAgentId":"nope"}`, "invalid_argument", 400, "WorkerAgentId"},
-		{"deploy_project", `{"folder_name":"F","project_name":"P","project_stream":{"blob":"xyz"}}`, "invalid_argument", 400, "64"},
+		{"deploy_project", `{"folder_name":"F","project_name":"P","project_stream":{"blob":"xyz"}}`, "invalid_argument",
+			400, "64"},
 	} {
 		g := do(t, c, "POST", url+x.procedure, x.body)
 		if g.StatusCode != x.status || g.problem.Code != x.code || !strings.Contains(g.problem.Detail, x.says) {
@@ -365,7 +381,8 @@ func TestViewQueries(t *testing.T) {
 	}
 	var page wire.ViewAnswer
 	g := do(t, c, "GET", url+"folders?order=-name&page_size=2", "")
-	if err := json.Unmarshal([]byte(g.body), &page); err != nil || len(page.Rows) != 2 || page.NextPageToken == "" || page.Index != 4 || g.Header.Get(wire.HeaderIndex) != "4" {
+	if err := json.Unmarshal([]byte(g.body), &page); err != nil || len(page.Rows) != 2 || page.NextPageToken == "" ||
+		page.Index != 4 || g.Header.Get(wire.HeaderIndex) != "4" {
 		t.Fatal(g.StatusCode, g.body)
 	}
 	if !strings.HasPrefix(string(page.Rows[0]), `{"folder_id":3,"name":"F2"`) {
@@ -397,7 +414,8 @@ func TestLists(t *testing.T) {
 	}
 	for _, p := range procedures {
 		for _, par := range p.Parameters {
-			if p.Name == "create_execution" && par.Name == "useanyworker" && (string(par.Default) != "true" || par.Type != "bit") {
+			if p.Name == "create_execution" && par.Name == "useanyworker" &&
+				(string(par.Default) != "true" || par.Type != "bit") {
 				t.Error(par)
 			}
 		}
@@ -423,7 +441,8 @@ func TestMessagesSayWhetherTheyAreComplete(t *testing.T) {
 	if _, err := mine.Call(t.Context(), "stop_operation", map[string]any{"operation_id": id}); err != nil {
 		t.Fatal(err)
 	}
-	if got := look(mine, map[string]any{"operation_id": id}); got == nil || *got != (wire.MessagesState{Complete: true, Ended: true}) {
+	if got := look(mine, map[string]any{"operation_id": id}); got == nil ||
+		*got != (wire.MessagesState{Complete: true, Ended: true}) {
 		t.Errorf("after its end: %+v", got)
 	}
 	if got := look(mine, nil); got != nil {
@@ -441,7 +460,8 @@ func TestNoRouteShowsTheKeySecret(t *testing.T) {
 	w := newWorld(t, 1)
 	c, url := w.as(&root), w.nodes[0].srv.URL
 	secret := w.fsm.View().KeySecret()
-	paths := []string{"/v1/cluster", "/v1/cluster/state-hash", "/metrics", "/readyz", "/v1/events?follow=false", "/v1/status/leader"}
+	paths := []string{"/v1/cluster", "/v1/cluster/state-hash", "/metrics", "/readyz", "/v1/events?follow=false",
+		"/v1/status/leader"}
 	for _, v := range view.All() {
 		paths = append(paths, "/v1/catalog/views/"+v.Name)
 	}

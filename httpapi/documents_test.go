@@ -150,7 +150,8 @@ func TestGuideIsComplete(t *testing.T) {
 			}
 		}
 		want := map[string]int{ // of wire.BadInput
-			"invalid_json": 400, "unknown_field": 400, "trailing_data": 400, "too_deep": 400, "too_many_values": 400, "body_too_large": 413,
+			"invalid_json": 400, "unknown_field": 400, "trailing_data": 400, "too_deep": 400, "too_many_values": 400,
+			"body_too_large": 413,
 			"internal_error": 500,
 		}
 		for _, k := range kinds {
@@ -205,11 +206,13 @@ func TestLimitsDocument(t *testing.T) {
 		"| body of a procedure call | " + size(callBody) + "; " + size(fileBody) + " where",
 		"| project file within a call | " + size(sqltype.MaxBinary) + " |",
 		"| body of a registration or exchange; of messages | " + size(workerBody) + "; " + size(messagesBody) + " |",
-		"| JSON | " + count(wire.MaxDepth) + " levels, " + count(wire.MaxValues) + " values; " + count(wire.MaxMembers) + " parameters of a procedure |",
+		"| JSON | " + count(wire.MaxDepth) + " levels, " + count(wire.MaxValues) + " values; " + count(wire.MaxMembers) +
+			" parameters of a procedure |",
 		"| page of a view | " + count(view.MaxPageSize) + " rows, " + count(view.DefaultPageSize) + " by default |",
 		"| rows that one query reads | " + count(view.MaxScan) + " |",
 		"| an event stream | " + strconv.Itoa(int(eventStreamMost.Hours())) + " h |",
-		"| attempts in one list of an exchange; messages in one request | " + count(wire.MaxAttempts) + "; " + count(wire.MaxMessages) + " in " + count(wire.MaxMessageItems) + " items |",
+		"| attempts in one list of an exchange; messages in one request | " + count(wire.MaxAttempts) + "; " +
+			count(wire.MaxMessages) + " in " + count(wire.MaxMessageItems) + " items |",
 		"| text of a message or report | " + size(wire.MaxTextBytes) + " |",
 		"| names in a worker's registration | " + count(wire.MaxNameBytes) + " bytes |",
 		"| `retry_count` | " + count(catalog.MaxRetryCount) + " |",

@@ -45,17 +45,20 @@ func TestEventsAreTheSameOnEveryMaster(t *testing.T) {
 	}
 	a := read(t, w.client(monitor, 0), client.EventsFrom{After: "0"}, -1)
 	b := read(t, w.client(monitor, 1), client.EventsFrom{After: "0"}, -1)
-	if !slices.Equal(a, b) || !slices.Equal(names(a), []string{"level_raised ", "folder_created F0", "folder_created F1", "folder_created F2"}) {
+	if !slices.Equal(a, b) || !slices.Equal(names(a), []string{"level_raised ", "folder_created F0", "folder_created F1",
+		"folder_created F2"}) {
 		t.Errorf("one tells %v, the other %v", a, b)
 	}
 	if rest := read(t, w.client(monitor, 1), client.EventsFrom{After: a[1].ID}, -1); !slices.Equal(rest, a[2:]) {
 		t.Errorf("after %s come %v", a[1].ID, rest)
 	}
 	g := do(t, w.as(&nobody), "GET", w.nodes[0].srv.URL+"/v1/events?follow=false&after=0", "")
-	if g.Header.Get("Content-Type") != "text/event-stream" || !strings.Contains(g.body, "id: 1.0\nevent: level_raised\ndata: {") || strings.Contains(g.body, "folder") {
+	if g.Header.Get("Content-Type") != "text/event-stream" ||
+		!strings.Contains(g.body, "id: 1.0\nevent: level_raised\ndata: {") || strings.Contains(g.body, "folder") {
 		t.Errorf("a user without roles reads %q", g.body)
 	}
-	if g := do(t, w.as(&monitor), "GET", w.nodes[1].srv.URL+"/v1/events?follow=false", ""); !strings.HasPrefix(g.body, "id: "+a[3].ID+"\n: ") || strings.Contains(g.body, "data") {
+	if g := do(t, w.as(&monitor), "GET", w.nodes[1].srv.URL+"/v1/events?follow=false", ""); !strings.HasPrefix(g.body,
+		"id: "+a[3].ID+"\n: ") || strings.Contains(g.body, "data") {
 		t.Errorf("who begins with the next event is told the place of the last: %q", g.body)
 	}
 	for _, query := range []string{"after=x", "follow=perhaps"} {

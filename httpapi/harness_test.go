@@ -80,7 +80,8 @@ const agent = "11111111-1111-4111-8111-111111111111"
 func newWorld(t testing.TB, n int, spoil ...func(*Config)) *world {
 	w := &world{t: t, ca: newAuthority(t, "c1"), leader: -1, term: 1, changed: make(chan struct{})}
 	w.reign = context.Background()
-	w.fsm = fsm.New(fsm.Config{Logger: slog.New(slog.DiscardHandler), Applied: func(a fsm.Applied) { w.results = a.Results }})
+	w.fsm = fsm.New(fsm.Config{Logger: slog.New(slog.DiscardHandler),
+		Applied: func(a fsm.Applied) { w.results = a.Results }})
 	t.Cleanup(w.fsm.Stop)
 	for i := range n {
 		w.start(i, spoil...)
@@ -136,7 +137,8 @@ func (w *world) start(i int, spoil ...func(*Config)) {
 	}
 	n.srv = httptest.NewUnstartedServer(nil)
 	n.srv.Config = NewServer(n.api.Handler(), slog.New(slog.DiscardHandler), Bounds{}).Server
-	n.srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}
+	n.srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert,
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}
 	n.srv.StartTLS()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -326,7 +328,9 @@ func (w *world) with(ca *authority, c *command.Caller) *http.Client {
 	}
 	tr := client.NewTransport(conf)
 	w.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 }
 
 func (w *world) client(c command.Caller, nodes ...int) *client.Client {
@@ -334,7 +338,8 @@ func (w *world) client(c command.Caller, nodes ...int) *client.Client {
 	for _, i := range nodes {
 		masters = append(masters, w.nodes[i].srv.URL)
 	}
-	cl, err := client.New(client.Config{Masters: masters, HTTPClient: w.as(&c), Timeout: 5 * time.Second, Backoff: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	cl, err := client.New(client.Config{Masters: masters, HTTPClient: w.as(&c), Timeout: 5 * time.Second,
+		Backoff: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -377,7 +382,8 @@ func finish(t testing.TB, resp *http.Response) got {
 		if err := json.Unmarshal(b, &g.problem); err != nil {
 			t.Fatalf("%s: %v", b, err)
 		}
-		if g.problem.Status != resp.StatusCode || g.problem.RequestID == "" || g.problem.RequestID != resp.Header.Get(wire.HeaderRequestID) || g.problem.Title == "" {
+		if g.problem.Status != resp.StatusCode || g.problem.RequestID == "" ||
+			g.problem.RequestID != resp.Header.Get(wire.HeaderRequestID) || g.problem.Title == "" {
 			t.Fatalf("problem %+v of a %d", g.problem, resp.StatusCode)
 		}
 	}

@@ -25,7 +25,8 @@ func TestFollowerForwardsOnce(t *testing.T) {
 	if g.StatusCode != 200 || g.body != `{"return_value":0,"output":{"folder_id":1},"result_sets":[]}`+"\n" {
 		t.Fatal(g.StatusCode, g.body)
 	}
-	for h, want := range map[string]string{wire.HeaderForwardedBy: "master-2", wire.HeaderLeader: "master-1", wire.HeaderIndex: "2"} {
+	for h, want := range map[string]string{wire.HeaderForwardedBy: "master-2", wire.HeaderLeader: "master-1",
+		wire.HeaderIndex: "2"} {
 		if got := g.Header.Get(h); got != want {
 			t.Errorf("%s: %q, want %q", h, got, want)
 		}
@@ -35,7 +36,8 @@ func TestFollowerForwardsOnce(t *testing.T) {
 	}
 	for _, node := range []int{0, 1} {
 		g := do(t, c, "GET", w.nodes[node].srv.URL+"/v1/catalog/views/folders?name=F", "")
-		if g.StatusCode != 200 || !strings.Contains(g.body, `"name":"F"`) || (g.Header.Get(wire.HeaderForwardedBy) != "") != (node == 1) {
+		if g.StatusCode != 200 || !strings.Contains(g.body, `"name":"F"`) || (g.Header.Get(wire.HeaderForwardedBy) != "") !=
+			(node == 1) {
 			t.Fatal(node, g.StatusCode, g.body)
 		}
 	}
@@ -62,9 +64,12 @@ func TestTwoMastersWhichEachBelieveInTheOther(t *testing.T) {
 		t.Fatal(g.StatusCode, g.body)
 	}
 	// What arrives with a hop is refused at once, structured, with a hint.
-	hop := do(t, w.as(&command.Caller{Kind: "master", Name: "master-1"}), "POST", w.nodes[1].srv.URL+"/v1/catalog/procedures/create_folder", `{"folder_name":"F"}`,
-		wire.HeaderHop, "master-1", wire.HeaderCaller, wire.EncodeCaller(wire.Caller{Kind: "user", Name: "root", Roles: []string{command.RoleAdmin}}))
-	if hop.StatusCode != 503 || hop.problem.Code != wire.CodeNotLeader || hop.problem.Leader == nil || hop.problem.Leader.ID != "id-0" {
+	hop := do(t, w.as(&command.Caller{Kind: "master", Name: "master-1"}), "POST",
+		w.nodes[1].srv.URL+"/v1/catalog/procedures/create_folder", `{"folder_name":"F"}`,
+		wire.HeaderHop, "master-1", wire.HeaderCaller,
+		wire.EncodeCaller(wire.Caller{Kind: "user", Name: "root", Roles: []string{command.RoleAdmin}}))
+	if hop.StatusCode != 503 || hop.problem.Code != wire.CodeNotLeader || hop.problem.Leader == nil ||
+		hop.problem.Leader.ID != "id-0" {
 		t.Fatal(hop.StatusCode, hop.body)
 	}
 }
@@ -75,13 +80,15 @@ func TestNoLeaderIsHeldThenRefused(t *testing.T) {
 	began := time.Now()
 	signs := 0
 	g := doTraced(t, w.as(&root), "GET", w.nodes[0].srv.URL+"/v1/catalog/views/folders", "", func() { signs++ })
-	if d := time.Since(began); g.StatusCode != 503 || g.problem.Code != wire.CodeNoLeader || g.Header.Get("Retry-After") != "1" || d < 300*time.Millisecond {
+	if d := time.Since(began); g.StatusCode != 503 || g.problem.Code != wire.CodeNoLeader ||
+		g.Header.Get("Retry-After") != "1" || d < 300*time.Millisecond {
 		t.Fatal(g.StatusCode, g.body, d)
 	}
 	if signs == 0 {
 		t.Fatal("no sign of life while the call was held")
 	}
-	if g := do(t, w.as(&root), "GET", w.nodes[0].srv.URL+"/v1/status/leader", ""); g.StatusCode != 503 || g.problem.Code != wire.CodeNoLeader {
+	if g := do(t, w.as(&root), "GET", w.nodes[0].srv.URL+"/v1/status/leader", ""); g.StatusCode != 503 ||
+		g.problem.Code != wire.CodeNoLeader {
 		t.Fatal(g.StatusCode, g.body)
 	}
 }
@@ -93,7 +100,8 @@ func TestNoLeaderIsHeldUntilThereIsOne(t *testing.T) {
 		held := make(chan struct{}, 100)
 		done := make(chan got, 1)
 		go func() {
-			done <- doTraced(t, w.as(&root), "GET", w.nodes[node].srv.URL+"/v1/catalog/views/folders", "", func() { held <- struct{}{} })
+			done <- doTraced(t, w.as(&root), "GET", w.nodes[node].srv.URL+"/v1/catalog/views/folders", "",
+				func() { held <- struct{}{} })
 		}()
 		<-held
 		w.elect(1)
@@ -106,12 +114,13 @@ func TestNoLeaderIsHeldUntilThereIsOne(t *testing.T) {
 
 // doTraced is do, telling of each 102.
 func doTraced(t testing.TB, c *http.Client, method, url, body string, sign func()) got {
-	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
-		if code == http.StatusProcessing {
-			sign()
-		}
-		return nil
-	}})
+	ctx := httptrace.WithClientTrace(context.Background(),
+		&httptrace.ClientTrace{Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
+			if code == http.StatusProcessing {
+				sign()
+			}
+			return nil
+		}})
 	return do(tracedTB{t, ctx}, c, method, url, body)
 }
 
@@ -122,8 +131,8 @@ type tracedTB struct {
 
 func (t tracedTB) Context() context.Context { return t.ctx }
 
-// TestPollAcrossALeaderChange: a poll held at the leader through a follower goes on at the next leader, unchanged but for
-// the time that it was held already.
+// TestPollAcrossALeaderChange: a poll held at the leader through a follower goes on at the next leader, unchanged but
+// for the time that it was held already.
 func TestPollAcrossALeaderChange(t *testing.T) {
 	w := newWorld(t, 3)
 	polls := make(chan command.Poll, 10)
@@ -147,7 +156,8 @@ func TestPollAcrossALeaderChange(t *testing.T) {
 		done := make(chan result, 1)
 		c := w.client(worker1, via)
 		go func() {
-			a, _, err := c.Exchange(t.Context(), agent, wire.Exchange{Incarnation: "i", Sequence: 5, WaitMs: 20_000, Running: []wire.AttemptRef{{TaskID: 7, Attempt: 1}}})
+			a, _, err := c.Exchange(t.Context(), agent, wire.Exchange{Incarnation: "i", Sequence: 5, WaitMs: 20_000,
+				Running: []wire.AttemptRef{{TaskID: 7, Attempt: 1}}})
 			done <- result{a, err}
 		}()
 		first := <-polls
@@ -159,7 +169,8 @@ func TestPollAcrossALeaderChange(t *testing.T) {
 		if r.err != nil || !r.a.Enabled || len(r.a.Renewed) != 1 {
 			t.Fatal(via, r)
 		}
-		if first.Sequence != 5 || second.Sequence != 5 || second.Worker != first.Worker || second.CertName != "worker-1" || len(second.Running) != 1 {
+		if first.Sequence != 5 || second.Sequence != 5 || second.Worker != first.Worker || second.CertName != "worker-1" ||
+			len(second.Running) != 1 {
 			t.Fatal(via, first, second)
 		}
 		if second.Wait > first.Wait-held/2 {
@@ -187,7 +198,8 @@ func TestUnknownOutcomeBehindAFollower(t *testing.T) {
 		w.elect(0)
 		once.Store(false)
 		name := fmt.Sprintf("F%d", len(headers))
-		g := do(t, w.as(&root), "POST", w.nodes[2].srv.URL+"/v1/catalog/procedures/create_folder", fmt.Sprintf(`{"folder_name":%q}`, name), headers...)
+		g := do(t, w.as(&root), "POST", w.nodes[2].srv.URL+"/v1/catalog/procedures/create_folder",
+			fmt.Sprintf(`{"folder_name":%q}`, name), headers...)
 		if g.StatusCode != 200 || g.Header.Get(wire.HeaderLeader) != "master-2" {
 			t.Fatal(g.StatusCode, g.body)
 		}
@@ -258,7 +270,8 @@ func TestProcessing(t *testing.T) {
 		first := make(chan time.Duration, 100)
 		done := make(chan got, 1)
 		go func() {
-			done <- doTraced(t, w.as(&worker1), "POST", w.nodes[node].srv.URL+"/v1/workers/"+agent+"/exchange", body, func() { first <- time.Since(began) })
+			done <- doTraced(t, w.as(&worker1), "POST", w.nodes[node].srv.URL+"/v1/workers/"+agent+"/exchange", body,
+				func() { first <- time.Since(began) })
 		}()
 		<-first
 		answered <- struct{}{}
@@ -267,7 +280,9 @@ func TestProcessing(t *testing.T) {
 		}
 	}
 	// What is answered at once is answered without one.
-	doTraced(t, w.as(&root), "GET", w.nodes[0].srv.URL+"/v1/status/leader", "", func() { t.Error("102 before an immediate answer") })
+	doTraced(t, w.as(&root), "GET", w.nodes[0].srv.URL+"/v1/status/leader", "", func() {
+		t.Error("102 before an immediate answer")
+	})
 	doTraced(t, w.as(&root), "GET", w.nodes[0].srv.URL+"/livez", "", func() { t.Error("102 before an immediate answer") })
 	// HTTP/1.0 knows no 102; that is net/http's and our business, not the caller's.
 	slow := func(string) error { <-answered; w.elect(1); return nil }
@@ -275,7 +290,8 @@ func TestProcessing(t *testing.T) {
 	signs := make(chan struct{}, 100)
 	done := make(chan got, 1)
 	go func() {
-		done <- doTraced(t, w.as(&root), "POST", w.nodes[0].srv.URL+"/v1/cluster/transfer-leadership", `{"to":"x"}`, func() { signs <- struct{}{} })
+		done <- doTraced(t, w.as(&root), "POST", w.nodes[0].srv.URL+"/v1/cluster/transfer-leadership", `{"to":"x"}`,
+			func() { signs <- struct{}{} })
 	}()
 	<-signs
 	answered <- struct{}{}
@@ -296,7 +312,8 @@ func TestStopEndsHeldPolls(t *testing.T) {
 		<-held
 		close(w.nodes[node].stop)
 		g := <-done
-		if g.StatusCode != 200 || !g.Close || !strings.Contains(g.body, `"grants":[]`) || !strings.Contains(g.body, `"masters":["https://a:1"]`) {
+		if g.StatusCode != 200 || !g.Close || !strings.Contains(g.body, `"grants":[]`) ||
+			!strings.Contains(g.body, `"masters":["https://a:1"]`) {
 			t.Fatal(node, g.StatusCode, g.Close, g.body)
 		}
 	}
@@ -325,7 +342,8 @@ func TestClientAgainstACluster(t *testing.T) {
 	if fmt.Sprint(names) != "[F5 F4 F3 F2 F1 F0]" {
 		t.Fatal(names)
 	}
-	if _, err := c.Call(t.Context(), "create_folder", map[string]any{"folder_name": "F0"}); client.Code(err) != "folder_exists" {
+	if _, err := c.Call(t.Context(), "create_folder", map[string]any{"folder_name": "F0"}); client.Code(err) !=
+		"folder_exists" {
 		t.Fatal(err)
 	}
 	if l, err := c.Leader(t.Context()); err != nil || l.Name != "master-3" {

@@ -54,7 +54,9 @@ func TestLogLinesQuoteWhatCallersSay(t *testing.T) {
 		t.Fatal(text)
 	}
 	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		if !strings.HasPrefix(line, "time=") || strings.ContainsFunc(line, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }) {
+		if !strings.HasPrefix(line, "time=") || strings.ContainsFunc(line, func(r rune) bool {
+			return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+		}) {
 			t.Errorf("%q", line)
 		}
 	}

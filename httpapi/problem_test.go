@@ -89,14 +89,18 @@ func TestEveryError(t *testing.T) {
 		rejections[c.Name] = c.Status
 	}
 	for code, status := range rejections {
-		rows = append(rows, row{command.Refuse(code, "x"), status, code}, row{command.Refuse(code+".variant", "x"), status, code})
+		rows = append(rows, row{command.Refuse(code, "x"), status, code}, row{command.Refuse(code+".variant", "x"),
+			status, code})
 	}
-	rows = append(rows, row{&wire.BadInput{Code: "invalid_json"}, 400, "invalid_json"}, row{&wire.BadInput{Code: "body_too_large"}, 413, "body_too_large"},
+	rows = append(rows, row{&wire.BadInput{Code: "invalid_json"}, 400, "invalid_json"},
+		row{&wire.BadInput{Code: "body_too_large"}, 413, "body_too_large"},
 		row{&LimitReached{Limit: "MaxCallsInFlight", Retry: time.Millisecond}, 429, "limit_reached"},
 		row{errors.New("secret of the inside"), 500, "internal_error"})
 	c := w.as(&root)
 	var current error
-	rt := &route{name: "test", who: users, here: always, handle: func(*API, http.ResponseWriter, *request) error { return fmt.Errorf("around: %w", current) }}
+	rt := &route{name: "test", who: users, here: always, handle: func(*API, http.ResponseWriter, *request) error {
+		return fmt.Errorf("around: %w", current)
+	}}
 	n.api.router.Handle("/test", n.api.enter(rt))
 	for _, r := range rows {
 		current = r.err
@@ -118,27 +122,32 @@ func TestALimitIsNamed(t *testing.T) {
 	w := newWorld(t, 1)
 	n := w.nodes[0]
 	var current error
-	rt := &route{name: "test", who: users, here: always, handle: func(*API, http.ResponseWriter, *request) error { return current }}
+	rt := &route{name: "test", who: users, here: always, handle: func(*API, http.ResponseWriter, *request) error {
+		return current
+	}}
 	n.api.router.Handle("/test", n.api.enter(rt))
 	for _, x := range []struct {
 		name  string
 		err   error
 		retry string
 	}{
-		{"of this master", fmt.Errorf("around: %w", &LimitReached{Limit: "MaxX", Detail: "3 are there", Retry: 1500 * time.Millisecond}), "2"},
+		{"of this master",
+			fmt.Errorf("around: %w", &LimitReached{Limit: "MaxX", Detail: "3 are there", Retry: 1500 * time.Millisecond}), "2"},
 		{"at once", &LimitReached{Limit: "MaxX", Detail: "3 are there"}, "1"},
 		{"of the state", command.Refuse(command.CodeLimitNeverEnabled, "MaxX", 3), "60"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			current = x.err
 			g := do(t, w.as(&root), "GET", n.srv.URL+"/test", "")
-			if g.StatusCode != 429 || g.problem.Code != wire.CodeLimitReached || g.problem.Limit != "MaxX" || !strings.HasPrefix(g.problem.Detail, "3 ") ||
+			if g.StatusCode != 429 || g.problem.Code != wire.CodeLimitReached || g.problem.Limit != "MaxX" ||
+				!strings.HasPrefix(g.problem.Detail, "3 ") ||
 				g.Header.Get("Retry-After") != x.retry {
 				t.Fatal(g.StatusCode, g.Header, g.body)
 			}
 		})
 	}
-	if g := do(t, w.as(&root), "GET", n.srv.URL+"/metrics", ""); !strings.Contains(g.body, `scaleout_limit_reached_total{limit="MaxX"} 3`) {
+	if g := do(t, w.as(&root), "GET", n.srv.URL+"/metrics", ""); !strings.Contains(g.body,
+		`scaleout_limit_reached_total{limit="MaxX"} 3`) {
 		t.Fatal(g.body)
 	}
 }
@@ -146,12 +155,17 @@ func TestALimitIsNamed(t *testing.T) {
 func TestPanicIsAnError(t *testing.T) {
 	w := newWorld(t, 1)
 	n := w.nodes[0]
-	n.api.router.Handle("/boom", n.api.enter(&route{name: "boom", who: anybody, here: always, handle: func(*API, http.ResponseWriter, *request) error { panic("secret") }}))
-	n.api.router.Handle("/late", n.api.enter(&route{name: "late", who: anybody, here: always, handle: func(_ *API, w http.ResponseWriter, _ *request) error {
-		w.Header().Set("Content-Length", "100")
-		w.Write([]byte("half"))
-		return errors.New("too late for a problem")
-	}}))
+	n.api.router.Handle("/boom",
+		n.api.enter(&route{name: "boom", who: anybody, here: always, handle: func(*API, http.ResponseWriter, *request) error {
+			panic("secret")
+		}}))
+	n.api.router.Handle("/late",
+		n.api.enter(&route{name: "late", who: anybody, here: always,
+			handle: func(_ *API, w http.ResponseWriter, _ *request) error {
+				w.Header().Set("Content-Length", "100")
+				w.Write([]byte("half"))
+				return errors.New("too late for a problem")
+			}}))
 	g := do(t, w.as(nil), "GET", n.srv.URL+"/boom", "")
 	if g.StatusCode != 500 || g.problem.Code != wire.CodeInternal || strings.Contains(g.body, "secret") {
 		t.Fatal(g.StatusCode, g.body)
@@ -195,16 +209,20 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 func TestHeadersOfAnswers(t *testing.T) {
 	w := newWorld(t, 2)
 	w.apply(root, &command.CreateFolder{Name: "a"})
-	for _, path := range []string{"/v1/status/leader", "/v1/status/peers", "/v1/catalog/views", "/v1/catalog/views/folders",
-		"/v1/catalog/views/folders?consistency=stale", "/v1/catalog/views/none", "/v1/cluster", "/v1/openapi.json", "/metrics", "/leader", "/readyz", "/none"} {
+	for _, path := range []string{"/v1/status/leader", "/v1/status/peers", "/v1/catalog/views",
+		"/v1/catalog/views/folders",
+		"/v1/catalog/views/folders?consistency=stale", "/v1/catalog/views/none", "/v1/cluster", "/v1/openapi.json",
+		"/metrics", "/leader", "/readyz", "/none"} {
 		for i, n := range w.nodes {
 			g := do(t, w.as(&root), "GET", n.srv.URL+path, "")
-			if g.Header.Get(wire.HeaderIndex) == "" || g.Header.Get(wire.HeaderLeader) != "master-1" || g.Header.Get(wire.HeaderRequestID) == "" {
+			if g.Header.Get(wire.HeaderIndex) == "" || g.Header.Get(wire.HeaderLeader) != "master-1" ||
+				g.Header.Get(wire.HeaderRequestID) == "" {
 				t.Errorf("%s at %d: %d %v", path, i, g.StatusCode, g.Header)
 			}
 		}
 	}
-	if g := do(t, w.as(nil), "GET", w.nodes[0].srv.URL+"/v1/cluster", ""); g.Header.Get(wire.HeaderIndex) != "" || g.Header.Get(wire.HeaderLeader) != "" {
+	if g := do(t, w.as(nil), "GET", w.nodes[0].srv.URL+"/v1/cluster", ""); g.Header.Get(wire.HeaderIndex) != "" ||
+		g.Header.Get(wire.HeaderLeader) != "" {
 		t.Errorf("a stranger is told %v", g.Header)
 	}
 }
@@ -251,13 +269,15 @@ func TestClusterRoutes(t *testing.T) {
 	if err := admin.RemoveMember(t.Context(), "gone", false); client.Code(err) != "member_not_found" {
 		t.Error(err)
 	}
-	if err := admin.RemoveMember(t.Context(), "id-1", false); client.Code(err) != "refused" || !strings.Contains(err.Error(), "one master only") {
+	if err := admin.RemoveMember(t.Context(), "id-1", false); client.Code(err) != "refused" ||
+		!strings.Contains(err.Error(), "one master only") {
 		t.Error(err)
 	}
 	if err := admin.RemoveMember(t.Context(), "id-1", true); err != nil {
 		t.Error(err)
 	}
-	if g := do(t, w.as(&root), "DELETE", w.nodes[0].srv.URL+"/v1/cluster/members/x?force=perhaps", ""); g.StatusCode != 400 {
+	if g := do(t, w.as(&root), "DELETE", w.nodes[0].srv.URL+"/v1/cluster/members/x?force=perhaps",
+		""); g.StatusCode != 400 {
 		t.Error(g.StatusCode)
 	}
 	h, err := mon.StateHash(t.Context(), 0)
@@ -330,8 +350,10 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("%s %s is missing", rt.method, rt.path)
 		}
 	}
-	create := doc.Paths.Value("/v1/catalog/procedures/create_execution").Post.RequestBody.Value.Content.Get("application/json").Schema.Value
-	if create.Properties["useanyworker"].Value.Default != true || !slices.Contains(create.Required, "package_name") || create.Properties["execution_id"] != nil {
+	create := doc.Paths.Value("/v1/catalog/procedures/create_execution").Post.RequestBody.Value.
+		Content.Get("application/json").Schema.Value
+	if create.Properties["useanyworker"].Value.Default != true || !slices.Contains(create.Required, "package_name") ||
+		create.Properties["execution_id"] != nil {
 		t.Error("create_execution is described wrongly")
 	}
 }

@@ -27,7 +27,8 @@ func limitOfError(t *testing.T, err error) string {
 }
 
 func TestQuotas(t *testing.T) {
-	q := newQuotas(Limits{CallsInFlight: 2, CallsPerSecond: 1000, EventStreams: 1, BodyBytes: 4 << 20, CallerBodyBytes: 2 << 20})
+	q := newQuotas(Limits{CallsInFlight: 2, CallsPerSecond: 1000, EventStreams: 1, BodyBytes: 4 << 20,
+		CallerBodyBytes: 2 << 20})
 	call := func() (func(), error) { return q.call("user a") }
 	stream := func() (func(), error) { return q.stream("user a") }
 	body := func(who string, n int64) func() (func(), error) {
@@ -40,14 +41,18 @@ func TestQuotas(t *testing.T) {
 	}{
 		{"calls up to the limit", []func() (func(), error){call, call}, ""},
 		{"a call too many", []func() (func(), error){call, call, call}, "MaxCallsInFlight"},
-		{"another caller's calls", []func() (func(), error){call, call, func() (func(), error) { return q.call("user b") }}, ""},
+		{"another caller's calls", []func() (func(), error){call, call, func() (func(), error) { return q.call("user b") }},
+			""},
 		{"a master's own calls", []func() (func(), error){call, call, func() (func(), error) { return q.call("") }}, ""},
 		{"a stream too many", []func() (func(), error){stream, stream}, "MaxEventStreams"},
 		{"bodies of a caller", []func() (func(), error){body("user a", 1<<20), body("user a", 1<<20)}, ""},
-		{"a caller's body too many", []func() (func(), error){body("user a", 2<<20), body("user a", 1)}, "MaxBodyMemoryBytesPerCaller"},
-		{"large bodies leave a quarter", []func() (func(), error){body("user a", 2<<20), body("user b", 1<<20), body("user c", 1<<20)}, "MaxBodyMemoryBytes"},
+		{"a caller's body too many", []func() (func(), error){body("user a", 2<<20), body("user a", 1)},
+			"MaxBodyMemoryBytesPerCaller"},
+		{"large bodies leave a quarter", []func() (func(), error){body("user a", 2<<20), body("user b", 1<<20),
+			body("user c", 1<<20)}, "MaxBodyMemoryBytes"},
 		{"to small ones", []func() (func(), error){body("user a", 2<<20), body("user b", 1<<20), body("user c", 64<<10)}, ""},
-		{"a master's body counts in all", []func() (func(), error){body("", 3<<20), body("user a", 65<<10)}, "MaxBodyMemoryBytes"},
+		{"a master's body counts in all", []func() (func(), error){body("", 3<<20), body("user a", 65<<10)},
+			"MaxBodyMemoryBytes"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			for round := range 2 { // the second finds everything given back
@@ -111,7 +116,8 @@ func TestCallsPerSecondWithoutACertificate(t *testing.T) {
 			}
 			done()
 		}
-		if _, err := q.call(accountOf(command.Caller{}, "[2001:db8::ffff:1]:1")); limitOfError(t, err) != "MaxCallsPerSecond" {
+		if _, err := q.call(accountOf(command.Caller{}, "[2001:db8::ffff:1]:1")); limitOfError(t, err) !=
+			"MaxCallsPerSecond" {
 			t.Errorf("one more from the same network: %v", err)
 		}
 		if _, err := q.call(accountOf(command.Caller{}, "192.0.2.1:1")); err != nil {
@@ -270,8 +276,9 @@ func TestBodiesShareAMemory(t *testing.T) {
 			gone.CloseWithError(errors.New("given up"))
 			<-done
 			eventually(t, "the memory is given back", func() bool { return held() == 0 })
-			if g := do(t, w.as(&second), "POST", url+"deploy_project", `{"folder_name":"F","project_name":"`+strings.Repeat("x", 100)+`","project_stream":"`+
-				strings.Repeat("AAAA", 100_000)+`"}`); g.StatusCode != 400 && g.StatusCode != 422 && g.StatusCode != 409 {
+			if g := do(t, w.as(&second), "POST", url+"deploy_project",
+				`{"folder_name":"F","project_name":"`+strings.Repeat("x", 100)+`","project_stream":"`+
+					strings.Repeat("AAAA", 100_000)+`"}`); g.StatusCode != 400 && g.StatusCode != 422 && g.StatusCode != 409 {
 				t.Fatal(g.StatusCode, g.body)
 			}
 		})
@@ -303,7 +310,8 @@ func TestCallsInFlightOfACaller(t *testing.T) {
 	}
 	eventually(t, "both polls are held", func() bool { return held.Load() == 2 })
 	for i, n := range w.nodes { // the follower has a place, the leader none
-		if g := do(t, w.as(&worker1), "POST", n.srv.URL+path, poll); g.StatusCode != 429 || g.problem.Limit != "MaxCallsInFlight" {
+		if g := do(t, w.as(&worker1), "POST", n.srv.URL+path, poll); g.StatusCode != 429 ||
+			g.problem.Limit != "MaxCallsInFlight" {
 			t.Fatal(i, g.StatusCode, g.body)
 		}
 	}
@@ -339,5 +347,7 @@ func TestEventStreamsOfACaller(t *testing.T) {
 		t.Fatal(g.StatusCode, g.body)
 	}
 	first.Body.Close()
-	eventually(t, "there is a place again", func() bool { return do(t, w.as(&nobody), "GET", url+"?follow=false", "").StatusCode == 200 })
+	eventually(t, "there is a place again", func() bool {
+		return do(t, w.as(&nobody), "GET", url+"?follow=false", "").StatusCode == 200
+	})
 }

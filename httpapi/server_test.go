@@ -80,7 +80,8 @@ func TestTheHeadOfARequestIsBounded(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := httptest.NewUnstartedServer(nil)
-			s.Config = NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), slog.New(slog.DiscardHandler), c.bounds).Server
+			s.Config = NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), slog.New(slog.DiscardHandler),
+				c.bounds).Server
 			s.Start()
 			defer s.Close()
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)

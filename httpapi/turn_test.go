@@ -112,7 +112,8 @@ func TestRefusalsAreHeldBack(t *testing.T) {
 			began := time.Now()
 			rec := httptest.NewRecorder()
 			hr := httptest.NewRequest("GET", "/v1/catalog/views/folders", nil)
-			r := &request{Request: hr, route: &route{name: "x"}, account: account, w: newProgress(rec, hr, time.Hour, bodyTimes{})}
+			r := &request{Request: hr, route: &route{name: "x"}, account: account,
+				w: newProgress(rec, hr, time.Hour, bodyTimes{})}
 			a.fail(r, err)
 			r.w.finish()
 			if rec.Code < 400 {

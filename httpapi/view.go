@@ -23,10 +23,12 @@ const (
 )
 
 var viewQuery = []queryParameter{
-	{queryOrder, "columns to order by, comma-separated, each with a leading - for descending; default: the view's key", "string"},
+	{queryOrder, "columns to order by, comma-separated, each with a leading - for descending; default: the view's key",
+		"string"},
 	{queryPageSize, "1 to 1000, default 100", "integer"},
 	{queryPageToken, "next_page_token of the page before", "string"},
-	{queryConsistency, "linearizable (default), or stale: read from the master asked; " + wire.HeaderStale + " says how stale", "string"},
+	{queryConsistency, "linearizable (default), or stale: read from the master asked; " + wire.HeaderStale +
+		" says how stale", "string"},
 }
 
 // view is the route of all views: the leader under a proof of leadership, or any master under consistency=stale.
@@ -84,7 +86,8 @@ func readQuery(r *request, req *view.Request) (local bool, err error) {
 	query := r.URL.Query()
 	for name, values := range query {
 		if len(values) != 1 {
-			return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("%.64q is given %d times; once was expected", name, len(values))}
+			return false, &wire.BadInput{Code: wire.CodeInvalidArgument,
+				Detail: fmt.Sprintf("%.64q is given %d times; once was expected", name, len(values))}
 		}
 		value := values[0]
 		switch name {
@@ -95,7 +98,8 @@ func readQuery(r *request, req *view.Request) (local bool, err error) {
 		case queryPageSize:
 			n, err := strconv.Atoi(value)
 			if err != nil || n < 1 || n > view.MaxPageSize {
-				return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("page_size: %.64q; a number from 1 to %d was expected", value, view.MaxPageSize)}
+				return false, &wire.BadInput{Code: wire.CodeInvalidArgument,
+					Detail: fmt.Sprintf("page_size: %.64q; a number from 1 to %d was expected", value, view.MaxPageSize)}
 			}
 			req.PageSize = n
 		case queryConsistency:
@@ -117,14 +121,16 @@ func staleRead(query url.Values) (bool, error) {
 	case "linearizable":
 		return false, nil
 	default:
-		return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf("consistency: %.64q; linearizable or stale was expected", value)}
+		return false, &wire.BadInput{Code: wire.CodeInvalidArgument,
+			Detail: fmt.Sprintf("consistency: %.64q; linearizable or stale was expected", value)}
 	}
 }
 
 func (a *API) listViews(w http.ResponseWriter, _ *request) error {
 	out := wire.Views{Views: []wire.View{}}
 	for _, v := range view.All() {
-		one := wire.View{Name: v.Name, Doc: v.Doc, Roles: filled(v.Permission.Roles), Columns: []wire.Column{}, Key: filled(v.Key)}
+		one := wire.View{Name: v.Name, Doc: v.Doc, Roles: filled(v.Permission.Roles), Columns: []wire.Column{},
+			Key: filled(v.Key)}
 		for _, c := range v.Columns {
 			one.Columns = append(one.Columns, wire.Column{Name: c.Name, Type: c.Type.String(), Nullable: c.Nullable, Doc: c.Doc})
 		}
@@ -136,7 +142,8 @@ func (a *API) listViews(w http.ResponseWriter, _ *request) error {
 func (a *API) listProcedures(w http.ResponseWriter, _ *request) error {
 	out := wire.Procedures{Procedures: []wire.Procedure{}}
 	for _, p := range procedure.All() {
-		one := wire.Procedure{Name: p.Name, Doc: p.Doc, Roles: filled(p.Permission.Roles), Parameters: []wire.ProcedureParameter{}}
+		one := wire.Procedure{Name: p.Name, Doc: p.Doc, Roles: filled(p.Permission.Roles),
+			Parameters: []wire.ProcedureParameter{}}
 		for i := range p.Parameters {
 			par := &p.Parameters[i]
 			def, err := sqltype.Encode(par.Type, par.Default)

@@ -39,10 +39,12 @@ func (a *API) register(w http.ResponseWriter, r *request) error {
 	}
 	limits := a.cfg.Settings().Limits
 	cmd := &command.RegisterWorker{
-		ID: id, CertName: r.caller.Name, Instance: in.Incarnation, MachineID: in.MachineID, BootID: in.BootID, Version: in.Version,
+		ID: id, CertName: r.caller.Name, Instance: in.Incarnation, MachineID: in.MachineID, BootID: in.BootID,
+		Version:     in.Version,
 		MachineName: in.MachineName, UserAccount: in.UserAccount, DisplayName: in.DisplayName, Description: in.Description,
-		MaxTaskCount: in.MaxTaskCount, LeaseMs: in.LeaseMs, TaskHeartbeatMs: in.TaskHeartbeatMs, AgentHeartbeatMs: in.AgentHeartbeatMs,
-		ToleranceMs: in.ErrorToleranceMs, Bitness: in.Bitness, Running: refsIn(in.Running), Ended: reports(in.Ended),
+		MaxTaskCount: in.MaxTaskCount, LeaseMs: in.LeaseMs, TaskHeartbeatMs: in.TaskHeartbeatMs,
+		AgentHeartbeatMs: in.AgentHeartbeatMs,
+		ToleranceMs:      in.ErrorToleranceMs, Bitness: in.Bitness, Running: refsIn(in.Running), Ended: reports(in.Ended),
 		MostAgentIDs: limits.AgentIDs, MostNeverEnabled: limits.NeverEnabled, TaskCountLimit: limits.TaskCount,
 	}
 	for _, e := range in.Extensions {
@@ -57,9 +59,11 @@ func (a *API) register(w http.ResponseWriter, r *request) error {
 		Settled: refsOut(reg.Settled), Fenced: refsOut(reg.Fenced),
 	}
 	for _, g := range reg.Adopted {
-		out.Adopted = append(out.Adopted, wire.Adopted{TaskID: g.TaskID, Attempt: g.Attempt, GiveUpAfterMs: g.GiveUpAfter.Milliseconds()})
+		out.Adopted = append(out.Adopted, wire.Adopted{TaskID: g.TaskID, Attempt: g.Attempt,
+			GiveUpAfterMs: g.GiveUpAfter.Milliseconds()})
 	}
-	a.log.LogAttrs(r.Context(), slog.LevelInfo, "worker registered", slog.String("worker", id), slog.String("name", r.caller.Name),
+	a.log.LogAttrs(r.Context(), slog.LevelInfo, "worker registered", slog.String("worker", id),
+		slog.String("name", r.caller.Name),
 		slog.String("machine", in.MachineName), slog.Int("adopted", len(out.Adopted)), slog.Int("fenced", len(out.Fenced)))
 	return answer(w, http.StatusOK, out)
 }
@@ -115,7 +119,8 @@ func (a *API) exchange(w http.ResponseWriter, r *request) error {
 		if err != nil {
 			// A grant that cannot be opened must not hold back what the worker's other attempts depend on; it stays the
 			// worker's in the state and is delivered again with each exchange until its key is there or its term is over.
-			a.log.LogAttrs(r.Context(), slog.LevelError, "grant not delivered", slog.Int64("execution", got.Grants[i].ExecutionID), slog.Any("error", err))
+			a.log.LogAttrs(r.Context(), slog.LevelError, "grant not delivered",
+				slog.Int64("execution", got.Grants[i].ExecutionID), slog.Any("error", err))
 			continue
 		}
 		out.Grants = append(out.Grants, g)
@@ -151,7 +156,8 @@ func (a *API) stoppedExchange(w http.ResponseWriter, r *request) error {
 // open turns a grant into what its worker gets: here alone secrets are opened.
 func (a *API) open(g *command.Grant) (wire.Grant, error) {
 	out := wire.Grant{
-		TaskID: g.TaskID, Attempt: g.Attempt, ExecutionID: g.ExecutionID, Folder: g.Folder, Project: g.Project, Package: g.Package,
+		TaskID: g.TaskID, Attempt: g.Attempt, ExecutionID: g.ExecutionID, Folder: g.Folder, Project: g.Project,
+		Package:   g.Package,
 		ProjectID: g.ProjectID, VersionLSN: g.VersionLSN, ProjectBlob: g.ProjectBlob, Use32Bit: g.Use32Bit,
 		GiveUpAfterMs: g.GiveUpAfter.Milliseconds(), Parameters: []wire.Parameter{}, Options: []wire.Parameter{},
 	}
@@ -161,7 +167,8 @@ func (a *API) open(g *command.Grant) (wire.Grant, error) {
 	}
 	one := func(p *command.GrantParameter) (wire.Parameter, error) {
 		text, err := catalog.OpenParameter(g, p, a.cfg.Open)
-		return wire.Parameter{ObjectType: p.ObjectType, Name: p.Name, Type: p.Value.Type, Value: text, Sensitive: p.Sensitive}, err
+		return wire.Parameter{ObjectType: p.ObjectType, Name: p.Name, Type: p.Value.Type, Value: text,
+			Sensitive: p.Sensitive}, err
 	}
 	for i := range g.Parameters {
 		p, err := one(&g.Parameters[i])
@@ -206,7 +213,8 @@ func (a *API) messages(w http.ResponseWriter, r *request) error {
 	out := wire.MessagesAnswer{Accepted: []wire.Accepted{}}
 	var refused *command.Accepted
 	for i := range got {
-		out.Accepted = append(out.Accepted, wire.Accepted{TaskID: got[i].TaskID, Attempt: got[i].Attempt, NextSeq: got[i].NextSeq})
+		out.Accepted = append(out.Accepted, wire.Accepted{TaskID: got[i].TaskID, Attempt: got[i].Attempt,
+			NextSeq: got[i].NextSeq})
 		if got[i].Code != "" && (refused == nil || refused.Code != command.CodeGap && got[i].Code == command.CodeGap) {
 			refused = &got[i]
 		}

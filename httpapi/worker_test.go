@@ -19,8 +19,10 @@ import (
 
 func registration() wire.Register {
 	return wire.Register{
-		AgentID: strings.ToLower(agent), Incarnation: "i1", MachineID: "m", BootID: "b", MachineName: "host", MaxTaskCount: 2, LeaseMs: 60_000,
-		TaskHeartbeatMs: 10_000, AgentHeartbeatMs: 10_000, ErrorToleranceMs: 600_000, Extensions: []string{".SH"}, Bitness: []int{64},
+		AgentID: strings.ToLower(agent), Incarnation: "i1", MachineID: "m", BootID: "b", MachineName: "host",
+		MaxTaskCount: 2, LeaseMs: 60_000,
+		TaskHeartbeatMs: 10_000, AgentHeartbeatMs: 10_000, ErrorToleranceMs: 600_000, Extensions: []string{".SH"},
+		Bitness: []int{64},
 	}
 }
 
@@ -45,10 +47,12 @@ func TestRegister(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !a.Enabled || a.Adopted[0] != (wire.Adopted{TaskID: 1, Attempt: 2, GiveUpAfterMs: 60_000}) || a.Settled[0].TaskID != 3 || a.Fenced[0].TaskID != 4 || a.Masters[0] != "https://a:1" {
+	if !a.Enabled || a.Adopted[0] != (wire.Adopted{TaskID: 1, Attempt: 2, GiveUpAfterMs: 60_000}) ||
+		a.Settled[0].TaskID != 3 || a.Fenced[0].TaskID != 4 || a.Masters[0] != "https://a:1" {
 		t.Fatalf("%+v", a)
 	}
-	if seen.ID != strings.ToUpper(agent) || seen.CertName != "worker-1" || seen.Extensions[0] != ".sh" || seen.Ended[0].ExitCode != 3 || seen.Running[0].Attempt != 2 || seen.ToleranceMs != 600_000 {
+	if seen.ID != strings.ToUpper(agent) || seen.CertName != "worker-1" || seen.Extensions[0] != ".sh" ||
+		seen.Ended[0].ExitCode != 3 || seen.Running[0].Attempt != 2 || seen.ToleranceMs != 600_000 {
 		t.Fatalf("%+v", seen)
 	}
 	for code, status := range map[string]int{"lease_too_short": 422, "agent_id_in_use": 409, "agent_id_taken": 403} {
@@ -63,7 +67,8 @@ func TestRegister(t *testing.T) {
 		}
 	}
 	in.AgentID = "agent-7"
-	if _, _, err := w.client(worker1, 0).Register(t.Context(), in); client.Code(err) != wire.CodeInvalidArgument || !strings.Contains(err.Error(), "agent_id") {
+	if _, _, err := w.client(worker1, 0).Register(t.Context(), in); client.Code(err) != wire.CodeInvalidArgument ||
+		!strings.Contains(err.Error(), "agent_id") {
 		t.Error(err)
 	}
 }
@@ -75,19 +80,25 @@ func TestGrantsAreOpened(t *testing.T) {
 	}
 	blob := strings.Repeat("b", 64)
 	grant := command.Grant{
-		AttemptRef: command.AttemptRef{TaskID: 9, Attempt: 1}, ExecutionID: 9, Folder: "F", Project: "P", Package: "p.sh", ProjectBlob: blob,
+		AttemptRef: command.AttemptRef{TaskID: 9, Attempt: 1}, ExecutionID: 9, Folder: "F", Project: "P", Package: "p.sh",
+		ProjectBlob: blob,
 		Parameters: []command.GrantParameter{
 			{ObjectType: 20, Name: "Plain", Value: command.Value{Type: "Int32", Text: "5"}},
-			{ObjectType: 20, Name: "Set", Sensitive: true, Value: command.Value{Type: "String", Sealed: seal("set secret", catalog.SealNameExecutionValue(9, 20, "Set"))}},
-			{ObjectType: 30, Name: "Default", Sensitive: true, Value: command.Value{Type: "String", Sealed: seal("default secret", catalog.SealNameDefault(blob, "p.sh", "Default"))}},
+			{ObjectType: 20, Name: "Set", Sensitive: true,
+				Value: command.Value{Type: "String", Sealed: seal("set secret", catalog.SealNameExecutionValue(9, 20, "Set"))}},
+			{ObjectType: 30, Name: "Default", Sensitive: true,
+				Value: command.Value{Type: "String",
+					Sealed: seal("default secret", catalog.SealNameDefault(blob, "p.sh", "Default"))}},
 		},
-		Options:         []command.GrantParameter{{ObjectType: 50, Name: "LOGGING_LEVEL", Value: command.Value{Type: "Int32", Text: "1"}}},
+		Options: []command.GrantParameter{{ObjectType: 50, Name: "LOGGING_LEVEL",
+			Value: command.Value{Type: "Int32", Text: "1"}}},
 		ProjectPassword: seal("pass", catalog.SealNamePassword(blob)), Use32Bit: true, GiveUpAfter: time.Minute,
 	}
 	broken := grant
 	broken.TaskID, broken.ProjectPassword = 10, seal("pass", "another row")
 	f := func(_ context.Context, p command.Poll) (command.Answer, error) {
-		return command.Answer{Grants: []command.Grant{broken, grant}, Enabled: true, Stop: []command.AttemptRef{{TaskID: 1, Attempt: 1}}}, nil
+		return command.Answer{Grants: []command.Grant{broken, grant}, Enabled: true,
+			Stop: []command.AttemptRef{{TaskID: 1, Attempt: 1}}}, nil
 	}
 	w.nodes[0].exchange.Store(&f)
 	a, _, err := w.client(worker1, 1).Exchange(t.Context(), agent, wire.Exchange{Incarnation: "i", Sequence: 1, Slots: 2})
@@ -95,8 +106,10 @@ func TestGrantsAreOpened(t *testing.T) {
 		t.Fatalf("%+v %v", a, err)
 	}
 	g := a.Grants[0]
-	if g.TaskID != 9 || g.Parameters[0].Value != "5" || g.Parameters[1].Value != "set secret" || g.Parameters[2].Value != "default secret" ||
-		!g.Parameters[2].Sensitive || g.Options[0].Name != "LOGGING_LEVEL" || g.ProjectPassword != "pass" || !g.Use32Bit || g.GiveUpAfterMs != 60_000 {
+	if g.TaskID != 9 || g.Parameters[0].Value != "5" || g.Parameters[1].Value != "set secret" ||
+		g.Parameters[2].Value != "default secret" ||
+		!g.Parameters[2].Sensitive || g.Options[0].Name != "LOGGING_LEVEL" || g.ProjectPassword != "pass" || !g.Use32Bit ||
+		g.GiveUpAfterMs != 60_000 {
 		t.Fatalf("%#v", g)
 	}
 }
@@ -112,22 +125,26 @@ func TestExchangeInput(t *testing.T) {
 		{agent, `{"instance":"i","wait_ms":-1}`, wire.CodeInvalidArgument, "wait_ms"},
 		{agent, `{"instance":"i","wait_ms":3600000}`, wire.CodeInvalidArgument, "wait_ms"},
 		{agent, `{"instance":"i","running":[{"task_id":0,"attempt":1}]}`, wire.CodeInvalidArgument, "running[0]"},
-		{agent, `{"instance":"i","ended":[{"task_id":1,"attempt":1,"outcome":"great","exit_code":0}]}`, wire.CodeInvalidArgument, "great"},
+		{agent, `{"instance":"i","ended":[{"task_id":1,"attempt":1,"outcome":"great","exit_code":0}]}`,
+			wire.CodeInvalidArgument, "great"},
 	} {
 		g := do(t, c, "POST", url+x.id+"/exchange", x.body)
 		if g.StatusCode != 400 || g.problem.Code != x.code || !strings.Contains(g.problem.Detail, x.says) {
 			t.Errorf("%s: %d %s", x.body, g.StatusCode, g.body)
 		}
 	}
-	if g := do(t, c, "POST", url+agent+"/exchange", `{"instance":"`+strings.Repeat("x", workerBody)+`"}`); g.StatusCode != 413 {
+	if g := do(t, c, "POST", url+agent+"/exchange", `{"instance":"`+strings.Repeat("x", workerBody)+`"}`); g.StatusCode !=
+		413 {
 		t.Error(g.StatusCode)
 	}
-	for code, status := range map[string]int{"worker_not_registered": 404, "instance_replaced": 409, "stale_sequence": 409, "agent_id_taken": 403, "fenced": 409} {
+	for code, status := range map[string]int{"worker_not_registered": 404, "instance_replaced": 409,
+		"stale_sequence": 409, "agent_id_taken": 403, "fenced": 409} {
 		f := func(context.Context, command.Poll) (command.Answer, error) {
 			return command.Answer{}, &command.Rejection{Code: code, Args: []string{"why"}}
 		}
 		w.nodes[0].exchange.Store(&f)
-		if g := do(t, c, "POST", url+agent+"/exchange", `{"instance":"i"}`); g.StatusCode != status || g.problem.Code != code {
+		if g := do(t, c, "POST", url+agent+"/exchange", `{"instance":"i"}`); g.StatusCode != status ||
+			g.problem.Code != code {
 			t.Errorf("%s: %d %s", code, g.StatusCode, g.body)
 		}
 	}
@@ -136,7 +153,9 @@ func TestExchangeInput(t *testing.T) {
 func TestMessages(t *testing.T) {
 	w := newWorld(t, 2)
 	cl := w.client(worker1, 1)
-	m := wire.Messages{Incarnation: "i", Items: []wire.MessagesItem{{TaskID: 1, Attempt: 1, FirstSeq: 4, Messages: []wire.Message{{Time: time.Now(), Type: 70, SourceType: 20, Text: "hello"}}}}}
+	m := wire.Messages{Incarnation: "i",
+		Items: []wire.MessagesItem{{TaskID: 1, Attempt: 1, FirstSeq: 4,
+			Messages: []wire.Message{{Time: time.Now(), Type: 70, SourceType: 20, Text: "hello"}}}}}
 	if _, err := cl.Messages(t.Context(), agent, m); client.Code(err) != "worker_not_registered" {
 		t.Fatal(err)
 	}
@@ -161,7 +180,8 @@ func TestMessages(t *testing.T) {
 	w.nodes[0].accept.Store(&f)
 	_, err = cl.Messages(t.Context(), agent, m)
 	var e *client.Error
-	if !errors.As(err, &e) || e.Status != 409 || e.Code != wire.CodeGap || e.Problem.NextSeq == nil || *e.Problem.NextSeq != 2 || len(e.Problem.Accepted) != 3 {
+	if !errors.As(err, &e) || e.Status != 409 || e.Code != wire.CodeGap || e.Problem.NextSeq == nil ||
+		*e.Problem.NextSeq != 2 || len(e.Problem.Accepted) != 3 {
 		t.Fatalf("%+v", err)
 	}
 }
@@ -174,10 +194,12 @@ func TestBlobs(t *testing.T) {
 	url := w.nodes[0].srv.URL + "/v1/blobs/"
 	// Through the follower: the body streams through, and the leader keeps it.
 	g := do(t, user, "PUT", w.nodes[1].srv.URL+"/v1/blobs/"+digest, content)
-	if g.StatusCode != 200 || g.body != fmt.Sprintf(`{"sha256":%q,"size":%d}`+"\n", digest, len(content)) || g.Header.Get(wire.HeaderForwardedBy) == "" {
+	if g.StatusCode != 200 || g.body != fmt.Sprintf(`{"sha256":%q,"size":%d}`+"\n", digest, len(content)) ||
+		g.Header.Get(wire.HeaderForwardedBy) == "" {
 		t.Fatal(g.StatusCode, g.body)
 	}
-	if g := do(t, worker, "GET", url+digest, ""); g.StatusCode != 200 || g.body != content || g.ContentLength != int64(len(content)) {
+	if g := do(t, worker, "GET", url+digest, ""); g.StatusCode != 200 || g.body != content ||
+		g.ContentLength != int64(len(content)) {
 		t.Fatal(g.StatusCode)
 	}
 	if g := do(t, worker, "GET", url+digest, "", "Range", "bytes=5-8"); g.StatusCode != 206 || g.body != "blob" {
@@ -206,7 +228,8 @@ func TestBlobs(t *testing.T) {
 		t.Error(req.StatusCode)
 	}
 	var back strings.Builder
-	if n, err := w.client(worker1, 0).GetBlob(t.Context(), digest, func() (io.Writer, error) { return &back, nil }); err != nil || n != int64(len(content)) || back.String() != content {
+	if n, err := w.client(worker1, 0).GetBlob(t.Context(), digest,
+		func() (io.Writer, error) { return &back, nil }); err != nil || n != int64(len(content)) || back.String() != content {
 		t.Fatal(n, err)
 	}
 }

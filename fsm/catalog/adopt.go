@@ -3,8 +3,8 @@ package catalog
 import "fmt"
 
 // Adopt makes the state of another cluster, or of an earlier time, this cluster's: id and feature level become this
-// one's, the rows of the other's masters and its roster go, and what was told there is not told here. The index is where
-// this cluster goes on. It is for a state that nobody reads yet.
+// one's, the rows of the other's masters and its roster go, and what was told there is not told here. The index is
+// where this cluster goes on. It is for a state that nobody reads yet.
 func (s *State) Adopt(cluster string, level int, index uint64) {
 	var gone []change
 	for m := range s.Reader().Masters() {
@@ -32,8 +32,10 @@ func (r *Reader) Used() string {
 		table *table
 		word  string
 	}{
-		{tableFolders, "folders"}, {tableProjects, "projects"}, {tableVersions, "project versions"}, {tableLive, "executions"},
-		{tableHistory, "ended executions"}, {tableOperations, "operations"}, {tableWorkers, "workers"}, {tableSegments, "messages"},
+		{tableFolders, "folders"}, {tableProjects, "projects"}, {tableVersions, "project versions"},
+		{tableLive, "executions"},
+		{tableHistory, "ended executions"}, {tableOperations, "operations"}, {tableWorkers, "workers"},
+		{tableSegments, "messages"},
 	} {
 		if n := counts[t.table.name]; n > 0 {
 			return fmt.Sprintf("%d %s", n, t.word)

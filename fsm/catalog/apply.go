@@ -72,7 +72,9 @@ func whole[C command.Command](f func(*Reader, *edit, C) command.Result) transiti
 }
 
 func list[C command.Command](f func(*State, command.Caller, C) command.Result) transition {
-	return transition{apply: func(s *State, caller command.Caller, c command.Command) command.Result { return f(s, caller, c.(C)) }}
+	return transition{apply: func(s *State, caller command.Caller, c command.Command) command.Result {
+		return f(s, caller, c.(C))
+	}}
 }
 
 func nothing(*Reader, *edit, command.Command) command.Result { return command.Result{} }
@@ -118,8 +120,8 @@ func (s *State) transition(caller command.Caller, cmd command.Command) command.R
 }
 
 // DryRun runs the transition of a command on what the reader reads, and throws away what it decided: nil means that the
-// state as it is would not refuse the command. It is for commands that are applied whole; of the items of a list it says
-// nothing. Any goroutine may call it.
+// state as it is would not refuse the command. It is for commands that are applied whole; of the items of a list it
+// says nothing. Any goroutine may call it.
 func DryRun(r *Reader, caller command.Caller, cmd command.Command) *command.Rejection {
 	t := transitions()[cmd.Kind()]
 	if t.decide == nil {
@@ -147,7 +149,8 @@ func decide[C any](s *State, caller command.Caller, c C, f func(*Reader, *edit, 
 }
 
 // items decides and writes item by item; each is applied or rejected on its own.
-func items[C any](s *State, caller command.Caller, list []C, f func(*Reader, *edit, C) command.ItemResult) []command.ItemResult {
+func items[C any](s *State, caller command.Caller, list []C,
+	f func(*Reader, *edit, C) command.ItemResult) []command.ItemResult {
 	results := make([]command.ItemResult, len(list))
 	for i, c := range list {
 		e := s.edit(caller)

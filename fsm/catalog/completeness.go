@@ -8,7 +8,8 @@ type Completeness struct {
 	Ended bool
 	// Missing is how many messages workers have announced that have not come in.
 	Missing int64
-	// LostAttempts is how many attempts were lost with their workers, so that nobody knows how many messages there are of them.
+	// LostAttempts is how many attempts were lost with their workers, so that nobody knows how many messages there are of
+	// them.
 	LostAttempts int
 }
 

@@ -39,8 +39,10 @@ func TestBoundsInDocuments(t *testing.T) {
 			fmt.Sprintf("it doubles from %d s to %d min |", shortestReturnWait/time.Second, longestReturnWait/time.Minute),
 		},
 		"api.md": {
-			fmt.Sprintf("A key that a caller chose is kept for %d h, one with `Scaleout-Key-Origin: library` for %d min", chosenLife/time.Hour, libraryLife/time.Minute),
-			"Kept are " + thousands(chosenLimit) + " chosen keys and " + thousands(libraryLimit) + " others; half of each for one caller",
+			fmt.Sprintf("A key that a caller chose is kept for %d h, one with `Scaleout-Key-Origin: library` for %d min",
+				chosenLife/time.Hour, libraryLife/time.Minute),
+			"Kept are " + thousands(chosenLimit) + " chosen keys and " + thousands(libraryLimit) +
+				" others; half of each for one caller",
 			"The newest " + thousands(keptEvents) + " events are kept",
 		},
 		"reliability.md": {

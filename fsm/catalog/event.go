@@ -122,7 +122,8 @@ var eventTypes = []EventType{
 	{EventAttemptLost, "", "an attempt was lost: its worker was silent for too long", ofExecution},
 	{EventAttemptFailed, "exit_code", "an attempt did not succeed", ofExecution},
 	{EventAttemptReturned, "", "a worker handed an attempt back unused", ofExecution},
-	{EventReportFenced, "", "a worker reported an attempt that is not its own any more; it was told to end it", ofExecution},
+	{EventReportFenced, "", "a worker reported an attempt that is not its own any more; it was told to end it",
+		ofExecution},
 	{EventWorkerRegistered, "", "a worker process registered", ofCatalog},
 	{EventWorkerEnabled, "", "a worker was enabled", ofCatalog},
 	{EventWorkerDisabled, "", "a worker was disabled", ofCatalog},
@@ -289,8 +290,8 @@ func (s *State) observeAttempt(ev Event, a *Attempt) {
 	s.events.say(ev)
 }
 
-// fencedReports tells of the reports that were refused because the attempt is not the worker's any more. It never was, or
-// does not exist: that is no event, or one worker could make more of them than are kept.
+// fencedReports tells of the reports that were refused because the attempt is not the worker's any more. It never was,
+// or does not exist: that is no event, or one worker could make more of them than are kept.
 func (s *State) fencedReports(worker string, reports []command.Report, results []command.ItemResult) {
 	if s.now.Level < eventsFrom {
 		return
@@ -303,7 +304,8 @@ func (s *State) fencedReports(worker string, reports []command.Report, results [
 		if !ok || !x.WasGiven(reports[i].Attempt, worker) {
 			continue
 		}
-		s.events.say(Event{Time: s.now.Time, Type: EventReportFenced, Execution: x.ID, Attempt: reports[i].Attempt, Worker: worker,
+		s.events.say(Event{Time: s.now.Time, Type: EventReportFenced, Execution: x.ID, Attempt: reports[i].Attempt,
+			Worker: worker,
 			Status: x.Status, Owner: x.Caller, Name: x.Folder + "/" + x.Project + "/" + x.Package, Detail: res.Code})
 	}
 }

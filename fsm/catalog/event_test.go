@@ -32,7 +32,8 @@ func told(r *Reader, after EventID) []string {
 func stage(t testing.TB) *machine {
 	w := newMachine(t)
 	w.ok(&command.RaiseLevel{Level: command.Level})
-	manifest, err := command.PackManifest(command.Manifest{ID: "{p}", FormatVersion: 1, Packages: []command.Package{{Name: "a.sh", EntryPoint: true}}})
+	manifest, err := command.PackManifest(command.Manifest{ID: "{p}", FormatVersion: 1,
+		Packages: []command.Package{{Name: "a.sh", EntryPoint: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,8 @@ func (w *machine) granted(worker string, attempt, retries int) int64 {
 
 func TestEventsTellWhatHappened(t *testing.T) {
 	w := stage(t)
-	if got := told(w.s.Reader(), EventID{}); !slices.Equal(got, []string{"level_raised", "folder_created", "project_deployed",
+	if got := told(w.s.Reader(), EventID{}); !slices.Equal(got, []string{"level_raised", "folder_created",
+		"project_deployed",
 		"worker_registered", "worker_enabled", "worker_registered", "worker_enabled"}) {
 		t.Errorf("the stage is told as %q", got)
 	}
@@ -63,7 +65,8 @@ func TestEventsTellWhatHappened(t *testing.T) {
 	id := w.granted(worker1, 1, 1)
 	ref := command.AttemptRef{TaskID: id, Attempt: 1}
 	w.ok(&command.Expire{Items: []command.Expiry{{AttemptRef: ref, Worker: worker1, Instance: "i1"}}})
-	late := w.do(&command.Exchange{Worker: worker1, Instance: "i1", Ended: []command.Report{{AttemptRef: ref, Outcome: command.Succeeded}}})
+	late := w.do(&command.Exchange{Worker: worker1, Instance: "i1",
+		Ended: []command.Report{{AttemptRef: ref, Outcome: command.Succeeded}}})
 	if command.Family(late.Items[0].Code) != command.FamilyFenced {
 		t.Fatalf("a late report is answered %+v", late)
 	}
@@ -71,15 +74,20 @@ func TestEventsTellWhatHappened(t *testing.T) {
 		{AttemptRef: command.AttemptRef{TaskID: 1 << 40, Attempt: 1}, Outcome: command.Failed},
 		{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 7}, Outcome: command.Failed},
 	}}
-	foreign := &command.Exchange{Worker: worker2, Instance: "i1", Ended: []command.Report{{AttemptRef: ref, Outcome: command.Failed}}}
-	if got := append(w.do(invented).Items, w.do(foreign).Items...); got[0].Code != command.CodeFencedNoTask || got[1].Code != command.CodeFencedNotGiven || got[2].Code != command.CodeFencedNotGiven {
+	foreign := &command.Exchange{Worker: worker2, Instance: "i1",
+		Ended: []command.Report{{AttemptRef: ref, Outcome: command.Failed}}}
+	if got := append(w.do(invented).Items, w.do(foreign).Items...); got[0].Code != command.CodeFencedNoTask ||
+		got[1].Code != command.CodeFencedNotGiven || got[2].Code != command.CodeFencedNotGiven {
 		t.Errorf("reports of what the worker never had: %+v", got)
 	}
 	second := command.AttemptRef{TaskID: id, Attempt: 2}
-	w.ok(&command.Exchange{Worker: worker2, Instance: "i1", Grants: []command.GrantOrder{{AttemptRef: second, GiveUpAfterMs: 1000}}})
-	w.ok(&command.Exchange{Worker: worker2, Instance: "i1", Ended: []command.Report{{AttemptRef: second, Outcome: command.Failed, ExitCode: 3}}})
+	w.ok(&command.Exchange{Worker: worker2, Instance: "i1",
+		Grants: []command.GrantOrder{{AttemptRef: second, GiveUpAfterMs: 1000}}})
+	w.ok(&command.Exchange{Worker: worker2, Instance: "i1",
+		Ended: []command.Report{{AttemptRef: second, Outcome: command.Failed, ExitCode: 3}}})
 	w.ok(&command.DeleteWorker{ID: worker2})
-	want := []string{"execution_created 1", "execution_started 1", "execution_granted 1/1", "attempt_lost 1/1", "report_fenced 1/1",
+	want := []string{"execution_created 1", "execution_started 1", "execution_granted 1/1", "attempt_lost 1/1",
+		"report_fenced 1/1",
 		"execution_granted 1/2", "attempt_failed 1/2", "execution_ended 1/2 failed", "worker_deleted"}
 	for i := range want {
 		want[i] = strings.ReplaceAll(want[i], " 1", fmt.Sprint(" ", id))
@@ -101,10 +109,12 @@ func TestAnnouncementsAreToldOnce(t *testing.T) {
 	first := &command.Announce{Leader: "1", Term: 2, Members: []command.AnnouncedMember{m("1", true), m("2", false)}}
 	w.ok(first)
 	w.ok(first)
-	w.ok(&command.Announce{Leader: "1", Term: 2, Members: []command.AnnouncedMember{m("1", true), m("2", true)}, Notices: []command.Notice{{Type: EventSlowCommit, Node: "1", Number: 9}}})
+	w.ok(&command.Announce{Leader: "1", Term: 2, Members: []command.AnnouncedMember{m("1", true), m("2", true)},
+		Notices: []command.Notice{{Type: EventSlowCommit, Node: "1", Number: 9}}})
 	w.ok(&command.Announce{Leader: "2", Term: 3, Members: []command.AnnouncedMember{m("2", true)}})
 	w.ok(first) // of a leader that was deposed meanwhile
-	want := []string{"member_joined", "member_joined", "leader_elected", "member_promoted", "slow_commit", "member_removed", "leader_elected"}
+	want := []string{"member_joined", "member_joined", "leader_elected", "member_promoted", "slow_commit",
+		"member_removed", "leader_elected"}
 	if got := told(w.s.Reader(), from); !slices.Equal(got, want) {
 		t.Errorf("told %q, want %q", got, want)
 	}
@@ -149,7 +159,8 @@ func TestTheOldestEventsGo(t *testing.T) {
 				t.Fatal("stopped")
 			}
 			last := one.last()
-			one = eventLog{blocks: b.state.events.blocks, n: b.state.events.n, floor: b.state.events.floor, index: last.Index, seq: last.Seq + 1}
+			one = eventLog{blocks: b.state.events.blocks, n: b.state.events.n, floor: b.state.events.floor, index: last.Index,
+				seq: last.Seq + 1}
 		}
 	}
 	if want := (EventID{1 + 699/3, 699 % 3}); one.floor != want || one.n != keptEvents {

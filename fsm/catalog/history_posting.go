@@ -132,7 +132,8 @@ func (e *edit) delist(r *Reader, x *Execution) {
 			}
 		}
 	}
-	if p := floor[*posting](r, tablePostings, key(listProject, x.ProjectID, x.ID)); p != nil && p.List == listProject && p.Of == x.ProjectID {
+	if p := floor[*posting](r, tablePostings, key(listProject, x.ProjectID, x.ID)); p != nil && p.List == listProject &&
+		p.Of == x.ProjectID {
 		drop(p)
 	}
 }

@@ -10,7 +10,8 @@ import (
 )
 
 func ended(id, project int64, status Status, at command.Time) *Execution {
-	return &Execution{ID: id, ProjectID: project, Status: status, Ended: at, Attempts: []Attempt{{Number: 1, Outcome: command.Succeeded}}}
+	return &Execution{ID: id, ProjectID: project, Status: status, Ended: at,
+		Attempts: []Attempt{{Number: 1, Outcome: command.Succeeded}}}
 }
 
 // Executions of few projects end in any order and are removed oldest first; the lists are what a plain sort says.

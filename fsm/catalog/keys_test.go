@@ -88,13 +88,15 @@ func TestKeysExpire(t *testing.T) {
 // Leaders whose clocks are apart take turns, a clock is set, nobody leads for a day: no key ages by more than a second.
 func TestJumpsOfTheClockAgeNoKey(t *testing.T) {
 	for name, steps := range map[string][]time.Duration{
-		"the next leader is ahead":         {5 * time.Minute},
-		"leaders take turns":               {5 * time.Minute, -10 * time.Minute, 10 * time.Minute, -10 * time.Minute, 10 * time.Minute},
-		"a clock that was dead is set":     {56 * 365 * 24 * time.Hour},
-		"nobody leads for a day":           {24 * time.Hour},
-		"a restored backup is a week old":  {7 * 24 * time.Hour, time.Second},
-		"a clock is set back, then ahead":  {-time.Hour, time.Hour},
-		"many changes of leader, in a row": {time.Minute, time.Minute, time.Minute, time.Minute, time.Minute, time.Minute, time.Minute},
+		"the next leader is ahead": {5 * time.Minute},
+		"leaders take turns": {5 * time.Minute, -10 * time.Minute, 10 * time.Minute, -10 * time.Minute,
+			10 * time.Minute},
+		"a clock that was dead is set":    {56 * 365 * 24 * time.Hour},
+		"nobody leads for a day":          {24 * time.Hour},
+		"a restored backup is a week old": {7 * 24 * time.Hour, time.Second},
+		"a clock is set back, then ahead": {-time.Hour, time.Hour},
+		"many changes of leader, in a row": {time.Minute, time.Minute, time.Minute, time.Minute, time.Minute, time.Minute,
+			time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newMachine(t)
@@ -122,7 +124,8 @@ func TestJumpsOfTheClockAgeNoKey(t *testing.T) {
 func TestKeyOfAWaitingCall(t *testing.T) {
 	w := ready(t)
 	id := w.create("Load.dtsx")
-	w.ok(&command.SetExecutionParameter{ExecutionID: id, ObjectType: ObjectExecution, Name: "SYNCHRONIZED", Value: command.Value{Type: "Boolean", Text: "true"}})
+	w.ok(&command.SetExecutionParameter{ExecutionID: id, ObjectType: ObjectExecution, Name: "SYNCHRONIZED",
+		Value: command.Value{Type: "Boolean", Text: "true"}})
 	start := &command.StartExecution{ExecutionID: id}
 	w.keyed(ada, "k", false, start)
 	for range 10 {
@@ -285,7 +288,8 @@ func TestRing(t *testing.T) {
 				caller := rapid.SampledFrom(callers).Draw(rt, "caller")
 				for range rapid.IntRange(1, 1500).Draw(rt, "pushes") {
 					number++
-					e := keyEntry{ID: keyID{byte(number), byte(number >> 8), byte(number >> 16)}, Caller: caller, At: command.Time(step)}
+					e := keyEntry{ID: keyID{byte(number), byte(number >> 8), byte(number >> 16)}, Caller: caller,
+						At: command.Time(step)}
 					r.push(e)
 					model = append(model, e)
 				}
@@ -336,7 +340,8 @@ func BenchmarkKeys(b *testing.B) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range b.N {
-		s.keys.keep(r, 1, ada, command.Key{Text: fmt.Sprint(i), Request: make([]byte, 32)}, 0, command.Result{Value: int64(i)})
+		s.keys.keep(r, 1, ada, command.Key{Text: fmt.Sprint(i), Request: make([]byte, 32)}, 0,
+			command.Result{Value: int64(i)})
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)

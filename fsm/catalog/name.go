@@ -29,8 +29,8 @@ func checkName(parameter, name string) *command.Rejection {
 	return nil
 }
 
-// hidden reports whether a character shows as nothing, or changes how what is around it shows: a name that holds one can
-// be taken for another, and a terminal may obey it.
+// hidden reports whether a character shows as nothing, or changes how what is around it shows: a name that holds one
+// can be taken for another, and a terminal may obey it.
 func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
 // checkShown refuses a name with such a character.

@@ -29,7 +29,8 @@ const maxTimeout = 366 * 24 * time.Hour
 // options are the documented ones and two of ours, in the order in which execution_parameter_values lists them.
 var options = []Option{
 	{Name: "CALLER_INFO", Type: "String", wrong: longerThan(4000), doc: "free text about who asked"},
-	{Name: "CUSTOMIZED_LOGGING_LEVEL", Type: "String", wrong: longerThan(128), doc: "the level that LOGGING_LEVEL 100 names"},
+	{Name: "CUSTOMIZED_LOGGING_LEVEL", Type: "String", wrong: longerThan(128),
+		doc: "the level that LOGGING_LEVEL 100 names"},
 	{Name: "DUMP_EVENT_CODE", Type: "String", wrong: longerThan(4000), doc: "event codes, separated by semicolons"},
 	{Name: "DUMP_ON_ERROR", Type: "Boolean", initial: "false", doc: "whether an error makes a dump"},
 	{Name: "DUMP_ON_EVENT", Type: "Boolean", initial: "false", doc: "whether the events of DUMP_EVENT_CODE make a dump"},

@@ -53,7 +53,8 @@ func GrantParameters(v *Version, e *Execution) (params, set []command.GrantParam
 				value = p.Default
 			}
 			if value != nil {
-				params = append(params, command.GrantParameter{ObjectType: objectType, Name: p.Name, Sensitive: p.Sensitive, Value: *value})
+				params = append(params, command.GrantParameter{ObjectType: objectType, Name: p.Name, Sensitive: p.Sensitive,
+					Value: *value})
 			}
 		}
 	}

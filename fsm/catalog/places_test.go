@@ -29,7 +29,8 @@ func (t *places) equal(o *places) bool {
 func TestExecutionsNotStartedAreLimitedPerCaller(t *testing.T) {
 	w := ready(t)
 	create := func(name string) command.Result {
-		env, err := command.Wrap(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", AnyWorker: true, MostNotStarted: 3})
+		env, err := command.Wrap(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", AnyWorker: true,
+			MostNotStarted: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +46,8 @@ func TestExecutionsNotStartedAreLimitedPerCaller(t *testing.T) {
 				ids = append(ids, r.Value)
 				continue
 			}
-			if r.Rejection.Code != command.CodeLimitNotStarted || r.Rejection.Args[0] != "MaxExecutionsNotStarted" || len(ids) != 3 {
+			if r.Rejection.Code != command.CodeLimitNotStarted || r.Rejection.Args[0] != "MaxExecutionsNotStarted" ||
+				len(ids) != 3 {
 				t.Fatalf("%v with %d executions", r.Rejection, len(ids))
 			}
 			return
@@ -64,7 +66,9 @@ func TestExecutionsNotStartedAreLimitedPerCaller(t *testing.T) {
 			w.grant(id, 1)
 		}},
 		{"one was stopped", func(id int64) { w.ok(&command.StopOperation{OperationID: id}) }},
-		{"one was cleaned away", func(int64) { w.ok(&command.Cleanup{Operations: w.execution(ids[0]).Created + 1, Limit: 1}) }},
+		{"one was cleaned away", func(int64) {
+			w.ok(&command.Cleanup{Operations: w.execution(ids[0]).Created + 1, Limit: 1})
+		}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			fill()

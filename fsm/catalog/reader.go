@@ -278,8 +278,8 @@ func (r *Reader) Blobs() iter.Seq[string] {
 	}
 }
 
-// Answer is the state's answer to the first command with a request key, while the key lives. What the Reader shows holds
-// what that command did. A key that has died since may be gone already.
+// Answer is the state's answer to the first command with a request key, while the key lives. What the Reader shows
+// holds what that command did. A key that has died since may be gone already.
 func (r *Reader) Answer(caller command.Caller, key string) (KeyedAnswer, bool) {
 	return r.state.keys.lookup(r.meta.KeyTime, r.meta.Index, caller, key)
 }

@@ -41,7 +41,8 @@ func (r *Reader) ExecutionsFrom(id int64, desc bool) iter.Seq[*Execution] {
 
 // ExecutionsOf yields a project's executions by id.
 func (r *Reader) ExecutionsOf(projectID int64, desc bool) iter.Seq[*Execution] {
-	return merge(rowsBy[*Execution](r, tableLive, byProject, key(projectID), desc), r.posted(listProject, projectID, desc), desc)
+	return merge(rowsBy[*Execution](r, tableLive, byProject, key(projectID), desc),
+		r.posted(listProject, projectID, desc), desc)
 }
 
 // Unsuccessful yields the executions that have ended and did not succeed, by end time.

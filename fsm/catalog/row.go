@@ -118,7 +118,8 @@ type Execution struct {
 	Attempts     []Attempt    `cbor:"25,keyasint,omitempty"` // granted ones, numbered from 1 by Number
 	Notes        []Note       `cbor:"26,keyasint,omitempty"` // messages of the catalog itself
 	Returned     int          `cbor:"27,keyasint,omitempty"` // grants handed back unused: they count in no limit of retries
-	// QueueTimeoutMs bounds each wait for a worker, 0: not at all; QueueUntil is when the present one is over, in state time.
+	// QueueTimeoutMs bounds each wait for a worker, 0: not at all; QueueUntil is when the present one is over, in state
+	// time.
 	QueueTimeoutMs int64        `cbor:"40,keyasint,omitempty"`
 	QueueUntil     command.Time `cbor:"41,keyasint,omitempty"`
 	// Overdue: no worker was found in time. Waited is then the code of why it waited, "" when nobody knows.

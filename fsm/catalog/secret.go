@@ -40,7 +40,8 @@ func AssociatedOf(g *command.Grant, p *command.GrantParameter) []string {
 }
 
 // OpenParameter returns the text of a grant's parameter, opening it if it is sealed.
-func OpenParameter(g *command.Grant, p *command.GrantParameter, open func(*command.Sealed, string) ([]byte, error)) (string, error) {
+func OpenParameter(g *command.Grant, p *command.GrantParameter,
+	open func(*command.Sealed, string) ([]byte, error)) (string, error) {
 	if p.Value.Sealed == nil {
 		return p.Value.Text, nil
 	}

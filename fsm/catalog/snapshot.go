@@ -208,7 +208,8 @@ func (b *Builder) State(index uint64) (*State, error) {
 		for _, ref := range seg.refs() {
 			row := s.Reader().runsWith(ref.operation, ref.run)
 			if row == nil || row.OperationID != ref.operation || ref.run >= row.First+int64(row.N) {
-				return nil, fmt.Errorf("%w: segment %s names the run %d of operation %d, which is missing", ErrRecord, sqltype.Quote(seg.Digest), ref.run, ref.operation)
+				return nil, fmt.Errorf("%w: segment %s names the run %d of operation %d, which is missing", ErrRecord,
+					sqltype.Quote(seg.Digest), ref.run, ref.operation)
 			}
 		}
 	}

@@ -43,19 +43,21 @@ func TestBuilderRefusesWhatTheStateCouldNotRead(t *testing.T) {
 		return Record{kind, data}
 	}
 	for name, extra := range map[string]Record{
-		"unknown type":          {Type: 99, Data: []byte{0xa0}},
-		"undecodable":           {Type: tableFolders.record, Data: []byte{0xff}},
-		"a row twice":           records[3],
-		"the state twice":       records[0],
-		"a damaged history":     encode(tableHistory.record, &record{ID: 900, Data: []byte{1}}),
-		"another's history":     encode(tableHistory.record, &record{ID: 900, Data: newRecord(&Execution{ID: 901}).Data}),
-		"a short posting":       encode(tablePostings.record, &posting{List: 9, N: 2, Last: 1, IDs: []byte{2}}),
-		"an endless posting":    encode(tablePostings.record, &posting{List: 9, N: 1, Last: 1, IDs: []byte{0xff}}),
-		"runs that lie":         encode(tableRuns.record, &runs{OperationID: 900, N: 3, Data: []byte{1, 1, 1, 1, 1, 1}}),
-		"a segment that lies":   encode(tableSegments.record, &Segment{Digest: segmentB, Num: 90, Runs: 2, Refs: []byte{0, 1, 1}}),
-		"a run that is missing": encode(tableSegments.record, &Segment{Digest: segmentB, Num: 90, Runs: 1, Refs: []byte{0, 99, 1}}),
-		"a version":             encode(tableVersions.record, &Version{LSN: 90, PackageIDs: []int64{1}}),
-		"a damaged answer":      encode(recordChosenKey, &keyEntry{Answer: []byte{0xff}}),
+		"unknown type":       {Type: 99, Data: []byte{0xa0}},
+		"undecodable":        {Type: tableFolders.record, Data: []byte{0xff}},
+		"a row twice":        records[3],
+		"the state twice":    records[0],
+		"a damaged history":  encode(tableHistory.record, &record{ID: 900, Data: []byte{1}}),
+		"another's history":  encode(tableHistory.record, &record{ID: 900, Data: newRecord(&Execution{ID: 901}).Data}),
+		"a short posting":    encode(tablePostings.record, &posting{List: 9, N: 2, Last: 1, IDs: []byte{2}}),
+		"an endless posting": encode(tablePostings.record, &posting{List: 9, N: 1, Last: 1, IDs: []byte{0xff}}),
+		"runs that lie":      encode(tableRuns.record, &runs{OperationID: 900, N: 3, Data: []byte{1, 1, 1, 1, 1, 1}}),
+		"a segment that lies": encode(tableSegments.record, &Segment{Digest: segmentB, Num: 90, Runs: 2,
+			Refs: []byte{0, 1, 1}}),
+		"a run that is missing": encode(tableSegments.record, &Segment{Digest: segmentB, Num: 90, Runs: 1,
+			Refs: []byte{0, 99, 1}}),
+		"a version":        encode(tableVersions.record, &Version{LSN: 90, PackageIDs: []int64{1}}),
+		"a damaged answer": encode(recordChosenKey, &keyEntry{Answer: []byte{0xff}}),
 	} {
 		if err := build(append(records[:len(records):len(records)], extra)); !errors.Is(err, ErrRecord) {
 			t.Errorf("%s: %v", name, err)

@@ -16,7 +16,8 @@ func TestHugeSpansAreRefused(t *testing.T) {
 		change(r)
 		return r
 	}
-	for _, ms := range []int64{command.MaxSpanMs, command.MaxSpanMs + 1, math.MaxInt64 / int64(time.Millisecond), math.MaxInt64} {
+	for _, ms := range []int64{command.MaxSpanMs, command.MaxSpanMs + 1, math.MaxInt64 / int64(time.Millisecond),
+		math.MaxInt64} {
 		w := newMachine(t)
 		w.deploy()
 		created := w.create("Load.dtsx")
@@ -43,7 +44,8 @@ func TestAHugeRetryDelay(t *testing.T) {
 	now := command.At(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	for _, attempts := range []int{1, 8, 9, 1000} {
 		e := &edit{meta: meta{Time: now}}
-		x := &Execution{Status: Running, RetryCount: 2000, RetryDelayMs: command.MaxSpanMs, Attempts: make([]Attempt, attempts)}
+		x := &Execution{Status: Running, RetryCount: 2000, RetryDelayMs: command.MaxSpanMs,
+			Attempts: make([]Attempt, attempts)}
 		x.afterFailure(e, Failed)
 		if x.Status != Pending || x.NotBefore != now.Add(command.Span(command.MaxSpanMs)) {
 			t.Errorf("after %d attempts: %v, not before %v", attempts, x.Status, x.NotBefore.Time())

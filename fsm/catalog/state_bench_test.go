@@ -69,9 +69,12 @@ func BenchmarkHistory(b *testing.B) {
 		s.begin()
 		e := s.edit(ada)
 		x := &Execution{
-			ID: i + 1, Status: Succeeded, Folder: "Warehouse", Project: "Nightly load", Package: "LoadOrders.dtsx", ProjectID: i % 20, PackageID: 7, Version: 3,
-			AnyWorker: true, Server: "MSSQLSERVER", Caller: "scheduler", Created: at, Queued: at + 1000, Started: at + 5000, Ended: at + 1e9,
-			Attempts: []Attempt{{Number: 1, Worker: worker1, Instance: worker2, Machine: "ETL-WORKER-1", Granted: at + 5000, GiveUpAfterMs: 600000, Ended: at + 1e9,
+			ID: i + 1, Status: Succeeded, Folder: "Warehouse", Project: "Nightly load", Package: "LoadOrders.dtsx",
+			ProjectID: i % 20, PackageID: 7, Version: 3,
+			AnyWorker: true, Server: "MSSQLSERVER", Caller: "scheduler", Created: at, Queued: at + 1000, Started: at + 5000,
+			Ended: at + 1e9,
+			Attempts: []Attempt{{Number: 1, Worker: worker1, Instance: worker2, Machine: "ETL-WORKER-1", Granted: at + 5000,
+				GiveUpAfterMs: 600000, Ended: at + 1e9,
 				Outcome: command.Succeeded, NextSeq: 12}},
 		}
 		e.add(tableHistory, newRecord(x))

@@ -46,7 +46,8 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 	}
 	reports := func() (list []command.Report) {
 		for range rapid.IntRange(0, 3).Draw(rt, "reports") {
-			outcome := rapid.SampledFrom([]command.Outcome{command.Succeeded, command.Failed, command.Canceled, command.Returned}).Draw(rt, "outcome")
+			outcome := rapid.SampledFrom([]command.Outcome{command.Succeeded, command.Failed, command.Canceled,
+				command.Returned}).Draw(rt, "outcome")
 			list = append(list, command.Report{AttemptRef: ref(), Outcome: outcome, Message: "m"})
 		}
 		return list
@@ -63,14 +64,17 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 		}
 		return &command.DeleteFolder{Name: name()}
 	case 2:
-		return &command.DeployProject{Folder: name(), Project: project(), Blob: blobA, Size: 1, Manifest: manifest, Warnings: []command.Warning{{Code: command.NoteDeploy + "no_part", Args: []string{"careful"}}}}
+		return &command.DeployProject{Folder: name(), Project: project(), Blob: blobA, Size: 1, Manifest: manifest,
+			Warnings: []command.Warning{{Code: command.NoteDeploy + "no_part", Args: []string{"careful"}}}}
 	case 3:
 		switch rapid.IntRange(0, 4).Draw(rt, "rarely") {
 		case 0, 1, 2:
 			return &command.Noop{}
 		case 3:
-			return &command.Announce{Leader: "n1", Term: rapid.Uint64Range(0, 3).Draw(rt, "term"), Members: []command.AnnouncedMember{
-				{ID: "n1", Name: "m1", Voter: rapid.Bool().Draw(rt, "voter")}}, Notices: []command.Notice{{Type: "slow_commit", Node: "n1"}}}
+			return &command.Announce{Leader: "n1", Term: rapid.Uint64Range(0, 3).Draw(rt, "term"),
+				Members: []command.AnnouncedMember{
+					{ID: "n1", Name: "m1", Voter: rapid.Bool().Draw(rt, "voter")}},
+				Notices: []command.Notice{{Type: "slow_commit", Node: "n1"}}}
 		}
 		return &command.DeleteProject{Folder: name(), Project: project()}
 	case 4, 5, 6:
@@ -79,12 +83,15 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 			AnyWorker: rapid.IntRange(0, 4).Draw(rt, "any") > 0, ServerMode: rapid.IntRange(0, 9).Draw(rt, "mode") == 0,
 		}
 	case 7:
-		return &command.SetExecutionParameter{ExecutionID: id(), ObjectType: rapid.SampledFrom([]int{20, 30, 50}).Draw(rt, "type"),
-			Name: rapid.SampledFrom([]string{"Year", "Must", "QUEUE_TIMEOUT"}).Draw(rt, "parameter"), Value: command.Value{Type: "Int32", Text: "1"}}
+		return &command.SetExecutionParameter{ExecutionID: id(), ObjectType: rapid.SampledFrom([]int{20, 30, 50}).Draw(rt,
+			"type"),
+			Name:  rapid.SampledFrom([]string{"Year", "Must", "QUEUE_TIMEOUT"}).Draw(rt, "parameter"),
+			Value: command.Value{Type: "Int32", Text: "1"}}
 	case 8:
 		return &command.AddExecutionWorker{ExecutionID: id(), Worker: worker()}
 	case 9, 10, 11:
-		return &command.StartExecution{ExecutionID: id(), RetryCount: rapid.IntRange(0, 2).Draw(rt, "retries"), RetryDelayMs: 1000}
+		return &command.StartExecution{ExecutionID: id(), RetryCount: rapid.IntRange(0, 2).Draw(rt, "retries"),
+			RetryDelayMs: 1000}
 	case 12:
 		return &command.StopOperation{OperationID: id()}
 	case 13, 14:
@@ -133,7 +140,8 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 		}
 		return m
 	default:
-		return &command.Cleanup{EndedTasks: before(), Operations: before(), MaxVersions: rapid.IntRange(0, 2).Draw(rt, "versions"), Limit: rapid.IntRange(1, 5).Draw(rt, "limit")}
+		return &command.Cleanup{EndedTasks: before(), Operations: before(), MaxVersions: rapid.IntRange(0, 2).Draw(rt,
+			"versions"), Limit: rapid.IntRange(1, 5).Draw(rt, "limit")}
 	}
 }
 

@@ -158,9 +158,11 @@ func packedManifest(t testing.TB, packages ...string) []byte {
 		{Name: "Year", Type: "Int32"}, {Name: "Secret", Type: "String", Sensitive: true},
 	}}
 	for _, name := range packages {
-		m.Packages = append(m.Packages, command.Package{Name: name, EntryPoint: name != "Child.dtsx", Parameters: []command.Parameter{
-			{Name: "Must", Type: "String", Required: name == "Strict.dtsx", Default: &command.Value{Type: "String", Text: "designer"}},
-		}})
+		m.Packages = append(m.Packages, command.Package{Name: name, EntryPoint: name != "Child.dtsx",
+			Parameters: []command.Parameter{
+				{Name: "Must", Type: "String", Required: name == "Strict.dtsx",
+					Default: &command.Value{Type: "String", Text: "designer"}},
+			}})
 	}
 	b, err := command.PackManifest(m)
 	if err != nil {
@@ -175,7 +177,8 @@ func (w *machine) deploy() int64 {
 	if _, ok := w.s.Reader().Folder("F"); !ok {
 		w.ok(&command.CreateFolder{Name: "F"})
 	}
-	w.ok(&command.DeployProject{Folder: "F", Project: "P", Blob: blobA, Size: 1, Manifest: packedManifest(w, "Load.dtsx", "Child.dtsx", "Strict.dtsx")})
+	w.ok(&command.DeployProject{Folder: "F", Project: "P", Blob: blobA, Size: 1, Manifest: packedManifest(w, "Load.dtsx",
+		"Child.dtsx", "Strict.dtsx")})
 	p, _ := w.s.Reader().Project("F", "P")
 	return p.Version
 }
@@ -188,9 +191,11 @@ func (w *machine) worker(id string) {
 
 func registration(id, instance string) *command.RegisterWorker {
 	return &command.RegisterWorker{
-		ID: id, CertName: "cert-" + id[:1], Instance: instance, MachineID: "machine-" + id[:1], BootID: "b", Version: "1", MachineName: "HOST" + id[:1],
-		UserAccount: "svc", MaxTaskCount: 3, LeaseMs: 60000, TaskHeartbeatMs: 10000, AgentHeartbeatMs: 60000, ToleranceMs: 600000,
-		Extensions: []string{".dtsx"}, Bitness: []int{64},
+		ID: id, CertName: "cert-" + id[:1], Instance: instance, MachineID: "machine-" + id[:1], BootID: "b", Version: "1",
+		MachineName: "HOST" + id[:1],
+		UserAccount: "svc", MaxTaskCount: 3, LeaseMs: 60000, TaskHeartbeatMs: 10000, AgentHeartbeatMs: 60000,
+		ToleranceMs: 600000,
+		Extensions:  []string{".dtsx"}, Bitness: []int{64},
 	}
 }
 
@@ -212,15 +217,18 @@ func (w *machine) grant(id int64, attempt int) {
 }
 
 func grantTo(worker, instance string, id int64, attempt int) *command.Exchange {
-	return &command.Exchange{Worker: worker, Instance: instance, Grants: []command.GrantOrder{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, GiveUpAfterMs: 60000}}}
+	return &command.Exchange{Worker: worker, Instance: instance,
+		Grants: []command.GrantOrder{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, GiveUpAfterMs: 60000}}}
 }
 
 func reportOf(id int64, attempt int, outcome command.Outcome) *command.Exchange {
-	return &command.Exchange{Worker: worker1, Instance: "i1", Ended: []command.Report{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Outcome: outcome}}}
+	return &command.Exchange{Worker: worker1, Instance: "i1",
+		Ended: []command.Report{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Outcome: outcome}}}
 }
 
 func expireOf(id int64, attempt int) *command.Expire {
-	return &command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Worker: worker1, Instance: "i1", SilentSince: 5}}}
+	return &command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt},
+		Worker: worker1, Instance: "i1", SilentSince: 5}}}
 }
 
 func idsOf(seq iter.Seq[*Execution]) []int64 {

@@ -51,7 +51,8 @@ func TestEndsAreCountedByPackage(t *testing.T) {
 	w.ok(&command.StopOperation{OperationID: waiting})
 
 	r := w.s.Reader()
-	if got, want := tallied(r), []string{"F/P/Load.dtsx [1 1 1 1]", "F/P/Strict.dtsx [0 0 1 0]"}; !slices.Equal(got, want) {
+	if got, want := tallied(r), []string{"F/P/Load.dtsx [1 1 1 1]",
+		"F/P/Strict.dtsx [0 0 1 0]"}; !slices.Equal(got, want) {
 		t.Errorf("counted %q, want %q", got, want)
 	}
 	for row := range r.Tallies() {
@@ -61,7 +62,8 @@ func TestEndsAreCountedByPackage(t *testing.T) {
 	}
 	totals := r.Totals()
 	// 20 s, a few ms twice, 48 h; the one that was never started waited for nothing.
-	if h := totals.Queued; h.Counts[0] != 2 || h.Counts[4] != 1 || h.Counts[len(HistogramBounds)] != 1 || h.SumMs < (48*time.Hour+20*time.Second).Milliseconds() {
+	if h := totals.Queued; h.Counts[0] != 2 || h.Counts[4] != 1 || h.Counts[len(HistogramBounds)] != 1 ||
+		h.SumMs < (48*time.Hour+20*time.Second).Milliseconds() {
 		t.Errorf("waits are counted as %+v (queued at %v, granted at %v)", h, queued.Time(), granted.Time())
 	}
 	if h := totals.Duration[0]; h.Counts[6] != 1 || h.SumMs != 600_001 {
@@ -113,7 +115,8 @@ func TestTalliesAreBounded(t *testing.T) {
 		for i := range perProject {
 			names = append(names, fmt.Sprintf("p%03d.dtsx", i))
 		}
-		w.ok(&command.DeployProject{Folder: "F", Project: fmt.Sprint("P", p), Blob: blobA, Size: 1, Manifest: packedManifest(w, names...)})
+		w.ok(&command.DeployProject{Folder: "F", Project: fmt.Sprint("P", p), Blob: blobA, Size: 1,
+			Manifest: packedManifest(w, names...)})
 		project, _ := w.s.Reader().Project("F", fmt.Sprint("P", p))
 		for _, name := range names {
 			id := w.ok(&command.CreateExecution{Folder: "F", Project: project.Name, Package: name, AnyWorker: true}).Value

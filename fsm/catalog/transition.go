@@ -85,7 +85,8 @@ func beat(r *Reader, e *edit, c *command.Beat) command.Result {
 // note adds a message of the catalog itself. An execution that keeps being handed back would fill memory: after so
 // many notes it gets no more.
 func (e *edit) note(notes []Note, kind int, code string, args ...any) []Note {
-	return e.addNote(notes, Note{Time: e.Time, Type: kind, SourceType: SourceEntryAPI, Code: code, Args: command.Arguments(args...)})
+	return e.addNote(notes, Note{Time: e.Time, Type: kind, SourceType: SourceEntryAPI, Code: code,
+		Args: command.Arguments(args...)})
 }
 
 // addNote gives the note its id.

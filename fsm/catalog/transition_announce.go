@@ -27,7 +27,8 @@ func announce(r *Reader, e *edit, c *command.Announce) command.Result {
 		return reject(command.CodeAnnouncement, len(c.Members), len(c.Notices), mostMembers, mostNotices)
 	}
 	for _, n := range c.Notices {
-		if n.Type == "" || len(n.Type) > 64 || strings.Trim(n.Type, "abcdefghijklmnopqrstuvwxyz_") != "" || len(n.Detail) > 1024 {
+		if n.Type == "" || len(n.Type) > 64 || strings.Trim(n.Type, "abcdefghijklmnopqrstuvwxyz_") != "" ||
+			len(n.Detail) > 1024 {
 			return reject(command.CodeNotice, n.Type)
 		}
 	}

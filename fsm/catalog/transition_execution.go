@@ -37,7 +37,8 @@ func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Res
 	}
 	e.Operation++
 	x := &Execution{
-		ID: e.Operation, Status: Created, Folder: folder.Name, Project: project.Name, Package: version.Manifest.Packages[at].Name,
+		ID: e.Operation, Status: Created, Folder: folder.Name, Project: project.Name,
+		Package:   version.Manifest.Packages[at].Name,
 		ProjectID: project.ID, PackageID: version.PackageIDs[at], Version: version.LSN, Use32Bit: c.Use32Bit,
 		ServerMode: c.ServerMode, AnyWorker: c.AnyWorker || c.ServerMode, Server: c.Server,
 		Caller: caller, Created: e.Time,

@@ -43,16 +43,18 @@ func appendMessages(s *State, caller command.Caller, c *command.AppendMessages) 
 	return command.Result{Items: results}
 }
 
-// The most that is kept of one attempt's messages. A worker stops at half of either; whoever holds its certificate need not.
+// The most that is kept of one attempt's messages. A worker stops at half of either; whoever holds its certificate need
+// not.
 const (
 	mostMessagesKept = 20_000
 	mostBytesKept    = 32 << 20
 )
 
 // takePart adds a run for the messages of a part that the state does not have yet. The run is -1 if it has them all.
-// They are taken from the worker that held the attempt, however the attempt ended and however long ago. With occupied the
-// part's place in the segment is not free: what is sent twice, word for word, comes in the same segment both times.
-func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied bool) (run int64, _ command.ItemResult) {
+// They are taken from the worker that held the attempt, however the attempt ended and however long ago. With occupied
+// the part's place in the segment is not free: what is sent twice, word for word, comes in the same segment both times.
+func takePart(r *Reader, e *edit, segment int64, p command.MessagePart,
+	occupied bool) (run int64, _ command.ItemResult) {
 	x, live := find[Execution](r, tableLive, byID, key(p.TaskID))
 	if !live {
 		h, ok := find[record](r, tableHistory, byID, key(p.TaskID))
@@ -78,7 +80,8 @@ func takePart(r *Reader, e *edit, segment int64, p command.MessagePart, occupied
 		return -1, command.ItemResult{Value: a.NextSeq}
 	}
 	if a.NextSeq-1+taken > mostMessagesKept || a.MessageBytes+p.Bytes > mostBytesKept {
-		return -1, refuse(command.CodeFencedFull, p.Attempt, p.TaskID, a.NextSeq-1, a.MessageBytes, taken, p.Bytes, mostMessagesKept, mostBytesKept)
+		return -1, refuse(command.CodeFencedFull, p.Attempt, p.TaskID, a.NextSeq-1, a.MessageBytes, taken, p.Bytes,
+			mostMessagesKept, mostBytesKept)
 	}
 	if occupied {
 		return -1, refuse(command.CodePartTaken, p.Part)

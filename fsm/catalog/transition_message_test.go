@@ -10,7 +10,8 @@ import (
 )
 
 func part(id int64, attempt int, first int64, count, place int) command.MessagePart {
-	return command.MessagePart{TaskID: id, Attempt: attempt, Worker: worker1, FirstSeq: first + 1, Count: count, Part: place}
+	return command.MessagePart{TaskID: id, Attempt: attempt, Worker: worker1, FirstSeq: first + 1, Count: count,
+		Part: place}
 }
 
 func (w *machine) runs(id int64) (list []MessageRun) {
@@ -26,7 +27,8 @@ func TestMessagesOfAnAttemptAreBounded(t *testing.T) {
 	send := func(id, first int64, count int, bytes int64) command.ItemResult {
 		p := part(id, 1, first, count, 0)
 		p.Bytes = bytes
-		return w.do(&command.AppendMessages{Segment: fmt.Sprintf("%032x%032x", id, first), Size: 10, Parts: []command.MessagePart{p}}).Items[0]
+		return w.do(&command.AppendMessages{Segment: fmt.Sprintf("%032x%032x", id, first), Size: 10,
+			Parts: []command.MessagePart{p}}).Items[0]
 	}
 	for _, c := range []struct {
 		name  string
@@ -51,7 +53,8 @@ func TestMessagesOfAnAttemptAreBounded(t *testing.T) {
 			if r := send(id, first-1, 1, 1); r.Code != "" || r.Value != first+1 {
 				t.Errorf("what is kept, again: %+v", r)
 			}
-			if x, ok := w.s.Reader().Execution(id); !ok || x.Attempts[0].NextSeq != first+1 || x.Attempts[0].MessageBytes != 2*c.bytes {
+			if x, ok := w.s.Reader().Execution(id); !ok || x.Attempts[0].NextSeq != first+1 ||
+				x.Attempts[0].MessageBytes != 2*c.bytes {
 				t.Errorf("%+v", x)
 			}
 			w.ok(reportOf(id, 1, command.Succeeded))
@@ -66,7 +69,8 @@ func TestMessages(t *testing.T) {
 	send := func(segment string, parts ...command.MessagePart) []command.ItemResult {
 		return w.do(&command.AppendMessages{Segment: segment, Size: 10, Parts: parts}).Items
 	}
-	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1), part(999, 1, 0, 1, 2)); r[0].Value != 4 || r[1].Value != 6 || r[2].Code != command.CodeFencedNoTask {
+	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1), part(999, 1, 0, 1, 2)); r[0].Value != 4 ||
+		r[1].Value != 6 || r[2].Code != command.CodeFencedNoTask {
 		t.Errorf("%+v", r)
 	}
 	gap := part(id, 1, 6, 1, 0)
@@ -79,11 +83,14 @@ func TestMessages(t *testing.T) {
 	foreign := part(id, 1, 5, 1, 0)
 	foreign.Worker = worker2
 	w.refused(command.FamilyFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{foreign}})
-	w.refused(command.FamilyFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 2, 0, 1, 0)}})
+	w.refused(command.FamilyFenced, &command.AppendMessages{Segment: segmentB,
+		Parts: []command.MessagePart{part(id, 2, 0, 1, 0)}})
 	w.refused(command.FamilyInvalidArgument, &command.AppendMessages{Segment: "x"})
-	w.refused(command.FamilyInvalidArgument, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{part(id, 1, -1, 1, 0)}})
+	w.refused(command.FamilyInvalidArgument, &command.AppendMessages{Segment: segmentB,
+		Parts: []command.MessagePart{part(id, 1, -1, 1, 0)}})
 	// The same again, word for word and so in the same segment: a worker's next process does not know what was answered.
-	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1)); r[0].Value != 6 || r[1].Value != 6 || r[0].Code+r[1].Code != "" {
+	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1)); r[0].Value != 6 || r[1].Value != 6 ||
+		r[0].Code+r[1].Code != "" {
 		t.Errorf("%+v", r)
 	}
 	if r := send(segmentA, part(id, 1, 5, 1, 1)); r[0].Code != command.CodePartTaken {
@@ -114,7 +121,8 @@ func TestMessages(t *testing.T) {
 	soundness(t, w.s)
 
 	// Merging moves the runs; it must lose none.
-	merge := &command.MergeSegments{Segment: segmentC, Size: 20, Sources: []string{segmentA, segmentB}, Moves: []command.SegmentMove{{Source: 1, Part: 2}, {Source: 0, Part: 0}, {Source: 0, Part: 1}}}
+	merge := &command.MergeSegments{Segment: segmentC, Size: 20, Sources: []string{segmentA, segmentB},
+		Moves: []command.SegmentMove{{Source: 1, Part: 2}, {Source: 0, Part: 0}, {Source: 0, Part: 1}}}
 	w.refused(command.CodeMergeIncomplete, merge)
 	merge.Moves = append(merge.Moves, command.SegmentMove{Source: 1, Part: 1}, command.SegmentMove{Source: 1, Part: 0})
 	twice := *merge
@@ -157,7 +165,8 @@ func TestManyRunsSpanRows(t *testing.T) {
 	id := w.pending(0)
 	w.grant(id, 1)
 	for i := range 200 {
-		w.ok(&command.AppendMessages{Segment: fmt.Sprintf("%064x", i), Parts: []command.MessagePart{part(id, 1, int64(i), 1, i%3)}})
+		w.ok(&command.AppendMessages{Segment: fmt.Sprintf("%064x", i),
+			Parts: []command.MessagePart{part(id, 1, int64(i), 1, i%3)}})
 	}
 	runs := w.runs(id)
 	for i, run := range runs {
@@ -269,7 +278,8 @@ func TestCleanupOfVersions(t *testing.T) {
 // count as incomplete.
 func TestTheEndIsToldBehindTheLines(t *testing.T) {
 	send := func(w *machine, segment string, id int64, attempt int, first int64, count int) {
-		w.ok(&command.AppendMessages{Segment: segment, Size: 10, Parts: []command.MessagePart{part(id, attempt, first, count, 0)}})
+		w.ok(&command.AppendMessages{Segment: segment, Size: 10,
+			Parts: []command.MessagePart{part(id, attempt, first, count, 0)}})
 	}
 	failed := func(id int64, attempt int, messages int64) *command.Exchange {
 		r := reportOf(id, attempt, command.Failed)

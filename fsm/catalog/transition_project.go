@@ -16,7 +16,8 @@ func createFolder(r *Reader, e *edit, c *command.CreateFolder) command.Result {
 		return reject(command.CodeFolderExists, f.Name, f.ID)
 	}
 	e.Folder++
-	e.add(tableFolders, &Folder{ID: e.Folder, Name: c.Name, Description: c.Description, CreatedBy: e.caller.String(), Created: e.Time})
+	e.add(tableFolders, &Folder{ID: e.Folder, Name: c.Name, Description: c.Description, CreatedBy: e.caller.String(),
+		Created: e.Time})
 	return command.Result{Value: e.Folder}
 }
 
@@ -106,10 +107,12 @@ func deployProject(r *Reader, e *edit, c *command.DeployProject) command.Result 
 
 	e.Operation++
 	op := &Operation{
-		ID: e.Operation, Type: OperationDeployProject, ObjectType: ObjectProject, ObjectID: project.ID, ObjectName: project.Name,
-		Status: Succeeded, Created: e.Time, Ended: e.Time, Caller: e.caller.String(),
+		ID: e.Operation, Type: OperationDeployProject, ObjectType: ObjectProject, ObjectID: project.ID,
+		ObjectName: project.Name,
+		Status:     Succeeded, Created: e.Time, Ended: e.Time, Caller: e.caller.String(),
 	}
-	op.Notes = e.note(nil, MessageInformation, command.NoteDeployed, project.Name, folder.Name, version.LSN, len(manifest.Packages))
+	op.Notes = e.note(nil, MessageInformation, command.NoteDeployed, project.Name, folder.Name, version.LSN,
+		len(manifest.Packages))
 	for _, w := range c.Warnings {
 		op.Notes = e.note(op.Notes, MessageWarning, w.Code, w.Args)
 	}

@@ -96,7 +96,8 @@ func (x *Execution) endNotes(r *Reader, a *Attempt) (notes []Note) {
 		return nil
 	}
 	add := func(kind int, code string, args ...any) {
-		notes = append(notes, Note{Time: a.Ended, Type: kind, SourceType: SourceEntryAPI, Code: code, Args: command.Arguments(args...)})
+		notes = append(notes, Note{Time: a.Ended, Type: kind, SourceType: SourceEntryAPI, Code: code,
+			Args: command.Arguments(args...)})
 	}
 	worker := WorkerCalled(r, a.Worker)
 	if a.HandedBack || a.Outcome == command.Returned {
@@ -148,7 +149,8 @@ func expire(r *Reader, e *edit, c command.Expiry) command.ItemResult {
 		return refuse(command.CodeNotHeld, c.TaskID)
 	}
 	a := x.current()
-	if a == nil || !a.Held() || a.Number != c.Attempt || sqltype.Fold(a.Worker) != sqltype.Fold(c.Worker) || a.Instance != c.Instance {
+	if a == nil || !a.Held() || a.Number != c.Attempt || sqltype.Fold(a.Worker) != sqltype.Fold(c.Worker) ||
+		a.Instance != c.Instance {
 		return refuse(command.CodeNotHeldProcess, c.Attempt, c.TaskID, c.Worker)
 	}
 	x, a = x.settled(e, Lost)
@@ -277,7 +279,8 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	}
 	x.Attempts = append(x.Attempts, Attempt{
 		NextSeq: 1, // messages are numbered from 1, as attempts are
-		Number:  next, Worker: w.ID, Instance: instance, Machine: w.MachineName, Granted: e.Time, GiveUpAfterMs: g.GiveUpAfterMs,
+		Number:  next, Worker: w.ID, Instance: instance, Machine: w.MachineName, Granted: e.Time,
+		GiveUpAfterMs: g.GiveUpAfterMs,
 	})
 	x.Status = Running
 	if x.Started == 0 {

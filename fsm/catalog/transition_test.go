@@ -57,12 +57,15 @@ func TestStatusMachine(t *testing.T) {
 		"returned":  func(id int64) command.Command { return reportOf(id, 1, command.Returned) },
 		"lost":      func(id int64) command.Command { return expireOf(id, 1) },
 		"set": func(id int64) command.Command {
-			return &command.SetExecutionParameter{ExecutionID: id, ObjectType: 20, Name: "year", Value: command.Value{Type: "Int32", Text: "1"}}
+			return &command.SetExecutionParameter{ExecutionID: id, ObjectType: 20, Name: "year",
+				Value: command.Value{Type: "Int32", Text: "1"}}
 		},
 	}
 	refusedEverywhere := map[string]any{
-		"start": command.CodeAlreadyStarted, "set": command.CodeAlreadyStarted, "grant": command.CodeNotPending, "lost": command.CodeNotHeld, "stop": command.CodeAlreadyEnded,
-		"succeeded": command.FamilyFenced, "failed": command.FamilyFenced, "canceled": command.FamilyFenced, "returned": command.FamilyFenced,
+		"start": command.CodeAlreadyStarted, "set": command.CodeAlreadyStarted, "grant": command.CodeNotPending,
+		"lost": command.CodeNotHeld, "stop": command.CodeAlreadyEnded,
+		"succeeded": command.FamilyFenced, "failed": command.FamilyFenced, "canceled": command.FamilyFenced,
+		"returned": command.FamilyFenced,
 	}
 	with := func(changes map[string]any) map[string]any {
 		all := map[string]any{}
@@ -81,9 +84,12 @@ func TestStatusMachine(t *testing.T) {
 	}{
 		{Created, 0, with(map[string]any{"start": Pending, "stop": Canceled, "set": Created})},
 		{Pending, 0, with(map[string]any{"stop": Canceled, "grant": Running})},
-		{Running, 0, with(map[string]any{"stop": Stopping, "succeeded": Succeeded, "failed": Failed, "canceled": Failed, "returned": Pending, "lost": EndedUnexpectedly})},
-		{Running, 1, with(map[string]any{"stop": Stopping, "succeeded": Succeeded, "failed": Pending, "canceled": Pending, "returned": Pending, "lost": Pending})},
-		{Stopping, 1, with(map[string]any{"stop": command.CodeAlreadyStopped, "succeeded": Succeeded, "failed": Canceled, "canceled": Canceled, "returned": Canceled, "lost": Canceled})},
+		{Running, 0, with(map[string]any{"stop": Stopping, "succeeded": Succeeded, "failed": Failed, "canceled": Failed,
+			"returned": Pending, "lost": EndedUnexpectedly})},
+		{Running, 1, with(map[string]any{"stop": Stopping, "succeeded": Succeeded, "failed": Pending, "canceled": Pending,
+			"returned": Pending, "lost": Pending})},
+		{Stopping, 1, with(map[string]any{"stop": command.CodeAlreadyStopped, "succeeded": Succeeded, "failed": Canceled,
+			"canceled": Canceled, "returned": Canceled, "lost": Canceled})},
 		// The same final report again is fine and changes nothing.
 		{Canceled, 0, with(map[string]any{"stop": command.CodeAlreadyStopped, "canceled": Canceled})},
 		{Succeeded, 0, with(map[string]any{"succeeded": Succeeded})},
@@ -119,7 +125,8 @@ func TestRetries(t *testing.T) {
 		w.ok(reportOf(id, n, command.Failed))
 		e := w.execution(id)
 		if n < 3 {
-			if wait := time.Duration(e.NotBefore - e.current().Ended); e.Status != Pending || wait != time.Duration(n)*5*time.Second {
+			if wait := time.Duration(e.NotBefore - e.current().Ended); e.Status != Pending ||
+				wait != time.Duration(n)*5*time.Second {
 				t.Errorf("after attempt %d: %s, waits %v", n, e.Status, wait)
 			}
 		}
@@ -200,7 +207,8 @@ func TestReturnedAttemptsAreForgotten(t *testing.T) {
 		}
 		w.ok(reportOf(id, n, outcome))
 	}
-	if e := w.execution(id); e.Status != Pending || e.Used() != 40 || e.Returned > keptReturned || len(e.Attempts) != e.Used()+e.Returned || len(e.Notes) > 300 {
+	if e := w.execution(id); e.Status != Pending || e.Used() != 40 || e.Returned > keptReturned ||
+		len(e.Attempts) != e.Used()+e.Returned || len(e.Notes) > 300 {
 		t.Errorf("%s, used %d, %d attempts, %d notes", e.Status, e.Used(), len(e.Attempts), len(e.Notes))
 	}
 }
@@ -284,7 +292,8 @@ func TestExecutionRules(t *testing.T) {
 	w.refused(command.CodePackageNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "x"})
 	w.refused(command.CodeNotEntryPoint, &command.CreateExecution{Folder: "F", Project: "P", Package: "Child.dtsx"})
 	ref := int64(4)
-	w.refused(command.CodeReferenceNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", ReferenceID: &ref})
+	w.refused(command.CodeReferenceNotFound, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx",
+		ReferenceID: &ref})
 	w.refused(command.CodeExecutionNotFound, &command.StartExecution{ExecutionID: 999})
 	w.refused(command.CodeOperationNotFound, &command.StopOperation{OperationID: 999})
 	w.refused(command.CodeAlreadyEnded, &command.StopOperation{OperationID: 1}) // the deployment
@@ -307,7 +316,8 @@ func TestExecutionRules(t *testing.T) {
 
 	server := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", ServerMode: true}).Value
 	w.refused(command.CodeNotScaleOut, &command.AddExecutionWorker{ExecutionID: server, Worker: worker1})
-	if e := w.execution(server); !e.AnyWorker || len(e.Notes) != 1 || e.Notes[0].Type != MessageWarning || e.Notes[0].ID == 0 {
+	if e := w.execution(server); !e.AnyWorker || len(e.Notes) != 1 || e.Notes[0].Type != MessageWarning ||
+		e.Notes[0].ID == 0 {
 		t.Errorf("an execution with runinscaleout 0: %+v", e)
 	}
 	chosen := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx"}).Value
@@ -317,7 +327,8 @@ func TestExecutionRules(t *testing.T) {
 
 	strict := w.create("Strict.dtsx")
 	w.refused(command.CodeValueRequired, &command.StartExecution{ExecutionID: strict})
-	w.ok(&command.SetExecutionParameter{ExecutionID: strict, ObjectType: 30, Name: "must", Value: command.Value{Type: "String", Text: "x"}})
+	w.ok(&command.SetExecutionParameter{ExecutionID: strict, ObjectType: 30, Name: "must",
+		Value: command.Value{Type: "String", Text: "x"}})
 	w.ok(&command.StartExecution{ExecutionID: strict})
 
 	w.deploy()
@@ -353,7 +364,8 @@ func TestProjects(t *testing.T) {
 	if second.FirstParameterID != first.FirstParameterID+5 {
 		t.Errorf("parameters from %d, then from %d", first.FirstParameterID, second.FirstParameterID)
 	}
-	if o, ok := w.s.Reader().Operation(op); !ok || o.Type != 101 || o.Status != Succeeded || o.ObjectName != "P" || len(o.Notes) != 1 {
+	if o, ok := w.s.Reader().Operation(op); !ok || o.Type != 101 || o.Status != Succeeded || o.ObjectName != "P" ||
+		len(o.Notes) != 1 {
 		t.Errorf("operation %+v", o)
 	}
 	if created := w.create("Load.dtsx"); created != op+1 {
@@ -452,7 +464,8 @@ func TestBeat(t *testing.T) {
 	w := ready(t)
 	w.ok(&command.Beat{
 		Masters: []command.MasterBeat{{ID: "a", Leader: true, LastOnline: 9}, {ID: "b", LastOnline: 9}},
-		Workers: []command.WorkerBeat{{ID: worker1, LastOnline: w.now + 7}, {ID: worker1, LastOnline: 5}, {ID: "gone", LastOnline: 5}},
+		Workers: []command.WorkerBeat{{ID: worker1, LastOnline: w.now + 7}, {ID: worker1, LastOnline: 5},
+			{ID: "gone", LastOnline: 5}},
 	})
 	if row, _ := w.s.Reader().Worker(worker1); row.LastOnline != w.now-command.Time(time.Millisecond)+7 {
 		t.Errorf("last online %d, now %d", row.LastOnline, w.now)

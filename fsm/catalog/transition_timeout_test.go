@@ -23,7 +23,8 @@ func TestQueueTimeout(t *testing.T) {
 	}
 	overdue := func(w *machine, id int64, attempt int) *command.FailQueued {
 		return &command.FailQueued{Items: []command.Overdue{{
-			AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Until: w.execution(id).QueueUntil, Reason: "no_worker_online",
+			AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Until: w.execution(id).QueueUntil,
+			Reason: "no_worker_online",
 		}}}
 	}
 	for _, tc := range []struct {
@@ -118,7 +119,8 @@ func TestQueueTimeout(t *testing.T) {
 			if x.Status != Failed || !x.Overdue || x.Waited != "no_worker_online" || x.Ended == 0 {
 				t.Errorf("%+v", x)
 			}
-			if note := x.Notes[len(x.Notes)-1]; note.Type != MessageError || note.Code != command.NoteOverdueReason || !slices.Contains(note.Args, "no_worker_online") {
+			if note := x.Notes[len(x.Notes)-1]; note.Type != MessageError || note.Code != command.NoteOverdueReason ||
+				!slices.Contains(note.Args, "no_worker_online") {
 				t.Errorf("%+v", note)
 			}
 			w.refused(command.CodeNotPending, c)
@@ -127,8 +129,9 @@ func TestQueueTimeout(t *testing.T) {
 	t.Run("out of bounds", func(t *testing.T) {
 		w := ready(t)
 		for _, text := range []string{"-1", strconv.Itoa(int(maxTimeout/time.Second) + 1), "2h", ""} {
-			w.refused(command.CodeOptionSeconds, &command.SetExecutionParameter{ExecutionID: w.create("Load.dtsx"), ObjectType: ObjectExecution,
-				Name: OptionQueueTimeout, Value: command.Value{Type: "Int32", Text: text}})
+			w.refused(command.CodeOptionSeconds, &command.SetExecutionParameter{ExecutionID: w.create("Load.dtsx"),
+				ObjectType: ObjectExecution,
+				Name:       OptionQueueTimeout, Value: command.Value{Type: "Int32", Text: text}})
 		}
 	})
 }

@@ -31,7 +31,8 @@ func registerWorker(s *State, caller command.Caller, c *command.RegisterWorker) 
 }
 
 func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
-	if c.ID == "" || c.CertName == "" || c.Instance == "" || c.MaxTaskCount < 1 || c.LeaseMs <= 0 || c.ToleranceMs < c.LeaseMs {
+	if c.ID == "" || c.CertName == "" || c.Instance == "" || c.MaxTaskCount < 1 || c.LeaseMs <= 0 ||
+		c.ToleranceMs < c.LeaseMs {
 		return reject(command.CodeRegistration, c.ID, c.MaxTaskCount, c.LeaseMs, c.ToleranceMs)
 	}
 	if longest := max(c.ToleranceMs, c.TaskHeartbeatMs, c.AgentHeartbeatMs); longest > command.MaxSpanMs {

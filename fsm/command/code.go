@@ -1,8 +1,8 @@
 package command
 
-// Codes of refusals and of the catalog's own messages. A code is what the state holds of one, with its arguments; package
-// registry has the number, the status and the sentences of each. What stands before the dot is the family: what callers
-// see as the code of a problem. A code never changes its meaning.
+// Codes of refusals and of the catalog's own messages. A code is what the state holds of one, with its arguments;
+// package registry has the number, the status and the sentences of each. What stands before the dot is the family: what
+// callers see as the code of a problem. A code never changes its meaning.
 const (
 	CodeInvalidValue         = "invalid_argument.value"
 	CodeSecretValue          = "invalid_argument.secret_value"

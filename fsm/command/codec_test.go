@@ -18,7 +18,8 @@ import (
 	"scaleout/fsm/command"
 )
 
-var update = flag.Bool("update", false, "append kinds that testdata/golden.txt lacks; existing lines are never rewritten")
+var update = flag.Bool("update", false,
+	"append kinds that testdata/golden.txt lacks; existing lines are never rewritten")
 
 func entryOf(t testing.TB, cmd command.Command) command.Entry {
 	t.Helper()
@@ -154,7 +155,8 @@ func TestRefusedBytes(t *testing.T) {
 			t.Errorf("%s: read as %+v, %v", name, e, err)
 		}
 	}
-	if _, err := (command.Envelope{Kind: 9999}).Command(); !errors.Is(err, command.ErrUnknownKind) || !strings.Contains(err.Error(), "9999") {
+	if _, err := (command.Envelope{Kind: 9999}).Command(); !errors.Is(err, command.ErrUnknownKind) ||
+		!strings.Contains(err.Error(), "9999") {
 		t.Errorf("an unknown kind: %v", err)
 	}
 }
@@ -164,7 +166,8 @@ type alien struct{}
 func (*alien) Kind() command.Kind { return 9999 }
 
 func TestWrapLimits(t *testing.T) {
-	if _, err := command.Wrap(&command.CreateFolder{Name: strings.Repeat("x", command.HardCommand)}); !errors.Is(err, command.ErrTooLarge) {
+	if _, err := command.Wrap(&command.CreateFolder{Name: strings.Repeat("x", command.HardCommand)}); !errors.Is(err,
+		command.ErrTooLarge) {
 		t.Errorf("a command over its limit: %v", err)
 	}
 	if _, err := command.Wrap(&command.DeployProject{Manifest: make([]byte, command.HardManifest)}); err != nil {
@@ -208,7 +211,8 @@ func TestManifest(t *testing.T) {
 		t.Fatalf("unpacked as %+v, %v", back, err)
 	}
 	for name, b := range map[string][]byte{
-		"nothing": nil, "text": []byte("hello"), "cut": packed[:len(packed)-3], "too large": make([]byte, command.HardManifest+1),
+		"nothing": nil, "text": []byte("hello"), "cut": packed[:len(packed)-3],
+		"too large": make([]byte, command.HardManifest+1),
 	} {
 		if _, err := command.UnpackManifest(b); !errors.Is(err, command.ErrUndecodable) {
 			t.Errorf("%s: %v", name, err)
@@ -226,8 +230,11 @@ func TestLargeManifestFits(t *testing.T) {
 		for j := range 60 {
 			q := command.Parameter{
 				Name: fmt.Sprintf("CM.Connection %d.Property%d", i, j), Type: "String",
-				Description: "Sets the property of the connection manager that the package opens when it runs on a server, " + fmt.Sprint(i*60+j),
-				Default:     &command.Value{Type: "String", Text: fmt.Sprintf("Data Source=server%d;Initial Catalog=db%d;Provider=SQLNCLI11.1;Integrated Security=SSPI;Auto Translate=False;Table=%x", i, j, i*j*2654435761)},
+				Description: "Sets the property of the connection manager that the package opens when it runs on a server, " +
+					fmt.Sprint(i*60+j),
+				Default: &command.Value{Type: "String",
+					Text: fmt.Sprintf("Data Source=server%d;Initial Catalog=db%d;Provider=SQLNCLI11.1;Integrated Security=SSPI;Auto "+
+						"Translate=False;Table=%x", i, j, i*j*2654435761)},
 			}
 			size += len(q.Name) + len(q.Description) + len(q.Default.Text)
 			p.Parameters = append(p.Parameters, q)

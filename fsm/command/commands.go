@@ -134,7 +134,8 @@ type CreateExecution struct {
 	MostNotStarted int `cbor:"10,keyasint,omitempty"`
 }
 
-// SetExecutionParameter sets a parameter (object type 20 or 30) or a server option (50) of an execution not yet started.
+// SetExecutionParameter sets a parameter (object type 20 or 30) or a server option (50) of an execution not yet
+// started.
 type SetExecutionParameter struct {
 	ExecutionID int64  `cbor:"1,keyasint"`
 	ObjectType  int    `cbor:"2,keyasint"`

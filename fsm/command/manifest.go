@@ -27,11 +27,13 @@ func PackManifest(m Manifest) ([]byte, error) {
 		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
 	if len(plain) > MaxManifestPlain {
-		return nil, fmt.Errorf("manifest of %d packages: %d bytes exceed %d: %w", len(m.Packages), len(plain), MaxManifestPlain, ErrTooLarge)
+		return nil, fmt.Errorf("manifest of %d packages: %d bytes exceed %d: %w", len(m.Packages), len(plain),
+			MaxManifestPlain, ErrTooLarge)
 	}
 	packed := packer().EncodeAll(plain, nil)
 	if len(packed) > HardManifest {
-		return nil, fmt.Errorf("manifest of %d packages: %d bytes compressed exceed %d: %w", len(m.Packages), len(packed), HardManifest, ErrTooLarge)
+		return nil, fmt.Errorf("manifest of %d packages: %d bytes compressed exceed %d: %w", len(m.Packages), len(packed),
+			HardManifest, ErrTooLarge)
 	}
 	return packed, nil
 }

@@ -25,8 +25,8 @@ func (t Time) Time() time.Time {
 // Add returns t + d.
 func (t Time) Add(d time.Duration) Time { return t + Time(d) }
 
-// MaxSpanMs bounds the spans of time that workers and settings bring into the state, about 34 years: sums and multiples of
-// them with a time of ours, and what a leader adds to a lease, are far from an overflow.
+// MaxSpanMs bounds the spans of time that workers and settings bring into the state, about 34 years: sums and multiples
+// of them with a time of ours, and what a leader adds to a lease, are far from an overflow.
 const MaxSpanMs = 1 << 40
 
 // Span is a number of milliseconds as a duration, within 0 and MaxSpanMs.

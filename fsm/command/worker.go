@@ -16,7 +16,8 @@ const (
 	Succeeded Outcome = "succeeded"
 	Failed    Outcome = "failed"
 	Canceled  Outcome = "canceled"
-	Returned  Outcome = "returned" // the worker could not start it: the attempt does not count, unless too many in a row were
+	// the worker could not start it: the attempt does not count, unless too many in a row were
+	Returned Outcome = "returned"
 )
 
 // Report is a worker's final word on one attempt. Messages is how many messages of it there are in all, taken or not.
@@ -68,7 +69,8 @@ type EnableWorker struct {
 	Enabled bool   `cbor:"2,keyasint"`
 }
 
-// SetWorkerProperty sets DisplayName, Description, Tags or MaxTaskCount (a number that lowers the worker's own; "0": none).
+// SetWorkerProperty sets DisplayName, Description, Tags or MaxTaskCount (a number that lowers the worker's own; "0":
+// none).
 type SetWorkerProperty struct {
 	ID    string `cbor:"1,keyasint"`
 	Name  string `cbor:"2,keyasint"`
@@ -88,7 +90,8 @@ type Exchange struct {
 	Grants   []GrantOrder `cbor:"4,keyasint,omitempty"`
 }
 
-// GrantOrder gives the next attempt of a pending task to the exchange's worker: a compare-and-set on the attempt number.
+// GrantOrder gives the next attempt of a pending task to the exchange's worker: a compare-and-set on the attempt
+// number.
 type GrantOrder struct {
 	AttemptRef
 	GiveUpAfterMs int64 `cbor:"3,keyasint"` // lease for an attempt that may be followed by another, else the error tolerance
@@ -115,8 +118,8 @@ type FailQueued struct {
 // Kind makes it a command.
 func (*FailQueued) Kind() Kind { return KindFailQueued }
 
-// Overdue is a task that waited too long: Attempt is the one that would have been next, Until when its time was over, and
-// Reason the code of why it waited, "" when nobody knows.
+// Overdue is a task that waited too long: Attempt is the one that would have been next, Until when its time was over,
+// and Reason the code of why it waited, "" when nobody knows.
 type Overdue struct {
 	AttemptRef
 	Until  Time   `cbor:"3,keyasint"`

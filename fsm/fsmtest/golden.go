@@ -16,7 +16,8 @@ func Golden(t *testing.T, name, got string) {
 	a, b := strings.Split(strings.TrimSpace(got), "\n"), strings.Split(strings.TrimSpace(string(want)), "\n")
 	for i := range max(len(a), len(b)) {
 		if i >= len(a) || i >= len(b) || a[i] != b[i] {
-			t.Fatalf("%s, line %d:\n have %v\n want %v", name, i+1, a[min(i, len(a)):min(i+1, len(a))], b[min(i, len(b)):min(i+1, len(b))])
+			t.Fatalf("%s, line %d:\n have %v\n want %v", name, i+1, a[min(i, len(a)):min(i+1, len(a))],
+				b[min(i, len(b)):min(i+1, len(b))])
 		}
 	}
 }

@@ -63,7 +63,8 @@ func NewWorld(t testing.TB) *World {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &World{T: t, State: catalog.NewState(), Now: command.At(time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)), Blobs: map[string][]byte{}, key: key,
+	w := &World{T: t, State: catalog.NewState(), Now: command.At(time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)),
+		Blobs: map[string][]byte{}, key: key,
 		Config: procedure.Config{RetryDelay: 5 * time.Second, MaxProjectBytes: 1 << 20, Server: "MSSQLSERVER"}}
 	w.Must(Alice, &command.InitCluster{ClusterID: "c1", Level: command.Level})
 	return w
@@ -121,7 +122,8 @@ func (w *World) Call(caller command.Caller, name, object string) (answer, error)
 		return answer{}, err
 	}
 	r := w.State.Reader()
-	plan, err := p.Plan(context.Background(), &procedure.Call{Caller: caller, Reader: r, Blobs: w, Seal: w.seal, Config: w.Config}, args)
+	plan, err := p.Plan(context.Background(), &procedure.Call{Caller: caller, Reader: r, Blobs: w, Seal: w.seal,
+		Config: w.Config}, args)
 	if err != nil {
 		return answer{}, err
 	}
@@ -218,7 +220,8 @@ func (w *World) OpenSegment(_ context.Context, digest string) (io.ReadCloser, er
 // project is the project that most tests deploy.
 func Project(name string) *ispac.Project {
 	return &ispac.Project{
-		ID: "AAAAAAAA-0000-4000-8000-000000000001", Name: name, Description: "nightly", ProtectionLevel: ispac.ServerStorage, FormatVersion: 1, VersionMajor: 2,
+		ID: "AAAAAAAA-0000-4000-8000-000000000001", Name: name, Description: "nightly", ProtectionLevel: ispac.ServerStorage,
+		FormatVersion: 1, VersionMajor: 2,
 		Parameters: []ispac.Parameter{
 			{Name: "Server", Type: ispac.String, HasValue: true, Value: "db1"},
 			{Name: "Secret", Type: ispac.String, Sensitive: true, HasValue: true, Value: "s3cret"},
@@ -259,13 +262,15 @@ func (w *World) Deploy(p *ispac.Project) answer {
 	if _, ok := w.State.Reader().Folder("ETL"); !ok {
 		w.Ok(Alice, "create_folder", `{"folder_name":"ETL"}`)
 	}
-	return w.Ok(Alice, "deploy_project", `{"folder_name":"ETL","project_name":%q,"project_stream":%q}`, p.Name, base64.StdEncoding.EncodeToString(Pack(w.T, p)))
+	return w.Ok(Alice, "deploy_project", `{"folder_name":"ETL","project_name":%q,"project_stream":%q}`, p.Name,
+		base64.StdEncoding.EncodeToString(Pack(w.T, p)))
 }
 
 // create makes an execution of Load.dtsx.
 func (w *World) Create(caller command.Caller, more string) int64 {
 	w.T.Helper()
-	a := w.Ok(caller, "create_execution", `{"folder_name":"etl","project_name":"nightly","package_name":"load.dtsx"%s}`, more)
+	a := w.Ok(caller, "create_execution", `{"folder_name":"etl","project_name":"nightly","package_name":"load.dtsx"%s}`,
+		more)
 	return a.Outputs["execution_id"].(int64)
 }
 
@@ -273,7 +278,8 @@ func (w *World) Create(caller command.Caller, more string) int64 {
 func (w *World) Started(caller command.Caller) int64 {
 	w.T.Helper()
 	id := w.Create(caller, "")
-	w.Ok(caller, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
+	w.Ok(caller, "set_execution_parameter_value",
+		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
 	w.Ok(caller, "start_execution", `{"execution_id":%d}`, id)
 	return id
 }
@@ -281,9 +287,11 @@ func (w *World) Started(caller command.Caller) int64 {
 func (w *World) Register(id, machine string) {
 	w.T.Helper()
 	w.Must(command.Caller{Kind: "worker", Name: machine}, &command.RegisterWorker{
-		ID: id, CertName: machine, Instance: machine + "-1", MachineID: machine, BootID: "b", Version: "1", MachineName: machine,
-		UserAccount: "svc", DisplayName: machine, MaxTaskCount: 2, LeaseMs: 60000, TaskHeartbeatMs: 10000, AgentHeartbeatMs: 60000,
-		ToleranceMs: 600000, Extensions: []string{".dtsx"}, Bitness: []int{64},
+		ID: id, CertName: machine, Instance: machine + "-1", MachineID: machine, BootID: "b", Version: "1",
+		MachineName: machine,
+		UserAccount: "svc", DisplayName: machine, MaxTaskCount: 2, LeaseMs: 60000, TaskHeartbeatMs: 10000,
+		AgentHeartbeatMs: 60000,
+		ToleranceMs:      600000, Extensions: []string{".dtsx"}, Bitness: []int{64},
 	})
 	w.Ok(Alice, "enable_worker_agent", `{"WorkerAgentId":%q}`, id)
 }
@@ -298,7 +306,8 @@ func (w *World) Grant(id int64, attempt int, worker, machine string) {
 func (w *World) Report(id int64, attempt int, worker, machine string, outcome command.Outcome, exit int) {
 	w.T.Helper()
 	w.Must(command.Caller{Kind: "worker", Name: machine}, &command.Exchange{Worker: worker, Instance: machine + "-1",
-		Ended: []command.Report{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Outcome: outcome, ExitCode: exit, Message: "bye"}}})
+		Ended: []command.Report{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Outcome: outcome,
+			ExitCode: exit, Message: "bye"}}})
 }
 
 // output appends messages of an attempt, as the packer does.
@@ -311,7 +320,8 @@ func (w *World) Output(worker string, parts ...segment.Part) {
 	digest, size, _ := w.Store(context.Background(), bytes.NewReader(b), 1<<20)
 	cmd := &command.AppendMessages{Segment: digest, Size: size}
 	for i, p := range parts {
-		cmd.Parts = append(cmd.Parts, command.MessagePart{TaskID: p.TaskID, Attempt: p.Attempt, Worker: worker, FirstSeq: p.FirstSeq, Count: len(p.Messages), Part: i})
+		cmd.Parts = append(cmd.Parts, command.MessagePart{TaskID: p.TaskID, Attempt: p.Attempt, Worker: worker,
+			FirstSeq: p.FirstSeq, Count: len(p.Messages), Part: i})
 	}
 	w.Must(command.Caller{Kind: "master", Name: "m1"}, cmd)
 }
@@ -359,7 +369,8 @@ func (w *World) Query(caller command.Caller, name string, r view.Request) []map[
 // rejected requires a refusal with that code, which Codes describes.
 func Rejected(t *testing.T, err error, code string) *command.Rejection {
 	t.Helper()
-	r, ok := err.(*command.Rejection)
+	var r *command.Rejection
+	ok := errors.As(err, &r)
 	if !ok || r.Code != code && command.Family(r.Code) != code {
 		t.Fatalf("got %v, want the code %s", err, code)
 	}
@@ -374,8 +385,10 @@ func (w *World) Refuses(caller command.Caller, procedure, object, code, says str
 	w.T.Helper()
 	before := w.State.Index()
 	_, err := w.Call(caller, procedure, object)
-	r, ok := err.(*command.Rejection)
-	if !ok || r.Code != code && command.Family(r.Code) != code || !strings.Contains(registry.Detail(registry.HTTP, r), says) {
+	var r *command.Rejection
+	ok := errors.As(err, &r)
+	if !ok || r.Code != code && command.Family(r.Code) != code ||
+		!strings.Contains(registry.Detail(registry.HTTP, r), says) {
 		w.T.Errorf("%s %s:\n have %v\n want %s with %q", procedure, object, err, code, says)
 		return
 	}

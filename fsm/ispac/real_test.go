@@ -148,7 +148,8 @@ func TestRealFiles(t *testing.T) {
 				t.Errorf("project is %s %s %s, version %d.%d.%d, format %d", p.Name, p.ID, p.ProtectionLevel, p.VersionMajor,
 					p.VersionMinor, p.VersionBuild, p.FormatVersion)
 			}
-			if !slices.Equal(p.ConnectionManagers, c.managers) || len(p.Files) != 0 || len(p.Warnings) > 0 && fmt.Sprint(p.Warnings) != c.warnings || len(p.Warnings) == 0 && c.warnings != "" {
+			if !slices.Equal(p.ConnectionManagers, c.managers) || len(p.Files) != 0 ||
+				len(p.Warnings) > 0 && fmt.Sprint(p.Warnings) != c.warnings || len(p.Warnings) == 0 && c.warnings != "" {
 				t.Errorf("connection managers %q, files %q, warnings %q", p.ConnectionManagers, p.Files, p.Warnings)
 			}
 			if n, declared := tallyOf(p.Parameters); n != c.tally || !slices.Equal(declared, c.declared) {

@@ -61,7 +61,8 @@ func TestNamesAreFoundInAnyCase(t *testing.T) {
 		"nothing_like_it":              "there are add_execution_worker",
 	} {
 		_, err := procedure.Find(name)
-		if r := fsmtest.Rejected(t, err, command.CodeProcedureNotFound); !strings.Contains(registry.Detail(registry.HTTP, r), want) {
+		if r := fsmtest.Rejected(t, err, command.CodeProcedureNotFound); !strings.Contains(registry.Detail(registry.HTTP,
+			r), want) {
 			t.Errorf("%s: %q does not say %q", name, registry.Detail(registry.HTTP, r), want)
 		}
 	}

@@ -17,12 +17,20 @@ func TestCreateExecution(t *testing.T) {
 	create := func(more string) string {
 		return `{"folder_name":"ETL","project_name":"nightly","package_name":"Load.dtsx"` + more + `}`
 	}
-	w.Refuses(fsmtest.Bob, "create_execution", `{"folder_name":"x","project_name":"nightly","package_name":"Load.dtsx"}`, command.CodeFolderNotFound, `no folder "x"`)
-	w.Refuses(fsmtest.Bob, "create_execution", `{"folder_name":"ETL","project_name":"x","package_name":"Load.dtsx"}`, command.CodeProjectNotFound, `no project "x"`)
-	w.Refuses(fsmtest.Bob, "create_execution", `{"folder_name":"ETL","project_name":"nightly","package_name":"Laod.dtsx"}`, command.CodePackageNotFound, "did you mean Load.dtsx?")
-	w.Refuses(fsmtest.Bob, "create_execution", `{"folder_name":"ETL","project_name":"nightly","package_name":"Child.dtsx"}`, command.CodeNotEntryPoint, "only another package runs it")
-	w.Refuses(fsmtest.Bob, "create_execution", create(`,"reference_id":3`), command.CodeReferenceNotFound, "no environment reference 3")
-	w.Refuses(fsmtest.Rita, "create_execution", create(``), command.FamilyPermissionDenied, "ssis_admin or ssis_cluster_executor; \"rita\" has ssis_logreader")
+	w.Refuses(fsmtest.Bob, "create_execution", `{"folder_name":"x","project_name":"nightly","package_name":"Load.dtsx"}`,
+		command.CodeFolderNotFound, `no folder "x"`)
+	w.Refuses(fsmtest.Bob, "create_execution", `{"folder_name":"ETL","project_name":"x","package_name":"Load.dtsx"}`,
+		command.CodeProjectNotFound, `no project "x"`)
+	w.Refuses(fsmtest.Bob, "create_execution",
+		`{"folder_name":"ETL","project_name":"nightly","package_name":"Laod.dtsx"}`, command.CodePackageNotFound,
+		"did you mean Load.dtsx?")
+	w.Refuses(fsmtest.Bob, "create_execution",
+		`{"folder_name":"ETL","project_name":"nightly","package_name":"Child.dtsx"}`, command.CodeNotEntryPoint,
+		"only another package runs it")
+	w.Refuses(fsmtest.Bob, "create_execution", create(`,"reference_id":3`), command.CodeReferenceNotFound,
+		"no environment reference 3")
+	w.Refuses(fsmtest.Rita, "create_execution", create(``), command.FamilyPermissionDenied,
+		"ssis_admin or ssis_cluster_executor; \"rita\" has ssis_logreader")
 
 	for more, want := range map[string]command.CreateExecution{
 		``:                                    {AnyWorker: true},
@@ -43,7 +51,8 @@ func TestCreateExecution(t *testing.T) {
 		}
 	}
 	all := w.Query(fsmtest.Alice, "executions", view.Request{Filter: map[string]string{"use32bitruntime": "1"}})
-	if len(all) != 1 || all[0]["package_name"] != "Load.dtsx" || all[0]["server_name"] != "MSSQLSERVER" || all[0]["caller_name"] != "bob" {
+	if len(all) != 1 || all[0]["package_name"] != "Load.dtsx" || all[0]["server_name"] != "MSSQLSERVER" ||
+		all[0]["caller_name"] != "bob" {
 		t.Fatalf("got %v", all)
 	}
 }
@@ -53,7 +62,8 @@ func TestSetExecutionParameterValue(t *testing.T) {
 	w.Deploy(fsmtest.Project("nightly"))
 	id := w.Create(fsmtest.Bob, "")
 	set := func(objectType int, name, value string) string {
-		return fmt.Sprintf(`{"execution_id":%d,"object_type":%d,"parameter_name":%q,"parameter_value":%s}`, id, objectType, name, value)
+		return fmt.Sprintf(`{"execution_id":%d,"object_type":%d,"parameter_name":%q,"parameter_value":%s}`, id, objectType,
+			name, value)
 	}
 	const procedure = "set_execution_parameter_value"
 	for _, c := range []struct {
@@ -72,7 +82,8 @@ func TestSetExecutionParameterValue(t *testing.T) {
 		{20, "Batch", `4.5`, "", command.FamilyInvalidArgument, `parameter_value of Batch: "4.5" is not a valid Int32`},
 		{20, "Batch", `false`, "", command.FamilyInvalidArgument, "false is not a Int32"},
 		{20, "Btach", `1`, "", command.CodeParameterNotFound, "did you mean Batch?"},
-		{20, "LoadDate", `"2020-01-01"`, "", command.CodeParameterNotFound, `the project "nightly" has no parameter "LoadDate"`},
+		{20, "LoadDate", `"2020-01-01"`, "", command.CodeParameterNotFound,
+			`the project "nightly" has no parameter "LoadDate"`},
 		{20, "CM.db.ConnectionString", `"x"`, "x", "", ""},
 		{30, "LoadDate", `"2020-01-01"`, "2020-01-01T00:00:00", "", ""},
 		{30, "LoadDate", `"1/1/2020"`, "", command.FamilyInvalidArgument, "use a date such as"},
@@ -97,12 +108,14 @@ func TestSetExecutionParameterValue(t *testing.T) {
 		{50, "queue_timeout", `0`, "0", "", ""},
 		{50, "QUEUE_TIMEOUT", `-1`, "", command.FamilyInvalidArgument, "use seconds from 1 to 31622400, or 0 for no bound"},
 		{50, "RUN_TIMEOUT", `31622400`, "31622400", "", ""},
-		{50, "RUN_TIMEOUT", `31622401`, "", command.FamilyInvalidArgument, "use seconds from 1 to 31622400, or 0 for no bound"},
+		{50, "RUN_TIMEOUT", `31622401`, "", command.FamilyInvalidArgument,
+			"use seconds from 1 to 31622400, or 0 for no bound"},
 		{50, "RUN_TIMEOUT", `"2h"`, "", command.FamilyInvalidArgument, "RUN_TIMEOUT"},
 		{50, "CALLER_INFO", `"cron"`, "cron", "", ""},
 		{50, "CUSTOMIZED_LOGGING_LEVEL", `"mine"`, "mine", "", ""},
 		{50, "PRIORITY", `1`, "", command.CodeParameterNotFound, "there are CALLER_INFO, CUSTOMIZED_LOGGING_LEVEL"},
-		{40, "Server", `"x"`, "", command.FamilyInvalidArgument, "40 is none of 20 (project), 30 (package), 50 (server option)"},
+		{40, "Server", `"x"`, "", command.FamilyInvalidArgument,
+			"40 is none of 20 (project), 30 (package), 50 (server option)"},
 		{20, "Server", `null`, "", command.FamilyInvalidArgument, "must not be NULL"},
 	} {
 		if c.code != "" {
@@ -116,7 +129,9 @@ func TestSetExecutionParameterValue(t *testing.T) {
 			t.Errorf("%s = %s is kept as %+v", c.name, c.value, got)
 		}
 	}
-	w.Refuses(fsmtest.Bob, procedure, `{"execution_id":99,"object_type":20,"parameter_name":"Server","parameter_value":"x"}`, command.CodeExecutionNotFound, "no execution 99")
+	w.Refuses(fsmtest.Bob, procedure,
+		`{"execution_id":99,"object_type":20,"parameter_name":"Server","parameter_value":"x"}`,
+		command.CodeExecutionNotFound, "no execution 99")
 	w.Refuses(fsmtest.Carol, procedure, set(20, "Server", `"x"`), command.FamilyPermissionDenied, `created by "bob"`)
 	w.Ok(fsmtest.Alice, procedure, "%s", set(20, "Server", `"by an administrator"`))
 	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d}`, id)
@@ -128,9 +143,11 @@ func TestSecretsStaySealed(t *testing.T) {
 	w.Deploy(fsmtest.Project("nightly"))
 	id := w.Create(fsmtest.Bob, "")
 	for name, value := range map[string]string{"Secret": `"hush"`, "CM.db.Password": `"pw"`, "Batch": `1`} {
-		w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":%q,"parameter_value":%s}`, id, name, value)
+		w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+			`{"execution_id":%d,"object_type":20,"parameter_name":%q,"parameter_value":%s}`, id, name, value)
 	}
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":30,"parameter_name":"Pin","parameter_value":1234}`, id)
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+		`{"execution_id":%d,"object_type":30,"parameter_name":"Pin","parameter_value":1234}`, id)
 	other := w.Create(fsmtest.Bob, "")
 	r := w.State.Reader()
 	e, _ := r.Execution(id)
@@ -142,8 +159,9 @@ func TestSecretsStaySealed(t *testing.T) {
 	v, _ := r.Version(e.Version)
 	grantOf := func(e *catalog.Execution) (*command.Grant, map[string]string) {
 		params, options, password := catalog.GrantParameters(v, e)
-		g := &command.Grant{AttemptRef: command.AttemptRef{TaskID: e.ID, Attempt: 1}, ExecutionID: e.ID, Package: e.Package, ProjectBlob: v.Blob,
-			Parameters: params, Options: options, ProjectPassword: password}
+		g := &command.Grant{AttemptRef: command.AttemptRef{TaskID: e.ID, Attempt: 1}, ExecutionID: e.ID, Package: e.Package,
+			ProjectBlob: v.Blob,
+			Parameters:  params, Options: options, ProjectPassword: password}
 		texts := map[string]string{}
 		for i := range g.Parameters {
 			p := &g.Parameters[i]
@@ -160,13 +178,17 @@ func TestSecretsStaySealed(t *testing.T) {
 	}
 	g, texts := grantOf(e)
 	want := map[string]string{
-		"20 Server String": "db1", "20 Secret String": "hush", "20 Batch Int32": "1", "20 CM.db.ConnectionString String": "Data Source=.", "20 CM.db.Password String": "pw",
-		"30 LoadDate DateTime": "1900-01-01T00:00:00", "30 Ratio Decimal": "1.5", "30 Flag Boolean": "true", "30 Pin Int32": "1234", "30 Big UInt64": "18446744073709551615",
+		"20 Server String": "db1", "20 Secret String": "hush", "20 Batch Int32": "1",
+		"20 CM.db.ConnectionString String": "Data Source=.", "20 CM.db.Password String": "pw",
+		"30 LoadDate DateTime": "1900-01-01T00:00:00", "30 Ratio Decimal": "1.5", "30 Flag Boolean": "true",
+		"30 Pin Int32": "1234", "30 Big UInt64": "18446744073709551615",
 	}
 	if fmt.Sprint(texts) != fmt.Sprint(want) {
 		t.Errorf("the grant has\n %v, want\n %v", texts, want)
 	}
-	if fmt.Sprint(g.Options) != "[{50 DUMP_ON_ERROR false {Boolean false <nil>}} {50 DUMP_ON_EVENT false {Boolean false <nil>}} {50 LOGGING_LEVEL false {Int32 1 <nil>}} {50 SYNCHRONIZED false {Boolean false <nil>}}]" {
+	if fmt.Sprint(g.Options) !=
+		"[{50 DUMP_ON_ERROR false {Boolean false <nil>}} {50 DUMP_ON_EVENT false {Boolean false <nil>}} {50 LOGGING_LEVEL "+
+			"false {Int32 1 <nil>}} {50 SYNCHRONIZED false {Boolean false <nil>}}]" {
 		t.Errorf("options %v", g.Options)
 	}
 	if password, err := catalog.OpenPassword(g, w.Unseal); err != nil || password != "" {
@@ -190,7 +212,8 @@ func TestSecretsStaySealed(t *testing.T) {
 			}
 		}
 	}
-	rows := w.Query(fsmtest.Bob, "execution_parameter_values", view.Request{Filter: map[string]string{"execution_id": fmt.Sprint(id), "sensitive": "1"}})
+	rows := w.Query(fsmtest.Bob, "execution_parameter_values",
+		view.Request{Filter: map[string]string{"execution_id": fmt.Sprint(id), "sensitive": "1"}})
 	if len(rows) != 3 {
 		t.Fatalf("%d sensitive values, want 3", len(rows))
 	}
@@ -210,25 +233,30 @@ func TestStartExecution(t *testing.T) {
 	w.Refuses(fsmtest.Bob, start, `{"execution_id":77}`, command.CodeExecutionNotFound, "no execution 77")
 	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, id), command.CodeValueRequired, "$Project::Batch")
 	w.Ok(fsmtest.Bob, "set_execution_parameter_value", set, id)
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d,"retry_count":101}`, id), command.FamilyInvalidArgument, "101 is outside 0–100")
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d,"retry_count":-1}`, id), command.FamilyInvalidArgument, "outside 0–100")
+	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d,"retry_count":101}`, id), command.FamilyInvalidArgument,
+		"101 is outside 0–100")
+	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d,"retry_count":-1}`, id), command.FamilyInvalidArgument,
+		"outside 0–100")
 	w.Refuses(fsmtest.Carol, start, fmt.Sprintf(`{"execution_id":%d}`, id), command.FamilyPermissionDenied, "bob")
 	a := w.Ok(fsmtest.Bob, start, `{"execution_id":%d,"retry_count":100}`, id)
-	if got := *a.Command.(*command.StartExecution); got != (command.StartExecution{ExecutionID: id, RetryCount: 100, RetryDelayMs: 5000}) || a.Wait != 0 {
+	if got := *a.Command.(*command.StartExecution); got != (command.StartExecution{ExecutionID: id, RetryCount: 100,
+		RetryDelayMs: 5000}) || a.Wait != 0 {
 		t.Errorf("it starts as %+v", a)
 	}
 	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, id), command.CodeAlreadyStarted, "is pending")
 
 	waiting := w.Create(fsmtest.Bob, "")
 	w.Ok(fsmtest.Bob, "set_execution_parameter_value", set, waiting)
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":50,"parameter_name":"SYNCHRONIZED","parameter_value":true}`, waiting)
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+		`{"execution_id":%d,"object_type":50,"parameter_name":"SYNCHRONIZED","parameter_value":true}`, waiting)
 	if a := w.Ok(fsmtest.Bob, start, `{"execution_id":%d}`, waiting); a.Wait != waiting {
 		t.Errorf("a synchronized start waits for %d", a.Wait)
 	}
 
 	chosen := w.Create(fsmtest.Bob, `,"useanyworker":0`)
 	w.Ok(fsmtest.Bob, "set_execution_parameter_value", set, chosen)
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, chosen), command.CodeNoWorkerSelected, "none was added")
+	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, chosen), command.CodeNoWorkerSelected,
+		"none was added")
 
 	w.Deploy(fsmtest.Project("nightly"))
 	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, chosen), command.CodeRedeployed, "deployed again")
@@ -250,16 +278,24 @@ func TestAddExecutionWorker(t *testing.T) {
 	id := w.Create(fsmtest.Bob, `,"useanyworker":0`)
 	w.Ok(fsmtest.Bob, add, `{"execution_id":%d,"workeragent_id":"{%s}"}`, id, strings.ToLower(fsmtest.WorkerOne))
 	w.Ok(fsmtest.Bob, add, `{"execution_id":%d,"WorkerAgent_Id":%q}`, id, fsmtest.WorkerOne)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerTwo), command.CodeWorkerNotFound, fsmtest.WorkerTwo)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":"m1"}`, id), command.FamilyInvalidArgument, `"m1" is not a valid uniqueidentifier`)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":9,"workeragent_id":%q}`, fsmtest.WorkerOne), command.CodeExecutionNotFound, "9")
-	w.Refuses(fsmtest.Carol, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerOne), command.FamilyPermissionDenied, "bob")
+	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerTwo),
+		command.CodeWorkerNotFound, fsmtest.WorkerTwo)
+	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":"m1"}`, id),
+		command.FamilyInvalidArgument, `"m1" is not a valid uniqueidentifier`)
+	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":9,"workeragent_id":%q}`, fsmtest.WorkerOne),
+		command.CodeExecutionNotFound, "9")
+	w.Refuses(fsmtest.Carol, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerOne),
+		command.FamilyPermissionDenied, "bob")
 	anyone, old := w.Create(fsmtest.Bob, ""), w.Create(fsmtest.Bob, `,"runinscaleout":0`)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, anyone, fsmtest.WorkerOne), command.CodeAnyWorker, "useanyworker 0")
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, old, fsmtest.WorkerOne), command.CodeNotScaleOut, "not in Scale Out")
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
+	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, anyone, fsmtest.WorkerOne),
+		command.CodeAnyWorker, "useanyworker 0")
+	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, old, fsmtest.WorkerOne),
+		command.CodeNotScaleOut, "not in Scale Out")
+	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
 	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d}`, id)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerOne), command.CodeAlreadyStarted, "pending")
+	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerOne),
+		command.CodeAlreadyStarted, "pending")
 	e, _ := w.State.Reader().Execution(id)
 	if len(e.Workers) != 1 {
 		t.Fatalf("workers %v, want one", e.Workers)
@@ -272,13 +308,15 @@ func TestStopOperation(t *testing.T) {
 	w.Register(fsmtest.WorkerOne, "m1")
 	const stop = "stop_operation"
 	w.Refuses(fsmtest.Bob, stop, `{"operation_id":99}`, command.CodeOperationNotFound, "no operation 99")
-	w.Refuses(fsmtest.Alice, stop, fmt.Sprintf(`{"operation_id":%d}`, deployed.Outputs["operation_id"]), command.CodeAlreadyEnded, "only executions")
+	w.Refuses(fsmtest.Alice, stop, fmt.Sprintf(`{"operation_id":%d}`, deployed.Outputs["operation_id"]),
+		command.CodeAlreadyEnded, "only executions")
 	created, pending, running := w.Create(fsmtest.Bob, ""), w.Started(fsmtest.Bob), w.Started(fsmtest.Bob)
 	w.Grant(running, 1, fsmtest.WorkerOne, "m1")
 	w.Refuses(fsmtest.Carol, stop, fmt.Sprintf(`{"operation_id":%d}`, pending), command.FamilyPermissionDenied, "bob")
 	for id, says := range map[int64]string{created: "canceled", pending: "canceled", running: "stopping"} {
 		w.Ok(fsmtest.Bob, stop, `{"operation_id":%d}`, id)
-		w.Refuses(fsmtest.Bob, stop, fmt.Sprintf(`{"operation_id":%d}`, id), command.CodeAlreadyStopped, "is "+says+`: "bob" stopped it`)
+		w.Refuses(fsmtest.Bob, stop, fmt.Sprintf(`{"operation_id":%d}`, id), command.CodeAlreadyStopped,
+			"is "+says+`: "bob" stopped it`)
 	}
 	done := w.Started(fsmtest.Bob)
 	w.Grant(done, 1, fsmtest.WorkerOne, "m1")
@@ -315,11 +353,14 @@ func TestWorkerProcedures(t *testing.T) {
 			t.Errorf("%s is %v", name, row()[name])
 		}
 	}
-	w.Refuses(fsmtest.Alice, "set_worker_agent_property", set("IsEnabled", "1"), command.FamilyInvalidArgument, "DisplayName, Description, Tags, MaxTaskCount")
-	w.Refuses(fsmtest.Alice, "set_worker_agent_property", set("Description", strings.Repeat("x", 257)), command.FamilyInvalidArgument, "at most 256 characters, these are 257")
+	w.Refuses(fsmtest.Alice, "set_worker_agent_property", set("IsEnabled", "1"), command.FamilyInvalidArgument,
+		"DisplayName, Description, Tags, MaxTaskCount")
+	w.Refuses(fsmtest.Alice, "set_worker_agent_property", set("Description", strings.Repeat("x", 257)),
+		command.FamilyInvalidArgument, "at most 256 characters, these are 257")
 	id := w.Started(fsmtest.Bob)
 	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
-	w.Refuses(fsmtest.Alice, "delete_worker_agent", fmt.Sprintf(`{"WorkerAgentId":%q}`, fsmtest.WorkerOne), command.CodeWorkerBusy, fmt.Sprint("execution ", id))
+	w.Refuses(fsmtest.Alice, "delete_worker_agent", fmt.Sprintf(`{"WorkerAgentId":%q}`, fsmtest.WorkerOne),
+		command.CodeWorkerBusy, fmt.Sprint("execution ", id))
 	w.Report(id, 1, fsmtest.WorkerOne, "m1", command.Succeeded, 0)
 	w.Ok(fsmtest.Alice, "delete_worker_agent", `{"WorkerAgentId":%q}`, fsmtest.WorkerOne)
 	if n := len(w.Query(fsmtest.Bob, "worker_agents", view.Request{})); n != 0 {

@@ -18,7 +18,8 @@ type deploySealer struct {
 func manifestOf(p *ispac.Project, seal deploySealer) (command.Manifest, error) {
 	m := command.Manifest{
 		ID: p.ID, Description: p.Description, FormatVersion: p.FormatVersion, ProtectionLevel: int(p.ProtectionLevel),
-		VersionMajor: p.VersionMajor, VersionMinor: p.VersionMinor, VersionBuild: p.VersionBuild, VersionComments: p.VersionComments,
+		VersionMajor: p.VersionMajor, VersionMinor: p.VersionMinor, VersionBuild: p.VersionBuild,
+		VersionComments: p.VersionComments,
 	}
 	var err error
 	if m.Parameters, err = seal.parameters("", p.Parameters); err != nil {
@@ -43,7 +44,8 @@ func (d deploySealer) parameters(pkg string, list []ispac.Parameter) ([]command.
 	kept := make([]command.Parameter, 0, len(list))
 	for i := range list {
 		p := &list[i]
-		k := command.Parameter{Name: p.Name, Description: p.Description, Type: p.Type.String(), Required: p.Required, Sensitive: p.Sensitive}
+		k := command.Parameter{Name: p.Name, Description: p.Description, Type: p.Type.String(), Required: p.Required,
+			Sensitive: p.Sensitive}
 		if p.HasValue {
 			text, err := ispac.FormatValue(p.Type, p.Value)
 			if err != nil {

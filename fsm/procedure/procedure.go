@@ -55,8 +55,9 @@ func (p *Procedure) Authorize(c command.Caller) error {
 	return catalog.Authorize("call "+p.Name, p.Permission, c)
 }
 
-// Plan turns arguments, as Bind returned them, into a command. The permission is checked here, so that no door can forget
-// it. A refusal is a *command.Rejection with one of Checks, or with a code of the lookup that the transition makes too.
+// Plan turns arguments, as Bind returned them, into a command. The permission is checked here, so that no door can
+// forget it. A refusal is a *command.Rejection with one of Checks, or with a code of the lookup that the transition
+// makes too.
 func (p *Procedure) Plan(ctx context.Context, call *Call, args any) (Plan, error) {
 	if err := p.Authorize(call.Caller); err != nil {
 		return Plan{}, err

@@ -53,23 +53,38 @@ func TestBind(t *testing.T) {
 		code, says              string
 	}{
 		{"defaults", "create_execution", `{` + base + `}`, full, "", ""},
-		{"any case", "create_execution", `{"FOLDER_name":"F","Project_Name":"P","package_NAME":"a.dtsx","UseAnyWorker":0}`, with(values{"useanyworker": false}), "", ""},
-		{"NULL means the default", "create_execution", `{` + base + `,"useanyworker":null,"use32bitruntime":null,"reference_id":null}`, full, "", ""},
-		{"bits as numbers", "create_execution", `{` + base + `,"runinscaleout":1}`, with(values{"runinscaleout": true}), "", ""},
+		{"any case", "create_execution", `{"FOLDER_name":"F","Project_Name":"P","package_NAME":"a.dtsx","UseAnyWorker":0}`,
+			with(values{"useanyworker": false}), "", ""},
+		{"NULL means the default", "create_execution",
+			`{` + base + `,"useanyworker":null,"use32bitruntime":null,"reference_id":null}`, full, "", ""},
+		{"bits as numbers", "create_execution", `{` + base + `,"runinscaleout":1}`, with(values{"runinscaleout": true}),
+			"", ""},
 		{"an output as NULL", "create_execution", `{` + base + `,"execution_id":null}`, full, "", ""},
-		{"an output", "create_execution", `{` + base + `,"execution_id":5}`, nil, command.FamilyInvalidArgument, "execution_id is an output"},
-		{"unknown", "create_execution", `{` + base + `,"pakage":"x"}`, nil, command.CodeUnknownParameter, `has no parameter "pakage"`},
-		{"nearly", "create_execution", `{` + base + `,"useanyworkers":true}`, nil, command.CodeUnknownParameter, "did you mean useanyworker?"},
-		{"at sign", "create_execution", `{"@folder_name":"F"}`, nil, command.CodeUnknownParameter, "write folder_name, without a prefix"},
-		{"missing", "create_execution", `{"folder_name":"F","project_name":"P"}`, nil, command.CodeMissingParameter, "package_name (nvarchar(260))"},
-		{"required NULL", "create_execution", `{"Folder_Name":null,"project_name":"P","package_name":"x"}`, nil, command.FamilyInvalidArgument, "Folder_Name must not be NULL"},
+		{"an output", "create_execution", `{` + base + `,"execution_id":5}`, nil, command.FamilyInvalidArgument,
+			"execution_id is an output"},
+		{"unknown", "create_execution", `{` + base + `,"pakage":"x"}`, nil, command.CodeUnknownParameter,
+			`has no parameter "pakage"`},
+		{"nearly", "create_execution", `{` + base + `,"useanyworkers":true}`, nil, command.CodeUnknownParameter,
+			"did you mean useanyworker?"},
+		{"at sign", "create_execution", `{"@folder_name":"F"}`, nil, command.CodeUnknownParameter,
+			"write folder_name, without a prefix"},
+		{"missing", "create_execution", `{"folder_name":"F","project_name":"P"}`, nil, command.CodeMissingParameter,
+			"package_name (nvarchar(260))"},
+		{"required NULL", "create_execution", `{"Folder_Name":null,"project_name":"P","package_name":"x"}`, nil,
+			command.FamilyInvalidArgument, "Folder_Name must not be NULL"},
 		{"twice", "create_execution", `{` + base + `,"FOLDER_NAME":"G"}`, nil, command.FamilyInvalidArgument, "given twice"},
-		{"wrong type", "create_execution", `{` + base + `,"useanyworker":"yes"}`, nil, command.FamilyInvalidArgument, `useanyworker: "yes" is not a valid bit: use true or false`},
-		{"too long", "create_folder", `{"folder_name":"` + strings.Repeat("x", 129) + `"}`, nil, command.FamilyInvalidArgument, "129 characters, at most 128"},
+		{"wrong type", "create_execution", `{` + base + `,"useanyworker":"yes"}`, nil, command.FamilyInvalidArgument,
+			`useanyworker: "yes" is not a valid bit: use true or false`},
+		{"too long", "create_folder", `{"folder_name":"` + strings.Repeat("x", 129) + `"}`, nil,
+			command.FamilyInvalidArgument, "129 characters, at most 128"},
 		{"no parameters", "enable_scaleout", `{}`, values{}, "", ""},
 		{"too many", "enable_scaleout", `{"x":1}`, nil, command.CodeUnknownParameter, "it has none"},
-		{"a secret is not shown", "deploy_project", `{"folder_name":"F","project_name":"P","project_stream":"","project_password":17923}`, nil, command.FamilyInvalidArgument, "project_password is not a valid nvarchar(256): use a text"},
-		{"a value may be a secret", "set_execution_parameter_value", `{"execution_id":1,"object_type":20,"parameter_name":"x","parameter_value":["hush"]}`, nil, command.FamilyInvalidArgument, "parameter_value is not a valid sql_variant"},
+		{"a secret is not shown", "deploy_project",
+			`{"folder_name":"F","project_name":"P","project_stream":"","project_password":17923}`, nil,
+			command.FamilyInvalidArgument, "project_password is not a valid nvarchar(256): use a text"},
+		{"a value may be a secret", "set_execution_parameter_value",
+			`{"execution_id":1,"object_type":20,"parameter_name":"x","parameter_value":["hush"]}`, nil,
+			command.FamilyInvalidArgument, "parameter_value is not a valid sql_variant"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, ok := procedure.Named(c.procedure)
@@ -84,7 +99,8 @@ func TestBind(t *testing.T) {
 				return
 			}
 			r := fsmtest.Rejected(t, err, c.code)
-			if !strings.Contains(registry.Detail(registry.HTTP, r), c.says) || strings.Contains(r.Error(), "17923") || strings.Contains(r.Error(), "hush") {
+			if !strings.Contains(registry.Detail(registry.HTTP, r), c.says) || strings.Contains(r.Error(), "17923") ||
+				strings.Contains(r.Error(), "hush") {
 				t.Fatalf("%q does not say %q", registry.Detail(registry.HTTP, r), c.says)
 			}
 		})
@@ -93,7 +109,8 @@ func TestBind(t *testing.T) {
 
 // Who may call what: every procedure, every role.
 func TestPermissionMatrix(t *testing.T) {
-	const a, e, l, m, w, none = command.RoleAdmin, command.RoleExecutor, command.RoleReader, command.RoleMonitor, command.RoleWorker, ""
+	const a, e, l = command.RoleAdmin, command.RoleExecutor, command.RoleReader
+	const m, w, none = command.RoleMonitor, command.RoleWorker, ""
 	admins, executors := a, a+" "+e
 	procedures := map[string]string{
 		"create_folder": admins, "delete_folder": admins, "deploy_project": admins, "delete_project": admins,
@@ -105,8 +122,11 @@ func TestPermissionMatrix(t *testing.T) {
 	everyone, reading := strings.Join([]string{a, e, l, m, w, none}, " "), strings.Join([]string{a, e, l, m}, " ")
 	viewRoles := map[string]string{
 		"master_properties": everyone, "master_nodes": everyone, "worker_agents": executors, "catalog_properties": admins,
-		"folders": reading, "projects": reading, "object_versions": reading, "packages": reading, "object_parameters": reading,
-		"executions": reading, "execution_parameter_values": reading, "operations": reading, "operation_messages": reading, "tasks": reading,
+		"folders": reading, "projects": reading, "object_versions": reading, "packages": reading,
+		"object_parameters": reading,
+		"executions":        reading, "execution_parameter_values": reading, "operations": reading,
+		"operation_messages": reading,
+		"tasks":              reading,
 	}
 	check := func(name, allowed string, authorize func(command.Caller) error) {
 		for _, role := range []string{a, e, l, m, w, none} {

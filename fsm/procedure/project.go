@@ -49,8 +49,9 @@ func projectProcedures() []*Procedure {
 		}, Commands(func(a *folder) command.Command { return &command.DeleteFolder{Name: a.Name} })),
 		Declare(Options{
 			Name: "deploy_project", Permission: catalog.Admin,
-			Doc:    "Makes a project of a project file, or a new version of it.",
-			Output: &registry.Parameter{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation; its messages hold the warnings"},
+			Doc: "Makes a project of a project file, or a new version of it.",
+			Output: &registry.Parameter{Name: "operation_id", Type: sqltype.BigInt,
+				Doc: "the operation; its messages hold the warnings"},
 			Checks: []string{
 				command.CodeNameMismatch, command.CodeInvalidProject, command.CodePasswordRequired, command.CodeWrongPassword,
 				command.CodeUserKey, command.CodeProjectTooLarge, command.CodeProjectContent, command.CodeManifestTooLarge,
@@ -66,7 +67,8 @@ func projectProcedures() []*Procedure {
 	}
 }
 
-// planDeployProject reads the project file: what is in it is seen here alone. The command carries what the catalog keeps.
+// planDeployProject reads the project file: what is in it is seen here alone. The command carries what the catalog
+// keeps.
 func planDeployProject(ctx context.Context, call *Call, a *deployProject) (Plan, error) {
 	if _, no := catalog.FindFolder(call.Reader, a.Folder); no != nil {
 		return Plan{}, no // before a large file is read for it
@@ -89,7 +91,8 @@ func planDeployProject(ctx context.Context, call *Call, a *deployProject) (Plan,
 	}
 	deploy := &command.DeployProject{Folder: a.Folder, Project: read.Name, Blob: file.digest, Size: file.size}
 	for _, w := range read.Warnings {
-		deploy.Warnings = append(deploy.Warnings, command.Warning{Code: command.NoteDeploy + w.Code, Args: command.Arguments(w.Args)})
+		deploy.Warnings = append(deploy.Warnings, command.Warning{Code: command.NoteDeploy + w.Code,
+			Args: command.Arguments(w.Args)})
 	}
 	manifest, err := manifestOf(read, deploySealer{call, file.digest})
 	if err != nil {
@@ -177,7 +180,8 @@ func projectRefusal(err error) error {
 		code string
 	}{
 		{ispac.ErrPasswordRequired, command.CodePasswordRequired}, {ispac.ErrWrongPassword, command.CodeWrongPassword},
-		{ispac.ErrUserKey, command.CodeUserKey}, {ispac.ErrTooLarge, command.CodeProjectContent}, {ispac.ErrFormat, command.CodeInvalidProject},
+		{ispac.ErrUserKey, command.CodeUserKey}, {ispac.ErrTooLarge, command.CodeProjectContent},
+		{ispac.ErrFormat, command.CodeInvalidProject},
 	} {
 		if errors.Is(err, known.is) {
 			return command.Refuse(known.code, err.Error())
@@ -192,7 +196,8 @@ func sealPassword(call *Call, deploy *command.DeployProject, level ispac.Protect
 		return nil
 	}
 	if level != ispac.EncryptSensitiveWithPassword && level != ispac.EncryptAllWithPassword {
-		deploy.Warnings = append(deploy.Warnings, command.Warning{Code: command.NotePasswordUnset, Args: command.Arguments(level)})
+		deploy.Warnings = append(deploy.Warnings, command.Warning{Code: command.NotePasswordUnset,
+			Args: command.Arguments(level)})
 		return nil
 	}
 	sealed, err := call.Seal([]byte(password), catalog.SealNamePassword(deploy.Blob))

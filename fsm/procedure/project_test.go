@@ -25,10 +25,12 @@ func TestFolders(t *testing.T) {
 	}
 	w.Refuses(fsmtest.Alice, "create_folder", `{"folder_name":"etl"}`, command.CodeFolderExists, `"ETL" exists`)
 	for name, says := range map[string]string{
-		"": "1–128", "@x": "begins with @", " x": "blank", "x ": "blank", `a"b`: "not allowed", "a<b": "not allowed", "a|b": "not allowed",
+		"": "1–128", "@x": "begins with @", " x": "blank", "x ": "blank", `a"b`: "not allowed", "a<b": "not allowed",
+		"a|b": "not allowed",
 		"a/b": `contains the character "/"`, "/": "not allowed", `a\b`: `contains the character "\\"`,
 		"a\tb": `contains the character "\t"`, "a\x00": "contains the character",
-		"a\u0085b": "format characters", "a\u202eb": `the character "\u202e"`, "a\u200bb": "format characters", "a\u2066b": "format characters",
+		"a\u0085b": "format characters", "a\u202eb": `the character "\u202e"`, "a\u200bb": "format characters",
+		"a\u2066b": "format characters",
 		"a\u2028b": "format characters", "a\ufeffb": "format characters",
 	} {
 		object, _ := json.Marshal(map[string]string{"folder_name": name})
@@ -37,7 +39,8 @@ func TestFolders(t *testing.T) {
 	w.Refuses(fsmtest.Alice, "delete_folder", `{"folder_name":"nope"}`, command.CodeFolderNotFound, `no folder "nope"`)
 	w.Deploy(fsmtest.Project("nightly"))
 	w.Refuses(fsmtest.Alice, "delete_folder", `{"folder_name":"ETL"}`, command.CodeFolderNotEmpty, `"nightly" is one`)
-	w.Refuses(fsmtest.Alice, "delete_project", `{"folder_name":"ETL","project_name":"x"}`, command.CodeProjectNotFound, `no project "x"`)
+	w.Refuses(fsmtest.Alice, "delete_project", `{"folder_name":"ETL","project_name":"x"}`, command.CodeProjectNotFound,
+		`no project "x"`)
 	w.Ok(fsmtest.Alice, "delete_project", `{"folder_name":"etl","project_name":"NIGHTLY"}`)
 	w.Ok(fsmtest.Alice, "delete_folder", `{"folder_name":"etl"}`)
 	w.Refuses(fsmtest.Alice, "delete_folder", `{"folder_name":"ETL"}`, command.CodeFolderNotFound, "ETL")
@@ -57,7 +60,8 @@ func TestDeploy(t *testing.T) {
 		t.Fatal("a secret is in the log")
 	}
 	// By the blob that is there already.
-	second := w.Ok(fsmtest.Alice, "deploy_project", `{"folder_name":"etl","project_name":"Nightly","project_stream":{"blob":%q}}`, cmd.Blob)
+	second := w.Ok(fsmtest.Alice, "deploy_project",
+		`{"folder_name":"etl","project_name":"Nightly","project_stream":{"blob":%q}}`, cmd.Blob)
 	if second.Command.(*command.DeployProject).Project != "nightly" {
 		t.Fatal("the project has not the name in its file")
 	}
@@ -75,12 +79,18 @@ func TestDeployIsRefused(t *testing.T) {
 	}
 	big, _, _ := w.Store(t.Context(), strings.NewReader(strings.Repeat("x", 1<<20+1)), 2<<20)
 	w.Refuses(fsmtest.Alice, "deploy_project", deploy("nope", "nightly", `"`+file+`"`), command.CodeFolderNotFound, "nope")
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "daily", `"`+file+`"`), command.CodeNameMismatch, `of the project "nightly", not "daily"`)
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `"aGk="`), command.CodeInvalidProject, "project_stream: ")
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `""`), command.CodeInvalidProject, "project_stream: ")
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `{"blob":"`+strings.Repeat("0", 64)+`"}`), command.CodeBlobNotFound, "upload it first")
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `{"blob":"`+big+`"}`), command.CodeProjectTooLarge, "MaxProjectBytes, 1048576")
-	w.Refuses(fsmtest.Bob, "deploy_project", deploy("ETL", "nightly", `"`+file+`"`), command.FamilyPermissionDenied, "takes the role ssis_admin")
+	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "daily", `"`+file+`"`), command.CodeNameMismatch,
+		`of the project "nightly", not "daily"`)
+	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `"aGk="`), command.CodeInvalidProject,
+		"project_stream: ")
+	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `""`), command.CodeInvalidProject,
+		"project_stream: ")
+	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `{"blob":"`+strings.Repeat("0", 64)+`"}`),
+		command.CodeBlobNotFound, "upload it first")
+	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `{"blob":"`+big+`"}`),
+		command.CodeProjectTooLarge, "MaxProjectBytes, 1048576")
+	w.Refuses(fsmtest.Bob, "deploy_project", deploy("ETL", "nightly", `"`+file+`"`), command.FamilyPermissionDenied,
+		"takes the role ssis_admin")
 	if len(w.Blobs) != 1 {
 		t.Fatalf("%d blobs: a refused file was stored", len(w.Blobs)-1)
 	}
@@ -96,15 +106,19 @@ func realFile(t *testing.T, name string) string {
 }
 
 func TestDeployRealFiles(t *testing.T) {
-	for name, packages := range map[string]int{"CustomLogging": 1, "Chapter05": 2, "AdventureWorksETL": 4, "ETL": 12, "SampleSSISProject": 2} {
+	for name, packages := range map[string]int{"CustomLogging": 1, "Chapter05": 2, "AdventureWorksETL": 4, "ETL": 12,
+		"SampleSSISProject": 2} {
 		t.Run(name, func(t *testing.T) {
 			w := fsmtest.NewWorld(t)
 			w.Ok(fsmtest.Alice, "create_folder", `{"folder_name":"F"}`)
-			a := w.Ok(fsmtest.Alice, "deploy_project", `{"folder_name":"F","project_name":%q,"project_stream":%q}`, name, realFile(t, name))
+			a := w.Ok(fsmtest.Alice, "deploy_project", `{"folder_name":"F","project_name":%q,"project_stream":%q}`, name,
+				realFile(t, name))
 			if n := len(w.Query(fsmtest.Alice, "packages", view.Request{})); n != packages {
 				t.Errorf("%d packages, want %d", n, packages)
 			}
-			messages := w.Query(fsmtest.Alice, "operation_messages", view.Request{Filter: map[string]string{"operation_id": fmt.Sprint(a.Outputs["operation_id"]), "message_type": "110"}})
+			messages := w.Query(fsmtest.Alice, "operation_messages",
+				view.Request{Filter: map[string]string{"operation_id": fmt.Sprint(a.Outputs["operation_id"]),
+					"message_type": "110"}})
 			// It alone has secrets that cannot be read without more; the others saved none.
 			if encrypted := name == "SampleSSISProject"; (len(messages) > 0) != encrypted {
 				t.Errorf("warnings: %v", messages)
@@ -119,7 +133,8 @@ func TestDeployRealFiles(t *testing.T) {
 func TestProjectPassword(t *testing.T) {
 	w := fsmtest.NewWorld(t)
 	w.Ok(fsmtest.Alice, "create_folder", `{"folder_name":"F"}`)
-	deploy := `{"folder_name":"F","project_name":"SampleSSISProject","project_stream":"` + realFile(t, "SampleSSISProject") + `","project_password":%q}`
+	deploy := `{"folder_name":"F","project_name":"SampleSSISProject","project_stream":"` +
+		realFile(t, "SampleSSISProject") + `","project_password":%q}`
 	w.Refuses(fsmtest.Alice, "deploy_project", fmt.Sprintf(deploy, "ssis124"), command.CodeWrongPassword, "password")
 	a := w.Ok(fsmtest.Alice, "deploy_project", deploy, "ssis123")
 	cmd := a.Command.(*command.DeployProject)
@@ -134,14 +149,16 @@ func TestProjectPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(m.Parameters, func(p command.Parameter) bool { return p.Name == "SourceDBName" })
-	if i < 0 || m.Parameters[i].Default == nil || m.Parameters[i].Default.Sealed == nil || m.Parameters[i].Default.Text != "" {
+	if i < 0 || m.Parameters[i].Default == nil || m.Parameters[i].Default.Sealed == nil ||
+		m.Parameters[i].Default.Text != "" {
 		t.Fatal("the encrypted parameter was not sealed")
 	}
 	plain, err := w.Unseal(m.Parameters[i].Default.Sealed, catalog.SealNameDefault(cmd.Blob, "", "SourceDBName"))
 	if err != nil || len(plain) == 0 {
 		t.Fatalf("the encrypted parameter does not open: %v", err)
 	}
-	for _, where := range []string{catalog.SealNameDefault(cmd.Blob, "", "SourceDBServer"), catalog.SealNameDefault(cmd.Blob, "Package1.dtsx", "SourceDBName"), catalog.SealNamePassword(cmd.Blob)} {
+	for _, where := range []string{catalog.SealNameDefault(cmd.Blob, "", "SourceDBServer"),
+		catalog.SealNameDefault(cmd.Blob, "Package1.dtsx", "SourceDBName"), catalog.SealNamePassword(cmd.Blob)} {
 		if _, err := w.Unseal(m.Parameters[i].Default.Sealed, where); err == nil {
 			t.Errorf("it opens as %s, too", where)
 		}
@@ -152,7 +169,8 @@ func TestProjectPassword(t *testing.T) {
 func TestNeedlessPassword(t *testing.T) {
 	w := fsmtest.NewWorld(t)
 	w.Ok(fsmtest.Alice, "create_folder", `{"folder_name":"ETL"}`)
-	a := w.Ok(fsmtest.Alice, "deploy_project", `{"folder_name":"ETL","project_name":"nightly","project_password":"hush","project_stream":%q}`,
+	a := w.Ok(fsmtest.Alice, "deploy_project",
+		`{"folder_name":"ETL","project_name":"nightly","project_password":"hush","project_stream":%q}`,
 		base64.StdEncoding.EncodeToString(fsmtest.Pack(t, fsmtest.Project("nightly"))))
 	cmd := a.Command.(*command.DeployProject)
 	if cmd.Password != nil || !slices.ContainsFunc(cmd.Warnings, func(w command.Warning) bool {
@@ -175,9 +193,11 @@ func TestManifestTooLarge(t *testing.T) {
 			state ^= state << 17
 			text[j] = "abcdefghijklmnopqrstuvwxyz0123456789+-"[state%38]
 		}
-		p.Parameters = append(p.Parameters, ispac.Parameter{Name: fmt.Sprintf("P%d", i), Type: ispac.String, HasValue: true, Value: string(text)})
+		p.Parameters = append(p.Parameters, ispac.Parameter{Name: fmt.Sprintf("P%d", i), Type: ispac.String, HasValue: true,
+			Value: string(text)})
 	}
 	file, _, _ := w.Store(t.Context(), strings.NewReader(string(fsmtest.Pack(t, p))), 64<<20)
 	w.Config.MaxProjectBytes = 64 << 20
-	w.Refuses(fsmtest.Alice, "deploy_project", `{"folder_name":"ETL","project_name":"nightly","project_stream":{"blob":"`+file+`"}}`, command.CodeManifestTooLarge, "split the project (it has 2 packages)")
+	w.Refuses(fsmtest.Alice, "deploy_project", `{"folder_name":"ETL","project_name":"nightly","project_stream":{"blob":"`+
+		file+`"}}`, command.CodeManifestTooLarge, "split the project (it has 2 packages)")
 }

@@ -20,7 +20,8 @@ type setExecutionParameter struct {
 	Value any `param:"parameter_value,sensitive" type:"sql_variant" doc:"the value, of the parameter's type"`
 }
 
-// planSetExecutionParameter gives the value its declared type, and seals a sensitive one: its plaintext is seen here alone.
+// planSetExecutionParameter gives the value its declared type, and seals a sensitive one: its plaintext is seen here
+// alone.
 func planSetExecutionParameter(_ context.Context, call *Call, a *setExecutionParameter) (Plan, error) {
 	set := &command.SetExecutionParameter{ExecutionID: a.Execution, ObjectType: int(a.ObjectType), Name: a.Name}
 	e, ok := call.Reader.Execution(a.Execution)

@@ -71,17 +71,24 @@ func TestSentences(t *testing.T) {
 		no   *command.Rejection
 		want string
 	}{
-		{"quoted", registry.HTTP, command.Refuse(command.CodeFolderNotFound, "ETL"), `there is no folder "ETL"; the view folders lists them`},
-		{"of the command line", registry.CLI, command.Refuse(command.CodeFolderNotFound, "ETL"), `there is no folder "ETL"; folder list shows them`},
-		{"what a terminal would obey", registry.HTTP, command.Refuse(command.CodeFolderNotFound, "a\x1b[2J"), `there is no folder "a\x1b[2J"; the view folders lists them`},
+		{"quoted", registry.HTTP, command.Refuse(command.CodeFolderNotFound, "ETL"),
+			`there is no folder "ETL"; the view folders lists them`},
+		{"of the command line", registry.CLI, command.Refuse(command.CodeFolderNotFound, "ETL"),
+			`there is no folder "ETL"; folder list shows them`},
+		{"what a terminal would obey", registry.HTTP, command.Refuse(command.CodeFolderNotFound, "a\x1b[2J"),
+			`there is no folder "a\x1b[2J"; the view folders lists them`},
 		{"a plain argument with such", registry.HTTP, command.Refuse(command.CodeWorkerNotFound, "w\x1b[2J"),
 			`no worker with the id "w\x1b[2J" has registered; worker_agents lists them`},
 		{"a list", registry.CLI, command.Refuse(command.CodeValueRequired, 7, []string{"$Project::A", "$Package::B"}),
-			"execution 7 needs values for required parameters: $Project::A, $Package::B; give them with --param or --project-param"},
-		{"a hint", registry.HTTP, command.Refuse(command.CodeOptionNotFound, "LOGING_LEVEL", []string{"CALLER_INFO", "LOGGING_LEVEL"}),
+			"execution 7 needs values for required parameters: $Project::A, $Package::B; give them with --param or " +
+				"--project-param"},
+		{"a hint", registry.HTTP, command.Refuse(command.CodeOptionNotFound, "LOGING_LEVEL",
+			[]string{"CALLER_INFO", "LOGGING_LEVEL"}),
 			`there is no server option "LOGING_LEVEL"; did you mean LOGGING_LEVEL?`},
-		{"missing arguments", registry.HTTP, &command.Rejection{Code: command.CodeAlreadyEnded}, "execution  has ended: it is "},
-		{"a code of a newer version", registry.HTTP, &command.Rejection{Code: "moon_full", Args: []string{"now"}}, `moon_full "now"`},
+		{"missing arguments", registry.HTTP, &command.Rejection{Code: command.CodeAlreadyEnded},
+			"execution  has ended: it is "},
+		{"a code of a newer version", registry.HTTP, &command.Rejection{Code: "moon_full", Args: []string{"now"}},
+			`moon_full "now"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := registry.Detail(c.door, c.no); got != c.want {

@@ -51,7 +51,8 @@ func TestViewsAreFoundInAnyCase(t *testing.T) {
 		t.Fatal("worker_agents is not found in another case")
 	}
 	_, err := view.Find("catalog.executions")
-	if r := fsmtest.Rejected(t, err, command.CodeViewNotFound); !strings.Contains(registry.Detail(registry.HTTP, r), "write executions") {
+	if r := fsmtest.Rejected(t, err, command.CodeViewNotFound); !strings.Contains(registry.Detail(registry.HTTP, r),
+		"write executions") {
 		t.Errorf("no hint in %q", registry.Detail(registry.HTTP, r))
 	}
 }

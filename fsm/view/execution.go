@@ -59,20 +59,23 @@ func executionsView() *View {
 			{Name: "executed_count", Type: sqltype.Int, Doc: "how often it was granted to a worker"},
 		},
 		Walks: walksExecutions,
-		Rows: visibleRowsOf(func(q *Query) iter.Seq[*catalog.Execution] { return someExecutions(q, "execution_id") }, func(q *Query, e *catalog.Execution) (registry.Row, error) {
-			if !sees(q, e.ID, e.Caller) {
-				return registry.Row{e.ID}, errHidden
-			}
-			machine, worker := lastWorker(e)
-			var reference any
-			if e.ReferenceID != nil {
-				reference = *e.ReferenceID
-			}
-			return registry.Row{e.ID, e.Folder, e.Project, e.Package, reference, nil, nil, nil, e.Version, nil, e.Caller, e.Use32Bit,
-				int64(catalog.OperationExecution), timeOrNull(e.Created), int64(catalog.ObjectProject), e.ProjectID, int64(e.Status),
-				timeOrNull(e.Started), timeOrNull(e.Ended), nil, e.Caller, nil, nil, orNull(e.StoppedBy), nil,
-				orNull(e.Server), machine, worker, nil, nil, nil, nil, nil, int64(e.Used())}, nil
-		}),
+		Rows: visibleRowsOf(func(q *Query) iter.Seq[*catalog.Execution] { return someExecutions(q, "execution_id") },
+			func(q *Query, e *catalog.Execution) (registry.Row, error) {
+				if !sees(q, e.ID, e.Caller) {
+					return registry.Row{e.ID}, errHidden
+				}
+				machine, worker := lastWorker(e)
+				var reference any
+				if e.ReferenceID != nil {
+					reference = *e.ReferenceID
+				}
+				return registry.Row{e.ID, e.Folder, e.Project, e.Package, reference, nil, nil, nil, e.Version, nil, e.Caller,
+					e.Use32Bit,
+					int64(catalog.OperationExecution), timeOrNull(e.Created), int64(catalog.ObjectProject), e.ProjectID,
+					int64(e.Status),
+					timeOrNull(e.Started), timeOrNull(e.Ended), nil, e.Caller, nil, nil, orNull(e.StoppedBy), nil,
+					orNull(e.Server), machine, worker, nil, nil, nil, nil, nil, int64(e.Used())}, nil
+			}),
 	}
 }
 

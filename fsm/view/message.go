@@ -165,7 +165,8 @@ func chunksOf(q *Query, o operation) []chunk {
 func (c *chunk) messages(ctx context.Context, open *segmentReader) ([]segment.Message, error) {
 	if c.note != nil {
 		n := c.note
-		return []segment.Message{{Time: int64(n.Time), Type: n.Type, SourceType: n.SourceType, Text: registry.Text(registry.HTTP, n.Code, n.Args)}}, nil
+		return []segment.Message{{Time: int64(n.Time), Type: n.Type, SourceType: n.SourceType,
+			Text: registry.Text(registry.HTTP, n.Code, n.Args)}}, nil
 	}
 	part, err := open.part(ctx, c.run.Segment, c.run.Part)
 	if err != nil {

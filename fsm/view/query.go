@@ -181,7 +181,8 @@ func parseOrder(view *View, text string, q *Query) (*order, error) {
 			return nil, unknownColumn(view, name)
 		}
 		switch view.Columns[column].Type {
-		case sqltype.NVarCharMax, sqltype.VarBinaryMax, sqltype.Variant: // a place in such an order would not fit into a page token
+		// a place in such an order would not fit into a page token
+		case sqltype.NVarCharMax, sqltype.VarBinaryMax, sqltype.Variant:
 			return nil, command.Refuse(command.CodeOrderType, view.Columns[column].Name, view.Columns[column].Type)
 		}
 		if named[column] {

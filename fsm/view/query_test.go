@@ -28,7 +28,8 @@ var (
 
 func rejected(t *testing.T, err error, code string) *command.Rejection {
 	t.Helper()
-	r, ok := err.(*command.Rejection)
+	var r *command.Rejection
+	ok := errors.As(err, &r)
 	if !ok || r.Code != code {
 		t.Fatalf("got %v, want the code %s", err, code)
 	}
@@ -286,7 +287,8 @@ func TestQueryNeedsThePermission(t *testing.T) {
 	view := shelf(&rows, true)
 	view.Permission = catalog.Permission{Roles: []string{command.RoleExecutor}}
 	_, err := Select(context.Background(), view, Request{Caller: someone})
-	if r := rejected(t, err, command.CodePermissionRole); !strings.Contains(registry.Detail(registry.HTTP, r), "ssis_cluster_executor") ||
+	if r := rejected(t, err, command.CodePermissionRole); !strings.Contains(registry.Detail(registry.HTTP, r),
+		"ssis_cluster_executor") ||
 		!strings.Contains(registry.Detail(registry.HTTP, r), `"someone" has no role`) {
 		t.Fatal(registry.Detail(registry.HTTP, r))
 	}

@@ -3,6 +3,7 @@ package view
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"slices"
 
 	"scaleout/fsm/command"
@@ -49,7 +50,7 @@ func (s *scan) step(ctx context.Context) error {
 func (s *scan) walk(ctx context.Context) (rows []registry.Row, last registry.Row, err error) {
 	s.q.After = s.after
 	for row, err := range s.view.Rows(ctx, s.q) {
-		hidden := err == errHidden
+		hidden := errors.Is(err, errHidden)
 		if err == nil || hidden {
 			err = s.step(ctx)
 		}
@@ -77,7 +78,7 @@ func (s *scan) walk(ctx context.Context) (rows []registry.Row, last registry.Row
 func (s *scan) top(ctx context.Context) (rows []registry.Row, last registry.Row, err error) {
 	h := rowHeap{order: s.order}
 	for row, err := range s.view.Rows(ctx, s.q) {
-		hidden := err == errHidden
+		hidden := errors.Is(err, errHidden)
 		if err == nil || hidden {
 			err = s.step(ctx)
 		}

@@ -95,7 +95,8 @@ func taskRow(q *Query, e *catalog.Execution, i int) registry.Row {
 		if e.Overdue {
 			note := e.OverdueNote()
 			why := registry.Text(registry.HTTP, note.Code, note.Args)
-			return registry.Row{e.ID, e.ID, int64(number), string(command.Failed), nil, nil, nil, timeOrNull(e.Ended), string(command.Failed), nil,
+			return registry.Row{e.ID, e.ID, int64(number), string(command.Failed), nil, nil, nil, timeOrNull(e.Ended),
+				string(command.Failed), nil,
 				why, nil, nil, catalog.QueueTimeout, why}
 		}
 		return registry.Row{e.ID, e.ID, int64(number), "pending", nil, nil, nil, nil, nil, nil, nil, nil, nil, reason,
@@ -135,5 +136,6 @@ func lostSentence(q *Query, a *catalog.Attempt) string {
 	if a.SilentSince != 0 {
 		silent = "silent since " + sqltype.Text(sqltype.DateTimeOffset, a.SilentSince) + ", "
 	}
-	return "worker " + sqltype.Quote(catalog.WorkerCalled(q.View, a.Worker)) + " (" + a.Machine + "): " + silent + "lost at " + sqltype.Text(sqltype.DateTimeOffset, a.Ended)
+	return "worker " + sqltype.Quote(catalog.WorkerCalled(q.View, a.Worker)) + " (" + a.Machine + "): " + silent +
+		"lost at " + sqltype.Text(sqltype.DateTimeOffset, a.Ended)
 }

@@ -125,8 +125,8 @@ func (c *Call) key(reader *catalog.Reader) (command.Key, error) {
 }
 
 // refused answers a call that the plan or the dry run refused, once this node has proved that it leads. The state may
-// have moved on since: what the proved state keeps for the key wins, and a call that it would not refuse any more is for
-// its caller to repeat.
+// have moved on since: what the proved state keeps for the key wins, and a call that it would not refuse any more is
+// for its caller to repeat.
 func (s *Service) refused(ctx context.Context, c *Call, args any, key command.Key, why error) (Answer, int64, error) {
 	var no *command.Rejection
 	refusal := errors.As(why, &no)
@@ -146,7 +146,8 @@ func (s *Service) refused(ctx context.Context, c *Call, args any, key command.Ke
 }
 
 // replay looks for the answer that the state keeps for a call's key, and proves leadership if there is one.
-func (s *Service) replay(ctx context.Context, c *Call, args any, key command.Key) (_ Answer, wait int64, ok bool, _ error) {
+func (s *Service) replay(ctx context.Context, c *Call, args any,
+	key command.Key) (_ Answer, wait int64, ok bool, _ error) {
 	answer, wait, ok, err := s.kept(c, args, key)
 	if !ok && err == nil {
 		return Answer{}, 0, false, nil

@@ -91,8 +91,8 @@ func part(h hash.Hash, kind byte, b []byte) {
 	h.Write(b)
 }
 
-// number is the one spelling of a JSON number's value: 1, 1.0, 10e-1 are the same. It computes with the text alone, since
-// a bigint has more digits than a float and an exponent may be any number.
+// number is the one spelling of a JSON number's value: 1, 1.0, 10e-1 are the same. It computes with the text alone,
+// since a bigint has more digits than a float and an exponent may be any number.
 func number(s string) string {
 	whole, exponent, _ := strings.Cut(strings.ToLower(s), "e")
 	e := 0

@@ -73,7 +73,8 @@ func TestAParameterMoreChangesNoMAC(t *testing.T) {
 		t.Fatal("no create_execution")
 	}
 	later := *p
-	later.Parameters = append(append([]registry.Parameter{}, p.Parameters...), registry.Parameter{Name: "later", Type: sqltype.Bit, Default: true})
+	later.Parameters = append(append([]registry.Parameter{}, p.Parameters...),
+		registry.Parameter{Name: "later", Type: sqltype.Bit, Default: true})
 	const body = `{"folder_name":"F","project_name":"P","package_name":"a.dtsx"}`
 	if !bytes.Equal(macOf(t, p, body), macOf(t, &later, body)) {
 		t.Error("the same call has another MAC once its procedure has another parameter")

@@ -6,9 +6,9 @@ import (
 	"scaleout/fsm/view"
 )
 
-// Read reads one page of a view: on the leader, behind a proof of leadership, or with stale from this node's state as it
-// is, without what only the leader's memory knows. The request's Reader, Live, Messages and Server are filled in here.
-// It returns the index of the state that the page is of.
+// Read reads one page of a view: on the leader, behind a proof of leadership, or with stale from this node's state as
+// it is, without what only the leader's memory knows. The request's Reader, Live, Messages and Server are filled in
+// here. It returns the index of the state that the page is of.
 func (s *Service) Read(ctx context.Context, v *view.View, r view.Request, stale bool) (view.Page, uint64, error) {
 	if err := v.Authorize(r.Caller); err != nil {
 		return view.Page{}, 0, err

@@ -10,8 +10,8 @@ type Problem struct {
 	Code      string `json:"code"`
 	RequestID string `json:"request_id"`
 
-	// Message and Args are what Detail was made of, with a refusal of the catalog: the code of its sentence, of which Code is
-	// the family, and the values in it. A door with words of its own makes its own sentence of them.
+	// Message and Args are what Detail was made of, with a refusal of the catalog: the code of its sentence, of which Code
+	// is the family, and the values in it. A door with words of its own makes its own sentence of them.
 	Message string   `json:"message,omitempty"`
 	Args    []string `json:"args,omitempty"`
 
