@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"maps"
+	"sync"
 	"testing"
 	"time"
 
@@ -193,4 +194,40 @@ func TestMaxTaskCountIsBoundedAndLowered(t *testing.T) {
 		w.refused(command.FamilyInvalidArgument, set(v))
 	}
 	is(50)
+}
+
+// A dry run reads beside the goroutine that applies. The race detector watches.
+func TestDryRunsBesideApply(t *testing.T) {
+	w := ready(t)
+	id := w.create("Load.dtsx")
+	start := &command.StartExecution{ExecutionID: id}
+	admin := command.Caller{Kind: "user", Name: "ada", Roles: []string{command.RoleAdmin}}
+	var group sync.WaitGroup
+	done := make(chan struct{})
+	group.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			r := w.s.Reader()
+			if no := DryRun(r, admin, start); no != nil && no.Code != command.CodeAlreadyStarted {
+				t.Error(no)
+			}
+			_ = DryRun(r, admin, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", MostNotStarted: 3})
+			_ = DryRun(r, admin, &command.DeployProject{Folder: "F", Project: "Q", Blob: blobA, Manifest: []byte{1}})
+		}
+	})
+	w.ok(start)
+	for range 200 {
+		w.ok(&command.StartExecution{ExecutionID: w.create("Load.dtsx")})
+	}
+	close(done)
+	group.Wait()
+	before := w.content()
+	_ = DryRun(w.s.Reader(), admin, &command.CreateFolder{Name: "Never"})
+	if w.content() != before {
+		t.Error("a dry run changed the state")
+	}
 }

@@ -296,3 +296,14 @@ func (a KeyedAnswer) Same(request []byte) bool { return bytes.Equal(a.Request, r
 // Counts returns how many rows each table holds, by its name, and how many request keys are kept, as of the newest
 // commit.
 func (r *Reader) Counts() map[string]int { return r.state.Counts() }
+
+// rows is how many rows a table has: to the goroutine that applies as its open transaction has left them, to others as of
+// the last commit.
+func (r *Reader) rows(t *table) int {
+	if r.meta == &r.state.now {
+		return r.state.counts[tableIndex(t)]
+	}
+	r.state.mu.Lock()
+	defer r.state.mu.Unlock()
+	return r.state.shown[t.name]
+}

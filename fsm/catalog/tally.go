@@ -75,7 +75,7 @@ func (r *Reader) tally(folder, project, pkg string) (t *Tally, there bool) {
 	if t, ok := find[Tally](r, tableTallies, byID, tallyKey(folder, project, pkg)); ok {
 		return t, true
 	}
-	if r.state.counts[tableIndex(tableTallies)] < mostTallies || folder == Others && project == Others && pkg == Others {
+	if r.rows(tableTallies) < mostTallies || folder == Others && project == Others && pkg == Others {
 		return &Tally{Folder: folder, Project: project, Package: pkg}, false
 	}
 	return r.tally(Others, Others, Others)

@@ -66,7 +66,7 @@ func NewWorld(t testing.TB) *World {
 	w := &World{T: t, State: catalog.NewState(), Now: command.At(time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)),
 		Blobs: map[string][]byte{}, key: key,
 		Config: procedure.Config{RetryDelay: 5 * time.Second, MaxProjectBytes: 1 << 20, Server: "MSSQLSERVER"}}
-	w.Must(Alice, &command.InitCluster{ClusterID: "c1", Level: command.Level})
+	w.Must(Alice, &command.InitCluster{ClusterID: "c1", Level: command.Level, KeySecret: make([]byte, 32)})
 	return w
 }
 
@@ -77,9 +77,16 @@ func (w *World) apply(caller command.Caller, cmd command.Command) command.Result
 	if err != nil {
 		w.T.Fatal(err)
 	}
+	env.Caller = caller
+	return w.Apply(env)
+}
+
+// Apply applies one command, as its caller sends it, a second later than the one before.
+func (w *World) Apply(env command.Envelope) command.Result {
+	w.T.Helper()
 	w.Now = w.Now.Add(time.Second)
 	w.index++
-	env.Time, env.Caller = w.Now, caller
+	env.Time = w.Now
 	result, err := w.State.Apply(w.index, env)
 	if err != nil {
 		w.T.Fatal(err)

@@ -35,11 +35,11 @@ type Answer struct {
 // Call makes a procedure call on the leader.
 //
 // The command is first tried on the state as this node has it: what the transition refuses there is not proposed. A
-// command that commits proves by itself that this node leads; a refusal, an answer that the state has kept for the
-// request key, and an answer without a command are given after a proof only, so that nobody who led once gives them.
+// command that commits proves by itself that this node leads. A refusal, and an answer without a command, are of a state
+// that was read behind a proof; an answer that the state keeps for the request key is given after a proof, too.
 //
-// With a key, an answer that the state has kept wins: it is looked for before anything is planned, and again when the
-// call is refused, since the first try of the same call may have been applied in between.
+// With a key, a kept answer wins: it is looked for before anything is planned, and again behind the proof of a refusal,
+// since the first try of the same call may have been applied in between.
 //
 // Errors are *command.Rejection, wrap an outcome that package command declares, or wrap ErrTimeout.
 func (s *Service) Call(ctx context.Context, c *Call) (Answer, error) {
@@ -71,33 +71,71 @@ func (s *Service) Call(ctx context.Context, c *Call) (Answer, error) {
 }
 
 // call is Call without its waiting part: wait is the execution whose end is to be waited for, 0 for none.
+//
+// It looks at the state as it is, and again behind a proof of leadership where that look may not be the last word: a
+// refusal, and an answer without a command, must be of a state that holds everything acknowledged before the call.
 func (s *Service) call(ctx context.Context, c *Call, args any) (_ Answer, wait int64, _ error) {
-	reader := s.cfg.State.View()
-	key, err := c.key(reader)
-	if err != nil {
-		return Answer{}, 0, err
+	var refused error
+	for proved := false; ; proved = true {
+		reader := s.cfg.State.View()
+		key, err := s.key(ctx, c, &reader)
+		if err != nil {
+			return Answer{}, 0, err
+		}
+		if answer, wait, ok, err := s.kept(reader, c, args, key); ok || err != nil {
+			if !proved {
+				if proof := s.cfg.Proposer.Read(ctx); proof != nil {
+					return Answer{}, 0, proof
+				}
+			}
+			return answer, wait, err
+		}
+		if proved && refused != nil && !isRejection(refused) {
+			return Answer{}, 0, refused // a failure, not a decision: the same again would cost the same again
+		}
+		plan, err := s.plan(ctx, c, args, reader)
+		switch {
+		case err == nil && plan.Command != nil:
+			return s.propose(ctx, c, args, key, plan)
+		case err != nil && !isRejection(err) && c.Key == "":
+			return Answer{}, 0, err
+		case proved:
+			return Answer{Sets: plan.Sets, Index: reader.Index()}, 0, err
+		}
+		refused = err
+		if proof := s.cfg.Proposer.Read(ctx); proof != nil {
+			if err != nil && !isRejection(err) {
+				proof = err
+			}
+			return Answer{}, 0, proof
+		}
 	}
-	if answer, wait, ok, err := s.replay(ctx, c, args, key); ok || err != nil {
-		return answer, wait, err
-	}
+}
+
+func isRejection(err error) bool {
+	var no *command.Rejection
+	return errors.As(err, &no)
+}
+
+// plan asks the procedure for a command, tries it on the state that the reader reads, and does what has to be done before
+// it is proposed.
+func (s *Service) plan(ctx context.Context, c *Call, args any, reader *catalog.Reader) (procedure.Plan, error) {
 	plan, err := c.Procedure.Plan(ctx, &procedure.Call{
 		Caller: c.Caller, Reader: reader, Blobs: s.cfg.Blobs, Seal: s.cfg.Seal, Config: s.cfg.Settings(),
 	}, args)
-	if err == nil && plan.Command != nil {
-		if no := catalog.DryRun(reader, c.Caller, plan.Command); no != nil {
-			err = no
-		}
+	if err != nil || plan.Command == nil {
+		return plan, err
 	}
-	switch {
-	case err != nil:
-		return s.refused(ctx, c, args, key, err)
-	case plan.Command == nil:
-		return Answer{Sets: plan.Sets, Index: reader.Index()}, 0, s.cfg.Proposer.Read(ctx)
-	case plan.Before != nil:
-		if err := plan.Before(ctx); err != nil {
-			return s.refused(ctx, c, args, key, err)
-		}
+	if no := catalog.DryRun(reader, c.Caller, plan.Command); no != nil {
+		return procedure.Plan{}, no
 	}
+	if plan.Before != nil {
+		err = plan.Before(ctx)
+	}
+	return plan, err
+}
+
+func (s *Service) propose(ctx context.Context, c *Call, args any, key command.Key, plan procedure.Plan) (Answer, int64, error) {
 	env, err := command.Wrap(plan.Command)
 	if err != nil {
 		return Answer{}, 0, err
@@ -115,55 +153,29 @@ func (s *Service) call(ctx context.Context, c *Call, args any) (_ Answer, wait i
 	return answer, c.Procedure.Waits(s.cfg.State.View(), args), nil
 }
 
-// key is the request key of a call as its command carries it; the zero Key for a call without one.
-func (c *Call) key(reader *catalog.Reader) (command.Key, error) {
+// key is the request key of a call as its command carries it; the zero Key for a call without one. A state without a
+// secret is one that this node has not caught up with: it proves that it leads, and reads again.
+func (s *Service) key(ctx context.Context, c *Call, reader **catalog.Reader) (command.Key, error) {
 	if c.Key == "" {
 		return command.Key{}, nil
 	}
-	mac, err := RequestMAC(reader.KeySecret(), c.Procedure, c.Raw)
+	if len((*reader).KeySecret()) == 0 {
+		if err := s.cfg.Proposer.Read(ctx); err != nil {
+			return command.Key{}, err
+		}
+		*reader = s.cfg.State.View()
+	}
+	mac, err := RequestMAC((*reader).KeySecret(), c.Procedure, c.Raw)
 	return command.Key{Text: c.Key, Chosen: c.Chosen, Request: mac}, err
 }
 
-// refused answers a call that the plan or the dry run refused, once this node has proved that it leads. The state may
-// have moved on since: what the proved state keeps for the key wins, and a call that it would not refuse any more is
-// for its caller to repeat.
-func (s *Service) refused(ctx context.Context, c *Call, args any, key command.Key, why error) (Answer, int64, error) {
-	var no *command.Rejection
-	refusal := errors.As(why, &no)
-	if !refusal && key.Text == "" {
-		return Answer{}, 0, why
-	}
-	if err := s.cfg.Proposer.Read(ctx); err != nil {
-		if refusal {
-			why = err
-		}
-		return Answer{}, 0, why
-	}
-	if answer, wait, ok, err := s.kept(c, args, key); ok || err != nil {
-		return answer, wait, err
-	}
-	return Answer{}, 0, why
-}
-
-// replay looks for the answer that the state keeps for a call's key, and proves leadership if there is one.
-func (s *Service) replay(ctx context.Context, c *Call, args any,
-	key command.Key) (_ Answer, wait int64, ok bool, _ error) {
-	answer, wait, ok, err := s.kept(c, args, key)
-	if !ok && err == nil {
-		return Answer{}, 0, false, nil
-	}
-	if proof := s.cfg.Proposer.Read(ctx); proof != nil {
-		return Answer{}, 0, false, proof
-	}
-	return answer, wait, ok, err
-}
-
-// kept is the answer that the state keeps for a call's key, as this node has it.
-func (s *Service) kept(c *Call, args any, key command.Key) (_ Answer, wait int64, ok bool, _ error) {
+// kept is the answer that a state keeps for a call's key. What is kept stays true whoever leads.
+func (s *Service) kept(
+	reader *catalog.Reader, c *Call, args any, key command.Key,
+) (_ Answer, wait int64, ok bool, _ error) {
 	if key.Text == "" {
 		return Answer{}, 0, false, nil
 	}
-	reader := s.cfg.State.View()
 	got, ok := reader.Answer(c.Caller, key.Text)
 	switch {
 	case !ok:
