@@ -92,14 +92,18 @@ func foldFrom(s string, i int) string {
 	return b.String()
 }
 
+func lowerASCII(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
 // foldAt is the key of the character at s[i], and how many bytes the character takes. What is not UTF-8 counts as
 // U+FFFD.
 func foldAt(s string, i int) (rune, int) {
 	if c := s[i]; c < utf8.RuneSelf {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		return rune(c), 1
+		return rune(lowerASCII(c)), 1
 	}
 	r, n := utf8.DecodeRuneInString(s[i:])
 	return foldRune(r), n
@@ -118,22 +122,35 @@ func CompareText(a, b string) int {
 	return compareKeys(trimBlanks(a), trimBlanks(b))
 }
 
+// compareKeys compares what is ASCII byte by byte, and leaves the rest to compareRunes.
 func compareKeys(a, b string) int {
-	i, j := 0, 0
-	for i < len(a) && j < len(b) {
-		x, y := a[i], b[j]
-		if x == y && x < utf8.RuneSelf {
-			i, j = i+1, j+1
+	for i := 0; i < len(a) && i < len(b); i++ {
+		x, y := a[i], b[i]
+		if x|y >= utf8.RuneSelf {
+			return compareRunes(a[i:], b[i:])
+		}
+		if x == y {
 			continue
 		}
-		p, n := foldAt(a, i)
-		q, m := foldAt(b, j)
-		if p != q {
-			return cmp.Compare(p, q)
+		if x, y = lowerASCII(x), lowerASCII(y); x != y {
+			return cmp.Compare(x, y)
 		}
-		i, j = i+n, j+m
 	}
-	return cmp.Compare(len(a)-i, len(b)-j)
+	return cmp.Compare(len(a), len(b))
+}
+
+func compareRunes(a, b string) int {
+	for a != "" && b != "" {
+		x, n := utf8.DecodeRuneInString(a)
+		y, m := utf8.DecodeRuneInString(b)
+		if x != y {
+			if x, y = foldRune(x), foldRune(y); x != y {
+				return cmp.Compare(x, y)
+			}
+		}
+		a, b = a[n:], b[m:]
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
 // Hidden reports whether a character shows as nothing, or changes how what is around it shows: control and format
