@@ -74,7 +74,8 @@ func TestALeaderWithAStalledDiskMakesRoom(t *testing.T) {
 	held, cancel := l.node.Hold(t.Context())
 	defer cancel()
 	_, _, err := l.folder(bounded(t), "during") // the idle no-op would do as well
-	if !errors.Is(err, command.ErrUnknownOutcome) {
+	// On a busy machine idle no-ops may be all that Raft was given: then it is certain that the command was not proposed.
+	if !errors.Is(err, command.ErrUnknownOutcome) && !command.NotApplied(err) {
 		t.Errorf("a command on a stalled disk: %v", err)
 	}
 	select {
