@@ -244,13 +244,11 @@ func (h *house) status(id int64, want catalog.Status) {
 	}
 }
 
-func (h *house) reason(id int64, want string) string {
+func (h *house) reason(id int64, want string) {
 	h.Helper()
-	code, sentence, _ := h.d.Reason(id)
-	if code != want {
-		h.Errorf("reason %q (%s), want %q", code, sentence, want)
+	if code, args, _ := h.d.Reason(id); code != want {
+		h.Errorf("reason %q %q, want %q", code, args, want)
 	}
-	return sentence
 }
 
 func at(id int64, attempt int) command.AttemptRef {

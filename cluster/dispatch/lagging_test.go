@@ -110,8 +110,8 @@ func TestARegistrationLooksAtTheStateOfItsMoment(t *testing.T) {
 			}
 		})
 		h.status(id, catalog.Running)
-		if code, sentence, ok := h.d.Reason(id); ok {
-			t.Errorf("a running attempt stands in the queue: %s, %s", code, sentence)
+		if code, args, ok := h.d.Reason(id); ok {
+			t.Errorf("a running attempt stands in the queue: %s %q", code, args)
 		}
 		if _, ok := h.d.LeaseUntil(at(id, 2)); !ok {
 			t.Error("a running attempt has no lease")

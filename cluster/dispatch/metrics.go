@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"scaleout/fsm/command"
 )
 
 type metrics struct {
@@ -51,22 +53,25 @@ const countedTasks = 1000
 // Collect implements prometheus.Collector. Series that only a leader knows are zero elsewhere.
 func (d *Dispatcher) Collect(ch chan<- prometheus.Metric) {
 	reasons := map[string]float64{}
-	for _, code := range []string{NoWorkerEnabled, NoWorkerOnline, NoWorkerCanRun, WorkersBusy, SelectedWorkersOffline,
-		SelectedWorkersBusy, RetryWait, HandedBack, Starting} {
-		reasons[code] = 0
+	for _, code := range []string{
+		command.ReasonNoWorkerEnabled, command.ReasonNoWorkerOnline, command.ReasonNoWorkerCanRun,
+		command.ReasonWorkersBusy, command.ReasonSelectedWorkersOffline, command.ReasonSelectedWorkersBusy,
+		command.ReasonRetryWait, command.ReasonHandedBack, command.ReasonStarting,
+	} {
+		reasons[command.ReasonName(code)] = 0
 	}
 	states := map[string]float64{"online": 0, "offline": 0, "disabled": 0}
 	var oldest, slack, leases float64
 	now := time.Now()
 	d.mu.Lock()
 	if q := d.queue; q != nil {
-		counted, code := 0, q.reasonCodes(now)
+		counted, reason := 0, q.reasonNames(now)
 		for _, t := range q.tasks {
 			if age := now.Sub(t.ready).Seconds(); !t.waiting && age > oldest {
 				oldest = age
 			}
 			if counted++; counted <= countedTasks {
-				reasons[code(t)]++
+				reasons[reason(t)]++
 			}
 		}
 		for _, w := range q.workers {

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -157,7 +156,7 @@ func TestDisabledGetsNothingNew(t *testing.T) {
 		p.Ended = []command.Report{report(runs, 1, command.Succeeded)}
 		h.gives("disabled", h.exchange(p))
 		h.status(runs, catalog.Succeeded)
-		h.reason(waits, NoWorkerEnabled)
+		h.reason(waits, command.ReasonNoWorkerEnabled)
 	})
 }
 
@@ -213,7 +212,7 @@ func TestARetryPrefersAnotherWorker(t *testing.T) {
 		p := h.poll(one)
 		p.Ended = []command.Report{report(id, 1, command.Failed)}
 		h.gives("in the retry wait", h.exchange(p))
-		h.reason(id, RetryWait)
+		h.reason(id, command.ReasonRetryWait)
 		time.Sleep(5*time.Second + time.Millisecond)
 		h.gives("the worker that failed", h.exchange(h.poll(one)))
 		h.gives("another", h.exchange(h.poll(two)), id)
@@ -269,9 +268,9 @@ func TestReturnedUsesNoAttempt(t *testing.T) {
 				break
 			}
 			h.status(id, catalog.Pending)
-			if code, text, _ := h.d.Reason(id); code != HandedBack || !strings.Contains(text, "no disk") ||
-				!strings.Contains(text, wait.String()) {
-				t.Errorf("after %d: %s %q, want %v and the worker's words", n, code, text, wait)
+			if code, args, _ := h.d.Reason(id); code != command.ReasonHandedBack || !slices.Contains(args, "no disk") ||
+				!slices.Contains(args, wait.String()) {
+				t.Errorf("after %d: %s %q, want %v and the worker's words", n, code, args, wait)
 			}
 			time.Sleep(wait + time.Millisecond)
 			wait = min(2*wait, 5*time.Minute)
@@ -312,28 +311,28 @@ func TestAFailedGrantIsNotForgotten(t *testing.T) {
 func TestReasons(t *testing.T) {
 	within(t, func(h *house) {
 		id := h.start("a.sh", 0)
-		h.reason(id, NoWorkerEnabled)
+		h.reason(id, command.ReasonNoWorkerRegistered)
 		h.worker(one, 1)
 		h.do(&command.EnableWorker{ID: one, Enabled: false})
-		h.reason(id, NoWorkerEnabled)
+		h.reason(id, command.ReasonNoWorkerEnabled)
 		h.do(&command.EnableWorker{ID: one, Enabled: true})
-		h.reason(id, Starting)
+		h.reason(id, command.ReasonStartingNextCall)
 		time.Sleep(2*time.Minute + time.Second)
-		h.reason(id, NoWorkerOnline)
+		h.reason(id, command.ReasonNoWorkerOnline)
 		h.gives("back", h.exchange(h.poll(one)), id)
 		if _, _, ok := h.d.Reason(id); ok {
 			t.Error("a running execution that is heard of has a reason")
 		}
-		h.reason(h.start("a.sh", 0), WorkersBusy)
-		h.reason(h.start("a.sh", 0, one), SelectedWorkersBusy)
-		h.reason(h.start("b.dtsx", 0), NoWorkerCanRun)
+		h.reason(h.start("a.sh", 0), command.ReasonWorkersBusy)
+		h.reason(h.start("a.sh", 0, one), command.ReasonSelectedWorkersBusy)
+		h.reason(h.start("b.dtsx", 0), command.ReasonNoWorkerCanRun)
 		h.worker(two, 1)
 		chosen := h.start("a.sh", 0, two)
 		time.Sleep(2*time.Minute + time.Second)
-		h.reason(chosen, SelectedWorkersOffline)
+		h.reason(chosen, command.ReasonSelectedWorkersOffline)
 		h.do(&command.EnableWorker{ID: two, Enabled: false})
-		h.reason(chosen, NoWorkerEnabled)
-		h.reason(id, Silent)
+		h.reason(chosen, command.ReasonNoSelectedEnabled)
+		h.reason(id, command.ReasonSilent)
 	})
 }
 
@@ -344,7 +343,7 @@ func TestReasonsOfANewLeader(t *testing.T) {
 		h.exchange(h.poll(one))
 		h.d.Drop()
 		h.d.Establish()
-		h.reason(h.start("a.sh", 0), Starting)
+		h.reason(h.start("a.sh", 0), command.ReasonStartingNextCall)
 	})
 }
 

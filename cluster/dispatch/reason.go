@@ -3,59 +3,46 @@ package dispatch
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/view"
 )
 
-// Reason codes of a pending execution, and "silent" for a running one that the leader has not heard of.
-const (
-	NoWorkerEnabled        = "no_worker_enabled"
-	NoWorkerOnline         = "no_worker_online"
-	NoWorkerCanRun         = "no_worker_can_run"
-	WorkersBusy            = "workers_busy"
-	SelectedWorkersOffline = "selected_workers_offline"
-	SelectedWorkersBusy    = "selected_workers_busy"
-	RetryWait              = "retry_wait"
-	HandedBack             = "handed_back"
-	Starting               = "starting"
-	Silent                 = "silent"
-)
-
 var _ view.Live = (*Dispatcher)(nil)
 
-// Reason says why a pending execution has not been granted, or since when a running one is silent.
-func (d *Dispatcher) Reason(id int64) (code, sentence string, ok bool) {
+// Reason returns why a pending execution has not been granted, or since when a running one is silent: a code of package
+// command with its arguments.
+func (d *Dispatcher) Reason(id int64) (code string, args []string, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.queue == nil {
-		return "", "", false
+		return "", nil, false
 	}
 	now := time.Now()
 	if t := d.queue.tasks[id]; t != nil {
-		code, sentence = d.queue.reason(t, now)
-		return code, sentence, true
+		code, args = d.queue.reason(t, now)
+		return code, args, true
 	}
 	for _, l := range d.queue.leases {
 		if l.ref.TaskID == id {
 			return d.queue.silence(l, now)
 		}
 	}
-	return "", "", false
+	return "", nil, false
 }
 
 // reason checks first for what no worker can mend, and last for what the next poll will mend.
-func (q *queue) reason(t *task, now time.Time) (code, sentence string) {
-	if t.waiting && t.back != "" {
-		return HandedBack, fmt.Sprintf("%s; attempt %d starts in %v", t.back, t.attempt, t.due.Sub(now).Round(time.Second))
-	}
+func (q *queue) reason(t *task, now time.Time) (code string, args []string) {
 	if t.waiting {
-		return RetryWait, fmt.Sprintf("attempt %d starts in %v", t.attempt, t.due.Sub(now).Round(time.Second))
+		wait := command.Arguments(t.attempt, t.due.Sub(now).Round(time.Second))
+		if t.back != nil {
+			return command.ReasonHandedBack, append(wait, t.back...)
+		}
+		return command.ReasonRetryWait, wait
 	}
 	if t.reserved {
-		return Starting, "a worker is taking it"
+		return command.ReasonStarting, nil
 	}
 	var selected, enabled, online, able, free []*worker
 	for _, w := range q.sorted() {
@@ -82,56 +69,59 @@ func (q *queue) reason(t *task, now time.Time) (code, sentence string) {
 	}
 	chosen := !t.class.any
 	switch {
+	case len(selected) == 0 && chosen:
+		return command.ReasonNoSelectedRegistered, nil
+	case len(selected) == 0:
+		return command.ReasonNoWorkerRegistered, nil
 	case len(enabled) == 0 && chosen:
-		return NoWorkerEnabled, "none of the selected workers is enabled: " + names(selected)
+		return command.ReasonNoSelectedEnabled, names(selected)
 	case len(enabled) == 0:
-		return NoWorkerEnabled, "no worker is enabled; enable one of: " + names(selected)
+		return command.ReasonNoWorkerEnabled, names(selected)
 	case len(online) == 0 && chosen:
-		return SelectedWorkersOffline, "the selected workers are not online: " + names(enabled)
+		return command.ReasonSelectedWorkersOffline, names(enabled)
 	case len(online) == 0:
-		return NoWorkerOnline, "no enabled worker is online: " + names(enabled)
+		return command.ReasonNoWorkerOnline, names(enabled)
+	case len(able) == 0 && t.class.bits == 32:
+		return command.ReasonNoWorkerCanRun32, command.Arguments(t.class.extension, names(online))
 	case len(able) == 0:
-		what := t.class.extension
-		if t.class.bits == 32 {
-			what = "32-bit " + what
-		}
-		return NoWorkerCanRun, fmt.Sprintf("no worker that is online can run %s packages: %s", what, names(online))
+		return command.ReasonNoWorkerCanRun, command.Arguments(t.class.extension, names(online))
 	case len(free) > 0:
-		return Starting, "waiting for the next call of " + names(free)
+		return command.ReasonStartingNextCall, names(free)
 	case chosen:
-		return SelectedWorkersBusy, "the selected workers run as much as they may: " + load(able)
+		return command.ReasonSelectedWorkersBusy, loads(able)
 	default:
-		return WorkersBusy, "all workers run as much as they may: " + load(able)
+		return command.ReasonWorkersBusy, loads(able)
 	}
 }
 
-// reasonCodes returns a function that gives the code of a task's reason, for many tasks at one moment. It looks at the
+// reasonNames returns a function that gives the name of a task's reason, for many tasks at one moment. It looks at the
 // workers once for each class of tasks, because there may be thousands of both and the lock is held.
-func (q *queue) reasonCodes(now time.Time) func(*task) string {
+func (q *queue) reasonNames(now time.Time) func(*task) string {
 	byClass := map[*class]string{}
 	return func(t *task) string {
-		if code, known := byClass[t.class]; known && !t.waiting && !t.reserved {
-			return code
+		if name, known := byClass[t.class]; known && !t.waiting && !t.reserved {
+			return name
 		}
 		code, _ := q.reason(t, now)
+		name := command.ReasonName(code)
 		if !t.waiting && !t.reserved {
-			byClass[t.class] = code
+			byClass[t.class] = name
 		}
-		return code
+		return name
 	}
 }
 
-func (q *queue) silence(l *lease, now time.Time) (code, sentence string, ok bool) {
+func (q *queue) silence(l *lease, now time.Time) (code string, args []string, ok bool) {
 	w := q.workers[l.worker]
 	if w == nil || w.row == nil {
-		return "", "", false
+		return "", nil, false
 	}
 	// Three heartbeats: one may be held and one on its way without anything being wrong.
 	if now.Sub(l.renewed) < 3*command.Span(w.row.TaskHeartbeatMs) {
-		return "", "", false
+		return "", nil, false
 	}
-	return Silent, fmt.Sprintf("worker %s is silent since %s, attempt %d is lost at %s",
-		w.name(), l.renewed.UTC().Format(time.RFC3339), l.ref.Attempt, l.deadline.UTC().Format(time.RFC3339)), true
+	args = command.Arguments(w.name(), command.At(l.renewed), l.ref.Attempt, command.At(l.deadline))
+	return command.ReasonSilent, args, true
 }
 
 func (w *worker) name() string {
@@ -145,20 +135,17 @@ func (w *worker) name() string {
 }
 
 // names lists a few workers for people.
-func names(ws []*worker) string {
-	if len(ws) == 0 {
-		return "none is registered"
-	}
-	return list(ws, (*worker).name)
-}
+func names(ws []*worker) []string { return list(ws, (*worker).name) }
 
-func load(ws []*worker) string {
+// loads lists a few workers with how many tasks they have and how many they may have.
+func loads(ws []*worker) []string {
 	return list(ws, func(w *worker) string {
-		return fmt.Sprintf("%s (%d of %d)", w.name(), w.held+w.promised, min(w.slots, w.row.MaxTaskCount))
+		return fmt.Sprintf("%s (%d/%d)", w.name(), w.held+w.promised, min(w.slots, w.row.MaxTaskCount))
 	})
 }
 
-func list(ws []*worker, text func(*worker) string) string {
+// list ends with a value such as +3 if it leaves workers out.
+func list(ws []*worker, text func(*worker) string) []string {
 	const most = 5
 	var out []string
 	for _, w := range ws[:min(len(ws), most)] {
@@ -166,9 +153,9 @@ func list(ws []*worker, text func(*worker) string) string {
 	}
 	slices.Sort(out)
 	if more := len(ws) - most; more > 0 {
-		out = append(out, fmt.Sprintf("and %d more", more))
+		out = append(out, fmt.Sprintf("+%d", more))
 	}
-	return strings.Join(out, ", ")
+	return out
 }
 
 // LastContact returns when this leader last heard from the worker, and false if it never did.

@@ -10,7 +10,7 @@ import (
 )
 
 // One look at the workers for each class: what a task waits for on its own is no other one's reason, in whatever order.
-func TestReasonCodesAreThoseOfEachTask(t *testing.T) {
+func TestReasonNamesAreThoseOfEachTask(t *testing.T) {
 	now := time.Now()
 	b := newQueue(now)
 	w := b.worker("w")
@@ -18,15 +18,15 @@ func TestReasonCodesAreThoseOfEachTask(t *testing.T) {
 		Enabled: true}, now
 	open, selected := &class{extension: ".sh", any: true}, &class{extension: ".sh", allowed: []string{"other"}}
 	tasks := []*task{
-		{class: open}, {class: selected}, {class: open, waiting: true}, {class: open, waiting: true, back: "no disk"},
+		{class: open}, {class: selected}, {class: open, waiting: true}, {class: open, waiting: true, back: []string{"m1"}},
 		{class: open, reserved: true}, {class: selected, reserved: true},
 	}
-	want := []string{NoWorkerCanRun, NoWorkerEnabled, RetryWait, HandedBack, Starting, Starting}
+	want := []string{"no_worker_can_run", "no_worker_enabled", "retry_wait", "handed_back", "starting", "starting"}
 	for first := range tasks {
-		code := b.reasonCodes(now)
+		name := b.reasonNames(now)
 		for i := range tasks {
 			at := (first + i) % len(tasks)
-			if got := code(tasks[at]); got != want[at] {
+			if got := name(tasks[at]); got != want[at] {
 				t.Errorf("beginning with task %d, task %d: %s, want %s", first, at, got, want[at])
 			}
 		}
@@ -47,9 +47,9 @@ func BenchmarkReasons(b *testing.B) {
 		tasks[i] = &task{class: scripts, slot: -1}
 	}
 	for b.Loop() {
-		code := queue.reasonCodes(now)
+		name := queue.reasonNames(now)
 		for _, t := range tasks {
-			if got := code(t); got != NoWorkerCanRun {
+			if got := name(t); got != "no_worker_can_run" {
 				b.Fatal(got)
 			}
 		}

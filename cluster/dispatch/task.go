@@ -3,7 +3,6 @@ package dispatch
 import (
 	"cmp"
 	"container/heap"
-	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -31,7 +30,7 @@ type task struct {
 	waiting  bool         // in retry wait
 	reserved bool         // its grant is on its way into the log
 	gone     bool         // removed; a heap drops it when it comes to the top
-	back     string       // its last attempt was handed back: by whom, how often and why
+	back     []string     // its last attempt was handed back: by whom, how often and why, as of ReasonHandedBack
 	until    command.Time // when it has waited too long, in state time; 0: never
 	slot     int          // its index in the boundHeap; -1: it is not in there
 	giveUp   func(*catalog.Worker) time.Duration
@@ -95,8 +94,7 @@ func (q *queue) enqueue(e *catalog.Execution, now time.Time) {
 		last := &e.Attempts[n-1]
 		t.last = last.Worker
 		if times := e.ReturnedInARow(); times > 0 {
-			t.back = fmt.Sprintf("%s handed attempt %d back (%d in a row, the attempt that makes it %d fails): %.300s",
-				cmp.Or(last.Machine, last.Worker), last.Number, times, catalog.MostReturned, last.Message)
+			t.back = command.Arguments(cmp.Or(last.Machine, last.Worker), last.Number, times, catalog.MostReturned, last.Message)
 		}
 		// The wait counts from the moment when this leader learned of the failure, on its own monotonic clock.
 		if wait := time.Duration(e.NotBefore - last.Ended); e.NotBefore > 0 && wait > 0 {

@@ -51,11 +51,11 @@ func (d *Dispatcher) overdue() []command.Overdue {
 	if d.queue == nil {
 		return nil
 	}
-	now, code := command.At(d.cfg.Now()), d.queue.reasonCodes(time.Now())
+	now, reason := command.At(d.cfg.Now()), d.queue.reasonNames(time.Now())
 	var items []command.Overdue
 	for q := d.queue; len(q.bounds) > 0 && q.bounds[0].until <= now && len(items) < timeoutBatch; {
 		t := heap.Pop(&q.bounds).(*task)
-		items = append(items, command.Overdue{AttemptRef: ref(t), Until: t.until, Reason: code(t)})
+		items = append(items, command.Overdue{AttemptRef: ref(t), Until: t.until, Reason: reason(t)})
 	}
 	return items
 }

@@ -47,7 +47,7 @@ func TestWhatWaitsTooLongFails(t *testing.T) {
 		h.status(short, catalog.Pending)
 		<-time.After(3 * time.Second)
 		synctest.Wait()
-		h.waited(short, NoWorkerEnabled)
+		h.waited(short, command.ReasonName(command.ReasonNoWorkerEnabled))
 		h.status(long, catalog.Pending)
 
 		// Another leader counts in the same time.
@@ -59,7 +59,7 @@ func TestWhatWaitsTooLongFails(t *testing.T) {
 		h.status(long, catalog.Pending)
 		<-time.After(5 * time.Second)
 		synctest.Wait()
-		h.waited(long, NoWorkerEnabled)
+		h.waited(long, command.ReasonName(command.ReasonNoWorkerEnabled))
 		h.status(free, catalog.Pending)
 		if _, _, ok := h.d.Reason(short); ok || len(h.d.queue.bounds) != 0 {
 			t.Errorf("what has ended stands in the queue: %d bounds", len(h.d.queue.bounds))
@@ -88,7 +88,7 @@ func TestTheWaitOfEachAttemptIsItsOwn(t *testing.T) {
 		h.status(id, catalog.Pending)
 		<-time.After(3 * time.Second)
 		synctest.Wait()
-		h.waited(id, NoWorkerEnabled)
+		h.waited(id, command.ReasonName(command.ReasonNoWorkerEnabled))
 	})
 }
 
@@ -109,7 +109,7 @@ func TestWhatWaitsTooLongIsTriedAgain(t *testing.T) {
 		})
 		<-time.After(20 * time.Second)
 		synctest.Wait()
-		h.waited(id, NoWorkerEnabled)
+		h.waited(id, command.ReasonName(command.ReasonNoWorkerEnabled))
 		if tries < 5 {
 			t.Errorf("%d tries", tries)
 		}

@@ -1,5 +1,7 @@
 package command
 
+import "strings"
+
 // Codes of refusals and of the catalog's own messages. A code is what the state holds of one, with its arguments;
 // package registry has the number, the status and the sentences of each. What stands before the dot is the family: what
 // callers see as the code of a problem. A code never changes its meaning.
@@ -160,3 +162,32 @@ const (
 	NoteLost          = "note.lost"
 	NoteLostSilent    = "note.lost_silent"
 )
+
+// Codes of why an execution waits, and of what is known of a silent or lost attempt. The state holds none of them.
+const (
+	ReasonNoWorkerEnabled        = "reason.no_worker_enabled"
+	ReasonNoWorkerRegistered     = "reason.no_worker_enabled.none"
+	ReasonNoSelectedEnabled      = "reason.no_worker_enabled.selected"
+	ReasonNoSelectedRegistered   = "reason.no_worker_enabled.selected_none"
+	ReasonNoWorkerOnline         = "reason.no_worker_online"
+	ReasonNoWorkerCanRun         = "reason.no_worker_can_run"
+	ReasonNoWorkerCanRun32       = "reason.no_worker_can_run.bits32"
+	ReasonWorkersBusy            = "reason.workers_busy"
+	ReasonSelectedWorkersOffline = "reason.selected_workers_offline"
+	ReasonSelectedWorkersBusy    = "reason.selected_workers_busy"
+	ReasonRetryWait              = "reason.retry_wait"
+	ReasonHandedBack             = "reason.handed_back"
+	ReasonStarting               = "reason.starting"
+	ReasonStartingNextCall       = "reason.starting.next_call"
+	ReasonSilent                 = "reason.silent"
+	ReasonLost                   = "reason.lost"
+	ReasonLostSilent             = "reason.lost.silent"
+	ReasonHandedBackTooOften     = "reason.handed_back_too_often"
+)
+
+// ReasonName is the part of a reason's code that callers see.
+func ReasonName(code string) string {
+	_, rest, _ := strings.Cut(code, ".")
+	name, _, _ := strings.Cut(rest, ".")
+	return name
+}

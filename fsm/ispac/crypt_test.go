@@ -49,7 +49,7 @@ func TestPasswordOpensValues(t *testing.T) {
 			t.Errorf("without the password the values are not set: %+v", p.Parameters)
 		}
 		if len(p.Warnings) != 1 ||
-			fmt.Sprint(p.Warnings) != `[{no_password [package "load.sh" parameter "Secret" project parameter "Day"]}]` {
+			fmt.Sprint(p.Warnings) != `[{no_password [load.sh::Secret $Project::Day]}]` {
 			t.Errorf("warnings %q", p.Warnings)
 		}
 
@@ -98,7 +98,7 @@ func TestUserKeyValuesAreNotSet(t *testing.T) {
 			t.Errorf("a user-key value was taken for one: %+v", q)
 		}
 		if len(p.Warnings) == 0 ||
-			!strings.Contains(fmt.Sprint(p.Warnings), `{user_key [package "load.sh" parameter "Secret"`) {
+			!strings.Contains(fmt.Sprint(p.Warnings), `{user_key [load.sh::Secret`) {
 			t.Errorf("warnings %q", p.Warnings)
 		}
 	}

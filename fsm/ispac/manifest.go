@@ -79,7 +79,7 @@ func (rd *reader) packageEntry(e element) error {
 func (rd *reader) deploymentInfo(e element) error {
 	switch e.name() {
 	case "ProjectConnectionParameters":
-		own, err := rd.parameters(e, "project parameter")
+		own, err := rd.parameters(e, "")
 		rd.own = append(rd.own, own...)
 		return err
 	case "PackageInfo":
@@ -102,7 +102,7 @@ func (rd *reader) packageMetadata(e element) error {
 		case "Properties":
 			return eachProperty(e, func(name string, e element) error { return p.property(name, e) })
 		case "Parameters":
-			more, err := rd.parameters(e, "package "+clip(p.Name)+" parameter")
+			more, err := rd.parameters(e, p.Name)
 			p.Parameters = append(p.Parameters, more...)
 			return err
 		}

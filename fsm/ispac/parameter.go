@@ -9,9 +9,8 @@ import (
 // dpapiPrefix begins every value that Windows encrypted under a user's key.
 const dpapiPrefix = "AQAAANCMnd8BFdERjHoAwE/Cl+s"
 
-// parameters reads the Parameter children of e; where is what stands before
-// their names in messages.
-func (rd *reader) parameters(e element, where string) ([]Parameter, error) {
+// parameters reads the Parameter children of e. They are those of a package, or of the project if pkg is "".
+func (rd *reader) parameters(e element, pkg string) ([]Parameter, error) {
 	var out []Parameter
 	err := e.children(func(e element) error {
 		if e.name() != "Parameter" {
@@ -21,7 +20,7 @@ func (rd *reader) parameters(e element, where string) ([]Parameter, error) {
 		if err != nil {
 			return err
 		}
-		raw := rawParameter{Parameter: Parameter{Name: name}, where: where + " " + clip(name)}
+		raw := rawParameter{Parameter: Parameter{Name: name}, where: parameterPlace(pkg, name)}
 		err = e.children(func(e element) error {
 			if e.name() != "Properties" {
 				return nil
@@ -40,11 +39,19 @@ func (rd *reader) parameters(e element, where string) ([]Parameter, error) {
 	return out, err
 }
 
+// parameterPlace is a parameter as SSIS writes it, with its package in place of $Package: $Project::Day, load.sh::Day.
+func parameterPlace(pkg, name string) string {
+	if pkg == "" {
+		pkg = "$Project"
+	}
+	return pkg + "::" + name
+}
+
 // rawParameter is a parameter whose value has not met its type yet: the type
 // comes last.
 type rawParameter struct {
 	Parameter
-	where    string
+	where    string // parameterPlace
 	typeText string
 	text     string
 	saved    bool // the element Value is there
@@ -95,7 +102,7 @@ func (rd *reader) finish(r rawParameter, d *document) (p Parameter, ok bool, err
 			rd.odd = append(rd.odd, r.where)
 			return p, false, nil
 		}
-		return p, false, d.bad("%s: the data type %s is not known", r.where, clip(r.typeText))
+		return p, false, d.bad("%s: the data type %s is not known", clip(r.where), clip(r.typeText))
 	}
 	switch {
 	case r.locked != nil:
@@ -119,9 +126,9 @@ func (rd *reader) finish(r rawParameter, d *document) (p Parameter, ok bool, err
 	case p.Generated():
 		rd.odd = append(rd.odd, r.where)
 	case p.Sensitive:
-		return p, false, d.bad("%s: its sensitive value is not a valid %s", r.where, p.Type)
+		return p, false, d.bad("%s: its sensitive value is not a valid %s", clip(r.where), p.Type)
 	default:
-		return p, false, d.bad("%s: %v", r.where, err)
+		return p, false, d.bad("%s: %v", clip(r.where), err)
 	}
 	return p, true, nil
 }

@@ -35,16 +35,17 @@ type Warning struct {
 	Args []string // what the code is about
 }
 
-// The codes of warnings, with their arguments.
+// The codes of warnings, with their arguments. A parameter is written as $Project::Day, or load.sh::Day if it is one of
+// a package.
 const (
-	WarnNoPassword         = "no_password"         // names: sensitive values that are not set
-	WarnUserKey            = "user_key"            // names: values encrypted for one Windows user, not set
-	WarnUnknownType        = "unknown_type"        // names: generated parameters that are left out or not set
+	WarnNoPassword         = "no_password"         // sensitive parameters whose values are not set
+	WarnUserKey            = "user_key"            // parameters whose values one Windows user alone can decrypt, not set
+	WarnUnknownType        = "unknown_type"        // generated parameters that are left out or not set
 	WarnPasswordUnverified = "password_unverified" // nothing is encrypted with the password, so it was not checked
 	WarnNoPart             = "no_part"             // the name of a part that is missing
 	WarnNoMetadata         = "no_metadata"         // a package of which the manifest has no metadata
 	WarnUnlisted           = "unlisted"            // what the manifest has metadata of and does not list
-	WarnParameterTwice     = "parameter_twice"     // the package, "" for the project, and the parameter
+	WarnParameterTwice     = "parameter_twice"     // the parameter
 )
 
 // Package is one package of a project.

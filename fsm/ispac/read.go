@@ -92,7 +92,7 @@ func (rd *reader) readParams(a *archive) error {
 	if err != nil {
 		return err
 	}
-	declared, err := rd.parameters(root, "project parameter")
+	declared, err := rd.parameters(root, "")
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (rd *reader) dropDoubles() {
 			twice := p.Generated() && seen[p.Name]
 			seen[p.Name] = true
 			if twice {
-				rd.notice(WarnParameterTwice, pkg, p.Name)
+				rd.notice(WarnParameterTwice, parameterPlace(pkg, p.Name))
 			}
 			return twice
 		})
@@ -192,7 +192,7 @@ func (rd *reader) dropDoubles() {
 	rd.project.Parameters = drop(rd.project.Parameters, "")
 	for i := range rd.project.Packages {
 		p := &rd.project.Packages[i]
-		p.Parameters = drop(p.Parameters, "package "+clip(p.Name))
+		p.Parameters = drop(p.Parameters, p.Name)
 	}
 }
 

@@ -237,7 +237,7 @@ func TestGeneratedParametersMayShareAVariable(t *testing.T) {
 	if len(back.Parameters) != 4 || back.Parameters[2].HasValue {
 		t.Errorf("an exact double must be dropped and nothing else: %+v", back.Parameters)
 	}
-	if len(back.Warnings) != 1 || !strings.Contains(fmt.Sprint(back.Warnings), `{parameter_twice [ CM.a b.X]}`) {
+	if len(back.Warnings) != 1 || !strings.Contains(fmt.Sprint(back.Warnings), `{parameter_twice [$Project::CM.a b.X]}`) {
 		t.Errorf("warnings %q", back.Warnings)
 	}
 }

@@ -135,7 +135,7 @@ func TestRealFiles(t *testing.T) {
 					"Parameterwere Int32 required=false sensitive=true <nil>"}, tally{15, 1, 1}},
 				{"Package1.dtsx", true, 4, nil, tally{6, 1, 2}},
 			},
-			warnings: `[{no_password [package "Package 221.dtsx" parameter "Parameterwere" project parameter "SourceDBName"]}]`},
+			warnings: `[{no_password [Package 221.dtsx::Parameterwere $Project::SourceDBName]}]`},
 	}
 	for _, c := range cases {
 		t.Run(c.file+"/"+c.password, func(t *testing.T) {

@@ -28,7 +28,7 @@ var messages = sync.OnceValue(func() messageTable {
 	for i := range codes {
 		t.byName[codes[i].Name] = &codes[i]
 	}
-	for _, list := range [][]Message{requestMessages, catalogMessages, workerMessages, noteMessages} {
+	for _, list := range [][]Message{requestMessages, catalogMessages, workerMessages, noteMessages, reasonMessages} {
 		for i := range list {
 			t.byCode[list[i].Code] = &list[i]
 		}
@@ -42,7 +42,7 @@ func Codes() []Code { return codes }
 // Messages returns every sentence. The slice is the caller's.
 func Messages() []Message {
 	var all []Message
-	for _, list := range [][]Message{requestMessages, catalogMessages, workerMessages, noteMessages} {
+	for _, list := range [][]Message{requestMessages, catalogMessages, workerMessages, noteMessages, reasonMessages} {
 		all = append(all, list...)
 	}
 	return all

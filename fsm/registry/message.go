@@ -13,7 +13,7 @@ import (
 //	{name}           the argument, quoted: whatever came from outside
 //	{name!}          the argument as it is where all of it can be shown, else quoted
 //	{list...}        the arguments from here on, as {name}, with commas between them
-//	{list!...}       the same as {name!}
+//	{list!...}       the same as {name!}; in both, a later value such as +3 says how many were left out
 //	{?name|list...}  what of the list was probably meant by the name, else all of the list
 type Message struct {
 	Code string
@@ -96,7 +96,9 @@ func (m *Message) render(text string, args []string) string {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			if plain && shows(v) {
+			if more, cut := strings.CutPrefix(v, "+"); cut && i > 0 && digits(more) {
+				b.WriteString("and " + more + " more")
+			} else if plain && shows(v) {
 				b.WriteString(v)
 			} else {
 				b.WriteString(sqltype.Quote(v))
@@ -104,6 +106,9 @@ func (m *Message) render(text string, args []string) string {
 		}
 	}
 }
+
+// digits reports whether a text is a number as strconv.Itoa writes it.
+func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 // shows reports whether every character of a text can be seen for what it is, and none can end or reorder the sentence
 // around it.

@@ -54,9 +54,9 @@ type Query struct {
 
 // Live is what only the leader's memory knows.
 type Live interface {
-	// Reason tells why a pending execution has not been granted, or what is known of a silent running one: a code of
-	// the closed list and a sentence.
-	Reason(executionID int64) (code, sentence string, ok bool)
+	// Reason tells why a pending execution has not been granted, or what is known of a silent running one: a code
+	// (command.ReasonSilent and the like) with its arguments.
+	Reason(executionID int64) (code string, args []string, ok bool)
 	// LastContact is when the leader last heard from a worker.
 	LastContact(worker string) (time.Time, bool)
 	// Worker is what the leader knows of a registered worker at this moment.

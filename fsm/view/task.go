@@ -2,7 +2,6 @@ package view
 
 import (
 	"context"
-	"fmt"
 	"iter"
 
 	"scaleout/fsm/catalog"
@@ -86,8 +85,8 @@ func taskExecutions(q *Query) iter.Seq[*catalog.Execution] {
 func taskRow(q *Query, e *catalog.Execution, i int) registry.Row {
 	var reason, sentence any
 	if q.Live != nil && i >= len(e.Attempts)-1 {
-		if code, text, ok := q.Live.Reason(e.ID); ok && (i == len(e.Attempts) || e.Attempts[i].Held()) {
-			reason, sentence = orNull(code), orNull(text)
+		if code, args, ok := q.Live.Reason(e.ID); ok && (i == len(e.Attempts) || e.Attempts[i].Held()) {
+			reason, sentence = command.ReasonName(code), registry.Text(registry.HTTP, code, args)
 		}
 	}
 	if i == len(e.Attempts) {
@@ -123,7 +122,8 @@ func taskRow(q *Query, e *catalog.Execution, i int) registry.Row {
 	case a.Outcome == catalog.Lost:
 		row[10] = lostSentence(q, a)
 	case a.HandedBack:
-		row[10] = fmt.Sprintf("handed back %d times in a row, the last time because %s", catalog.MostReturned, a.Message)
+		row[10] = registry.Text(registry.HTTP, command.ReasonHandedBackTooOften,
+			command.Arguments(catalog.MostReturned, a.Message))
 	case a.Outcome == command.Succeeded || a.Outcome == command.Failed || a.Outcome == command.Canceled:
 		row[9] = int64(a.ExitCode)
 	}
@@ -132,10 +132,10 @@ func taskRow(q *Query, e *catalog.Execution, i int) registry.Row {
 
 // lostSentence says which worker was lost, and when.
 func lostSentence(q *Query, a *catalog.Attempt) string {
-	silent := ""
+	code := command.ReasonLost
+	args := []string{catalog.WorkerCalled(q.View, a.Worker), a.Machine, sqltype.Text(sqltype.DateTimeOffset, a.Ended)}
 	if a.SilentSince != 0 {
-		silent = "silent since " + sqltype.Text(sqltype.DateTimeOffset, a.SilentSince) + ", "
+		code, args = command.ReasonLostSilent, append(args, sqltype.Text(sqltype.DateTimeOffset, a.SilentSince))
 	}
-	return "worker " + sqltype.Quote(catalog.WorkerCalled(q.View, a.Worker)) + " (" + a.Machine + "): " + silent +
-		"lost at " + sqltype.Text(sqltype.DateTimeOffset, a.Ended)
+	return registry.Text(registry.HTTP, code, args)
 }

@@ -26,9 +26,9 @@ func (m memory) Worker(id string) (view.WorkerNow, bool) {
 	return now, ok
 }
 
-func (m memory) Reason(id int64) (string, string, bool) {
+func (m memory) Reason(id int64) (string, []string, bool) {
 	code, ok := m.reasons[id]
-	return code, "because " + code, ok
+	return code, []string{"m1 (2/2)", "+3"}, ok
 }
 func (m memory) LastContact(string) (time.Time, bool)            { return m.contact, !m.contact.IsZero() }
 func (m memory) LeaseUntil(command.AttemptRef) (time.Time, bool) { return m.until, !m.until.IsZero() }
@@ -317,7 +317,8 @@ func TestTasksView(t *testing.T) {
 	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
 		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
 	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
-	w.Live = memory{reasons: map[int64]string{id: "workers_busy"}, until: time.Date(2024, 5, 1, 13, 0, 0, 0, time.UTC)}
+	w.Live = memory{reasons: map[int64]string{id: command.ReasonWorkersBusy},
+		until: time.Date(2024, 5, 1, 13, 0, 0, 0, time.UTC)}
 	see := func(order string) string {
 		var list []string
 		for _, r := range w.Query(fsmtest.Alice, "tasks", view.Request{Order: order}) {
@@ -333,6 +334,10 @@ func TestTasksView(t *testing.T) {
 		}
 	}
 	expect("", "1 pending <nil> <nil> <nil> lease=false workers_busy")
+	const why = "all workers run as much as they may: m1 (2/2), and 3 more"
+	if got := w.Query(fsmtest.Alice, "tasks", view.Request{})[0]["reason_text"]; got != why {
+		t.Errorf("reason_text %q, want %q", got, why)
+	}
 	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
 	expect("", "1 running m1 <nil> <nil> lease=true workers_busy")
 	w.Report(id, 1, fsmtest.WorkerOne, "m1", command.Failed, 9)
