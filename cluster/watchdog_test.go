@@ -166,7 +166,7 @@ func TestAnEntryThatCannotBeAppliedEndsTheProcess(t *testing.T) {
 	w.start(1)
 	l := w.leader()
 	r := l.node.leadership.Load()
-	bad := command.Envelope{Kind: command.KindCreateFolder, Body: []byte{0xff}}
+	bad := command.Envelope{Kind: command.KindOf(&command.CreateFolder{}), Body: []byte{0xff}}
 	go func() { _, _, _ = r.proposer.Propose(context.Background(), bad) }()
 	select {
 	case code := <-l.exits:

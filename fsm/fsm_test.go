@@ -287,7 +287,7 @@ func TestNewerLevelIsRefused(t *testing.T) {
 // the next.
 func TestFailedApplyNeverReturns(t *testing.T) {
 	unknown, _ := command.Encode(command.Entry{Commands: []command.Envelope{{Kind: 9999}}})
-	body, _ := command.Encode(command.Entry{Commands: []command.Envelope{{Kind: command.KindCreateFolder,
+	body, _ := command.Encode(command.Entry{Commands: []command.Envelope{{Kind: command.KindOf(&command.CreateFolder{}),
 		Body: []byte{0xff}}}})
 	for name, l := range map[string]*raft.Log{
 		"unknown kind":      {Index: 16, Type: raft.LogCommand, Data: unknown},

@@ -31,9 +31,9 @@ func newMetrics(f *FSM) *metrics {
 	for _, t := range catalog.EventTypes() {
 		m.events.WithLabelValues(t.Name)
 	}
-	for kind := range command.Specs {
+	for _, spec := range command.Kinds() {
 		for _, outcome := range []string{"applied", "rejected"} {
-			m.commands.WithLabelValues(kind.String(), outcome)
+			m.commands.WithLabelValues(spec.Name, outcome)
 		}
 	}
 	return m

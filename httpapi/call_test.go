@@ -185,7 +185,7 @@ func TestSynchronizedStartWaits(t *testing.T) {
 	}
 	proposed := make(chan struct{}, 10)
 	f := func(env command.Envelope) error {
-		if env.Kind == command.KindStartExecution {
+		if env.Kind == command.KindOf(&command.StartExecution{}) {
 			proposed <- struct{}{}
 		}
 		return nil
@@ -239,7 +239,7 @@ func TestRedeployBetweenTheDryRunAndTheCommand(t *testing.T) {
 		Packages: []command.Package{{Name: "p.sh", EntryPoint: true}}})
 	deployed := false
 	f := func(env command.Envelope) error {
-		if env.Kind == command.KindCreateExecution && !deployed {
+		if env.Kind == command.KindOf(&command.CreateExecution{}) && !deployed {
 			deployed = true
 			w.apply(root, &command.DeployProject{Folder: "F", Project: "P", Blob: strings.Repeat("b", 64), Size: 1,
 				Manifest: manifest})

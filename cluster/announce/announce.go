@@ -81,7 +81,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	defer tick.Stop()
 	var taken []command.Notice
 	for {
-		if view := a.cfg.State.View(); view.Level() >= command.Specs[command.KindAnnounce].Level {
+		if view := a.cfg.State.View(); view.Level() >= command.LevelOf(&command.Announce{}) {
 			taken = append(taken, a.takeNotices(maxNotices-len(taken))...)
 			if c, due := a.announcement(view, taken); due {
 				if err := a.propose(ctx, c); err == nil {

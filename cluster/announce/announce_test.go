@@ -164,7 +164,7 @@ func TestLeaderAndMembersAreAnnounced(t *testing.T) {
 
 func TestNothingIsAnnouncedBelowItsLevel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newNode(t, command.Specs[command.KindAnnounce].Level-1)
+		f := newNode(t, command.LevelOf(&command.Announce{})-1)
 		defer lead(t, f.announcer(quiet).Run)()
 		if list := f.take(); len(list) != 0 {
 			t.Errorf("announced %+v", list)

@@ -19,21 +19,12 @@ const (
 
 // Check returns why a command must not be proposed to a cluster of the given feature level, or nil.
 func Check(env command.Envelope, level int) error {
-	spec, ok := command.Specs[env.Kind]
-	if !ok {
-		return fmt.Errorf("%w: command kind %d is unknown to this program", command.ErrLevel, env.Kind)
+	if err := env.CheckLevel(level); err != nil {
+		return err
 	}
-	if spec.Level > level {
-		return fmt.Errorf("%w: %s needs level %d, the cluster is at %d; it rises once every master runs a version that "+
-			"knows it",
-			command.ErrLevel, spec.Name, spec.Level, level)
-	}
-	limit := command.HardCommand
-	if env.Kind == command.KindDeployProject {
-		limit += command.HardManifest
-	}
+	limit := env.Kind.Limit()
 	if size := envelopeSize(env); size > limit+envelopeOverhead {
-		return fmt.Errorf("%w: %s takes %d bytes; want at most %d", command.ErrTooLarge, spec.Name, size, limit)
+		return fmt.Errorf("%w: %s takes %d bytes; want at most %d", command.ErrTooLarge, env.Kind, size, limit)
 	}
 	return nil
 }

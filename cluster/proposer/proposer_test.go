@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	_ "scaleout/fsm/catalog" // it registers the kinds
 	"scaleout/fsm/command"
 )
 

@@ -125,7 +125,11 @@ func peerURL(l wire.Leader) string { return "https://" + l.ID }
 type proposer struct{ m *Master }
 
 func (a proposer) Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error) {
-	if digest := named(env); digest != "" {
+	digest, err := env.Blob()
+	if err != nil {
+		return command.Result{}, 0, err
+	}
+	if digest != "" {
 		if err := a.m.keeper.Ensure(ctx, digest); err != nil {
 			return command.Result{}, 0, err
 		}
@@ -135,28 +139,6 @@ func (a proposer) Propose(ctx context.Context, env command.Envelope) (command.Re
 func (a proposer) Read(ctx context.Context) error { return a.m.node.Read(ctx) }
 func (a proposer) Hold(ctx context.Context) (context.Context, context.CancelFunc) {
 	return a.m.node.Hold(ctx)
-}
-
-// named is the blob that a command is the first to name.
-func named(env command.Envelope) string {
-	switch env.Kind {
-	case command.KindDeployProject, command.KindAppendMessages, command.KindMergeSegments:
-	default:
-		return ""
-	}
-	cmd, err := env.Command()
-	if err != nil {
-		return ""
-	}
-	switch c := cmd.(type) {
-	case *command.DeployProject:
-		return c.Blob
-	case *command.AppendMessages:
-		return c.Segment
-	case *command.MergeSegments:
-		return c.Segment
-	}
-	return ""
 }
 
 // machine is the state machine as the node needs it.

@@ -3,7 +3,6 @@ package catalog
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"scaleout/fsm/command"
 )
@@ -24,7 +23,7 @@ func (s *State) Apply(index uint64, env command.Envelope) (command.Result, error
 	s.begin()
 	s.events.begin(index)
 	s.now.tick(env.Time)
-	result := s.keyed(index, env, cmd)
+	result := s.keyed(index, env, kinds[env.Kind], cmd)
 	if s.changes >= commitRows {
 		s.commit() // under the index of the entry before: this one is not complete
 	}
@@ -32,9 +31,9 @@ func (s *State) Apply(index uint64, env command.Envelope) (command.Result, error
 }
 
 // keyed answers a repeated command from the request keys, and keeps the answer of a new one.
-func (s *State) keyed(index uint64, env command.Envelope, cmd command.Command) command.Result {
+func (s *State) keyed(index uint64, env command.Envelope, k *kind, cmd command.Command) command.Result {
 	if env.Key.Text == "" {
-		return s.transition(env.Caller, cmd)
+		return s.transition(env.Caller, k, cmd)
 	}
 	r := s.working()
 	if a, ok := s.keys.lookup(r.meta.KeyTime, newest, env.Caller, env.Key.Text); ok {
@@ -46,13 +45,13 @@ func (s *State) keyed(index uint64, env command.Envelope, cmd command.Command) c
 	if no := s.keys.admit(r, env.Caller, env.Key.Chosen); no != nil {
 		return command.Result{Rejection: no}
 	}
-	result := s.transition(env.Caller, cmd)
+	result := s.transition(env.Caller, k, cmd)
 	if no := result.Rejection; no != nil && command.Family(no.Code) == command.FamilyLimitReached {
 		return result // it is tried again under the same key when there is room
 	}
 	waits := int64(0)
-	if start, ok := cmd.(*command.StartExecution); ok && result.Rejection == nil {
-		if e, ok := s.working().Execution(start.ExecutionID); ok && Synchronized(e) {
+	if k.awaits != nil && result.Rejection == nil {
+		if e, ok := s.working().Execution(k.awaits(cmd)); ok && Synchronized(e) {
 			waits = e.ID
 		}
 	}
@@ -60,74 +59,23 @@ func (s *State) keyed(index uint64, env command.Envelope, cmd command.Command) c
 	return result
 }
 
-// transition is what commands of one kind do to the state. One of the two is set: decide for a command that is applied
-// whole or not at all, apply for a list of items, each of which sees what those before it did.
-type transition struct {
-	decide func(*Reader, *edit, command.Command) command.Result
-	apply  func(*State, command.Caller, command.Command) command.Result
-}
-
-func whole[C command.Command](f func(*Reader, *edit, C) command.Result) transition {
-	return transition{decide: func(r *Reader, e *edit, c command.Command) command.Result { return f(r, e, c.(C)) }}
-}
-
-func list[C command.Command](f func(*State, command.Caller, C) command.Result) transition {
-	return transition{apply: func(s *State, caller command.Caller, c command.Command) command.Result {
-		return f(s, caller, c.(C))
-	}}
-}
-
-func nothing(*Reader, *edit, command.Command) command.Result { return command.Result{} }
-
-// transitions is what each kind of command does. It is made by a function, since transitions themselves refer to it.
-var transitions = sync.OnceValue(func() map[command.Kind]transition {
-	return map[command.Kind]transition{
-		command.KindNoop:                  {decide: nothing},
-		command.KindEnableScaleout:        {decide: nothing},
-		command.KindInitCluster:           whole(initCluster),
-		command.KindRaiseLevel:            whole(raiseLevel),
-		command.KindBeat:                  whole(beat),
-		command.KindCreateFolder:          whole(createFolder),
-		command.KindDeleteFolder:          whole(deleteFolder),
-		command.KindDeployProject:         whole(deployProject),
-		command.KindDeleteProject:         whole(deleteProject),
-		command.KindCreateExecution:       whole(createExecution),
-		command.KindSetExecutionParameter: whole(setExecutionParameter),
-		command.KindAddExecutionWorker:    whole(addExecutionWorker),
-		command.KindStartExecution:        whole(startExecution),
-		command.KindStopOperation:         whole(stopOperation),
-		command.KindRegisterWorker:        list(registerWorker),
-		command.KindEnableWorker:          whole(enableWorker),
-		command.KindSetWorkerProperty:     whole(setWorkerProperty),
-		command.KindDeleteWorker:          whole(deleteWorker),
-		command.KindExchange:              list(exchange),
-		command.KindExpire:                list(expireAll),
-		command.KindFailQueued:            list(failAllQueued),
-		command.KindAppendMessages:        list(appendMessages),
-		command.KindMergeSegments:         whole(mergeSegments),
-		command.KindCleanup:               list(cleanup),
-		command.KindAnnounce:              whole(announce),
-	}
-})
-
 // transition runs the command's transition: it reads, decides, and writes what it decided.
-func (s *State) transition(caller command.Caller, cmd command.Command) command.Result {
-	t := transitions()[cmd.Kind()] // a test asks for every kind
-	if t.apply != nil {
-		return t.apply(s, caller, cmd)
+func (s *State) transition(caller command.Caller, k *kind, cmd command.Command) command.Result {
+	if k.apply != nil {
+		return k.apply(s, caller, cmd)
 	}
-	return decide(s, caller, cmd, t.decide)
+	return decide(s, caller, cmd, k.decide)
 }
 
 // DryRun runs the transition of a command on what the reader reads, and throws away what it decided: nil means that the
 // state as it is would not refuse the command. It is for commands that are applied whole; of the items of a list it
 // says nothing. Any goroutine may call it.
 func DryRun(r *Reader, caller command.Caller, cmd command.Command) *command.Rejection {
-	t := transitions()[cmd.Kind()]
-	if t.decide == nil {
+	k := kinds[command.KindOf(cmd)]
+	if k == nil || k.decide == nil {
 		return nil
 	}
-	return t.decide(r, &edit{meta: *r.meta, caller: caller}, cmd).Rejection
+	return k.decide(r, &edit{meta: *r.meta, caller: caller}, cmd).Rejection
 }
 
 func expireAll(s *State, caller command.Caller, c *command.Expire) command.Result {

@@ -24,6 +24,3 @@ type Notice struct {
 	Number int64  `cbor:"3,keyasint,omitempty"`
 	Detail string `cbor:"4,keyasint,omitempty"`
 }
-
-// Kind names the struct in the log.
-func (*Announce) Kind() Kind { return KindAnnounce }

@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -74,21 +75,18 @@ func Decode(b []byte) (Entry, error) {
 }
 
 // Wrap encodes a command; the leader stamps time, caller and key on the envelope. It fails with ErrTooLarge, naming
-// both sizes, and for a command whose kind is not in Specs.
+// both sizes, and with ErrUnknownKind for a value of a type that is not registered.
 func Wrap(cmd Command) (Envelope, error) {
-	kind := cmd.Kind()
-	if _, ok := Specs[kind]; !ok {
-		return Envelope{}, fmt.Errorf("kind %d: %w", kind, ErrUnknownKind)
+	kind := KindOf(cmd)
+	spec := kind.spec()
+	if spec == nil {
+		return Envelope{}, fmt.Errorf("%T: %w", cmd, ErrUnknownKind)
 	}
 	body, err := encoding.Marshal(cmd)
 	if err != nil {
 		return Envelope{}, fmt.Errorf("encode %s: %w", kind, err)
 	}
-	limit := HardCommand
-	if kind == KindDeployProject {
-		limit += HardManifest
-	}
-	if len(body) > limit {
+	if limit := spec.Size.Limit(); len(body) > limit {
 		return Envelope{}, fmt.Errorf("%s: %d bytes exceed %d: %w", kind, len(body), limit, ErrTooLarge)
 	}
 	return Envelope{Kind: kind, Body: body}, nil
@@ -96,8 +94,8 @@ func Wrap(cmd Command) (Envelope, error) {
 
 // Command decodes the envelope's command. Errors wrap ErrUnknownKind or ErrUndecodable.
 func (e Envelope) Command() (Command, error) {
-	spec, ok := Specs[e.Kind]
-	if !ok {
+	spec := e.Kind.spec()
+	if spec == nil {
 		return nil, fmt.Errorf("kind %d: %w: it takes a newer version to apply it", e.Kind, ErrUnknownKind)
 	}
 	cmd := spec.New()
@@ -105,6 +103,51 @@ func (e Envelope) Command() (Command, error) {
 		return nil, fmt.Errorf("%s of %d bytes: %w: %w", e.Kind, len(e.Body), ErrUndecodable, err)
 	}
 	return cmd, nil
+}
+
+// Blob is the blob that the envelope's command is the first to name, "" if it names none. Errors are those of Command.
+func (e Envelope) Blob() (string, error) {
+	if spec := e.Kind.spec(); spec != nil && spec.Blob == nil {
+		return "", nil
+	}
+	cmd, err := e.Command()
+	if err != nil {
+		return "", err
+	}
+	return e.Kind.spec().Blob(cmd), nil
+}
+
+// Limit is the most bytes that a command of this kind may have, and 0 for a kind that is not registered.
+func (k Kind) Limit() int {
+	if spec := k.spec(); spec != nil {
+		return spec.Size.Limit()
+	}
+	return 0
+}
+
+var envelopeFields = FieldLevelsOf(reflect.TypeFor[Envelope]())
+
+// CheckLevel returns why the envelope must not be proposed to a cluster of the given feature level: its kind, or a field
+// that it uses, is newer. Errors wrap ErrLevel or those of Command.
+func (e Envelope) CheckLevel(level int) error {
+	spec := e.Kind.spec()
+	switch {
+	case spec == nil:
+		return fmt.Errorf("%w: command kind %d is unknown to this program", ErrLevel, e.Kind)
+	case spec.Level > level:
+		return tooNew(spec.Name, spec.Level, level)
+	}
+	if err := envelopeFields.Check(e, level); err != nil {
+		return err
+	}
+	if spec.fields.highest <= level {
+		return nil // the body need not be decoded
+	}
+	cmd, err := e.Command()
+	if err != nil {
+		return err
+	}
+	return spec.fields.Check(cmd, level)
 }
 
 // Marshal writes a value of the log's or the state's vocabulary deterministically.

@@ -207,28 +207,3 @@ type Cleanup struct {
 	NeverEnabled Time `cbor:"5,keyasint,omitempty"`
 	Limit        int  `cbor:"4,keyasint"` // at most so many rows; Result.Value tells how many went
 }
-
-// Kind methods, in the order of the kinds.
-func (*Noop) Kind() Kind                  { return KindNoop }
-func (*InitCluster) Kind() Kind           { return KindInitCluster }
-func (*RaiseLevel) Kind() Kind            { return KindRaiseLevel }
-func (*Beat) Kind() Kind                  { return KindBeat }
-func (*CreateFolder) Kind() Kind          { return KindCreateFolder }
-func (*DeleteFolder) Kind() Kind          { return KindDeleteFolder }
-func (*DeployProject) Kind() Kind         { return KindDeployProject }
-func (*DeleteProject) Kind() Kind         { return KindDeleteProject }
-func (*CreateExecution) Kind() Kind       { return KindCreateExecution }
-func (*SetExecutionParameter) Kind() Kind { return KindSetExecutionParameter }
-func (*AddExecutionWorker) Kind() Kind    { return KindAddExecutionWorker }
-func (*StartExecution) Kind() Kind        { return KindStartExecution }
-func (*StopOperation) Kind() Kind         { return KindStopOperation }
-func (*RegisterWorker) Kind() Kind        { return KindRegisterWorker }
-func (*EnableWorker) Kind() Kind          { return KindEnableWorker }
-func (*SetWorkerProperty) Kind() Kind     { return KindSetWorkerProperty }
-func (*DeleteWorker) Kind() Kind          { return KindDeleteWorker }
-func (*Exchange) Kind() Kind              { return KindExchange }
-func (*Expire) Kind() Kind                { return KindExpire }
-func (*AppendMessages) Kind() Kind        { return KindAppendMessages }
-func (*MergeSegments) Kind() Kind         { return KindMergeSegments }
-func (*Cleanup) Kind() Kind               { return KindCleanup }
-func (*EnableScaleout) Kind() Kind        { return KindEnableScaleout }

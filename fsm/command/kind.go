@@ -1,75 +1,108 @@
 package command
 
-// Kind numbers a command in the log. Numbers are never reused and never change their meaning: append only.
-type Kind uint16
-
-// The kinds, in the order in which they came to be.
-const (
-	KindNoop Kind = iota + 1
-	KindInitCluster
-	KindRaiseLevel
-	KindBeat
-	KindCreateFolder
-	KindDeleteFolder
-	KindDeployProject
-	KindDeleteProject
-	KindCreateExecution
-	KindSetExecutionParameter
-	KindAddExecutionWorker
-	KindStartExecution
-	KindStopOperation
-	KindRegisterWorker
-	KindEnableWorker
-	KindSetWorkerProperty
-	KindDeleteWorker
-	KindExchange
-	KindExpire
-	KindAppendMessages
-	KindMergeSegments
-	KindCleanup
-	KindEnableScaleout
-	KindAnnounce
-	KindFailQueued
+import (
+	"fmt"
+	"reflect"
+	"slices"
 )
 
-// Spec describes a kind: its name in logs and metrics, the feature level that introduced it, and a constructor.
-type Spec struct {
-	Name  string
-	Level int
-	New   func() Command
+// Kind numbers a command in the log. Numbers are never reused and never change their meaning.
+type Kind uint16
+
+// Size is the size class of a kind: how large its body may be.
+type Size uint8
+
+// The size classes.
+const (
+	Ordinary     Size = iota
+	WithManifest      // the body holds a packed manifest
+)
+
+// Limit is the most bytes that a body of the class may have.
+func (s Size) Limit() int {
+	if s == WithManifest {
+		return HardCommand + HardManifest
+	}
+	return HardCommand
 }
 
-// Specs maps every kind to its description.
-var Specs = map[Kind]Spec{
-	KindNoop:                  {"noop", 1, func() Command { return new(Noop) }},
-	KindInitCluster:           {"init_cluster", 1, func() Command { return new(InitCluster) }},
-	KindRaiseLevel:            {"raise_level", 1, func() Command { return new(RaiseLevel) }},
-	KindBeat:                  {"beat", 1, func() Command { return new(Beat) }},
-	KindCreateFolder:          {"create_folder", 1, func() Command { return new(CreateFolder) }},
-	KindDeleteFolder:          {"delete_folder", 1, func() Command { return new(DeleteFolder) }},
-	KindDeployProject:         {"deploy_project", 1, func() Command { return new(DeployProject) }},
-	KindDeleteProject:         {"delete_project", 1, func() Command { return new(DeleteProject) }},
-	KindCreateExecution:       {"create_execution", 1, func() Command { return new(CreateExecution) }},
-	KindSetExecutionParameter: {"set_execution_parameter_value", 1, func() Command { return new(SetExecutionParameter) }},
-	KindAddExecutionWorker:    {"add_execution_worker", 1, func() Command { return new(AddExecutionWorker) }},
-	KindStartExecution:        {"start_execution", 1, func() Command { return new(StartExecution) }},
-	KindStopOperation:         {"stop_operation", 1, func() Command { return new(StopOperation) }},
-	KindRegisterWorker:        {"register_worker", 1, func() Command { return new(RegisterWorker) }},
-	KindEnableWorker:          {"enable_worker", 1, func() Command { return new(EnableWorker) }},
-	KindSetWorkerProperty:     {"set_worker_property", 1, func() Command { return new(SetWorkerProperty) }},
-	KindDeleteWorker:          {"delete_worker", 1, func() Command { return new(DeleteWorker) }},
-	KindExchange:              {"exchange", 1, func() Command { return new(Exchange) }},
-	KindExpire:                {"expire", 1, func() Command { return new(Expire) }},
-	KindAppendMessages:        {"append_messages", 1, func() Command { return new(AppendMessages) }},
-	KindMergeSegments:         {"merge_segments", 1, func() Command { return new(MergeSegments) }},
-	KindCleanup:               {"cleanup", 1, func() Command { return new(Cleanup) }},
-	KindEnableScaleout:        {"enable_scaleout", 1, func() Command { return new(EnableScaleout) }},
-	KindAnnounce:              {"announce", 2, func() Command { return new(Announce) }},
-	KindFailQueued:            {"fail_queued", 2, func() Command { return new(FailQueued) }},
+// Spec is what the log knows of a kind. It says nothing of what the command does to the state.
+type Spec struct {
+	Kind  Kind
+	Name  string // in logs and metrics
+	Level int    // the feature level from which on it may be proposed
+	Size  Size
+	// New makes an empty command to decode into: a pointer to a struct.
+	New func() Command
+	// Blob is the blob that the command is the first to name. Nil: commands of the kind name none, or only old ones.
+	Blob func(Command) string
+	// Returns says what Result.Value is; "" means that it is always 0.
+	Returns string
+
+	fields FieldLevels
+}
+
+// The registered kinds, by number and by the type that New makes. They are written before main begins and never after.
+var (
+	byNumber []*Spec
+	byType   = map[reflect.Type]*Spec{}
+)
+
+// Register makes kinds known to the codec. The package that holds their transitions calls it from its init function, as
+// database drivers and image formats do: a kind is then declared once, in the highest package that knows all of it, while
+// the codec stays in the lowest one, which imports nothing. It panics if a number, a name or a type comes twice.
+func Register(specs ...Spec) {
+	for _, s := range specs {
+		t := reflect.TypeOf(s.New())
+		s.fields = FieldLevelsOf(t)
+		for int(s.Kind) >= len(byNumber) {
+			byNumber = append(byNumber, nil)
+		}
+		same := func(o *Spec) bool { return o != nil && o.Name == s.Name }
+		if s.Kind == 0 || s.Level < 1 || byNumber[s.Kind] != nil || byType[t] != nil || slices.ContainsFunc(byNumber, same) {
+			panic(fmt.Sprintf("command: kind %d (%s, %v) is not valid, or comes twice", s.Kind, s.Name, t))
+		}
+		byNumber[s.Kind], byType[t] = &s, &s
+	}
+}
+
+// Kinds are the registered kinds, by number.
+func Kinds() []Spec {
+	var all []Spec
+	for _, s := range byNumber {
+		if s != nil {
+			all = append(all, *s)
+		}
+	}
+	return all
+}
+
+// KindOf is the kind of a command, 0 for a type that no kind was registered for.
+func KindOf(cmd Command) Kind {
+	if s := byType[reflect.TypeOf(cmd)]; s != nil {
+		return s.Kind
+	}
+	return 0
+}
+
+// LevelOf is the feature level from which on commands of this kind may be proposed.
+func LevelOf(cmd Command) int {
+	if s := byType[reflect.TypeOf(cmd)]; s != nil {
+		return s.Level
+	}
+	panic(fmt.Sprintf("command: %T is no registered command", cmd)) // a mistake in the caller, whatever the data
+}
+
+// spec is nil for a kind that is not registered.
+func (k Kind) spec() *Spec {
+	if int(k) < len(byNumber) {
+		return byNumber[k]
+	}
+	return nil
 }
 
 func (k Kind) String() string {
-	if s, ok := Specs[k]; ok {
+	if s := k.spec(); s != nil {
 		return s.Name
 	}
 	return "unknown"

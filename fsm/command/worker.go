@@ -115,9 +115,6 @@ type FailQueued struct {
 	Items []Overdue `cbor:"1,keyasint"`
 }
 
-// Kind makes it a command.
-func (*FailQueued) Kind() Kind { return KindFailQueued }
-
 // Overdue is a task that waited too long: Attempt is the one that would have been next, Until when its time was over,
 // and Reason the code of why it waited, "" when nobody knows.
 type Overdue struct {
