@@ -139,8 +139,8 @@ func TestEachHappeningIsToldThreeWays(t *testing.T) {
 			fmt.Sprintf("component=dispatch task_id=%d attempt=1 worker=%s", id, h.ID),
 			"msg=\"report fenced: the attempt is not that worker's any more\"",
 		}},
-		{catalog.EventMemberRemoved, 1, []string{"change=member_removed name=" + c.Name(gone) + " id="}},
-		{catalog.EventLeaderElected, 1, []string{"msg=\"leadership changed\"", " leader=" + c.Name(leader) + " id="}},
+		{catalog.EventMemberRemoved, 1, []string{"change=member_removed master=" + c.Name(gone) + " master_id="}},
+		{catalog.EventLeaderElected, 1, []string{"msg=\"leadership changed\"", " leader=" + c.Name(leader) + " master_id="}},
 	} {
 		for _, i := range []int{leader, stays} {
 			c.Eventually(x.event+" at "+c.Name(i), 20*time.Second, func() bool {
