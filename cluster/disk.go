@@ -13,10 +13,10 @@ import (
 	"scaleout/store"
 )
 
-// roomToLead is how much room a leader's disk must have: some entries of the largest size. After the disk is full,
+// RoomToLead is how much room a leader's disk must have: some entries of the largest size. After the disk is full,
 // small entries still fit into the log's own gaps for a long time, so a master with a full disk would win elections and
 // lose the leadership again at the next big entry.
-const roomToLead = 16 << 20
+const RoomToLead = 16 << 20
 
 // DiskError returns why the last write to the log failed, or nil if it did not.
 func (n *Node) DiskError() error { return n.cfg.Dir.Log().Failing() }
@@ -30,8 +30,8 @@ func (n *Node) disk() (free int64, trouble string) {
 	switch err := n.DiskError(); {
 	case err != nil:
 		trouble = err.Error()
-	case free >= 0 && free < roomToLead:
-		trouble = fmt.Sprintf("%d bytes are free for %s and a leader needs %d; make room", free, n.cfg.Dir.Path(), roomToLead)
+	case free >= 0 && free < RoomToLead:
+		trouble = fmt.Sprintf("%d bytes are free for %s and a leader needs %d; make room", free, n.cfg.Dir.Path(), RoomToLead)
 	}
 	return free, trouble
 }

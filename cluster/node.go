@@ -62,9 +62,9 @@ type Config struct {
 	// KeyRing is exchanged with the other masters. It may be nil.
 	KeyRing KeyRing
 
-	// SlowCommit is called, at most every 30 s, when an entry has been waiting long to be committed, with the reason. It
-	// must not block. It may be nil.
-	SlowCommit func(waited time.Duration, why string)
+	// SlowCommit is called, at most every 30 s, when an entry has been waiting long to be committed: for this master's
+	// own disk, or else for other masters. It must not block. It may be nil.
+	SlowCommit func(waited time.Duration, ownDisk bool)
 
 	// Exit ends the process, with ExitStalled or ExitStateMachine. If it is nil, Run returns an error instead.
 	Exit func(code int)

@@ -54,14 +54,14 @@ func (n *Node) watchDisk(ctx context.Context) {
 		}
 		if waits >= limit/2 && time.Since(warned) > 30*time.Second {
 			warned = time.Now()
-			why := "too few other masters take entries"
-			if writing > waits/2 {
+			ownDisk, why := writing > waits/2, "too few other masters take entries"
+			if ownDisk {
 				why = "this master's disk is slow"
 			}
 			n.log.Warn("an entry is not being committed: "+why, logkey.For, waits.Round(time.Millisecond),
 				logkey.Term, n.raft.CurrentTerm())
 			if n.cfg.SlowCommit != nil {
-				n.cfg.SlowCommit(waits, why)
+				n.cfg.SlowCommit(waits, ownDisk)
 			}
 		}
 	}

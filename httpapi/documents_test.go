@@ -175,6 +175,9 @@ func TestGuideIsComplete(t *testing.T) {
 			if !strings.Contains(text, "`"+e.Name+"`") {
 				t.Errorf("%s is missing", e.Name)
 			}
+			if row := "\n| `" + e.Name + "` | " + e.Detail + " |\n"; e.Detail != "" && !strings.Contains(text, row) {
+				t.Errorf("the row %q is missing", row)
+			}
 		}
 	})
 }

@@ -195,7 +195,7 @@ func TestSlowCommitIsAnEvent(t *testing.T) {
 	}
 	c.Eventually("slow_commit", 20*time.Second, func() bool {
 		return slices.ContainsFunc(eventsOf(t, c, leader), func(e wire.Event) bool {
-			return e.Type == catalog.EventSlowCommit && e.Ms >= 1000 && strings.Contains(e.Detail, "other masters")
+			return e.Type == catalog.EventSlowCommit && e.Ms >= 1000 && e.Detail == catalog.SlowOtherMasters
 		})
 	})
 }

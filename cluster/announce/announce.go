@@ -2,10 +2,8 @@ package announce
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,8 +18,6 @@ const (
 	compareInterval = 200 * time.Millisecond
 	// maxNotices bounds the notices that wait to be written, and those of one announcement: the state accepts no more.
 	maxNotices = 64
-	// maxDetail is how many bytes of detail the state accepts.
-	maxDetail = 1024
 )
 
 // Node is this master's node of the cluster.
@@ -128,16 +124,19 @@ func (a *Announcer) propose(ctx context.Context, cmd command.Command) error {
 }
 
 // SlowCommit notes an entry that took long to be committed.
-func (a *Announcer) SlowCommit(waited time.Duration, why string) {
-	a.note(command.Notice{
-		Type: catalog.EventSlowCommit, Node: a.cfg.Node.ID(), Number: waited.Milliseconds(), Detail: detail(why),
-	})
+func (a *Announcer) SlowCommit(waited time.Duration, ownDisk bool) {
+	n := command.Notice{Type: catalog.EventSlowCommit, Node: a.cfg.Node.ID(), Number: waited.Milliseconds(),
+		Detail: catalog.SlowOtherMasters}
+	if ownDisk {
+		n.Detail = catalog.SlowOwnDisk
+	}
+	a.note(n)
 }
 
 // Orphan notes an attempt that a worker runs although it is not its own any more. The dispatcher has logged it.
 func (a *Announcer) Orphan(worker string, ref command.AttemptRef) {
-	a.note(command.Notice{Type: catalog.EventReportFenced, Node: a.cfg.Node.ID(), Detail: detail(fmt.Sprintf(
-		"worker %s still ran attempt %d of task %d; it was told to end it", worker, ref.Attempt, ref.TaskID))})
+	a.note(command.Notice{Type: catalog.EventReportFenced, Node: a.cfg.Node.ID(), Execution: ref.TaskID,
+		Attempt: ref.Attempt, Worker: worker})
 }
 
 // WatchDisks is a leader routine: it notes each master whose disk is no longer fit to lead with, once until the disk is
@@ -149,9 +148,14 @@ func (a *Announcer) WatchDisks(ctx context.Context) error {
 	for {
 		for _, x := range a.cfg.Node.Members(ctx) {
 			if x.Disk != "" && !full[x.ID] {
-				a.note(command.Notice{
-					Type: catalog.EventDiskFull, Node: x.ID, Number: x.FreeBytes, Detail: detail(x.Disk),
-				})
+				a.log.Warn("the disk of a master is full or refuses writes", logkey.Master, x.Name, logkey.MasterID, x.ID,
+					logkey.Disk, x.Disk)
+				n := command.Notice{Type: catalog.EventDiskFull, Node: x.ID, Number: x.FreeBytes,
+					Detail: catalog.DiskWriteFailed}
+				if x.FreeBytes >= 0 && x.FreeBytes < cluster.RoomToLead {
+					n.Detail = catalog.DiskNoRoom
+				}
+				a.note(n)
 			}
 			if x.Err == "" { // the silence of a master says nothing about its disk
 				full[x.ID] = x.Disk != ""
@@ -164,9 +168,6 @@ func (a *Announcer) WatchDisks(ctx context.Context) error {
 		}
 	}
 }
-
-// detail cuts text to what the state accepts.
-func detail(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "") }
 
 // LogEvents logs those events of an applied entry that no other room logs. Only the leader logs them: they are the same
 // on every master, and a master that starts sees old ones again.
@@ -181,16 +182,13 @@ func (a *Announcer) LogEvents(events []catalog.Event) {
 		e := &events[i]
 		switch e.Type {
 		case catalog.EventReportFenced:
-			if e.Execution == 0 {
-				continue // an orphan
+			if e.Node != "" {
+				continue // an orphan, which the dispatcher logs
 			}
 			a.log.Warn("report fenced: the attempt is not that worker's any more", logkey.Event, e.ID.String(),
 				logkey.TaskID, e.Execution, logkey.Attempt, e.Attempt, logkey.Worker, e.Worker, logkey.Detail, e.Detail)
 		case catalog.EventMemberJoined, catalog.EventMemberPromoted, catalog.EventMemberMoved, catalog.EventMemberRemoved:
 			a.log.Info("membership changed", logkey.Event, e.ID.String(), logkey.Change, e.Type, logkey.Master, e.Name,
-				logkey.MasterID, e.Node, logkey.Detail, e.Detail)
-		case catalog.EventDiskFull:
-			a.log.Warn("the disk of a master is full or refuses writes", logkey.Event, e.ID.String(), logkey.Master, e.Name,
 				logkey.MasterID, e.Node, logkey.Detail, e.Detail)
 		case catalog.EventLeaderElected:
 			a.log.Info("leadership changed", logkey.Event, e.ID.String(), logkey.Leader, e.Name,

@@ -179,7 +179,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 			return m.keeper.CheckRemoval(ctx, id, gone)
 		},
 		RemoveDead: cfg.RemoveDead,
-		SlowCommit: func(waited time.Duration, why string) { m.announcer.SlowCommit(waited, why) },
+		SlowCommit: func(waited time.Duration, ownDisk bool) { m.announcer.SlowCommit(waited, ownDisk) },
 		KeyRing:    m.ring, Exit: cfg.Exit, Now: cfg.Now, Snapshots: cfg.Snapshots, Logger: m.log, Registerer: cfg.Registry,
 	}); err != nil {
 		return err

@@ -69,6 +69,7 @@ type Event struct {
 type EventType struct {
 	Name   string
 	Number string // the meaning of Event.Number; "" when it has none
+	Detail string // the meaning of Event.Detail; "" when it has none. It is a plain value, never a sentence of ours
 	Doc    string
 	group  eventGroup
 }
@@ -112,35 +113,45 @@ const (
 	EventStateRestored     = "state_restored"
 )
 
+// Details of events that a leader notices.
+const (
+	SlowOwnDisk      = "own_disk"      // EventSlowCommit
+	SlowOtherMasters = "other_masters" // EventSlowCommit
+	DiskNoRoom       = "no_room"       // EventDiskFull
+	DiskWriteFailed  = "write_failed"  // EventDiskFull
+)
+
 var eventTypes = []EventType{
-	{EventExecutionCreated, "", "an execution was created", ofExecution},
-	{EventExecutionStarted, "", "an execution was started: it waits for a worker", ofExecution},
-	{EventExecutionGranted, "", "a worker was given an attempt", ofExecution},
-	{EventExecutionAdopted, "", "a worker's new process took a running attempt over", ofExecution},
-	{EventExecutionStopping, "", "somebody asked for a stop of a running execution", ofExecution},
-	{EventExecutionEnded, "exit_code", "an execution has ended", ofExecution},
-	{EventAttemptLost, "", "an attempt was lost: its worker was silent for too long", ofExecution},
-	{EventAttemptFailed, "exit_code", "an attempt did not succeed", ofExecution},
-	{EventAttemptReturned, "", "a worker handed an attempt back unused", ofExecution},
-	{EventReportFenced, "", "a worker reported an attempt that is not its own any more; it was told to end it",
-		ofExecution},
-	{EventWorkerRegistered, "", "a worker process registered", ofCatalog},
-	{EventWorkerEnabled, "", "a worker was enabled", ofCatalog},
-	{EventWorkerDisabled, "", "a worker was disabled", ofCatalog},
-	{EventWorkerDeleted, "", "a worker was deleted", ofCatalog},
-	{EventFolderCreated, "", "a folder was created", ofCatalog},
-	{EventFolderDeleted, "", "a folder was deleted", ofCatalog},
-	{EventProjectDeployed, "version", "a project was deployed", ofCatalog},
-	{EventProjectDeleted, "", "a project was deleted", ofCatalog},
-	{EventLeaderElected, "term", "a master leads", ofCluster},
-	{EventMemberJoined, "", "a master became a member, as a voter or on its way to be one", ofCluster},
-	{EventMemberPromoted, "", "a member became a voter", ofCluster},
-	{EventMemberMoved, "", "a member has another address", ofCluster},
-	{EventMemberRemoved, "", "a master is not a member any more", ofCluster},
-	{EventLevelRaised, "level", "the cluster's feature level rose", ofCluster},
-	{EventSlowCommit, "ms", "an entry waited long for the leader's disk or for other masters", ofCluster},
-	{EventDiskFull, "bytes_free", "the disk of a master is full or refuses writes; it will not lead", ofCluster},
-	{EventStateRestored, "", "the state was restored from a backup", ofCluster},
+	{EventExecutionCreated, "", "who created it", "an execution was created", ofExecution},
+	{EventExecutionStarted, "", "", "an execution was started: it waits for a worker", ofExecution},
+	{EventExecutionGranted, "", "the worker's machine", "a worker was given an attempt", ofExecution},
+	{EventExecutionAdopted, "", "the worker's machine", "a worker's new process took a running attempt over", ofExecution},
+	{EventExecutionStopping, "", "who asked", "somebody asked for a stop of a running execution", ofExecution},
+	{EventExecutionEnded, "exit_code", "", "an execution has ended", ofExecution},
+	{EventAttemptLost, "", "the worker's machine", "an attempt was lost: its worker was silent for too long", ofExecution},
+	{EventAttemptFailed, "exit_code", "the outcome", "an attempt did not succeed", ofExecution},
+	{EventAttemptReturned, "", "what the worker said", "a worker handed an attempt back unused", ofExecution},
+	{EventReportFenced, "", "the code of the refusal; none for an attempt that still ran",
+		"a worker reported an attempt that is not its own any more; it was told to end it", ofExecution},
+	{EventWorkerRegistered, "", "the worker's machine", "a worker process registered", ofCatalog},
+	{EventWorkerEnabled, "", "", "a worker was enabled", ofCatalog},
+	{EventWorkerDisabled, "", "", "a worker was disabled", ofCatalog},
+	{EventWorkerDeleted, "", "", "a worker was deleted", ofCatalog},
+	{EventFolderCreated, "", "", "a folder was created", ofCatalog},
+	{EventFolderDeleted, "", "", "a folder was deleted", ofCatalog},
+	{EventProjectDeployed, "version", "who deployed it", "a project was deployed", ofCatalog},
+	{EventProjectDeleted, "", "", "a project was deleted", ofCatalog},
+	{EventLeaderElected, "term", "", "a master leads", ofCluster},
+	{EventMemberJoined, "", "its address", "a master became a member, as a voter or on its way to be one", ofCluster},
+	{EventMemberPromoted, "", "", "a member became a voter", ofCluster},
+	{EventMemberMoved, "", "its address", "a member has another address", ofCluster},
+	{EventMemberRemoved, "", "", "a master is not a member any more", ofCluster},
+	{EventLevelRaised, "level", "", "the cluster's feature level rose", ofCluster},
+	{EventSlowCommit, "ms", "`own_disk` or `other_masters`: what it waited for",
+		"an entry waited long for the leader's disk or for other masters", ofCluster},
+	{EventDiskFull, "bytes_free", "`no_room` or `write_failed`",
+		"the disk of a master is full or refuses writes; it will not lead", ofCluster},
+	{EventStateRestored, "", "", "the state was restored from a backup", ofCluster},
 }
 
 // EventTypes lists the types of events.

@@ -121,7 +121,23 @@ func TestAnnouncementsAreToldOnce(t *testing.T) {
 	if leader, term, members := w.s.Reader().Announced(); leader != "2" || term != 3 || len(members) != 1 {
 		t.Errorf("the state holds %s, %d, %v", leader, term, members)
 	}
-	w.refused(command.FamilyInvalidArgument, &command.Announce{Notices: []command.Notice{{Type: "No Such"}}})
+	w.refused(command.CodeNotice, &command.Announce{Notices: []command.Notice{{Type: "No Such"}}})
+	w.refused(command.CodeNotice, &command.Announce{Notices: []command.Notice{{Type: "x", Detail: "the disk is slow"}}})
+}
+
+// An attempt that still runs where it must not is an event of its execution, for those who see that.
+func TestANoticeOfAnAttemptIsOfItsExecution(t *testing.T) {
+	w := stage(t)
+	id := w.granted(worker1, 1, 0)
+	from := w.s.Reader().LastEvent()
+	w.ok(&command.Announce{Notices: []command.Notice{
+		{Type: EventReportFenced, Node: "1", Execution: id, Attempt: 1, Worker: worker2}}})
+	events, _, _ := w.s.Reader().Events(from, 2)
+	x := w.execution(id)
+	if len(events) != 1 || events[0].Execution != id || events[0].Attempt != 1 || events[0].Worker != worker2 ||
+		events[0].Owner != x.Caller || events[0].Name != "F/P/a.sh" || events[0].Detail != "" {
+		t.Errorf("told %+v", events)
+	}
 }
 
 // A master of the level before could not read a snapshot with events.

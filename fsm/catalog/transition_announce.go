@@ -27,9 +27,8 @@ func announce(r *Reader, e *edit, c *command.Announce) command.Result {
 		return reject(command.CodeAnnouncement, len(c.Members), len(c.Notices), mostMembers, mostNotices)
 	}
 	for _, n := range c.Notices {
-		if n.Type == "" || len(n.Type) > 64 || strings.Trim(n.Type, "abcdefghijklmnopqrstuvwxyz_") != "" ||
-			len(n.Detail) > 1024 {
-			return reject(command.CodeNotice, n.Type)
+		if n.Type == "" || !isCode(n.Type) || !isCode(n.Detail) || len(n.Worker) > mostCode {
+			return reject(command.CodeNotice, n.Type, n.Detail, mostCode)
 		}
 	}
 	old := r.meta.Roster
@@ -41,9 +40,19 @@ func announce(r *Reader, e *edit, c *command.Announce) command.Result {
 		e.rosterEvents(old, e.Roster)
 	}
 	for _, n := range c.Notices {
-		e.say(Event{Type: n.Type, Node: n.Node, Name: e.Roster.name(n.Node), Number: n.Number, Detail: n.Detail})
+		ev := Event{Type: n.Type, Node: n.Node, Name: e.Roster.name(n.Node), Number: n.Number, Detail: n.Detail,
+			Execution: n.Execution, Attempt: n.Attempt, Worker: n.Worker}
+		if x, ok := r.Execution(n.Execution); ok {
+			ev.Status, ev.Owner, ev.Name = x.Status, x.Caller, x.Folder+"/"+x.Project+"/"+x.Package
+		}
+		e.say(ev)
 	}
 	return command.Result{}
+}
+
+// isCode reports whether a text is "" or a code: nothing that a person may want to reword.
+func isCode(s string) bool {
+	return len(s) <= mostCode && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz_") == ""
 }
 
 func (r *roster) find(id string) (command.AnnouncedMember, bool) {

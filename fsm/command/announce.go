@@ -22,5 +22,9 @@ type Notice struct {
 	Type   string `cbor:"1,keyasint"`           // lower-case letters and underscores
 	Node   string `cbor:"2,keyasint,omitempty"` // node id of the master that it happened to
 	Number int64  `cbor:"3,keyasint,omitempty"`
-	Detail string `cbor:"4,keyasint,omitempty"`
+	Detail string `cbor:"4,keyasint,omitempty"` // a code as Type is one; catalog.EventTypes lists them
+	// The attempt that it is about, if any, and the worker that runs it.
+	Execution int64  `cbor:"5,keyasint,omitempty"`
+	Attempt   int    `cbor:"6,keyasint,omitempty"`
+	Worker    string `cbor:"7,keyasint,omitempty"` // AgentId
 }
