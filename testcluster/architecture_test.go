@@ -169,7 +169,6 @@ func TestStateMachineIsPure(t *testing.T) {
 		"unicode.IsLetter", "unicode.IsDigit", "unicode.IsPrint",
 	}
 	mayAskGo := []string{
-		"catalog/name.go", "catalog/parameter.go", "catalog/reader.go", // until these ask fsm/sqltype, too
 		"ispac/name.go",       // the identifiers of a project file, which is read once, before its command
 		"registry/message.go", // how a sentence is shown
 	}

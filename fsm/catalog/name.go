@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"strings"
-	"unicode"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/sqltype"
@@ -22,21 +21,17 @@ func checkName(parameter, name string) *command.Rejection {
 	}
 	for _, r := range name {
 		// The slashes part the names in FOLDER/PROJECT/PACKAGE and in \SSISDB\folder\project\package.
-		if hidden(r) || strings.ContainsRune(`"<>|/\`, r) {
+		if sqltype.Hidden(r) || strings.ContainsRune(`"<>|/\`, r) {
 			return command.Refuse(command.CodeNameCharacter, parameter, name, string(r))
 		}
 	}
 	return nil
 }
 
-// hidden reports whether a character shows as nothing, or changes how what is around it shows: a name that holds one
-// can be taken for another, and a terminal may obey it.
-func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
-
 // checkShown refuses a name with such a character.
 func checkShown(what, name string) *command.Rejection {
 	for _, r := range name {
-		if hidden(r) {
+		if sqltype.Hidden(r) {
 			return command.Refuse(command.CodeNameHidden, what, name, string(r))
 		}
 	}

@@ -50,7 +50,7 @@ func Options() []Option { return options }
 func FindOption(name string) (*Option, *command.Rejection) {
 	names := make([]string, len(options))
 	for i := range options {
-		if sqltype.Fold(options[i].Name) == sqltype.Fold(name) {
+		if sqltype.EqualText(options[i].Name, name) {
 			return &options[i], nil
 		}
 		names[i] = options[i].Name

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"encoding/json"
-	"strings"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/sqltype"
@@ -27,7 +26,7 @@ func DeclaredParameter(r *Reader, e *Execution, objectType int, name string) (*c
 	}
 	known := make([]string, 0, mostKnown)
 	for i := range list {
-		if sqltype.Fold(list[i].Name) == sqltype.Fold(name) {
+		if sqltype.EqualText(list[i].Name, name) {
 			return &list[i], nil
 		}
 		if len(known) < mostKnown {
@@ -74,7 +73,7 @@ func GrantParameters(v *Version, e *Execution) (params, set []command.GrantParam
 // ValueOf is a value that was set on an execution.
 func ValueOf(e *Execution, objectType int, name string) (*command.Value, bool) {
 	for i := range e.Values {
-		if e.Values[i].ObjectType == objectType && sqltype.Fold(e.Values[i].Name) == sqltype.Fold(name) {
+		if e.Values[i].ObjectType == objectType && sqltype.EqualText(e.Values[i].Name, name) {
 			return &e.Values[i].Value, true
 		}
 	}
@@ -104,7 +103,7 @@ func missingValues(v *Version, e *Execution) []string {
 
 func PackageNamed(v *Version, name string) (*command.Package, bool) {
 	for i := range v.Manifest.Packages {
-		if strings.EqualFold(v.Manifest.Packages[i].Name, name) {
+		if sqltype.EqualText(v.Manifest.Packages[i].Name, name) {
 			return &v.Manifest.Packages[i], true
 		}
 	}

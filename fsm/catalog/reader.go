@@ -3,7 +3,6 @@ package catalog
 import (
 	"bytes"
 	"iter"
-	"strings"
 
 	"github.com/hashicorp/go-memdb"
 
@@ -171,7 +170,7 @@ func (r *Reader) WorkerByName(name string) (*Worker, bool) {
 		func(w *Worker) string { return w.MachineName },
 	} {
 		for w := range r.Workers() {
-			if strings.EqualFold(of(w), name) {
+			if sqltype.EqualText(of(w), name) {
 				return w, true
 			}
 		}

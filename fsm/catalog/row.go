@@ -161,7 +161,7 @@ const Lost command.Outcome = "lost"
 // WasGiven reports whether a worker was ever given an attempt.
 func (x *Execution) WasGiven(attempt int, worker string) bool {
 	a := x.attempt(attempt)
-	return a != nil && sqltype.Fold(a.Worker) == sqltype.Fold(worker)
+	return a != nil && sqltype.EqualText(a.Worker, worker)
 }
 
 // Held reports whether a worker holds the attempt.

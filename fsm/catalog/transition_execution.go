@@ -21,7 +21,7 @@ func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Res
 		return reject(command.CodeVersionGone, project.Version, project.Name)
 	}
 	at := slices.IndexFunc(version.Manifest.Packages, func(p command.Package) bool {
-		return sqltype.Fold(p.Name) == sqltype.Fold(c.Package)
+		return sqltype.EqualText(p.Name, c.Package)
 	})
 	switch {
 	case at < 0:

@@ -40,7 +40,7 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 	}
 	a := x.attempt(rep.Attempt)
 	switch {
-	case a == nil || sqltype.Fold(a.Worker) != sqltype.Fold(worker):
+	case a == nil || !sqltype.EqualText(a.Worker, worker):
 		return refuse(command.CodeFencedNotGiven, rep.Attempt, rep.TaskID)
 	case a.reported() == rep.Outcome && a.ExitCode == rep.ExitCode:
 		return command.ItemResult{}
@@ -149,7 +149,7 @@ func expire(r *Reader, e *edit, c command.Expiry) command.ItemResult {
 		return refuse(command.CodeNotHeld, c.TaskID)
 	}
 	a := x.current()
-	if a == nil || !a.Held() || a.Number != c.Attempt || sqltype.Fold(a.Worker) != sqltype.Fold(c.Worker) ||
+	if a == nil || !a.Held() || a.Number != c.Attempt || !sqltype.EqualText(a.Worker, c.Worker) ||
 		a.Instance != c.Instance {
 		return refuse(command.CodeNotHeldProcess, c.Attempt, c.TaskID, c.Worker)
 	}

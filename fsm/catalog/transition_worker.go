@@ -47,7 +47,7 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 	}
 	old, known := r.Worker(c.ID)
 	if known {
-		if sqltype.Fold(old.CertName) != sqltype.Fold(c.CertName) {
+		if !sqltype.EqualText(old.CertName, c.CertName) {
 			return reject(command.CodeAgentIDTaken, old.ID, old.CertName, c.CertName)
 		}
 		if old.MachineID != c.MachineID && c.TakeOver != old.MachineID {
@@ -108,7 +108,7 @@ func adopt(r *Reader, e *edit, c *command.RegisterWorker, ref command.AttemptRef
 		return refuse(command.CodeFencedNoTask, ref.TaskID)
 	}
 	a := x.current()
-	if a == nil || a.Number != ref.Attempt || !a.Held() || sqltype.Fold(a.Worker) != sqltype.Fold(c.ID) {
+	if a == nil || a.Number != ref.Attempt || !a.Held() || !sqltype.EqualText(a.Worker, c.ID) {
 		return refuse(command.CodeFencedNotHeld, ref.Attempt, ref.TaskID)
 	}
 	x = new(*x)

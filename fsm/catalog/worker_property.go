@@ -28,7 +28,7 @@ const (
 func (w *Worker) setProperty(name, value string) *command.Rejection {
 	property := ""
 	for _, known := range []string{propertyDisplayName, propertyDescription, propertyTags, propertyMaxTaskCount} {
-		if sqltype.Fold(known) == sqltype.Fold(name) {
+		if sqltype.EqualText(known, name) {
 			property = known
 		}
 	}

@@ -119,7 +119,7 @@ func badArgument(par *registry.Parameter, err error) error {
 
 func (p *Procedure) parameter(name string) (*registry.Parameter, bool) {
 	for i := range p.Parameters {
-		if sqltype.Fold(p.Parameters[i].Name) == sqltype.Fold(name) {
+		if sqltype.EqualText(p.Parameters[i].Name, name) {
 			return &p.Parameters[i], true
 		}
 	}

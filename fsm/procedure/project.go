@@ -86,7 +86,7 @@ func planDeployProject(ctx context.Context, call *Call, a *deployProject) (Plan,
 	if err != nil {
 		return Plan{}, projectRefusal(err)
 	}
-	if sqltype.Fold(read.Name) != sqltype.Fold(a.Project) {
+	if !sqltype.EqualText(read.Name, a.Project) {
 		return Plan{}, command.Refuse(command.CodeNameMismatch, read.Name, a.Project)
 	}
 	deploy := &command.DeployProject{Folder: a.Folder, Project: read.Name, Blob: file.digest, Size: file.size}

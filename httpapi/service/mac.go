@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"scaleout/fsm/procedure"
+	"scaleout/fsm/sqltype"
 )
 
 // leastSecret is how long a secret for request MACs must be, in bytes.
@@ -34,11 +35,11 @@ func RequestMAC(secret []byte, p *procedure.Procedure, raw procedure.Raw) ([]byt
 			return nil, fmt.Errorf("argument %.64q: %w", name, err)
 		}
 		if v != nil {
-			given[strings.ToLower(strings.TrimPrefix(name, "@"))] = v
+			given[sqltype.Fold(strings.TrimPrefix(name, "@"))] = v
 		}
 	}
 	h := hmac.New(sha256.New, secret)
-	part(h, 'p', []byte(strings.ToLower(p.Name)))
+	part(h, 'p', []byte(sqltype.Fold(p.Name)))
 	canonical(h, given)
 	return h.Sum(nil), nil
 }
