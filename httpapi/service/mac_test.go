@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"scaleout/fsm/procedure"
@@ -31,6 +32,7 @@ func TestRequestMACIsOfWhatTheCallerMeant(t *testing.T) {
 	}{
 		{"order", `{"a":1,"b":"x"}`, `{"b":"x","a":1}`, true},
 		{"case of names", `{"Folder_Name":"x"}`, `{"folder_name":"x"}`, true},
+		{"blanks behind names", `{"folder_name  ":"x"}`, `{"folder_name":"x"}`, true},
 		{"the prefix of names", `{"@folder_name":"x"}`, `{"folder_name":"x"}`, true},
 		{"white space", "{ \"a\" :\t[ 1,2 ] }", `{"a":[1,2]}`, true},
 		{"NULL is nothing", `{"a":1,"b":null}`, `{"a":1}`, true},
@@ -63,6 +65,23 @@ func TestRequestMACIsOfWhatTheCallerMeant(t *testing.T) {
 	}
 	if _, err := RequestMAC(nil, p, nil); err == nil {
 		t.Error("a MAC without a secret")
+	}
+}
+
+// Whatever a call names its procedure, it is the same call.
+func TestRequestMACIsOfTheProcedureNotOfItsSpelling(t *testing.T) {
+	for _, p := range procedure.All() {
+		for _, name := range append([]string{strings.ToUpper(p.Name), p.Name + " "}, p.Aliases...) {
+			t.Run(name, func(t *testing.T) {
+				called, ok := procedure.Named(name)
+				if !ok {
+					t.Fatalf("no procedure is called so")
+				}
+				if !bytes.Equal(macOf(t, called, `{"a":1}`), macOf(t, p, `{"a":1}`)) {
+					t.Errorf("its MAC is another one than that of %s", p.Name)
+				}
+			})
+		}
 	}
 }
 
