@@ -100,8 +100,8 @@ systemd-test: ## machines with systemd, set up as docs/operations.md says, under
 man: build ## man pages, in bin/man
 	./bin/scaleout man bin/man
 
-docs: ## the generated documents: docs/cli.md, docs/settings.md, the pictures in docs/architecture.md, OpenAPI
-	go test -count=1 -run TestOpenAPIDocument ./httpapi -update
+docs: ## the generated documents: docs/cli.md, docs/settings.md, docs/errors.md, the pictures in docs/architecture.md, OpenAPI
+	go test -count=1 -run 'TestOpenAPIDocument|TestErrorsDocument' ./httpapi -update
 	go test -count=1 -run TestGeneratedDocuments ./cmd/scaleout -update
 	go test -count=1 -run TestArchitecturePictures ./testcluster -update
 
