@@ -15,12 +15,6 @@ const (
 	eventRecord = 256      // events of one record of a snapshot
 )
 
-// Types of records, after those of the request keys.
-const (
-	recordEvents = 16
-	recordFloor  = 17
-)
-
 // eventLog is the newest events in blocks. A block only ever grows, so that whoever took a slice of it can read that
 // slice without a lock. The goroutine that applies says events; they are seen when their entry is complete.
 type eventLog struct {
@@ -151,14 +145,6 @@ func (s eventsSnapshot) records(put func(kind uint64, row any) bool) bool {
 // events takes a record of events into the state that is being built.
 func (b *Builder) events(r Record) error {
 	log := &b.state.events
-	if r.Type == recordFloor {
-		var floor EventID
-		if err := command.Unmarshal(r.Data, &floor); err != nil {
-			return fmt.Errorf("%w: events: %w", ErrRecord, err)
-		}
-		log.floor = floor
-		return nil
-	}
 	var list []Event
 	if err := command.Unmarshal(r.Data, &list); err != nil {
 		return fmt.Errorf("%w: events: %w", ErrRecord, err)
@@ -167,8 +153,21 @@ func (b *Builder) events(r Record) error {
 		if log.n >= keptEvents || e.ID.Compare(log.last()) <= 0 {
 			return fmt.Errorf("%w: events: %s is out of order or one too many", ErrRecord, e.ID)
 		}
+		if err := eventFields.Check(e, b.state.now.Level); err != nil {
+			return fmt.Errorf("%w: events: %w", ErrRecord, err)
+		}
 		log.push(e)
 	}
+	return nil
+}
+
+// floor takes the record of the newest event that is not kept any more.
+func (b *Builder) floor(r Record) error {
+	var floor EventID
+	if err := command.Unmarshal(r.Data, &floor); err != nil {
+		return fmt.Errorf("%w: events: %w", ErrRecord, err)
+	}
+	b.state.events.floor = floor
 	return nil
 }
 

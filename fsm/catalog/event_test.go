@@ -162,6 +162,7 @@ func TestTheOldestEventsGo(t *testing.T) {
 		one.publish()
 		if i == keptEvents+500 { // a copy made of a snapshot goes on alike
 			b := NewBuilder()
+			b.state.now.Level = eventsFrom
 			if !one.snapshot().records(func(kind uint64, row any) bool {
 				data, err := command.Marshal(row)
 				if err == nil {

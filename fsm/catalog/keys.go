@@ -125,7 +125,9 @@ func (k *keyStore) admit(r *Reader, c command.Caller, chosen bool) *command.Reje
 // keep stores an answer for which admit has found room.
 func (k *keyStore) keep(r *Reader, index uint64, c command.Caller, key command.Key, waits int64,
 	result command.Result) {
-	answer, err := command.Marshal(KeyedAnswer{key.Request, result})
+	a := KeyedAnswer{key.Request, result}
+	must(answerFields.Check(a, r.meta.Level))
+	answer, err := command.Marshal(a)
 	must(err)
 	k.mu.Lock()
 	defer k.mu.Unlock()

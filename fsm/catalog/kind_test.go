@@ -53,7 +53,8 @@ func TestBlobOfACommand(t *testing.T) {
 			}
 		})
 	}
-	if _, err := (command.Envelope{Kind: command.KindOf(&command.DeployProject{}), Body: []byte{0xff}}).Blob(); err == nil {
+	bad := command.Envelope{Kind: command.KindOf(&command.DeployProject{}), Body: []byte{0xff}}
+	if _, err := bad.Blob(); err == nil {
 		t.Error("of an undecodable project the blob is known")
 	}
 }

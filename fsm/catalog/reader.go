@@ -300,7 +300,7 @@ func (r *Reader) Counts() map[string]int { return r.state.Counts() }
 // the last commit.
 func (r *Reader) rows(t *table) int {
 	if r.meta == &r.state.now {
-		return r.state.counts[tableIndex(t)]
+		return r.state.counts[t.place]
 	}
 	r.state.mu.Lock()
 	defer r.state.mu.Unlock()

@@ -16,12 +16,6 @@ import (
 // ErrRecord is wrapped by the errors of a Builder: the record is not one that this version writes.
 var ErrRecord = errors.New("not a record of the catalog")
 
-// Record types of the request keys, after those of the tables.
-const (
-	recordLibraryKey = 14
-	recordChosenKey  = 15
-)
-
 // Record is one row of the state, encoded. The types are numbers that never change their meaning.
 type Record struct {
 	Type uint64
@@ -111,20 +105,15 @@ func NewBuilder() *Builder { return &Builder{state: NewState()} }
 
 // Add takes the next record. Errors wrap ErrRecord and say what is wrong.
 func (b *Builder) Add(r Record) error {
-	switch r.Type {
-	case recordLibraryKey:
-		return b.key(b.state.keys.library, r)
-	case recordChosenKey:
-		return b.key(b.state.keys.chosen, r)
-	case recordEvents, recordFloor:
-		return b.events(r)
+	t, known := recordsByNumber[r.Type]
+	switch {
+	case !known:
+		return fmt.Errorf("%w: type %d is not known: a newer version wrote it", ErrRecord, r.Type)
+	case t.level > max(b.state.now.Level, 1):
+		return fmt.Errorf("%w: type %d needs feature level %d, the state is at %d",
+			ErrRecord, r.Type, t.level, b.state.now.Level)
 	}
-	for _, t := range tables {
-		if t.record == r.Type {
-			return b.row(t, r)
-		}
-	}
-	return fmt.Errorf("%w: type %d is not known: a newer version wrote it", ErrRecord, r.Type)
+	return t.add(b, r)
 }
 
 func (b *Builder) row(t *table, r Record) error {
@@ -136,6 +125,13 @@ func (b *Builder) row(t *table, r Record) error {
 		return fmt.Errorf("%w: table %s: %w", ErrRecord, t.name, err)
 	}
 	s := b.state
+	level := s.now.Level
+	if m, ok := row.(*meta); ok {
+		level = m.Level
+	}
+	if err := t.allows(row, level); err != nil {
+		return fmt.Errorf("%w: table %s: %w", ErrRecord, t.name, err)
+	}
 	if m, ok := row.(*meta); ok {
 		if b.meta {
 			return fmt.Errorf("%w: the state's own record comes twice", ErrRecord)
@@ -161,6 +157,9 @@ func (b *Builder) key(ring *ring, r Record) error {
 	}
 	var a KeyedAnswer
 	if err := command.Unmarshal(e.Answer, &a); err != nil {
+		return fmt.Errorf("%w: answer of a request key: %w", ErrRecord, err)
+	}
+	if err := answerFields.Check(a, b.state.now.Level); err != nil {
 		return fmt.Errorf("%w: answer of a request key: %w", ErrRecord, err)
 	}
 	ring.push(e)

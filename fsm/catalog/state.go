@@ -21,8 +21,8 @@ type State struct {
 
 	// The open transaction of the goroutine that applies.
 	txn     *memdb.Txn
-	now     meta // as the commands so far have left it; written as a row at each commit
-	counts  [16]int
+	now     meta  // as the commands so far have left it; written as a row at each commit
+	counts  []int // by the place of the table
 	changes int
 	touched Touched // since Touched was last called
 	events  eventLog
@@ -49,7 +49,7 @@ type meta struct {
 	Segment   int64 `cbor:"12,keyasint"`
 	// TasksBefore: tasks that ended before it no longer show.
 	TasksBefore command.Time `cbor:"13,keyasint"`
-	Roster      *roster      `cbor:"14,keyasint,omitempty"`
+	Roster      *roster      `cbor:"14,keyasint,omitempty" level:"2"`
 	// Stamp is that of the last command, KeyTime the time in which request keys age; see tick.
 	Stamp   command.Time `cbor:"15,keyasint,omitempty"`
 	KeyTime command.Time `cbor:"16,keyasint,omitempty"`
@@ -66,7 +66,7 @@ type property struct {
 
 // NewState returns an empty state.
 func NewState() *State {
-	s := &State{db: newDatabase(), keys: newKeyStore(), places: newPlaces()}
+	s := &State{db: newDatabase(), keys: newKeyStore(), counts: make([]int, len(tables)), places: newPlaces()}
 	s.begin()
 	s.commit()
 	return s
@@ -84,19 +84,25 @@ func (s *State) begin() {
 func (s *State) Commit(index uint64) {
 	s.begin()
 	s.now.Index = index
+	if eventFields.Above(s.now.Level) {
+		for _, e := range s.events.pending {
+			must(eventFields.Check(e, s.now.Level))
+		}
+	}
 	s.events.publish() // whoever sees the index shall find its events
 	s.commit()
 }
 
 func (s *State) commit() {
 	m := s.now
+	must(tableMeta.allows(&m, m.Level))
 	must(s.txn.Insert(tableMeta.name, &m))
 	s.txn.Commit()
 	s.txn = nil
 	shown := map[string]int{}
-	for i, t := range tables {
+	for _, t := range tables {
 		if t != tableMeta {
-			shown[t.name] = s.counts[i]
+			shown[t.name] = s.counts[t.place]
 		}
 	}
 	shown["request_keys"] = s.keys.count()
@@ -164,9 +170,14 @@ func (e *edit) add(t *table, row any)     { e.rows = append(e.rows, change{t, ro
 func (e *edit) replace(t *table, row any) { e.rows = append(e.rows, change{t, row, replaced}) }
 func (e *edit) remove(t *table, row any)  { e.rows = append(e.rows, change{t, row, removed}) }
 
+// write makes the row changes of an edit. A row that is newer than the feature level is a mistake of the transition;
+// were it written, masters that do not know it would hold another state from here on.
 func (s *State) write(e *edit) {
 	telling := e.Level >= eventsFrom
 	for _, c := range e.rows {
+		if c.op != removed {
+			must(c.table.allows(c.row, e.Level))
+		}
 		if telling {
 			s.observe(c)
 		}
@@ -188,15 +199,14 @@ func (s *State) put(c change) {
 	s.changes++
 	s.touched.note(c.row)
 	s.count(c)
-	i := tableIndex(c.table)
 	if c.op == removed {
 		must(s.txn.Delete(c.table.name, c.row))
-		s.counts[i]--
+		s.counts[c.table.place]--
 		return
 	}
 	must(s.txn.Insert(c.table.name, c.row))
 	if c.op == added {
-		s.counts[i]++
+		s.counts[c.table.place]++
 	}
 }
 

@@ -3,7 +3,7 @@ package catalog
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
+	"reflect"
 
 	"github.com/hashicorp/go-memdb"
 
@@ -15,10 +15,14 @@ import (
 // since each ends in the key: that keeps lookups to one walk of the tree.
 type table struct {
 	name    string
-	record  uint64 // the type of its records in a snapshot: never changes, never used again
+	record  uint64 // the type of its records in a snapshot
+	level   int    // the table is empty below this feature level; 0 means 1
 	empty   func() any
 	key     func(row any) []byte
 	indexes map[string]func(row any) []byte // nil: the row is not in the index
+
+	place  int                 // in tables
+	fields command.FieldLevels // of its rows
 }
 
 // The indexes.
@@ -44,29 +48,30 @@ func fresh[T any]() any { return new(T) }
 
 // Tables, in the order of their records in a snapshot and in the hash.
 var (
-	tableMeta       = &table{name: "meta", record: 1, empty: fresh[meta], key: of(func(*meta) []byte { return []byte{0} })}
-	tableProperties = &table{name: "properties", record: 2, empty: fresh[property],
+	tableMeta = &table{name: "meta", record: recordMeta, empty: fresh[meta],
+		key: of(func(*meta) []byte { return []byte{0} })}
+	tableProperties = &table{name: "properties", record: recordProperties, empty: fresh[property],
 		key: of(func(p *property) []byte { return []byte(p.Name) })}
-	tableMasters = &table{name: "masters", record: 3, empty: fresh[command.MasterBeat],
+	tableMasters = &table{name: "masters", record: recordMasters, empty: fresh[command.MasterBeat],
 		key: of(func(m *command.MasterBeat) []byte { return []byte(m.ID) })}
-	tableWorkers = &table{name: "workers", record: 4, empty: fresh[Worker],
+	tableWorkers = &table{name: "workers", record: recordWorkers, empty: fresh[Worker],
 		key: of(func(w *Worker) []byte { return []byte(sqltype.Fold(w.ID)) })}
-	tableFolders = &table{name: "folders", record: 5, empty: fresh[Folder],
+	tableFolders = &table{name: "folders", record: recordFolders, empty: fresh[Folder],
 		key: number(func(f *Folder) int64 { return f.ID }),
 		indexes: map[string]func(any) []byte{
 			byName: of(func(f *Folder) []byte { return []byte(sqltype.Fold(f.Name)) })}}
-	tableProjects = &table{name: "projects", record: 6, empty: fresh[Project],
+	tableProjects = &table{name: "projects", record: recordProjects, empty: fresh[Project],
 		key: number(func(p *Project) int64 { return p.ID }),
 		indexes: map[string]func(any) []byte{
 			byName: of(func(p *Project) []byte { return append(key(p.FolderID), sqltype.Fold(p.Name)...) })}}
-	tableVersions = &table{name: "versions", record: 7, empty: fresh[Version],
+	tableVersions = &table{name: "versions", record: recordVersions, empty: fresh[Version],
 		key: number(func(v *Version) int64 { return v.LSN }),
 		indexes: map[string]func(any) []byte{
 			byProject: of(func(v *Version) []byte { return key(v.ProjectID, v.LSN) }),
 			byBlob:    of(func(v *Version) []byte { return append([]byte(v.Blob+"\x00"), key(v.LSN)...) })}}
-	tableOperations = &table{name: "operations", record: 8, empty: fresh[Operation],
+	tableOperations = &table{name: "operations", record: recordOperations, empty: fresh[Operation],
 		key: number(func(o *Operation) int64 { return o.ID })}
-	tableLive = &table{name: "live", record: 9, empty: fresh[Execution],
+	tableLive = &table{name: "live", record: recordLive, empty: fresh[Execution],
 		key: number(func(e *Execution) int64 { return e.ID }),
 		indexes: map[string]func(any) []byte{
 			byStatus:  of(func(e *Execution) []byte { return key(int64(e.Status), e.ID) }),
@@ -77,25 +82,30 @@ var (
 				}
 				return nil
 			})}}
-	tableHistory = &table{name: "history", record: 10, empty: fresh[record],
+	tableHistory = &table{name: "history", record: recordHistory, empty: fresh[record],
 		key: number(func(r *record) int64 { return r.ID })}
-	tablePostings = &table{name: "postings", record: 11, empty: fresh[posting],
+	tablePostings = &table{name: "postings", record: recordPostings, empty: fresh[posting],
 		key: of(func(p *posting) []byte { return key(p.List, p.Of, p.Low) })}
-	tableSegments = &table{name: "segments", record: 12, empty: fresh[Segment],
+	tableSegments = &table{name: "segments", record: recordSegments, empty: fresh[Segment],
 		key: number(func(s *Segment) int64 { return s.Num }),
 		indexes: map[string]func(any) []byte{
 			byDigest: of(func(s *Segment) []byte { return []byte(s.Digest) })}}
-	tableRuns = &table{name: "runs", record: 13, empty: fresh[runs],
+	tableRuns = &table{name: "runs", record: recordRuns, empty: fresh[runs],
 		key: of(func(r *runs) []byte { return key(r.OperationID, r.First) })}
-	// 14 to 17 are the records of the request keys and of the events.
-	tableTallies = &table{name: "tallies", record: 18, empty: fresh[Tally],
+	tableTallies = &table{name: "tallies", record: recordTallies, empty: fresh[Tally],
 		key: of(func(t *Tally) []byte { return tallyKey(t.Folder, t.Project, t.Package) })}
 )
 
-// tables is every table; the index of a table in it is its place in counts.
+// tables is every table.
 var tables = []*table{
 	tableMeta, tableProperties, tableMasters, tableWorkers, tableFolders, tableProjects, tableVersions, tableOperations,
 	tableLive, tableHistory, tablePostings, tableSegments, tableRuns, tableTallies,
+}
+
+func init() {
+	for i, t := range tables {
+		t.place, t.fields = i, command.FieldLevelsOf(reflect.TypeOf(t.empty()))
+	}
 }
 
 // key writes numbers so that bytes order like them.
@@ -150,5 +160,3 @@ func newDatabase() *memdb.MemDB {
 	}
 	return db.Snapshot()
 }
-
-func tableIndex(t *table) int { return slices.Index(tables, t) }

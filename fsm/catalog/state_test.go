@@ -437,7 +437,8 @@ func TestReaderIsASnapshot(t *testing.T) {
 }
 
 func TestUnknownKindAndBadBody(t *testing.T) {
-	for _, env := range []command.Envelope{{Kind: 9999}, {Kind: command.KindOf(&command.CreateFolder{}), Body: []byte{0xff}}} {
+	folder := command.KindOf(&command.CreateFolder{})
+	for _, env := range []command.Envelope{{Kind: 9999}, {Kind: folder, Body: []byte{0xff}}} {
 		if _, err := NewState().Apply(1, env); err == nil {
 			t.Errorf("%+v was applied", env)
 		}

@@ -174,8 +174,8 @@ func TestManyRunsSpanRows(t *testing.T) {
 			t.Fatalf("run %d is %+v", i, run)
 		}
 	}
-	if len(runs) != 200 || w.s.counts[tableIndex(tableRuns)] != 4 {
-		t.Errorf("%d runs in %d rows", len(runs), w.s.counts[tableIndex(tableRuns)])
+	if len(runs) != 200 || w.s.counts[tableRuns.place] != 4 {
+		t.Errorf("%d runs in %d rows", len(runs), w.s.counts[tableRuns.place])
 	}
 	soundness(t, w.s)
 }

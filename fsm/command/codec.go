@@ -127,8 +127,8 @@ func (k Kind) Limit() int {
 
 var envelopeFields = FieldLevelsOf(reflect.TypeFor[Envelope]())
 
-// CheckLevel returns why the envelope must not be proposed to a cluster of the given feature level: its kind, or a field
-// that it uses, is newer. Errors wrap ErrLevel or those of Command.
+// CheckLevel returns why the envelope must not be proposed to a cluster of the given feature level: its kind, or a
+// field that it uses, is newer. Errors wrap ErrLevel or those of Command.
 func (e Envelope) CheckLevel(level int) error {
 	spec := e.Kind.spec()
 	switch {
@@ -140,7 +140,7 @@ func (e Envelope) CheckLevel(level int) error {
 	if err := envelopeFields.Check(e, level); err != nil {
 		return err
 	}
-	if spec.fields.highest <= level {
+	if !spec.fields.Above(level) {
 		return nil // the body need not be decoded
 	}
 	cmd, err := e.Command()

@@ -34,7 +34,8 @@ func entryOf(t testing.TB, cmd command.Command) command.Entry {
 	return command.Entry{Proposer: 77, First: 3, Commands: []command.Envelope{env}}
 }
 
-// What was once in a log must stay readable, and mean the same: every kind has its bytes in a file.
+// What was once in a log must stay readable, and mean the same: every kind has its bytes in a file, for its own level
+// and for each level that added a field to it. A new optional field changes no line, it adds one.
 func TestGoldenBytes(t *testing.T) {
 	name := filepath.Join("testdata", "golden.txt")
 	golden := map[string]string{}
@@ -43,38 +44,48 @@ func TestGoldenBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for lines := bufio.NewScanner(bytes.NewReader(raw)); lines.Scan(); {
-		kind, text, _ := strings.Cut(lines.Text(), " ")
-		golden[kind] = text
+		at, text, _ := strings.Cut(lines.Text(), " ")
+		golden[at] = text
 	}
 	seen := map[command.Kind]bool{}
-	for _, cmd := range samples() {
-		seen[command.KindOf(cmd)] = true
-		entry := entryOf(t, cmd)
-		b, err := command.Encode(entry)
-		if err != nil {
-			t.Fatal(err)
+	for _, whole := range samples() {
+		seen[command.KindOf(whole)] = true
+		for level := range levelsOf(whole) {
+			cmd := asOf(whole, level)
+			entry := entryOf(t, cmd)
+			b, err := command.Encode(entry)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := fmt.Sprintf("%s@%d", command.KindOf(cmd), level)
+			if golden[at] == "" && *update {
+				raw = fmt.Appendf(raw, "%s %x\n", at, b)
+				golden[at] = hex.EncodeToString(b)
+			}
+			if golden[at] != hex.EncodeToString(b) {
+				t.Errorf("%s is written as\n%x\nand was\n%s", at, b, golden[at])
+			}
+			old, _ := hex.DecodeString(golden[at])
+			delete(golden, at)
+			back, err := command.Decode(old)
+			if err != nil {
+				t.Errorf("%s: %v", at, err)
+				continue
+			}
+			if !reflect.DeepEqual(back, entry) {
+				t.Errorf("%s: the entry is read as %+v", at, back)
+			}
+			got, err := back.Commands[0].Command()
+			if err != nil || !reflect.DeepEqual(got, cmd) {
+				t.Errorf("%s is read as %+v, %v", at, got, err)
+			}
+			if err := back.Commands[0].CheckLevel(level); err != nil {
+				t.Errorf("%s: %v", at, err)
+			}
 		}
-		kind := command.KindOf(cmd).String()
-		if golden[kind] == "" && *update {
-			raw = fmt.Appendf(raw, "%s %x\n", kind, b)
-			continue
-		}
-		if golden[kind] != hex.EncodeToString(b) {
-			t.Errorf("%s is written as\n%x\nand was\n%s", kind, b, golden[kind])
-		}
-		old, _ := hex.DecodeString(golden[kind])
-		back, err := command.Decode(old)
-		if err != nil {
-			t.Errorf("%s: %v", kind, err)
-			continue
-		}
-		if !reflect.DeepEqual(back, entry) {
-			t.Errorf("%s: the entry is read as %+v", kind, back)
-		}
-		got, err := back.Commands[0].Command()
-		if err != nil || !reflect.DeepEqual(got, cmd) {
-			t.Errorf("%s is read as %+v, %v", kind, got, err)
-		}
+	}
+	for at := range golden {
+		t.Errorf("%s has bytes in the file, and no sample", at)
 	}
 	for _, spec := range command.Kinds() {
 		if !seen[spec.Kind] {

@@ -1,6 +1,7 @@
 package command
 
-// Command is one change of the catalog: a pointer to a plain struct whose kind is registered. Wrap refuses any other value.
+// Command is one change of the catalog: a pointer to a plain struct whose kind is registered. Wrap refuses any other
+// value.
 type Command any
 
 // Key is a request key: the same key of the same caller yields the first answer again. The zero Key means none.

@@ -12,7 +12,8 @@ import (
 //	Color string `cbor:"9,keyasint,omitempty" level:"3"`
 //
 // A field without the tag is as old as its type. A field with one is written only when it is set, and must not be set
-// below its level: there may be masters then that cannot read it. The zero FieldLevels is of a type without such fields.
+// below its level: there may be masters then that cannot read it. The zero FieldLevels is of a type without such
+// fields.
 type FieldLevels struct{ highest int }
 
 // FieldLevelsOf reads the tags of a type and of all types that it is made of. It panics for a tag that cannot work.
@@ -61,7 +62,8 @@ func levelOf(t reflect.Type, f reflect.StructField) int {
 		empty = false
 	}
 	if err != nil || level < 2 || !empty {
-		panic(fmt.Sprintf("%v.%s: a field with a level above 1 must have omitempty and a type that can be empty", t, f.Name))
+		panic(fmt.Sprintf("%v.%s: a level must be above 1, and its field have omitempty and a type that can be empty",
+			t, f.Name))
 	}
 	return level
 }
@@ -69,7 +71,7 @@ func levelOf(t reflect.Type, f reflect.StructField) int {
 // Check returns an error that wraps ErrLevel when the value uses a field that is newer than the given feature level. The
 // value is of the type that the levels are of, or a pointer to it.
 func (l FieldLevels) Check(v any, level int) error {
-	if l.highest <= max(level, 1) {
+	if !l.Above(level) {
 		return nil // nearly always: values are looked at only while a cluster is being upgraded
 	}
 	if name, need := newer(reflect.ValueOf(v), max(level, 1)); need > 0 {
@@ -78,9 +80,12 @@ func (l FieldLevels) Check(v any, level int) error {
 	return nil
 }
 
+// Above reports whether the type has a field that is newer than the given feature level.
+func (l FieldLevels) Above(level int) bool { return l.highest > max(level, 1) }
+
 func tooNew(what string, need, level int) error {
-	return fmt.Errorf("%w: %s needs level %d, the cluster is at %d; it rises once every master runs a version that knows it",
-		ErrLevel, what, need, level)
+	return fmt.Errorf("%w: %s needs level %d, the cluster is at %d; it rises once every master runs a version that "+
+		"knows it", ErrLevel, what, need, level)
 }
 
 // newer finds a field in use above the level. An empty slice, map or text is not in use: it is not written.

@@ -49,8 +49,8 @@ var (
 )
 
 // Register makes kinds known to the codec. The package that holds their transitions calls it from its init function, as
-// database drivers and image formats do: a kind is then declared once, in the highest package that knows all of it, while
-// the codec stays in the lowest one, which imports nothing. It panics if a number, a name or a type comes twice.
+// database drivers and image formats do: a kind is then declared once, in the highest package that knows all of it,
+// while the codec stays in the lowest one, which imports nothing. It panics if a number, a name or a type comes twice.
 func Register(specs ...Spec) {
 	for _, s := range specs {
 		t := reflect.TypeOf(s.New())
