@@ -154,7 +154,7 @@ func startExecution(r *Reader, e *edit, c *command.StartExecution) command.Resul
 	case c.RetryCount < 0 || c.RetryCount > MaxRetryCount:
 		return reject(command.CodeRetryCount, c.RetryCount, MaxRetryCount)
 	case c.RetryDelayMs < 0 || c.RetryDelayMs > command.MaxSpanMs:
-		return reject(command.CodeSpan, "the delay of retries", c.RetryDelayMs, int64(command.MaxSpanMs))
+		return reject(command.CodeRetryDelay, c.RetryDelayMs, int64(command.MaxSpanMs))
 	}
 	project, ok := r.ProjectByID(x.ProjectID)
 	version, there := r.Version(x.Version)

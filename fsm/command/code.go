@@ -20,7 +20,7 @@ const (
 	CodeOptionSeconds        = "invalid_argument.option_seconds"
 	CodeOptionLevel          = "invalid_argument.option_level"
 	CodeRetryCount           = "invalid_argument.retry_count"
-	CodeSpan                 = "invalid_argument.span"
+	CodeRetryDelay           = "invalid_argument.retry_delay"
 	CodeColumnTwice          = "invalid_argument.column_twice"
 	CodeColumnValue          = "invalid_argument.column_value"
 	CodePageSize             = "invalid_argument.page_size"

@@ -33,7 +33,7 @@ var requestMessages = []Message{
 			"100 customized"},
 	{command.CodeRetryCount, "given most", "retry_count: {given!} is outside 0–{most!}",
 		"--retry: {given!} is outside 0–{most!}"},
-	{command.CodeSpan, "what given most", "{what!}: {given!} ms are outside 0–{most!}", ""},
+	{command.CodeRetryDelay, "given most", "the delay of retries: {given!} ms are outside 0–{most!}", ""},
 	{command.CodeColumnTwice, "column", "the column {column!} is filtered twice", ""},
 	{command.CodeColumnValue, "column value type want", "{column!}: {value} is not a valid {type!}: {want!}", ""},
 	{command.CodePageSize, "given most", "page_size: {given!} is outside 1–{most!}",

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"regexp"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ var codesOfTheStory = []string{
 	command.NoteDeploy + "no_password", command.NoteDeploy + "parameter_twice", command.NotePasswordUnset,
 	command.NoteOverdueReason, command.NoteHandedBack, command.NoteHandedTooOft, command.NoteRunTimeout,
 	command.NoteAttemptEnded, command.NoteLostSilent, catalog.SlowOwnDisk, catalog.DiskNoRoom, command.CodeFencedEnded,
+	command.CodeRetryDelay, command.CodeValueRequired, command.CodeParameterNotFound, command.CodeOptionNotFound,
+	command.CodeOptionSeconds, command.CodeAnyWorker, command.CodeProjectInUse, command.CodeWorkerBusy,
 }
 
 // story does what leaves refusals, notes, events and warnings in the state. No text in it has two words.
@@ -87,12 +90,21 @@ func story(t *testing.T) *catalog.State {
 	w.Must(master, &command.FailQueued{Items: []command.Overdue{{Until: x.QueueUntil, Reason: "no_worker_online",
 		AttemptRef: command.AttemptRef{TaskID: overdue, Attempt: 1}}}})
 
+	created := w.Create(fsmtest.Bob, "")
 	// What is refused is kept for its request key.
 	for i, cmd := range []command.Command{
 		&command.CreateFolder{Name: "ETL"}, &command.DeleteFolder{Name: "ETL"}, &command.CreateFolder{Name: "a/b"},
 		&command.DeployProject{Folder: "ETL", Project: "P", Blob: again.Blob, Size: 1, Manifest: []byte{1}},
 		&command.StartExecution{ExecutionID: stopped}, &command.StopOperation{OperationID: 999},
 		&command.AddExecutionWorker{ExecutionID: stopped, Worker: "none"},
+		&command.StartExecution{ExecutionID: created, RetryDelayMs: -1}, &command.StartExecution{ExecutionID: created},
+		&command.SetExecutionParameter{ExecutionID: created, ObjectType: 20, Name: "x"},
+		&command.SetExecutionParameter{ExecutionID: created, ObjectType: 50, Name: "x"},
+		&command.SetExecutionParameter{ExecutionID: created, ObjectType: 50, Name: "RUN_TIMEOUT",
+			Value: command.Value{Type: "Int32", Text: "x"}},
+		&command.AddExecutionWorker{ExecutionID: created, Worker: fsmtest.WorkerOne},
+		&command.DeleteProject{Folder: "ETL", Project: "nightly"}, &command.DeleteWorker{ID: fsmtest.WorkerOne},
+		&command.CreateExecution{Folder: "ETL", Project: "nightly", Package: "x"},
 		&command.SetWorkerProperty{ID: fsmtest.WorkerOne, Name: "Colour", Value: "x"},
 		&command.AppendMessages{Segment: again.Blob, Size: 1, Parts: []command.MessagePart{
 			{TaskID: lost, Attempt: 1, Worker: fsmtest.WorkerTwo, FirstSeq: 1, Count: 1}}},
@@ -104,7 +116,7 @@ func story(t *testing.T) *catalog.State {
 			t.Fatal(err)
 		}
 		env.Time, env.Caller = w.Now, fsmtest.Alice
-		env.Key = command.Key{Text: "k" + string(rune('0'+i)), Chosen: true, Request: []byte{1}}
+		env.Key = command.Key{Text: fmt.Sprint("k", i), Chosen: true, Request: []byte{1}}
 		index := w.State.Index() + 1
 		if _, err := w.State.Apply(index, env); err != nil {
 			t.Fatal(err)
