@@ -109,6 +109,18 @@ func (w *World) Must(caller command.Caller, cmd command.Command) command.Result 
 	return result
 }
 
+// Case runs a named case on this world as a subtest: what fails in it is named after the case. Cases share the world,
+// in their order.
+func (w *World) Case(name string, f func(t *testing.T)) {
+	w.T.Helper()
+	outer := w.T.(*testing.T)
+	outer.Run(name, func(t *testing.T) {
+		w.T = t
+		defer func() { w.T = outer }()
+		f(t)
+	})
+}
+
 // answer is what a door sends back.
 type answer struct {
 	Returned int64

@@ -17,20 +17,22 @@ func TestCreateExecution(t *testing.T) {
 	create := func(more string) string {
 		return `{"folder_name":"ETL","project_name":"nightly","package_name":"Load.dtsx"` + more + `}`
 	}
-	w.Refuses(fsmtest.Bob, "create_execution", `{"folder_name":"x","project_name":"nightly","package_name":"Load.dtsx"}`,
-		command.CodeFolderNotFound, `no folder "x"`)
-	w.Refuses(fsmtest.Bob, "create_execution", `{"folder_name":"ETL","project_name":"x","package_name":"Load.dtsx"}`,
-		command.CodeProjectNotFound, `no project "x"`)
-	w.Refuses(fsmtest.Bob, "create_execution",
-		`{"folder_name":"ETL","project_name":"nightly","package_name":"Laod.dtsx"}`, command.CodePackageNotFound,
-		"did you mean Load.dtsx?")
-	w.Refuses(fsmtest.Bob, "create_execution",
-		`{"folder_name":"ETL","project_name":"nightly","package_name":"Child.dtsx"}`, command.CodeNotEntryPoint,
-		"only another package runs it")
-	w.Refuses(fsmtest.Bob, "create_execution", create(`,"reference_id":3`), command.CodeReferenceNotFound,
-		"no environment reference 3")
-	w.Refuses(fsmtest.Rita, "create_execution", create(``), command.FamilyPermissionDenied,
-		"ssis_admin or ssis_cluster_executor; \"rita\" has ssis_logreader")
+	refuses(w, "create_execution",
+		refusal{"no folder", fsmtest.Bob, `{"folder_name":"x","project_name":"nightly","package_name":"Load.dtsx"}`,
+			command.CodeFolderNotFound, `no folder "x"`},
+		refusal{"no project", fsmtest.Bob, `{"folder_name":"ETL","project_name":"x","package_name":"Load.dtsx"}`,
+			command.CodeProjectNotFound, `no project "x"`},
+		refusal{"no package", fsmtest.Bob,
+			`{"folder_name":"ETL","project_name":"nightly","package_name":"Laod.dtsx"}`, command.CodePackageNotFound,
+			"did you mean Load.dtsx?"},
+		refusal{"no entry point", fsmtest.Bob,
+			`{"folder_name":"ETL","project_name":"nightly","package_name":"Child.dtsx"}`, command.CodeNotEntryPoint,
+			"only another package runs it"},
+		refusal{"a reference", fsmtest.Bob, create(`,"reference_id":3`), command.CodeReferenceNotFound,
+			"no environment reference 3"},
+		refusal{"no role for it", fsmtest.Rita, create(``), command.FamilyPermissionDenied,
+			"ssis_admin or ssis_cluster_executor; \"rita\" has ssis_logreader"},
+	)
 
 	for more, want := range map[string]command.CreateExecution{
 		``:                                    {AnyWorker: true},
@@ -40,15 +42,17 @@ func TestCreateExecution(t *testing.T) {
 		`,"runinscaleout":0`:                  {AnyWorker: true, ServerMode: true},
 		`,"runinscaleout":0,"useanyworker":0`: {AnyWorker: true, ServerMode: true},
 	} {
-		a := w.Ok(fsmtest.Bob, "create_execution", "%s", create(more))
-		want.Folder, want.Project, want.Package, want.Server = "ETL", "nightly", "Load.dtsx", "MSSQLSERVER"
-		got := *a.Command.(*command.CreateExecution)
-		if got != want {
-			t.Errorf("%s makes %+v, want %+v", more, got, want)
-		}
-		if id, _ := a.Outputs["execution_id"].(int64); id == 0 || a.Returned != 0 {
-			t.Errorf("%s answers %+v", more, a)
-		}
+		w.Case("with"+more, func(t *testing.T) {
+			a := w.Ok(fsmtest.Bob, "create_execution", "%s", create(more))
+			want.Folder, want.Project, want.Package, want.Server = "ETL", "nightly", "Load.dtsx", "MSSQLSERVER"
+			got := *a.Command.(*command.CreateExecution)
+			if got != want {
+				t.Errorf("%s makes %+v, want %+v", more, got, want)
+			}
+			if id, _ := a.Outputs["execution_id"].(int64); id == 0 || a.Returned != 0 {
+				t.Errorf("%s answers %+v", more, a)
+			}
+		})
 	}
 	all := w.Query(fsmtest.Alice, "executions", view.Request{Filter: map[string]string{"use32bitruntime": "1"}})
 	if len(all) != 1 || all[0]["package_name"] != "Load.dtsx" || all[0]["server_name"] != "MSSQLSERVER" ||
@@ -118,16 +122,18 @@ func TestSetExecutionParameterValue(t *testing.T) {
 			"40 is none of 20 (project), 30 (package), 50 (server option)"},
 		{20, "Server", `null`, "", command.FamilyInvalidArgument, "must not be NULL"},
 	} {
-		if c.code != "" {
-			w.Refuses(fsmtest.Bob, procedure, set(c.objectType, c.name, c.value), c.code, c.says)
-			continue
-		}
-		w.Ok(fsmtest.Bob, procedure, "%s", set(c.objectType, c.name, c.value))
-		e, _ := w.State.Reader().Execution(id)
-		got, ok := catalog.ValueOf(e, c.objectType, c.name)
-		if !ok || got.Text != c.want {
-			t.Errorf("%s = %s is kept as %+v", c.name, c.value, got)
-		}
+		w.Case(fmt.Sprint(c.objectType, " ", c.name, " = ", c.value), func(t *testing.T) {
+			if c.code != "" {
+				w.Refuses(fsmtest.Bob, procedure, set(c.objectType, c.name, c.value), c.code, c.says)
+				return
+			}
+			w.Ok(fsmtest.Bob, procedure, "%s", set(c.objectType, c.name, c.value))
+			e, _ := w.State.Reader().Execution(id)
+			got, ok := catalog.ValueOf(e, c.objectType, c.name)
+			if !ok || got.Text != c.want {
+				t.Errorf("it is kept as %+v", got)
+			}
+		})
 	}
 	w.Refuses(fsmtest.Bob, procedure,
 		`{"execution_id":99,"object_type":20,"parameter_name":"Server","parameter_value":"x"}`,
@@ -228,7 +234,8 @@ func TestStartExecution(t *testing.T) {
 	w := fsmtest.NewWorld(t)
 	w.Deploy(fsmtest.Project("nightly"))
 	w.Register(fsmtest.WorkerOne, "m1")
-	const start, set = "start_execution", `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`
+	const start = "start_execution"
+	const set = `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`
 	id := w.Create(fsmtest.Bob, "")
 	w.Refuses(fsmtest.Bob, start, `{"execution_id":77}`, command.CodeExecutionNotFound, "no execution 77")
 	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, id), command.CodeValueRequired, "$Project::Batch")
@@ -278,19 +285,20 @@ func TestAddExecutionWorker(t *testing.T) {
 	id := w.Create(fsmtest.Bob, `,"useanyworker":0`)
 	w.Ok(fsmtest.Bob, add, `{"execution_id":%d,"workeragent_id":"{%s}"}`, id, strings.ToLower(fsmtest.WorkerOne))
 	w.Ok(fsmtest.Bob, add, `{"execution_id":%d,"WorkerAgent_Id":%q}`, id, fsmtest.WorkerOne)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerTwo),
-		command.CodeWorkerNotFound, fsmtest.WorkerTwo)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":"m1"}`, id),
-		command.FamilyInvalidArgument, `"m1" is not a valid uniqueidentifier`)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":9,"workeragent_id":%q}`, fsmtest.WorkerOne),
-		command.CodeExecutionNotFound, "9")
-	w.Refuses(fsmtest.Carol, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerOne),
-		command.FamilyPermissionDenied, "bob")
 	anyone, old := w.Create(fsmtest.Bob, ""), w.Create(fsmtest.Bob, `,"runinscaleout":0`)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, anyone, fsmtest.WorkerOne),
-		command.CodeAnyWorker, "useanyworker 0")
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, old, fsmtest.WorkerOne),
-		command.CodeNotScaleOut, "not in Scale Out")
+	of := func(id int64, worker string) string {
+		return fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, worker)
+	}
+	refuses(w, add,
+		refusal{"no worker", fsmtest.Bob, of(id, fsmtest.WorkerTwo), command.CodeWorkerNotFound, fsmtest.WorkerTwo},
+		refusal{"no id", fsmtest.Bob, of(id, "m1"), command.FamilyInvalidArgument,
+			`"m1" is not a valid uniqueidentifier`},
+		refusal{"no execution", fsmtest.Bob, of(9, fsmtest.WorkerOne), command.CodeExecutionNotFound, "9"},
+		refusal{"of another caller", fsmtest.Carol, of(id, fsmtest.WorkerOne), command.FamilyPermissionDenied, "bob"},
+		refusal{"any worker", fsmtest.Bob, of(anyone, fsmtest.WorkerOne), command.CodeAnyWorker, "useanyworker 0"},
+		refusal{"not in Scale Out", fsmtest.Bob, of(old, fsmtest.WorkerOne), command.CodeNotScaleOut,
+			"not in Scale Out"},
+	)
 	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
 		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
 	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d}`, id)
@@ -313,10 +321,15 @@ func TestStopOperation(t *testing.T) {
 	created, pending, running := w.Create(fsmtest.Bob, ""), w.Started(fsmtest.Bob), w.Started(fsmtest.Bob)
 	w.Grant(running, 1, fsmtest.WorkerOne, "m1")
 	w.Refuses(fsmtest.Carol, stop, fmt.Sprintf(`{"operation_id":%d}`, pending), command.FamilyPermissionDenied, "bob")
-	for id, says := range map[int64]string{created: "canceled", pending: "canceled", running: "stopping"} {
-		w.Ok(fsmtest.Bob, stop, `{"operation_id":%d}`, id)
-		w.Refuses(fsmtest.Bob, stop, fmt.Sprintf(`{"operation_id":%d}`, id), command.CodeAlreadyStopped,
-			"is "+says+`: "bob" stopped it`)
+	for _, c := range []struct {
+		name, says string
+		id         int64
+	}{{"created", "canceled", created}, {"pending", "canceled", pending}, {"running", "stopping", running}} {
+		w.Case(c.name, func(*testing.T) {
+			w.Ok(fsmtest.Bob, stop, `{"operation_id":%d}`, c.id)
+			w.Refuses(fsmtest.Bob, stop, fmt.Sprintf(`{"operation_id":%d}`, c.id), command.CodeAlreadyStopped,
+				"is "+c.says+`: "bob" stopped it`)
+		})
 	}
 	done := w.Started(fsmtest.Bob)
 	w.Grant(done, 1, fsmtest.WorkerOne, "m1")

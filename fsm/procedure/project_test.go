@@ -33,8 +33,10 @@ func TestFolders(t *testing.T) {
 		"a\u2066b": "format characters",
 		"a\u2028b": "format characters", "a\ufeffb": "format characters",
 	} {
-		object, _ := json.Marshal(map[string]string{"folder_name": name})
-		w.Refuses(fsmtest.Alice, "create_folder", string(object), command.FamilyInvalidName, says)
+		w.Case(fmt.Sprintf("the name %+q", name), func(*testing.T) {
+			object, _ := json.Marshal(map[string]string{"folder_name": name})
+			w.Refuses(fsmtest.Alice, "create_folder", string(object), command.FamilyInvalidName, says)
+		})
 	}
 	w.Refuses(fsmtest.Alice, "delete_folder", `{"folder_name":"nope"}`, command.CodeFolderNotFound, `no folder "nope"`)
 	w.Deploy(fsmtest.Project("nightly"))
@@ -78,19 +80,21 @@ func TestDeployIsRefused(t *testing.T) {
 		return fmt.Sprintf(`{"folder_name":%q,"project_name":%q,"project_stream":%s}`, folder, name, stream)
 	}
 	big, _, _ := w.Store(t.Context(), strings.NewReader(strings.Repeat("x", 1<<20+1)), 2<<20)
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("nope", "nightly", `"`+file+`"`), command.CodeFolderNotFound, "nope")
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "daily", `"`+file+`"`), command.CodeNameMismatch,
-		`of the project "nightly", not "daily"`)
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `"aGk="`), command.CodeInvalidProject,
-		"project_stream: ")
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `""`), command.CodeInvalidProject,
-		"project_stream: ")
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `{"blob":"`+strings.Repeat("0", 64)+`"}`),
-		command.CodeBlobNotFound, "upload it first")
-	w.Refuses(fsmtest.Alice, "deploy_project", deploy("ETL", "nightly", `{"blob":"`+big+`"}`),
-		command.CodeProjectTooLarge, "MaxProjectBytes, 1048576")
-	w.Refuses(fsmtest.Bob, "deploy_project", deploy("ETL", "nightly", `"`+file+`"`), command.FamilyPermissionDenied,
-		"takes the role ssis_admin")
+	refuses(w, "deploy_project",
+		refusal{"no folder", fsmtest.Alice, deploy("nope", "nightly", `"`+file+`"`), command.CodeFolderNotFound, "nope"},
+		refusal{"another project's name", fsmtest.Alice, deploy("ETL", "daily", `"`+file+`"`),
+			command.CodeNameMismatch, `of the project "nightly", not "daily"`},
+		refusal{"no zip", fsmtest.Alice, deploy("ETL", "nightly", `"aGk="`), command.CodeInvalidProject,
+			"project_stream: "},
+		refusal{"nothing", fsmtest.Alice, deploy("ETL", "nightly", `""`), command.CodeInvalidProject,
+			"project_stream: "},
+		refusal{"no blob", fsmtest.Alice, deploy("ETL", "nightly", `{"blob":"`+strings.Repeat("0", 64)+`"}`),
+			command.CodeBlobNotFound, "upload it first"},
+		refusal{"too large", fsmtest.Alice, deploy("ETL", "nightly", `{"blob":"`+big+`"}`),
+			command.CodeProjectTooLarge, "MaxProjectBytes, 1048576"},
+		refusal{"no role for it", fsmtest.Bob, deploy("ETL", "nightly", `"`+file+`"`),
+			command.FamilyPermissionDenied, "takes the role ssis_admin"},
+	)
 	if len(w.Blobs) != 1 {
 		t.Fatalf("%d blobs: a refused file was stored", len(w.Blobs)-1)
 	}
