@@ -362,17 +362,27 @@ func TestViewQueries(t *testing.T) {
 	}
 	url := w.nodes[0].srv.URL + "/v1/catalog/views/"
 	for query, want := range map[string]string{
-		"folders?page_size=0":                   "page_size",
-		"folders?page_size=1001":                "page_size",
-		"folders?page_size=x":                   "page_size",
-		"folders?consistency=later":             "consistency",
-		"folders?name=a&name=b":                 "name",
-		"folders?no_column=1":                   "no_column",
-		"folders?order=no_column":               "no_column",
-		"folders?folder_id=abc":                 "folder_id",
-		"folders?page_token=junk":               "page_token",
-		"folder?":                               "folders",
-		"folders?consistency=stale&page_size=0": "page_size",
+		"folders?page_size=0":                       "page_size",
+		"folders?page_size=1001":                    "page_size",
+		"folders?page_size=x":                       "page_size",
+		"folders?consistency=later":                 "consistency",
+		"folders?order=name&order=folder_id":        "order",
+		"folders?columns=name&columns=name":         "columns",
+		"folders?columns=":                          "columns",
+		"folders?columns=name,NAME":                 "name stands twice",
+		"folders?columns=nam":                       "did you mean name?",
+		"folders?name=a&NAME=b":                     "name is filtered twice",
+		"folders?name.lt=a&name.lt=b":               "name is filtered twice",
+		"folders?name.lte=a":                        "did you mean lt?",
+		"folders?folder_id.like=1":                  "like does not compare a bigint column",
+		"folders?name.like=[a":                      "a ] behind each [ was expected",
+		"folders?" + strings.Repeat("name=a&", 101): "up to 100",
+		"folders?no_column=1":                       "no_column",
+		"folders?order=no_column":                   "no_column",
+		"folders?folder_id=abc":                     "folder_id",
+		"folders?page_token=junk":                   "page_token",
+		"folder?":                                   "folders",
+		"folders?consistency=stale&page_size=0":     "page_size",
 	} {
 		g := do(t, c, "GET", url+query, "")
 		if g.StatusCode != 400 && g.StatusCode != 404 || !strings.Contains(g.problem.Detail, want) {
@@ -387,6 +397,23 @@ func TestViewQueries(t *testing.T) {
 	}
 	if !strings.HasPrefix(string(page.Rows[0]), `{"folder_id":3,"name":"F2"`) {
 		t.Fatal(string(page.Rows[0]))
+	}
+	// The answer names its columns also when it has no rows, and only those that were asked for.
+	const id, name = `{"name":"folder_id","type":"bigint"}`, `{"name":"name","type":"sysname"}`
+	for query, want := range map[string]string{
+		"columns=name,folder_id&name=F1":           `"columns":[` + name + `,` + id + `],"rows":[{"name":"F1","folder_id":2}]`,
+		"columns=folder_id&name=none":              `"columns":[` + id + `],"rows":[]`,
+		"columns=folder_id&name=f0&name=f2":        `"columns":[` + id + `],"rows":[{"folder_id":1},{"folder_id":3}]`,
+		"columns=folder_id&folder_id.gt=1":         `"columns":[` + id + `],"rows":[{"folder_id":2},{"folder_id":3}]`,
+		"columns=folder_id&name.like=_[1-2]":       `"columns":[` + id + `],"rows":[{"folder_id":2},{"folder_id":3}]`,
+		"columns=folder_id&description.ne=null":    `"columns":[` + id + `],"rows":[]`,
+		"columns=folder_id&folder_id.ne=2&name=F2": `"columns":[` + id + `],"rows":[{"folder_id":3}]`,
+	} {
+		t.Run(query, func(t *testing.T) {
+			if g := do(t, c, "GET", url+"folders?"+query, ""); g.body != `{"index":4,`+want+"}\n" {
+				t.Errorf("%d %s, want %s", g.StatusCode, g.body, want)
+			}
+		})
 	}
 	// Stale: the follower answers itself, even when nobody leads, and says how old it may be.
 	w.elect(-1)

@@ -237,12 +237,16 @@ func (d *description) addView(rt *route, v *view.View) {
 		s.Nullable, s.Description = c.Nullable, c.Doc
 		row.WithProperty(c.Name, s)
 		if !slices.ContainsFunc(rt.query, func(q queryParameter) bool { return q.name == c.Name }) {
-			op.AddParameter(openapi3.NewQueryParameter(c.Name).WithSchema(openapi3.NewStringSchema()).
-				WithDescription("keep rows whose " + c.Name + " is equal; null is IS NULL"))
+			op.AddParameter(openapi3.NewQueryParameter(c.Name).
+				WithSchema(openapi3.NewArraySchema().WithItems(openapi3.NewStringSchema())).
+				WithDescription("keep rows whose " + c.Name + " is one of the values; null is IS NULL. " + c.Name +
+					".ne, .lt, .le, .gt, .ge and .like compare in other ways"))
 		}
 	}
 	page := openapi3.NewObjectSchema().
 		WithProperty("index", openapi3.NewInt64Schema()).
+		WithProperty("columns", openapi3.NewArraySchema().WithItems(openapi3.NewObjectSchema().
+			WithProperty("name", openapi3.NewStringSchema()).WithProperty("type", openapi3.NewStringSchema()))).
 		WithProperty("rows", openapi3.NewArraySchema().WithItems(row)).
 		WithProperty("next_page_token", openapi3.NewStringSchema())
 	if v.Source == view.FromSegments {

@@ -16,6 +16,7 @@ import (
 
 // Query parameters of views that are no columns.
 const (
+	queryColumns     = "columns"
 	queryOrder       = "order"
 	queryPageSize    = "page_size"
 	queryPageToken   = "page_token"
@@ -23,6 +24,7 @@ const (
 )
 
 var viewQuery = []queryParameter{
+	{queryColumns, "columns of the rows, comma-separated; default: all", "string"},
 	{queryOrder, "columns to order by, comma-separated, each with a leading - for descending; default: the view's key",
 		"string"},
 	{queryPageSize, "1 to 1000, default 100", "integer"},
@@ -44,7 +46,7 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 	if err := v.Authorize(r.caller); err != nil {
 		return err
 	}
-	req := view.Request{Caller: r.caller, Filter: map[string]string{}}
+	req := view.Request{Caller: r.caller}
 	local, err := readQuery(r, &req)
 	if err != nil {
 		return err
@@ -62,8 +64,7 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 	}
 	index := strconv.FormatUint(at, 10)
 	b := append([]byte(`{"index":`), index...)
-	b = append(b, `,"rows":`...)
-	if b, err = page.AppendRows(b); err != nil {
+	if b, err = page.AppendJSON(append(b, ',')); err != nil {
 		return err
 	}
 	if page.NextPageToken != "" {
@@ -81,32 +82,34 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 	return answerRaw(w, http.StatusOK, append(b, "}\n"...))
 }
 
-// readQuery takes what a query string says; whatever is no word of ours is a column, which Select checks.
+// readQuery takes what a query string says. Whatever is no word of ours is a predicate on a column, which Select checks:
+// column=value, which may stand several times, or column.operator=value.
 func readQuery(r *request, req *view.Request) (local bool, err error) {
-	query := r.URL.Query()
+	query, filter := r.URL.Query(), map[string][]string{}
 	for name, values := range query {
-		if len(values) != 1 {
-			return false, &wire.BadInput{Code: wire.CodeInvalidArgument,
-				Detail: fmt.Sprintf("%.64q is given %d times; once was expected", name, len(values))}
-		}
-		value := values[0]
 		switch name {
-		case queryOrder:
-			req.Order = value
-		case queryPageToken:
-			req.PageToken = value
-		case queryPageSize:
-			n, err := strconv.Atoi(value)
-			if err != nil || n < 1 || n > view.MaxPageSize {
+		case queryColumns, queryOrder, queryPageToken, queryPageSize, queryConsistency:
+			if len(values) != 1 {
 				return false, &wire.BadInput{Code: wire.CodeInvalidArgument,
-					Detail: fmt.Sprintf("page_size: %.64q; a number from 1 to %d was expected", value, view.MaxPageSize)}
+					Detail: fmt.Sprintf("%.64q is given %d times; once was expected", name, len(values))}
 			}
-			req.PageSize = n
-		case queryConsistency:
 		default:
-			req.Filter[name] = value
+			filter[name] = values
 		}
 	}
+	req.Columns, req.Order, req.PageToken = query.Get(queryColumns), query.Get(queryOrder), query.Get(queryPageToken)
+	if query.Has(queryColumns) && req.Columns == "" {
+		return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: "columns: at least one column was expected"}
+	}
+	if value := query.Get(queryPageSize); query.Has(queryPageSize) {
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 || n > view.MaxPageSize {
+			return false, &wire.BadInput{Code: wire.CodeInvalidArgument,
+				Detail: fmt.Sprintf("page_size: %.64q; a number from 1 to %d was expected", value, view.MaxPageSize)}
+		}
+		req.PageSize = n
+	}
+	req.Where = view.Where(filter)
 	return staleRead(query)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,24 +84,26 @@ func parameters(p wire.Procedure) string {
 }
 
 func (a *app) catalogView() *cobra.Command {
-	var order string
+	var order, columns string
 	var limit int
 	var stale bool
 	cmd := &cobra.Command{
 		Use: "view VIEW [column=value]…", Short: "Read rows of a view", Args: cobra.MinimumNArgs(1),
-		Example:           "  scaleout catalog view executions status=4 --order -execution_id --limit 20",
+		Long: `Read rows of a view: those for which all conditions hold. column=value compares without case, and null stands for
+NULL; the same column again means any of the values. column.OPERATOR=value compares in other ways: ne (not equal; .ne=null
+is IS NOT NULL), lt, le, gt, ge, and like, where % is any text, _ one character and [a-z] or [^a-z] one of a set.`,
+		Example: `  scaleout catalog view executions status=4 status=6 --order -execution_id --limit 20
+  scaleout catalog view executions created_time.ge=2026-01-31T00:00:00Z 'package_name.like=Load%' \
+    --columns execution_id,status`,
 		ValidArgsFunction: a.completeView,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := client.Query{Equal: map[string]any{}, Stale: stale, PageSize: min(max(limit, 1), 1000)}
-			for _, arg := range args[1:] {
-				name, value, ok := strings.Cut(arg, "=")
-				if !ok {
-					return usagef("%q: want column=value", arg)
-				}
-				q.Equal[name] = value
-				if value == "null" {
-					q.Equal[name] = nil
-				}
+			q := client.Query{Stale: stale, PageSize: min(max(limit, 1), 1000)}
+			var err error
+			if q.Where, err = conditions(args[1:]); err != nil {
+				return err
+			}
+			if columns != "" {
+				q.Columns = splitList(columns)
 			}
 			if order != "" {
 				q.Order = splitList(order)
@@ -110,25 +113,58 @@ func (a *app) catalogView() *cobra.Command {
 				return err
 			}
 			var rows []client.Row
-			var columns []string
+			var shown []wire.ResultColumn
 			for len(rows) < limit {
 				page, err := c.View(cmd.Context(), args[0], q)
 				if err != nil {
 					return friendly(err)
 				}
-				columns = page.Columns
+				shown = page.Columns
 				rows = append(rows, page.Rows...)
 				if q.PageToken = page.Next; page.Next == "" {
 					break
 				}
 			}
-			return a.raw(cmd, columns, rows[:min(len(rows), limit)])
+			return a.raw(cmd, columnNames(shown), rows[:min(len(rows), limit)])
 		},
 	}
+	cmd.Flags().StringVar(&columns, "columns", "", "the columns to show, comma-separated; all without it")
 	cmd.Flags().StringVar(&order, "order", "", "columns, comma-separated, each with - in front for descending")
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many rows")
 	cmd.Flags().BoolVar(&stale, "stale", false, "read from the master asked, which may lag")
 	return cmd
+}
+
+// conditions reads column=value and column.operator=value; values of the same column and operator belong together.
+func conditions(args []string) (list []client.Predicate, err error) {
+	for _, arg := range args {
+		name, text, ok := strings.Cut(arg, "=")
+		if !ok {
+			return nil, usagef("%q: want column=value", arg)
+		}
+		column, operator, _ := strings.Cut(name, ".")
+		var value any = text
+		if text == "null" && operator != string(client.Like) {
+			value = nil
+		}
+		i := slices.IndexFunc(list, func(p client.Predicate) bool {
+			return strings.EqualFold(p.Column, column) && p.Operator == client.Operator(operator)
+		})
+		if i < 0 {
+			i = len(list)
+			list = append(list, client.Predicate{Column: column, Operator: client.Operator(operator)})
+		}
+		list[i].Values = append(list[i].Values, value)
+	}
+	return list, nil
+}
+
+func columnNames(columns []wire.ResultColumn) []string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	return names
 }
 
 func (a *app) catalogCall() *cobra.Command {
@@ -178,7 +214,7 @@ begins with @ is written with @@.`,
 			if a.output == "json" {
 				sets := []map[string]any{}
 				for _, set := range result.Sets {
-					sets = append(sets, map[string]any{"columns": set.Columns, "rows": set.Rows})
+					sets = append(sets, map[string]any{"columns": columnNames(set.Columns), "rows": set.Rows})
 				}
 				return printJSON(cmd, map[string]any{"return_value": result.ReturnValue, "output": result.Output,
 					"result_sets": sets})
@@ -191,7 +227,7 @@ begins with @ is written with @@.`,
 				return err
 			}
 			for _, set := range result.Sets {
-				if err := a.raw(cmd, set.Columns, set.Rows); err != nil {
+				if err := a.raw(cmd, columnNames(set.Columns), set.Rows); err != nil {
 					return err
 				}
 			}

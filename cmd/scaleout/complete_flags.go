@@ -77,7 +77,8 @@ func (a *app) flagValues() map[string]cobra.CompletionFunc {
 		"ready --worker": folders,
 		"--since":        fixed("1h", "24h", "7d", "30d"), "--kind": fixed("master", "worker"),
 		"--role":           fixed(pki.UserRoles()...),
-		"--order":          a.completeOrder,
+		"--columns":        a.completeColumns,
+		"--order":          a.completeColumns,
 		"--timing-profile": fixed("lan", "fast", "wan"),
 	}
 }
@@ -145,8 +146,8 @@ func (a *app) completePathFlag() cobra.CompletionFunc {
 	}
 }
 
-// completeOrder offers the columns of the view that is the first argument.
-func (a *app) completeOrder(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// completeColumns offers the columns of the view that is the first argument.
+func (a *app) completeColumns(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
 		return nil, noFiles
 	}

@@ -41,7 +41,7 @@ func TestCompletion(t *testing.T) {
 		{"worker enable ", "worker-1"}, {"worker show ", "worker-1"}, {"worker remove ", "worker-1"},
 		{"cluster leave ", "master-1"}, {"cluster transfer-leadership ", "master-1"}, {"project deploy x --folder ", "ETL"},
 		{"catalog view ", "executions"}, {"catalog view executions ", "status="},
-		{"catalog view executions --order ", "status"},
+		{"catalog view executions --order ", "status"}, {"catalog view executions --columns ", "status"},
 		{"catalog call ", "create_folder"}, {"catalog call create_folder ", "folder_name="},
 		{"events --type ", "execution_ended"}, {"folder list -o ", "wide"}, {"config check x --kind ", "worker"},
 		{"ca issue ", "user"},

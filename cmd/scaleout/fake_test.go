@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,7 +60,12 @@ func (f *fakeMaster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			b, _ := json.Marshal(row)
 			raw = append(raw, b)
 		}
-		answer := wire.ViewAnswer{Rows: raw, NextPageToken: next}
+		answer := wire.ViewAnswer{Columns: []wire.ResultColumn{}, Rows: raw, NextPageToken: next}
+		for i := 0; i < len(rows) && i < 1; i++ {
+			for _, column := range slices.Sorted(maps.Keys(rows[i])) {
+				answer.Columns = append(answer.Columns, wire.ResultColumn{Name: column})
+			}
+		}
 		if name == "operation_messages" && f.messages != nil {
 			answer.Messages = f.messages()
 		}

@@ -137,7 +137,7 @@ func (a *app) workerShow() *cobra.Command {
 				{"heard", moment(w, "LastOnlineTime")}}
 			shown := []string{columnCertificate, "State", "MaxTaskCount", "RunningTasks", "Running", "LastOnlineTime",
 				"IsEnabled"}
-			for _, name := range page.Columns {
+			for _, name := range columnNames(page.Columns) {
 				if !slices.Contains(shown, name) && w[name] != nil {
 					pairs = append(pairs, pair{spaced(name), w[name]})
 				}

@@ -54,7 +54,7 @@ func TestCreateExecution(t *testing.T) {
 			}
 		})
 	}
-	all := w.Query(fsmtest.Alice, "executions", view.Request{Filter: map[string]string{"use32bitruntime": "1"}})
+	all := w.Query(fsmtest.Alice, "executions", view.Request{Where: fsmtest.Where("use32bitruntime", "1")})
 	if len(all) != 1 || all[0]["package_name"] != "Load.dtsx" || all[0]["server_name"] != "MSSQLSERVER" ||
 		all[0]["caller_name"] != "bob" {
 		t.Fatalf("got %v", all)
@@ -219,7 +219,7 @@ func TestSecretsStaySealed(t *testing.T) {
 		}
 	}
 	rows := w.Query(fsmtest.Bob, "execution_parameter_values",
-		view.Request{Filter: map[string]string{"execution_id": fmt.Sprint(id), "sensitive": "1"}})
+		view.Request{Where: fsmtest.Where("execution_id", fmt.Sprint(id), "sensitive", "1")})
 	if len(rows) != 3 {
 		t.Fatalf("%d sensitive values, want 3", len(rows))
 	}

@@ -121,13 +121,12 @@ func TestDeployRealFiles(t *testing.T) {
 				t.Errorf("%d packages, want %d", n, packages)
 			}
 			messages := w.Query(fsmtest.Alice, "operation_messages",
-				view.Request{Filter: map[string]string{"operation_id": fmt.Sprint(a.Outputs["operation_id"]),
-					"message_type": "110"}})
+				view.Request{Where: fsmtest.Where("operation_id", fmt.Sprint(a.Outputs["operation_id"]), "message_type", "110")})
 			// It alone has secrets that cannot be read without more; the others saved none.
 			if encrypted := name == "SampleSSISProject"; (len(messages) > 0) != encrypted {
 				t.Errorf("warnings: %v", messages)
 			}
-			if len(w.Query(fsmtest.Alice, "object_parameters", view.Request{Filter: map[string]string{"sensitive": "0"}})) == 0 {
+			if len(w.Query(fsmtest.Alice, "object_parameters", view.Request{Where: fsmtest.Where("sensitive", "0")})) == 0 {
 				t.Error("no parameters")
 			}
 		})

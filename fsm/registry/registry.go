@@ -22,7 +22,6 @@ type Column struct {
 	Name     string // in the documented case
 	Type     sqltype.Type
 	Nullable bool
-	Live     bool // from the leader's memory: NULL under stale
 	Doc      string
 }
 

@@ -17,9 +17,15 @@ func AppendRows(dst []byte, columns []Column, rows []Row) ([]byte, error) {
 	return append(dst, ']'), nil
 }
 
-// MarshalJSON is AppendRows of a result set, with its columns.
+// MarshalJSON is an object with the members of AppendJSON.
 func (s ResultSet) MarshalJSON() ([]byte, error) {
-	dst := []byte(`{"columns":[`)
+	dst, err := s.AppendJSON([]byte{'{'})
+	return append(dst, '}'), err
+}
+
+// AppendJSON appends the members "columns", with names and types, and "rows" of a JSON object, without its braces.
+func (s ResultSet) AppendJSON(dst []byte) ([]byte, error) {
+	dst = append(dst, `"columns":[`...)
 	for i := range s.Columns {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -30,6 +36,5 @@ func (s ResultSet) MarshalJSON() ([]byte, error) {
 		dst = append(sqltype.AppendString(dst, s.Columns[i].Type.String()), '}')
 	}
 	dst = append(dst, `],"rows":`...)
-	dst, err := AppendRows(dst, s.Columns, s.Rows)
-	return append(dst, '}'), err
+	return AppendRows(dst, s.Columns, s.Rows)
 }

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"context"
 	"iter"
 	"slices"
 	"strconv"
@@ -9,119 +8,141 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
-	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
 )
 
-func clusterViews() []*View {
-	return []*View{
-		{
-			Name: "master_properties", Permission: catalog.AnyUser, Key: []string{"property_name"},
-			Doc: "The properties of the master that leads; master_nodes has a row for every master.",
-			Columns: []registry.Column{
-				{Name: "property_name", Type: sqltype.NVarChar(256), Doc: "name of the property"},
-				{Name: "property_value", Type: sqltype.NVarCharMax, Nullable: true, Doc: "its value"},
-			},
-			Rows: rowsOf(masterProperties, func(_ *Query, p setting) registry.Row { return registry.Row{p.name, p.value} }),
+func masterPropertiesView() *View {
+	return declare(declaration[setting]{
+		Name: "master_properties", Permission: catalog.AnyUser, Key: []string{"property_name"},
+		Doc: "The properties of the master that leads; master_nodes has a row for every master.",
+		Columns: []column[setting]{
+			{Name: "property_name", Type: sqltype.NVarChar(256), Doc: "name of the property",
+				Get: func(p setting) any { return p.name }},
+			{Name: "property_value", Type: sqltype.NVarCharMax, Nullable: true, Doc: "its value",
+				Get: func(p setting) any { return p.value }},
 		},
-		{
-			Name: "master_nodes", Permission: catalog.AnyUser, Key: []string{"node_id"},
-			Doc: "One row for every master of the cluster.",
-			Columns: []registry.Column{
-				{Name: "node_id", Type: sqltype.NVarChar(64), Doc: "the node's id, made once in its data directory"},
-				{Name: "name", Type: sqltype.NVarChar(256), Doc: "NodeName"},
-				{Name: "address", Type: sqltype.NVarChar(256), Doc: "where it serves, https://host:port"},
-				{Name: "machine_name", Type: sqltype.NVarChar(256), Nullable: true, Doc: "its machine"},
-				{Name: "machine_ip", Type: sqltype.NVarChar(64), Nullable: true, Doc: "its machine's IP address"},
-				{Name: "port", Type: sqltype.Int, Doc: "PortNumber"},
-				{Name: "ssl_cert_thumbprint", Type: sqltype.NVarChar(128), Nullable: true, Doc: "thumbprint of its certificate"},
-				{Name: "version", Type: sqltype.NVarChar(64), Nullable: true, Doc: "version of its binary"},
-				{Name: "feature_level", Type: sqltype.Int, Doc: "highest feature level that its binary knows"},
-				{Name: "server_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "InstanceName in its settings"},
-				{Name: "is_leader", Type: sqltype.Bit, Doc: "whether it led at the last heartbeat"},
-				{Name: "last_online_time", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when the leader last heard from it"},
-			},
-			Rows: rowsOf(
-				func(q *Query) iter.Seq[*command.MasterBeat] { return q.View.Masters() },
-				func(_ *Query, m *command.MasterBeat) registry.Row {
-					return registry.Row{m.ID, m.Name, m.Address, orNull(m.Machine), orNull(m.IP), int64(m.Port), orNull(m.Thumbprint),
-						orNull(m.Version), int64(m.Level), orNull(m.Instance), m.Leader, timeOrNull(m.LastOnline)}
-				}),
-		},
-		{
-			Name: "worker_agents", Permission: catalog.Executor, Key: []string{"WorkerAgentId"}, Source: FromLive,
-			Doc: "The workers that have registered.",
-			Columns: []registry.Column{
-				{Name: "WorkerAgentId", Type: sqltype.UniqueIdentifier, Doc: "AgentId in the worker's settings"},
-				{Name: "IsEnabled", Type: sqltype.Bit, Doc: "whether it may take tasks; a new worker may not"},
-				{Name: "DisplayName", Type: sqltype.NVarChar(256), Nullable: true, Doc: "can be set"},
-				{Name: "Description", Type: sqltype.NVarChar(256), Nullable: true, Doc: "can be set"},
-				{Name: "MachineName", Type: sqltype.NVarChar(256), Nullable: true, Doc: "its machine"},
-				{Name: "Tags", Type: sqltype.NVarCharMax, Nullable: true, Doc: "can be set; takes no part in placement"},
-				{Name: "UserAccount", Type: sqltype.NVarChar(256), Nullable: true, Doc: "the account that its packages run under"},
-				{Name: "LastOnlineTime", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when a master last heard from it"},
-				{Name: "State", Type: sqltype.NVarChar(32), Nullable: true, Live: true,
-					Doc: "online, silent, or draining: it finishes what it runs"},
-				{Name: "MaxTaskCount", Type: sqltype.Int, Doc: "how many tasks it runs at once"},
-				{Name: "RunningTasks", Type: sqltype.Int, Nullable: true, Live: true, Doc: "how many it runs now"},
-				{Name: "Extensions", Type: sqltype.NVarCharMax, Nullable: true,
-					Doc: "extensions of the packages that it can run, comma-separated"},
-				{Name: "Version", Type: sqltype.NVarChar(64), Nullable: true, Doc: "version of its binary"},
-				{Name: "CertificateName", Type: sqltype.NVarChar(256),
-					Doc: "name in its certificate, which the cluster's own authority vouches for; other names are the " +
-						"worker's own words"},
-			},
-			Rows: rowsOf(
-				func(q *Query) iter.Seq[*catalog.Worker] {
-					if id, ok := q.Equal["WorkerAgentId"].(string); ok {
-						return one(q.View.Worker(id))
-					}
-					return q.View.Workers()
-				},
-				func(q *Query, w *catalog.Worker) registry.Row {
-					state, running := workerNow(q, w)
-					return registry.Row{w.ID, w.Enabled, orNull(w.DisplayName), orNull(w.Description), orNull(w.MachineName),
-						orNull(w.Tags), orNull(w.UserAccount), timeOrNull(lastContact(q, w)), state, int64(w.MaxTaskCount), running,
-						orNull(strings.Join(w.Extensions, ",")), orNull(w.Version), w.CertName}
-				}),
-		},
-		{
-			Name: "catalog_properties", Permission: catalog.Admin, Key: []string{"property_name"},
-			Doc: "The catalog's own settings.",
-			Columns: []registry.Column{
-				{Name: "property_name", Type: sqltype.NVarChar(256), Doc: "name of the property"},
-				{Name: "property_value", Type: sqltype.NVarChar(256), Nullable: true, Doc: "its value"},
-			},
-			Rows: func(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
-				return func(yield func(registry.Row, error) bool) {
-					for name, value := range q.View.Properties() {
-						if !yield(registry.Row{name, value}, nil) {
-							return
-						}
-					}
-				}
-			},
-		},
-	}
+		Paths: []path[setting]{{From: everything(masterProperties)}},
+	})
 }
 
-// workerNow is a worker's state and how much it runs; NULL where the leader's memory does not say.
-func workerNow(q *Query, w *catalog.Worker) (state, running any) {
-	if q.Live == nil {
-		return nil, nil
-	}
+func masterNodesView() *View {
+	type master = *command.MasterBeat
+	return declare(declaration[master]{
+		Name: "master_nodes", Permission: catalog.AnyUser, Key: []string{"node_id"},
+		Doc: "One row for every master of the cluster.",
+		Columns: []column[master]{
+			{Name: "node_id", Type: sqltype.NVarChar(64), Doc: "the node's id, made once in its data directory",
+				Get: func(m master) any { return m.ID }},
+			{Name: "name", Type: sqltype.NVarChar(256), Doc: "NodeName", Get: func(m master) any { return m.Name }},
+			{Name: "address", Type: sqltype.NVarChar(256), Doc: "where it serves, https://host:port",
+				Get: func(m master) any { return m.Address }},
+			{Name: "machine_name", Type: sqltype.NVarChar(256), Nullable: true, Doc: "its machine",
+				Get: func(m master) any { return orNull(m.Machine) }},
+			{Name: "machine_ip", Type: sqltype.NVarChar(64), Nullable: true, Doc: "its machine's IP address",
+				Get: func(m master) any { return orNull(m.IP) }},
+			{Name: "port", Type: sqltype.Int, Doc: "PortNumber", Get: func(m master) any { return int64(m.Port) }},
+			{Name: "ssl_cert_thumbprint", Type: sqltype.NVarChar(128), Nullable: true,
+				Doc: "thumbprint of its certificate", Get: func(m master) any { return orNull(m.Thumbprint) }},
+			{Name: "version", Type: sqltype.NVarChar(64), Nullable: true, Doc: "version of its binary",
+				Get: func(m master) any { return orNull(m.Version) }},
+			{Name: "feature_level", Type: sqltype.Int, Doc: "highest feature level that its binary knows",
+				Get: func(m master) any { return int64(m.Level) }},
+			{Name: "server_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "InstanceName in its settings",
+				Get: func(m master) any { return orNull(m.Instance) }},
+			{Name: "is_leader", Type: sqltype.Bit, Doc: "whether it led at the last heartbeat",
+				Get: func(m master) any { return m.Leader }},
+			{Name: "last_online_time", Type: sqltype.DateTimeOffset, Nullable: true,
+				Doc: "when the leader last heard from it", Get: func(m master) any { return timeOrNull(m.LastOnline) }},
+		},
+		Paths: []path[master]{{From: everything((*catalog.Reader).Masters)}},
+	})
+}
+
+func workerAgentsView() *View {
+	type worker = *catalog.Worker
+	return declare(declaration[worker]{
+		Name: "worker_agents", Permission: catalog.Executor, Key: []string{"WorkerAgentId"}, Source: FromLive,
+		Doc: "The workers that have registered.",
+		Columns: []column[worker]{
+			{Name: "WorkerAgentId", Type: sqltype.UniqueIdentifier, Doc: "AgentId in the worker's settings",
+				Get: func(w worker) any { return w.ID }},
+			{Name: "IsEnabled", Type: sqltype.Bit, Doc: "whether it may take tasks; a new worker may not",
+				Get: func(w worker) any { return w.Enabled }},
+			{Name: "DisplayName", Type: sqltype.NVarChar(256), Nullable: true, Doc: "can be set",
+				Get: func(w worker) any { return orNull(w.DisplayName) }},
+			{Name: "Description", Type: sqltype.NVarChar(256), Nullable: true, Doc: "can be set",
+				Get: func(w worker) any { return orNull(w.Description) }},
+			{Name: "MachineName", Type: sqltype.NVarChar(256), Nullable: true, Doc: "its machine",
+				Get: func(w worker) any { return orNull(w.MachineName) }},
+			{Name: "Tags", Type: sqltype.NVarCharMax, Nullable: true, Doc: "can be set; takes no part in placement",
+				Get: func(w worker) any { return orNull(w.Tags) }},
+			{Name: "UserAccount", Type: sqltype.NVarChar(256), Nullable: true,
+				Doc: "the account that its packages run under", Get: func(w worker) any { return orNull(w.UserAccount) }},
+			{Name: "LastOnlineTime", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when a master last heard from it",
+				Derive: func(q *Query, w worker) any { return timeOrNull(lastContact(q, w)) }},
+			{Name: "State", Type: sqltype.NVarChar(32), Nullable: true, Live: true,
+				Doc: "online, silent, or draining: it finishes what it runs", Derive: workerState},
+			{Name: "MaxTaskCount", Type: sqltype.Int, Doc: "how many tasks it runs at once",
+				Get: func(w worker) any { return int64(w.MaxTaskCount) }},
+			{Name: "RunningTasks", Type: sqltype.Int, Nullable: true, Live: true, Doc: "how many it runs now",
+				Derive: func(q *Query, w worker) any {
+					if now, ok := q.Live.Worker(w.ID); ok {
+						return int64(now.Running)
+					}
+					return nil
+				}},
+			{Name: "Extensions", Type: sqltype.NVarCharMax, Nullable: true,
+				Doc: "extensions of the packages that it can run, comma-separated",
+				Get: func(w worker) any { return orNull(strings.Join(w.Extensions, ",")) }},
+			{Name: "Version", Type: sqltype.NVarChar(64), Nullable: true, Doc: "version of its binary",
+				Get: func(w worker) any { return orNull(w.Version) }},
+			{Name: "CertificateName", Type: sqltype.NVarChar(256),
+				Doc: "name in its certificate, which the cluster's own authority vouches for; other names are the " +
+					"worker's own words",
+				Get: func(w worker) any { return w.CertName }},
+		},
+		Paths: []path[worker]{
+			{On: "WorkerAgentId", Cost: lookup, In: func(q *Query, ids []any) iter.Seq[worker] {
+				return found(q, ids, q.Reader.Worker)
+			}},
+			{From: everything((*catalog.Reader).Workers)},
+		},
+	})
+}
+
+func catalogPropertiesView() *View {
+	return declare(declaration[setting]{
+		Name: "catalog_properties", Permission: catalog.Admin, Key: []string{"property_name"},
+		Doc: "The catalog's own settings.",
+		Columns: []column[setting]{
+			{Name: "property_name", Type: sqltype.NVarChar(256), Doc: "name of the property",
+				Get: func(p setting) any { return p.name }},
+			{Name: "property_value", Type: sqltype.NVarChar(256), Nullable: true, Doc: "its value",
+				Get: func(p setting) any { return p.value }},
+		},
+		Paths: []path[setting]{{From: everything(func(r *catalog.Reader) iter.Seq[setting] {
+			return func(yield func(setting) bool) {
+				for name, value := range r.Properties() {
+					if !yield(setting{name, value}) {
+						return
+					}
+				}
+			}
+		})}},
+	})
+}
+
+func workerState(q *Query, w *catalog.Worker) any {
 	now, ok := q.Live.Worker(w.ID)
 	switch {
 	case !ok:
-		return nil, nil
+		return nil
 	case now.Draining:
-		state = "draining"
+		return "draining"
 	case now.Online:
-		state = "online"
-	default:
-		state = "silent"
+		return "online"
 	}
-	return state, int64(now.Running)
+	return "silent"
 }
 
 // lastContact is what the leader remembers, if that is later than what the last heartbeat wrote.
@@ -141,9 +162,9 @@ type setting struct {
 }
 
 // masterProperties are the leader's seven rows; before its first heartbeat their values are NULL.
-func masterProperties(q *Query) iter.Seq[setting] {
+func masterProperties(r *catalog.Reader) iter.Seq[setting] {
 	var leader command.MasterBeat
-	for m := range q.View.Masters() {
+	for m := range r.Masters() {
 		if m.Leader {
 			leader = *m
 		}

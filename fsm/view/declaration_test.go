@@ -2,7 +2,6 @@ package view_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -21,29 +20,6 @@ func TestViewsAreTheProducts(t *testing.T) {
 		}
 	}
 	fsmtest.Golden(t, "views.golden", out.String())
-}
-
-func TestViewsAreSound(t *testing.T) {
-	for _, v := range view.All() {
-		if v.Doc == "" || v.Rows == nil || len(v.Key) == 0 {
-			t.Errorf("view %s lacks a description, rows or a key", v.Name)
-		}
-		live := false
-		for _, c := range v.Columns {
-			if c.Doc == "" || c.Type.String() == "invalid" {
-				t.Errorf("column %s.%s lacks a description or a type", v.Name, c.Name)
-			}
-			live = live || c.Live
-		}
-		if live && v.Source != view.FromLive {
-			t.Errorf("view %s has a live column, but its source is %d", v.Name, v.Source)
-		}
-		for _, name := range append(slices.Clone(v.Key), v.Rising...) {
-			if _, ok := v.Column(name); !ok {
-				t.Errorf("view %s: its key or rising column %s does not exist", v.Name, name)
-			}
-		}
-	}
 }
 
 func TestViewsAreFoundInAnyCase(t *testing.T) {

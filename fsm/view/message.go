@@ -2,9 +2,9 @@ package view
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math"
 	"slices"
@@ -16,92 +16,78 @@ import (
 	"scaleout/fsm/sqltype"
 )
 
-func messageViews() []*View {
-	return []*View{{
+// message is one message of an operation. Without a text it is a gap: the place behind all messages of an operation of
+// which none is shown.
+type message struct {
+	operation int64
+	id        int64
+	text      *segment.Message
+}
+
+func operationMessagesView() *View {
+	return declare(declaration[message]{
 		Name: "operation_messages", Permission: catalog.Readers, Key: []string{"operation_id", "operation_message_id"},
 		Source: FromSegments,
 		Doc:    "The messages of operations: of the catalog itself, and the output of packages.",
-		Columns: []registry.Column{
-			{Name: "operation_message_id", Type: sqltype.BigInt, Doc: "the message"},
-			{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation; an execution's id is its operation's id"},
-			{Name: "message_time", Type: sqltype.DateTimeOffset, Doc: "when it was written, by its writer's clock"},
-			{Name: "message_type", Type: sqltype.SmallInt, Doc: "50 status change, 70 information, 110 warning, 120 error, …"},
+		Columns: []column[message]{
+			{Name: "operation_message_id", Type: sqltype.BigInt, Doc: "the message",
+				Get: func(m message) any { return m.id }},
+			{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation; an execution's id is its operation's id",
+				Get: func(m message) any { return m.operation }},
+			{Name: "message_time", Type: sqltype.DateTimeOffset, Doc: "when it was written, by its writer's clock",
+				Get: func(m message) any { return timeOrNull(command.Time(m.text.Time)) }},
+			{Name: "message_type", Type: sqltype.SmallInt, Doc: "50 status change, 70 information, 110 warning, 120 error, …",
+				Get: func(m message) any { return int64(m.text.Type) }},
 			{Name: "message_source_type", Type: sqltype.SmallInt,
-				Doc: "10 the catalog, 20 the worker, 30 the package: its output, …"},
-			{Name: "message", Type: sqltype.NVarCharMax, Nullable: true, Doc: "the text"},
-			{Name: "extended_info_id", Type: sqltype.BigInt, Nullable: true, Doc: "always NULL"},
+				Doc: "10 the catalog, 20 the worker, 30 the package: its output, …",
+				Get: func(m message) any { return int64(m.text.SourceType) }},
+			{Name: "message", Type: sqltype.NVarCharMax, Nullable: true, Doc: "the text",
+				Get: func(m message) any { return m.text.Text }},
+			{Name: "extended_info_id", Type: sqltype.BigInt, Null: "messages carry nothing else"},
 		},
-		Walks: always,
-		Rows:  messageRows,
-	}}
+		Visible: func(_ *Query, m message) bool { return m.text != nil },
+		Paths: []path[message]{
+			{On: "operation_id", Cost: lookup, Ordered: true,
+				In:   func(q *Query, ids []any) iter.Seq[message] { return messages(q, operationsWithIDs(q, ids)) },
+				From: func(q *Query, at any) iter.Seq[message] { return messages(q, operationsFrom(q, at)) }},
+		},
+	})
 }
 
-const (
-	messageIDColumn   = 0
-	operationIDColumn = 1
-)
-
-func messageRows(ctx context.Context, q *Query) iter.Seq2[registry.Row, error] {
-	return func(yield func(registry.Row, error) bool) {
-		operations := *q
-		operations.After = nil
-		var afterOperation, afterMessage int64
-		if q.After != nil {
-			afterOperation, _ = q.After[operationIDColumn].(int64)
-			afterMessage, _ = q.After[messageIDColumn].(int64)
-			operations.After = registry.Row{afterOperation}
-		}
-		open := segmentReader{source: q.Messages}
-		for o := range someOperations(&operations) {
+// messages are those of operations that the query's caller may see: no segment is opened for others.
+func messages(q *Query, operations iter.Seq[operation]) iter.Seq[message] {
+	return func(yield func(message) bool) {
+		afterOperation, _ := q.afterValue("operation_id").(int64)
+		afterMessage, placed := q.afterValue("operation_message_id").(int64)
+		open := segmentReader{open: q.openSegment}
+		for o := range operations {
 			var chunks []chunk
 			if sees(q, o.id(), o.caller()) {
 				chunks = chunksOf(q, o)
 			}
-			if len(chunks) == 0 && !yield(registry.Row{lastMessage(q), o.id()}, errHidden) {
+			if len(chunks) == 0 && !yield(message{operation: o.id(), id: lastMessage(q)}) {
 				return
 			}
 			for _, c := range chunks {
-				if o.id() == afterOperation && c.passed(q.Descending, afterMessage) {
-					continue // spares opening a segment
+				if placed && o.id() == afterOperation && c.passed(q.Descending, afterMessage) {
+					continue // no need to open a segment
 				}
-				messages, err := c.messages(ctx, &open)
+				texts, err := c.messages(&open)
 				if err != nil {
-					yield(nil, fmt.Errorf("messages of operation %d: %w", o.id(), err))
+					q.fail(fmt.Errorf("messages of operation %d: %w", o.id(), err))
 					return
 				}
-				for i := range messages {
+				for i := range texts {
 					if q.Descending {
-						i = len(messages) - 1 - i
+						i = len(texts) - 1 - i
 					}
-					m := &messages[i]
-					row := registry.Row{c.firstID() + int64(i), o.id(), timeOrNull(command.Time(m.Time)), int64(m.Type),
-						int64(m.SourceType), m.Text, nil}
-					if !yield(row, nil) {
+					if !yield(message{o.id(), c.firstID() + int64(i), &texts[i]}) {
 						return
 					}
 				}
 			}
 		}
 	}
-}
-
-// completeness is that of the operation that the query names, nil if it names none that its caller may see.
-func completeness(q *Query) *catalog.Completeness {
-	id, ok := equalInt(q, "operation_id")
-	if !ok {
-		return nil
-	}
-	x, ok := q.View.Execution(id)
-	if !ok {
-		if o, ok := q.View.Operation(id); !ok || !sees(q, o.ID, o.Caller) {
-			return nil
-		}
-		return &catalog.Completeness{Complete: true, Ended: true} // other operations end in the command that makes them
-	}
-	if !sees(q, x.ID, x.Caller) {
-		return nil
-	}
-	return x.Completeness()
 }
 
 // chunk is consecutive messages of one operation: one of note and run is set.
@@ -144,12 +130,12 @@ func lastMessage(q *Query) int64 {
 // chunksOf lists an operation's messages in the order of the walk.
 func chunksOf(q *Query, o operation) []chunk {
 	var list []chunk
-	notes := o.notes(q.View)
+	notes := o.notes(q.Reader)
 	for i := range notes {
 		list = append(list, chunk{note: &notes[i]})
 	}
 	if o.execution != nil {
-		for run := range q.View.Runs(o.id()) {
+		for run := range q.Reader.Runs(o.id()) {
 			list = append(list, chunk{run: run})
 		}
 	}
@@ -162,13 +148,13 @@ func chunksOf(q *Query, o operation) []chunk {
 	return list
 }
 
-func (c *chunk) messages(ctx context.Context, open *segmentReader) ([]segment.Message, error) {
+func (c *chunk) messages(open *segmentReader) ([]segment.Message, error) {
 	if c.note != nil {
 		n := c.note
 		return []segment.Message{{Time: int64(n.Time), Type: n.Type, SourceType: n.SourceType,
 			Text: registry.Text(registry.HTTP, n.Code, n.Args)}}, nil
 	}
-	part, err := open.part(ctx, c.run.Segment, c.run.Part)
+	part, err := open.part(c.run.Segment, c.run.Part)
 	if err != nil {
 		return nil, err
 	}
@@ -181,17 +167,17 @@ func (c *chunk) messages(ctx context.Context, open *segmentReader) ([]segment.Me
 
 // segmentReader keeps the segment that was opened last: runs of one operation often lie in the same one.
 type segmentReader struct {
-	source MessageSource
+	open   func(digest string) (io.ReadCloser, error)
 	digest string
 	file   *segment.File
 }
 
-func (r *segmentReader) part(ctx context.Context, digest string, part int) (segment.Part, error) {
+func (r *segmentReader) part(digest string, part int) (segment.Part, error) {
 	if r.file == nil || r.digest != digest {
-		if r.source == nil {
+		if r.open == nil {
 			return segment.Part{}, errors.New("this query has no reader of message segments")
 		}
-		in, err := r.source.OpenSegment(ctx, digest)
+		in, err := r.open(digest)
 		if err != nil {
 			return segment.Part{}, fmt.Errorf("open segment %s: %w", digest, err)
 		}

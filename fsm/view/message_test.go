@@ -35,38 +35,38 @@ func TestOperationMessages(t *testing.T) {
 	// 1 and 2 are there already
 	w.Output(fsmtest.WorkerOne, segment.Part{TaskID: first, Attempt: 1, FirstSeq: 2, Messages: lines(1, 4)})
 	w.Report(first, 1, fsmtest.WorkerOne, "m1", command.Failed, 3)
-	read := func(caller command.Caller, order string, filter map[string]string) (texts []string) {
-		for _, r := range w.Query(caller, "operation_messages", view.Request{PageSize: 2, Order: order, Filter: filter}) {
+	read := func(caller command.Caller, order string, filter ...string) (texts []string) {
+		for _, r := range w.Query(caller, "operation_messages", view.Request{PageSize: 2, Order: order, Where: fsmtest.Where(filter...)}) {
 			texts = append(texts, r["message"].(string))
 		}
 		return texts
 	}
-	of := map[string]string{"operation_id": fmt.Sprint(first)}
+	of := []string{"operation_id", fmt.Sprint(first)}
 	want := []string{"line 0", "line 1", "line 2", "line 3", "line 4",
 		`Attempt 1 on worker "m1" ("m1") failed with exit code 3.`}
-	if got := read(fsmtest.Bob, "", of); !slices.Equal(got, want) {
+	if got := read(fsmtest.Bob, "", of...); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
 	slices.Reverse(want)
-	if got := read(fsmtest.Bob, "-operation_message_id", of); !slices.Equal(got, want) {
+	if got := read(fsmtest.Bob, "-operation_message_id", of...); !slices.Equal(got, want) {
 		t.Errorf("backwards: %q", got)
 	}
-	if got := read(fsmtest.Bob, "message_time", of); len(got) != 6 {
+	if got := read(fsmtest.Bob, "message_time", of...); len(got) != 6 {
 		t.Errorf("by time: %q", got)
 	}
-	if got := read(fsmtest.Bob, "", nil); len(got) != 6 {
+	if got := read(fsmtest.Bob, ""); len(got) != 6 {
 		t.Errorf("bob sees messages of others: %q", got)
 	}
-	if got := read(fsmtest.Rita, "", nil); len(got) != 1+6+2 { // the deploy's note, too
+	if got := read(fsmtest.Rita, ""); len(got) != 1+6+2 { // the deploy's note, too
 		t.Errorf("a log reader sees %q", got)
 	}
 	if got := read(fsmtest.Rita, "-operation_id,-operation_message_id",
-		map[string]string{"message_source_type": "20"}); strings.Join(got, " ") !=
+		"message_source_type", "20"); strings.Join(got, " ") !=
 		"line 1 line 0 line 4 line 3 line 2 line 1 line 0" {
 		t.Errorf("all output backwards: %q", got)
 	}
-	if got := read(fsmtest.Bob, "", map[string]string{"operation_id": fmt.Sprint(first),
-		"message_type": "120"}); len(got) != 1 {
+	if got := read(fsmtest.Bob, "", "operation_id", fmt.Sprint(first),
+		"message_type", "120"); len(got) != 1 {
 		t.Errorf("errors: %q", got)
 	}
 	seen := map[any]bool{}
@@ -92,7 +92,7 @@ func TestMessagesOpenFewSegments(t *testing.T) {
 	opened := 0
 	v, _ := view.Named("operation_messages")
 	r := view.Request{Reader: w.State.Reader(), Caller: fsmtest.Bob, PageSize: 5,
-		Filter:   map[string]string{"operation_id": fmt.Sprint(id)},
+		Where:    fsmtest.Where("operation_id", fmt.Sprint(id)),
 		Messages: counting{w, &opened}}
 	var texts []string
 	for {

@@ -2,9 +2,8 @@ package view
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
+	"io"
 	"slices"
 	"strings"
 
@@ -29,27 +28,28 @@ type Request struct {
 	Live     Live // nil under stale
 	Messages MessageSource
 	Caller   command.Caller
-	Server   string
 
-	Filter    map[string]string // column in any case → text; "null" is IS NULL
-	Order     string            // "column,-column"; "" is the view's key
-	PageSize  int               // 0 is DefaultPageSize
-	PageToken string            // of the page before; "" is the first
+	Columns   string // "column,column": what each row shows; "" is every column
+	Where     []Predicate
+	Order     string // "column,-column"; "" is the view's key
+	PageSize  int    // 0 is DefaultPageSize
+	PageToken string // of the page before; "" is the first
 }
 
 // Page is a part of a view's rows. NextPageToken is "" when nothing follows; a page that has one may be shorter than
 // asked for, even empty.
 type Page struct {
-	Columns       []registry.Column
+	Columns       []registry.Column // those that were asked for, in that order
 	Rows          []registry.Row
 	NextPageToken string
 	// Messages tells how complete the messages of the one operation are that the query names; nil: it names none.
 	Messages *catalog.Completeness
 }
 
-// AppendRows appends the page's rows as a JSON array of objects.
-func (p *Page) AppendRows(dst []byte) ([]byte, error) {
-	return registry.AppendRows(dst, p.Columns, p.Rows)
+// AppendJSON appends the members "columns" and "rows" of a JSON object, without its braces: the columns with names and
+// types, the rows as objects.
+func (p *Page) AppendJSON(dst []byte) ([]byte, error) {
+	return registry.ResultSet{Columns: p.Columns, Rows: p.Rows}.AppendJSON(dst)
 }
 
 // Select reads one page of a view. Pages follow each other by the values of the order's columns, so that rows which
@@ -62,30 +62,40 @@ func Select(ctx context.Context, view *View, r Request) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	q := &Query{View: r.Reader, Live: r.Live, Messages: r.Messages, Caller: r.Caller, Server: r.Server}
-	if q.Equal, err = parseFilter(view, r.Filter); err != nil {
+	q := &Query{Reader: r.Reader, Caller: r.Caller, view: view}
+	if view.Source == FromLive {
+		q.Live = r.Live
+	}
+	if view.Source == FromSegments && r.Messages != nil {
+		q.openSegment = func(digest string) (io.ReadCloser, error) { return r.Messages.OpenSegment(ctx, digest) }
+	}
+	s := &scan{size: size}
+	if s.columns, err = parseColumns(view, r.Columns); err != nil {
 		return Page{}, err
 	}
-	o, err := parseOrder(view, r.Order, q)
+	if q.conditions, err = parseConditions(view, r.Where); err != nil {
+		return Page{}, err
+	}
+	along, err := q.parseOrder(r.Order)
 	if err != nil {
 		return Page{}, err
 	}
-	after, err := o.decodeToken(r)
-	if err != nil {
+	if s.after, err = q.order.decodeToken(r); err != nil {
 		return Page{}, err
 	}
-	s := &scan{view: view, q: q, order: o, after: after, size: size}
-	for i := range view.Columns {
-		if v, ok := q.Equal[view.Columns[i].Name]; ok {
-			s.equal = append(s.equal, condition{i, v})
+	page := Page{Columns: make([]registry.Column, len(s.columns))}
+	for i, column := range s.columns {
+		page.Columns[i] = view.Columns[column]
+	}
+	rows := view.open(q)
+	var last []any // where the next page begins after; nil when nothing follows
+	if along && rows.ordered() {
+		if q.after = s.after; q.after != nil {
+			rows = view.open(q) // the path may begin there
 		}
-	}
-	page := Page{Columns: view.Columns}
-	var last registry.Row // where the next page begins after; nil when nothing follows
-	if o.walk {
-		page.Rows, last, err = s.walk(ctx)
+		page.Rows, last, err = rows.walk(ctx, s)
 	} else {
-		page.Rows, last, err = s.top(ctx)
+		page.Rows, last, err = rows.top(ctx, s)
 	}
 	if err != nil {
 		return Page{}, err
@@ -94,7 +104,7 @@ func Select(ctx context.Context, view *View, r Request) (Page, error) {
 		page.Messages = completeness(q)
 	}
 	if last != nil {
-		page.NextPageToken = o.encodeToken(r, last)
+		page.NextPageToken = q.order.encodeToken(r, last)
 	}
 	return page, nil
 }
@@ -109,37 +119,26 @@ func pageSize(n int) (int, error) {
 	return n, nil
 }
 
-func parseFilter(view *View, filter map[string]string) (map[string]any, error) {
-	equal := make(map[string]any, len(filter))
-	for _, name := range slices.Sorted(maps.Keys(filter)) {
-		i, ok := view.Column(name)
+// parseColumns reads "column,column" into the columns' positions.
+func parseColumns(view *View, text string) ([]int, error) {
+	var list []int
+	if text == "" {
+		for i := range view.Columns {
+			list = append(list, i)
+		}
+		return list, nil
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		column, ok := view.Column(strings.TrimSpace(part))
 		if !ok {
-			return nil, unknownColumn(view, name)
+			return nil, unknownColumn(view, part)
 		}
-		col := &view.Columns[i]
-		if _, twice := equal[col.Name]; twice {
-			return nil, command.Refuse(command.CodeColumnTwice, col.Name)
+		if slices.Contains(list, column) {
+			return nil, command.Refuse(command.CodeColumnsTwice, view.Columns[column].Name)
 		}
-		text := filter[name]
-		if sqltype.EqualText(text, "null") {
-			equal[col.Name] = nil
-			continue
-		}
-		v, err := sqltype.ParseText(col.Type, text)
-		if err != nil {
-			return nil, badFilter(col, err)
-		}
-		equal[col.Name] = v
+		list = append(list, column)
 	}
-	return equal, nil
-}
-
-func badFilter(col *registry.Column, err error) error {
-	var bad *sqltype.ValueError
-	if !errors.As(err, &bad) {
-		return err
-	}
-	return command.Refuse(command.CodeColumnValue, col.Name, bad.Value, bad.Type, bad.Want)
+	return list, nil
 }
 
 func unknownColumn(view *View, name string) error {
@@ -154,7 +153,6 @@ func unknownColumn(view *View, name string) error {
 type order struct {
 	view *View
 	by   []sortColumn // with the key at its end: a total order
-	walk bool         // the view yields in this order by itself
 }
 
 type sortColumn struct {
@@ -162,9 +160,10 @@ type sortColumn struct {
 	desc  bool
 }
 
-// parseOrder reads "column,-column". Columns that a filter holds constant say nothing; the key, in the direction of
-// the last column, breaks ties.
-func parseOrder(view *View, text string, q *Query) (*order, error) {
+// parseOrder reads "column,-column". Columns that a predicate holds constant say nothing; the key, in the direction of
+// the last column, breaks ties. It reports whether the order is that of the key, rising or falling.
+func (q *Query) parseOrder(text string) (along bool, err error) {
+	view := q.view
 	o := &order{view: view}
 	named := map[int]bool{}
 	desc, rising := false, true
@@ -176,20 +175,20 @@ func parseOrder(view *View, text string, q *Query) (*order, error) {
 		column, ok := view.Column(name)
 		if !ok {
 			if name == "" {
-				return nil, command.Refuse(command.CodeOrderEmpty, text, i+1)
+				return false, command.Refuse(command.CodeOrderEmpty, text, i+1)
 			}
-			return nil, unknownColumn(view, name)
+			return false, unknownColumn(view, name)
 		}
 		switch view.Columns[column].Type {
 		// a place in such an order would not fit into a page token
 		case sqltype.NVarCharMax, sqltype.VarBinaryMax, sqltype.Variant:
-			return nil, command.Refuse(command.CodeOrderType, view.Columns[column].Name, view.Columns[column].Type)
+			return false, command.Refuse(command.CodeOrderType, view.Columns[column].Name, view.Columns[column].Type)
 		}
 		if named[column] {
-			return nil, command.Refuse(command.CodeOrderTwice, view.Columns[column].Name)
+			return false, command.Refuse(command.CodeOrderTwice, view.Columns[column].Name)
 		}
 		named[column] = true
-		if _, constant := q.Equal[view.Columns[column].Name]; constant {
+		if q.constant(column) {
 			continue
 		}
 		if len(o.by) > 0 && down != desc {
@@ -198,27 +197,33 @@ func parseOrder(view *View, text string, q *Query) (*order, error) {
 		desc = down
 		o.by = append(o.by, sortColumn{column, down})
 	}
-	if rising && o.alongKey(q) {
-		// What rises with the key orders nothing that the key does not.
-		o.by, o.walk, q.Descending = nil, view.Walks != nil && view.Walks(q), desc
+	if along = rising && o.alongKey(q); along {
+		// Rising columns order nothing that the key does not.
+		o.by, q.Descending = nil, desc
 	}
 	for _, name := range view.Key {
 		column, ok := view.Column(name)
 		if !ok {
-			return nil, fmt.Errorf("view %s: its key names the column %s, which it does not have", view.Name, name)
+			return false, fmt.Errorf("view %s: its key names the column %s, which it does not have", view.Name, name)
 		}
 		if !slices.ContainsFunc(o.by, func(s sortColumn) bool { return s.index == column }) {
 			o.by = append(o.by, sortColumn{column, desc})
 		}
 	}
-	return o, nil
+	q.order = o
+	return along, nil
+}
+
+// constant reports whether the predicates leave a column one value.
+func (q *Query) constant(column int) bool {
+	return slices.ContainsFunc(q.conditions, func(c condition) bool { return c.index == column && c.constant() })
 }
 
 // alongKey reports whether the order's columns are rising ones, then a prefix of what a filter leaves of the key.
 func (o *order) alongKey(q *Query) bool {
 	var key []string
 	for _, name := range o.view.Key {
-		if _, constant := q.Equal[name]; !constant {
+		if column, ok := o.view.Column(name); ok && !q.constant(column) {
 			key = append(key, name)
 		}
 	}
@@ -227,7 +232,7 @@ func (o *order) alongKey(q *Query) bool {
 		switch {
 		case len(key) > 0 && key[0] == name:
 			key = key[1:]
-		case len(key) > 0 && slices.Contains(o.view.Rising, name):
+		case len(key) > 0 && slices.Contains(o.view.rising, name):
 		default:
 			// After the whole key nothing is left to order.
 			if len(key) > 0 {
@@ -238,10 +243,10 @@ func (o *order) alongKey(q *Query) bool {
 	return true
 }
 
-// compare orders two rows by the order's columns.
-func (o *order) compare(a, b registry.Row) int {
-	for _, s := range o.by {
-		if c := sqltype.Compare(a[s.index], b[s.index]); c != 0 {
+// compare orders two places: the values of two rows in the order's columns.
+func (o *order) compare(a, b []any) int {
+	for i, s := range o.by {
+		if c := sqltype.Compare(a[i], b[i]); c != 0 {
 			if s.desc {
 				return -c
 			}

@@ -25,7 +25,7 @@ func BenchmarkNewestExecutions(b *testing.B) {
 		if err != nil || len(page.Rows) != view.DefaultPageSize {
 			b.Fatal(err)
 		}
-		if out, err = page.AppendRows(out[:0]); err != nil {
+		if out, err = page.AppendJSON(out[:0]); err != nil {
 			b.Fatal(err)
 		}
 	}

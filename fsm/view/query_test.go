@@ -36,37 +36,60 @@ func rejected(t *testing.T, err error, code string) *command.Rejection {
 	return r
 }
 
-// shelf is a view over rows in memory, in the order of its key, for questions about queries alone.
+// shelf is a view over rows in memory, in the order of its key, for questions about queries alone. If it walks, it can
+// begin anywhere, and has indexes on id and size.
 func shelf(rows *[]registry.Row, walks bool) *View {
-	v := &View{
-		Name: "shelf", Key: []string{"id"}, Rising: []string{"born"},
-		Columns: []registry.Column{
-			{Name: "id", Type: sqltype.BigInt}, {Name: "born", Type: sqltype.BigInt}, {Name: "Name", Type: sqltype.NVarChar(20),
-				Nullable: true},
-			{Name: "size", Type: sqltype.Int, Nullable: true}, {Name: "text", Type: sqltype.NVarCharMax, Nullable: true},
-		},
-		Rows: func(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
-			return func(yield func(registry.Row, error) bool) {
-				list := slices.Clone(*rows)
-				if q.Descending {
-					slices.Reverse(list)
-				}
-				for _, r := range list {
-					if q.After != nil && walks && (q.Descending && r[0].(int64) > q.After[0].(int64) ||
-						!q.Descending && r[0].(int64) < q.After[0].(int64)) {
-						continue
-					}
-					if !yield(r, nil) {
-						return
-					}
+	get := func(i int) func(registry.Row) any { return func(r registry.Row) any { return r[i] } }
+	find := func(q *Query, column int, value any) iter.Seq[registry.Row] {
+		return walked(q, func(yield func(registry.Row) bool) {
+			for _, r := range *rows {
+				if (value == nil || r[column] == value) && !yield(r) {
+					return
 				}
 			}
-		},
+		})
 	}
+	id := func(r registry.Row) int64 { return r[0].(int64) }
+	all := path[registry.Row]{On: "id", From: func(q *Query, _ any) iter.Seq[registry.Row] { return find(q, 0, nil) }}
+	var indexes []path[registry.Row]
 	if walks {
-		v.Walks = always
+		all = path[registry.Row]{On: "id", Cost: lookup, Ordered: true,
+			In: func(q *Query, ids []any) iter.Seq[registry.Row] {
+				return found(q, ids, func(n int64) (registry.Row, bool) {
+					for r := range find(q, 0, n) {
+						return r, true
+					}
+					return nil, false
+				})
+			},
+			From: func(q *Query, at any) iter.Seq[registry.Row] {
+				return func(yield func(registry.Row) bool) {
+					for r := range find(q, 0, nil) {
+						if at != nil && (q.Descending && id(r) > at.(int64) || !q.Descending && id(r) < at.(int64)) {
+							continue
+						}
+						if !yield(r) {
+							return
+						}
+					}
+				}
+			}}
+		indexes = []path[registry.Row]{{On: "size", Cost: few, Ordered: true,
+			In: func(q *Query, sizes []any) iter.Seq[registry.Row] {
+				return merged(q, sizes, id, func(n int64) iter.Seq[registry.Row] { return find(q, 3, n) })
+			}}}
 	}
-	return v
+	return declare(declaration[registry.Row]{
+		Name: "shelf", Doc: "a shelf", Key: []string{"id"}, Rising: []string{"born"},
+		Columns: []column[registry.Row]{
+			{Name: "id", Type: sqltype.BigInt, Doc: "id", Get: get(0)},
+			{Name: "born", Type: sqltype.BigInt, Doc: "born", Get: get(1)},
+			{Name: "Name", Type: sqltype.NVarChar(20), Nullable: true, Doc: "name", Get: get(2)},
+			{Name: "size", Type: sqltype.Int, Nullable: true, Doc: "size", Get: get(3)},
+			{Name: "text", Type: sqltype.NVarCharMax, Nullable: true, Doc: "text", Get: get(4)},
+		},
+		Paths: append(indexes, all),
+	})
 }
 
 func drawRows(t *rapid.T) []registry.Row {
@@ -81,24 +104,39 @@ func drawRows(t *rapid.T) []registry.Row {
 	return rows
 }
 
-// Whatever the order, the filter and the page size, the pages together are the rows that match, sorted.
+// drawWhere draws up to four predicates.
+func drawWhere(t *rapid.T) []Predicate {
+	values := map[string][]string{
+		"id": {"0", "3", "4", "11", "20", "58"}, "BORN": {"0", "2", "5", "9"}, "size": {"0", "1", "2", "3"},
+		"name": {"a", "B", "", "zz"},
+	}
+	filter := map[string][]string{}
+	for range rapid.IntRange(0, 4).Draw(t, "predicates") {
+		column := rapid.SampledFrom([]string{"id", "BORN", "size", "name"}).Draw(t, "column")
+		operator := rapid.SampledFrom([]string{"", "", ".ne", ".lt", ".le", ".gt", ".ge"}).Draw(t, "operator")
+		n, from := 1, values[column]
+		if operator == "" || operator == ".ne" {
+			n, from = rapid.IntRange(1, 3).Draw(t, "values"), append(slices.Clone(from), "null")
+		}
+		filter[column+operator] = rapid.SliceOfN(rapid.SampledFrom(from), n, n).Draw(t, "of")
+	}
+	return Where(filter)
+}
+
+// Whatever the order, the predicates, the columns and the page size, the pages together are the rows that match, sorted.
 func TestPagesTogetherAreTheWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows := drawRows(t)
 		view := shelf(&rows, rapid.Bool().Draw(t, "walks"))
-		r := Request{Caller: alice, PageSize: rapid.IntRange(1, 7).Draw(t, "page"), Filter: map[string]string{}}
+		r := Request{Caller: alice, PageSize: rapid.IntRange(1, 7).Draw(t, "page"), Where: drawWhere(t)}
 		var by []string
 		for _, c := range rapid.Permutation([]string{"id", "born", "name", "SIZE"}).Draw(t, "columns")[:rapid.IntRange(0,
 			4).Draw(t, "orders")] {
 			by = append(by, rapid.SampledFrom([]string{"", "-"}).Draw(t, "direction")+c)
 		}
 		r.Order = strings.Join(by, ",")
-		if rapid.Bool().Draw(t, "filter") {
-			r.Filter["Size"] = rapid.SampledFrom([]string{"0", "1", "null"}).Draw(t, "size")
-		}
-		if rapid.IntRange(0, 5).Draw(t, "by key") == 0 {
-			r.Filter["id"] = rapid.SampledFrom([]string{"0", "4", "5"}).Draw(t, "id")
-		}
+		r.Columns = rapid.SampledFrom([]string{"", "id", "size,ID"}).Draw(t, "shown")
+		place := strings.Count(r.Columns, ",") // of id
 		var got []registry.Row
 		for {
 			page, err := Select(context.Background(), view, r)
@@ -119,28 +157,51 @@ func TestPagesTogetherAreTheWhole(t *testing.T) {
 		}
 		want := plainSelect(view, rows, r)
 		if len(got) != len(want) {
-			t.Fatalf("%d rows, want %d", len(got), len(want))
+			t.Fatalf("%d rows, want %d (where %v, order %q)", len(got), len(want), r.Where, r.Order)
 		}
 		for i := range got {
-			if got[i][0] != want[i][0] {
-				t.Fatalf("row %d is %v, want %v (order %q)", i, got[i], want[i], r.Order)
+			if got[i][place] != want[i][0] {
+				t.Fatalf("row %d is %v, want %v (where %v, order %q)", i, got[i], want[i], r.Where, r.Order)
 			}
 		}
 	})
 }
 
+// plainMatch says in the simplest way what a predicate means.
+func plainMatch(view *View, row registry.Row, p Predicate) bool {
+	i, _ := view.Column(p.Column)
+	equal := func(text string) bool {
+		if text == "null" {
+			return row[i] == nil
+		}
+		return row[i] != nil && sqltype.EqualText(sqltype.Text(view.Columns[i].Type, row[i]), text)
+	}
+	if p.Operator == Equal {
+		return slices.ContainsFunc(p.Values, equal)
+	}
+	if row[i] == nil {
+		return false
+	}
+	if p.Operator == NotEqual {
+		return !slices.ContainsFunc(p.Values, equal)
+	}
+	value, _ := sqltype.ParseText(view.Columns[i].Type, p.Values[0])
+	order := sqltype.Compare(row[i], value)
+	return map[Operator]bool{Less: order < 0, AtMost: order <= 0, Greater: order > 0, AtLeast: order >= 0}[p.Operator]
+}
+
 // plainSelect says in the simplest way what a query means.
 func plainSelect(view *View, rows []registry.Row, r Request) []registry.Row {
 	var want []registry.Row
-	for _, row := range rows {
-		ok := true
-		for name, text := range r.Filter {
-			i, _ := view.Column(name)
-			ok = ok &&
-				(text == "null" && row[i] == nil ||
-					row[i] != nil && sqltype.EqualText(sqltype.Text(view.Columns[i].Type, row[i]), text))
+	constant := map[int]bool{}
+	for _, p := range r.Where {
+		distinct := slices.Compact(slices.Sorted(slices.Values(p.Values)))
+		if i, _ := view.Column(p.Column); p.Operator == Equal && len(distinct) == 1 {
+			constant[i] = true
 		}
-		if ok {
+	}
+	for _, row := range rows {
+		if !slices.ContainsFunc(r.Where, func(p Predicate) bool { return !plainMatch(view, row, p) }) {
 			want = append(want, row)
 		}
 	}
@@ -152,11 +213,7 @@ func plainSelect(view *View, rows []registry.Row, r Request) []registry.Row {
 			}
 			name, down := strings.CutPrefix(part, "-")
 			i, _ := view.Column(name)
-			_, constant := r.Filter["id"]
-			if constant && name == "id" {
-				continue
-			}
-			if _, constant := r.Filter["Size"]; constant && name == "SIZE" {
+			if constant[i] {
 				continue
 			}
 			sign = 1
@@ -229,9 +286,9 @@ func TestBadQueries(t *testing.T) {
 	}{
 		{"page size", Request{PageSize: 1001}, command.CodePageSize, "page_size: 1001 is outside 1–1000"},
 		{"negative page size", Request{PageSize: -1}, command.CodePageSize, "-1"},
-		{"unknown filter", Request{Filter: map[string]string{"nme": "x"}}, command.CodeUnknownColumn, "did you mean Name?"},
-		{"filter twice", Request{Filter: map[string]string{"name": "x", "NAME": "y"}}, command.CodeColumnTwice, "twice"},
-		{"filter type", Request{Filter: map[string]string{"size": "big"}}, command.CodeColumnValue,
+		{"unknown filter", Request{Where: Where(map[string][]string{"nme": {"x"}})}, command.CodeUnknownColumn, "did you mean Name?"},
+		{"filter twice", Request{Where: Where(map[string][]string{"name": {"x"}, "NAME": {"y"}})}, command.CodeColumnTwice, "twice"},
+		{"filter type", Request{Where: Where(map[string][]string{"size": {"big"}})}, command.CodeColumnValue,
 			`size: "big" is not a valid int`},
 		{"unknown order", Request{Order: "id,-elsewhere"}, command.CodeUnknownColumn, "there are id, born"},
 		{"empty order", Request{Order: "id,"}, command.CodeOrderEmpty, "place 2"},
@@ -255,7 +312,7 @@ func TestTokenBelongsToItsQuery(t *testing.T) {
 	rows := []registry.Row{{int64(1), int64(1), "a", nil, nil}, {int64(2), int64(1), "b", nil, nil},
 		{int64(3), int64(1), "c", nil, nil}}
 	view := shelf(&rows, true)
-	query := Request{Caller: alice, PageSize: 1, Filter: map[string]string{"born": "1"}}
+	query := Request{Caller: alice, PageSize: 1, Where: Where(map[string][]string{"born": {"1"}})}
 	first, err := Select(context.Background(), view, query)
 	if err != nil || first.NextPageToken == "" {
 		t.Fatal(first, err)
@@ -263,8 +320,8 @@ func TestTokenBelongsToItsQuery(t *testing.T) {
 	token := first.NextPageToken
 	for name, change := range map[string]func(r *Request){
 		"another order":        func(r *Request) { r.Order = "-id" },
-		"another filter":       func(r *Request) { r.Filter = map[string]string{"id": "1"} },
-		"another filter value": func(r *Request) { r.Filter = map[string]string{"born": "2"} },
+		"another filter":       func(r *Request) { r.Where = Where(map[string][]string{"id": {"1"}}) },
+		"another filter value": func(r *Request) { r.Where = Where(map[string][]string{"born": {"2"}}) },
 		"changed":              func(r *Request) { r.PageToken = token[:len(token)-2] + "AA" },
 		"cut":                  func(r *Request) { r.PageToken = token[:4] },
 	} {
@@ -276,7 +333,7 @@ func TestTokenBelongsToItsQuery(t *testing.T) {
 			rejected(t, err, command.CodePageToken)
 		})
 	}
-	query.PageToken, query.Filter = token, map[string]string{"BORN": "1"}
+	query.PageToken, query.Where = token, Where(map[string][]string{"BORN": {"1"}})
 	if page, err := Select(context.Background(), view, query); err != nil || page.Rows[0][0] != int64(2) {
 		t.Fatalf("the same query in another spelling: %v, %v", page, err)
 	}
@@ -297,27 +354,32 @@ func TestQueryNeedsThePermission(t *testing.T) {
 	rejected(t, err, command.CodePermissionKind)
 }
 
-// A walk that reads too much answers with what it has and goes on; sorting that much is refused.
-func TestScansAreBounded(t *testing.T) {
-	const n = MaxScan + 10
-	view := &View{
-		Name: "long", Key: []string{"id"}, Walks: always,
-		Columns: []registry.Column{{Name: "id", Type: sqltype.BigInt}, {Name: "rare", Type: sqltype.Bit}},
-		Rows: func(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
-			return func(yield func(registry.Row, error) bool) {
-				from := int64(0)
-				if q.After != nil {
-					from = q.After[0].(int64)
-				}
+// numbers is a view over the numbers up to n, each with a value.
+func numbers(n int64, value func(int64) any, typ sqltype.Type, visible func(*Query, int64) bool) *View {
+	return declare(declaration[int64]{
+		Name: "numbers", Doc: "numbers", Key: []string{"id"}, Visible: visible,
+		Columns: []column[int64]{
+			{Name: "id", Type: sqltype.BigInt, Doc: "id", Get: func(i int64) any { return i }},
+			{Name: "value", Type: typ, Doc: "value", Get: value},
+		},
+		Paths: []path[int64]{{On: "id", Ordered: true, From: func(q *Query, at any) iter.Seq[int64] {
+			return func(yield func(int64) bool) {
+				from, _ := at.(int64)
 				for i := from; i < n; i++ {
-					if !yield(registry.Row{i, i == n-1}, nil) {
+					if !yield(i) {
 						return
 					}
 				}
 			}
-		},
-	}
-	r := Request{Caller: alice, Filter: map[string]string{"rare": "1"}}
+		}}},
+	})
+}
+
+// A walk that reads too much answers with what it has and goes on; sorting that much is refused.
+func TestScansAreBounded(t *testing.T) {
+	const n = MaxScan + 10
+	view := numbers(n, func(i int64) any { return i == n-1 }, sqltype.Bit, nil)
+	r := Request{Caller: alice, Where: Where(map[string][]string{"value": {"1"}})}
 	page, err := Select(context.Background(), view, r)
 	if err != nil || len(page.Rows) != 0 || page.NextPageToken == "" {
 		t.Fatalf("got %d rows, %q, %v; want none and a token", len(page.Rows), page.NextPageToken, err)
@@ -327,11 +389,11 @@ func TestScansAreBounded(t *testing.T) {
 	if err != nil || len(page.Rows) != 1 || page.NextPageToken != "" {
 		t.Fatalf("got %d rows, %q, %v; want the rare one", len(page.Rows), page.NextPageToken, err)
 	}
-	_, err = Select(context.Background(), view, Request{Caller: alice, Order: "rare"})
+	_, err = Select(context.Background(), view, Request{Caller: alice, Order: "value"})
 	rejected(t, err, command.CodeQueryTooBroad)
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err = Select(gone, view, Request{Caller: alice, Order: "rare"}); !errors.Is(err, context.Canceled) {
+	if _, err = Select(gone, view, Request{Caller: alice, Order: "value"}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v after the caller had gone", err)
 	}
 }
@@ -339,27 +401,8 @@ func TestScansAreBounded(t *testing.T) {
 // What a caller may not see costs as much as what it sees, so it counts; and it is not shown.
 func TestHiddenRowsCount(t *testing.T) {
 	const n = MaxScan + 10
-	view := &View{
-		Name: "guarded", Key: []string{"id"}, Walks: always,
-		Columns: []registry.Column{{Name: "id", Type: sqltype.BigInt}, {Name: "text", Type: sqltype.NVarChar(10)}},
-		Rows: func(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
-			return func(yield func(registry.Row, error) bool) {
-				from := int64(0)
-				if q.After != nil {
-					from = q.After[0].(int64)
-				}
-				for i := from; i < n; i++ {
-					row, err := registry.Row{i, "seen"}, error(nil)
-					if i != 3 && i != n-1 {
-						row, err = registry.Row{i}, errHidden
-					}
-					if !yield(row, err) {
-						return
-					}
-				}
-			}
-		},
-	}
+	view := numbers(n, func(int64) any { return "seen" }, sqltype.NVarChar(10),
+		func(_ *Query, i int64) bool { return i == 3 || i == n-1 })
 	r := Request{Caller: alice}
 	for _, want := range []int64{3, n - 1} {
 		page, err := Select(context.Background(), view, r)
@@ -368,7 +411,7 @@ func TestHiddenRowsCount(t *testing.T) {
 		}
 		r.PageToken = page.NextPageToken
 	}
-	_, err := Select(context.Background(), view, Request{Caller: alice, Order: "text"})
+	_, err := Select(context.Background(), view, Request{Caller: alice, Order: "value"})
 	rejected(t, err, command.CodeQueryTooBroad)
 }
 

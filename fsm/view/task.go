@@ -1,7 +1,6 @@
 package view
 
 import (
-	"context"
 	"iter"
 
 	"scaleout/fsm/catalog"
@@ -10,48 +9,105 @@ import (
 	"scaleout/fsm/sqltype"
 )
 
-func tasksView() *View {
-	return &View{
-		Name: "tasks", Permission: catalog.Readers, Key: []string{"task_id", "attempt"}, Source: FromLive,
-		Doc: "The attempts of executions' tasks, with the reason why one waits. An ended task stays for at least 60 minutes.",
-		Columns: []registry.Column{
-			{Name: "task_id", Type: sqltype.BigInt, Doc: "the task; it has its execution's id"},
-			{Name: "execution_id", Type: sqltype.BigInt, Doc: "the execution"},
-			{Name: "attempt", Type: sqltype.Int, Doc: "numbered from 1; of a waiting task the next one"},
-			{Name: "status", Type: sqltype.NVarChar(32),
-				Doc: "pending, running, stopping, succeeded, failed, canceled, lost, returned"},
-			{Name: "worker_agent_id", Type: sqltype.UniqueIdentifier, Nullable: true, Doc: "the worker that holds or held it"},
-			{Name: "machine", Type: sqltype.NVarChar(256), Nullable: true, Doc: "that worker's machine"},
-			{Name: "granted", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when the worker got it"},
-			{Name: "ended", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when it ended"},
-			{Name: "outcome", Type: sqltype.NVarChar(32), Nullable: true, Doc: "succeeded, failed, canceled, lost, returned"},
-			{Name: "exit_code", Type: sqltype.Int, Nullable: true, Doc: "of the package's process"},
-			{Name: "message", Type: sqltype.NVarCharMax, Nullable: true,
-				Doc: "the worker's last word, or what is known of a lost one"},
-			{Name: "give_up_after_ms", Type: sqltype.BigInt, Nullable: true,
-				Doc: "how long the package may run on without a master"},
-			{Name: "lease_until", Type: sqltype.DateTimeOffset, Nullable: true, Live: true,
-				Doc: "when it is given up if its worker stays silent"},
-			{Name: "reason", Type: sqltype.NVarChar(64), Nullable: true, Live: true,
-				Doc: "why it waits: no_worker_enabled, no_worker_online, no_worker_can_run, workers_busy, " +
-					"selected_workers_offline, selected_workers_busy, retry_wait, handed_back, starting; or the bound that ended " +
-					"it: queue_timeout, run_timeout"},
-			{Name: "reason_text", Type: sqltype.NVarCharMax, Nullable: true, Live: true, Doc: "the reason as a sentence"},
-		},
-		Walks: always,
-		Rows:  taskRows,
-	}
+// task is one attempt of an execution: one that was granted, or the next one of a task that waits or waited too long
+// (made is nil). A gap is the place behind all attempts of an execution of which none is shown.
+type task struct {
+	execution *catalog.Execution
+	made      *catalog.Attempt
+	number    int64
+	gap       bool
 }
 
-func taskRows(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
-	return func(yield func(registry.Row, error) bool) {
-		for e := range taskExecutions(q) {
+func tasksView() *View {
+	return declare(declaration[task]{
+		Name: "tasks", Permission: catalog.Readers, Key: []string{"task_id", "attempt"}, Source: FromLive,
+		Rising: []string{"execution_id"},
+		Doc:    "The attempts of executions' tasks, with the reason why one waits. An ended task stays for at least 60 minutes.",
+		Columns: []column[task]{
+			{Name: "task_id", Type: sqltype.BigInt, Doc: "the task; it has its execution's id",
+				Get: func(t task) any { return t.execution.ID }},
+			{Name: "execution_id", Type: sqltype.BigInt, Doc: "the execution",
+				Get: func(t task) any { return t.execution.ID }},
+			{Name: "attempt", Type: sqltype.Int, Doc: "numbered from 1; of a waiting task the next one",
+				Get: func(t task) any { return t.number }},
+			{Name: "status", Type: sqltype.NVarChar(32),
+				Doc: "pending, running, stopping, succeeded, failed, canceled, lost, returned", Get: taskStatus},
+			{Name: "worker_agent_id", Type: sqltype.UniqueIdentifier, Nullable: true, Doc: "the worker that holds or held it",
+				Get: ofAttempt(func(a *catalog.Attempt) any { return guidOrNull(a.Worker) })},
+			{Name: "machine", Type: sqltype.NVarChar(256), Nullable: true, Doc: "that worker's machine",
+				Get: ofAttempt(func(a *catalog.Attempt) any { return orNull(a.Machine) })},
+			{Name: "granted", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when the worker got it",
+				Get: ofAttempt(func(a *catalog.Attempt) any { return timeOrNull(a.Granted) })},
+			{Name: "ended", Type: sqltype.DateTimeOffset, Nullable: true, Doc: "when it ended",
+				Get: func(t task) any {
+					switch {
+					case t.made != nil:
+						return timeOrNull(t.made.Ended)
+					case t.execution.Overdue:
+						return timeOrNull(t.execution.Ended)
+					}
+					return nil
+				}},
+			{Name: "outcome", Type: sqltype.NVarChar(32), Nullable: true, Doc: "succeeded, failed, canceled, lost, returned",
+				Get: func(t task) any {
+					switch {
+					case t.made != nil:
+						return orNull(string(t.made.Outcome))
+					case t.execution.Overdue:
+						return string(command.Failed)
+					}
+					return nil
+				}},
+			{Name: "exit_code", Type: sqltype.Int, Nullable: true, Doc: "of the package's process",
+				Get: ofAttempt(func(a *catalog.Attempt) any {
+					own := a.Outcome == command.Succeeded || a.Outcome == command.Failed || a.Outcome == command.Canceled
+					if !own || a.Held() || a.HandedBack {
+						return nil
+					}
+					return int64(a.ExitCode)
+				})},
+			{Name: "message", Type: sqltype.NVarCharMax, Nullable: true,
+				Doc: "the worker's last word, or what is known of a lost one", Derive: taskMessage},
+			{Name: "give_up_after_ms", Type: sqltype.BigInt, Nullable: true,
+				Doc: "how long the package may run on without a master",
+				Get: ofAttempt(func(a *catalog.Attempt) any { return a.GiveUpAfterMs })},
+			{Name: "lease_until", Type: sqltype.DateTimeOffset, Nullable: true, Live: true,
+				Doc: "when it is given up if its worker stays silent", Derive: taskLease},
+			{Name: "reason", Type: sqltype.NVarChar(64), Nullable: true,
+				Doc: "why it waits: no_worker_enabled, no_worker_online, no_worker_can_run, workers_busy, " +
+					"selected_workers_offline, selected_workers_busy, retry_wait, handed_back, starting; or the bound that ended " +
+					"it: queue_timeout, run_timeout",
+				Derive: func(q *Query, t task) any { reason, _ := taskReason(q, t); return reason }},
+			{Name: "reason_text", Type: sqltype.NVarCharMax, Nullable: true, Doc: "the reason as a sentence",
+				Derive: func(q *Query, t task) any { _, sentence := taskReason(q, t); return sentence }},
+		},
+		Visible: func(_ *Query, t task) bool { return !t.gap },
+		Paths: []path[task]{
+			{On: "execution_id", Cost: lookup, Ordered: true, In: tasksWithIDs},
+			{On: "task_id", Cost: lookup, Ordered: true, In: tasksWithIDs,
+				From: func(q *Query, _ any) iter.Seq[task] { return tasks(q, walked(q, q.Reader.Tasks())) }},
+		},
+	})
+}
+
+func tasksWithIDs(q *Query, ids []any) iter.Seq[task] {
+	return tasks(q, found(q, ids, func(id int64) (execution, bool) {
+		e, ok := q.Reader.Execution(id)
+		// Cleanup took the task, though not yet the execution.
+		return e, ok && !(e.Status.HasEnded() && e.Ended < q.Reader.TasksBefore())
+	}))
+}
+
+// tasks are the attempts of executions that the query's caller may see.
+func tasks(q *Query, executions iter.Seq[execution]) iter.Seq[task] {
+	return func(yield func(task) bool) {
+		for e := range executions {
 			n := len(e.Attempts)
 			if e.Status == catalog.Pending || e.Overdue {
 				n++
 			}
 			if n == 0 || !sees(q, e.ID, e.Caller) {
-				if !yield(registry.Row{e.ID, e.ID, lastPlace(q)}, errHidden) {
+				if !yield(task{execution: e, number: lastPlace(q), gap: true}) {
 					return
 				}
 				continue
@@ -60,7 +116,13 @@ func taskRows(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
 				if q.Descending {
 					i = n - 1 - i
 				}
-				if !yield(taskRow(q, e, i), nil) {
+				t := task{execution: e}
+				if i < len(e.Attempts) {
+					t.made, t.number = &e.Attempts[i], int64(e.Attempts[i].Number)
+				} else {
+					t.number = int64(e.Next())
+				}
+				if !yield(t) {
 					return
 				}
 			}
@@ -68,72 +130,83 @@ func taskRows(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
 	}
 }
 
-// taskExecutions are the executions whose task still shows, in the order of their ids.
-func taskExecutions(q *Query) iter.Seq[*catalog.Execution] {
-	for _, column := range []string{"execution_id", "task_id"} {
-		if id, ok := equalInt(q, column); ok {
-			e, ok := q.View.Execution(id)
-			// Cleanup took the task, though not yet the execution.
-			ok = ok && !(e.Status.HasEnded() && e.Ended < q.View.TasksBefore())
-			return one(e, ok)
+// ofAttempt is a getter that has NULL for an attempt that was not granted.
+func ofAttempt(get func(*catalog.Attempt) any) func(task) any {
+	return func(t task) any {
+		if t.made == nil {
+			return nil
 		}
+		return get(t.made)
 	}
-	return walked(q.View.Tasks(), q)
 }
 
-// taskRow is the attempt at position i; one behind the last is the attempt that a pending task waits for.
-func taskRow(q *Query, e *catalog.Execution, i int) registry.Row {
-	var reason, sentence any
-	if q.Live != nil && i >= len(e.Attempts)-1 {
-		if code, args, ok := q.Live.Reason(e.ID); ok && (i == len(e.Attempts) || e.Attempts[i].Held()) {
-			reason, sentence = command.ReasonName(code), registry.Text(registry.HTTP, code, args)
-		}
-	}
-	if i == len(e.Attempts) {
-		number := e.Next()
-		if e.Overdue {
-			note := e.OverdueNote()
-			why := registry.Text(registry.HTTP, note.Code, note.Args)
-			return registry.Row{e.ID, e.ID, int64(number), string(command.Failed), nil, nil, nil, timeOrNull(e.Ended),
-				string(command.Failed), nil,
-				why, nil, nil, catalog.QueueTimeout, why}
-		}
-		return registry.Row{e.ID, e.ID, int64(number), "pending", nil, nil, nil, nil, nil, nil, nil, nil, nil, reason,
-			sentence}
-	}
-	a := &e.Attempts[i]
-	if a.Code != "" {
-		reason, sentence = a.Code, orNull(a.Message)
-	}
-	row := registry.Row{e.ID, e.ID, int64(a.Number), string(a.Outcome), guidOrNull(a.Worker), orNull(a.Machine),
-		timeOrNull(a.Granted),
-		timeOrNull(a.Ended), orNull(string(a.Outcome)), nil, orNull(a.Message), a.GiveUpAfterMs, nil, reason, sentence}
+func taskStatus(t task) any {
 	switch {
-	case a.Held():
-		row[3] = "running"
-		if e.Status == catalog.Stopping {
-			row[3] = "stopping"
-		}
-		if q.Live != nil {
-			if until, ok := q.Live.LeaseUntil(command.AttemptRef{TaskID: e.ID, Attempt: a.Number}); ok {
-				row[12] = timeOrNull(command.At(until))
-			}
-		}
-	case a.Outcome == catalog.Lost:
-		row[10] = lostSentence(q, a)
-	case a.HandedBack:
-		row[10] = registry.Text(registry.HTTP, command.ReasonHandedBackTooOften,
-			command.Arguments(catalog.MostReturned, a.Message))
-	case a.Outcome == command.Succeeded || a.Outcome == command.Failed || a.Outcome == command.Canceled:
-		row[9] = int64(a.ExitCode)
+	case t.made == nil && t.execution.Overdue:
+		return string(command.Failed)
+	case t.made == nil:
+		return "pending"
+	case !t.made.Held():
+		return string(t.made.Outcome)
+	case t.execution.Status == catalog.Stopping:
+		return "stopping"
 	}
-	return row
+	return "running"
+}
+
+func taskMessage(q *Query, t task) any {
+	a := t.made
+	switch {
+	case a == nil && t.execution.Overdue:
+		return overdueText(t.execution)
+	case a == nil:
+		return nil
+	case !a.Held() && a.Outcome == catalog.Lost:
+		return lostSentence(q, a)
+	case !a.Held() && a.HandedBack:
+		return registry.Text(registry.HTTP, command.ReasonHandedBackTooOften,
+			command.Arguments(catalog.MostReturned, a.Message))
+	}
+	return orNull(a.Message)
+}
+
+func overdueText(e *catalog.Execution) string {
+	note := e.OverdueNote()
+	return registry.Text(registry.HTTP, note.Code, note.Args)
+}
+
+func taskLease(q *Query, t task) any {
+	if t.made == nil || !t.made.Held() {
+		return nil
+	}
+	until, ok := q.Live.LeaseUntil(command.AttemptRef{TaskID: t.execution.ID, Attempt: t.made.Number})
+	if !ok {
+		return nil
+	}
+	return timeOrNull(command.At(until))
+}
+
+// taskReason is the bound that ended the attempt, else why it waits or is silent, which only the leader knows.
+func taskReason(q *Query, t task) (reason, sentence any) {
+	switch {
+	case t.made == nil && t.execution.Overdue:
+		return catalog.QueueTimeout, overdueText(t.execution)
+	case t.made != nil && t.made.Code != "":
+		return t.made.Code, orNull(t.made.Message)
+	case q.Live == nil || t.made != nil && !t.made.Held():
+		return nil, nil
+	}
+	code, args, ok := q.Live.Reason(t.execution.ID)
+	if !ok {
+		return nil, nil
+	}
+	return command.ReasonName(code), registry.Text(registry.HTTP, code, args)
 }
 
 // lostSentence says which worker was lost, and when.
 func lostSentence(q *Query, a *catalog.Attempt) string {
 	code := command.ReasonLost
-	args := []string{catalog.WorkerCalled(q.View, a.Worker), a.Machine, sqltype.Text(sqltype.DateTimeOffset, a.Ended)}
+	args := []string{catalog.WorkerCalled(q.Reader, a.Worker), a.Machine, sqltype.Text(sqltype.DateTimeOffset, a.Ended)}
 	if a.SilentSince != 0 {
 		code, args = command.ReasonLostSilent, append(args, sqltype.Text(sqltype.DateTimeOffset, a.SilentSince))
 	}

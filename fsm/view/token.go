@@ -2,14 +2,14 @@ package view
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"slices"
+	"strconv"
 
 	"scaleout/fsm/command"
-	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
 )
 
@@ -24,16 +24,24 @@ func (o *order) checksum(r Request, body []byte) []byte {
 	}
 	write(o.view.Name)
 	write(sqltype.Fold(r.Order))
-	for _, name := range slices.Sorted(maps.Keys(r.Filter)) {
-		write(sqltype.Fold(name))
-		write(r.Filter[name])
+	where := slices.Clone(r.Where)
+	slices.SortFunc(where, func(a, b Predicate) int {
+		return cmp.Or(sqltype.CompareText(a.Column, b.Column), cmp.Compare(a.Operator, b.Operator))
+	})
+	for _, p := range where {
+		write(sqltype.Fold(p.Column))
+		write(string(p.Operator))
+		write(strconv.Itoa(len(p.Values)))
+		for _, v := range slices.Sorted(slices.Values(p.Values)) {
+			write(v)
+		}
 	}
 	h.Write(body)
 	return h.Sum(nil)[:tokenSum]
 }
 
-// encodeToken is the place after row: the values of the order's columns.
-func (o *order) encodeToken(r Request, row registry.Row) string {
+// encodeToken is the place after a row: the values of the order's columns.
+func (o *order) encodeToken(r Request, place []any) string {
 	body := []byte{'['}
 	for i, s := range o.by {
 		if i > 0 {
@@ -41,16 +49,16 @@ func (o *order) encodeToken(r Request, row registry.Row) string {
 		}
 		col := &o.view.Columns[s.index]
 		var err error
-		if body, err = sqltype.AppendJSON(body, col.Type, row[s.index]); err != nil {
-			return "" // AppendRows reports the same mistake in the view
+		if body, err = sqltype.AppendJSON(body, col.Type, place[i]); err != nil {
+			return "" // AppendJSON reports the same mistake in the view
 		}
 	}
 	body = append(body, ']')
 	return base64.RawURLEncoding.EncodeToString(append(o.checksum(r, body), body...))
 }
 
-// decodeToken returns the place as a sparse row; nil for the first page.
-func (o *order) decodeToken(r Request) (registry.Row, error) {
+// decodeToken returns the place; nil for the first page.
+func (o *order) decodeToken(r Request) ([]any, error) {
 	if r.PageToken == "" {
 		return nil, nil
 	}
@@ -63,12 +71,12 @@ func (o *order) decodeToken(r Request) (registry.Row, error) {
 	if err := json.Unmarshal(raw[tokenSum:], &values); err != nil || len(values) != len(o.by) {
 		return nil, bad
 	}
-	row := make(registry.Row, len(o.view.Columns))
+	place := make([]any, len(o.by))
 	for i, s := range o.by {
 		// A place may hold what no argument may.
-		if row[s.index], err = sqltype.Coerce(o.view.Columns[s.index].Type.Unlimited(), values[i]); err != nil {
+		if place[i], err = sqltype.Coerce(o.view.Columns[s.index].Type.Unlimited(), values[i]); err != nil {
 			return nil, bad
 		}
 	}
-	return row, nil
+	return place, nil
 }

@@ -1,13 +1,11 @@
 package view
 
 import (
-	"context"
 	"iter"
 	"slices"
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
-	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
 )
 
@@ -15,53 +13,87 @@ import (
 // the execution and the place, so that it need not be stored.
 const valueBits = 16
 
-func valuesView() *View {
-	return &View{
+// value is the value of a parameter or a server option of an execution. One without a name is a gap: the place behind
+// all values of an execution that is not shown.
+type value struct {
+	id, execution             int64
+	objectType                int
+	name, dataType            string
+	value                     *command.Value
+	sensitive, required, over bool
+}
+
+func executionParameterValuesView() *View {
+	return declare(declaration[value]{
 		Name: "execution_parameter_values", Permission: catalog.Readers, Key: []string{"execution_parameter_id"},
 		Rising: []string{"execution_id"},
 		Doc:    "The values that an execution's parameters and server options have.",
-		Columns: []registry.Column{
-			{Name: "execution_parameter_id", Type: sqltype.BigInt, Doc: "the value"},
-			{Name: "execution_id", Type: sqltype.BigInt, Doc: "the execution"},
-			{Name: "object_type", Type: sqltype.SmallInt, Doc: "20: of the project, 30: of the package, 50: a server option"},
-			{Name: "parameter_data_type", Type: sqltype.NVarChar(128), Doc: "Int32, String, …"},
-			{Name: "parameter_name", Type: sqltype.Sysname, Doc: "the parameter"},
-			{Name: "parameter_value", Type: sqltype.Variant, Nullable: true, Doc: "its value; NULL when sensitive"},
-			{Name: "sensitive", Type: sqltype.Bit, Doc: "whether its value is secret"},
-			{Name: "required", Type: sqltype.Bit, Doc: "whether the execution cannot start without a value"},
-			{Name: "value_set", Type: sqltype.Bit, Doc: "whether it has a value"},
-			{Name: "runtime_override", Type: sqltype.Bit, Doc: "whether the value was set for this execution"},
+		Columns: []column[value]{
+			{Name: "execution_parameter_id", Type: sqltype.BigInt, Doc: "the value",
+				Get: func(v value) any { return v.id }},
+			{Name: "execution_id", Type: sqltype.BigInt, Doc: "the execution",
+				Get: func(v value) any { return v.execution }},
+			{Name: "object_type", Type: sqltype.SmallInt, Doc: "20: of the project, 30: of the package, 50: a server option",
+				Get: func(v value) any { return int64(v.objectType) }},
+			{Name: "parameter_data_type", Type: sqltype.NVarChar(128), Doc: "Int32, String, …",
+				Get: func(v value) any { return v.dataType }},
+			{Name: "parameter_name", Type: sqltype.Sysname, Doc: "the parameter", Get: func(v value) any { return v.name }},
+			{Name: "parameter_value", Type: sqltype.Variant, Nullable: true, Doc: "its value; NULL when sensitive",
+				Get: func(v value) any { return catalog.Variant(v.value) }},
+			{Name: "sensitive", Type: sqltype.Bit, Doc: "whether its value is secret",
+				Get: func(v value) any { return v.sensitive }},
+			{Name: "required", Type: sqltype.Bit, Doc: "whether the execution cannot start without a value",
+				Get: func(v value) any { return v.required }},
+			{Name: "value_set", Type: sqltype.Bit, Doc: "whether it has a value",
+				Get: func(v value) any { return v.value != nil }},
+			{Name: "runtime_override", Type: sqltype.Bit, Doc: "whether the value was set for this execution",
+				Get: func(v value) any { return v.over }},
 		},
-		Walks: always,
-		Rows:  valueRows,
-	}
+		Visible: func(_ *Query, v value) bool { return v.name != "" },
+		Paths: []path[value]{
+			{On: "execution_id", Cost: lookup, Ordered: true, In: func(q *Query, ids []any) iter.Seq[value] {
+				return values(q, executionsWithIDs(q, ids))
+			}},
+			{On: "execution_parameter_id", Cost: lookup, Ordered: true, In: func(q *Query, ids []any) iter.Seq[value] {
+				var executions []any
+				for _, id := range ids {
+					if of := any(id.(int64) >> valueBits); !slices.Contains(executions, of) {
+						executions = append(executions, of)
+					}
+				}
+				return values(q, executionsWithIDs(q, executions))
+			}, From: func(q *Query, at any) iter.Seq[value] {
+				if id, ok := at.(int64); ok {
+					at = id >> valueBits
+				} else {
+					at = q.bound("execution_id", q.Descending)
+				}
+				return values(q, executionsFrom(q, at))
+			}},
+		},
+	})
 }
 
-func valueRows(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
-	return func(yield func(registry.Row, error) bool) {
-		executions := *q
-		executions.After = nil
-		if q.After != nil {
-			last, _ := q.After[0].(int64)
-			executions.After = registry.Row{last >> valueBits}
-		}
-		for e := range someExecutions(&executions, "execution_id") {
+// values are those of executions that the query's caller may see.
+func values(q *Query, executions iter.Seq[execution]) iter.Seq[value] {
+	return func(yield func(value) bool) {
+		for e := range executions {
 			if !sees(q, e.ID, e.Caller) {
-				last := e.ID << valueBits
+				gap := value{id: e.ID << valueBits, execution: e.ID}
 				if !q.Descending {
-					last |= 1<<valueBits - 1
+					gap.id |= 1<<valueBits - 1
 				}
-				if !yield(registry.Row{last}, errHidden) {
+				if !yield(gap) {
 					return
 				}
 				continue
 			}
-			rows := executionValues(q.View, e)
+			list := executionValues(q.Reader, e)
 			if q.Descending {
-				slices.Reverse(rows)
+				slices.Reverse(list)
 			}
-			for _, row := range rows {
-				if !yield(row, nil) {
+			for _, v := range list {
+				if !yield(v) {
 					return
 				}
 			}
@@ -71,19 +103,18 @@ func valueRows(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
 
 // executionValues are the server options, then the project's parameters, then the package's. Of an execution whose
 // version is gone, only what was set on it is known.
-func executionValues(view *catalog.Reader, e *catalog.Execution) []registry.Row {
-	var rows []registry.Row
-	add := func(objectType int, name, typ string, value *command.Value, sensitive, required bool) {
+func executionValues(r *catalog.Reader, e *catalog.Execution) []value {
+	var rows []value
+	add := func(objectType int, name, dataType string, v *command.Value, sensitive, required bool) {
 		_, set := catalog.ValueOf(e, objectType, name)
-		rows = append(rows, registry.Row{e.ID<<valueBits | int64(len(rows)+1), e.ID, int64(objectType), typ, name,
-			catalog.Variant(value),
-			sensitive, required, value != nil, set})
+		rows = append(rows, value{e.ID<<valueBits | int64(len(rows)+1), e.ID, objectType, name, dataType, v, sensitive,
+			required, set})
 	}
 	for i := range catalog.Options() {
 		o := &catalog.Options()[i]
 		add(catalog.ObjectExecution, o.Name, o.Type, o.Value(e), false, false)
 	}
-	version, ok := view.Version(e.Version)
+	version, ok := r.Version(e.Version)
 	if !ok {
 		for i := range e.Values {
 			if v := &e.Values[i]; v.ObjectType != catalog.ObjectExecution {

@@ -1,8 +1,6 @@
 package view
 
 import (
-	"context"
-	"errors"
 	"iter"
 	"math"
 	"slices"
@@ -11,20 +9,19 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
-	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
 )
 
-// Views returns every view, by name. The slice and what it points to must not be changed.
+// All returns every view, by name. The slice and what it points to must not be changed.
 func All() []*View { return views().list }
 
-// ViewNamed returns the view of that name, in any case and without "catalog.".
+// Named returns the view of that name, in any case and without "catalog.".
 func Named(name string) (*View, bool) {
 	v, ok := views().byName[sqltype.Fold(name)]
 	return v, ok
 }
 
-// FindView is ViewNamed with a refusal ("view_not_found") that helps.
+// Find is Named with a refusal ("view_not_found") that helps.
 func Find(name string) (*View, error) {
 	if v, ok := Named(name); ok {
 		return v, nil
@@ -42,7 +39,11 @@ type viewTable struct {
 }
 
 var views = sync.OnceValue(func() viewTable {
-	t := viewTable{list: slices.Concat(clusterViews(), projectViews(), executionViews(), messageViews())}
+	t := viewTable{list: []*View{
+		catalogPropertiesView(), executionParameterValuesView(), executionsView(), foldersView(), masterNodesView(),
+		masterPropertiesView(), objectParametersView(), objectVersionsView(), operationMessagesView(), operationsView(),
+		packagesView(), projectsView(), tasksView(), workerAgentsView(),
+	}}
 	slices.SortFunc(t.list, func(a, b *View) int { return strings.Compare(a.Name, b.Name) })
 	t.byName = make(map[string]*View, len(t.list))
 	for _, v := range t.list {
@@ -66,23 +67,37 @@ func (v *View) Column(name string) (int, bool) {
 	return 0, false
 }
 
-// errHidden stands beside a row that was read but is not shown, as its caller may not see it or nothing of it is left:
-// only the key's columns are set. So that what is not shown counts, too, and a walk can go on from there.
-var errHidden = errors.New("catalog: a row that is not shown")
+// Helpers of paths.
 
-// rowsOf makes a view's function of a sequence and a function that turns an element into a row.
-func rowsOf[T any](list func(q *Query) iter.Seq[T],
-	row func(q *Query, v T) registry.Row) func(context.Context, *Query) iter.Seq2[registry.Row, error] {
-	return visibleRowsOf(list, func(q *Query, v T) (registry.Row, error) { return row(q, v), nil })
+// integer is Takes of a path whose index holds integers.
+func integer(v any) bool { _, ok := v.(int64); return ok }
+
+// found yields what lookups of values find, in the order of the values as the query walks them.
+func found[V, T any](q *Query, values []any, find func(V) (T, bool)) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, value := range inOrder(q, values) {
+			if v, ok := find(value.(V)); ok && !yield(v) {
+				return
+			}
+		}
+	}
 }
 
-// visibleRowsOf is rowsOf for elements that may be hidden.
-func visibleRowsOf[T any](list func(q *Query) iter.Seq[T],
-	row func(q *Query, v T) (registry.Row, error)) func(context.Context, *Query) iter.Seq2[registry.Row, error] {
-	return func(_ context.Context, q *Query) iter.Seq2[registry.Row, error] {
-		return func(yield func(registry.Row, error) bool) {
-			for v := range list(q) {
-				if !yield(row(q, v)) {
+// inOrder sorts values as the query walks them.
+func inOrder(q *Query, values []any) []any {
+	values = slices.SortedFunc(slices.Values(values), sqltype.Compare)
+	if q.Descending {
+		slices.Reverse(values)
+	}
+	return values
+}
+
+// each yields the list of each value, one list after the other.
+func each[V, T any](values []any, list func(V) iter.Seq[T]) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, value := range values {
+			for v := range list(value.(V)) {
+				if !yield(v) {
 					return
 				}
 			}
@@ -90,22 +105,54 @@ func visibleRowsOf[T any](list func(q *Query) iter.Seq[T],
 	}
 }
 
-// one is a sequence of what a lookup found.
-func one[T any](v T, ok bool) iter.Seq[T] {
+// merged yields the lists of all values together in the order of ids as the query walks them, in which each list is.
+func merged[T any](q *Query, values []any, id func(T) int64, listOf func(value int64) iter.Seq[T]) iter.Seq[T] {
+	var all iter.Seq[T]
+	for i, value := range values {
+		if next := listOf(value.(int64)); i == 0 {
+			all = next
+		} else {
+			all = merge(q, all, next, id)
+		}
+	}
+	return all
+}
+
+// merge yields two sequences that are in the order of ids, as the query walks them, in that order.
+func merge[T any](q *Query, a, b iter.Seq[T], id func(T) int64) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		if ok {
-			yield(v)
+		next, stop := iter.Pull(b)
+		defer stop()
+		y, more := next()
+		for x := range a {
+			for more && (id(y) < id(x)) != q.Descending {
+				if !yield(y) {
+					return
+				}
+				y, more = next()
+			}
+			if !yield(x) {
+				return
+			}
+		}
+		for more {
+			if !yield(y) {
+				return
+			}
+			y, more = next()
 		}
 	}
 }
 
+// everything is From of a path over all elements of a small list, in an order of its own.
+func everything[T any](list func(r *catalog.Reader) iter.Seq[T]) func(*Query, any) iter.Seq[T] {
+	return func(q *Query, _ any) iter.Seq[T] { return list(q.Reader) }
+}
+
 func empty[T any](func(T) bool) {}
 
-// always is Walks of a view whose Rows are in key order whatever the filter.
-func always(*Query) bool { return true }
-
 // walked yields a short sequence that is in the order of ids as the query walks it.
-func walked[T any](seq iter.Seq[T], q *Query) iter.Seq[T] {
+func walked[T any](q *Query, seq iter.Seq[T]) iter.Seq[T] {
 	if !q.Descending {
 		return seq
 	}
@@ -124,12 +171,6 @@ func lastPlace(q *Query) int64 {
 		return math.MinInt32
 	}
 	return math.MaxInt32
-}
-
-// equalInt is the filter's value of an integer column; ok is false without a filter or for IS NULL.
-func equalInt(q *Query, column string) (int64, bool) {
-	n, ok := q.Equal[column].(int64)
-	return n, ok
 }
 
 // Values of nullable columns.
@@ -159,5 +200,5 @@ func guidOrNull(s string) any {
 
 // sees reports whether the query's caller may see an operation.
 func sees(q *Query, id int64, owner string) bool {
-	return catalog.Can(q.View, q.Caller, catalog.Read, catalog.OperationObject(id, owner))
+	return catalog.Can(q.Reader, q.Caller, catalog.Read, catalog.OperationObject(id, owner))
 }

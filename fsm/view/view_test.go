@@ -78,7 +78,7 @@ func TestWorkerAgents(t *testing.T) {
 	w.Register(fsmtest.WorkerOne, "m1")
 	w.Register(fsmtest.WorkerTwo, "m2")
 	rows := w.Query(fsmtest.Bob, "worker_agents",
-		view.Request{Filter: map[string]string{"workeragentid": strings.ToLower(fsmtest.WorkerOne)}})
+		view.Request{Where: fsmtest.Where("workeragentid", strings.ToLower(fsmtest.WorkerOne))})
 	if len(rows) != 1 || rows[0]["WorkerAgentId"] != fsmtest.WorkerOne || rows[0]["MachineName"] != "m1" ||
 		rows[0]["UserAccount"] != "svc" || rows[0]["Tags"] != nil {
 		t.Fatalf("got %v", rows)
@@ -107,7 +107,7 @@ func TestWorkerAgents(t *testing.T) {
 	} {
 		w.Live = memory{workers: x.now}
 		row := w.Query(fsmtest.Bob, "worker_agents",
-			view.Request{Filter: map[string]string{"WorkerAgentId": fsmtest.WorkerOne}})[0]
+			view.Request{Where: fsmtest.Where("WorkerAgentId", fsmtest.WorkerOne)})[0]
 		if row["State"] != x.state || row["RunningTasks"] != x.runs || row["MaxTaskCount"] == nil {
 			t.Errorf("%v gives %v", x.now, row)
 		}
@@ -119,25 +119,25 @@ func TestProjectViews(t *testing.T) {
 	w.Deploy(fsmtest.Project("nightly"))
 	w.Deploy(fsmtest.Project("weekly"))
 	w.Deploy(fsmtest.Project("nightly"))
-	folders := w.Query(fsmtest.Bob, "folders", view.Request{Filter: map[string]string{"name": "etl"}})
+	folders := w.Query(fsmtest.Bob, "folders", view.Request{Where: fsmtest.Where("name", "etl")})
 	if len(folders) != 1 || folders[0]["name"] != "ETL" || folders[0]["created_by_name"] != "alice" ||
 		folders[0]["description"] != nil {
 		t.Fatalf("folders %v", folders)
 	}
 	projects := w.Query(fsmtest.Bob, "projects",
-		view.Request{Filter: map[string]string{"folder_id": fmt.Sprint(folders[0]["folder_id"])}, Order: "name"})
+		view.Request{Where: fsmtest.Where("folder_id", fmt.Sprint(folders[0]["folder_id"])), Order: "name"})
 	if len(projects) != 2 || projects[0]["name"] != "nightly" || projects[0]["description"] != "nightly" ||
 		projects[0]["last_deployed_time"] == projects[0]["created_time"] {
 		t.Fatalf("projects %v", projects)
 	}
 	versions := w.Query(fsmtest.Bob, "object_versions",
-		view.Request{Filter: map[string]string{"object_id": fmt.Sprint(projects[0]["project_id"])}})
+		view.Request{Where: fsmtest.Where("object_id", fmt.Sprint(projects[0]["project_id"]))})
 	if len(versions) != 2 || versions[1]["object_version_lsn"] != projects[0]["object_version_lsn"] ||
 		versions[0]["object_type"] != json.Number("20") {
 		t.Fatalf("versions %v", versions)
 	}
 	packages := w.Query(fsmtest.Bob, "packages",
-		view.Request{Filter: map[string]string{"project_id": fmt.Sprint(projects[0]["project_id"])}})
+		view.Request{Where: fsmtest.Where("project_id", fmt.Sprint(projects[0]["project_id"]))})
 	if len(packages) != 2 || packages[0]["name"] != "Load.dtsx" || packages[0]["entry_point"] != true ||
 		packages[1]["entry_point"] != false ||
 		packages[0]["package_guid"] != "AAAAAAAA-0000-4000-8000-000000000002" ||
@@ -168,7 +168,7 @@ func TestProjectViews(t *testing.T) {
 		t.Errorf("got\n %v, want\n %v", defaults, want)
 	}
 	some := w.Query(fsmtest.Bob, "object_parameters",
-		view.Request{Filter: map[string]string{"design_default_value": "1.5", "project_id": "1"}})
+		view.Request{Where: fsmtest.Where("design_default_value", "1.5", "project_id", "1")})
 	if len(some) != 1 || some[0]["parameter_name"] != "Ratio" {
 		t.Errorf("filter on a sql_variant: %v", some)
 	}
@@ -200,11 +200,7 @@ func TestExecutionViews(t *testing.T) {
 		t.Fatal("the ids are not what the test says")
 	}
 	query := func(caller command.Caller, name, order string, filter ...string) []map[string]any {
-		r := view.Request{Order: order, PageSize: 2, Filter: map[string]string{}}
-		for i := 0; i < len(filter); i += 2 {
-			r.Filter[filter[i]] = filter[i+1]
-		}
-		return w.Query(caller, name, r)
+		return w.Query(caller, name, view.Request{Order: order, PageSize: 2, Where: fsmtest.Where(filter...)})
 	}
 	for _, c := range []struct {
 		caller      command.Caller
@@ -351,7 +347,7 @@ func TestTasksView(t *testing.T) {
 		&command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 3},
 			Worker: fsmtest.WorkerOne, Instance: "m1-1",
 			SilentSince: command.At(time.Date(2024, 5, 1, 12, 0, 1, 0, time.UTC))}}})
-	lost := w.Query(fsmtest.Alice, "tasks", view.Request{Filter: map[string]string{"status": "lost"}})
+	lost := w.Query(fsmtest.Alice, "tasks", view.Request{Where: fsmtest.Where("status", "lost")})
 	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string),
 		`worker "m1" (m1): silent since 2024-05-01T12:00:01.0000000Z, lost at 2024-05-01T12:00:`) {
 		t.Errorf("lost: %v", lost)
@@ -368,12 +364,12 @@ func TestTasksView(t *testing.T) {
 	w.Report(id, 4, fsmtest.WorkerOne, "m1", command.Canceled, 1)
 	// Cleanup takes the task; the execution stays.
 	w.Must(fsmtest.Alice, &command.Cleanup{EndedTasks: w.Now.Add(time.Hour), Limit: 100})
-	if n := len(w.Query(fsmtest.Alice, "tasks", view.Request{Filter: map[string]string{"task_id": fmt.Sprint(id)}})); n !=
+	if n := len(w.Query(fsmtest.Alice, "tasks", view.Request{Where: fsmtest.Where("task_id", fmt.Sprint(id))})); n !=
 		0 {
 		t.Errorf("%d attempts after cleanup", n)
 	}
 	if n := len(w.Query(fsmtest.Alice, "executions",
-		view.Request{Filter: map[string]string{"execution_id": fmt.Sprint(id)}})); n != 1 {
+		view.Request{Where: fsmtest.Where("execution_id", fmt.Sprint(id))})); n != 1 {
 		t.Error("cleanup of tasks took the execution")
 	}
 }
@@ -388,7 +384,7 @@ func TestExecutionParameterValues(t *testing.T) {
 		`{"execution_id":%d,"object_type":50,"parameter_name":"LOGGING_LEVEL","parameter_value":0}`, first)
 	var got []string
 	for _, r := range w.Query(fsmtest.Bob, "execution_parameter_values",
-		view.Request{PageSize: 4, Filter: map[string]string{"execution_id": fmt.Sprint(first)}}) {
+		view.Request{PageSize: 4, Where: fsmtest.Where("execution_id", fmt.Sprint(first))}) {
 		got = append(got, fmt.Sprint(r["object_type"], " ", r["parameter_name"], " ", r["parameter_data_type"], " ",
 			r["parameter_value"],
 			flag(r, "sensitive"), flag(r, "required"), flag(r, "value_set"), flag(r, "runtime_override")))
@@ -425,7 +421,7 @@ func TestExecutionParameterValues(t *testing.T) {
 		}
 	}
 	if batch := w.Query(fsmtest.Carol, "execution_parameter_values",
-		view.Request{Filter: map[string]string{"parameter_name": "Batch"}}); len(batch) != 1 ||
+		view.Request{Where: fsmtest.Where("parameter_name", "Batch")}); len(batch) != 1 ||
 		batch[0]["value_set"] != false || batch[0]["parameter_value"] != nil {
 		t.Errorf("the design default of a required parameter counts as a value: %v", batch)
 	}

@@ -64,9 +64,9 @@ type Result struct {
 // Int returns the value of an integer output parameter; ok is false for NULL and for other types.
 func (r Result) Int(name string) (n int64, ok bool) { return number(r.Output[name]) }
 
-// ResultSet is rows with the order of their columns.
+// ResultSet is rows with their columns.
 type ResultSet struct {
-	Columns []string
+	Columns []wire.ResultColumn
 	Rows    []Row
 }
 
@@ -126,11 +126,7 @@ func (c *Client) Call(ctx context.Context, procedure string, args map[string]any
 		if err != nil {
 			return Result{}, err
 		}
-		set := ResultSet{Rows: rows}
-		for _, c := range s.Columns {
-			set.Columns = append(set.Columns, c.Name)
-		}
-		out.Sets = append(out.Sets, set)
+		out.Sets = append(out.Sets, ResultSet{Columns: s.Columns, Rows: rows})
 	}
 	return out, nil
 }
@@ -142,10 +138,14 @@ func newKey() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Query says which rows of a view are wanted.
+// Query says which rows of a view are wanted: those for which all predicates hold.
 type Query struct {
 	// Equal selects the rows whose columns have these values; nil means IS NULL.
 	Equal map[string]any
+	// Where has the other predicates.
+	Where []Predicate
+	// Columns are the columns that the rows shall have; nil means all.
+	Columns []string
 	// Order lists the columns to sort by; a leading "-" means descending.
 	Order []string
 	// PageSize is 1 to 1000; 0 is the masters' default, 100.
@@ -155,14 +155,58 @@ type Query struct {
 	Stale bool
 }
 
+// Predicate is a condition on one column. As in SQL, a row whose column is NULL matches only In with nil.
+type Predicate struct {
+	Column   string
+	Operator Operator
+	Values   []any // several only for In and NotIn; nil is NULL
+}
+
+// Operator is how a Predicate compares.
+type Operator string
+
+// The operators of views.
+const (
+	In      Operator = ""     // one of the values; nil is IS NULL
+	NotIn   Operator = "ne"   // none of the values; nil alone is IS NOT NULL
+	Less    Operator = "lt"   // <
+	AtMost  Operator = "le"   // <=
+	Greater Operator = "gt"   // >
+	AtLeast Operator = "ge"   // >=
+	Like    Operator = "like" // % is any text, _ one character, [a-z] and [^a-z] one of a set
+)
+
 func (q Query) values() (url.Values, error) {
 	v := url.Values{}
-	for column, value := range q.Equal {
-		text, err := equalText(value)
-		if err != nil {
-			return nil, fmt.Errorf("client: filter on %s: %w", column, err)
+	add := func(column, name string, values ...any) error {
+		for _, value := range values {
+			text, err := filterText(value)
+			if err != nil {
+				return fmt.Errorf("client: filter on %s: %w", column, err)
+			}
+			v.Add(name, text)
 		}
-		v.Set(column, text)
+		return nil
+	}
+	for column, value := range q.Equal {
+		if err := add(column, column, value); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range q.Where {
+		name := p.Column
+		if p.Operator != In {
+			name += "." + string(p.Operator)
+		}
+		if len(p.Values) == 0 || v.Has(name) {
+			return nil, fmt.Errorf("client: filter on %s: one predicate with a value was expected", p.Column)
+		}
+		if err := add(p.Column, name, p.Values...); err != nil {
+			return nil, err
+		}
+	}
+	if q.Columns != nil {
+		v.Set("columns", strings.Join(q.Columns, ","))
 	}
 	if len(q.Order) > 0 {
 		v.Set("order", strings.Join(q.Order, ","))
@@ -179,7 +223,7 @@ func (q Query) values() (url.Values, error) {
 	return v, nil
 }
 
-func equalText(value any) (string, error) {
+func filterText(value any) (string, error) {
 	switch v := value.(type) {
 	case nil:
 		return "null", nil
@@ -195,7 +239,7 @@ func equalText(value any) (string, error) {
 // Page is one page of a view.
 type Page struct {
 	Index   uint64
-	Columns []string // in the view's order; empty when there are no rows
+	Columns []wire.ResultColumn // those of the rows, also when there are none
 	Rows    []Row
 	Next    string // the token of the next page; "" at the end
 	StaleMs int64  // how long ago the master last heard from a leader, if the query was Stale
@@ -220,13 +264,10 @@ func (c *Client) View(ctx context.Context, view string, q Query) (Page, error) {
 	if err := decode(a, &got); err != nil {
 		return Page{}, err
 	}
-	p := Page{Index: got.Index, Next: got.NextPageToken, Messages: got.Messages}
+	p := Page{Index: got.Index, Columns: got.Columns, Next: got.NextPageToken, Messages: got.Messages}
 	p.StaleMs, _ = strconv.ParseInt(a.header.Get(wire.HeaderStale), 10, 64)
 	if p.Rows, err = rowsOf(got.Rows); err != nil {
 		return Page{}, err
-	}
-	if len(got.Rows) > 0 {
-		p.Columns = keysOf(got.Rows[0])
 	}
 	return p, nil
 }
@@ -301,25 +342,4 @@ func rowsOf(raw []json.RawMessage) ([]Row, error) {
 		}
 	}
 	return rows, nil
-}
-
-// keysOf returns the keys of a JSON object in their order.
-func keysOf(raw []byte) []string {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	var keys []string
-	if _, err := d.Token(); err != nil {
-		return nil
-	}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return keys
-		}
-		keys = append(keys, fmt.Sprint(t))
-		var skip json.RawMessage
-		if d.Decode(&skip) != nil {
-			return keys
-		}
-	}
-	return keys
 }

@@ -428,23 +428,30 @@ func TestPutBlobSendsFromTheBeginningAgain(t *testing.T) {
 func TestViewPages(t *testing.T) {
 	m := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		if q.Get("status") != "7" || q.Get("project") != "null" || q.Get("order") != "-id" || q.Get("page_size") != "2" {
+		if q.Get("status") != "7" || q.Get("project") != "null" || q.Get("order") != "-id" || q.Get("page_size") != "2" ||
+			q.Get("columns") != "zeta,alpha,n" || q.Get("zeta.gt") != "1" || fmt.Sprint(q["n"]) != "[1 null]" ||
+			q.Get("alpha.ne") != "null" || q.Get("alpha.like") != "[x-z]%" {
 			problem(w, 400, wire.Problem{Code: "invalid_argument", Detail: r.URL.RawQuery})
 			return
 		}
 		if q.Get("page_token") == "" {
 			io.WriteString(
 				w,
-				`{"index":9,"rows":[{"zeta":9007199254740993,"alpha":"x","n":null},{"zeta":2,"alpha":"y","n":1}],"next_page_token":"t"}`,
+				`{"index":9,"columns":[{"name":"zeta","type":"bigint"},{"name":"alpha","type":"sysname"},`+
+					`{"name":"n","type":"int"}],"rows":[{"zeta":9007199254740993,"alpha":"x","n":null},`+
+					`{"zeta":2,"alpha":"y","n":1}],"next_page_token":"t"}`,
 			)
 		} else {
 			io.WriteString(w, `{"index":9,"rows":[{"zeta":3,"alpha":"z","n":1}]}`)
 		}
 	})
 	c := newClient(t, m.URL)
-	q := Query{Equal: map[string]any{"status": 7, "project": nil}, Order: []string{"-id"}, PageSize: 2}
+	q := Query{Equal: map[string]any{"status": 7, "project": nil}, Order: []string{"-id"}, PageSize: 2,
+		Columns: []string{"zeta", "alpha", "n"}, Where: []Predicate{
+			{Column: "zeta", Operator: Greater, Values: []any{1}}, {Column: "n", Values: []any{1, nil}},
+			{Column: "alpha", Operator: NotIn, Values: []any{nil}}, {Column: "alpha", Operator: Like, Values: []any{"[x-z]%"}}}}
 	p, err := c.View(t.Context(), "v", q)
-	if err != nil || fmt.Sprint(p.Columns) != "[zeta alpha n]" || p.Next != "t" || p.Index != 9 {
+	if err != nil || fmt.Sprint(p.Columns) != "[{zeta bigint} {alpha sysname} {n int}]" || p.Next != "t" || p.Index != 9 {
 		t.Fatal(p, err)
 	}
 	if n, ok := p.Rows[0].Int("zeta"); !ok || n != 9007199254740993 {

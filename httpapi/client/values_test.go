@@ -61,7 +61,7 @@ func TestFilterValues(t *testing.T) {
 		{"a time", time.Date(2026, 1, 2, 4, 4, 5, 0, time.FixedZone("", 3600)), "2026-01-02T03:04:05Z"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got, err := equalText(test.value); err != nil || got != test.want {
+			if got, err := filterText(test.value); err != nil || got != test.want {
 				t.Errorf("%q, %v; want %q", got, err, test.want)
 			}
 		})

@@ -15,15 +15,16 @@ type ResultSet struct {
 	Rows    []json.RawMessage `json:"rows"`
 }
 
-// ResultColumn is one column of a ResultSet.
+// ResultColumn is one column of a ResultSet or of a ViewAnswer.
 type ResultColumn struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
 }
 
-// ViewAnswer is one page of a view. Each row is an object whose keys are in the order of the view's columns.
+// ViewAnswer is one page of a view. Each row is an object whose keys are in the order of the columns.
 type ViewAnswer struct {
 	Index         uint64            `json:"index"`
+	Columns       []ResultColumn    `json:"columns"`
 	Rows          []json.RawMessage `json:"rows"`
 	NextPageToken string            `json:"next_page_token,omitempty"`
 	// Messages is present if the query reads operation_messages of one operation.
