@@ -343,9 +343,12 @@ func TestWorkerProcedures(t *testing.T) {
 	w.Register(fsmtest.WorkerOne, "m1")
 	unknown := fmt.Sprintf(`{"WorkerAgentId":%q}`, fsmtest.WorkerTwo)
 	for _, p := range []string{"enable_worker_agent", "disable_worker_agent", "delete_worker_agent"} {
-		w.Refuses(fsmtest.Alice, p, unknown, command.CodeWorkerNotFound, fsmtest.WorkerTwo)
-		w.Refuses(fsmtest.Alice, p, `{"WorkerAgentId":"x"}`, command.FamilyInvalidArgument, "use a GUID such as")
-		w.Refuses(fsmtest.Bob, p, unknown, command.FamilyPermissionDenied, "ssis_admin")
+		refuses(w, p,
+			refusal{p + ": no worker", fsmtest.Alice, unknown, command.CodeWorkerNotFound, fsmtest.WorkerTwo},
+			refusal{p + ": no id", fsmtest.Alice, `{"WorkerAgentId":"x"}`, command.FamilyInvalidArgument,
+				"use a GUID such as"},
+			refusal{p + ": no role for it", fsmtest.Bob, unknown, command.FamilyPermissionDenied, "ssis_admin"},
+		)
 	}
 	row := func() map[string]any { return w.Query(fsmtest.Bob, "worker_agents", view.Request{})[0] }
 	w.Ok(fsmtest.Alice, "disable_worker_agent", `{"workeragentid":%q}`, fsmtest.WorkerOne)
@@ -361,10 +364,12 @@ func TestWorkerProcedures(t *testing.T) {
 		return fmt.Sprintf(`{"WorkerAgentId":%q,"PropertyName":%q,"PropertyValue":%q}`, fsmtest.WorkerOne, name, value)
 	}
 	for _, name := range []string{"DisplayName", "Description", "Tags"} {
-		w.Ok(fsmtest.Alice, "set_worker_agent_property", "%s", set(strings.ToLower(name), "new "+name))
-		if row()[name] != "new "+name {
-			t.Errorf("%s is %v", name, row()[name])
-		}
+		w.Case("set "+name, func(t *testing.T) {
+			w.Ok(fsmtest.Alice, "set_worker_agent_property", "%s", set(strings.ToLower(name), "new "+name))
+			if row()[name] != "new "+name {
+				t.Errorf("it is %v", row()[name])
+			}
+		})
 	}
 	w.Refuses(fsmtest.Alice, "set_worker_agent_property", set("IsEnabled", "1"), command.FamilyInvalidArgument,
 		"DisplayName, Description, Tags, MaxTaskCount")
