@@ -102,7 +102,7 @@ func workerAgentsView() *View {
 				Get: func(w worker) any { return w.CertName }},
 		},
 		Paths: []path[worker]{
-			{On: "WorkerAgentId", Cost: lookup, In: func(q *Query, ids []any) iter.Seq[worker] {
+			{On: "WorkerAgentId", Cost: oneRow, In: func(q *Query, ids []any) iter.Seq[worker] {
 				return found(q, ids, q.Reader.Worker)
 			}},
 			{From: everything((*catalog.Reader).Workers)},

@@ -87,10 +87,10 @@ type path[T any] struct {
 type cost int
 
 const (
-	lookup cost = 1         // at most one element
-	few    cost = 1_000     // what lives: bounded by what the workers and the queue hold
-	list   cost = 10_000    // a part of the history
-	whole  cost = 1_000_000 // everything
+	oneRow      cost = 1         // at most one element
+	liveRows    cost = 1_000     // what lives: bounded by what the workers and the queue hold
+	historyRows cost = 10_000    // a part of the history
+	allRows     cost = 1_000_000 // everything
 	// A range divides the cost of everything by narrowed.
 	narrowed = 10
 )
@@ -179,7 +179,7 @@ func (d *declaration[T]) choose(q *Query) *path[T] {
 		case values != nil:
 			price = p.Cost * cost(len(values))
 		case p.From != nil:
-			if price = whole; p.begin(q) != nil {
+			if price = allRows; p.begin(q) != nil || q.bound(p.On, !q.Descending) != nil {
 				price /= narrowed
 			}
 		default:

@@ -44,7 +44,7 @@ func executionsView() *View {
 			{Name: "operation_type", Type: sqltype.SmallInt, Doc: "200: an execution",
 				Get: func(execution) any { return int64(catalog.OperationExecution) }},
 			{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when it was created",
-				Get: func(e execution) any { return timeOrNull(e.Created) }},
+				Get: func(e execution) any { return shownTime(e.Created) }},
 			{Name: "object_type", Type: sqltype.SmallInt, Doc: "20: a project",
 				Get: func(execution) any { return int64(catalog.ObjectProject) }},
 			{Name: "object_id", Type: sqltype.BigInt, Doc: "the project",
@@ -86,10 +86,10 @@ func executionsView() *View {
 		},
 		Visible: func(q *Query, e execution) bool { return sees(q, e.ID, e.Caller) },
 		Paths: []path[execution]{
-			{On: "status", Cost: few, Ordered: true, Takes: isLive, In: executionsInStatus},
-			{On: "status", Cost: list, Takes: isUnsuccessful, In: unsuccessfulExecutions},
-			{On: "object_id", Cost: list, Ordered: true, Takes: integer, In: executionsOfProjects},
-			{On: "execution_id", Cost: lookup, Ordered: true, In: executionsWithIDs, From: executionsFrom},
+			{On: "status", Cost: liveRows, Ordered: true, Takes: isLive, In: executionsInStatus},
+			{On: "status", Cost: historyRows, Takes: isUnsuccessful, In: unsuccessfulExecutions},
+			{On: "object_id", Cost: historyRows, Ordered: true, Takes: integer, In: executionsOfProjects},
+			{On: "execution_id", Cost: oneRow, Ordered: true, In: executionsWithIDs, From: executionsFrom},
 		},
 	})
 }

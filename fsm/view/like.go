@@ -7,8 +7,8 @@ import (
 	"scaleout/fsm/sqltype"
 )
 
-// pattern is the pattern of a LIKE in parts. It compares by the collation: without case, but blanks at the end count, as
-// in SQL Server.
+// pattern is the pattern of a LIKE in parts. It compares by the collation: without case, but blanks at the end count,
+// as in SQL Server.
 type pattern []patternPart
 
 // patternPart matches one character: of a set of ranges, or not of it. any text is the part that matches every length.

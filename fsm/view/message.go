@@ -35,7 +35,7 @@ func operationMessagesView() *View {
 			{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation; an execution's id is its operation's id",
 				Get: func(m message) any { return m.operation }},
 			{Name: "message_time", Type: sqltype.DateTimeOffset, Doc: "when it was written, by its writer's clock",
-				Get: func(m message) any { return timeOrNull(command.Time(m.text.Time)) }},
+				Get: func(m message) any { return shownTime(command.Time(m.text.Time)) }},
 			{Name: "message_type", Type: sqltype.SmallInt, Doc: "50 status change, 70 information, 110 warning, 120 error, …",
 				Get: func(m message) any { return int64(m.text.Type) }},
 			{Name: "message_source_type", Type: sqltype.SmallInt,
@@ -47,7 +47,7 @@ func operationMessagesView() *View {
 		},
 		Visible: func(_ *Query, m message) bool { return m.text != nil },
 		Paths: []path[message]{
-			{On: "operation_id", Cost: lookup, Ordered: true,
+			{On: "operation_id", Cost: oneRow, Ordered: true,
 				In:   func(q *Query, ids []any) iter.Seq[message] { return messages(q, operationsWithIDs(q, ids)) },
 				From: func(q *Query, at any) iter.Seq[message] { return messages(q, operationsFrom(q, at)) }},
 		},

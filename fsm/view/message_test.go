@@ -36,7 +36,8 @@ func TestOperationMessages(t *testing.T) {
 	w.Output(fsmtest.WorkerOne, segment.Part{TaskID: first, Attempt: 1, FirstSeq: 2, Messages: lines(1, 4)})
 	w.Report(first, 1, fsmtest.WorkerOne, "m1", command.Failed, 3)
 	read := func(caller command.Caller, order string, filter ...string) (texts []string) {
-		for _, r := range w.Query(caller, "operation_messages", view.Request{PageSize: 2, Order: order, Where: fsmtest.Where(filter...)}) {
+		for _, r := range w.Query(caller, "operation_messages",
+			view.Request{PageSize: 2, Order: order, Where: fsmtest.Where(filter...)}) {
 			texts = append(texts, r["message"].(string))
 		}
 		return texts

@@ -25,7 +25,7 @@ func operationsView() *View {
 				Get: either(func(execution) any { return int64(catalog.OperationExecution) },
 					func(p *catalog.Operation) any { return int64(p.Type) })},
 			{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when it was created",
-				Get: either(func(e execution) any { return timeOrNull(e.Created) }, operationCreated)},
+				Get: either(func(e execution) any { return shownTime(e.Created) }, operationCreated)},
 			{Name: "object_type", Type: sqltype.SmallInt, Nullable: true, Doc: "20: a project",
 				Get: either(func(execution) any { return int64(catalog.ObjectProject) }, func(p *catalog.Operation) any {
 					if p.ObjectType == 0 {
@@ -65,16 +65,16 @@ func operationsView() *View {
 		},
 		Visible: func(q *Query, o operation) bool { return sees(q, o.id(), o.caller()) },
 		Paths: []path[operation]{
-			{On: "status", Cost: few, Ordered: true, Takes: isLive, In: func(q *Query, s []any) iter.Seq[operation] {
+			{On: "status", Cost: liveRows, Ordered: true, Takes: isLive, In: func(q *Query, s []any) iter.Seq[operation] {
 				return operations(q, executionsInStatus(q, s))
 			}},
-			{On: "status", Cost: list, Takes: isUnsuccessful, In: func(q *Query, s []any) iter.Seq[operation] {
+			{On: "status", Cost: historyRows, Takes: isUnsuccessful, In: func(q *Query, s []any) iter.Seq[operation] {
 				return operations(q, unsuccessfulExecutions(q, s))
 			}},
-			{On: "object_id", Cost: list, Ordered: true, Takes: integer, In: func(q *Query, s []any) iter.Seq[operation] {
+			{On: "object_id", Cost: historyRows, Ordered: true, Takes: integer, In: func(q *Query, s []any) iter.Seq[operation] {
 				return operations(q, executionsOfProjects(q, s))
 			}},
-			{On: "operation_id", Cost: lookup, Ordered: true, In: operationsWithIDs, From: operationsFrom},
+			{On: "operation_id", Cost: oneRow, Ordered: true, In: operationsWithIDs, From: operationsFrom},
 		},
 	})
 }
@@ -92,7 +92,7 @@ func either(ofExecution func(execution) any, ofOther func(*catalog.Operation) an
 	}
 }
 
-func operationCreated(p *catalog.Operation) any { return timeOrNull(p.Created) }
+func operationCreated(p *catalog.Operation) any { return shownTime(p.Created) }
 
 func (o operation) id() int64 {
 	if o.execution != nil {

@@ -24,13 +24,13 @@ func foldersView() *View {
 			{Name: "created_by_name", Type: sqltype.NVarChar(128), Doc: "who created it",
 				Get: func(f folder) any { return f.CreatedBy }},
 			{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when",
-				Get: func(f folder) any { return timeOrNull(f.Created) }},
+				Get: func(f folder) any { return shownTime(f.Created) }},
 		},
 		Paths: []path[folder]{
-			{On: "name", Cost: lookup, In: func(q *Query, names []any) iter.Seq[folder] {
+			{On: "name", Cost: oneRow, In: func(q *Query, names []any) iter.Seq[folder] {
 				return found(q, names, q.Reader.Folder)
 			}},
-			{On: "folder_id", Cost: lookup, Ordered: true, In: func(q *Query, ids []any) iter.Seq[folder] {
+			{On: "folder_id", Cost: oneRow, Ordered: true, In: func(q *Query, ids []any) iter.Seq[folder] {
 				return found(q, ids, q.Reader.FolderByID)
 			}, From: func(q *Query, _ any) iter.Seq[folder] { return walked(q, q.Reader.Folders()) }},
 		},
@@ -54,17 +54,17 @@ func projectsView() *View {
 			{Name: "deployed_by_name", Type: sqltype.NVarChar(128), Doc: "who deployed the current version",
 				Get: func(p project) any { return p.DeployedBy }},
 			{Name: "last_deployed_time", Type: sqltype.DateTimeOffset, Doc: "when the current version was deployed",
-				Get: func(p project) any { return timeOrNull(p.LastDeployed) }},
+				Get: func(p project) any { return shownTime(p.LastDeployed) }},
 			{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when the first version was deployed",
-				Get: func(p project) any { return timeOrNull(p.Created) }},
+				Get: func(p project) any { return shownTime(p.Created) }},
 			{Name: "object_version_lsn", Type: sqltype.BigInt, Doc: "the current version",
 				Get: func(p project) any { return p.Version }},
 			{Name: "validation_status", Type: sqltype.Char1, Null: noValidation},
 			{Name: "last_validation_time", Type: sqltype.DateTimeOffset, Null: noValidation},
 		},
 		Paths: []path[project]{
-			{On: "folder_id", Cost: few, In: projectsInFolders},
-			{On: "project_id", Cost: lookup, Ordered: true, In: projectsWithIDs,
+			{On: "folder_id", Cost: liveRows, In: projectsInFolders},
+			{On: "project_id", Cost: oneRow, Ordered: true, In: projectsWithIDs,
 				From: func(q *Query, _ any) iter.Seq[project] { return walked(q, q.Reader.Projects()) }},
 		},
 	})
@@ -97,15 +97,15 @@ func objectVersionsView() *View {
 			{Name: "created_by", Type: sqltype.NVarChar(128), Doc: "who deployed it",
 				Get: func(v version) any { return v.CreatedBy }},
 			{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when",
-				Get: func(v version) any { return timeOrNull(v.Created) }},
+				Get: func(v version) any { return shownTime(v.Created) }},
 			{Name: "restored_by", Type: sqltype.NVarChar(128), Null: noRestore},
 			{Name: "last_restored_time", Type: sqltype.DateTimeOffset, Null: noRestore},
 		},
 		Paths: []path[version]{
-			{On: "object_id", Cost: few, In: func(q *Query, ids []any) iter.Seq[version] {
+			{On: "object_id", Cost: liveRows, In: func(q *Query, ids []any) iter.Seq[version] {
 				return each(ids, q.Reader.Versions)
 			}},
-			{On: "object_version_lsn", Cost: lookup, Ordered: true, In: func(q *Query, ids []any) iter.Seq[version] {
+			{On: "object_version_lsn", Cost: oneRow, Ordered: true, In: func(q *Query, ids []any) iter.Seq[version] {
 				return found(q, ids, q.Reader.Version)
 			}, From: func(q *Query, _ any) iter.Seq[version] { return walked(q, q.Reader.AllVersions()) }},
 		},
@@ -136,7 +136,7 @@ func pathsInProject[T any](list func(inProject) iter.Seq[T]) []path[T] {
 		}
 	}
 	return []path[T]{
-		{On: "project_id", Cost: lookup, In: func(q *Query, ids []any) iter.Seq[T] { return in(projectsWithIDs(q, ids), q) }},
+		{On: "project_id", Cost: oneRow, In: func(q *Query, ids []any) iter.Seq[T] { return in(projectsWithIDs(q, ids), q) }},
 		{From: func(q *Query, _ any) iter.Seq[T] { return in(q.Reader.Projects(), q) }},
 	}
 }
@@ -228,7 +228,8 @@ func objectParametersView() *View {
 			{Name: "description", Type: sqltype.NVarChar(1024), Nullable: true, Doc: "from the project file",
 				Get: func(p parameter) any { return orNull(p.Description) }},
 			{Name: "design_default_value", Type: sqltype.Variant, Nullable: true,
-				Doc: "from the project file; NULL when sensitive", Get: func(p parameter) any { return catalog.Variant(p.Default) }},
+				Doc: "from the project file; NULL when sensitive",
+				Get: func(p parameter) any { return catalog.Variant(p.Default) }},
 			{Name: "default_value", Type: sqltype.Variant, Null: noValues},
 			{Name: "value_type", Type: sqltype.Char1, Nullable: true, Doc: "V: a literal",
 				Get: func(parameter) any { return "V" }},

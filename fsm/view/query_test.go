@@ -53,7 +53,7 @@ func shelf(rows *[]registry.Row, walks bool) *View {
 	all := path[registry.Row]{On: "id", From: func(q *Query, _ any) iter.Seq[registry.Row] { return find(q, 0, nil) }}
 	var indexes []path[registry.Row]
 	if walks {
-		all = path[registry.Row]{On: "id", Cost: lookup, Ordered: true,
+		all = path[registry.Row]{On: "id", Cost: oneRow, Ordered: true,
 			In: func(q *Query, ids []any) iter.Seq[registry.Row] {
 				return found(q, ids, func(n int64) (registry.Row, bool) {
 					for r := range find(q, 0, n) {
@@ -74,7 +74,7 @@ func shelf(rows *[]registry.Row, walks bool) *View {
 					}
 				}
 			}}
-		indexes = []path[registry.Row]{{On: "size", Cost: few, Ordered: true,
+		indexes = []path[registry.Row]{{On: "size", Cost: liveRows, Ordered: true,
 			In: func(q *Query, sizes []any) iter.Seq[registry.Row] {
 				return merged(q, sizes, id, func(n int64) iter.Seq[registry.Row] { return find(q, 3, n) })
 			}}}
@@ -123,7 +123,8 @@ func drawWhere(t *rapid.T) []Predicate {
 	return Where(filter)
 }
 
-// Whatever the order, the predicates, the columns and the page size, the pages together are the rows that match, sorted.
+// Whatever the order, the predicates, the columns and the page size, the pages together are the rows that match,
+// sorted.
 func TestPagesTogetherAreTheWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows := drawRows(t)
@@ -286,8 +287,10 @@ func TestBadQueries(t *testing.T) {
 	}{
 		{"page size", Request{PageSize: 1001}, command.CodePageSize, "page_size: 1001 is outside 1–1000"},
 		{"negative page size", Request{PageSize: -1}, command.CodePageSize, "-1"},
-		{"unknown filter", Request{Where: Where(map[string][]string{"nme": {"x"}})}, command.CodeUnknownColumn, "did you mean Name?"},
-		{"filter twice", Request{Where: Where(map[string][]string{"name": {"x"}, "NAME": {"y"}})}, command.CodeColumnTwice, "twice"},
+		{"unknown filter", Request{Where: Where(map[string][]string{"nme": {"x"}})}, command.CodeUnknownColumn,
+			"did you mean Name?"},
+		{"filter twice", Request{Where: Where(map[string][]string{"name": {"x"}, "NAME": {"y"}})}, command.CodeColumnTwice,
+			"twice"},
 		{"filter type", Request{Where: Where(map[string][]string{"size": {"big"}})}, command.CodeColumnValue,
 			`size: "big" is not a valid int`},
 		{"unknown order", Request{Order: "id,-elsewhere"}, command.CodeUnknownColumn, "there are id, born"},
@@ -420,7 +423,8 @@ func TestResultSetJSON(t *testing.T) {
 		{Name: `b"`, Type: sqltype.Variant, Nullable: true}},
 		Rows: []registry.Row{{int64(math.MaxInt64), nil}, {int64(0), json.Number("1.5")}}}
 	got, err := json.Marshal(set)
-	want := `{"columns":[{"name":"a","type":"bigint"},{"name":"b\"","type":"sql_variant"}],"rows":[{"a":9223372036854775807,"b\"":null},{"a":0,"b\"":1.5}]}`
+	want := `{"columns":[{"name":"a","type":"bigint"},{"name":"b\"","type":"sql_variant"}],` +
+		`"rows":[{"a":9223372036854775807,"b\"":null},{"a":0,"b\"":1.5}]}`
 	if err != nil || string(got) != want {
 		t.Fatalf("got %s, %v", got, err)
 	}

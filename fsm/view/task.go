@@ -22,7 +22,8 @@ func tasksView() *View {
 	return declare(declaration[task]{
 		Name: "tasks", Permission: catalog.Readers, Key: []string{"task_id", "attempt"}, Source: FromLive,
 		Rising: []string{"execution_id"},
-		Doc:    "The attempts of executions' tasks, with the reason why one waits. An ended task stays for at least 60 minutes.",
+		Doc: "The attempts of executions' tasks, with the reason why one waits. An ended task stays for at least " +
+			"60 minutes.",
 		Columns: []column[task]{
 			{Name: "task_id", Type: sqltype.BigInt, Doc: "the task; it has its execution's id",
 				Get: func(t task) any { return t.execution.ID }},
@@ -83,8 +84,8 @@ func tasksView() *View {
 		},
 		Visible: func(_ *Query, t task) bool { return !t.gap },
 		Paths: []path[task]{
-			{On: "execution_id", Cost: lookup, Ordered: true, In: tasksWithIDs},
-			{On: "task_id", Cost: lookup, Ordered: true, In: tasksWithIDs,
+			{On: "execution_id", Cost: oneRow, Ordered: true, In: tasksWithIDs},
+			{On: "task_id", Cost: oneRow, Ordered: true, In: tasksWithIDs,
 				From: func(q *Query, _ any) iter.Seq[task] { return tasks(q, walked(q, q.Reader.Tasks())) }},
 		},
 	})

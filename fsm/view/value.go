@@ -51,10 +51,10 @@ func executionParameterValuesView() *View {
 		},
 		Visible: func(_ *Query, v value) bool { return v.name != "" },
 		Paths: []path[value]{
-			{On: "execution_id", Cost: lookup, Ordered: true, In: func(q *Query, ids []any) iter.Seq[value] {
+			{On: "execution_id", Cost: oneRow, Ordered: true, In: func(q *Query, ids []any) iter.Seq[value] {
 				return values(q, executionsWithIDs(q, ids))
 			}},
-			{On: "execution_parameter_id", Cost: lookup, Ordered: true, In: func(q *Query, ids []any) iter.Seq[value] {
+			{On: "execution_parameter_id", Cost: oneRow, Ordered: true, In: func(q *Query, ids []any) iter.Seq[value] {
 				var executions []any
 				for _, id := range ids {
 					if of := any(id.(int64) >> valueBits); !slices.Contains(executions, of) {

@@ -182,14 +182,17 @@ func orNull(s string) any {
 	return s
 }
 
-// timeOrNull is the instant in the seven decimals of its column: what a row shows must be what a filter and a page
-// token can say.
+// timeOrNull is shownTime of a nullable column.
 func timeOrNull(t command.Time) any {
 	if t == 0 {
 		return nil
 	}
-	return t - (t%100+100)%100
+	return shownTime(t)
 }
+
+// shownTime is the instant in the seven decimals of its column: what a row shows must be what a filter and a page token
+// can say.
+func shownTime(t command.Time) command.Time { return t - (t%100+100)%100 }
 
 func guidOrNull(s string) any {
 	if g, ok := sqltype.ParseGUID(s); ok {

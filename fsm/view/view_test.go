@@ -242,11 +242,28 @@ func TestExecutionViews(t *testing.T) {
 		{fsmtest.Alice, "tasks", "", []string{"status", "failed"}, "3"},
 		{fsmtest.Alice, "tasks", "", []string{"execution_id", "6"}, "6"},
 		{fsmtest.Carol, "tasks", "", nil, "3"},
+		{fsmtest.Alice, "executions", "", []string{"status", "5", "status", "2"}, "6 7"},
+		{fsmtest.Alice, "executions", "-execution_id", []string{"status", "4", "status", "6"}, "3"},
+		{fsmtest.Alice, "executions", "-execution_id", []string{"status", "4", "status", "7"}, "4 3"},
+		{fsmtest.Alice, "executions", "", []string{"status.ne", "7", "execution_id.gt", "2"}, "3 6 7"},
+		{fsmtest.Alice, "executions", "-execution_id", []string{"execution_id", "3", "execution_id", "7"}, "7 3"},
+		{fsmtest.Alice, "executions", "-execution_id", []string{"execution_id.ge", "3", "execution_id.lt", "7"}, "6 4 3"},
+		{fsmtest.Alice, "executions", "", []string{"object_id", "2", "object_id", "1"}, "2 3 4 6 7"},
+		{fsmtest.Alice, "executions", "", []string{"end_time.ne", "null"}, "3 4"},
+		{fsmtest.Alice, "executions", "", []string{"caller_name.like", "C%"}, "3"},
+		{fsmtest.Bob, "executions", "", []string{"execution_id.le", "4"}, "2 4"},
+		{fsmtest.Alice, "operations", "-operation_id", []string{"operation_id", "1", "operation_id", "6"}, "6 1"},
+		{fsmtest.Alice, "operations", "", []string{"operation_id.gt", "4", "operation_type.ne", "200"}, "5"},
+		{fsmtest.Alice, "operations", "", []string{"status", "2", "status", "5"}, "6 7"},
+		{fsmtest.Alice, "tasks", "-task_id", []string{"execution_id", "3", "task_id", "6", "task_id", "3"}, "3"},
+		{fsmtest.Alice, "tasks", "-task_id", []string{"execution_id.lt", "7", "task_id.gt", "3"}, "6 4"},
 	} {
 		column := map[string]string{"executions": "execution_id", "operations": "operation_id", "tasks": "task_id"}[c.view]
-		if got := ids(query(c.caller, c.view, c.order, c.filter...), column); got != c.want {
-			t.Errorf("%s of %s by %q where %v: %s, want %s", c.view, c.caller, c.order, c.filter, got, c.want)
-		}
+		t.Run(fmt.Sprintf("%s of %s by %q where %v", c.view, c.caller.Name, c.order, c.filter), func(t *testing.T) {
+			if got := ids(query(c.caller, c.view, c.order, c.filter...), column); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
 	}
 	e := query(fsmtest.Alice, "executions", "", "execution_id", "3")[0]
 	for column, want := range map[string]any{
