@@ -10,7 +10,7 @@ ATTACK   ?= 20s
 MEASURE  ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: man docs help build build-all demo unit test race lint fuzz damage chaos attack figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
+.PHONY: man docs help build build-all demo unit test race lint fuzz damage chaos attack upgrade-test figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ chaos: ## random harm under load, new seeds for CHAOS (an hour)
 
 attack: ## what strangers and the least privileged may do to a cluster, ATTACK long each
 	SCALEOUT_ATTACK=$(ATTACK) go test -count=1 -timeout 0 -v -run TestAttacks ./testcluster
+
+upgrade-test: ## the program that ended the change of formats and the present one, in one cluster under load
+	SCALEOUT_UPGRADE=1 go test -count=1 -timeout 10m -v -run TestUpgradeFromFormat1 ./cmd/scaleout
 
 figures: ## failover and rolling restarts, MEASURE rounds of each, with percentiles
 	SCALEOUT_MEASURE=$(MEASURE) go test -count=1 -timeout 0 -v -run 'TestFailoverFigures|TestRollingRestartFigures' ./testcluster

@@ -35,8 +35,14 @@ type installation struct {
 
 func compile(t *testing.T, out string, tags string) {
 	t.Helper()
+	compileIn(t, ".", out, tags)
+}
+
+// compileIn compiles the program whose main package is in the folder.
+func compileIn(t *testing.T, folder, out, tags string) {
+	t.Helper()
 	cmd := exec.Command("go", "build", "-tags", tags, "-ldflags", "-X main.version="+filepath.Base(out), "-o", out, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -151,39 +157,38 @@ func (in *installation) level() int {
 	return s.Level
 }
 
-// The masters of a version are replaced one by one by those of the next, which knows a higher feature level, while
-// calls go on: none fails. The level rises once all know it, and then the older version refuses to start.
-func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
-	if testing.Short() {
-		t.Skip("slow")
-	}
+// newInstallation makes the folder of a machine on which nothing is installed yet.
+func newInstallation(t *testing.T) *installation {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "up") // guards' sockets need a short path
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	in := &installation{t: t, dir: dir, exe: filepath.Join(dir, "scaleout"), data: filepath.Join(dir, "data"),
+	return &installation{t: t, dir: dir, exe: filepath.Join(dir, "scaleout"), data: filepath.Join(dir, "data"),
 		devLog: filepath.Join(dir, "dev.log")}
-	compile(t, filepath.Join(dir, "older"), "scaleout_level1")
-	compile(t, filepath.Join(dir, "newer"), "")
-	in.install("older")
+}
 
+// start starts a cluster of what is installed; it ends with the test.
+func (in *installation) start() {
+	t := in.t
+	t.Helper()
 	log, err := os.Create(in.devLog)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	t.Cleanup(func() { log.Close() })
 	dev := exec.Command(in.exe, "dev", "--port", fmt.Sprint(freePorts(t, 6)), "--workers", "1", "--data", in.data)
 	dev.Stdout, dev.Stderr = log, log
 	if err := dev.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		_ = dev.Process.Signal(os.Interrupt)
 		if err := dev.Wait(); err != nil {
 			t.Logf("dev ended with %v", err)
 		}
-	}()
+	})
 	in.eventually("the cluster stands", 60*time.Second,
 		func() bool { _, err := os.Stat(filepath.Join(in.data, "env")); return err == nil })
 	user := filepath.Join(in.data, "user")
@@ -200,19 +205,20 @@ func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
 	if in.admin, err = (&app{}).clientWith(creds, addresses); err != nil {
 		t.Fatal(err)
 	}
-	defer in.admin.Close()
-	if have := in.level(); have != 1 {
-		t.Fatalf("the older version begins at level %d", have)
-	}
+	t.Cleanup(in.admin.Close)
+}
 
-	ctx, stop := context.WithCancel(t.Context())
+// load makes calls from now on. The function that it returns ends them, and fails the test if one of them failed.
+func (in *installation) load() (end func()) {
+	ctx, stop := context.WithCancel(in.t.Context())
 	var writers sync.WaitGroup
 	var mu sync.Mutex
 	written, failed := 0, []error{}
-	for range 3 {
+	for writer := range 3 {
 		writers.Go(func() {
-			for ctx.Err() == nil {
-				_, err := in.admin.Call(ctx, "enable_scaleout", nil)
+			for n := 0; ctx.Err() == nil; n++ {
+				name := fmt.Sprintf("%d-%d-%d", time.Now().UnixNano(), writer, n)
+				_, err := in.admin.Call(ctx, "create_folder", map[string]any{"folder_name": name})
 				mu.Lock()
 				if err == nil {
 					written++
@@ -223,6 +229,33 @@ func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
 			}
 		})
 	}
+	return func() {
+		in.t.Helper()
+		stop()
+		writers.Wait()
+		if written == 0 || len(failed) > 0 {
+			in.t.Errorf("%d writes, %d failed: %v", written, len(failed), errors.Join(failed...))
+		}
+	}
+}
+
+// The masters of a version are replaced one by one by those of the next, which knows a higher feature level, while
+// calls go on: none fails. The level rises once all know it, and then the older version refuses to start.
+func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	in := newInstallation(t)
+	dir := in.dir
+	compile(t, filepath.Join(dir, "older"), "scaleout_level1")
+	compile(t, filepath.Join(dir, "newer"), "")
+	in.install("older")
+	in.start()
+	if have := in.level(); have != 1 {
+		t.Fatalf("the older version begins at level %d", have)
+	}
+
+	end := in.load()
 	in.install("newer")
 	for i, m := range in.masters() {
 		if have := in.level(); have > 1 {
@@ -233,15 +266,11 @@ func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
 		}
 	}
 	in.eventually("the level rises", 60*time.Second, func() bool { return in.level() == 2 })
-	stop()
-	writers.Wait()
-	if written == 0 || len(failed) > 0 {
-		t.Errorf("%d writes, %d failed: %v", written, len(failed), errors.Join(failed...))
-	}
+	end()
 
 	in.install("older")
 	m := in.masters()[0]
-	err = in.restart(m)
+	err := in.restart(m)
 	if err == nil {
 		t.Fatal("the older version started on the newer version's state")
 	}
