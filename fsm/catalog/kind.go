@@ -49,6 +49,7 @@ func init() {
 		whole(23, "enable_scaleout", 1, nothing[command.EnableScaleout]),
 		whole(24, "announce", 2, announce),
 		list(25, "fail_queued", 2, failAllQueued),
+		whole(26, "rename_folder", 3, renameFolder),
 	)
 }
 

@@ -83,7 +83,8 @@ func (r *Reader) tally(folder, project, pkg string) (t *Tally, there bool) {
 
 // expectEnd makes a package known before its execution ends: whoever looks at differences must have seen a zero.
 func (e *edit) expectEnd(r *Reader, x *Execution) {
-	if t, there := r.tally(x.Folder, x.Project, x.Package); !there {
+	folder, _ := r.folderOf(x)
+	if t, there := r.tally(folder, x.Project, x.Package); !there {
 		e.add(tableTallies, t)
 	}
 }
@@ -102,8 +103,8 @@ func (e *edit) countEnd(r *Reader, x *Execution) {
 	if at < 0 {
 		return
 	}
-	if _, deployed := r.ProjectByID(x.ProjectID); deployed {
-		t, there := r.tally(x.Folder, x.Project, x.Package)
+	if folder, deployed := r.folderOf(x); deployed {
+		t, there := r.tally(folder, x.Project, x.Package)
 		t = new(*t)
 		t.Ended[at]++
 		t.Last[at] = x.Ended
@@ -135,6 +136,29 @@ func (e *edit) forgetTallies(r *Reader, folder, project string) {
 	for t := range rowsBy[*Tally](r, tableTallies, byID, tallyKey(folder, project), false) {
 		e.remove(tableTallies, t)
 	}
+}
+
+// renameTallies moves what is counted of a folder's packages to its new name.
+func (e *edit) renameTallies(r *Reader, old, name string) {
+	for t := range rowsBy[*Tally](r, tableTallies, byID, tallyKey(old), false) {
+		e.remove(tableTallies, t)
+		t = new(*t)
+		t.Folder = name
+		e.add(tableTallies, t)
+	}
+}
+
+// folderOf is the present name of the folder that an execution's project lies in. The execution keeps the one that it had.
+func (r *Reader) folderOf(x *Execution) (name string, deployed bool) {
+	p, ok := r.ProjectByID(x.ProjectID)
+	if !ok {
+		return x.Folder, false
+	}
+	f, ok := r.FolderByID(p.FolderID)
+	if !ok {
+		return x.Folder, false
+	}
+	return f.Name, true
 }
 
 // Tallies yields how executions ended, by package. A package is there from its first start_execution on.

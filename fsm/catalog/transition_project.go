@@ -33,6 +33,26 @@ func deleteFolder(r *Reader, e *edit, c *command.DeleteFolder) command.Result {
 	return command.Result{}
 }
 
+// renameFolder gives a folder another name; one that differs in case alone is another name, too. What is counted of its
+// packages goes on under the new name.
+func renameFolder(r *Reader, e *edit, c *command.RenameFolder) command.Result {
+	f, no := FindFolder(r, c.Old)
+	if no == nil {
+		no = checkName("new_name", c.New)
+	}
+	if no != nil {
+		return command.Result{Rejection: no}
+	}
+	if other, ok := r.Folder(c.New); ok && other.ID != f.ID {
+		return reject(command.CodeFolderExists, other.Name, other.ID)
+	}
+	e.renameTallies(r, f.Name, c.New)
+	f = new(*f)
+	f.Name = c.New
+	e.replace(tableFolders, f)
+	return command.Result{}
+}
+
 // FindFolder is Reader.Folder with a refusal.
 func FindFolder(r *Reader, name string) (*Folder, *command.Rejection) {
 	f, ok := r.Folder(name)

@@ -56,6 +56,12 @@ type DeleteFolder struct {
 	Name string `cbor:"1,keyasint"`
 }
 
+// RenameFolder gives a folder another name.
+type RenameFolder struct {
+	Old string `cbor:"1,keyasint"`
+	New string `cbor:"2,keyasint"`
+}
+
 // DeployProject makes a new version of a project; Result.Value is the operation id. The blob has been stored by a
 // majority before the command is proposed.
 type DeployProject struct {

@@ -3,4 +3,4 @@
 package command
 
 // Level is the highest feature level that this binary knows. A node applies every kind up to it.
-const Level = 2
+const Level = 3

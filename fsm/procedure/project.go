@@ -24,6 +24,11 @@ type folder struct {
 	Name string `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
 }
 
+type renameFolder struct {
+	Old string `param:"old_name" type:"nvarchar(128)" doc:"the folder"`
+	New string `param:"new_name" type:"nvarchar(128)" doc:"its new name, unique in the catalog"`
+}
+
 type project struct {
 	Folder  string `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
 	Project string `param:"project_name" type:"nvarchar(128)" doc:"the project"`
@@ -47,6 +52,10 @@ func projectProcedures() []*Procedure {
 			Name: "delete_folder", Permission: catalog.Admin,
 			Doc: "Deletes an empty folder.",
 		}, Commands(func(a *folder) command.Command { return &command.DeleteFolder{Name: a.Name} })),
+		Declare(Options{
+			Name: "rename_folder", Permission: catalog.Admin,
+			Doc: "Gives a folder another name; executions keep the name that it had.",
+		}, Commands(func(a *renameFolder) command.Command { return &command.RenameFolder{Old: a.Old, New: a.New} })),
 		Declare(Options{
 			Name: "deploy_project", Permission: catalog.Admin,
 			Doc: "Makes a project of a project file, or a new version of it.",
