@@ -50,6 +50,7 @@ func init() {
 		whole(24, "announce", 2, announce),
 		list(25, "fail_queued", 2, failAllQueued),
 		whole(26, "rename_folder", 3, renameFolder),
+		whole(27, "set_folder_description", 3, setFolderDescription),
 	)
 }
 

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"strings"
 	"testing"
 
 	"scaleout/fsm/command"
@@ -52,6 +53,32 @@ func TestRenameFolder(t *testing.T) {
 			}
 			if x := w.execution(id); x.Folder != "F" {
 				t.Errorf("the execution is of the folder %s", x.Folder)
+			}
+		})
+	}
+}
+
+func TestSetFolderDescription(t *testing.T) {
+	for _, c := range []struct {
+		name, folder, description, code string
+	}{
+		{"a text", "f", "all of it", ""},
+		{"none", "F", "", ""},
+		{"as long as the column", "F", strings.Repeat("ä", mostDescription), ""},
+		{"longer", "F", strings.Repeat("x", mostDescription+1), command.CodeDescription},
+		{"no such folder", "nope", "x", command.CodeFolderNotFound},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := ready(t)
+			w.ok(&command.SetFolderDescription{Folder: "F", Description: "before"})
+			cmd := &command.SetFolderDescription{Folder: c.folder, Description: c.description}
+			if c.code != "" {
+				w.refused(c.code, cmd)
+				return
+			}
+			w.ok(cmd)
+			if f, _ := w.s.Reader().Folder("F"); f.Description != c.description {
+				t.Errorf("described as %q", f.Description)
 			}
 		})
 	}

@@ -53,6 +53,23 @@ func renameFolder(r *Reader, e *edit, c *command.RenameFolder) command.Result {
 	return command.Result{}
 }
 
+// mostDescription is how many characters a folder's description has: as many as its column holds.
+const mostDescription = 1024
+
+func setFolderDescription(r *Reader, e *edit, c *command.SetFolderDescription) command.Result {
+	f, no := FindFolder(r, c.Folder)
+	if no != nil {
+		return command.Result{Rejection: no}
+	}
+	if have := sqltype.Characters(c.Description); have > mostDescription {
+		return reject(command.CodeDescription, have, mostDescription)
+	}
+	f = new(*f)
+	f.Description = c.Description
+	e.replace(tableFolders, f)
+	return command.Result{}
+}
+
 // FindFolder is Reader.Folder with a refusal.
 func FindFolder(r *Reader, name string) (*Folder, *command.Rejection) {
 	f, ok := r.Folder(name)

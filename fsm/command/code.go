@@ -52,6 +52,8 @@ const (
 	CodeRegistration         = "invalid_argument.registration"
 	CodeRegistrationSpan     = "invalid_argument.registration_span"
 
+	CodeDescription = "invalid_argument.description"
+
 	CodeNameEmpty     = "invalid_name.empty"
 	CodeNameLong      = "invalid_name.long"
 	CodeNameAt        = "invalid_name.at"

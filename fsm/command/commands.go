@@ -62,6 +62,12 @@ type RenameFolder struct {
 	New string `cbor:"2,keyasint"`
 }
 
+// SetFolderDescription describes a folder; "" takes the description away.
+type SetFolderDescription struct {
+	Folder      string `cbor:"1,keyasint"`
+	Description string `cbor:"2,keyasint,omitempty"`
+}
+
 // DeployProject makes a new version of a project; Result.Value is the operation id. The blob has been stored by a
 // majority before the command is proposed.
 type DeployProject struct {

@@ -45,6 +45,7 @@ func samples() []command.Command {
 		&command.CreateFolder{Name: "Sales", Description: "all of it"},
 		&command.DeleteFolder{Name: "Sales"},
 		&command.RenameFolder{Old: "Sales", New: "Trade"},
+		&command.SetFolderDescription{Folder: "Sales", Description: "some of it"},
 		// The manifest's own bytes are opaque here: compression may become better.
 		&command.DeployProject{Folder: "Sales", Project: "Load", Blob: digest, Size: 12, Manifest: []byte{0x28, 0xb5},
 			Password: sealed(), Warnings: []command.Warning{{Code: "w", Args: []string{"a"}}}},

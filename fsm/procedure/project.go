@@ -29,6 +29,11 @@ type renameFolder struct {
 	New string `param:"new_name" type:"nvarchar(128)" doc:"its new name, unique in the catalog"`
 }
 
+type setFolderDescription struct {
+	Folder      string  `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
+	Description *string `param:"folder_description" type:"nvarchar(max)" doc:"up to 1024 characters; NULL takes it away"`
+}
+
 type project struct {
 	Folder  string `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
 	Project string `param:"project_name" type:"nvarchar(128)" doc:"the project"`
@@ -56,6 +61,16 @@ func projectProcedures() []*Procedure {
 			Name: "rename_folder", Permission: catalog.Admin,
 			Doc: "Gives a folder another name; executions keep the name that it had.",
 		}, Commands(func(a *renameFolder) command.Command { return &command.RenameFolder{Old: a.Old, New: a.New} })),
+		Declare(Options{
+			Name: "set_folder_description", Permission: catalog.Admin,
+			Doc: "Describes a folder.",
+		}, Commands(func(a *setFolderDescription) command.Command {
+			c := &command.SetFolderDescription{Folder: a.Folder}
+			if a.Description != nil {
+				c.Description = *a.Description
+			}
+			return c
+		})),
 		Declare(Options{
 			Name: "deploy_project", Permission: catalog.Admin,
 			Doc: "Makes a project of a project file, or a new version of it.",

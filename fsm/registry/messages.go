@@ -84,6 +84,7 @@ var catalogMessages = []Message{
 		`control and format characters and " < > | / \ are not allowed`, ""},
 	{command.CodeNameHidden, "parameter name character", "{parameter!}: {name} contains the character {character}; " +
 		"control and format characters are not allowed in names", ""},
+	{command.CodeDescription, "have most", "folder_description: it has {have!} characters, at most {most!} fit", ""},
 	{command.CodeFolderNotFound, "folder", "there is no folder {folder}; the view folders lists them",
 		"there is no folder {folder}; folder list shows them"},
 	{command.CodeFolderExists, "folder id", "the folder {folder} exists (folder_id {id!})", ""},
