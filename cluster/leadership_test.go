@@ -243,8 +243,8 @@ func TestStepDownHandsOverAndNothingIsLost(t *testing.T) {
 	w.voters(3)
 	rest := w.except(l)
 	changed := rest[0].node.LeaderChanged()
-	// next is another one that leads, or nil. StepDown is refused while nobody has answered lately, and on a busy machine the
-	// one that stepped down may have lost its place before, and is elected again.
+	// next is another one that leads, or nil. StepDown is refused while nobody has answered lately, and on a busy machine
+	// the one that stepped down may have lost its place before, and is elected again.
 	next := func() *host {
 		err := l.node.StepDown(bounded(t))
 		for _, h := range rest {

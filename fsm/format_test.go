@@ -22,9 +22,11 @@ func everything(t testing.TB) []*raft.Log {
 	other := strings.Repeat("b", 64)
 	more := [][]command.Command{
 		{&command.RaiseLevel{Level: 2}},
-		{&command.Announce{Leader: "n1", Term: 3, Members: []command.AnnouncedMember{{ID: "n1", Name: "m1", Address: "h:1", Voter: true}},
+		{&command.Announce{Leader: "n1", Term: 3,
+			Members: []command.AnnouncedMember{{ID: "n1", Name: "m1", Address: "h:1", Voter: true}},
 			Notices: []command.Notice{{Type: "slow_commit", Node: "n1", Number: 2100, Detail: "d"}}}},
-		{&command.CreateFolder{Name: "G"}, &command.EnableScaleout{}, &command.SetWorkerProperty{ID: w, Name: "Tags", Value: "x"}},
+		{&command.CreateFolder{Name: "G"}, &command.EnableScaleout{}, &command.SetWorkerProperty{ID: w, Name: "Tags",
+			Value: "x"}},
 		{&command.SetExecutionParameter{ExecutionID: 5, ObjectType: 50, Name: "QUEUE_TIMEOUT",
 			Value: command.Value{Type: "Int32", Text: "30"}},
 			&command.StartExecution{ExecutionID: 5, RetryCount: 2, RetryDelayMs: 1000}},
@@ -32,7 +34,8 @@ func everything(t testing.TB) []*raft.Log {
 			{AttemptRef: command.AttemptRef{TaskID: 5, Attempt: 1}, GiveUpAfterMs: 1000}}}},
 		{&command.AppendMessages{Segment: other, Size: 7,
 			Parts: []command.MessagePart{{TaskID: 5, Attempt: 1, Worker: w, FirstSeq: 1, Count: 2, Bytes: 5}}}},
-		{&command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: 5, Attempt: 1}, Worker: w, Instance: "i"}}}},
+		{&command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: 5, Attempt: 1}, Worker: w,
+			Instance: "i"}}}},
 		{&command.DeployProject{Folder: "G", Project: "Q", Blob: other, Size: 6, Manifest: packed(t)},
 			&command.DeleteProject{Folder: "G", Project: "Q"}, &command.DeleteFolder{Name: "G"}},
 		{&command.MergeSegments{Segment: strings.Repeat("c", 64), Size: 16, Sources: []string{digest, other},

@@ -82,8 +82,8 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 	return answerRaw(w, http.StatusOK, append(b, "}\n"...))
 }
 
-// readQuery takes what a query string says. Whatever is no word of ours is a predicate on a column, which Select checks:
-// column=value, which may stand several times, or column.operator=value.
+// readQuery takes what a query string says. Whatever is no word of ours is a predicate on a column, which Select
+// checks: column=value, which may stand several times, or column.operator=value.
 func readQuery(r *request, req *view.Request) (local bool, err error) {
 	query, filter := r.URL.Query(), map[string][]string{}
 	for name, values := range query {

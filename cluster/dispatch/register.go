@@ -180,5 +180,6 @@ func (d *Dispatcher) checkMachine(ctx context.Context, cmd *command.RegisterWork
 }
 
 func inUse(row *catalog.Worker, cmd *command.RegisterWorker) error {
-	return command.Refuse(command.CodeAgentIDLeased, cmd.ID, row.MachineName, row.MachineID, cmd.MachineName, cmd.MachineID)
+	return command.Refuse(command.CodeAgentIDLeased, cmd.ID, row.MachineName, row.MachineID, cmd.MachineName,
+		cmd.MachineID)
 }

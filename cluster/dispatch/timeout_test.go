@@ -16,7 +16,8 @@ func (h *house) bounded(retries int, wait time.Duration) int64 {
 	h.Helper()
 	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh",
 		AnyWorker: true}).Value
-	h.do(&command.SetExecutionParameter{ExecutionID: id, ObjectType: catalog.ObjectExecution, Name: catalog.OptionQueueTimeout,
+	h.do(&command.SetExecutionParameter{ExecutionID: id, ObjectType: catalog.ObjectExecution,
+		Name:  catalog.OptionQueueTimeout,
 		Value: command.Value{Type: "Int32", Text: strconv.Itoa(int(wait / time.Second))}})
 	h.do(&command.StartExecution{ExecutionID: id, RetryCount: retries, RetryDelayMs: 5000})
 	return id

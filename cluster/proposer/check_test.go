@@ -23,10 +23,11 @@ func TestCheck(t *testing.T) {
 		err   error
 		text  string
 	}{
-		"kind":                  {&command.CreateFolder{Name: "F"}, 1, nil, ""},
-		"kind too new":          {&later{}, 1, command.ErrLevel, "later needs level 2, the cluster is at 1"},
-		"field unset":           {&later{Name: "n"}, 2, nil, ""},
-		"field too new":         {&later{Color: "red"}, 2, command.ErrLevel, "later.Color needs level 3, the cluster is at 2"},
+		"kind":         {&command.CreateFolder{Name: "F"}, 1, nil, ""},
+		"kind too new": {&later{}, 1, command.ErrLevel, "later needs level 2, the cluster is at 1"},
+		"field unset":  {&later{Name: "n"}, 2, nil, ""},
+		"field too new": {&later{Color: "red"}, 2, command.ErrLevel,
+			"later.Color needs level 3, the cluster is at 2"},
 		"field":                 {&later{Color: "red"}, 3, nil, ""},
 		"a project's manifest":  {&command.DeployProject{Manifest: make([]byte, command.HardManifest)}, 1, nil, ""},
 		"no cluster has begun":  {&command.CreateFolder{Name: "F"}, 0, command.ErrLevel, "the cluster is at 0"},

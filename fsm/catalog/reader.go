@@ -296,8 +296,8 @@ func (a KeyedAnswer) Same(request []byte) bool { return bytes.Equal(a.Request, r
 // commit.
 func (r *Reader) Counts() map[string]int { return r.state.Counts() }
 
-// rows is how many rows a table has: to the goroutine that applies as its open transaction has left them, to others as of
-// the last commit.
+// rows is how many rows a table has: to the goroutine that applies as its open transaction has left them, to others as
+// of the last commit.
 func (r *Reader) rows(t *table) int {
 	if r.meta == &r.state.now {
 		return r.state.counts[t.place]

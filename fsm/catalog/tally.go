@@ -148,7 +148,8 @@ func (e *edit) renameTallies(r *Reader, old, name string) {
 	}
 }
 
-// folderOf is the present name of the folder that an execution's project lies in. The execution keeps the one that it had.
+// folderOf is the present name of the folder that an execution's project lies in. The execution keeps the one that it
+// had.
 func (r *Reader) folderOf(x *Execution) (name string, deployed bool) {
 	p, ok := r.ProjectByID(x.ProjectID)
 	if !ok {

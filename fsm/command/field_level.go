@@ -68,8 +68,8 @@ func levelOf(t reflect.Type, f reflect.StructField) int {
 	return level
 }
 
-// Check returns an error that wraps ErrLevel when the value uses a field that is newer than the given feature level. The
-// value is of the type that the levels are of, or a pointer to it.
+// Check returns an error that wraps ErrLevel when the value uses a field that is newer than the given feature level.
+// The value is of the type that the levels are of, or a pointer to it.
 func (l FieldLevels) Check(v any, level int) error {
 	if !l.Above(level) {
 		return nil // nearly always: values are looked at only while a cluster is being upgraded

@@ -13,9 +13,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Fixture reads a file of a format that must be read for ever. With update it makes the file if it is missing, by calling
-// make; it never replaces one, since other bytes are another format. To replace it, remove it first: nobody may have
-// data of that format then.
+// Fixture reads a file of a format that must be read for ever. With update it makes the file if it is missing, by
+// calling make; it never replaces one, since other bytes are another format. To replace it, remove it first: nobody may
+// have data of that format then.
 func Fixture(t testing.TB, path string, update bool, make func() []byte) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -7,8 +7,8 @@ import (
 	"scaleout/fsm/view"
 )
 
-// Where returns the predicates of a filter: "column" or "column.operator", then its value, and so on. Values of the same
-// name belong to one predicate.
+// Where returns the predicates of a filter: "column" or "column.operator", then its value, and so on. Values of the
+// same name belong to one predicate.
 func Where(pairs ...string) []view.Predicate {
 	filter := map[string][]string{}
 	for i := 0; i < len(pairs); i += 2 {

@@ -128,7 +128,8 @@ func TestPermissionMatrix(t *testing.T) {
 	const m, w, none = command.RoleMonitor, command.RoleWorker, ""
 	admins, executors := a, a+" "+e
 	procedures := map[string]string{
-		"create_folder": admins, "delete_folder": admins, "rename_folder": admins, "set_folder_description": admins, "deploy_project": admins, "delete_project": admins,
+		"create_folder": admins, "delete_folder": admins, "rename_folder": admins, "set_folder_description": admins,
+		"deploy_project": admins, "delete_project": admins,
 		"enable_worker_agent": admins, "disable_worker_agent": admins, "set_worker_agent_property": admins,
 		"delete_worker_agent": admins, "enable_scaleout": admins,
 		"create_execution": executors, "add_execution_worker": executors, "set_execution_parameter_value": executors,

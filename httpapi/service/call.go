@@ -35,8 +35,8 @@ type Answer struct {
 // Call makes a procedure call on the leader.
 //
 // The command is first tried on the state as this node has it: what the transition refuses there is not proposed. A
-// command that commits proves by itself that this node leads. A refusal, and an answer without a command, are of a state
-// that was read behind a proof; an answer that the state keeps for the request key is given after a proof, too.
+// command that commits proves by itself that this node leads. A refusal, and an answer without a command, are of a
+// state that was read behind a proof; an answer that the state keeps for the request key is given after a proof, too.
 //
 // With a key, a kept answer wins: it is looked for before anything is planned, and again behind the proof of a refusal,
 // since the first try of the same call may have been applied in between.
@@ -117,8 +117,8 @@ func isRejection(err error) bool {
 	return errors.As(err, &no)
 }
 
-// plan asks the procedure for a command, tries it on the state that the reader reads, and does what has to be done before
-// it is proposed.
+// plan asks the procedure for a command, tries it on the state that the reader reads, and does what has to be done
+// before it is proposed.
 func (s *Service) plan(ctx context.Context, c *Call, args any, reader *catalog.Reader) (procedure.Plan, error) {
 	plan, err := c.Procedure.Plan(ctx, &procedure.Call{
 		Caller: c.Caller, Reader: reader, Blobs: s.cfg.Blobs, Seal: s.cfg.Seal, Config: s.cfg.Settings(),
@@ -135,7 +135,8 @@ func (s *Service) plan(ctx context.Context, c *Call, args any, reader *catalog.R
 	return plan, err
 }
 
-func (s *Service) propose(ctx context.Context, c *Call, args any, key command.Key, plan procedure.Plan) (Answer, int64, error) {
+func (s *Service) propose(ctx context.Context, c *Call, args any, key command.Key,
+	plan procedure.Plan) (Answer, int64, error) {
 	env, err := command.Wrap(plan.Command)
 	if err != nil {
 		return Answer{}, 0, err
