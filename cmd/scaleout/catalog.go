@@ -89,8 +89,8 @@ func (a *app) catalogView() *cobra.Command {
 	var stale bool
 	cmd := &cobra.Command{
 		Use: "view VIEW [column=value]…", Short: "Read rows of a view", Args: cobra.MinimumNArgs(1),
-		Long: `Read rows of a view: those for which all conditions hold. column=value compares without case, and null stands for
-NULL; the same column again means any of the values. column.OPERATOR=value compares in other ways: ne (not equal;
+		Long: `Read rows of a view: those for which all conditions hold. column=value compares without case, and null stands
+for NULL; the same column again means any of the values. column.OPERATOR=value compares in other ways: ne (not equal;
 .ne=null is IS NOT NULL), lt, le, gt, ge, and like, where % is any text, _ one character and [a-z] or [^a-z] one of a
 set.`,
 		Example: `  scaleout catalog view executions status=4 status=6 --order -execution_id --limit 20
