@@ -1,18 +1,39 @@
 package registry
 
-import "scaleout/fsm/sqltype"
+import (
+	"fmt"
+
+	"scaleout/fsm/sqltype"
+)
 
 // AppendRows appends rows as a JSON array of objects whose keys are the columns' names.
 func AppendRows(dst []byte, columns []Column, rows []Row) ([]byte, error) {
+	keys := make([][]byte, len(columns)) // what stands before each value
+	for i := range columns {
+		before := byte(',')
+		if i == 0 {
+			before = '{'
+		}
+		keys[i] = append(sqltype.AppendString([]byte{before}, columns[i].Name), ':')
+	}
 	dst = append(dst, '[')
 	for i, row := range rows {
+		if len(row) != len(columns) {
+			return dst, fmt.Errorf("a row of %d values for %d columns", len(row), len(columns))
+		}
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		var err error
-		if dst, err = AppendRow(dst, columns, row); err != nil {
-			return dst, err
+		if len(columns) == 0 {
+			dst = append(dst, '{')
 		}
+		for j := range columns {
+			var err error
+			if dst, err = sqltype.AppendJSON(append(dst, keys[j]...), columns[j].Type, row[j]); err != nil {
+				return dst, fmt.Errorf("column %s: %w", columns[j].Name, err)
+			}
+		}
+		dst = append(dst, '}')
 	}
 	return append(dst, ']'), nil
 }
