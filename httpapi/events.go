@@ -212,6 +212,8 @@ func shown(e *catalog.Event) wire.Event {
 		out.Ms = e.Number
 	case "exit_code":
 		out.ExitCode = e.Number
+	case "voter":
+		out.Voter = e.Number == 1
 	}
 	return out
 }

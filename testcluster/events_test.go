@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -57,8 +56,7 @@ func TestEventsAreOneStory(t *testing.T) {
 		return slices.ContainsFunc(eventsOf(t, c, next), func(e wire.Event) bool {
 			// A master that was promoted before the leader announced it joins as a voter.
 			return e.Name == c.Name(added) &&
-				(e.Type == catalog.EventMemberPromoted || e.Type == catalog.EventMemberJoined &&
-					strings.HasPrefix(e.Detail, "voter"))
+				(e.Type == catalog.EventMemberPromoted || e.Type == catalog.EventMemberJoined && e.Voter)
 		})
 	})
 	c.Eventually("the new leader is told of", 20*time.Second,

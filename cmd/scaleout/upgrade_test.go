@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"scaleout/cluster/pki"
+	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
 )
 
@@ -265,7 +266,7 @@ func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	in.eventually("the level rises", 60*time.Second, func() bool { return in.level() == 2 })
+	in.eventually("the level rises", 60*time.Second, func() bool { return in.level() == command.Level })
 	end()
 
 	in.install("older")

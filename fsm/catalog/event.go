@@ -142,7 +142,7 @@ var eventTypes = []EventType{
 	{EventProjectDeployed, "version", "who deployed it", "a project was deployed", ofCatalog},
 	{EventProjectDeleted, "", "", "a project was deleted", ofCatalog},
 	{EventLeaderElected, "term", "", "a master leads", ofCluster},
-	{EventMemberJoined, "", "its address", "a master became a member, as a voter or on its way to be one", ofCluster},
+	{EventMemberJoined, "voter", "its address", "a master became a member, as a voter or on its way to be one", ofCluster},
 	{EventMemberPromoted, "", "", "a member became a voter", ofCluster},
 	{EventMemberMoved, "", "its address", "a member has another address", ofCluster},
 	{EventMemberRemoved, "", "", "a master is not a member any more", ofCluster},

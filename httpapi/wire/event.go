@@ -30,5 +30,6 @@ type Event struct {
 	Version    int64  `json:"version,omitempty"`
 	Ms         int64  `json:"ms,omitempty"`
 	ExitCode   int64  `json:"exit_code,omitempty"`
+	Voter      bool   `json:"voter,omitempty"` // of member_joined: as a voter already
 	Detail     string `json:"detail,omitempty"`
 }
