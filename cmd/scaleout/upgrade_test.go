@@ -284,7 +284,7 @@ func TestRollingUpgradeAndRefusedDowngrade(t *testing.T) {
 		}
 		text += string(raw)
 	}
-	if !strings.Contains(text, "level 2") || !strings.Contains(text, "up to 1") {
+	if !strings.Contains(text, fmt.Sprint("level ", command.Level)) || !strings.Contains(text, "up to 1") {
 		t.Errorf("the refusal does not name the levels:\n%s", text[max(0, len(text)-2000):])
 	}
 	in.install("newer")
