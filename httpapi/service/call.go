@@ -75,7 +75,7 @@ func (s *Service) Call(ctx context.Context, c *Call) (Answer, error) {
 // It looks at the state as it is, and again behind a proof of leadership where that look may not be the last word: a
 // refusal, and an answer without a command, must be of a state that holds everything acknowledged before the call.
 func (s *Service) call(ctx context.Context, c *Call, args any) (_ Answer, wait int64, _ error) {
-	var refused error
+	var failed error // of the plan: not a decision, so the same again would cost the same again
 	for proved := false; ; proved = true {
 		reader := s.cfg.State.View()
 		key, err := s.key(ctx, c, &reader)
@@ -90,22 +90,24 @@ func (s *Service) call(ctx context.Context, c *Call, args any) (_ Answer, wait i
 			}
 			return answer, wait, err
 		}
-		if proved && refused != nil && !isRejection(refused) {
-			return Answer{}, 0, refused // a failure, not a decision: the same again would cost the same again
+		if failed != nil {
+			return Answer{}, 0, failed
 		}
 		plan, err := s.plan(ctx, c, args, reader)
 		switch {
 		case err == nil && plan.Command != nil:
 			return s.propose(ctx, c, args, key, plan)
-		case err != nil && !isRejection(err) && c.Key == "":
-			return Answer{}, 0, err
 		case proved:
 			return Answer{Sets: plan.Sets, Index: reader.Index()}, 0, err
+		case err != nil && !isRejection(err):
+			if c.Key == "" {
+				return Answer{}, 0, err
+			}
+			failed = err
 		}
-		refused = err
 		if proof := s.cfg.Proposer.Read(ctx); proof != nil {
-			if err != nil && !isRejection(err) {
-				proof = err
+			if failed != nil {
+				return Answer{}, 0, failed
 			}
 			return Answer{}, 0, proof
 		}
