@@ -121,27 +121,37 @@ func TestAMissedReleaseIsAskedFor(t *testing.T) {
 	w.voters(2)
 }
 
-// The proposer crashed after it decided and before it carried out: it must carry out, and nothing else.
-func TestADecidedProposalIsCarriedOutAfterARestart(t *testing.T) {
-	w := newWorld(t)
-	hosts := []*host{w.add(expect(3)), w.add(expect(3)), w.add(expect(3))}
-	var set []founder
-	dirs := make([]*store.Dir, 3)
+// decidedID is the id of the proposal that decided leaves.
+const decidedID = "decided"
+
+// decided leaves on the disks of hosts that have not started what a proposal leaves that all have promised to follow,
+// and that its proposer has decided.
+func decided(t *testing.T, hosts []*host, proposer int) {
+	t.Helper()
+	p := &proposal{ID: decidedID, Since: time.Now()}
+	dirs := make([]*store.Dir, len(hosts))
 	for i, h := range hosts {
 		var err error
 		dirs[i], err = store.Open(h.path+"/data", store.Options{Logger: h.logger()})
 		must(t, err)
-		set = append(set, founder{ID: dirs[i].ID(), Name: h.name, Address: fmt.Sprintf("127.0.0.1:%d", i+1)})
+		p.Set = append(p.Set, founder{ID: dirs[i].ID(), Name: h.name, Address: fmt.Sprintf("127.0.0.1:%d", i+1)})
 	}
-	f := &proposal{ID: "decided", Proposer: dirs[2].ID(), Set: set, Since: time.Now()}
+	p.Proposer = dirs[proposer].ID()
 	for i, d := range dirs {
-		l := promises{Promise: f}
-		if i == 2 {
-			l.Proposal, l.Decided = f, true
+		l := promises{Promise: p}
+		if i == proposer {
+			l.Proposal, l.Decided = p, true
 		}
 		must(t, d.Save("bootstrap", l))
 		must(t, d.Close())
 	}
+}
+
+// The proposer crashed after it decided and before it carried out: it must carry out, and nothing else.
+func TestADecidedProposalIsCarriedOutAfterARestart(t *testing.T) {
+	w := newWorld(t)
+	hosts := []*host{w.add(expect(3)), w.add(expect(3)), w.add(expect(3))}
+	decided(t, hosts, 2)
 	// Without their proposer the other two, although enough to propose something else, keep their promise.
 	hosts[0].start()
 	hosts[1].start()
@@ -213,30 +223,14 @@ func TestAMasterOfTheSetIsAwayUntilTheClusterExists(t *testing.T) {
 		t.Run(fmt.Sprintf("removed %v", removed), func(t *testing.T) {
 			w := newWorld(t)
 			hosts := []*host{w.add(expect(3)), w.add(expect(3)), w.add(expect(3))}
-			var set []founder
-			dirs := make([]*store.Dir, 3)
-			for i, h := range hosts {
-				var err error
-				dirs[i], err = store.Open(h.path+"/data", store.Options{Logger: h.logger()})
-				must(t, err)
-				set = append(set, founder{ID: dirs[i].ID(), Name: h.name, Address: fmt.Sprintf("127.0.0.1:%d", i+1)})
-			}
-			p := &proposal{ID: "decided", Proposer: dirs[0].ID(), Set: set, Since: time.Now()}
-			for i, d := range dirs {
-				l := promises{Promise: p}
-				if i == 0 {
-					l.Proposal, l.Decided = p, true
-				}
-				must(t, d.Save("bootstrap", l))
-				must(t, d.Close())
-			}
+			decided(t, hosts, 0)
 			away := hosts[2]
 			for _, h := range hosts[:2] {
 				h.start()
 				w.refuse(h.i, away.i) // it can ask, and no entry reaches it
 			}
 			w.leader()
-			w.until("the proposer has settled", func() bool { return hosts[0].promised().Begun == p.ID })
+			w.until("the proposer has settled", func() bool { return hosts[0].promised().Begun == decidedID })
 			away.start()
 			w.until("it knows that the cluster exists", func() bool {
 				return strings.Contains(away.node.Waiting(), "its log is on the way")
@@ -253,7 +247,7 @@ func TestAMasterOfTheSetIsAwayUntilTheClusterExists(t *testing.T) {
 					return ok && string(s.Address) == away.address
 				})
 			}
-			if q := away.promised().Promise; q == nil || q.ID != p.ID || away.node.hasLog() {
+			if q := away.promised().Promise; q == nil || q.ID != decidedID || away.node.hasLog() {
 				t.Errorf("its promise is %+v, it has a log: %v", q, away.node.hasLog())
 			}
 			w.heal()
