@@ -3,50 +3,26 @@ package procedure
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
-	"scaleout/fsm/sqltype"
+	"scaleout/fsm/registry"
 )
 
 // All returns every procedure, by name. The slice and what it points to must not be changed.
-func All() []*Procedure { return procedures().list }
+func All() []*Procedure { return procedures().All() }
 
 // Named returns the procedure of that name or alias, in any case and without a schema.
-func Named(name string) (*Procedure, bool) {
-	p, ok := procedures().byName[sqltype.Fold(name)]
-	return p, ok
-}
+func Named(name string) (*Procedure, bool) { return procedures().Named(name) }
 
 // Find is Named with a refusal ("procedure_not_found") that helps.
-func Find(name string) (*Procedure, error) {
-	if p, ok := Named(name); ok {
-		return p, nil
-	}
-	names := make([]string, len(All()))
-	for i, p := range All() {
-		names[i] = p.Name
-	}
-	return nil, command.Refuse(command.CodeProcedureNotFound, name, names)
-}
+func Find(name string) (*Procedure, error) { return procedures().Find(name) }
 
-type procedureTable struct {
-	list   []*Procedure
-	byName map[string]*Procedure
-}
-
-var procedures = sync.OnceValue(func() procedureTable {
-	t := procedureTable{list: slices.Concat(projectProcedures(), executionProcedures(), workerProcedures())}
-	slices.SortFunc(t.list, func(a, b *Procedure) int { return strings.Compare(a.Name, b.Name) })
-	t.byName = make(map[string]*Procedure, len(t.list))
-	for _, p := range t.list {
-		for _, name := range append([]string{p.Name}, p.Aliases...) {
-			t.byName[sqltype.Fold(name)] = p
-		}
-	}
-	return t
+var procedures = sync.OnceValue(func() *registry.Names[*Procedure] {
+	return registry.NewNames(command.CodeProcedureNotFound,
+		slices.Concat(projectProcedures(), executionProcedures(), workerProcedures()),
+		func(p *Procedure) []string { return append([]string{p.Name}, p.Aliases...) })
 })
 
 // Authorize refuses ("permission_denied") a caller without the permission. Plan does so too; a door that asks first

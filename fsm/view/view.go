@@ -4,52 +4,29 @@ import (
 	"iter"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
 )
 
 // All returns every view, by name. The slice and what it points to must not be changed.
-func All() []*View { return views().list }
+func All() []*View { return views().All() }
 
 // Named returns the view of that name, in any case and without "catalog.".
-func Named(name string) (*View, bool) {
-	v, ok := views().byName[sqltype.Fold(name)]
-	return v, ok
-}
+func Named(name string) (*View, bool) { return views().Named(name) }
 
 // Find is Named with a refusal ("view_not_found") that helps.
-func Find(name string) (*View, error) {
-	if v, ok := Named(name); ok {
-		return v, nil
-	}
-	names := make([]string, len(All()))
-	for i, v := range All() {
-		names[i] = v.Name
-	}
-	return nil, command.Refuse(command.CodeViewNotFound, name, names)
-}
+func Find(name string) (*View, error) { return views().Find(name) }
 
-type viewTable struct {
-	list   []*View
-	byName map[string]*View
-}
-
-var views = sync.OnceValue(func() viewTable {
-	t := viewTable{list: []*View{
+var views = sync.OnceValue(func() *registry.Names[*View] {
+	return registry.NewNames(command.CodeViewNotFound, []*View{
 		catalogPropertiesView(), executionParameterValuesView(), executionsView(), foldersView(), masterNodesView(),
 		masterPropertiesView(), objectParametersView(), objectVersionsView(), operationMessagesView(), operationsView(),
 		packagesView(), projectsView(), tasksView(), workerAgentsView(),
-	}}
-	slices.SortFunc(t.list, func(a, b *View) int { return strings.Compare(a.Name, b.Name) })
-	t.byName = make(map[string]*View, len(t.list))
-	for _, v := range t.list {
-		t.byName[sqltype.Fold(v.Name)] = v
-	}
-	return t
+	}, func(v *View) []string { return []string{v.Name} })
 })
 
 // Authorize refuses ("permission_denied") a caller without the permission to read the view. Select does so too.
