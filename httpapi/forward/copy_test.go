@@ -178,13 +178,7 @@ func TestInformationalResponses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &http.Transport{}
-	defer tr.CloseIdleConnections()
-	resp, err := tr.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
+	resp := send(t, req)
 	if !slices.Equal(codes, []int{http.StatusProcessing}) || resp.Header.Get("Link") != "" ||
 		resp.Header.Get("X-Own") != "kept" || resp.Header.Get(wire.HeaderForwardedBy) != "me" {
 		t.Error(codes, resp.Header)
@@ -250,13 +244,7 @@ func TestBodiesOfBothDirections(t *testing.T) {
 				t.Fatal(err)
 			}
 			req.ContentLength = c.length
-			tr := &http.Transport{}
-			defer tr.CloseIdleConnections()
-			resp, err := tr.RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
+			resp := send(t, req)
 			got, err := io.ReadAll(resp.Body)
 			if err != nil || !bytes.Equal(got, big) {
 				t.Errorf("%v, %d bytes came back of %d", err, len(got), len(big))
@@ -291,13 +279,7 @@ func TestCallerGoneWhileTheAnswerComes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &http.Transport{}
-	defer tr.CloseIdleConnections()
-	resp, err := tr.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
+	resp := send(t, req)
 	if _, err := io.CopyN(io.Discard, resp.Body, 1<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -360,6 +342,19 @@ func TestNoProtocolIsSwitched(t *testing.T) {
 			t.Errorf("%q: %s", protocol, got)
 		}
 	}
+}
+
+// send sends a request over a connection of its own, which ends with the test.
+func send(t *testing.T, req *http.Request) *http.Response {
+	t.Helper()
+	tr := &http.Transport{}
+	t.Cleanup(tr.CloseIdleConnections)
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
 }
 
 // slowWriter is a caller who takes each piece of the answer late.
