@@ -76,7 +76,7 @@ func TestAMasterWithAWrongClockDoesNotKeepLeading(t *testing.T) {
 		t.Fatal("it still leads")
 	}
 	w.write("x")
-	if ahead := time.Until(next.fsm.View().Time().Time()); ahead > 5*time.Minute+time.Second {
+	if ahead := time.Until(next.fsm.Reader().Time().Time()); ahead > 5*time.Minute+time.Second {
 		t.Errorf("state time is %v ahead", ahead)
 	}
 	if !w.logs.has("too far from the others") {

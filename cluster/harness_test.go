@@ -269,11 +269,11 @@ func (h *host) start() {
 // catalogMachine is the state machine as the node needs it.
 type catalogMachine struct{ *fsm.FSM }
 
-func (m catalogMachine) Reader() MachineReader { return m.FSM.View() }
+func (m catalogMachine) Reader() MachineReader { return m.FSM.Reader() }
 
 // has says whether a folder is in the master's state.
 func (h *host) has(name string) bool {
-	_, ok := h.fsm.View().Folder(name)
+	_, ok := h.fsm.Reader().Folder(name)
 	return ok
 }
 

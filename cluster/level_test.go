@@ -22,8 +22,8 @@ func TestTheLevelRisesWhenEveryMasterKnowsIt(t *testing.T) {
 	}
 	l := w.leader()
 	w.voters(3)
-	w.until("a level", func() bool { return l.fsm.View().Level() > 0 })
-	if got := l.fsm.View().Level(); got != 1 {
+	w.until("a level", func() bool { return l.fsm.Reader().Level() > 0 })
+	if got := l.fsm.Reader().Level(); got != 1 {
 		t.Fatalf("a cluster of versions that know 1, 2 and 2 begins at level %d", got)
 	}
 	w.write("x")
@@ -33,7 +33,7 @@ func TestTheLevelRisesWhenEveryMasterKnowsIt(t *testing.T) {
 	old.start()
 	w.until("the level rises everywhere", func() bool {
 		for _, h := range hosts {
-			if h.fsm.View().Level() != 2 {
+			if h.fsm.Reader().Level() != 2 {
 				return false
 			}
 		}

@@ -23,7 +23,7 @@ func (h *host) restorable(t *testing.T) (LogPosition, []byte) {
 	var saved, adopted bytes.Buffer
 	must(t, capture.Write(&saved))
 	_, err = fsm.Adopt(&saved, &adopted, command.Level, fsm.Identity{
-		ClusterID: h.w.ca.ClusterID(), Level: capture.View().Level(), Index: at.Index, Term: at.Term,
+		ClusterID: h.w.ca.ClusterID(), Level: capture.Reader().Level(), Index: at.Index, Term: at.Term,
 	})
 	must(t, err)
 	return at, adopted.Bytes()

@@ -21,7 +21,7 @@ func (f *FSM) Capture() (*Capture, error) {
 }
 
 // View reads the captured state; its Counts alone are the newest.
-func (c *Capture) View() *catalog.Reader { return c.state.Reader() }
+func (c *Capture) Reader() *catalog.Reader { return c.state.Reader() }
 
 // Write writes the state as a snapshot.
 func (c *Capture) Write(w io.Writer) error { return write(w, c.state, c.state.Reader().Index(), 0) }

@@ -64,7 +64,7 @@ func TestFormat1IsRead(t *testing.T) {
 	if err := applied.Err(); err != nil {
 		t.Fatal(err)
 	}
-	for table, n := range applied.View().Counts() {
+	for table, n := range applied.Reader().Counts() {
 		if n == 0 && table != "properties" { // no command sets one yet
 			t.Errorf("the fixture has nothing in %s", table)
 		}

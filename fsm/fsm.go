@@ -92,10 +92,10 @@ func New(cfg Config) *FSM {
 }
 
 // View is a read transaction on the state after the last entry.
-func (f *FSM) View() *catalog.Reader { return f.view.Load() }
+func (f *FSM) Reader() *catalog.Reader { return f.view.Load() }
 
 // Index is the index of the last entry applied. Entries of Raft's own do not count.
-func (f *FSM) Index() uint64 { return f.View().Index() }
+func (f *FSM) Index() uint64 { return f.Reader().Index() }
 
 // Restored counts the snapshots that have replaced the state.
 func (f *FSM) Restored() uint64 { return f.restored.Load() }

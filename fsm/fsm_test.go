@@ -162,7 +162,7 @@ func TestApplyTellsResultsAfterTheyShow(t *testing.T) {
 	if r := last.Results[1].Rejection; r == nil || r.Code != "folder_exists" || !strings.Contains(r.Error(), "F") {
 		t.Errorf("rejection %v", r)
 	}
-	if e, ok := f.View().Execution(3); !ok || e.Status != 8 {
+	if e, ok := f.Reader().Execution(3); !ok || e.Status != 8 {
 		t.Errorf("execution %+v", e)
 	}
 }
@@ -245,7 +245,7 @@ func TestBadSnapshots(t *testing.T) {
 func TestNewerLevelIsRefused(t *testing.T) {
 	newer := replay(fsm.New(fsm.Config{Logger: quiet(), Level: 2}),
 		entry(t, 1, &command.InitCluster{ClusterID: "c", Level: 1}), entry(t, 2, &command.RaiseLevel{Level: 2}))
-	if newer.Err() != nil || newer.View().Level() != 2 {
+	if newer.Err() != nil || newer.Reader().Level() != 2 {
 		t.Fatal(newer.Err())
 	}
 	err := restore(fsm.New(fsm.Config{Logger: quiet(), Level: 1}), saved(t, newer))
@@ -272,7 +272,7 @@ func TestFailedApplyNeverReturns(t *testing.T) {
 				var failed []error
 				f := replay(fsm.New(fsm.Config{Logger: quiet(), Failed: func(err error) { failed = append(failed, err) }}),
 					story(t)...)
-				index, before := f.Index(), f.View()
+				index, before := f.Index(), f.Reader()
 				returned := false
 				go func() { f.Apply(l); returned = true }()
 				synctest.Wait() // until the goroutine stands still
@@ -289,7 +289,7 @@ func TestFailedApplyNeverReturns(t *testing.T) {
 				if _, _, err := f.Hash(t.Context()); err == nil {
 					t.Error("a hash of a state that stands still")
 				}
-				if f.Index() != index || f.View() != before {
+				if f.Index() != index || f.Reader() != before {
 					t.Error("the view moved")
 				}
 				go func() { f.Apply(entry(t, 17, &command.Noop{})); returned = true }()
@@ -425,7 +425,7 @@ func TestReadWhileApply(t *testing.T) {
 	for range 3 {
 		readers.Go(func() {
 			for ctx.Err() == nil {
-				v := f.View()
+				v := f.Reader()
 				n := 0
 				for range v.Folders() {
 					n++

@@ -66,7 +66,7 @@ func (m *metrics) Describe(c chan<- *prometheus.Desc) {
 func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	m.commands.Collect(c)
 	m.events.Collect(c)
-	view, failed := m.fsm.View(), 0.0
+	view, failed := m.fsm.Reader(), 0.0
 	if m.fsm.Err() != nil {
 		failed = 1
 	}

@@ -135,7 +135,7 @@ func TestForwardingHeadersFromOutside(t *testing.T) {
 			t.Fatalf("node %d without a certificate: %d", node, g.StatusCode)
 		}
 	}
-	if _, ok := w.fsm.View().Folder("F0"); ok {
+	if _, ok := w.fsm.Reader().Folder("F0"); ok {
 		t.Fatal("the call was done")
 	}
 	// A master's word counts.
@@ -145,7 +145,7 @@ func TestForwardingHeadersFromOutside(t *testing.T) {
 	if g.StatusCode != 200 || g.Header.Get(wire.HeaderRequestID) != "rid" {
 		t.Fatal(g.StatusCode, g.body)
 	}
-	if f, ok := w.fsm.View().Folder("G"); !ok || f.CreatedBy != "root" {
+	if f, ok := w.fsm.Reader().Folder("G"); !ok || f.CreatedBy != "root" {
 		t.Fatal("created by", f)
 	}
 	if g := do(t, master, "GET", w.nodes[0].srv.URL+"/v1/catalog/views/folders", "", wire.HeaderHop, "m",

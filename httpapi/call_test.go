@@ -90,7 +90,7 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &raw); err != nil {
 			t.Error(err)
 		}
-		mac, err := service.RequestMAC(w.fsm.View().KeySecret(), p, raw)
+		mac, err := service.RequestMAC(w.fsm.Reader().KeySecret(), p, raw)
 		if err != nil {
 			t.Error(err)
 		}
@@ -226,7 +226,7 @@ func TestSynchronizedStartWaits(t *testing.T) {
 	if len(proposed) != 0 {
 		t.Fatal("started more than once")
 	}
-	if e, _ := w.fsm.View().Execution(id); e.Status != catalog.Canceled {
+	if e, _ := w.fsm.Reader().Execution(id); e.Status != catalog.Canceled {
 		t.Fatal(e.Status)
 	}
 }
@@ -253,8 +253,8 @@ func TestRedeployBetweenTheDryRunAndTheCommand(t *testing.T) {
 		t.Fatal(err, deployed)
 	}
 	id, _ := got.Int("execution_id")
-	x, _ := w.fsm.View().Execution(id)
-	if p, _ := w.fsm.View().Project("F", "P"); x == nil || x.Version != p.Version {
+	x, _ := w.fsm.Reader().Execution(id)
+	if p, _ := w.fsm.Reader().Project("F", "P"); x == nil || x.Version != p.Version {
 		t.Errorf("execution %d is of another version than %+v", id, p)
 	}
 }
@@ -486,7 +486,7 @@ func TestMessagesSayWhetherTheyAreComplete(t *testing.T) {
 func TestNoRouteShowsTheKeySecret(t *testing.T) {
 	w := newWorld(t, 1)
 	c, url := w.as(&root), w.nodes[0].srv.URL
-	secret := w.fsm.View().KeySecret()
+	secret := w.fsm.Reader().KeySecret()
 	paths := []string{"/v1/cluster", "/v1/cluster/state-hash", "/metrics", "/readyz", "/v1/events?follow=false",
 		"/v1/status/leader"}
 	for _, v := range view.All() {

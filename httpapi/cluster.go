@@ -158,7 +158,7 @@ func (a *API) stateHash(w http.ResponseWriter, r *request) error {
 		out.Hash, err = a.cfg.State.HashAt(ctx, want)
 	}
 	if errors.Is(err, fsm.ErrIndexPassed) {
-		return &passed{err, a.cfg.State.View().Index()}
+		return &passed{err, a.cfg.State.Reader().Index()}
 	}
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ type Proposer interface {
 
 // State is this node's replicated state; *fsm.FSM is one.
 type State interface {
-	View() *catalog.Reader
+	Reader() *catalog.Reader
 	// Changed is closed once the state holds an entry after index.
 	Changed(index uint64) <-chan struct{}
 	// Hash is the state's index and hash.

@@ -99,7 +99,7 @@ func (a *API) serve(r *request) error {
 	}
 	defer free()
 	// The answer is at least as new as this index. A handler that reads or changes the state sets its own.
-	r.w.Header().Set(wire.HeaderIndex, strconv.FormatUint(a.cfg.State.View().Index(), 10))
+	r.w.Header().Set(wire.HeaderIndex, strconv.FormatUint(a.cfg.State.Reader().Index(), 10))
 	place := a.cfg.Member.Place()
 	if place.Known && place.Leader.Name != "" {
 		r.w.Header().Set(wire.HeaderLeader, place.Leader.Name)

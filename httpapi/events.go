@@ -46,7 +46,7 @@ func (a *API) events(w http.ResponseWriter, r *request) error {
 	most := time.NewTimer(eventStreamMost)
 	defer most.Stop()
 	for {
-		view := a.cfg.State.View()
+		view := a.cfg.State.Reader()
 		changed := a.cfg.State.Changed(view.Index())
 		more, err := s.send(view)
 		if err != nil {
@@ -95,7 +95,7 @@ func (s *eventStream) begin() (follow bool, err error) {
 	if after == "" {
 		after = q.Get("after")
 	}
-	view := s.api.cfg.State.View()
+	view := s.api.cfg.State.Reader()
 	s.at = view.LastEvent()
 	if after != "" {
 		if s.at, err = catalog.ParseEventID(after); err != nil {
@@ -106,11 +106,11 @@ func (s *eventStream) begin() (follow bool, err error) {
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
-	h.Set(wire.HeaderIndex, strconv.FormatUint(s.api.cfg.State.View().Index(), 10))
+	h.Set(wire.HeaderIndex, strconv.FormatUint(s.api.cfg.State.Reader().Index(), 10))
 	s.w.WriteHeader(http.StatusOK)
 	if !known {
 		// This master has not reached the id: it is of a state before a restore, or of another cluster.
-		if err := s.reset(s.api.cfg.State.View().LastEvent()); err != nil {
+		if err := s.reset(s.api.cfg.State.Reader().LastEvent()); err != nil {
 			return false, nil // nobody reads
 		}
 	}
@@ -123,7 +123,7 @@ func (s *eventStream) awaitIndex(index uint64) bool {
 	limit := time.NewTimer(eventWait)
 	defer limit.Stop()
 	for {
-		now := s.api.cfg.State.View().Index()
+		now := s.api.cfg.State.Reader().Index()
 		if now >= index {
 			return true
 		}

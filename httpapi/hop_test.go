@@ -31,7 +31,7 @@ func TestFollowerForwardsOnce(t *testing.T) {
 			t.Errorf("%s: %q, want %q", h, got, want)
 		}
 	}
-	if f, _ := w.fsm.View().Folder("F"); f == nil || f.CreatedBy != "root" {
+	if f, _ := w.fsm.Reader().Folder("F"); f == nil || f.CreatedBy != "root" {
 		t.Fatal(f)
 	}
 	for _, node := range []int{0, 1} {
@@ -203,7 +203,7 @@ func TestUnknownOutcomeBehindAFollower(t *testing.T) {
 		if g.StatusCode != 200 || g.Header.Get(wire.HeaderLeader) != "master-2" {
 			t.Fatal(g.StatusCode, g.body)
 		}
-		folder, _ := w.fsm.View().Folder(name)
+		folder, _ := w.fsm.Reader().Folder(name)
 		if folder == nil || !strings.Contains(g.body, fmt.Sprintf(`"folder_id":%d`, folder.ID)) {
 			t.Fatal("the first answer must come back", g.body, folder)
 		}

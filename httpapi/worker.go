@@ -137,7 +137,7 @@ func (a *API) emptyExchange(w http.ResponseWriter, worker string) error {
 		Grants: []wire.Grant{}, Stop: []wire.AttemptRef{}, Renewed: []wire.AttemptRef{}, Settled: []wire.AttemptRef{},
 		Fenced: []wire.AttemptRef{}, Masters: filled(a.cfg.Cluster.Masters()),
 	}
-	if row, ok := a.cfg.State.View().Worker(worker); ok {
+	if row, ok := a.cfg.State.Reader().Worker(worker); ok {
 		out.Enabled = row.Enabled
 	}
 	w.Header().Set("Connection", "close")
@@ -199,7 +199,7 @@ func (a *API) messages(w http.ResponseWriter, r *request) error {
 	if err := a.cfg.Proposer.Read(r.Context()); err != nil {
 		return err
 	}
-	row, ok := a.cfg.State.View().Worker(id)
+	row, ok := a.cfg.State.Reader().Worker(id)
 	switch {
 	case !ok:
 		return command.Refuse(command.CodeWorkerNotRegistered, id)

@@ -280,7 +280,7 @@ func TestLimitsTravelWithARegistration(t *testing.T) {
 	if _, _, err := c.Register(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
-	if row, ok := w.fsm.View().Worker(agent); !ok || row.MaxTaskCount != 10 || row.CertName != "worker-1" {
+	if row, ok := w.fsm.Reader().Worker(agent); !ok || row.MaxTaskCount != 10 || row.CertName != "worker-1" {
 		t.Fatalf("%+v", row)
 	}
 	in.AgentID = "22222222-2222-4222-8222-222222222222"

@@ -31,7 +31,7 @@ type Node interface {
 
 // State is the replicated state.
 type State interface {
-	View() *catalog.Reader
+	Reader() *catalog.Reader
 }
 
 // Config is what an Announcer needs.
@@ -77,7 +77,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	defer tick.Stop()
 	var taken []command.Notice
 	for {
-		if view := a.cfg.State.View(); view.Level() >= command.LevelOf(&command.Announce{}) {
+		if view := a.cfg.State.Reader(); view.Level() >= command.LevelOf(&command.Announce{}) {
 			taken = append(taken, a.takeNotices(maxNotices-len(taken))...)
 			if c, due := a.announcement(view, taken); due {
 				if err := a.propose(ctx, c); err == nil {

@@ -61,7 +61,7 @@ func (f *fakeNode) apply(cmd command.Command) command.Result {
 }
 
 func (f *fakeNode) ID() string { return "a" }
-func (f *fakeNode) View() *catalog.Reader {
+func (f *fakeNode) Reader() *catalog.Reader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.view

@@ -216,7 +216,7 @@ func TestSavedIsRestored(t *testing.T) {
 	if !slices.Equal(fresh.steps, want) {
 		t.Errorf("steps %q, want %q", fresh.steps, want)
 	}
-	if v := fresh.state.View(); v.ClusterID() != "fresh" || len(slices.Sorted(v.Blobs())) != 3 {
+	if v := fresh.state.Reader(); v.ClusterID() != "fresh" || len(slices.Sorted(v.Blobs())) != 3 {
 		t.Errorf("the state is of cluster %s and names %v", v.ClusterID(), slices.Sorted(v.Blobs()))
 	}
 	if fresh.stored[digest("one")] != "one" || fresh.ring.Len() != 2 {
@@ -293,7 +293,7 @@ func TestRefusedRestores(t *testing.T) {
 			if len(f.steps) != c.steps {
 				t.Errorf("steps %q, want %d", f.steps, c.steps)
 			}
-			if slices.Contains(slices.Collect(f.state.View().Blobs()), digest("one")) {
+			if slices.Contains(slices.Collect(f.state.Reader().Blobs()), digest("one")) {
 				t.Error("the state was restored")
 			}
 			if left, err := os.ReadDir(b.cfg.Spool); err != nil || len(left) != 0 {
@@ -314,7 +314,7 @@ func useful(f *fakeCluster) *raft.Log {
 	if err != nil {
 		panic(err)
 	}
-	return &raft.Log{Index: f.state.View().Index() + 1, Term: 2, Type: raft.LogCommand, Data: raw}
+	return &raft.Log{Index: f.state.Reader().Index() + 1, Term: 2, Type: raft.LogCommand, Data: raw}
 }
 
 func TestOneRestoreAtATime(t *testing.T) {
@@ -338,7 +338,7 @@ func TestInspectFindsWhatDoesNotBelongTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	view := capture.View()
+	view := capture.Reader()
 	right := archive.Metadata{Cluster: "c1", Level: view.Level(), Index: view.Index(), Blobs: true}
 	both := []string{"one", "two"}
 	for _, c := range []struct {

@@ -64,7 +64,7 @@ func TestFormat1IsRestored(t *testing.T) {
 	if out.Cluster != "c1" || out.Index != kept.Index() || !out.KeyRing || fresh.ring.Len() != 2 {
 		t.Errorf("restored %+v, %d keys", out, fresh.ring.Len())
 	}
-	if named := slices.Sorted(kept.View().Blobs()); !slices.Equal(out.Missing, named) {
+	if named := slices.Sorted(kept.Reader().Blobs()); !slices.Equal(out.Missing, named) {
 		t.Errorf("missing %v, the state names %v", out.Missing, named)
 	}
 }

@@ -99,7 +99,7 @@ func (b *Backups) restore(ctx context.Context, r io.Reader, key []byte) (out Res
 
 // checkEmpty returns an error if this cluster has been used.
 func (b *Backups) checkEmpty() error {
-	if used := b.cfg.State.View().Used(); used != "" {
+	if used := b.cfg.State.Reader().Used(); used != "" {
 		return fmt.Errorf("%w: this one has %s. Make a new cluster of empty data directories, keep workers away from it, "+
 			"and restore there", command.ErrNotEmpty, used)
 	}
@@ -181,7 +181,7 @@ func (b *Backups) adopt(file io.ReadSeeker, at cluster.LogPosition) (state *os.F
 			state.Close()
 		}
 	}()
-	view := b.cfg.State.View()
+	view := b.cfg.State.Reader()
 	id := fsm.Identity{ClusterID: view.ClusterID(), Level: view.Level(), Index: at.Index, Term: at.Term}
 	if err := visit(file, func(e archive.Entry, content io.Reader) error {
 		if e.Name != archive.NameState {

@@ -26,7 +26,7 @@ func (b *Backups) Save(ctx context.Context, w io.Writer, o Options) error {
 	if err != nil {
 		return err
 	}
-	view := capture.View()
+	view := capture.Reader()
 	file, err := archive.NewWriter(w, archive.Metadata{
 		Created: b.cfg.Node.Now().UTC(), Cluster: view.ClusterID(), Master: b.cfg.Master, Version: b.cfg.Version,
 		Level: view.Level(), Index: view.Index(), Blobs: o.Blobs, KeyRing: len(o.Key) > 0, Rows: view.Counts(),

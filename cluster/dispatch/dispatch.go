@@ -14,7 +14,7 @@ import (
 )
 
 // State is the replicated state. View takes no lock that is held while Touch is called.
-type State interface{ View() *catalog.Reader }
+type State interface{ Reader() *catalog.Reader }
 
 // Node proposes commands and proves leadership.
 type Node interface {
@@ -67,7 +67,7 @@ func New(cfg Config) *Dispatcher {
 func (d *Dispatcher) Establish() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	reader := d.cfg.State.View() // entries applied from now on wait in Touch and are added after this
+	reader := d.cfg.State.Reader() // entries applied from now on wait in Touch and are added after this
 	q := newQueue(time.Now())
 	for w := range reader.Workers() {
 		q.worker(w.ID).row = w
@@ -109,7 +109,7 @@ func (d *Dispatcher) Touch(executions []int64, workers []string) {
 	if d.queue == nil {
 		return
 	}
-	reader := d.cfg.State.View()
+	reader := d.cfg.State.Reader()
 	now := time.Now()
 	d.refresh(reader, executions, workers, now)
 }

@@ -111,7 +111,7 @@ func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
 	if q == nil {
 		return nil, command.ErrNotLeader
 	}
-	reader := d.cfg.State.View()
+	reader := d.cfg.State.Reader()
 	row, err := known(reader, p)
 	if err != nil {
 		return nil, err
@@ -282,7 +282,7 @@ func (x *exchange) hold(ctx context.Context) error {
 		return nil
 	}
 	// A change since begin found no poll that it could wake, so it is looked for here.
-	reader := d.cfg.State.View()
+	reader := d.cfg.State.Reader()
 	if row, ok := reader.Worker(x.poll.Worker); !ok || row.Enabled != x.row.Enabled {
 		d.mu.Unlock()
 		return nil
@@ -323,7 +323,7 @@ func (x *exchange) hold(ctx context.Context) error {
 		return command.ErrNotLeader
 	case endChanged:
 		if d.queue == q {
-			x.look(d.cfg.State.View(), w)
+			x.look(d.cfg.State.Reader(), w)
 		}
 	}
 	return cause
@@ -393,12 +393,12 @@ func (d *Dispatcher) granted(x *exchange, err error) {
 	for _, r := range x.poll.Ended {
 		ids = append(ids, r.TaskID)
 	}
-	d.refresh(d.cfg.State.View(), ids, nil, now)
+	d.refresh(d.cfg.State.Reader(), ids, nil, now)
 }
 
 // answer reads the grants' content from the state.
 func (x *exchange) answer() (command.Answer, error) {
-	reader := x.d.cfg.State.View()
+	reader := x.d.cfg.State.Reader()
 	for _, ref := range x.fenced {
 		if slices.Contains(x.poll.Running, ref) { // an attempt that ended is noted in the state
 			x.d.reportOrphan(x.queue, x.poll.Worker, ref)

@@ -88,7 +88,7 @@ func get[T any](h *house, hook *T) T {
 	return *hook
 }
 
-func (h *house) View() *catalog.Reader {
+func (h *house) Reader() *catalog.Reader {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.state.Reader()
@@ -184,7 +184,7 @@ func (h *house) start(pkg string, retries int, workers ...string) int64 {
 // poll is a worker's next exchange, not held, with as many slots as it registered.
 func (h *house) poll(id string) command.Poll {
 	h.seq[id]++
-	row, _ := h.View().Worker(id)
+	row, _ := h.Reader().Worker(id)
 	return command.Poll{
 		Worker: id, CertName: "cert-" + id[:1], Instance: row.Instance, Sequence: h.seq[id], Slots: row.MaxTaskCount,
 		Received: time.Now(),
@@ -238,7 +238,7 @@ func (h *house) gives(what string, got command.Answer, want ...int64) {
 
 func (h *house) status(id int64, want catalog.Status) {
 	h.Helper()
-	e, ok := h.View().Execution(id)
+	e, ok := h.Reader().Execution(id)
 	if !ok || e.Status != want {
 		h.Errorf("execution %d is %v, want %v", id, e.Status, want)
 	}

@@ -18,8 +18,8 @@ type lagging struct {
 	slow   bool   // the change came between a look and its lock
 }
 
-func (l *lagging) View() *catalog.Reader {
-	view := l.house.View()
+func (l *lagging) Reader() *catalog.Reader {
+	view := l.house.Reader()
 	if l.change == nil {
 		return view
 	}
@@ -69,7 +69,7 @@ func TestALostAttemptIsNotRenewed(t *testing.T) {
 				lost := false
 				h.lag(0, func() {
 					h.sweep()
-					e, _ := h.View().Execution(id)
+					e, _ := h.Reader().Execution(id)
 					lost = e.Status == catalog.Pending
 				}, func() {
 					a := h.exchange(p)

@@ -86,8 +86,8 @@ func TestHeldPollsShareFairly(t *testing.T) {
 }
 
 func held(h *house, worker string) []command.AttemptRef {
-	row, _ := h.View().Worker(worker)
-	return heldBy(h.View(), worker, row.Instance)
+	row, _ := h.Reader().Worker(worker)
+	return heldBy(h.Reader(), worker, row.Instance)
 }
 
 func TestAHigherSequenceEndsTheHeldPoll(t *testing.T) {

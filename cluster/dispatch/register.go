@@ -54,7 +54,7 @@ func (d *Dispatcher) Register(
 	if d.queue == nil {
 		return command.Registration{}, command.ErrNotLeader
 	}
-	reader := d.cfg.State.View() // under the lock: the queue never goes back to an older state
+	reader := d.cfg.State.Reader() // under the lock: the queue never goes back to an older state
 	ids := make([]int64, 0, len(cmd.Ended)+len(cmd.Running))
 	for _, r := range cmd.Ended {
 		ids = append(ids, r.TaskID)
@@ -98,7 +98,7 @@ func (d *Dispatcher) reportOrphanLocked(w *worker, ref command.AttemptRef) {
 	if w.orphans[ref] {
 		return // the worker names it in each exchange until the package has ended
 	}
-	if x, ok := d.cfg.State.View().Execution(ref.TaskID); !ok || !x.WasGiven(ref.Attempt, w.id) {
+	if x, ok := d.cfg.State.Reader().Execution(ref.TaskID); !ok || !x.WasGiven(ref.Attempt, w.id) {
 		return
 	}
 	if w.orphans == nil {
@@ -165,7 +165,7 @@ func (d *Dispatcher) checkMachine(ctx context.Context, cmd *command.RegisterWork
 	if d.queue == nil {
 		return command.ErrNotLeader
 	}
-	row, ok := d.cfg.State.View().Worker(cmd.ID)
+	row, ok := d.cfg.State.Reader().Worker(cmd.ID)
 	if !ok || row.CertName != cmd.CertName || row.MachineID == cmd.MachineID {
 		return nil // new, the same machine, or refused by the state itself
 	}

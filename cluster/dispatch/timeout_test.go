@@ -34,7 +34,7 @@ func (h *house) watched() (stop func()) {
 func (h *house) waited(id int64, code string) {
 	h.Helper()
 	h.status(id, catalog.Failed)
-	if e, _ := h.View().Execution(id); !e.Overdue || e.Waited != code {
+	if e, _ := h.Reader().Execution(id); !e.Overdue || e.Waited != code {
 		h.Errorf("execution %d: overdue %t, it waited because of %q, want %q", id, e.Overdue, e.Waited, code)
 	}
 }

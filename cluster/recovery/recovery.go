@@ -67,7 +67,7 @@ func inspect(dir *store.Dir, log *slog.Logger) (r Remains, err error) {
 	if _, r.Hash, err = machine.Hash(context.Background()); err != nil {
 		return r, fmt.Errorf("read %s: %w", dir.Path(), err)
 	}
-	r.ID, r.State = dir.ID(), machine.View()
+	r.ID, r.State = dir.ID(), machine.Reader()
 	r.Cluster, r.Time = r.State.ClusterID(), r.State.Time().Time()
 	for _, s := range members.Servers {
 		m := Member{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter}

@@ -25,7 +25,7 @@ const cleanupBatch = 256
 type Cleanup struct {
 	Interval time.Duration
 	Proposer Proposer
-	State    interface{ View() *catalog.Reader }
+	State    interface{ Reader() *catalog.Reader }
 	// Now is the earlier of the leader's clock and its stamp, so that a wrong clock does not delete what is young.
 	Now func() time.Time
 	// NeverEnabled is how long a worker that was never enabled is kept without being heard from.
@@ -73,7 +73,7 @@ func (c *Cleanup) round(ctx context.Context) (removed int64, err error) {
 
 // plan turns the catalog's properties into cut-offs.
 func (c *Cleanup) plan() (*command.Cleanup, error) {
-	view := c.State.View()
+	view := c.State.Reader()
 	now := c.Now()
 	cmd := &command.Cleanup{EndedTasks: command.At(now.Add(-keepTasks)), Limit: cleanupBatch}
 	if c.NeverEnabled > 0 {

@@ -300,4 +300,4 @@ func TestCleanup(t *testing.T) {
 
 type reading struct{ s *catalog.State }
 
-func (r reading) View() *catalog.Reader { return r.s.Reader() }
+func (r reading) Reader() *catalog.Reader { return r.s.Reader() }

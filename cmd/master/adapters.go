@@ -144,7 +144,7 @@ func (a proposer) Hold(ctx context.Context) (context.Context, context.CancelFunc
 // machine is the state machine as the node needs it.
 type machine struct{ *fsm.FSM }
 
-func (a machine) Reader() cluster.MachineReader { return a.FSM.View() }
+func (a machine) Reader() cluster.MachineReader { return a.FSM.Reader() }
 
 // workers is the leader's side of the workers.
 type workers struct{ m *Master }
@@ -216,8 +216,8 @@ func (a membership) Configuration() (uint64, []string, []string) {
 // names is what the state names.
 type names struct{ *fsm.FSM }
 
-func (a names) Named(digest string) bool  { return a.View().Named(digest) }
-func (a names) Digests() iter.Seq[string] { return a.View().Blobs() }
+func (a names) Named(digest string) bool  { return a.Reader().Named(digest) }
+func (a names) Digests() iter.Seq[string] { return a.Reader().Blobs() }
 
 // segments are message segments among the blobs.
 type segments struct{ *blobs.Keeper }

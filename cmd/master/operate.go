@@ -41,7 +41,7 @@ func (m *Master) routines() []leader.Routine {
 
 // merge packs small message segments together.
 func (m *Master) merge(ctx context.Context) error {
-	view := m.fsm.View()
+	view := m.fsm.Reader()
 	var smalls []segmenter.Small
 	for s := range view.Segments() {
 		if s.Size >= segmenter.MergeSmall {

@@ -77,7 +77,7 @@ func (s *Service) Call(ctx context.Context, c *Call) (Answer, error) {
 func (s *Service) call(ctx context.Context, c *Call, args any) (_ Answer, wait int64, _ error) {
 	var failed error // of the plan: not a decision, so the same again would cost the same again
 	for proved := false; ; proved = true {
-		reader := s.cfg.State.View()
+		reader := s.cfg.State.Reader()
 		key, err := s.key(ctx, c, &reader)
 		if err != nil {
 			return Answer{}, 0, err
@@ -153,7 +153,7 @@ func (s *Service) propose(ctx context.Context, c *Call, args any, key command.Ke
 	}
 	answer := Answer{Sets: plan.Sets, Index: index}
 	answer.Outputs, answer.ReturnValue = c.Procedure.Results(result)
-	return answer, c.Procedure.Waits(s.cfg.State.View(), args), nil
+	return answer, c.Procedure.Waits(s.cfg.State.Reader(), args), nil
 }
 
 // key is the request key of a call as its command carries it; the zero Key for a call without one. A state without a
@@ -166,7 +166,7 @@ func (s *Service) key(ctx context.Context, c *Call, reader **catalog.Reader) (co
 		if err := s.cfg.Proposer.Read(ctx); err != nil {
 			return command.Key{}, err
 		}
-		*reader = s.cfg.State.View()
+		*reader = s.cfg.State.Reader()
 	}
 	mac, err := RequestMAC((*reader).KeySecret(), c.Procedure, c.Raw)
 	return command.Key{Text: c.Key, Chosen: c.Chosen, Request: mac}, err
@@ -206,7 +206,7 @@ func (s *Service) waitEnd(ctx context.Context, execution int64, waits func() fun
 	defer end(nil)
 	defer context.AfterFunc(s.cfg.Stopping, func() { end(command.ErrStopping) })()
 	for {
-		reader := s.cfg.State.View()
+		reader := s.cfg.State.Reader()
 		e, ok := reader.Execution(execution)
 		if !ok || e.Status.HasEnded() {
 			return nil // what is gone has ended

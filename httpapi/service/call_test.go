@@ -20,7 +20,7 @@ type node struct {
 	did    []command.Kind
 }
 
-func (n *node) View() *catalog.Reader {
+func (n *node) Reader() *catalog.Reader {
 	if n.reader != nil {
 		return n.reader
 	}

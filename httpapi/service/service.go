@@ -26,7 +26,7 @@ type Proposer interface {
 
 // State is this node's replicated state.
 type State interface {
-	View() *catalog.Reader
+	Reader() *catalog.Reader
 	// Changed is closed once the state holds an entry after index.
 	Changed(index uint64) <-chan struct{}
 }

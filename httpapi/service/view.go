@@ -20,7 +20,7 @@ func (s *Service) Read(ctx context.Context, v *view.View, r view.Request, stale 
 		}
 		r.Live = s.cfg.Live
 	}
-	r.Reader = s.cfg.State.View()
+	r.Reader = s.cfg.State.Reader()
 	page, err := view.Select(ctx, v, r)
 	return page, r.Reader.Index(), err
 }

@@ -42,7 +42,7 @@ func (g executions) Collect(c chan<- prometheus.Metric) {
 		// counter that falls for one that has begun anew, and would add all of it once more.
 		return
 	}
-	for _, m := range executionCounts(g.cfg.State.View()) {
+	for _, m := range executionCounts(g.cfg.State.Reader()) {
 		c <- m
 	}
 }

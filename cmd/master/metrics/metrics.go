@@ -52,7 +52,7 @@ type Credentials interface {
 
 // State is the replicated state.
 type State interface {
-	View() *catalog.Reader
+	Reader() *catalog.Reader
 }
 
 // Register registers the metrics of a master, and those of the process and the Go runtime.

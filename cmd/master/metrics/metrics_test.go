@@ -26,7 +26,7 @@ type fakeMaster struct {
 	diskErr  error
 }
 
-func (f *fakeMaster) View() *catalog.Reader    { return f.state.Reader() }
+func (f *fakeMaster) Reader() *catalog.Reader  { return f.state.Reader() }
 func (f *fakeMaster) Leaf() *x509.Certificate  { return &x509.Certificate{Raw: []byte("leaf")} }
 func (f *fakeMaster) NotAfter() time.Time      { return time.Unix(1000, 0) }
 func (f *fakeMaster) CAs() []*x509.Certificate { return f.cas }

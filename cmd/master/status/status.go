@@ -37,7 +37,7 @@ type Node interface {
 
 // State is the replicated state.
 type State interface {
-	View() *catalog.Reader
+	Reader() *catalog.Reader
 }
 
 // Config is what a Reporter needs.
@@ -61,7 +61,7 @@ func (r *Reporter) Beats(ctx context.Context) (rows []command.MasterBeat, gone [
 	member := map[string]bool{}
 	members := r.cfg.Node.Members(ctx)
 	hosts := r.hosts(ctx, members)
-	view := r.cfg.State.View()
+	view := r.cfg.State.Reader()
 	for _, x := range members {
 		if x.Role == outside {
 			continue
@@ -94,7 +94,7 @@ func (r *Reporter) Beats(ctx context.Context) (rows []command.MasterBeat, gone [
 
 // Cluster returns the cluster as an operator sees it.
 func (r *Reporter) Cluster(ctx context.Context) wire.ClusterStatus {
-	view := r.cfg.State.View()
+	view := r.cfg.State.Reader()
 	term, _ := r.cfg.Node.IsLeader()
 	out := wire.ClusterStatus{
 		ClusterID: view.ClusterID(), Index: view.Index(), Term: term, Level: view.Level(), Members: []wire.Member{},

@@ -37,7 +37,7 @@ func (f *fakeCluster) ID() string                               { return "a" }
 func (f *fakeCluster) Now() time.Time                           { return time.Unix(1000, 0) }
 func (f *fakeCluster) IsLeader() (uint64, bool)                 { return 3, true }
 func (f *fakeCluster) Members(context.Context) []cluster.Member { return slices.Clone(f.members) }
-func (f *fakeCluster) View() *catalog.Reader                    { return f.state.Reader() }
+func (f *fakeCluster) Reader() *catalog.Reader                  { return f.state.Reader() }
 
 // RoundTrip is the connection to the other masters.
 func (f *fakeCluster) RoundTrip(req *http.Request) (*http.Response, error) {
