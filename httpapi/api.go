@@ -42,7 +42,8 @@ func New(cfg Config) (*API, error) {
 	a.cfg.Proposer, a.cfg.Workers = waitingProposer{cfg.Proposer}, waitingWorkers{cfg.Workers}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.service = service.New(service.Config{
-		Proposer: a.cfg.Proposer, State: cfg.State, Blobs: cfg.Blobs, Seal: cfg.Seal, Live: cfg.Live, Messages: cfg.Messages,
+		Proposer: a.cfg.Proposer, State: cfg.State, Workers: a.cfg.Workers, Open: cfg.Open, Logger: a.log, Blobs: cfg.Blobs,
+		Seal: cfg.Seal, Live: cfg.Live, Messages: cfg.Messages,
 		Settings: cfg.Settings, Timeout: cfg.Timeout, Stopping: a.stopping,
 	})
 	var err error

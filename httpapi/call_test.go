@@ -401,7 +401,8 @@ func TestViewQueries(t *testing.T) {
 	// The answer names its columns also when it has no rows, and only those that were asked for.
 	const id, name = `{"name":"folder_id","type":"bigint"}`, `{"name":"name","type":"sysname"}`
 	for query, want := range map[string]string{
-		"columns=name,folder_id&name=F1":           `"columns":[` + name + `,` + id + `],"rows":[{"name":"F1","folder_id":2}]`,
+		"columns=name,folder_id&name=F1": `"columns":[` + name + `,` + id +
+			`],"rows":[{"name":"F1","folder_id":2}]`,
 		"columns=folder_id&name=none":              `"columns":[` + id + `],"rows":[]`,
 		"columns=folder_id&name=f0&name=f2":        `"columns":[` + id + `],"rows":[{"folder_id":1},{"folder_id":3}]`,
 		"columns=folder_id&folder_id.gt=1":         `"columns":[` + id + `],"rows":[{"folder_id":2},{"folder_id":3}]`,

@@ -16,6 +16,7 @@ import (
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/view"
 	"scaleout/httpapi/forward"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -52,16 +53,6 @@ type State interface {
 	HashAt(ctx context.Context, index uint64) (string, error)
 }
 
-// Workers is the leader's side of the workers. Its errors are those of Proposer or *command.Rejection.
-type Workers interface {
-	// Register records a worker's process. Received is when this master received the call.
-	Register(ctx context.Context, cmd *command.RegisterWorker, received time.Time) (command.Registration, error)
-	// Exchange answers one poll; it may hold it for p.Wait. It checks that p.CertName is the worker's.
-	Exchange(ctx context.Context, p command.Poll) (command.Answer, error)
-	// Messages returns once the messages are committed, one answer per item, in order.
-	Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]command.Accepted, error)
-}
-
 // Blobs is the cluster's blobs. Its errors wrap the outcomes of blobs that package command declares,
 // where they apply.
 type Blobs interface {
@@ -91,7 +82,7 @@ type Config struct {
 	Member   Member
 	Proposer Proposer
 	State    State
-	Workers  Workers
+	Workers  service.Workers
 	Blobs    Blobs
 	Cluster  Cluster
 	// Backups makes backups and restores them; optional.

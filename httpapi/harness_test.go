@@ -24,6 +24,7 @@ import (
 	"scaleout/fsm"
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
+	"scaleout/fsm/segment"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/wire"
@@ -61,7 +62,7 @@ type node struct {
 	propose  atomic.Pointer[func(command.Envelope) error]
 	exchange atomic.Pointer[func(context.Context, command.Poll) (command.Answer, error)]
 	register atomic.Pointer[func(*command.RegisterWorker) (command.Registration, error)]
-	accept   atomic.Pointer[func(string, []wire.MessagesItem) ([]command.Accepted, error)]
+	accept   atomic.Pointer[func(string, []segment.Part) ([]command.Accepted, error)]
 	transfer atomic.Pointer[func(string) error]
 	blobs    blobs
 	ready    atomic.Bool
@@ -278,7 +279,7 @@ func (n *node) Exchange(ctx context.Context, p command.Poll) (command.Answer, er
 	}
 }
 
-func (n *node) Messages(_ context.Context, worker string, items []wire.MessagesItem) ([]command.Accepted, error) {
+func (n *node) Messages(_ context.Context, worker string, items []segment.Part) ([]command.Accepted, error) {
 	if f := n.accept.Load(); f != nil {
 		return (*f)(worker, items)
 	}

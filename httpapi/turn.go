@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
-	"scaleout/httpapi/wire"
+	"scaleout/fsm/segment"
+	"scaleout/httpapi/service"
 )
 
 // turnsPerProcessor is how many calls of one caller may compute at the same time, for each processor: enough to use all
@@ -80,7 +81,7 @@ func (p waitingProposer) Read(ctx context.Context) error {
 	return p.Proposer.Read(ctx)
 }
 
-type waitingWorkers struct{ Workers }
+type waitingWorkers struct{ service.Workers }
 
 func (w waitingWorkers) Register(
 	ctx context.Context, cmd *command.RegisterWorker, received time.Time,
@@ -95,8 +96,8 @@ func (w waitingWorkers) Exchange(ctx context.Context, p command.Poll) (command.A
 }
 
 func (w waitingWorkers) Messages(
-	ctx context.Context, worker string, items []wire.MessagesItem,
+	ctx context.Context, worker string, parts []segment.Part,
 ) ([]command.Accepted, error) {
 	defer leaveTurn(ctx)()
-	return w.Workers.Messages(ctx, worker, items)
+	return w.Workers.Messages(ctx, worker, parts)
 }

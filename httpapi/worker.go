@@ -1,23 +1,17 @@
 package httpapi
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/segment"
 	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
-
-// exchangeSlack is what an exchange may take beyond its hold: a proof, a command, and waiting for an expiry's outcome.
-const exchangeSlack = 20 * time.Second
 
 // agentID reads an AgentId in any case, with or without braces.
 func agentID(field, s string) (string, error) {
@@ -37,7 +31,6 @@ func (a *API) register(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	limits := a.cfg.Settings().Limits
 	cmd := &command.RegisterWorker{
 		ID: id, CertName: r.caller.Name, Instance: in.Incarnation, MachineID: in.MachineID, BootID: in.BootID,
 		Version:     in.Version,
@@ -45,12 +38,11 @@ func (a *API) register(w http.ResponseWriter, r *request) error {
 		MaxTaskCount: in.MaxTaskCount, LeaseMs: in.LeaseMs, TaskHeartbeatMs: in.TaskHeartbeatMs,
 		AgentHeartbeatMs: in.AgentHeartbeatMs,
 		ToleranceMs:      in.ErrorToleranceMs, Bitness: in.Bitness, Running: refsIn(in.Running), Ended: reports(in.Ended),
-		MostAgentIDs: limits.AgentIDs, MostNeverEnabled: limits.NeverEnabled, TaskCountLimit: limits.TaskCount,
 	}
 	for _, e := range in.Extensions {
 		cmd.Extensions = append(cmd.Extensions, strings.ToLower(e))
 	}
-	reg, err := a.cfg.Workers.Register(r.Context(), cmd, r.received)
+	reg, err := a.service.Register(r.Context(), cmd, r.received)
 	if err != nil {
 		return err
 	}
@@ -83,47 +75,24 @@ func (a *API) exchange(w http.ResponseWriter, r *request) error {
 	if wait > 0 {
 		w.WriteHeader(http.StatusProcessing) // it may be held: whoever waits shall know at once that somebody is there
 	}
-	ctx, cancel := context.WithTimeoutCause(r.Context(), wait+exchangeSlack, service.ErrTimeout)
-	defer cancel()
-	held, release := a.cfg.Proposer.Hold(ctx)
-	defer release()
-	held, end := context.WithCancelCause(held)
-	defer end(nil)
-	defer context.AfterFunc(a.stopping, func() { end(command.ErrStopping) })()
-
-	got, err := a.cfg.Workers.Exchange(held, command.Poll{
+	got, err := a.service.Exchange(r.Context(), command.Poll{
 		Worker: id, CertName: r.caller.Name, Instance: in.Incarnation, Sequence: in.Sequence, Wait: wait, Slots: in.Slots,
 		Running: refsIn(in.Running), Ended: reports(in.Ended), Received: r.received,
 	})
-	var no *command.Rejection
-	if err != nil && held.Err() != nil && !errors.As(err, &no) {
-		cause := context.Cause(held)
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case errors.Is(cause, command.ErrStopping):
-			return a.emptyExchange(w, id)
-		}
-		// The state tells the next leader what this exchange did, if anything: it can be repeated as it is.
-		return fmt.Errorf("%w: %w", command.ErrUnknownOutcome, cause)
-	}
 	if err != nil {
 		return err
 	}
+	return a.exchanged(w, &got)
+}
+
+// exchanged answers a poll. A master that is about to stop ends the connection with it.
+func (a *API) exchanged(w http.ResponseWriter, got *service.Exchanged) error {
 	out := wire.ExchangeAnswer{
 		Grants: []wire.Grant{}, Stop: refsOut(got.Stop), Renewed: refsOut(got.Renewed), Settled: refsOut(got.Settled),
 		Fenced: refsOut(got.Fenced), Masters: filled(a.cfg.Cluster.Masters()), Enabled: got.Enabled,
 	}
 	for i := range got.Grants {
-		g, err := a.open(&got.Grants[i])
-		if err != nil {
-			// A grant that cannot be opened must not hold back what the worker's other attempts depend on; it stays the
-			// worker's in the state and is delivered again with each exchange until its key is there or its term is over.
-			a.log.LogAttrs(r.Context(), slog.LevelError, "grant not delivered",
-				slog.Int64("execution", got.Grants[i].ExecutionID), slog.Any("error", err))
-			continue
-		}
-		out.Grants = append(out.Grants, g)
+		out.Grants = append(out.Grants, grantOut(&got.Grants[i]))
 	}
 	if a.stopping.Err() != nil {
 		w.Header().Set("Connection", "close")
@@ -131,60 +100,36 @@ func (a *API) exchange(w http.ResponseWriter, r *request) error {
 	return answer(w, http.StatusOK, out)
 }
 
-// emptyExchange answers a held poll of a master that stops: nothing happened, ask another one.
-func (a *API) emptyExchange(w http.ResponseWriter, worker string) error {
-	out := wire.ExchangeAnswer{
-		Grants: []wire.Grant{}, Stop: []wire.AttemptRef{}, Renewed: []wire.AttemptRef{}, Settled: []wire.AttemptRef{},
-		Fenced: []wire.AttemptRef{}, Masters: filled(a.cfg.Cluster.Masters()),
-	}
-	if row, ok := a.cfg.State.Reader().Worker(worker); ok {
-		out.Enabled = row.Enabled
-	}
-	w.Header().Set("Connection", "close")
-	return answer(w, http.StatusOK, out)
-}
-
-// stoppedExchange is emptyExchange for a poll that this master passed on and the leader still holds.
+// stoppedExchange answers a poll that this master passed on and the leader still holds, when this one stops.
 func (a *API) stoppedExchange(w http.ResponseWriter, r *request) error {
 	id, err := r.worker()
 	if err != nil {
 		return err
 	}
-	return a.emptyExchange(w, id)
+	w.Header().Set("Connection", "close")
+	got := a.service.Stopped(id)
+	return a.exchanged(w, &got)
 }
 
-// open turns a grant into what its worker gets: here alone secrets are opened.
-func (a *API) open(g *command.Grant) (wire.Grant, error) {
+func grantOut(g *service.Grant) wire.Grant {
 	out := wire.Grant{
 		TaskID: g.TaskID, Attempt: g.Attempt, ExecutionID: g.ExecutionID, Folder: g.Folder, Project: g.Project,
-		Package:   g.Package,
-		ProjectID: g.ProjectID, VersionLSN: g.VersionLSN, ProjectBlob: g.ProjectBlob, Use32Bit: g.Use32Bit,
-		GiveUpAfterMs: g.GiveUpAfter.Milliseconds(), Parameters: []wire.Parameter{}, Options: []wire.Parameter{},
+		Package: g.Package, ProjectID: g.ProjectID, VersionLSN: g.VersionLSN, ProjectBlob: g.ProjectBlob,
+		Use32Bit: g.Use32Bit, ProjectPassword: g.Password, GiveUpAfterMs: g.GiveUpAfter.Milliseconds(),
+		Parameters: []wire.Parameter{}, Options: []wire.Parameter{},
 	}
-	var err error
-	if out.ProjectPassword, err = catalog.OpenPassword(g, a.cfg.Open); err != nil {
-		return wire.Grant{}, err
-	}
-	one := func(p *command.GrantParameter) (wire.Parameter, error) {
-		text, err := catalog.OpenParameter(g, p, a.cfg.Open)
-		return wire.Parameter{ObjectType: p.ObjectType, Name: p.Name, Type: p.Value.Type, Value: text,
-			Sensitive: p.Sensitive}, err
+	value := func(p *command.GrantParameter, text string) wire.Parameter {
+		return wire.Parameter{
+			ObjectType: p.ObjectType, Name: p.Name, Type: p.Value.Type, Value: text, Sensitive: p.Sensitive,
+		}
 	}
 	for i := range g.Parameters {
-		p, err := one(&g.Parameters[i])
-		if err != nil {
-			return wire.Grant{}, err
-		}
-		out.Parameters = append(out.Parameters, p)
+		out.Parameters = append(out.Parameters, value(&g.Parameters[i], g.Texts[i]))
 	}
 	for i := range g.Options {
-		p, err := one(&g.Options[i])
-		if err != nil {
-			return wire.Grant{}, err
-		}
-		out.Options = append(out.Options, p)
+		out.Options = append(out.Options, value(&g.Options[i], g.Texts[len(g.Parameters)+i]))
 	}
-	return out, nil
+	return out
 }
 
 func (a *API) messages(w http.ResponseWriter, r *request) error {
@@ -196,17 +141,15 @@ func (a *API) messages(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.cfg.Proposer.Read(r.Context()); err != nil {
-		return err
+	parts := make([]segment.Part, len(in.Items))
+	for i, item := range in.Items {
+		parts[i] = segment.Part{TaskID: item.TaskID, Attempt: item.Attempt, FirstSeq: item.FirstSeq,
+			Messages: make([]segment.Message, len(item.Messages))}
+		for j, m := range item.Messages {
+			parts[i].Messages[j] = segment.Message{Time: m.Time.UnixNano(), Type: m.Type, SourceType: m.SourceType, Text: m.Text}
+		}
 	}
-	row, ok := a.cfg.State.Reader().Worker(id)
-	switch {
-	case !ok:
-		return command.Refuse(command.CodeWorkerNotRegistered, id)
-	case row.CertName != r.caller.Name:
-		return command.Refuse(command.CodeAgentIDTaken, id, row.CertName, r.caller.Name)
-	}
-	got, err := a.cfg.Workers.Messages(r.Context(), id, in.Items)
+	got, err := a.service.Messages(r.Context(), r.caller, id, parts)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
+	"scaleout/fsm/segment"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -170,7 +171,7 @@ func TestMessages(t *testing.T) {
 	if _, err := w.client(other, 0).Messages(t.Context(), agent, m); client.Code(err) != "agent_id_taken" {
 		t.Fatal(err)
 	}
-	f := func(string, []wire.MessagesItem) ([]command.Accepted, error) {
+	f := func(string, []segment.Part) ([]command.Accepted, error) {
 		return []command.Accepted{
 			{AttemptRef: command.AttemptRef{TaskID: 1, Attempt: 1}, NextSeq: 7},
 			{AttemptRef: command.AttemptRef{TaskID: 2, Attempt: 1}, Code: "fenced"},

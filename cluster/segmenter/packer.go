@@ -37,13 +37,6 @@ type Proposer interface {
 	Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error)
 }
 
-// Item is a run of one attempt's messages, numbered from FirstSeq.
-type Item struct {
-	command.AttemptRef
-	FirstSeq int64
-	Messages []segment.Message
-}
-
 // Packer packs while this node leads.
 type Packer struct {
 	store   Store
@@ -80,7 +73,7 @@ func New(store Store, propose Proposer, log *slog.Logger) *Packer {
 }
 
 // Add packs a worker's messages and returns when they are committed, one answer per item in order.
-func (p *Packer) Add(ctx context.Context, worker string, items []Item) ([]command.Accepted, error) {
+func (p *Packer) Add(ctx context.Context, worker string, items []segment.Part) ([]command.Accepted, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
@@ -104,9 +97,7 @@ func (p *Packer) Add(ctx context.Context, worker string, items []Item) ([]comman
 			TaskID: it.TaskID, Attempt: it.Attempt, Worker: worker,
 			FirstSeq: it.FirstSeq, Count: len(it.Messages), Part: len(k.parts), Bytes: int64(text),
 		})
-		k.parts = append(k.parts, segment.Part{
-			TaskID: it.TaskID, Attempt: it.Attempt, FirstSeq: it.FirstSeq, Messages: it.Messages,
-		})
+		k.parts = append(k.parts, it)
 	}
 	if k.full(1) || first == 0 {
 		p.notify()

@@ -149,8 +149,8 @@ func (w *world) Open(_ context.Context, digest string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(raw)), nil
 }
 
-func item(task, first int64, texts ...string) Item {
-	it := Item{AttemptRef: command.AttemptRef{TaskID: task, Attempt: 1}, FirstSeq: first}
+func item(task, first int64, texts ...string) segment.Part {
+	it := segment.Part{TaskID: task, Attempt: 1, FirstSeq: first}
 	for _, text := range texts {
 		it.Messages = append(it.Messages, segment.Message{Time: 1, Type: 70, SourceType: 20, Text: text})
 	}
@@ -158,7 +158,7 @@ func item(task, first int64, texts ...string) Item {
 }
 
 // add adds in the background.
-func (w *world) add(items ...Item) <-chan []command.Accepted {
+func (w *world) add(items ...segment.Part) <-chan []command.Accepted {
 	out := make(chan []command.Accepted, 1)
 	go func() {
 		got, err := w.p.Add(w.ctx, worker, items)
@@ -234,7 +234,7 @@ func TestDoublesAndGaps(t *testing.T) {
 		if got[0].Code != "gap" || got[0].NextSeq != 6 || got[1].Code != "" || got[1].NextSeq != 7 {
 			t.Errorf("a gap, and beside it what fits: %+v", got)
 		}
-		if got := <-w.add(Item{AttemptRef: command.AttemptRef{TaskID: 999, Attempt: 1}, FirstSeq: 1,
+		if got := <-w.add(segment.Part{TaskID: 999, Attempt: 1, FirstSeq: 1,
 			Messages: item(a, 1, "x").Messages}); got[0].Code != command.CodeFencedNoTask {
 			t.Errorf("of nobody's attempt: %+v", got)
 		}
@@ -264,7 +264,7 @@ func TestPacksStayBoundedBehindASlowCommit(t *testing.T) {
 		const calls, each = 60, 100
 		var answers []<-chan []command.Accepted
 		for range calls {
-			items := make([]Item, each)
+			items := make([]segment.Part, each)
 			for i := range items {
 				items[i] = item(a, 1, "x")
 			}
@@ -298,7 +298,7 @@ func TestFailuresReachEveryCaller(t *testing.T) {
 		errs := make(chan error, 2)
 		for range 2 {
 			go func() {
-				_, err := w.p.Add(w.ctx, worker, []Item{item(a, 1, "1")})
+				_, err := w.p.Add(w.ctx, worker, []segment.Part{item(a, 1, "1")})
 				errs <- err
 			}()
 		}
@@ -317,7 +317,7 @@ func TestFailuresReachEveryCaller(t *testing.T) {
 func TestStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(nil, nil, slog.New(slog.DiscardHandler))
-		if _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); !errors.Is(err, errStopped) {
+		if _, err := p.Add(t.Context(), worker, []segment.Part{item(1, 1, "1")}); !errors.Is(err, errStopped) {
 			t.Errorf("before it runs: %v", err)
 		}
 		if err := stopAfter(t, p, packTime/2); !errors.Is(err, errStopped) {
@@ -334,7 +334,7 @@ func stopAfter(t *testing.T, p *Packer, d time.Duration) error {
 	go func() { defer close(done); _ = p.Run(ctx) }()
 	synctest.Wait()
 	out := make(chan error, 1)
-	go func() { _, err := p.Add(t.Context(), worker, []Item{item(1, 1, "1")}); out <- err }()
+	go func() { _, err := p.Add(t.Context(), worker, []segment.Part{item(1, 1, "1")}); out <- err }()
 	<-time.After(d)
 	cancel()
 	<-done

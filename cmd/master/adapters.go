@@ -16,7 +16,6 @@ import (
 	"scaleout/cluster"
 	"scaleout/cluster/blobs"
 	"scaleout/cluster/pki"
-	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
 	"scaleout/fsm"
 	"scaleout/fsm/command"
@@ -159,19 +158,8 @@ func (a workers) Exchange(ctx context.Context, p command.Poll) (command.Answer, 
 	return a.m.dispatch.Exchange(ctx, p)
 }
 
-func (a workers) Messages(ctx context.Context, worker string, items []wire.MessagesItem) ([]command.Accepted, error) {
-	in := make([]segmenter.Item, len(items))
-	for i, it := range items {
-		in[i] = segmenter.Item{
-			AttemptRef: command.AttemptRef{TaskID: it.TaskID, Attempt: it.Attempt}, FirstSeq: it.FirstSeq,
-			Messages: make([]segment.Message, len(it.Messages)),
-		}
-		for j, msg := range it.Messages {
-			in[i].Messages[j] = segment.Message{Time: msg.Time.UnixNano(), Type: msg.Type, SourceType: msg.SourceType,
-				Text: msg.Text}
-		}
-	}
-	return a.m.packer.Add(ctx, worker, in)
+func (a workers) Messages(ctx context.Context, worker string, parts []segment.Part) ([]command.Accepted, error) {
+	return a.m.packer.Add(ctx, worker, parts)
 }
 
 // disk is the data directory's blobs.

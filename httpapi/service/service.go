@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"scaleout/fsm/catalog"
@@ -35,18 +36,21 @@ type State interface {
 type Config struct {
 	Proposer Proposer
 	State    State
+	Workers  Workers
 	Blobs    procedure.BlobStore
 	Seal     func(plaintext []byte, associated string) (*command.Sealed, error)
+	Open     func(s *command.Sealed, associated string) ([]byte, error)
 	Live     view.Live
 	Messages view.MessageSource
 	Settings func() procedure.Config
 	// Timeout is how long a call may take, waiting ones excepted; one that carries a file may take ten times as long.
 	Timeout time.Duration
+	Logger  *slog.Logger
 	// Stopping ends when this node is about to stop.
 	Stopping context.Context
 }
 
-// Service calls procedures and reads views. Its methods may be called from any goroutine.
+// Service calls procedures, reads views and exchanges with workers. Its methods may be called from any goroutine.
 type Service struct{ cfg Config }
 
 // New returns a Service. It starts no goroutine.
