@@ -401,6 +401,26 @@ func TestScansAreBounded(t *testing.T) {
 	}
 }
 
+// Whoever has gone costs one more row, not a whole block of them.
+func TestASlowQueryEndsWithItsCaller(t *testing.T) {
+	gone, cancel := context.WithCancel(context.Background())
+	read := 0
+	view := numbers(1000, func(int64) any {
+		if read++; read == 3 {
+			cancel()
+		}
+		return "aaa"
+	}, sqltype.NVarChar(10), nil)
+	for _, order := range []string{"", "value"} {
+		read = 0
+		_, err := Select(gone, view, Request{Caller: alice, Order: order,
+			Where: Where(map[string][]string{"value.like": {"%b%"}})})
+		if !errors.Is(err, context.Canceled) || read > 4 {
+			t.Errorf("order %q: %d values were computed, %v", order, read, err)
+		}
+	}
+}
+
 // What a caller may not see costs as much as what it sees, so it counts; and it is not shown.
 func TestHiddenRowsCount(t *testing.T) {
 	const n = MaxScan + 10
