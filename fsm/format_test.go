@@ -30,12 +30,12 @@ func everything(t testing.TB) []*raft.Log {
 		{&command.SetExecutionParameter{ExecutionID: 5, ObjectType: 50, Name: "QUEUE_TIMEOUT",
 			Value: command.Value{Type: "Int32", Text: "30"}},
 			&command.StartExecution{ExecutionID: 5, RetryCount: 2, RetryDelayMs: 1000}},
-		{&command.Exchange{Worker: w, Instance: "i", Grants: []command.GrantOrder{
+		{&command.Exchange{Worker: w, Incarnation: "i", Grants: []command.GrantOrder{
 			{AttemptRef: command.AttemptRef{TaskID: 5, Attempt: 1}, GiveUpAfterMs: 1000}}}},
 		{&command.AppendMessages{Segment: other, Size: 7,
 			Parts: []command.MessagePart{{TaskID: 5, Attempt: 1, Worker: w, FirstSeq: 1, Count: 2, Bytes: 5}}}},
 		{&command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: 5, Attempt: 1}, Worker: w,
-			Instance: "i"}}}},
+			Incarnation: "i"}}}},
 		{&command.DeployProject{Folder: "G", Project: "Q", Blob: other, Size: 6, Manifest: packed(t)},
 			&command.DeleteProject{Folder: "G", Project: "Q"}, &command.DeleteFolder{Name: "G"}},
 		{&command.MergeSegments{Segment: strings.Repeat("c", 64), Size: 16, Sources: []string{digest, other},

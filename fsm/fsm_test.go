@@ -65,19 +65,19 @@ func story(t testing.TB) []*raft.Log {
 			// An empty zstd frame would do for the state; these bytes are a manifest packed once and for all.
 			&command.DeployProject{Folder: "F", Project: "P", Blob: digest, Size: 5, Manifest: packed(t),
 				Warnings: []command.Warning{{Code: command.NoteDeploy + "no_part", Args: []string{"x"}}}}),
-		entry(t, 6, &command.RegisterWorker{ID: w, CertName: "w", Instance: "i", MachineID: "m", MachineName: "H",
+		entry(t, 6, &command.RegisterWorker{ID: w, CertName: "w", Incarnation: "i", MachineID: "m", MachineName: "H",
 			MaxTaskCount: 9,
 			LeaseMs:      60000, ToleranceMs: 600000, Extensions: []string{".sh"}, Bitness: []int{64}},
 			&command.EnableWorker{ID: w, Enabled: true}),
 		entry(t, 7, create, create, create, create),
 		entry(t, 8, &command.StartExecution{ExecutionID: 2}, &command.StartExecution{ExecutionID: 3, RetryCount: 1},
 			&command.StartExecution{ExecutionID: 4}),
-		entry(t, 9, &command.Exchange{Worker: w, Instance: "i", Grants: []command.GrantOrder{
+		entry(t, 9, &command.Exchange{Worker: w, Incarnation: "i", Grants: []command.GrantOrder{
 			{AttemptRef: ref(2), GiveUpAfterMs: 60000}, {AttemptRef: ref(3), GiveUpAfterMs: 60000},
 			{AttemptRef: ref(4), GiveUpAfterMs: 60000}}}),
 		entry(t, 10, &command.AppendMessages{Segment: digest, Size: 9,
 			Parts: []command.MessagePart{{TaskID: 2, Attempt: 1, Worker: w, FirstSeq: 1, Count: 4}}}),
-		entry(t, 12, &command.Exchange{Worker: w, Instance: "i",
+		entry(t, 12, &command.Exchange{Worker: w, Incarnation: "i",
 			Ended: []command.Report{{AttemptRef: ref(2), Outcome: command.Succeeded},
 				{AttemptRef: ref(4), Outcome: command.Failed, ExitCode: 3}}},
 			&command.Beat{Masters: []command.MasterBeat{{ID: "n1", Name: "m1", Leader: true, LastOnline: 5}}}),

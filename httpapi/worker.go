@@ -32,7 +32,7 @@ func (a *API) register(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	cmd := &command.RegisterWorker{
-		ID: id, CertName: r.caller.Name, Instance: in.Incarnation, MachineID: in.MachineID, BootID: in.BootID,
+		ID: id, CertName: r.caller.Name, Incarnation: in.Incarnation, MachineID: in.MachineID, BootID: in.BootID,
 		Version:     in.Version,
 		MachineName: in.MachineName, UserAccount: in.UserAccount, DisplayName: in.DisplayName, Description: in.Description,
 		MaxTaskCount: in.MaxTaskCount, LeaseMs: in.LeaseMs, TaskHeartbeatMs: in.TaskHeartbeatMs,
@@ -76,7 +76,7 @@ func (a *API) exchange(w http.ResponseWriter, r *request) error {
 		w.WriteHeader(http.StatusProcessing) // it may be held: whoever waits shall know at once that somebody is there
 	}
 	got, err := a.service.Exchange(r.Context(), command.Poll{
-		Worker: id, CertName: r.caller.Name, Instance: in.Incarnation, Sequence: in.Sequence, Wait: wait, Slots: in.Slots,
+		Worker: id, CertName: r.caller.Name, Incarnation: in.Incarnation, Sequence: in.Sequence, Wait: wait, Slots: in.Slots,
 		Running: refsIn(in.Running), Ended: reports(in.Ended), Received: r.received,
 	})
 	if err != nil {

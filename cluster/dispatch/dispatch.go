@@ -123,7 +123,7 @@ func (d *Dispatcher) refresh(reader *catalog.Reader, executions []int64, workers
 		w := q.worker(id)
 		// A worker that was enabled, disabled, deleted or registered anew hears of it at once. A heartbeat changes the
 		// row too, and is no news to the worker.
-		same := ok && w.row != nil && w.row.Enabled == row.Enabled && w.row.Instance == row.Instance
+		same := ok && w.row != nil && w.row.Enabled == row.Enabled && w.row.Incarnation == row.Incarnation
 		if !same && w.poll != nil {
 			w.poll.end(endChanged)
 			w.poll = nil

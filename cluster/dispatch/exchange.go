@@ -117,20 +117,20 @@ func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
 		return nil, err
 	}
 	x.dismiss(reader)
-	if wait := q.expiring(heldBy(reader, p.Worker, p.Instance), p.Running, p.Ended); wait != nil {
+	if wait := q.expiring(heldBy(reader, p.Worker, p.Incarnation), p.Running, p.Ended); wait != nil {
 		return wait, nil
 	}
 	w := q.worker(p.Worker)
 	x.queue, x.row, x.worker = q, row, w
 	// The same sequence number again is a retransmission that took another way: it replaces the older call.
-	if p.Sequence < w.sequence && w.instance == p.Instance {
+	if p.Sequence < w.sequence && w.instance == p.Incarnation {
 		return nil, command.Refuse(command.CodeStaleSequence, int64(p.Sequence), p.Worker, int64(w.sequence))
 	}
 	w.row, w.contact, w.slots = row, p.Received, p.Slots
-	if w.instance != p.Instance {
+	if w.instance != p.Incarnation {
 		w.orphans = nil
 	}
-	w.instance, w.sequence, w.latest = p.Instance, p.Sequence, x
+	w.instance, w.sequence, w.latest = p.Incarnation, p.Sequence, x
 	if w.poll != nil {
 		w.poll.end(endReplaced)
 		w.poll = nil
@@ -163,7 +163,7 @@ func known(reader *catalog.Reader, p *command.Poll) (*catalog.Worker, error) {
 		return nil, command.Refuse(command.CodeWorkerNotRegistered, p.Worker)
 	case row.CertName != p.CertName:
 		return nil, command.Refuse(command.CodeAgentIDTaken, p.Worker, row.CertName, p.CertName)
-	case row.Instance != p.Instance:
+	case row.Incarnation != p.Incarnation:
 		return nil, command.Refuse(command.CodeInstanceReplaced, p.Worker)
 	}
 	return row, nil
@@ -173,7 +173,7 @@ func known(reader *catalog.Reader, p *command.Poll) (*catalog.Worker, error) {
 func heldBy(reader *catalog.Reader, worker, instance string) []command.AttemptRef {
 	var refs []command.AttemptRef
 	for e := range reader.HeldBy(worker) {
-		if a := &e.Attempts[len(e.Attempts)-1]; a.Instance == instance {
+		if a := &e.Attempts[len(e.Attempts)-1]; a.Incarnation == instance {
 			refs = append(refs, command.AttemptRef{TaskID: e.ID, Attempt: a.Number})
 		}
 	}
@@ -187,7 +187,7 @@ func heldAttempt(reader *catalog.Reader, ref command.AttemptRef, instance string
 		return nil, false
 	}
 	a := &e.Attempts[len(e.Attempts)-1]
-	return a, a.Number == ref.Attempt && a.Held() && a.Instance == instance
+	return a, a.Number == ref.Attempt && a.Held() && a.Incarnation == instance
 }
 
 // expiring returns the mark of a lease that the caller would renew, report on or be given again, or nil. An attempt
@@ -219,7 +219,7 @@ func (x *exchange) look(reader *catalog.Reader, w *worker) {
 	mine := map[command.AttemptRef]bool{}
 	for e := range reader.HeldBy(p.Worker) {
 		a := &e.Attempts[len(e.Attempts)-1]
-		if a.Instance != p.Instance {
+		if a.Incarnation != p.Incarnation {
 			continue
 		}
 		ref := command.AttemptRef{TaskID: e.ID, Attempt: a.Number}
@@ -335,7 +335,7 @@ func (x *exchange) commit(ctx context.Context) error {
 	if len(p.Ended)+len(x.taken) == 0 {
 		return nil
 	}
-	cmd := &command.Exchange{Worker: p.Worker, Instance: p.Instance, Ended: p.Ended}
+	cmd := &command.Exchange{Worker: p.Worker, Incarnation: p.Incarnation, Ended: p.Ended}
 	for _, t := range x.taken {
 		cmd.Grants = append(cmd.Grants, command.GrantOrder{
 			AttemptRef: ref(t), GiveUpAfterMs: t.giveUp(x.row).Milliseconds(),
@@ -410,7 +410,7 @@ func (x *exchange) answer() (command.Answer, error) {
 		out.Enabled = row.Enabled
 	}
 	for _, ref := range append(x.again, x.given...) {
-		g, ok := grant(reader, ref, x.poll.Instance)
+		g, ok := grant(reader, ref, x.poll.Incarnation)
 		if !ok {
 			continue // stopped or taken over meanwhile: the next exchange says so
 		}

@@ -149,8 +149,9 @@ func (h *house) do(cmd command.Command) command.Result {
 
 func registration(id, instance string, slots int, extensions ...string) *command.RegisterWorker {
 	return &command.RegisterWorker{
-		ID: id, CertName: "cert-" + id[:1], Instance: instance, MachineID: "machine-" + id[:1], MachineName: "HOST" + id[:1],
-		BootID: "b", Version: "1", UserAccount: "svc", DisplayName: "worker-" + id[:1], MaxTaskCount: slots,
+		ID: id, CertName: "cert-" + id[:1], Incarnation: instance, MachineID: "machine-" + id[:1],
+		MachineName: "HOST" + id[:1],
+		BootID:      "b", Version: "1", UserAccount: "svc", DisplayName: "worker-" + id[:1], MaxTaskCount: slots,
 		LeaseMs: leaseOf.Milliseconds(), TaskHeartbeatMs: 10_000, AgentHeartbeatMs: 60_000,
 		ToleranceMs: toleranceOf.Milliseconds(),
 		Extensions:  extensions, Bitness: []int{64},
@@ -186,7 +187,7 @@ func (h *house) poll(id string) command.Poll {
 	h.seq[id]++
 	row, _ := h.Reader().Worker(id)
 	return command.Poll{
-		Worker: id, CertName: "cert-" + id[:1], Instance: row.Instance, Sequence: h.seq[id], Slots: row.MaxTaskCount,
+		Worker: id, CertName: "cert-" + id[:1], Incarnation: row.Incarnation, Sequence: h.seq[id], Slots: row.MaxTaskCount,
 		Received: time.Now(),
 	}
 }

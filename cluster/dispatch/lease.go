@@ -53,7 +53,7 @@ func (l *lease) renew(from time.Time) {
 
 func (q *queue) grantLease(ref command.AttemptRef, a *catalog.Attempt, now time.Time) {
 	l := &lease{
-		ref: ref, worker: a.Worker, instance: a.Instance,
+		ref: ref, worker: a.Worker, instance: a.Incarnation,
 		giveUp: command.Span(a.GiveUpAfterMs),
 	}
 	l.renew(now)
@@ -179,7 +179,7 @@ func (d *Dispatcher) expire(ctx context.Context, leases []*lease) error {
 	d.mu.Lock()
 	for i, l := range leases {
 		items[i] = command.Expiry{
-			AttemptRef: l.ref, Worker: l.worker, Instance: l.instance, SilentSince: command.At(l.renewed),
+			AttemptRef: l.ref, Worker: l.worker, Incarnation: l.instance, SilentSince: command.At(l.renewed),
 		}
 	}
 	d.mu.Unlock()

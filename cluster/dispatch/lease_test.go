@@ -301,12 +301,12 @@ func TestRegistrationAdoptsAndFences(t *testing.T) {
 		// What the new process does not know of goes on until its lease has run out.
 		h.status(left, catalog.Running)
 		p := h.poll(one)
-		p.Instance, p.Running = "i2", []command.AttemptRef{at(runs, 1)}
+		p.Incarnation, p.Running = "i2", []command.AttemptRef{at(runs, 1)}
 		if a := h.exchange(p); len(a.Grants) > 0 {
 			t.Errorf("an attempt of the old process is given to the new one: %+v", a.Grants)
 		}
 		old := h.poll(one)
-		old.Instance = "i1"
+		old.Incarnation = "i1"
 		if _, err := h.d.Exchange(h.ctx, old); code(err) != "instance_replaced" {
 			t.Errorf("the old process: %v", err)
 		}
@@ -386,7 +386,7 @@ func TestTwoMachinesWithOneAgentID(t *testing.T) {
 			t.Errorf("the first one's time is over: %v", err)
 		}
 		old := h.poll(one)
-		old.Instance = "i1"
+		old.Incarnation = "i1"
 		if _, err := h.d.Exchange(h.ctx, old); code(err) != "instance_replaced" {
 			t.Errorf("the first one: %v", err)
 		}

@@ -113,8 +113,8 @@ func (q *queue) place(e *catalog.Execution, now time.Time) (affected []string) {
 				q.grantLease(ref, a, now)
 				affected = append(affected, a.Worker)
 			} else {
-				if l.instance != a.Instance {
-					l.instance = a.Instance // the worker's next process has adopted it
+				if l.instance != a.Incarnation {
+					l.instance = a.Incarnation // the worker's next process has adopted it
 				}
 				if e.Status == catalog.Stopping && !l.stopping {
 					affected = append(affected, a.Worker)

@@ -87,7 +87,7 @@ func TestHeldPollsShareFairly(t *testing.T) {
 
 func held(h *house, worker string) []command.AttemptRef {
 	row, _ := h.Reader().Worker(worker)
-	return heldBy(h.Reader(), worker, row.Instance)
+	return heldBy(h.Reader(), worker, row.Incarnation)
 }
 
 func TestAHigherSequenceEndsTheHeldPoll(t *testing.T) {

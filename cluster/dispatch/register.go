@@ -61,7 +61,7 @@ func (d *Dispatcher) Register(
 	}
 	for i, ref := range cmd.Running {
 		ids = append(ids, ref.TaskID)
-		a, ok := heldAttempt(reader, ref, cmd.Instance)
+		a, ok := heldAttempt(reader, ref, cmd.Incarnation)
 		if result.Items[len(cmd.Ended)+i].Code != "" || !ok {
 			reg.Fenced = append(reg.Fenced, ref)
 			continue

@@ -59,8 +59,9 @@ func within(t *testing.T, f func(w *world)) {
 			&command.CreateFolder{Name: "F"},
 			&command.DeployProject{Folder: "F", Project: "P", Size: 1, Manifest: manifest,
 				Blob: hex.EncodeToString(make([]byte, 32))},
-			&command.RegisterWorker{ID: worker, CertName: "w", Instance: "i", MachineID: "m", MachineName: "M", MaxTaskCount: 9,
-				LeaseMs: 60_000, ToleranceMs: 600_000, Extensions: []string{".sh"}, Bitness: []int{64}},
+			&command.RegisterWorker{ID: worker, CertName: "w", Incarnation: "i", MachineID: "m", MachineName: "M",
+				MaxTaskCount: 9,
+				LeaseMs:      60_000, ToleranceMs: 600_000, Extensions: []string{".sh"}, Bitness: []int{64}},
 			&command.EnableWorker{ID: worker, Enabled: true},
 		} {
 			w.do(cmd)
@@ -80,7 +81,7 @@ func (w *world) task() int64 {
 	id := w.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh",
 		AnyWorker: true}).Value
 	w.do(&command.StartExecution{ExecutionID: id})
-	w.do(&command.Exchange{Worker: worker, Instance: "i", Grants: []command.GrantOrder{{
+	w.do(&command.Exchange{Worker: worker, Incarnation: "i", Grants: []command.GrantOrder{{
 		AttemptRef: command.AttemptRef{TaskID: id, Attempt: 1}, GiveUpAfterMs: 60_000}}})
 	return id
 }

@@ -224,7 +224,7 @@ func (s *State) observeWorker(op changeOp, w *Worker) {
 		return
 	}
 	old, known := s.working().Worker(w.ID)
-	if !known || old.Instance != w.Instance {
+	if !known || old.Incarnation != w.Incarnation {
 		ev.Type, ev.Detail = EventWorkerRegistered, w.MachineName
 		s.events.say(ev)
 		ev.Detail = ""
@@ -261,7 +261,7 @@ func (s *State) observeExecution(op changeOp, x *Execution) {
 			granted := ev
 			granted.Type, granted.Detail = EventExecutionGranted, now.Machine
 			s.events.say(granted)
-		case before.Number == now.Number && before.Held() && now.Held() && before.Instance != now.Instance:
+		case before.Number == now.Number && before.Held() && now.Held() && before.Incarnation != now.Incarnation:
 			adopted := ev
 			adopted.Type, adopted.Detail = EventExecutionAdopted, now.Machine
 			s.events.say(adopted)

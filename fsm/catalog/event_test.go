@@ -49,7 +49,7 @@ func stage(t testing.TB) *machine {
 func (w *machine) granted(worker string, attempt, retries int) int64 {
 	id := w.ok(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", AnyWorker: true}).Value
 	w.ok(&command.StartExecution{ExecutionID: id, RetryCount: retries})
-	w.ok(&command.Exchange{Worker: worker, Instance: "i1", Grants: []command.GrantOrder{
+	w.ok(&command.Exchange{Worker: worker, Incarnation: "i1", Grants: []command.GrantOrder{
 		{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, GiveUpAfterMs: 1000}}})
 	return id
 }
@@ -64,26 +64,26 @@ func TestEventsTellWhatHappened(t *testing.T) {
 	from := w.s.Reader().LastEvent()
 	id := w.granted(worker1, 1, 1)
 	ref := command.AttemptRef{TaskID: id, Attempt: 1}
-	w.ok(&command.Expire{Items: []command.Expiry{{AttemptRef: ref, Worker: worker1, Instance: "i1"}}})
-	late := w.do(&command.Exchange{Worker: worker1, Instance: "i1",
+	w.ok(&command.Expire{Items: []command.Expiry{{AttemptRef: ref, Worker: worker1, Incarnation: "i1"}}})
+	late := w.do(&command.Exchange{Worker: worker1, Incarnation: "i1",
 		Ended: []command.Report{{AttemptRef: ref, Outcome: command.Succeeded}}})
 	if command.Family(late.Items[0].Code) != command.FamilyFenced {
 		t.Fatalf("a late report is answered %+v", late)
 	}
-	invented := &command.Exchange{Worker: worker1, Instance: "i1", Ended: []command.Report{
+	invented := &command.Exchange{Worker: worker1, Incarnation: "i1", Ended: []command.Report{
 		{AttemptRef: command.AttemptRef{TaskID: 1 << 40, Attempt: 1}, Outcome: command.Failed},
 		{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 7}, Outcome: command.Failed},
 	}}
-	foreign := &command.Exchange{Worker: worker2, Instance: "i1",
+	foreign := &command.Exchange{Worker: worker2, Incarnation: "i1",
 		Ended: []command.Report{{AttemptRef: ref, Outcome: command.Failed}}}
 	if got := append(w.do(invented).Items, w.do(foreign).Items...); got[0].Code != command.CodeFencedNoTask ||
 		got[1].Code != command.CodeFencedNotGiven || got[2].Code != command.CodeFencedNotGiven {
 		t.Errorf("reports of what the worker never had: %+v", got)
 	}
 	second := command.AttemptRef{TaskID: id, Attempt: 2}
-	w.ok(&command.Exchange{Worker: worker2, Instance: "i1",
+	w.ok(&command.Exchange{Worker: worker2, Incarnation: "i1",
 		Grants: []command.GrantOrder{{AttemptRef: second, GiveUpAfterMs: 1000}}})
-	w.ok(&command.Exchange{Worker: worker2, Instance: "i1",
+	w.ok(&command.Exchange{Worker: worker2, Incarnation: "i1",
 		Ended: []command.Report{{AttemptRef: second, Outcome: command.Failed, ExitCode: 3}}})
 	w.ok(&command.DeleteWorker{ID: worker2})
 	want := []string{"execution_created 1", "execution_started 1", "execution_granted 1/1", "attempt_lost 1/1",

@@ -138,7 +138,7 @@ type SetValue struct {
 type Attempt struct {
 	Number        int             `cbor:"1,keyasint"`
 	Worker        string          `cbor:"2,keyasint"`
-	Instance      string          `cbor:"3,keyasint"`
+	Incarnation   string          `cbor:"3,keyasint"`
 	Machine       string          `cbor:"4,keyasint,omitempty"`
 	Granted       command.Time    `cbor:"5,keyasint"`
 	GiveUpAfterMs int64           `cbor:"6,keyasint"`

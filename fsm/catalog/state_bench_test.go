@@ -37,8 +37,8 @@ func BenchmarkLifeCycle(b *testing.B) {
 		for range batch {
 			create = append(create, &command.CreateExecution{Folder: "F", Project: "P", Package: "Load.dtsx", AnyWorker: true})
 		}
-		grants := &command.Exchange{Worker: worker1, Instance: "i1"}
-		ended := &command.Exchange{Worker: worker1, Instance: "i1"}
+		grants := &command.Exchange{Worker: worker1, Incarnation: "i1"}
+		ended := &command.Exchange{Worker: worker1, Incarnation: "i1"}
 		for _, r := range entry(create...) {
 			ref := command.AttemptRef{TaskID: r.Value, Attempt: 1}
 			start = append(start, &command.StartExecution{ExecutionID: r.Value, RetryDelayMs: 5000})
@@ -73,7 +73,7 @@ func BenchmarkHistory(b *testing.B) {
 			ProjectID: i % 20, PackageID: 7, Version: 3,
 			AnyWorker: true, Server: "MSSQLSERVER", Caller: "scheduler", Created: at, Queued: at + 1000, Started: at + 5000,
 			Ended: at + 1e9,
-			Attempts: []Attempt{{Number: 1, Worker: worker1, Instance: worker2, Machine: "ETL-WORKER-1", Granted: at + 5000,
+			Attempts: []Attempt{{Number: 1, Worker: worker1, Incarnation: worker2, Machine: "ETL-WORKER-1", Granted: at + 5000,
 				GiveUpAfterMs: 600000, Ended: at + 1e9,
 				Outcome: command.Succeeded, NextSeq: 12}},
 		}

@@ -106,7 +106,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 	case 16:
 		return &command.DeleteWorker{ID: worker()}
 	case 17, 18, 19:
-		x := &command.Exchange{Worker: worker(), Instance: instance(), Ended: reports()}
+		x := &command.Exchange{Worker: worker(), Incarnation: instance(), Ended: reports()}
 		for range rapid.IntRange(0, 3).Draw(rt, "grants") {
 			x.Grants = append(x.Grants, command.GrantOrder{AttemptRef: ref(), GiveUpAfterMs: 1000})
 		}
@@ -119,7 +119,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 			}
 			return c
 		}
-		return &command.Expire{Items: []command.Expiry{{AttemptRef: ref(), Worker: worker(), Instance: instance()}}}
+		return &command.Expire{Items: []command.Expiry{{AttemptRef: ref(), Worker: worker(), Incarnation: instance()}}}
 	case 21, 22:
 		m := &command.AppendMessages{Segment: fmt.Sprintf("%064x", rapid.IntRange(0, 9).Draw(rt, "segment")), Size: 1}
 		for i := range rapid.IntRange(1, 4).Draw(rt, "parts") {

@@ -191,7 +191,7 @@ func (w *machine) worker(id string) {
 
 func registration(id, instance string) *command.RegisterWorker {
 	return &command.RegisterWorker{
-		ID: id, CertName: "cert-" + id[:1], Instance: instance, MachineID: "machine-" + id[:1], BootID: "b", Version: "1",
+		ID: id, CertName: "cert-" + id[:1], Incarnation: instance, MachineID: "machine-" + id[:1], BootID: "b", Version: "1",
 		MachineName: "HOST" + id[:1],
 		UserAccount: "svc", MaxTaskCount: 3, LeaseMs: 60000, TaskHeartbeatMs: 10000, AgentHeartbeatMs: 60000,
 		ToleranceMs: 600000,
@@ -217,18 +217,18 @@ func (w *machine) grant(id int64, attempt int) {
 }
 
 func grantTo(worker, instance string, id int64, attempt int) *command.Exchange {
-	return &command.Exchange{Worker: worker, Instance: instance,
+	return &command.Exchange{Worker: worker, Incarnation: instance,
 		Grants: []command.GrantOrder{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, GiveUpAfterMs: 60000}}}
 }
 
 func reportOf(id int64, attempt int, outcome command.Outcome) *command.Exchange {
-	return &command.Exchange{Worker: worker1, Instance: "i1",
+	return &command.Exchange{Worker: worker1, Incarnation: "i1",
 		Ended: []command.Report{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Outcome: outcome}}}
 }
 
 func expireOf(id int64, attempt int) *command.Expire {
 	return &command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt},
-		Worker: worker1, Instance: "i1", SilentSince: 5}}}
+		Worker: worker1, Incarnation: "i1", SilentSince: 5}}}
 }
 
 func idsOf(seq iter.Seq[*Execution]) []int64 {

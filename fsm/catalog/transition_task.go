@@ -11,11 +11,11 @@ import (
 // exchange settles the reports, then grants: a report frees the slot that a grant of the same exchange takes.
 func exchange(s *State, caller command.Caller, c *command.Exchange) command.Result {
 	reports := items(s, caller, c.Ended, func(r *Reader, e *edit, rep command.Report) command.ItemResult {
-		return report(r, e, c.Worker, rep, func(a *Attempt) bool { return a.Instance == c.Instance })
+		return report(r, e, c.Worker, rep, func(a *Attempt) bool { return a.Incarnation == c.Incarnation })
 	})
 	s.fencedReports(c.Worker, c.Ended, reports)
 	grants := items(s, caller, c.Grants, func(r *Reader, e *edit, g command.GrantOrder) command.ItemResult {
-		return grant(r, e, c.Worker, c.Instance, g)
+		return grant(r, e, c.Worker, c.Incarnation, g)
 	})
 	return command.Result{Items: append(reports, grants...)}
 }
@@ -150,7 +150,7 @@ func expire(r *Reader, e *edit, c command.Expiry) command.ItemResult {
 	}
 	a := x.current()
 	if a == nil || !a.Held() || a.Number != c.Attempt || !sqltype.EqualText(a.Worker, c.Worker) ||
-		a.Instance != c.Instance {
+		a.Incarnation != c.Incarnation {
 		return refuse(command.CodeNotHeldProcess, c.Attempt, c.TaskID, c.Worker)
 	}
 	x, a = x.settled(e, Lost)
@@ -256,7 +256,7 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	switch {
 	case !ok:
 		return refuse(command.CodeWorkerNotFound, worker)
-	case w.Instance != instance:
+	case w.Incarnation != instance:
 		return refuse(command.CodeFencedRegistered, w.ID)
 	case !w.Enabled:
 		return refuse(command.CodeDisabled, w.ID)
@@ -279,7 +279,7 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	}
 	x.Attempts = append(x.Attempts, Attempt{
 		NextSeq: 1, // messages are numbered from 1, as attempts are
-		Number:  next, Worker: w.ID, Instance: instance, Machine: w.MachineName, Granted: e.Time,
+		Number:  next, Worker: w.ID, Incarnation: instance, Machine: w.MachineName, Granted: e.Time,
 		GiveUpAfterMs: g.GiveUpAfterMs,
 	})
 	x.Status = Running

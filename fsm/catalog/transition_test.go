@@ -236,11 +236,11 @@ func TestFencing(t *testing.T) {
 	foreign.Worker = worker2
 	w.refused(command.FamilyFenced, foreign)
 	other := reportOf(id, 1, command.Succeeded)
-	other.Instance = "i2"
+	other.Incarnation = "i2"
 	w.refused(command.FamilyFenced, other)
 	w.refused(command.FamilyInvalidArgument, reportOf(id, 1, "exploded"))
 	late := expireOf(id, 1)
-	late.Items[0].Instance = "i2"
+	late.Items[0].Incarnation = "i2"
 	w.refused(command.CodeNotHeld, late)
 	w.ok(expireOf(id, 1))
 	w.refused(command.FamilyFenced, reportOf(id, 1, command.Succeeded)) // lost, and another attempt may run
@@ -416,10 +416,10 @@ func TestRegistration(t *testing.T) {
 		}
 	}
 	w.status(done, Succeeded)
-	if a := w.execution(kept).current(); a.Instance != "i2" {
+	if a := w.execution(kept).current(); a.Incarnation != "i2" {
 		t.Errorf("not adopted: %+v", a)
 	}
-	if a := w.execution(left).current(); a.Instance != "i1" {
+	if a := w.execution(left).current(); a.Incarnation != "i1" {
 		t.Errorf("released or adopted: %+v", a)
 	}
 	// The old process may still end what it holds, but gets nothing new.

@@ -31,7 +31,7 @@ func registerWorker(s *State, caller command.Caller, c *command.RegisterWorker) 
 }
 
 func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
-	if c.ID == "" || c.CertName == "" || c.Instance == "" || c.MaxTaskCount < 1 || c.LeaseMs <= 0 ||
+	if c.ID == "" || c.CertName == "" || c.Incarnation == "" || c.MaxTaskCount < 1 || c.LeaseMs <= 0 ||
 		c.ToleranceMs < c.LeaseMs {
 		return reject(command.CodeRegistration, c.ID, c.MaxTaskCount, c.LeaseMs, c.ToleranceMs)
 	}
@@ -113,7 +113,7 @@ func adopt(r *Reader, e *edit, c *command.RegisterWorker, ref command.AttemptRef
 	}
 	x = new(*x)
 	x.Attempts = slices.Clone(x.Attempts)
-	x.current().Instance = c.Instance
+	x.current().Incarnation = c.Incarnation
 	e.replace(tableLive, x)
 	return command.ItemResult{}
 }

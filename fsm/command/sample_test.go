@@ -60,7 +60,7 @@ func samples() []command.Command {
 		&command.StartExecution{ExecutionID: 7, RetryCount: 2, RetryDelayMs: 5000},
 		&command.StopOperation{OperationID: 7},
 		&command.RegisterWorker{
-			ID: "W", CertName: "w1", Instance: "i1", MachineID: "mid", BootID: "bid", Version: "1.0", MachineName: "WM",
+			ID: "W", CertName: "w1", Incarnation: "i1", MachineID: "mid", BootID: "bid", Version: "1.0", MachineName: "WM",
 			UserAccount: "svc",
 			DisplayName: "d", Description: "desc", MaxTaskCount: 10, LeaseMs: 60000, TaskHeartbeatMs: 10000,
 			AgentHeartbeatMs: 60000,
@@ -74,10 +74,10 @@ func samples() []command.Command {
 		&command.SetWorkerProperty{ID: "W", Name: "Tags", Value: "x"},
 		&command.DeleteWorker{ID: "W"},
 		&command.Exchange{
-			Worker: "W", Instance: "i1", Ended: []command.Report{{AttemptRef: ref(7, 1), Outcome: command.Succeeded}},
+			Worker: "W", Incarnation: "i1", Ended: []command.Report{{AttemptRef: ref(7, 1), Outcome: command.Succeeded}},
 			Grants: []command.GrantOrder{{AttemptRef: ref(8, 1), GiveUpAfterMs: 60000}},
 		},
-		&command.Expire{Items: []command.Expiry{{AttemptRef: ref(7, 1), Worker: "W", Instance: "i1", SilentSince: 3}}},
+		&command.Expire{Items: []command.Expiry{{AttemptRef: ref(7, 1), Worker: "W", Incarnation: "i1", SilentSince: 3}}},
 		&command.AppendMessages{Segment: digest, Size: 99,
 			Parts: []command.MessagePart{{TaskID: 7, Attempt: 1, Worker: "W", FirstSeq: 4, Count: 2, Part: 1}}},
 		&command.MergeSegments{Segment: digest, Size: 99, Sources: []string{digest},

@@ -31,11 +31,12 @@ type Report struct {
 }
 
 // RegisterWorker creates or updates a worker's row. It releases nothing by itself: ended attempts are settled at once,
-// running ones go to the new instance. Items answer Ended then Running, in order: "" settled or adopted, "fenced" else.
+// running ones go to the new incarnation (the worker's process). Items answer Ended then Running, in order: "" settled
+// or adopted, "fenced" else.
 type RegisterWorker struct {
 	ID               string       `cbor:"1,keyasint"` // AgentId, upper-case GUID
 	CertName         string       `cbor:"2,keyasint"` // name in the worker's certificate; bound at the first registration
-	Instance         string       `cbor:"3,keyasint"`
+	Incarnation      string       `cbor:"3,keyasint"` // of the worker: its process
 	MachineID        string       `cbor:"4,keyasint"`
 	BootID           string       `cbor:"5,keyasint"`
 	Version          string       `cbor:"6,keyasint"`
@@ -84,10 +85,10 @@ type DeleteWorker struct {
 
 // Exchange is what one worker's poll changes: reports, then grants. Items answer Ended then Grants, in order.
 type Exchange struct {
-	Worker   string       `cbor:"1,keyasint"`
-	Instance string       `cbor:"2,keyasint"`
-	Ended    []Report     `cbor:"3,keyasint,omitempty"`
-	Grants   []GrantOrder `cbor:"4,keyasint,omitempty"`
+	Worker      string       `cbor:"1,keyasint"`
+	Incarnation string       `cbor:"2,keyasint"`
+	Ended       []Report     `cbor:"3,keyasint,omitempty"`
+	Grants      []GrantOrder `cbor:"4,keyasint,omitempty"`
 }
 
 // GrantOrder gives the next attempt of a pending task to the exchange's worker: a compare-and-set on the attempt
@@ -106,7 +107,7 @@ type Expire struct {
 type Expiry struct {
 	AttemptRef
 	Worker      string `cbor:"3,keyasint"`
-	Instance    string `cbor:"4,keyasint"`
+	Incarnation string `cbor:"4,keyasint"`
 	SilentSince Time   `cbor:"5,keyasint,omitempty"`
 }
 
@@ -150,15 +151,15 @@ type GrantParameter struct {
 
 // Poll is one exchange as a worker sends it.
 type Poll struct {
-	Worker   string
-	CertName string // name in the caller's certificate: must be the one bound to the worker
-	Instance string
-	Sequence uint64
-	Wait     time.Duration
-	Slots    int // the most attempts it will hold now, running ones included; 0 while draining
-	Running  []AttemptRef
-	Ended    []Report
-	Received time.Time // when the leader received it (monotonic)
+	Worker      string
+	CertName    string // name in the caller's certificate: must be the one bound to the worker
+	Incarnation string
+	Sequence    uint64
+	Wait        time.Duration
+	Slots       int // the most attempts it will hold now, running ones included; 0 while draining
+	Running     []AttemptRef
+	Ended       []Report
+	Received    time.Time // when the leader received it (monotonic)
 }
 
 // Answer is the leader's answer to a Poll.

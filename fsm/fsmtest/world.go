@@ -306,7 +306,7 @@ func (w *World) Started(caller command.Caller) int64 {
 func (w *World) Register(id, machine string) {
 	w.T.Helper()
 	w.Must(command.Caller{Kind: "worker", Name: machine}, &command.RegisterWorker{
-		ID: id, CertName: machine, Instance: machine + "-1", MachineID: machine, BootID: "b", Version: "1",
+		ID: id, CertName: machine, Incarnation: machine + "-1", MachineID: machine, BootID: "b", Version: "1",
 		MachineName: machine,
 		UserAccount: "svc", DisplayName: machine, MaxTaskCount: 2, LeaseMs: 60000, TaskHeartbeatMs: 10000,
 		AgentHeartbeatMs: 60000,
@@ -318,13 +318,13 @@ func (w *World) Register(id, machine string) {
 // grant gives the next attempt of an execution to a worker.
 func (w *World) Grant(id int64, attempt int, worker, machine string) {
 	w.T.Helper()
-	w.Must(command.Caller{Kind: "worker", Name: machine}, &command.Exchange{Worker: worker, Instance: machine + "-1",
+	w.Must(command.Caller{Kind: "worker", Name: machine}, &command.Exchange{Worker: worker, Incarnation: machine + "-1",
 		Grants: []command.GrantOrder{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, GiveUpAfterMs: 60000}}})
 }
 
 func (w *World) Report(id int64, attempt int, worker, machine string, outcome command.Outcome, exit int) {
 	w.T.Helper()
-	w.Must(command.Caller{Kind: "worker", Name: machine}, &command.Exchange{Worker: worker, Instance: machine + "-1",
+	w.Must(command.Caller{Kind: "worker", Name: machine}, &command.Exchange{Worker: worker, Incarnation: machine + "-1",
 		Ended: []command.Report{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Outcome: outcome,
 			ExitCode: exit, Message: "bye"}}})
 }

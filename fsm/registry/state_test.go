@@ -57,7 +57,7 @@ func story(t *testing.T) *catalog.State {
 	report := func(id int64, attempt int, outcome command.Outcome, code string) {
 		t.Helper()
 		w.Grant(id, attempt, fsmtest.WorkerOne, "w1")
-		w.Must(worker, &command.Exchange{Worker: fsmtest.WorkerOne, Instance: "w1-1", Ended: []command.Report{
+		w.Must(worker, &command.Exchange{Worker: fsmtest.WorkerOne, Incarnation: "w1-1", Ended: []command.Report{
 			{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, Outcome: outcome, ExitCode: 3, Message: "bye",
 				Code: code}}})
 		w.Now = w.Now.Add(time.Hour)
@@ -75,7 +75,7 @@ func story(t *testing.T) *catalog.State {
 		Messages: []segment.Message{{Text: "hello"}}})
 	ref := command.AttemptRef{TaskID: lost, Attempt: 1}
 	w.Must(master, &command.Expire{Items: []command.Expiry{{AttemptRef: ref, Worker: fsmtest.WorkerOne,
-		Instance: "w1-1", SilentSince: w.Now}}})
+		Incarnation: "w1-1", SilentSince: w.Now}}})
 	stopped := w.Started(fsmtest.Bob)
 	w.Grant(stopped, 1, fsmtest.WorkerOne, "w1")
 	w.Ok(fsmtest.Bob, "stop_operation", `{"operation_id":%d}`, stopped)
@@ -108,7 +108,7 @@ func story(t *testing.T) *catalog.State {
 		&command.SetWorkerProperty{ID: fsmtest.WorkerOne, Name: "Colour", Value: "x"},
 		&command.AppendMessages{Segment: again.Blob, Size: 1, Parts: []command.MessagePart{
 			{TaskID: lost, Attempt: 1, Worker: fsmtest.WorkerTwo, FirstSeq: 1, Count: 1}}},
-		&command.Exchange{Worker: fsmtest.WorkerOne, Instance: "w1-1",
+		&command.Exchange{Worker: fsmtest.WorkerOne, Incarnation: "w1-1",
 			Ended: []command.Report{{AttemptRef: ref, Outcome: command.Succeeded}}},
 	} {
 		env, err := command.Wrap(cmd)

@@ -299,7 +299,7 @@ func TestTasksOfBoundedExecutions(t *testing.T) {
 		`{"execution_id":%d,"object_type":50,"parameter_name":"QUEUE_TIMEOUT","parameter_value":60}`, id)
 	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
 	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
-	w.Must(fsmtest.Alice, &command.Exchange{Worker: fsmtest.WorkerOne, Instance: "m1-1", Ended: []command.Report{{
+	w.Must(fsmtest.Alice, &command.Exchange{Worker: fsmtest.WorkerOne, Incarnation: "m1-1", Ended: []command.Report{{
 		AttemptRef: command.AttemptRef{TaskID: id, Attempt: 1}, Outcome: command.Failed, ExitCode: -1, Message: "too long",
 		Code: catalog.RunTimeout}}})
 	x, _ := w.State.Reader().Execution(id)
@@ -362,7 +362,7 @@ func TestTasksView(t *testing.T) {
 	w.Grant(id, 3, fsmtest.WorkerOne, "m1")
 	w.Must(fsmtest.Alice,
 		&command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 3},
-			Worker: fsmtest.WorkerOne, Instance: "m1-1",
+			Worker: fsmtest.WorkerOne, Incarnation: "m1-1",
 			SilentSince: command.At(time.Date(2024, 5, 1, 12, 0, 1, 0, time.UTC))}}})
 	lost := w.Query(fsmtest.Alice, "tasks", view.Request{Where: fsmtest.Where("status", "lost")})
 	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string),
