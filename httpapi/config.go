@@ -110,9 +110,6 @@ type Config struct {
 	Open func(s *command.Sealed, associated string) ([]byte, error)
 	// Settings are those that plans use.
 	Settings func() procedure.Config
-	// NewGUID makes an upper-case GUID; Now is the leader's clock as Propose stamps it.
-	NewGUID func() string
-	Now     func() command.Time
 
 	// Ready lists the conditions of readiness. The node is ready when all are OK.
 	Ready func(ctx context.Context) []wire.Check
@@ -151,7 +148,7 @@ func (c *Config) check() error {
 		{"Blobs", c.Blobs == nil}, {"Cluster", c.Cluster == nil}, {"Identify", c.Identify == nil}, {"Peer", c.Peer == nil},
 		{"PeerTransport", c.PeerTransport == nil}, {"PeerURL", c.PeerURL == nil},
 		{"Seal", c.Seal == nil}, {"Open", c.Open == nil},
-		{"Settings", c.Settings == nil}, {"NewGUID", c.NewGUID == nil}, {"Now", c.Now == nil},
+		{"Settings", c.Settings == nil},
 		{"Ready", c.Ready == nil}, {"Gatherer", c.Gatherer == nil},
 	} {
 		if f.missing {

@@ -122,7 +122,6 @@ func (w *world) start(i int, spoil ...func(*Config)) {
 		Settings: func() procedure.Config {
 			return procedure.Config{RetryDelay: time.Second, MaxProjectBytes: 1 << 20, Server: "S"}
 		},
-		NewGUID: func() string { return agent }, Now: func() command.Time { return command.At(time.Now()) },
 		Ready: func(context.Context) []wire.Check {
 			return []wire.Check{{Name: "caught_up", OK: n.ready.Load(), Detail: "d"}}
 		},

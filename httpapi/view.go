@@ -145,7 +145,8 @@ func (a *API) listViews(w http.ResponseWriter, _ *request) error {
 func (a *API) listProcedures(w http.ResponseWriter, _ *request) error {
 	out := wire.Procedures{Procedures: []wire.Procedure{}}
 	for _, p := range procedure.All() {
-		one := wire.Procedure{Name: p.Name, Doc: p.Doc, Roles: filled(p.Permission.Roles),
+		one := wire.Procedure{Schema: p.Schema, Name: p.Name, Aliases: filled(p.Aliases), Doc: p.Doc,
+			Roles:      filled(p.Permission.Roles),
 			Parameters: []wire.ProcedureParameter{}}
 		for i := range p.Parameters {
 			par := &p.Parameters[i]

@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"scaleout/cluster"
 	"scaleout/cluster/announce"
 	"scaleout/cluster/backup"
@@ -240,10 +238,8 @@ func (m *Master) routes() (err error) {
 				Server: m.cfg.InstanceName,
 				Limits: m.cfg.CatalogLimits}
 		},
-		NewGUID: func() string { return strings.ToUpper(uuid.NewString()) },
-		Now:     func() command.Time { return command.At(m.node.Now()) },
-		Limits:  m.cfg.Limits,
-		Ready:   m.ready, Version: m.cfg.Version, MetricsOpen: m.cfg.MetricsOpen,
+		Limits: m.cfg.Limits,
+		Ready:  m.ready, Version: m.cfg.Version, MetricsOpen: m.cfg.MetricsOpen,
 		Reached: reached, BodyTime: m.cfg.Times.Body, UploadRate: m.cfg.Times.UploadRate,
 		Gatherer: m.cfg.Registry, Registerer: m.cfg.Registry, Logger: m.log,
 	})

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,9 @@ func (w *World) Call(caller command.Caller, name, object string) (answer, error)
 	r := w.State.Reader()
 	plan, err := p.Plan(context.Background(), &procedure.Call{Caller: caller, Reader: r, Blobs: w, Seal: w.seal,
 		Config: w.Config}, args)
+	if no, ok := err.(*command.Rejection); ok && p.Authorize(caller) == nil && !slices.Contains(p.Checks, no.Code) {
+		w.T.Errorf("the plan of %s refuses with %s, which its declaration does not name", name, no.Code)
+	}
 	if err != nil {
 		return answer{}, err
 	}

@@ -19,11 +19,10 @@ type Procedure struct {
 	Doc        string // one line
 	Parameters []registry.Parameter
 	Permission catalog.Permission
-	// Checks are the codes that the procedure itself raises, about what only it can see: the content of a file, the
-	// plaintext of a secret, a setting. Every other refusal is the transition's.
+	// Checks are the codes that the procedure itself raises: about what only it can see (the content of a file, the
+	// plaintext of a secret, a setting), and of the lookups that it needs for that. Every other refusal is the
+	// transition's. Package fsmtest holds each plan to them.
 	Checks []string
-	// ResultSets are the columns of the result sets that it returns.
-	ResultSets [][]registry.Column
 
 	arguments *arguments
 	plan      func(ctx context.Context, call *Call, args any) (Plan, error)

@@ -48,8 +48,11 @@ func executionProcedures() []*Procedure {
 		})),
 		Declare(Options{
 			Name: "set_execution_parameter_value", Permission: catalog.Executor,
-			Doc:    "Sets a parameter or a server option of an execution before its start.",
-			Checks: []string{command.CodeParameterValue, command.CodeSecretParameterValue},
+			Doc: "Sets a parameter or a server option of an execution before its start.",
+			Checks: []string{
+				command.CodeParameterValue, command.CodeSecretParameterValue,
+				command.CodeOptionNotFound, command.CodeParameterNotFound, command.CodeObjectType, command.CodeVersionGone,
+			},
 		}, planSetExecutionParameter),
 		waiting(Declare(Options{
 			Name: "start_execution", Permission: catalog.Executor,

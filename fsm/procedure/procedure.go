@@ -32,8 +32,7 @@ func (p *Procedure) Authorize(c command.Caller) error {
 }
 
 // Plan turns arguments, as Bind returned them, into a command. The permission is checked here, so that no door can
-// forget it. A refusal is a *command.Rejection with one of Checks, or with a code of the lookup that the transition
-// makes too.
+// forget it. A refusal is a *command.Rejection with one of Checks.
 func (p *Procedure) Plan(ctx context.Context, call *Call, args any) (Plan, error) {
 	if err := p.Authorize(call.Caller); err != nil {
 		return Plan{}, err

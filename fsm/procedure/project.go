@@ -79,7 +79,7 @@ func projectProcedures() []*Procedure {
 			Checks: []string{
 				command.CodeNameMismatch, command.CodeInvalidProject, command.CodePasswordRequired, command.CodeWrongPassword,
 				command.CodeUserKey, command.CodeProjectTooLarge, command.CodeProjectContent, command.CodeManifestTooLarge,
-				command.CodeBlobNotFound,
+				command.CodeBlobNotFound, command.CodeFolderNotFound,
 			},
 		}, planDeployProject),
 		Declare(Options{

@@ -73,7 +73,9 @@ type Procedures struct {
 
 // Procedure describes one procedure.
 type Procedure struct {
+	Schema     string               `json:"schema"`
 	Name       string               `json:"name"`
+	Aliases    []string             `json:"aliases"`
 	Doc        string               `json:"doc"`
 	Roles      []string             `json:"roles"`
 	Parameters []ProcedureParameter `json:"parameters"`
