@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scaleout/cmd/worker/guard"
+	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/runner"
 	"scaleout/cmd/worker/spool"
 	"scaleout/httpapi/wire"
@@ -59,7 +60,7 @@ func (w *Worker) launch(workerCtx context.Context, a *attempt) {
 		if a.guard == nil {
 			exit, ok := w.startPackage(workerCtx, a)
 			if !ok && exit.Reason == "" {
-				w.log.ofAttempt(a.info).warn("the outcome of the start is unknown; the next worker process finds it out")
+				ofAttempt(w.log, a.info).Warn("the outcome of the start is unknown; the next worker process finds it out")
 				return
 			}
 			if !ok {
@@ -70,7 +71,7 @@ func (w *Worker) launch(workerCtx context.Context, a *attempt) {
 		exit, err := w.supervise(workerCtx, a)
 		if err != nil {
 			// workerCtx has ended, and no other error comes here: Run returns and the guard goes on.
-			w.log.ofAttempt(a.info).warn("the package runs on under its guard", errAttr(err))
+			ofAttempt(w.log, a.info).Warn("the package runs on under its guard", logger.Err(err))
 			return
 		}
 		w.finish(a, exit)
@@ -104,7 +105,7 @@ func (w *Worker) startPackage(workerCtx context.Context, a *attempt) (exit guard
 	close(started)
 	<-listenerEnded
 	if err == nil {
-		w.log.ofAttempt(a.info).info("started", slog.String(keyPackage, a.info.Package), slog.Int(keyPID, a.guard.PID()))
+		ofAttempt(w.log, a.info).Info("started", slog.String(keyPackage, a.info.Package), slog.Int(keyPID, a.guard.PID()))
 		notify(a.changed) // instructions that came during the start are still to be applied
 		return guard.Exit{}, true
 	}
@@ -119,7 +120,7 @@ func (w *Worker) startPackage(workerCtx context.Context, a *attempt) (exit guard
 		if gone {
 			break
 		}
-		w.log.ofAttempt(a.info).error("the processes of a failed start cannot be ended", errAttr(serr))
+		ofAttempt(w.log, a.info).Error("the processes of a failed start cannot be ended", logger.Err(serr))
 		pauseFor(workerCtx, time.Second, nil)
 		if workerCtx.Err() != nil {
 			return guard.Exit{}, false
@@ -238,7 +239,7 @@ func (w *Worker) supervise(workerCtx context.Context, a *attempt) (guard.Exit, e
 			w.killPackage(a)
 		case <-output.C:
 			if n, err := w.moveOutput(a); err != nil {
-				w.log.ofAttempt(a.info).error("the output of a package cannot be recorded", errAttr(err))
+				ofAttempt(w.log, a.info).Error("the output of a package cannot be recorded", logger.Err(err))
 				pause = maxOutputPause
 			} else if pause = min(2*pause, maxOutputPause); n > 0 {
 				pause = outputPause
@@ -251,10 +252,10 @@ func (w *Worker) supervise(workerCtx context.Context, a *attempt) (guard.Exit, e
 // instruct passes on the instructions that have changed since the applied ones, and returns what is applied now.
 func (w *Worker) instruct(a *attempt, applied instructions) instructions {
 	want := w.instructionsFor(a)
-	log := w.log.ofAttempt(a.info)
+	log := ofAttempt(w.log, a.info)
 	if want.fenced {
 		if !applied.fenced {
-			log.warn("the masters gave this attempt up; its package is ended")
+			log.Warn("the masters gave this attempt up; its package is ended")
 			w.killPackage(a)
 		}
 		return want
@@ -265,14 +266,14 @@ func (w *Worker) instruct(a *attempt, applied instructions) instructions {
 		want.lease = applied.lease
 		if _, rerr := guard.ReadExit(a.folder); rerr != nil {
 			// The guard hangs or has died. The package ends at the deadline that the guard knows, or has ended with it.
-			log.warn("the guard does not take a new deadline", errAttr(err))
+			log.Warn("the guard does not take a new deadline", logger.Err(err))
 		}
 	}
 	if want.stop && !applied.stop {
-		log.info("stopping")
+		log.Info("stopping")
 		a.info.Stopped = true
 		if err := errors.Join(a.info.write(a.folder), a.guard.Stop()); err != nil {
-			log.warn("the package cannot be stopped", errAttr(err))
+			log.Warn("the package cannot be stopped", logger.Err(err))
 		}
 	}
 	return want
@@ -286,7 +287,7 @@ func worthExtending(have, renewed guard.Lease) bool {
 
 func (w *Worker) killPackage(a *attempt) {
 	if err := a.guard.Kill(); err != nil {
-		w.log.ofAttempt(a.info).error("a package does not end", errAttr(err))
+		ofAttempt(w.log, a.info).Error("a package does not end", logger.Err(err))
 	}
 }
 
@@ -325,7 +326,7 @@ func (w *Worker) messages(a *attempt, lines []guard.Line) []spool.Message {
 // finish stores the last messages and the report of an attempt, and removes it from the attempts that the worker holds.
 func (w *Worker) finish(a *attempt, exit guard.Exit) {
 	want := w.instructionsFor(a)
-	log := w.log.ofAttempt(a.info)
+	log := ofAttempt(w.log, a.info)
 	var errs []error
 	for {
 		n, err := w.moveOutput(a)
@@ -358,11 +359,11 @@ func (w *Worker) finish(a *attempt, exit guard.Exit) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		// The folder stays unfinished, so that the next process tries again. This process offers the report all the same.
-		log.error("the end of an attempt cannot be stored", errAttr(err))
+		log.Error("the end of an attempt cannot be stored", logger.Err(err))
 	} else {
 		a.info.Done = true
 		if err := a.info.write(a.folder); err != nil {
-			log.error("the task folder cannot be marked as done", errAttr(err))
+			log.Error("the task folder cannot be marked as done", logger.Err(err))
 		}
 	}
 	if outcome == wire.OutcomeSucceeded {
@@ -372,7 +373,7 @@ func (w *Worker) finish(a *attempt, exit guard.Exit) {
 		w.projects.release(a.project)
 	}
 	w.metrics.ended(outcome)
-	log.info("ended", slog.String(keyOutcome, outcome), slog.Int(keyExitCode, code), slog.String(keyDetail, text),
+	log.Info("ended", slog.String(keyOutcome, outcome), slog.Int(keyExitCode, code), slog.String(keyDetail, text),
 		slog.Bool(keyFenced, want.fenced))
 	w.mu.Lock()
 	delete(w.attempts, a.key)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"scaleout/cmd/worker/guard"
+	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/spool"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
@@ -80,8 +81,8 @@ func (w *Worker) exchangeLoop(workerCtx context.Context) error {
 			return workerCtx.Err()
 		}
 		troubled = true
-		w.log.warn("no good answer from the masters; packages run on under their guards",
-			errAttr(err), slog.Int(keyRunning, len(w.heldAttempts())))
+		w.log.Warn("no good answer from the masters; packages run on under their guards",
+			logger.Err(err), slog.Int(keyRunning, len(w.heldAttempts())))
 		pauseFor(workerCtx, pause/2+rand.N(pause), nil)
 		pause = min(2*pause, longestPause)
 	}
@@ -179,7 +180,7 @@ func (w *Worker) register(ctx context.Context) error {
 		return fmt.Errorf("register: %w", err)
 	}
 	from := leaseStart(before, beforeTime, sent)
-	w.log.info("registered", slog.String(keyWorker, w.id), slog.Int(keyAdopted, len(a.Adopted)),
+	w.log.Info("registered", slog.String(keyWorker, w.id), slog.Int(keyAdopted, len(a.Adopted)),
 		slog.String(keyOS, runtime.GOOS), slog.Any(keyExtensions, extensions))
 	w.noteEnabled(a.Enabled)
 	w.setMasters(a.Masters)
@@ -220,9 +221,9 @@ func (w *Worker) noteEnabled(enabled bool) {
 	w.mu.Unlock()
 	switch {
 	case changed && enabled:
-		w.log.info("this worker is enabled")
+		w.log.Info("this worker is enabled")
 	case changed:
-		w.log.warn("this worker is disabled and gets no tasks; `scaleout worker enable " + w.id + "` enables it")
+		w.log.Warn("this worker is disabled and gets no tasks; `scaleout worker enable " + w.id + "` enables it")
 	}
 }
 
@@ -240,7 +241,7 @@ func (w *Worker) setMasters(addresses []string) {
 		return
 	}
 	if err := w.cfg.Masters.SetMasters(addresses); err != nil {
-		w.log.warn("the masters sent a list of masters that cannot be used", errAttr(err))
+		w.log.Warn("the masters sent a list of masters that cannot be used", logger.Err(err))
 	}
 }
 
@@ -260,8 +261,8 @@ func (w *Worker) updateAttempts(refs []wire.AttemptRef, change func(*attempt)) {
 func (w *Worker) settle(settled, fenced []wire.AttemptRef) {
 	for _, r := range slices.Concat(settled, fenced) {
 		if err := w.spool.Settled(keyOf(r)); err != nil {
-			w.log.error("a settled report cannot be removed from the spool", slog.Int64(keyTaskID, r.TaskID),
-				slog.Int(keyAttempt, r.Attempt), errAttr(err))
+			w.log.Error("a settled report cannot be removed from the spool", slog.Int64(keyTaskID, r.TaskID),
+				slog.Int(keyAttempt, r.Attempt), logger.Err(err))
 		}
 	}
 	w.updateAttempts(fenced, func(a *attempt) { a.fenced = true })
@@ -270,10 +271,10 @@ func (w *Worker) settle(settled, fenced []wire.AttemptRef) {
 // takeGrant starts a granted attempt, unless the worker holds or has reported it already, or the grant came too late.
 func (w *Worker) takeGrant(workerCtx context.Context, g wire.Grant, from guard.Instant) {
 	info := taskInfoOf(g)
-	log := w.log.ofAttempt(info)
+	log := ofAttempt(w.log, info)
 	lease := guard.Lease{From: from, For: time.Duration(g.GiveUpAfterMs) * time.Millisecond}
 	if passed := from.Since(guard.Now()); passed > w.cfg.LeaseInterval/2 || passed > lease.For/2 {
-		log.warn("a grant came too late and is not taken; the masters deliver it again", slog.Duration(keyPassed, passed))
+		log.Warn("a grant came too late and is not taken; the masters deliver it again", slog.Duration(keyPassed, passed))
 		return
 	}
 	a := newAttempt(info, filepath.Join(w.cfg.TasksRootFolder, info.key().String()))
@@ -288,7 +289,7 @@ func (w *Worker) takeGrant(workerCtx context.Context, g wire.Grant, from guard.I
 	}
 	w.mu.Unlock()
 	if known {
-		log.info("a grant was delivered again")
+		log.Info("a grant was delivered again")
 		return
 	}
 	if err := w.makeFolder(a); err != nil {

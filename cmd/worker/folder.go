@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"scaleout/cmd/worker/guard"
+	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/spool"
 	"scaleout/httpapi/wire"
 )
@@ -94,7 +95,7 @@ type taskFolder struct {
 
 // unfinishedFolders lists the folders of attempts that have not been reported. It removes folders without a task file:
 // that file is written first, so nothing was started in them.
-func unfinishedFolders(root string, log logger) ([]taskFolder, error) {
+func unfinishedFolders(root string, log logger.Logger) ([]taskFolder, error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, fmt.Errorf("worker: task folders: %w", err)
@@ -108,11 +109,11 @@ func unfinishedFolders(root string, log logger) ([]taskFolder, error) {
 		info, err := readInfo(folder)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			log.info("an empty task folder is removed", slog.String(keyPath, folder))
+			log.Info("an empty task folder is removed", slog.String(keyPath, folder))
 			os.RemoveAll(folder)
 		case err != nil:
 			// Nobody can tell any more which attempt this is. What still runs in the folder is ended.
-			log.error("a task folder cannot be read; what may run there is ended", errAttr(err))
+			log.Error("a task folder cannot be read; what may run there is ended", logger.Err(err))
 			if g, err := guard.Adopt(folder); err == nil {
 				if err := g.Kill(); err != nil {
 					return nil, err
@@ -128,10 +129,10 @@ func unfinishedFolders(root string, log logger) ([]taskFolder, error) {
 }
 
 // prune removes the folders of ended attempts that are older than keepFor or not among the newest keep.
-func prune(root string, keep int, keepFor time.Duration, log logger) {
+func prune(root string, keep int, keepFor time.Duration, log logger.Logger) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
-		log.warn("the task folders cannot be listed", errAttr(err))
+		log.Warn("the task folders cannot be listed", logger.Err(err))
 		return
 	}
 	type ended struct {
@@ -156,7 +157,7 @@ func prune(root string, keep int, keepFor time.Duration, log logger) {
 			continue
 		}
 		if err := os.RemoveAll(e.folder); err != nil {
-			log.warn("an old task folder cannot be removed", errAttr(err))
+			log.Warn("an old task folder cannot be removed", logger.Err(err))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/spool"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
@@ -27,7 +28,7 @@ func (w *Worker) outboxLoop(ctx context.Context) {
 		sent, err := w.sendMessages(ctx)
 		switch {
 		case err != nil:
-			w.log.warn("messages could not be handed over; they are kept", errAttr(err))
+			w.log.Warn("messages could not be handed over; they are kept", logger.Err(err))
 			pauseFor(ctx, pause/2+rand.N(pause), nil)
 			pause = min(2*pause, longestPause)
 		case sent:
@@ -105,7 +106,7 @@ func (w *Worker) sendMessages(ctx context.Context) (sent bool, err error) {
 func (w *Worker) dropUnwanted(items []wire.MessagesItem, accepted []wire.Accepted) error {
 	var errs []error
 	drop := func(taskID int64, attempt int) {
-		w.log.warn("no master takes the messages of this attempt; they are dropped",
+		w.log.Warn("no master takes the messages of this attempt; they are dropped",
 			slog.Int64(keyTaskID, taskID), slog.Int(keyAttempt, attempt))
 		errs = append(errs, w.spool.Drop(spool.Key{TaskID: taskID, Attempt: attempt}))
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"scaleout/cmd/worker/logger"
 )
 
 // projects is the cache of unpacked projects by the digest of their file. Each project is downloaded once, verified,
@@ -24,7 +26,7 @@ type projects struct {
 	dir   string
 	limit int64
 	fetch fetchFunc
-	log   logger
+	log   logger.Logger
 
 	mu           sync.Mutex
 	acquisitions map[string]*acquisition // by digest
@@ -74,7 +76,7 @@ var (
 	namePattern   = regexp.MustCompile(`^([0-9a-f]{64})(-\d+)?$`)
 )
 
-func openProjects(dir string, limit int64, fetch fetchFunc, log logger) (*projects, error) {
+func openProjects(dir string, limit int64, fetch fetchFunc, log logger.Logger) (*projects, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
@@ -90,7 +92,7 @@ func openProjects(dir string, limit int64, fetch fetchFunc, log logger) (*projec
 		path := filepath.Join(dir, e.Name())
 		if strings.HasPrefix(e.Name(), tmpPrefix) {
 			if err := removeTree(path); err != nil {
-				log.warn("what an interrupted download left cannot be removed", slog.String(keyPath, path), errAttr(err))
+				log.Warn("what an interrupted download left cannot be removed", slog.String(keyPath, path), logger.Err(err))
 			}
 			continue
 		}
@@ -196,8 +198,8 @@ func (p *projects) findOrMake(ctx context.Context, digest string) (*project, err
 		pr.changed = true
 		others := pr.refs - 1
 		p.mu.Unlock()
-		p.log.warn("an unpacked project was changed, perhaps by a package that ran from it; a fresh copy is made",
-			slog.String(keyBlob, digest), errAttr(err), slog.Int(keyRunning, others))
+		p.log.Warn("an unpacked project was changed, perhaps by a package that ran from it; a fresh copy is made",
+			slog.String(keyBlob, digest), logger.Err(err), slog.Int(keyRunning, others))
 		if changed != nil {
 			p.release(changed)
 		}
@@ -309,7 +311,7 @@ func (p *projects) shrink() {
 		// both copies would have the same path.
 		delete(p.copies, victim.name)
 		if err := removeTree(filepath.Dir(victim.File)); err != nil {
-			p.log.warn("an unused project copy cannot be removed", errAttr(err))
+			p.log.Warn("an unused project copy cannot be removed", logger.Err(err))
 		}
 	}
 }

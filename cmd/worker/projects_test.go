@@ -16,10 +16,11 @@ import (
 	"sync"
 	"testing"
 
+	"scaleout/cmd/worker/logger"
 	"scaleout/fsm/ispac"
 )
 
-var discardLog = logger{slog.New(slog.DiscardHandler)}
+var discardLog = logger.New(slog.New(slog.DiscardHandler))
 
 // cached is a project cache whose masters have one project.
 type cached struct {

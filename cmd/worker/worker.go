@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"scaleout/cmd/worker/guard"
+	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/runner"
 	"scaleout/cmd/worker/spool"
 	"scaleout/httpapi/wire"
@@ -24,7 +25,7 @@ import (
 // Worker is one Scale Out Worker.
 type Worker struct {
 	cfg         Config
-	log         logger
+	log         logger.Logger
 	id          string
 	incarnation string // names this process; the protocol calls it "instance"
 	machine     string
@@ -79,7 +80,7 @@ func New(cfg Config) (*Worker, error) {
 		return nil, errors.Join(err, data.Close())
 	}
 	w := &Worker{
-		cfg: cfg, log: logger{cfg.Logger}, locks: []*flock.Flock{tasks, data},
+		cfg: cfg, log: logger.New(cfg.Logger), locks: []*flock.Flock{tasks, data},
 		incarnation: uuid.NewString(), machine: cfg.MachineID, boot: cfg.BootID,
 		exchangeNow: make(chan struct{}, 1), outbox: make(chan struct{}, 1),
 		killAsked: make(chan struct{}), leaveAsked: make(chan struct{}),
@@ -113,7 +114,7 @@ func (w *Worker) open() (err error) {
 		return err
 	}
 	for _, m := range w.runners.Missing() {
-		w.log.warn("a configured runner is not on this machine", slog.String(keyRunner, m))
+		w.log.Warn("a configured runner is not on this machine", slog.String(keyRunner, m))
 	}
 	if w.spool, err = spool.Open(filepath.Join(w.cfg.DataDirectory, "spool"), spool.Limits{}); err != nil {
 		return err
@@ -189,7 +190,7 @@ func (w *Worker) run(ctx context.Context) (err error) {
 	go func() {
 		select {
 		case <-w.leaveAsked:
-			w.log.info("leaving: running packages are left to their guards", slog.Int(keyRunning, len(w.heldAttempts())))
+			w.log.Info("leaving: running packages are left to their guards", slog.Int(keyRunning, len(w.heldAttempts())))
 			end()
 		case <-workerCtx.Done():
 		}
@@ -241,8 +242,8 @@ func (w *Worker) adopt(unfinished []taskFolder) error {
 				w.attempts[a.key] = a
 				w.mu.Unlock()
 			}
-			w.log.ofAttempt(a.info).info("found an attempt of an earlier process",
-				slog.Bool(keyRunning, a.guard != nil), errAttr(errs[i]))
+			ofAttempt(w.log, a.info).Info("found an attempt of an earlier process",
+				slog.Bool(keyRunning, a.guard != nil), logger.Err(errs[i]))
 		}()
 	}
 	wg.Wait()
@@ -278,7 +279,7 @@ func (w *Worker) drain() {
 	w.draining = true
 	n := len(w.attempts)
 	w.mu.Unlock()
-	w.log.info("draining: nothing new is taken, running packages are waited for", slog.Int(keyRunning, n))
+	w.log.Info("draining: nothing new is taken, running packages are waited for", slog.Int(keyRunning, n))
 	notify(w.exchangeNow)
 }
 
@@ -303,7 +304,7 @@ func (w *Worker) leaving() (leaving, now bool) {
 		w.flushUntil = until
 	}
 	if !idle && time.Now().After(w.flushUntil) {
-		w.log.warn("no master took everything; the rest is sent after the next start",
+		w.log.Warn("no master took everything; the rest is sent after the next start",
 			slog.Int(keyReports, reports), slog.Int(keyMessages, messages))
 		return true, true
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"scaleout/cmd/worker/logger"
 )
 
 // cgroup is a control group (v2) for one package. It makes the kill atomic, and only with it can all descendants of a
@@ -15,7 +17,7 @@ type cgroup struct {
 	fd  int
 }
 
-func newCgroup(log logger) *cgroup {
+func newCgroup(log logger.Logger) *cgroup {
 	parent := ownCgroup()
 	if parent == "" {
 		return &cgroup{}
@@ -32,7 +34,7 @@ func newCgroup(log logger) *cgroup {
 	}
 	if err != nil {
 		os.Remove(dir)
-		log.info("no cgroup for the package", errAttr(err))
+		log.Info("no cgroup for the package", logger.Err(err))
 		return &cgroup{}
 	}
 	return &cgroup{dir: dir, fd: fd}

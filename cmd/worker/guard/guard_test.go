@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"scaleout/cmd/worker/logger"
 )
 
 const parentEnv = "GUARD_TEST_PARENT"
@@ -479,7 +481,7 @@ func TestWorkerDiesWhileItStarts(t *testing.T) {
 func TestHalfASpecStartsNothing(t *testing.T) {
 	var got answer
 	err := run(t.TempDir(), strings.NewReader(`{"command":"/bin/sh","lease":{"for":60`), func(a answer) { got = a },
-		logger{})
+		logger.Logger{})
 	if err == nil || got.Error == "" {
 		t.Fatalf("%v, %+v", err, got)
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"scaleout/cmd/worker/logger"
 )
 
 // IsGuard reports whether the command line, with or without the program's name, is that of a guard process. A program
@@ -42,20 +44,20 @@ func Main(args []string) int {
 	// If the worker dies now, nobody reads the pipe of standard output, and Go would end this process when it writes
 	// there.
 	signal.Ignore(syscall.SIGPIPE)
-	log := logger{slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	log := logger.New(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	reportStart := func(a answer) {
 		json.NewEncoder(os.Stdout).Encode(a)
 		// The worker reads to the end of the output; the guard does not depend on it afterwards.
 		os.Stdout.Close()
 	}
 	if err := run(args[len(args)-1], os.Stdin, reportStart, log); err != nil {
-		log.error("the guard failed", errAttr(err))
+		log.Error("the guard failed", logger.Err(err))
 		return exitError
 	}
 	return exitOK
 }
 
-func run(folder string, stdin io.Reader, reportStart func(answer), log logger) error {
+func run(folder string, stdin io.Reader, reportStart func(answer), log logger.Logger) error {
 	refuse := func(err error) error { reportStart(answer{Error: err.Error()}); return err }
 	var spec Spec
 	// A worker that dies while it writes leaves an incomplete spec: nothing is started from it.
@@ -90,7 +92,7 @@ func run(folder string, stdin io.Reader, reportStart func(answer), log logger) e
 // keeper is the state of a guard process.
 type keeper struct {
 	spec  Spec
-	log   logger
+	log   logger.Logger
 	clock func() Instant
 	ops   chan string
 	ended chan struct{} // closed after exit is set and written
@@ -148,7 +150,7 @@ func (k *keeper) run(reportStart func(answer)) error {
 	st.Package, st.PkgStart = t.pid(), startTime(t.pid())
 	k.pid = t.pid()
 	if err := writeJSON(k.spec.Folder, stateFile, st); err != nil {
-		k.log.error("the state file cannot be written", errAttr(err))
+		k.log.Error("the state file cannot be written", logger.Err(err))
 	}
 	go k.serve(listener, st.Secret)
 	reportStart(answer{Running: true, Package: st.Package})
@@ -198,7 +200,7 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 	var graceEnd Instant
 	var grace time.Duration
 	terminate := func(why Reason, d time.Duration) {
-		k.log.info("ending the package", slog.String(keyReason, string(why)), slog.Duration(keyGrace, d))
+		k.log.Info("ending the package", slog.String(keyReason, string(why)), slog.Duration(keyGrace, d))
 		reason, grace, graceEnd = why, d, k.clock()
 		t.terminate()
 	}
@@ -258,7 +260,7 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 				terminate(Stopped, k.spec.Grace)
 			}
 		case s := <-sigs:
-			k.log.info("signal received", slog.String(keySignal, s.String()))
+			k.log.Info("signal received", slog.String(keySignal, s.String()))
 			if reason == "" {
 				terminate(Stopped, k.spec.Grace)
 			}
@@ -291,14 +293,14 @@ func (k *keeper) left(now Instant) time.Duration {
 func (k *keeper) finish(out *output, e Exit) {
 	removeAll(k.spec.Remove)
 	if err := out.close(); err != nil {
-		k.log.error("the output file cannot be completed", errAttr(err))
+		k.log.Error("the output file cannot be completed", logger.Err(err))
 	}
 	k.mu.Lock()
 	k.exit = e
 	k.mu.Unlock()
 	if err := writeExit(k.spec.Folder, e); err != nil {
 		// Without an exit file the next process finds the folder without a guard and calls the package lost, which is true.
-		k.log.error("the exit file cannot be written", errAttr(err))
+		k.log.Error("the exit file cannot be written", logger.Err(err))
 	}
 	close(k.ended)
 	k.answerWaiters()

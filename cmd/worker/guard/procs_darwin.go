@@ -3,6 +3,8 @@ package guard
 import (
 	"os"
 
+	"scaleout/cmd/worker/logger"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -11,7 +13,7 @@ import (
 func (t *tree) members() []proc {
 	table, err := listProcs()
 	if err != nil {
-		t.log.error("the process table cannot be read", errAttr(err))
+		t.log.Error("the process table cannot be read", logger.Err(err))
 		return nil
 	}
 	found := descend(table, os.Getpid())
@@ -73,7 +75,7 @@ func bootID() string {
 // cgroup does nothing on macOS.
 type cgroup struct{}
 
-func newCgroup(logger) *cgroup              { return &cgroup{} }
+func newCgroup(logger.Logger) *cgroup       { return &cgroup{} }
 func (*cgroup) join(*unix.SysProcAttr) bool { return false }
 func (*cgroup) path() string                { return "" }
 func (*cgroup) kill()                       {}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"scaleout/cmd/worker/logger"
 )
 
 // members returns the living processes of the tree. This process is their subreaper, so a process that forks, changes
@@ -15,7 +17,7 @@ import (
 func (t *tree) members() []proc {
 	table, err := listProcs()
 	if err != nil {
-		t.log.error("the process table cannot be read", errAttr(err))
+		t.log.Error("the process table cannot be read", logger.Err(err))
 		return nil
 	}
 	return descend(table, os.Getpid())

@@ -6,12 +6,14 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"scaleout/cmd/worker/logger"
 )
 
 // The parent-death signal follows the thread that started the child. A start from a goroutine that ends while it is
 // locked to its thread, or from a thread that Go then ends, kills the package at once.
 func TestPackageOutlivesThreads(t *testing.T) {
-	tr, err := newTree(logger{slog.Default()}, false)
+	tr, err := newTree(logger.New(slog.Default()), false)
 	if err != nil {
 		t.Fatal(err)
 	}

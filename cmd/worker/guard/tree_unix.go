@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"scaleout/cmd/worker/logger"
 )
 
 // tree is the package's processes: its own process, which leads a session and a process group, and all its descendants.
 type tree struct {
-	log    logger
+	log    logger.Logger
 	group  *cgroup
 	sigs   chan os.Signal
 	leader int
@@ -35,9 +37,9 @@ type proc struct {
 	zombie                   bool
 }
 
-func newTree(log logger, noCgroup bool) (*tree, error) {
+func newTree(log logger.Logger, noCgroup bool) (*tree, error) {
 	if err := becomeReaper(); err != nil {
-		log.warn("orphans of the package cannot be collected on this system", errAttr(err))
+		log.Warn("orphans of the package cannot be collected on this system", logger.Err(err))
 	}
 	group := &cgroup{}
 	if !noCgroup {
@@ -88,7 +90,7 @@ func (t *tree) startOnThisThread(spec Spec, stdout, stderr *os.File) error {
 			return nil
 		}
 		// A second try without a cgroup shows whether the cgroup or the program was the reason.
-		t.log.info("the package cannot be started in a cgroup of its own", errAttr(err))
+		t.log.Info("the package cannot be started in a cgroup of its own", logger.Err(err))
 		t.group.close()
 		attr = packageAttr()
 	}
@@ -172,7 +174,7 @@ func (t *tree) kill() {
 		}
 		time.Sleep(wait)
 		if wait = min(2*wait, time.Second); wait == time.Second {
-			t.log.warn("processes do not die", slog.Int(keyCount, len(left)), slog.Duration(keySince, time.Since(began)))
+			t.log.Warn("processes do not die", slog.Int(keyCount, len(left)), slog.Duration(keySince, time.Since(began)))
 		}
 	}
 	<-t.done

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unsafe"
 
+	"scaleout/cmd/worker/logger"
+
 	"golang.org/x/sys/windows"
 )
 
@@ -15,14 +17,14 @@ import (
 // starts anything, so a child is a member from its first instruction. The guard has the only handle of the job. When
 // the guard ends, the job ends, and everything in the job with it.
 type tree struct {
-	log  logger
+	log  logger.Logger
 	job  windows.Handle
 	cmd  *exec.Cmd
 	done chan struct{}
 	code int
 }
 
-func newTree(log logger, _ bool) (*tree, error) {
+func newTree(log logger.Logger, _ bool) (*tree, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("guard: job object: %w", err)
@@ -72,7 +74,7 @@ func (t *tree) result() (int, string) { return t.code, "" }
 
 func (t *tree) terminate() {
 	if err := windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(t.pid())); err != nil {
-		t.log.info("the package cannot be asked to end", errAttr(err))
+		t.log.Info("the package cannot be asked to end", logger.Err(err))
 	}
 }
 
@@ -105,7 +107,7 @@ func (t *tree) others() []uint32 {
 			continue
 		}
 		if err != nil {
-			t.log.error("the members of the job cannot be listed", errAttr(err))
+			t.log.Error("the members of the job cannot be listed", logger.Err(err))
 			return nil
 		}
 		counts := (*[2]uint32)(unsafe.Pointer(&buf[0]))
