@@ -52,7 +52,8 @@ func happyMaster() *fakeMaster {
 			"/v1/catalog/views": answer(wire.Views{
 				Views: []wire.View{{Name: "executions", Columns: []wire.Column{{Name: "status"}}}}}),
 			"/v1/catalog/procedures": answer(wire.Procedures{
-				Procedures: []wire.Procedure{{Name: "create_folder",
+				Procedures: []wire.Procedure{{Schema: "catalog", Name: "create_folder", Aliases: []string{},
+					Roles:      []string{"ssis_admin"},
 					Parameters: []wire.ProcedureParameter{{Name: "folder_name"}}}}}),
 			"/v1/events": func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")
