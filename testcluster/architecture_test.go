@@ -54,7 +54,7 @@ var mayImport = map[string][]string{
 	"fsm":                   {"fsm/catalog", "fsm/command"},
 	"cluster/routine":       {"cluster/logkey", "fsm/catalog", "fsm/command"},
 	"cluster/dispatch":      {"cluster/logkey", "fsm/catalog", "fsm/command", "fsm/view"},
-	"cluster/segmenter":     {"cluster/logkey", "fsm/command", "fsm/segment"},
+	"cluster/segmenter":     {"cluster/logkey", "fsm/catalog", "fsm/command", "fsm/segment"},
 	"cluster/proposer":      {"fsm/command"},
 	"cluster/prover":        {"fsm/command"},
 	"cluster/peer":          {"cluster/transport", "fsm/command"},

@@ -4,30 +4,33 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/segment"
 )
 
-// Small is a segment that is small enough to be merged, with its parts that the state still names, in any order.
-type Small struct {
-	Digest string
-	Size   int64
-	Parts  []int
-}
-
-// MergeSmall is the size below which a segment is merged, and mergeMost how many become one.
+// A segment below mergeSmall is merged, and mergeMost of them become one at most.
 const (
-	MergeSmall = segment.SoftSize / 4
+	mergeSmall = segment.SoftSize / 4
 	mergeMost  = 64
 )
 
-// Merge packs small segments into larger ones of up to a megabyte. smalls must be in the order of the state.
-func (p *Packer) Merge(ctx context.Context, smalls []Small) error {
+// small is a segment that is small enough to be merged, with its parts that the state still names.
+type small struct {
+	digest string
+	size   int64
+	parts  []int
+}
+
+// Merge packs the small segments of the state into larger ones of up to a megabyte, in the order of the state. Parts
+// that the state does not name any more are left out.
+func (p *Packer) Merge(ctx context.Context) error {
+	smalls := p.smalls()
 	for len(smalls) > 1 {
 		n, bytes := 0, int64(0)
-		for n < len(smalls) && n < mergeMost && bytes+smalls[n].Size <= segment.SoftSize {
-			bytes += smalls[n].Size
+		for n < len(smalls) && n < mergeMost && bytes+smalls[n].size <= segment.SoftSize {
+			bytes += smalls[n].size
 			n++
 		}
 		if n < 2 {
@@ -40,22 +43,41 @@ func (p *Packer) Merge(ctx context.Context, smalls []Small) error {
 	return nil
 }
 
-func (p *Packer) merge(ctx context.Context, smalls []Small) error {
+// smalls returns the small segments of the state, each part once.
+func (p *Packer) smalls() []small {
+	reader := p.state.Reader()
+	var list []small
+	for s := range reader.Segments() {
+		if s.Size >= mergeSmall {
+			continue
+		}
+		one := small{digest: s.Digest, size: s.Size}
+		for r := range reader.SegmentRuns(s.Digest) {
+			one.parts = append(one.parts, r.Part)
+		}
+		slices.Sort(one.parts)
+		one.parts = slices.Compact(one.parts)
+		list = append(list, one)
+	}
+	return list
+}
+
+func (p *Packer) merge(ctx context.Context, smalls []small) error {
 	cmd := &command.MergeSegments{}
 	files := make([]*segment.File, len(smalls))
 	var picks []segment.Pick
 	for i, s := range smalls {
-		r, err := p.store.Open(ctx, s.Digest)
+		r, err := p.store.Open(ctx, s.digest)
 		if err != nil {
-			return fmt.Errorf("segment %s: %w", s.Digest, err)
+			return fmt.Errorf("segment %s: %w", s.digest, err)
 		}
 		files[i], err = segment.Open(r)
 		r.Close()
 		if err != nil {
-			return fmt.Errorf("segment %s: %w", s.Digest, err)
+			return fmt.Errorf("segment %s: %w", s.digest, err)
 		}
-		cmd.Sources = append(cmd.Sources, s.Digest)
-		for _, part := range s.Parts {
+		cmd.Sources = append(cmd.Sources, s.digest)
+		for _, part := range s.parts {
 			picks = append(picks, segment.Pick{Source: i, Part: part})
 			cmd.Moves = append(cmd.Moves, command.SegmentMove{Source: i, Part: part})
 		}

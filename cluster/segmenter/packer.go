@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"scaleout/cluster/logkey"
+	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/segment"
 )
@@ -32,6 +33,11 @@ type Store interface {
 	Open(ctx context.Context, digest string) (io.ReadCloser, error)
 }
 
+// State is the replicated state.
+type State interface {
+	Reader() *catalog.Reader
+}
+
 // Proposer is the way into the log.
 type Proposer interface {
 	Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error)
@@ -40,6 +46,7 @@ type Proposer interface {
 // Packer packs while this node leads.
 type Packer struct {
 	store   Store
+	state   State
 	propose Proposer
 	log     *slog.Logger
 
@@ -67,8 +74,8 @@ func (k *pack) full(more int) bool {
 }
 
 // New makes a Packer; Run packs.
-func New(store Store, propose Proposer, log *slog.Logger) *Packer {
-	return &Packer{store: store, propose: propose, log: log.With(logkey.Component, "messages"),
+func New(store Store, state State, propose Proposer, log *slog.Logger) *Packer {
+	return &Packer{store: store, state: state, propose: propose, log: log.With(logkey.Component, "messages"),
 		full: make(chan struct{}, 1)}
 }
 

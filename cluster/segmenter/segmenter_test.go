@@ -3,6 +3,7 @@ package segmenter
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -53,7 +54,7 @@ func within(t *testing.T, f func(w *world)) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, ctx: t.Context(), state: catalog.NewState(), files: map[string][]byte{}}
-		w.p = New(w, w, slog.New(slog.DiscardHandler))
+		w.p = New(w, w.state, w, slog.New(slog.DiscardHandler))
 		for _, cmd := range []command.Command{
 			&command.InitCluster{ClusterID: "c", Level: 1},
 			&command.CreateFolder{Name: "F"},
@@ -317,7 +318,7 @@ func TestFailuresReachEveryCaller(t *testing.T) {
 
 func TestStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New(nil, nil, slog.New(slog.DiscardHandler))
+		p := New(nil, nil, nil, slog.New(slog.DiscardHandler))
 		if _, err := p.Add(t.Context(), worker, []segment.Part{item(1, 1, "1")}); !errors.Is(err, errStopped) {
 			t.Errorf("before it runs: %v", err)
 		}
@@ -364,7 +365,7 @@ func (blocked) Propose(ctx context.Context, _ command.Envelope) (command.Result,
 func TestStoppedDuringACommit(t *testing.T) {
 	for name, d := range map[string]blocked{"in the store": {}, "in the log": {stores: true}} {
 		synctest.Test(t, func(t *testing.T) {
-			p := New(d, d, slog.New(slog.DiscardHandler))
+			p := New(d, nil, d, slog.New(slog.DiscardHandler))
 			if err := stopAfter(t, p, 2*packTime); !errors.Is(err, errStopped) {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -381,21 +382,11 @@ func TestMerge(t *testing.T) {
 		}
 		<-w.add(item(a, 5, "a4", "a5", "a6")) // with two that the state has
 		saidA, saidB := w.said(a), w.said(b)
-		smalls := func() (out []Small) {
-			for s := range w.state.Reader().Segments() {
-				small := Small{Digest: s.Digest, Size: s.Size}
-				for r := range w.state.Reader().SegmentRuns(s.Digest) {
-					small.Parts = append(small.Parts, r.Part)
-				}
-				out = append(out, small)
-			}
-			return out
-		}
-		before := smalls()
-		if err := w.p.Merge(w.ctx, before); err != nil {
+		before := w.segments()
+		if err := w.p.Merge(w.ctx); err != nil {
 			t.Fatal(err)
 		}
-		after := smalls()
+		after := w.segments()
 		if len(before) != 7 || len(after) != 1 {
 			t.Errorf("%d segments became %d", len(before), len(after))
 		}
@@ -403,11 +394,51 @@ func TestMerge(t *testing.T) {
 			t.Errorf("%q became %q, %q became %q", saidA, w.said(a), saidB, w.said(b))
 		}
 		stored := w.stored
-		if err := w.p.Merge(w.ctx, after); err != nil || w.stored != stored {
+		if err := w.p.Merge(w.ctx); err != nil || w.stored != stored {
 			t.Errorf("one alone is merged again (%v)", err)
 		}
-		if err := w.p.Merge(w.ctx, []Small{{Digest: "gone", Size: 1}, after[0]}); err == nil {
+		<-w.add(item(a, 8, "a7"))
+		w.lose(after[0])
+		if err := w.p.Merge(w.ctx); err == nil {
 			t.Error("a missing segment is merged")
 		}
 	})
+}
+
+// A large segment stays as it is, and those on both sides of it become one.
+func TestMergeLeavesLargeSegmentsAlone(t *testing.T) {
+	within(t, func(w *world) {
+		id := w.task()
+		<-w.add(item(id, 1, "before"))
+		noise := make([]byte, mergeSmall)
+		_, _ = rand.Read(noise)
+		<-w.add(item(id, 2, hex.EncodeToString(noise)))
+		large := w.segments()[1]
+		<-w.add(item(id, 3, "after"))
+		said := w.said(id)
+		if err := w.p.Merge(w.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if after := w.segments(); len(after) != 2 || !slices.Contains(after, large) {
+			t.Errorf("%q after the merge; want two, one of which is %q", after, large)
+		}
+		if !slices.Equal(w.said(id), said) || len(said) != 3 {
+			t.Error("the messages are not what they were")
+		}
+	})
+}
+
+// segments are the digests of the segments in the order of the state.
+func (w *world) segments() (digests []string) {
+	for s := range w.state.Reader().Segments() {
+		digests = append(digests, s.Digest)
+	}
+	return digests
+}
+
+// lose takes a segment off the disks.
+func (w *world) lose(digest string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.files, digest)
 }

@@ -207,7 +207,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		State: m.fsm, Node: m.node, Blobs: m.keeper, KeyRing: m.ring, Spool: cfg.DataDirectory, Master: cfg.Name,
 		Version: cfg.Version, Schedule: cfg.Backups, Logger: m.log, Registerer: cfg.Registry,
 	})
-	m.packer = segmenter.New(segments{m.keeper}, proposer{m}, m.log)
+	m.packer = segmenter.New(segments{m.keeper}, m.fsm, proposer{m}, m.log)
 	return m.routes()
 }
 

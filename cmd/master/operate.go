@@ -7,7 +7,6 @@ import (
 	"scaleout/cluster"
 	"scaleout/cluster/leader"
 	"scaleout/cluster/routine"
-	"scaleout/cluster/segmenter"
 	"scaleout/httpapi/wire"
 )
 
@@ -33,31 +32,10 @@ func (m *Master) routines() []leader.Routine {
 		run("cleanup", func(ctx context.Context) error {
 			return (&routine.Cleanup{
 				Interval: m.cfg.Cleanup, Proposer: m.node, State: m.fsm, Now: m.node.Now, NeverEnabled: m.cfg.ExpireNeverEnabled,
-				Merge: m.merge, Logger: m.log,
+				Merge: m.packer.Merge, Logger: m.log,
 			}).Run(ctx)
 		}),
 	}
-}
-
-// merge packs small message segments together.
-func (m *Master) merge(ctx context.Context) error {
-	view := m.fsm.Reader()
-	var smalls []segmenter.Small
-	for s := range view.Segments() {
-		if s.Size >= segmenter.MergeSmall {
-			continue
-		}
-		small := segmenter.Small{Digest: s.Digest, Size: s.Size}
-		seen := map[int]bool{}
-		for r := range view.SegmentRuns(s.Digest) {
-			if !seen[r.Part] {
-				seen[r.Part] = true
-				small.Parts = append(small.Parts, r.Part)
-			}
-		}
-		smalls = append(smalls, small)
-	}
-	return m.packer.Merge(ctx, smalls)
 }
 
 // mayPromote says what a non-voter still lacks besides the log.
