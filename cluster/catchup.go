@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"scaleout/cluster/gossip"
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // Barrier returns when this node's state has everything that the cluster had committed when Barrier was called.

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 const (

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 
 	"github.com/hashicorp/raft"
 )

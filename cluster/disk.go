@@ -8,8 +8,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/store"
 )
 

@@ -9,9 +9,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // joinRequest is how a master asks to be taken in, or reports its new address.

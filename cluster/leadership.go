@@ -11,10 +11,10 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/leader"
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/proposer"
 	"scaleout/cluster/prover"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // leadership is one generation of leadership, as far as callers need it.
@@ -108,7 +108,7 @@ func (n *Node) ensureInitialised(ctx context.Context, r *leadership) error {
 		if res.Rejection != nil {
 			return fmt.Errorf("initialise the cluster: %w", res.Rejection)
 		}
-		n.log.Info("a new cluster begins", logkey.Cluster, n.cfg.ClusterID, logkey.Level, level)
+		n.log.Info("a new cluster begins", logkey.Cluster, n.cfg.ClusterID, logkey.FeatureLevel, level)
 		return nil
 	default:
 		return fmt.Errorf("the state belongs to cluster %s, this master's certificate to cluster %s", id, n.cfg.ClusterID)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 const levelEvery = 10 * time.Second
@@ -25,7 +25,7 @@ func (n *Node) levelRoutine(ctx context.Context) error {
 			agreed = 0
 		case level == agreed && number == under:
 			if err := n.raiseLevel(ctx, level); err != nil && ctx.Err() == nil {
-				n.log.Warn("the feature level could not be raised", logkey.Level, level, logkey.Err, err)
+				n.log.Warn("the feature level could not be raised", logkey.FeatureLevel, level, logkey.Err, err)
 			}
 			agreed = 0
 		default:
@@ -63,6 +63,7 @@ func (n *Node) raiseLevel(ctx context.Context, level int) error {
 	if res.Rejection != nil {
 		return fmt.Errorf("raise the level: %w", errors.New(res.Rejection.Error()))
 	}
-	n.log.Info("the cluster's feature level rises: versions that do not know it cannot join any more", logkey.Level, level)
+	n.log.Info("the cluster's feature level rises: versions that do not know it cannot join any more",
+		logkey.FeatureLevel, level)
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 
 	"github.com/hashicorp/raft"
 )

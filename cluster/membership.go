@@ -10,9 +10,9 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 const changeTimeout = 10 * time.Second

@@ -15,12 +15,12 @@ import (
 	"scaleout/cluster/bootstrap"
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/leader"
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 	"scaleout/cluster/proposer"
 	"scaleout/cluster/transport"
 	"scaleout/fsm"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/store"
 )
 
@@ -245,7 +245,7 @@ func (n *Node) machineFailed(err error) {
 			"have " +
 			"all that it had: move its data directory away and start it with an empty one, so that it joins as a new one"
 	}
-	n.log.Error(what, logkey.Err, err, logkey.Version, n.cfg.Version, logkey.Level, n.cfg.Level)
+	n.log.Error(what, logkey.Err, err, logkey.Version, n.cfg.Version, logkey.FeatureLevel, n.cfg.Level)
 	n.die(fmt.Errorf("%w: %w", ErrStateMachine, err), ExitStateMachine)
 }
 

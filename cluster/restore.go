@@ -9,9 +9,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/recovery"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // installJump is how far beyond the end of the log a restored state is put: the log grows while the state is made

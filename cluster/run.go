@@ -11,9 +11,9 @@ import (
 
 	"scaleout/cluster/gossip"
 	"scaleout/cluster/leader"
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/recovery"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/store/hclog"
 )
 

@@ -10,8 +10,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
+	"scaleout/fsm/logkey"
 )
 
 // When a leader's process is killed, its connections end at once and nothing listens at its address any more. Raft

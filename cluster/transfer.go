@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // Transfer hands leadership to the voter id, or to the best voter if id is empty. It returns nil when this node does

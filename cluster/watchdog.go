@@ -8,7 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 	"scaleout/store"
 )
 

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"scaleout/cluster"
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 const (

@@ -11,10 +11,10 @@ import (
 
 	"scaleout/cluster"
 	"scaleout/cluster/archive"
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/pki"
 	"scaleout/fsm"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // spoolPrefix begins the names of the temporary files of a restore.

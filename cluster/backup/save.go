@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"scaleout/cluster/archive"
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // Options says what goes into a backup.

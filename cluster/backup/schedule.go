@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"scaleout/cluster/archive"
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 	"scaleout/store/file"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // errStopped: this node stops and has ended the search for a blob.

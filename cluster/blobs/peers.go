@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // maxAsked bounds the digests of one Missing request.

@@ -6,8 +6,8 @@ import (
 	"io"
 	"sync"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // Damaged notes that this node's disk found a blob damaged, and fetches the blob from a holder at once. The disk calls

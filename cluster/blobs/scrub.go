@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // Run scrubs and collects until ctx ends, then waits for everything that still runs. caughtUp is closed once this node

@@ -6,7 +6,7 @@ import (
 	"io"
 	"sync"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // Upload says who uploaded a blob.

@@ -17,9 +17,9 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scaleout/cluster/gossip"
-	"scaleout/cluster/logkey"
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/store"
 )
 

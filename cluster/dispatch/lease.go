@@ -6,9 +6,9 @@ import (
 	"errors"
 	"time"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // expireBatch bounds the attempts that one command declares lost.

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // Register records a worker's process. It refuses a lease that is too short for this cluster's timings, and an AgentId

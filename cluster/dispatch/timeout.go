@@ -6,8 +6,8 @@ import (
 	"errors"
 	"time"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 
 	"github.com/hashicorp/memberlist"
 )

@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scaleout/cluster/admission"
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // Config of a Gossip.

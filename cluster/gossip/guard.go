@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scaleout/cluster/admission"
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // The settings of a master that hold the limits. Refusals are logged and counted under these names.

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // Scope is one generation of leadership, or one attempt to establish it.

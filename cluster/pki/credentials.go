@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // Errors of a node's own certificate files.

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // keyRingFile is the name of the key ring in a data directory. Its mode is 0600.

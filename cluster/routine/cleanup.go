@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // keepTasks is how long an ended task stays in the tasks view.

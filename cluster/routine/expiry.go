@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // late is how late a wake-up may be. After a later one, the routine no longer trusts that this process took renewals.

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // Proposer is the way into the log.

@@ -10,9 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"scaleout/cluster/logkey"
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/fsm/segment"
 )
 

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // accept takes connections until ctx ends and waits for the handshakes that it

@@ -11,7 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 	"scaleout/store/hclog"
 )
 

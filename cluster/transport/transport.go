@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scaleout/cluster/admission"
-	"scaleout/cluster/logkey"
+	"scaleout/fsm/logkey"
 )
 
 // The protocols of the port, as ALPN names.
