@@ -73,6 +73,8 @@ var mayImport = map[string][]string{
 		"fsm/view"},
 	"cmd/worker":         {"httpapi/client", "httpapi/wire", "cluster/pki", "fsm/ispac", "cmd/worker/...", "store/file"},
 	"cmd/worker/runner":  {"httpapi/wire", "fsm/ispac"},
+	"cmd/master/health":  {"cluster", "httpapi/wire"},
+	"cmd/master/logtail": {},
 	"cmd/master/metrics": {"cluster/pki", "fsm/catalog", "fsm/command"},
 	"cmd/master/status":  {"cluster", "fsm/catalog", "fsm/command", "httpapi/wire"},
 	"cmd/master":         {"cmd/master/...", "cluster/...", "fsm/...", "httpapi/...", "store"},

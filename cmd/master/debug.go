@@ -1,78 +1,23 @@
 package master
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
-// recentLines is how much of the log a master remembers.
-const recentLines = 2000
-
-// recent keeps the newest lines of the log, from level Info up.
-type recent struct {
-	mu    sync.Mutex
-	lines [recentLines]string
-	next  int
-}
-
-func (r *recent) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lines[r.next%recentLines] = strings.TrimRight(string(p), "\n")
-	r.next++
-	return len(p), nil
-}
-
-func (r *recent) tail() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var out []string
-	for i := max(0, r.next-recentLines); i < r.next; i++ {
-		out = append(out, r.lines[i%recentLines])
-	}
-	return out
-}
-
-// remembering hands records to the log and to memory.
-type remembering struct{ log, memory slog.Handler }
-
-func remember(log *slog.Logger, r *recent) *slog.Logger {
-	return slog.New(remembering{log.Handler(), slog.NewTextHandler(r, nil)})
-}
-
-func (h remembering) Enabled(ctx context.Context, l slog.Level) bool { return h.log.Enabled(ctx, l) }
-
-func (h remembering) Handle(ctx context.Context, rec slog.Record) error {
-	if h.memory.Enabled(ctx, rec.Level) {
-		_ = h.memory.Handle(ctx, rec.Clone()) // memory does not fail
-	}
-	return h.log.Handle(ctx, rec)
-}
-
-func (h remembering) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return remembering{h.log.WithAttrs(attrs), h.memory.WithAttrs(attrs)}
-}
-
-func (h remembering) WithGroup(name string) slog.Handler {
-	return remembering{h.log.WithGroup(name), h.memory.WithGroup(name)}
-}
-
 // debug is this master for a bundle.
 func (m *Master) debug() wire.Debug {
 	c := &m.cfg
 	return wire.Debug{
 		Name: c.Name, ID: m.ID(), Version: c.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH,
-		Level: command.Level, State: string(m.node.State()), Started: m.started, Log: m.recent.tail(), Settings: m.settings(),
+		Level: command.Level, State: string(m.node.State()), Started: m.started, Log: m.tail.Lines(), Settings: m.settings(),
 	}
 }
 

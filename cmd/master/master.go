@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"scaleout/cluster"
@@ -23,6 +22,8 @@ import (
 	"scaleout/cluster/pki"
 	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
+	"scaleout/cmd/master/health"
+	"scaleout/cmd/master/logtail"
 	"scaleout/cmd/master/metrics"
 	"scaleout/cmd/master/status"
 	"scaleout/fsm"
@@ -49,11 +50,11 @@ type Master struct {
 	advertise string
 	announcer *announce.Announcer
 	status    *status.Reporter
-	recent    recent
+	health    *health.Probe
+	tail      logtail.Tail
 	started   time.Time
 	backups   *backup.Backups
 
-	draining atomic.Bool   // not ready any more: about to hand over
 	stopping chan struct{} // closed when held calls must end
 	crash    chan struct{} // closed by Crash
 	crashed  sync.Once
@@ -85,7 +86,7 @@ func New(cfg Config) (_ *Master, err error) {
 	if m.cfg.Name == "" {
 		m.cfg.Name = who.Name
 	}
-	m.log = remember(cfg.Logger, &m.recent).With("node", m.cfg.Name)
+	m.log = m.tail.Logger(cfg.Logger).With("node", m.cfg.Name)
 	gossipKey, err := pki.LoadGossipKey(cfg.GossipKeyFile)
 	if err != nil {
 		return nil, err
@@ -182,6 +183,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 	}); err != nil {
 		return err
 	}
+	m.health = health.New(m.node, m.transport)
 	m.status = status.New(status.Config{
 		Node: m.node, State: m.fsm, Host: m.host, Peers: m.transport.PeerClient(), Logger: m.log,
 	})
@@ -199,7 +201,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 	})
 	m.dir.Blobs().OnDamage(m.keeper.Damaged)
 	metrics.Register(cfg.Registry, metrics.Config{
-		Version: cfg.Version, Ready: func(ctx context.Context) bool { return m.Waiting(ctx) == "" }, Credentials: m.creds,
+		Version: cfg.Version, Ready: func(ctx context.Context) bool { return m.health.Waiting(ctx) == "" }, Credentials: m.creds,
 		FreeBytes: m.dir.Free, MissingBlobs: m.keeper.Missing, DamagedBlobs: m.keeper.DamagedSinceStart, State: m.fsm,
 		CaughtUp: m.node.CaughtUp(),
 	})
@@ -239,7 +241,7 @@ func (m *Master) routes() (err error) {
 				Limits: m.cfg.CatalogLimits}
 		},
 		Limits: m.cfg.Limits,
-		Ready:  m.ready, Version: m.cfg.Version, MetricsOpen: m.cfg.MetricsOpen,
+		Ready:  m.health.Ready, Version: m.cfg.Version, MetricsOpen: m.cfg.MetricsOpen,
 		Reached: reached, BodyTime: m.cfg.Times.Body, UploadRate: m.cfg.Times.UploadRate,
 		Gatherer: m.cfg.Registry, Registerer: m.cfg.Registry, Logger: m.log,
 	})
@@ -250,6 +252,16 @@ func (m *Master) routes() (err error) {
 func (m *Master) ID() string      { return m.dir.ID() }
 func (m *Master) Name() string    { return m.cfg.Name }
 func (m *Master) Address() string { return m.advertise }
+
+// Fresh reports whether the data directory was empty when this master opened it: it then waits for others to form or
+// join a cluster with, which may need an operator's next step.
+func (m *Master) Fresh() bool { return m.dir.New() }
+
+// Waiting says what this master waits for before it can serve, "" when it can.
+func (m *Master) Waiting(ctx context.Context) string { return m.health.Waiting(ctx) }
+
+// Alive returns an error when this master does not work any more and only a restart helps.
+func (m *Master) Alive(ctx context.Context) error { return m.health.Alive(ctx) }
 
 // Crash ends a master within its process as a power cut would: from now on nothing reaches the disk, nothing is handed
 // over and nobody is answered. It is for tests; Run returns soon after.
@@ -331,7 +343,7 @@ func (m *Master) Run(ctx context.Context) error {
 
 // end hands over and answers what is held. After a crash there is nothing to do in good order.
 func (m *Master) end(base context.Context, servers []door) {
-	m.draining.Store(true)
+	m.health.Drain()
 	select {
 	case <-m.crash:
 		close(m.stopping)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"scaleout/cluster"
 	"scaleout/cluster/leader"
 	"scaleout/cluster/routine"
 	"scaleout/httpapi/wire"
@@ -46,38 +45,6 @@ func (m *Master) mayPromote(ctx context.Context, id string) error {
 		}
 	}
 	return m.keeper.Holds(ctx, id)
-}
-
-// ready lists what /readyz checks.
-func (m *Master) ready(ctx context.Context) []wire.Check {
-	check := func(name string, ok bool, detail string) wire.Check {
-		if ok {
-			detail = ""
-		}
-		return wire.Check{Name: name, OK: ok, Detail: detail}
-	}
-	caught := false
-	select {
-	case <-m.node.CaughtUp():
-		caught = true
-	default:
-	}
-	_, leader := m.node.Leader()
-	waiting := m.node.Waiting()
-	if waiting == "" {
-		waiting = "no master leads"
-	}
-	disk := ""
-	if err := m.node.DiskError(); err != nil {
-		disk = err.Error()
-	}
-	return []wire.Check{
-		check("running", !m.draining.Load(), "this master is stopping"),
-		check("leader", leader, waiting),
-		check("caught_up", caught, "the state has not reached what the cluster had committed when this master started"),
-		check("disk", disk == "", disk),
-		check("member", m.node.State() != cluster.StateRemoved, "this master was removed from the cluster"),
-	}
 }
 
 // operator is the cluster as an operator sees it.
