@@ -19,6 +19,7 @@ import (
 	"scaleout/cluster/transport"
 	"scaleout/cmd/dev/process"
 	"scaleout/cmd/master"
+	"scaleout/cmd/master/config"
 	"scaleout/cmd/worker"
 	"scaleout/cmd/worker/guard"
 	"scaleout/httpapi"
@@ -49,7 +50,7 @@ type masterConfig struct {
 	SlowDisk                                           time.Duration
 	Connections                                        transport.Limits
 	Gossip                                             gossip.Limits
-	Times                                              master.Times
+	Times                                              config.Times
 	Limits                                             httpapi.Limits
 	MaxUnnamedBlobBytes                                int64
 }

@@ -23,7 +23,7 @@ func (m *Master) host() status.Host {
 		h.IP = address(name)
 	}
 	h.Thumbprint, _ = pki.Thumbprints(m.creds.Leaf())
-	h.Settings = m.common()
+	h.Settings = m.cfg.Common()
 	return h
 }
 

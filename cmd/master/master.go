@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 	"scaleout/cluster/pki"
 	"scaleout/cluster/segmenter"
 	"scaleout/cluster/transport"
+	"scaleout/cmd/master/config"
 	"scaleout/cmd/master/health"
 	"scaleout/cmd/master/logtail"
 	"scaleout/cmd/master/metrics"
@@ -32,6 +31,9 @@ import (
 	"scaleout/httpapi"
 	"scaleout/store"
 )
+
+// Config is the settings of one master.
+type Config = config.Config
 
 // Master is one master, assembled.
 type Master struct {
@@ -63,7 +65,7 @@ type Master struct {
 // New opens the certificates, the data directory and the port, and wires the rooms. What it opened is closed again
 // when it fails.
 func New(cfg Config) (_ *Master, err error) {
-	cfg.fill()
+	cfg.Fill()
 	m := &Master{cfg: cfg, started: time.Now(), stopping: make(chan struct{}), crash: make(chan struct{})}
 	var opened []func() error
 	defer func() {
@@ -108,7 +110,7 @@ func New(cfg Config) (_ *Master, err error) {
 		}
 	}
 	opened = append(opened, listener.Close)
-	if m.advertise, err = advertise(cfg.AdvertiseAddress, listener.Addr()); err != nil {
+	if m.advertise, err = cfg.Advertised(listener.Addr()); err != nil {
 		return nil, err
 	}
 	if err := m.assemble(listener, who.Cluster, gossipKey); err != nil {
@@ -117,32 +119,11 @@ func New(cfg Config) (_ *Master, err error) {
 	return m, nil
 }
 
-// advertise is the "host:port" that others dial: the setting, else the host's name, with the port that is listened on.
-func advertise(setting string, addr net.Addr) (string, error) {
-	_, port, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return "", err
-	}
-	host := setting
-	if h, p, err := net.SplitHostPort(setting); err == nil {
-		host, port = h, p
-	}
-	if host == "" {
-		if host, err = os.Hostname(); err != nil {
-			return "", fmt.Errorf("AdvertiseAddress is empty and the host's name is unknown: %w", err)
-		}
-	}
-	return net.JoinHostPort(strings.Trim(host, "[]"), port), nil
-}
-
 func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []byte) (err error) {
 	cfg := &m.cfg
-	timing, err := cluster.TimingProfile(cfg.Timing)
+	timing, err := cfg.RaftTiming()
 	if err != nil {
 		return err
-	}
-	if cfg.Timings != nil {
-		timing = *cfg.Timings
 	}
 	if m.transport, err = transport.New(transport.Config{
 		Listener: listener, Security: security{m.creds}, NodeID: m.dir.ID(), ClusterID: clusterID, Advertise: m.advertise,

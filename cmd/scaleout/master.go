@@ -18,6 +18,7 @@ import (
 	"scaleout/cluster/transport"
 	"scaleout/cmd/dev/process"
 	"scaleout/cmd/master"
+	"scaleout/cmd/master/config"
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/cmd/service"
 	"scaleout/fsm/command"
@@ -153,7 +154,7 @@ func masterConfig(m settings.Master) master.Config {
 			Strangers: m.MaxConnectionsWithoutCertificate, PerAddress: m.MaxConnectionsPerAddress, Unlimited: unlimited,
 		},
 		Gossip: gossip.Limits{Connections: m.MaxGossipConnections, Bytes: int64(m.MaxGossipBytes), OnlyFrom: gossipers},
-		Times: master.Times{
+		Times: config.Times{
 			Head: time.Duration(m.RequestHeadTimeoutInMs), Body: time.Duration(m.RequestBodyTimeoutInMs),
 			Idle: time.Duration(m.IdleTimeoutInMs), IdleStranger: time.Duration(m.IdleTimeoutWithoutCertificateInMs),
 			UploadRate: int64(m.MinUploadBytesPerSecond),

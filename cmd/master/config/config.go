@@ -1,10 +1,13 @@
-package master
+package config
 
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,7 +22,7 @@ import (
 	"scaleout/store"
 )
 
-// Config is the settings of one master. Zero values mean the defaults of MasterSettings.config.
+// Config is the settings of one master.
 type Config struct {
 	Name             string // NodeName; empty: the name in the certificate
 	DataDirectory    string
@@ -108,7 +111,8 @@ const (
 	DefaultBackupRetain   = 7
 )
 
-func (c *Config) fill() {
+// Fill gives every setting that is zero its default.
+func (c *Config) Fill() {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
 			*d = v
@@ -147,4 +151,31 @@ func (c *Config) fill() {
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
 	}
+}
+
+// RaftTiming returns the timings of the profile, unless a test has set its own.
+func (c *Config) RaftTiming() (cluster.Timing, error) {
+	if c.Timings != nil {
+		return *c.Timings, nil
+	}
+	return cluster.TimingProfile(c.Timing)
+}
+
+// Advertised returns the "host:port" that others dial: the host of AdvertiseAddress, else this machine's name. The port
+// is that of AdvertiseAddress, else the one that is listened on.
+func (c *Config) Advertised(listener net.Addr) (string, error) {
+	_, port, err := net.SplitHostPort(listener.String())
+	if err != nil {
+		return "", err
+	}
+	host := c.AdvertiseAddress
+	if h, p, err := net.SplitHostPort(host); err == nil {
+		host, port = h, p
+	}
+	if host == "" {
+		if host, err = os.Hostname(); err != nil {
+			return "", fmt.Errorf("AdvertiseAddress is empty and the host's name is unknown: %w", err)
+		}
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), port), nil
 }
