@@ -80,7 +80,7 @@ var mayImport = map[string][]string{
 	"cmd/master/health":  {"cluster", "httpapi/wire"},
 	"cmd/master/logtail": {},
 	"cmd/master/metrics": {"cluster/pki", "fsm/catalog", "fsm/command"},
-	"cmd/master/status":  {"cluster", "fsm/catalog", "fsm/command", "httpapi/wire"},
+	"cmd/master/status":  {"cluster", "cluster/pki", "fsm/catalog", "fsm/command", "httpapi/wire"},
 	"cmd/master":         {"cmd/master/...", "cluster/...", "fsm/...", "httpapi/...", "store"},
 	"cmd/dev":            {"cluster", "cluster/pki", "cmd/dev/process", "httpapi/client", "store/file"},
 	"cmd/service":        {"cmd/dev/process", "cmd/scaleout/settings"},

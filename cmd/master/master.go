@@ -165,9 +165,6 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		return err
 	}
 	m.health = health.New(m.node, m.transport)
-	m.status = status.New(status.Config{
-		Node: m.node, State: m.fsm, Host: m.host, Peers: m.transport.PeerClient(), Logger: m.log,
-	})
 	m.announcer = announce.New(announce.Config{
 		Node: m.node, State: m.fsm, Master: cfg.Name, DiskInterval: cfg.Heartbeat, Logger: m.log,
 	})
@@ -179,6 +176,11 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 	m.keeper = blobs.New(blobs.Config{
 		Disk: disk{m.dir.Blobs()}, Peers: blobs.HTTP{Client: m.transport.PeerClient()}, Membership: membership{m.node},
 		Names: names{m.fsm}, MaxBytes: cfg.MaxProjectBytes, MaxUnnamed: cfg.MaxUnnamedBlobBytes, Logger: m.log,
+	})
+	m.status = status.New(status.Config{
+		Node: m.node, State: m.fsm, Peers: m.transport.PeerClient(), Logger: m.log, Host: status.Local{
+			Instance: cfg.InstanceName, Advertise: m.advertise, Settings: cfg.Common, Credentials: m.creds, Blobs: m.keeper,
+		}.Host,
 	})
 	m.dir.Blobs().OnDamage(m.keeper.Damaged)
 	metrics.Register(cfg.Registry, metrics.Config{
