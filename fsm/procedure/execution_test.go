@@ -138,7 +138,13 @@ func TestSetExecutionParameterValue(t *testing.T) {
 	w.Refuses(fsmtest.Bob, procedure,
 		`{"execution_id":99,"object_type":20,"parameter_name":"Server","parameter_value":"x"}`,
 		command.CodeExecutionNotFound, "no execution 99")
-	w.Refuses(fsmtest.Carol, procedure, set(20, "Server", `"x"`), command.FamilyPermissionDenied, `created by "bob"`)
+	// Whoever may not change the execution learns nothing of its parameters, and has nothing sealed.
+	for _, value := range []string{
+		set(20, "Server", `"x"`), set(20, "Nope", `"x"`), set(20, "Batch", `"x"`), set(20, "Secret", `"x"`),
+		set(50, "Nope", `1`), set(40, "Server", `"x"`),
+	} {
+		w.Refuses(fsmtest.Carol, procedure, value, command.FamilyPermissionDenied, `created by "bob"`)
+	}
 	w.Ok(fsmtest.Alice, procedure, "%s", set(20, "Server", `"by an administrator"`))
 	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d}`, id)
 	w.Refuses(fsmtest.Bob, procedure, set(20, "Server", `"x"`), command.CodeAlreadyStarted, "is pending")
