@@ -138,14 +138,32 @@ func (e *edit) forgetTallies(r *Reader, folder, project string) {
 	}
 }
 
-// renameTallies moves what is counted of a folder's packages to its new name.
+// renameTallies moves what is counted of a folder's packages to its new name, and adds it to what is counted there
+// already. What is counted under Others is of no folder, even if one has that name.
 func (e *edit) renameTallies(r *Reader, old, name string) {
 	for t := range rowsBy[*Tally](r, tableTallies, byID, tallyKey(old), false) {
+		if t.isOthers() {
+			continue
+		}
 		e.remove(tableTallies, t)
 		t = new(*t)
 		t.Folder = name
-		e.add(tableTallies, t)
+		there, ok := find[Tally](r, tableTallies, byID, tallyKey(name, t.Project, t.Package))
+		if !ok || sqltype.EqualText(old, name) {
+			e.add(tableTallies, t)
+			continue
+		}
+		for i := range t.Ended {
+			t.Ended[i] += there.Ended[i]
+			t.Last[i] = max(t.Last[i], there.Last[i])
+		}
+		e.replace(tableTallies, t)
 	}
+}
+
+func (t *Tally) isOthers() bool {
+	return sqltype.EqualText(t.Folder, Others) && sqltype.EqualText(t.Project, Others) &&
+		sqltype.EqualText(t.Package, Others)
 }
 
 // folderOf is the present name of the folder that an execution's project lies in. The execution keeps the one that it

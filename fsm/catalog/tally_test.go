@@ -150,3 +150,26 @@ func TestAnEndNamesThePackage(t *testing.T) {
 		t.Errorf("the end is told as %+v", e)
 	}
 }
+
+// A folder may have the name under which the rest is counted. Renaming it takes that count nowhere, and a state that
+// was built of a snapshot has as many rows as the one that it was taken of: what is counted next depends on it.
+func TestRenamingAFolderKeepsTheOthers(t *testing.T) {
+	w := newMachine(t)
+	w.ok(&command.CreateFolder{Name: Others})
+	e := w.s.edit(command.Caller{})
+	w.s.begin()
+	e.add(tableTallies, &Tally{Folder: Others, Project: Others, Package: Others, Ended: [len(Endings)]int64{7}})
+	e.add(tableTallies, &Tally{Folder: "Other", Project: "P", Package: "a.dtsx", Ended: [len(Endings)]int64{1}})
+	e.add(tableTallies, &Tally{Folder: "F", Project: "P", Package: "a.dtsx", Ended: [len(Endings)]int64{2}})
+	w.s.write(e)
+	w.ok(&command.RenameFolder{Old: Others, New: "F"})
+	w.ok(&command.RenameFolder{Old: "F", New: "other"})
+	r := w.s.Reader()
+	if got, want := tallied(r), []string{"other/other/other [7 0 0 0]", "other/P/a.dtsx [3 0 0 0]"}; !slices.Equal(got,
+		want) {
+		t.Errorf("counted %q, want %q", got, want)
+	}
+	if n := r.rows(tableTallies); n != 2 {
+		t.Errorf("the state says that it has %d rows, and has 2", n)
+	}
+}
