@@ -383,6 +383,8 @@ func TestViewQueries(t *testing.T) {
 		"folders?page_token=junk":                   "page_token",
 		"folder?":                                   "folders",
 		"folders?consistency=stale&page_size=0":     "page_size",
+		"folders?name=F1;order=name":                "semicolon",
+		"folders?name=100%":                         "query string",
 	} {
 		g := do(t, c, "GET", url+query, "")
 		if g.StatusCode != 400 && g.StatusCode != 404 || !strings.Contains(g.problem.Detail, want) {

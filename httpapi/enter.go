@@ -85,6 +85,10 @@ func (a *API) serve(r *request) error {
 	if err := rt.who.check(r.caller); err != nil {
 		return err
 	}
+	// net/url drops what it cannot read: a filter would be lost without a word.
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		return invalid("the query string cannot be read: %v", err)
+	}
 	if rt.enter != nil {
 		if err := rt.enter(a, r); err != nil {
 			return err
