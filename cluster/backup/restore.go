@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"scaleout/cluster"
@@ -17,8 +18,11 @@ import (
 	"scaleout/fsm/logkey"
 )
 
-// spoolPrefix begins the names of the temporary files of a restore.
-const spoolPrefix = "restore-"
+// The names of the temporary files of a restore begin and end so.
+const (
+	spoolPrefix = "restore-"
+	spoolSuffix = ".tmp"
+)
 
 // Restored is the result of a restore.
 type Restored struct {
@@ -108,7 +112,7 @@ func (b *Backups) checkEmpty() error {
 
 // spool keeps what the caller sends in a file, because it is read several times.
 func (b *Backups) spool(r io.Reader) (*os.File, error) {
-	f, err := os.CreateTemp(b.cfg.Spool, spoolPrefix+"*.tmp")
+	f, err := os.CreateTemp(b.cfg.Spool, spoolPrefix+"*"+spoolSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +125,15 @@ func (b *Backups) spool(r io.Reader) (*os.File, error) {
 
 // removeSpooled removes the files that a restore has left behind.
 func (b *Backups) removeSpooled() {
-	old, _ := filepath.Glob(filepath.Join(b.cfg.Spool, spoolPrefix+"*.tmp")) // the pattern is valid
-	for _, path := range old {
+	entries, err := os.ReadDir(b.cfg.Spool)
+	if err != nil {
+		b.log.Warn("files of a restore could not be looked for", logkey.Path, b.cfg.Spool, logkey.Err, err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), spoolPrefix) || !strings.HasSuffix(e.Name(), spoolSuffix) {
+			continue
+		}
+		path := filepath.Join(b.cfg.Spool, e.Name())
 		if err := os.Remove(path); err != nil {
 			b.log.Warn("a file of a restore could not be removed", logkey.Path, path, logkey.Err, err)
 		}
@@ -173,7 +184,7 @@ func (b *Backups) decryptKeyRing(c Contents, key []byte) ([]byte, error) {
 
 // adopt rewrites the backup's state as a snapshot of this cluster and returns it in a file, with its size.
 func (b *Backups) adopt(file io.ReadSeeker, at cluster.LogPosition) (state *os.File, size int64, err error) {
-	if state, err = os.CreateTemp(b.cfg.Spool, spoolPrefix+"*.tmp"); err != nil {
+	if state, err = os.CreateTemp(b.cfg.Spool, spoolPrefix+"*"+spoolSuffix); err != nil {
 		return nil, 0, err
 	}
 	defer func() {

@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,17 +155,26 @@ func TestScheduleWaitsForTheState(t *testing.T) {
 	})
 }
 
-// Without a schedule the files of a restore that was killed still go.
+// Without a schedule the files of a restore that was killed still go, wherever the folder is, and no others.
 func TestWithoutASchedule(t *testing.T) {
-	b := newCluster(t, "c1").backups(t, Schedule{})
-	left := filepath.Join(b.cfg.Spool, spoolPrefix+"17.tmp")
-	if err := os.WriteFile(left, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
+	for _, folder := range []string{"data", "data [1]", "da*ta["} {
+		t.Run(folder, func(t *testing.T) {
+			b := newCluster(t, "c1").backups(t, Schedule{})
+			if b.cfg.Spool = filepath.Join(t.TempDir(), folder); os.Mkdir(b.cfg.Spool, 0o700) != nil {
+				t.Skip("this system has no folders of such names")
+			}
+			for _, name := range []string{spoolPrefix + "17.tmp", "node.json", spoolPrefix + "notes", "17.tmp"} {
+				if err := os.WriteFile(filepath.Join(b.cfg.Spool, name), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := files(t, b.cfg.Spool), []string{"17.tmp", "node.json", spoolPrefix + "notes"}; !slices.Equal(got,
+				want) {
+				t.Errorf("left are %q, want %q", got, want)
+			}
+		})
 	}
 }
