@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -97,6 +98,11 @@ func Select(ctx context.Context, view *View, r Request) (Page, error) {
 	} else {
 		page.Rows, last, err = rows.top(ctx, s)
 	}
+	if along && tooBroad(err) && rows.reorder() {
+		// The index has too much of it to be sorted; a walk along the key reads everything, piece by piece.
+		q.after, s.read = s.after, 0
+		page.Rows, last, err = rows.walk(ctx, s)
+	}
 	if err != nil {
 		return Page{}, err
 	}
@@ -107,6 +113,11 @@ func Select(ctx context.Context, view *View, r Request) (Page, error) {
 		page.NextPageToken = q.order.encodeToken(r, last)
 	}
 	return page, nil
+}
+
+func tooBroad(err error) bool {
+	var no *command.Rejection
+	return errors.As(err, &no) && no.Code == command.CodeQueryTooBroad
 }
 
 func pageSize(n int) (int, error) {

@@ -13,6 +13,8 @@ import (
 type reading interface {
 	// ordered reports whether the elements come in the order of the key, in the query's direction.
 	ordered() bool
+	// reorder leaves the path for the one over everything, and reports whether that one is ordered.
+	reorder() bool
 	// walk reads a page from elements that come in the query's order; top sorts them.
 	walk(ctx context.Context, s *scan) (rows []registry.Row, last []any, err error)
 	top(ctx context.Context, s *scan) (rows []registry.Row, last []any, err error)
@@ -34,6 +36,11 @@ type elements[T any] struct {
 }
 
 func (e *elements[T]) ordered() bool { return e.path.Ordered }
+
+func (e *elements[T]) reorder() bool {
+	e.path = &e.Paths[len(e.Paths)-1]
+	return e.path.Ordered
+}
 
 // matches reports whether an element is shown: what its caller may see, as the predicates say.
 func (e *elements[T]) matches(v T) bool {
