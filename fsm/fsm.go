@@ -27,8 +27,6 @@ var (
 	ErrTooNew = errors.New("a newer version of this program is needed")
 	// ErrSnapshot: the bytes are not a whole, undamaged snapshot.
 	ErrSnapshot = errors.New("not a readable snapshot")
-	// ErrIndexPassed: the state is past the index that was asked for.
-	ErrIndexPassed = errors.New("the state is past that index")
 )
 
 // Config says how an FSM is made. The callbacks run on Raft's goroutine: they must not wait for it.

@@ -387,7 +387,7 @@ func TestHashAt(t *testing.T) {
 	if h, err := f.HashAt(t.Context(), 4); err != nil || h != at4 {
 		t.Error(h, err)
 	}
-	if _, err := f.HashAt(t.Context(), 3); !errors.Is(err, fsm.ErrIndexPassed) {
+	if _, err := f.HashAt(t.Context(), 3); !errors.Is(err, command.ErrIndexPassed) {
 		t.Error(err)
 	}
 	synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 )
 
 // Changed returns a channel that is closed once the applied index exceeds index, or a snapshot has replaced the state.
@@ -47,8 +48,8 @@ func (f *FSM) Hash(ctx context.Context) (index uint64, hash string, err error) {
 }
 
 // HashAt is the hash of the state as index left it, for which it waits if need be. Where the entry at index is Raft's
-// own, it is the state of the entry before, known once a later one arrives. It fails with ErrIndexPassed when the
-// state is already past index, and with ctx's error.
+// own, it is the state of the entry before, known once a later one arrives. It fails with command.ErrIndexPassed when
+// the state is already past index, and with ctx's error.
 func (f *FSM) HashAt(ctx context.Context, index uint64) (string, error) {
 	if err := f.Err(); err != nil {
 		return "", err
@@ -56,7 +57,7 @@ func (f *FSM) HashAt(ctx context.Context, index uint64) (string, error) {
 	f.mu.Lock()
 	if now := f.Index(); now > index {
 		f.mu.Unlock()
-		return "", fmt.Errorf("index %d, asked for %d: %w", now, index, ErrIndexPassed)
+		return "", fmt.Errorf("index %d, asked for %d: %w", now, index, command.ErrIndexPassed)
 	} else if now == index {
 		s := f.state.Snapshot()
 		f.mu.Unlock()
@@ -68,7 +69,7 @@ func (f *FSM) HashAt(ctx context.Context, index uint64) (string, error) {
 	select {
 	case s := <-c:
 		if now := s.Reader().Index(); now > index {
-			return "", fmt.Errorf("index %d, asked for %d: %w", now, index, ErrIndexPassed)
+			return "", fmt.Errorf("index %d, asked for %d: %w", now, index, command.ErrIndexPassed)
 		}
 		return s.Hash(ctx)
 	case <-ctx.Done():

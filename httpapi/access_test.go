@@ -107,7 +107,7 @@ func TestOtherClusterIsRefusedAndCounted(t *testing.T) {
 }
 
 func TestMetricsOpen(t *testing.T) {
-	w := newWorld(t, 1, func(c *Config) { c.MetricsOpen = true })
+	w := newWorld(t, 1, func(c *parts) { c.MetricsOpen = true })
 	do(t, w.as(nil), "GET", w.nodes[0].srv.URL+"/livez", "")
 	g := do(t, w.as(nil), "GET", w.nodes[0].srv.URL+"/metrics", "")
 	if g.StatusCode != 200 ||

@@ -37,15 +37,11 @@ func New(cfg Config) (*API, error) {
 	}
 	a := &API{
 		cfg: cfg, log: cfg.Logger.With("component", "httpapi"),
-		who: newIdentities(cfg.Identify), quotas: newQuotas(cfg.Limits),
+		service: cfg.Service, who: newIdentities(cfg.Identify), quotas: newQuotas(cfg.Limits),
 	}
-	a.cfg.Proposer, a.cfg.Workers = waitingProposer{cfg.Proposer}, waitingWorkers{cfg.Workers}
-	a.stopping, a.stop = context.WithCancel(context.Background())
-	a.service = service.New(service.Config{
-		Proposer: a.cfg.Proposer, State: cfg.State, Workers: a.cfg.Workers, Open: cfg.Open, Logger: a.log, Blobs: cfg.Blobs,
-		Seal: cfg.Seal, Live: cfg.Live, Messages: cfg.Messages,
-		Settings: cfg.Settings, Timeout: cfg.Timeout, Stopping: a.stopping,
-	})
+	stopping, stop := context.WithCancel(context.Background())
+	// In this order: a call that the service ends because of it finds this master stopping.
+	a.stopping, a.stop = stopping, func() { stop(); a.service.Stop() }
 	var err error
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, err
@@ -86,7 +82,7 @@ func methods(m string) []string {
 // Handler serves every route. It is for both doors: the listener of users and workers, and that of the other masters.
 func (a *API) Handler() http.Handler { return a.router }
 
-// Run ends held polls, with empty answers, once this node is about to stop. It returns when ctx ends.
+// Run stops the service, which ends what it holds, once this node is about to stop. It returns when ctx ends.
 func (a *API) Run(ctx context.Context) error {
 	select {
 	case <-a.cfg.Member.Stopping():

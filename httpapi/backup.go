@@ -52,7 +52,7 @@ func (a *API) saveBackup(w http.ResponseWriter, r *request) error {
 	if o.Lock, err = backupHeader(r, wire.HeaderBackupLock); err != nil {
 		return err
 	}
-	if err := a.cfg.Proposer.Read(r.Context()); err != nil {
+	if err := a.service.Prove(r.Context()); err != nil {
 		return err
 	}
 	a.log.LogAttrs(r.Context(), slog.LevelInfo, "backup asked for", slog.Bool("blobs", o.Blobs),

@@ -26,6 +26,18 @@ func BenchmarkExchange(b *testing.B) {
 	}
 }
 
+// BenchmarkCall is what a call with a command costs beside Raft's work.
+func BenchmarkCall(b *testing.B) {
+	w := newWorld(b, 1)
+	c := w.client(root, 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Call(b.Context(), "enable_scaleout", nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkView is what an empty page costs.
 func BenchmarkView(b *testing.B) {
 	w := newWorld(b, 1)

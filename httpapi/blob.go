@@ -1,14 +1,11 @@
 package httpapi
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
 
-	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
@@ -33,7 +30,7 @@ func (a *API) getBlob(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	blob, size, err := a.cfg.Blobs.Open(r.Context(), digest)
+	blob, size, err := a.service.OpenBlob(r.Context(), digest)
 	if err != nil {
 		return err
 	}
@@ -66,23 +63,9 @@ func (a *API) putBlob(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	limit := a.cfg.Settings().MaxProjectBytes
-	if r.ContentLength > limit {
-		return tooLarge(limit)
-	}
-	content := http.MaxBytesReader(w, r.Body, limit)
-	size, err := a.cfg.Blobs.Put(r.Context(), r.caller.Name, digest, r.ContentLength, content)
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return tooLarge(limit)
-	}
+	size, err := a.service.PutBlob(r.Context(), r.caller, digest, r.ContentLength, r.Body)
 	if err != nil {
 		return err
 	}
 	return answer(w, http.StatusOK, wire.Blob{SHA256: digest, Size: size})
-}
-
-func tooLarge(limit int64) error {
-	return fmt.Errorf("%w: the project file has more than the %d bytes of MaxProjectBytes",
-		command.ErrBlobTooLarge, limit)
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"scaleout/httpapi/service"
 )
 
 // stallTime is by how much a streamed body may fall behind its rate.
@@ -33,7 +35,7 @@ func (a *API) bodyTimes(rt *route) bodyTimes {
 }
 
 // reached returns the limit because of which a request is refused whatever it asks, and nil if there is none.
-func (a *API) reached(r *http.Request) *LimitReached {
+func (a *API) reached(r *http.Request) *service.LimitReached {
 	if a.cfg.Reached == nil {
 		return nil
 	}

@@ -38,10 +38,7 @@ func (a *API) procedure(w http.ResponseWriter, r *request) error {
 	got, err := a.service.Call(r.Context(), &service.Call{
 		Procedure: p, Raw: raw, Caller: r.caller, Key: r.Header.Get(wire.HeaderKey),
 		Chosen: r.Header.Get(wire.HeaderKeyOrigin) != wire.KeyOriginLibrary,
-		Waits: func() func() {
-			w.WriteHeader(http.StatusProcessing)
-			return leaveTurn(r.Context())
-		},
+		Waits:  func() { w.WriteHeader(http.StatusProcessing) },
 	})
 	if err != nil {
 		return err

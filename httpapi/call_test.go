@@ -73,9 +73,9 @@ func TestKeys(t *testing.T) {
 // proposes its command or is refused by its plan. Both get the first answer.
 func TestFirstTryAppliedMeanwhile(t *testing.T) {
 	var between func()
-	w := newWorld(t, 1, func(c *Config) {
-		settings := c.Settings
-		c.Settings = func() procedure.Config { // asked for after the lookup, before the plan
+	w := newWorld(t, 1, func(c *parts) {
+		settings := c.calls.Settings
+		c.calls.Settings = func() procedure.Config { // asked for after the lookup, before the plan
 			if f := between; f != nil {
 				between = nil
 				f()

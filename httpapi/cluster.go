@@ -2,23 +2,16 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"scaleout/fsm"
 	"scaleout/fsm/command"
-	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
-
-// hashWait bounds how long a call for a state hash waits for its index.
-const hashWait = 20 * time.Second
 
 func (a *API) statusLeader(w http.ResponseWriter, _ *request) error {
 	place := a.cfg.Member.Place()
@@ -81,7 +74,7 @@ func (a *API) cluster(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if !local {
-		if err := a.cfg.Proposer.Read(r.Context()); err != nil {
+		if err := a.service.Prove(r.Context()); err != nil {
 			return err
 		}
 	}
@@ -147,34 +140,11 @@ func (a *API) stateHash(w http.ResponseWriter, r *request) error {
 		}
 		want = n
 	}
-	ctx, cancel := context.WithTimeoutCause(r.Context(), hashWait, service.ErrTimeout)
-	defer cancel()
 	var out wire.StateHash
 	var err error
-	if want == 0 {
-		out.Index, out.Hash, err = a.cfg.State.Hash(ctx)
-	} else {
-		out.Index = want
-		out.Hash, err = a.cfg.State.HashAt(ctx, want)
-	}
-	if errors.Is(err, fsm.ErrIndexPassed) {
-		return &passed{err, a.cfg.State.Reader().Index()}
-	}
-	if err != nil {
+	if out.Index, out.Hash, err = a.service.StateHash(r.Context(), want); err != nil {
 		return err
 	}
 	w.Header().Set(wire.HeaderIndex, strconv.FormatUint(out.Index, 10))
 	return answer(w, http.StatusOK, out)
 }
-
-// passed is fsm.ErrIndexPassed with the index at which the state is.
-type passed struct {
-	err   error
-	index uint64
-}
-
-func (e *passed) Error() string {
-	return fmt.Sprintf("%v: it is at %d; ask without an index", e.err, e.index)
-}
-func (e *passed) Unwrap() error          { return e.err }
-func (e *passed) extend(p *wire.Problem) { p.Index = e.index }

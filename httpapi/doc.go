@@ -8,6 +8,7 @@
 //
 // The package promises that no route does anything for a caller without a certificate of this cluster unless the table
 // says so; that every error is a problem document with a stable code; that a call reaches the leader in at most one
-// hop; and that a procedure call with a request key is applied at most once, whatever is retried. It declares the
-// interfaces that it needs and knows nothing of Raft, leases or disks.
+// hop; and that a procedure call with a request key is applied at most once, whatever is retried. What a request does
+// is package service's; this package declares the other interfaces that it needs, and knows nothing of Raft, leases,
+// rows or disks.
 package httpapi

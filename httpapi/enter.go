@@ -103,7 +103,7 @@ func (a *API) serve(r *request) error {
 	}
 	defer free()
 	// The answer is at least as new as this index. A handler that reads or changes the state sets its own.
-	r.w.Header().Set(wire.HeaderIndex, strconv.FormatUint(a.cfg.State.Reader().Index(), 10))
+	r.w.Header().Set(wire.HeaderIndex, strconv.FormatUint(a.service.Index(), 10))
 	place := a.cfg.Member.Place()
 	if place.Known && place.Leader.Name != "" {
 		r.w.Header().Set(wire.HeaderLeader, place.Leader.Name)
@@ -140,22 +140,22 @@ func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error 
 	ctx := hr.Context()
 	if !r.route.untimed {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, a.cfg.Timeout, service.ErrTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, a.service.Timeout(), service.ErrTimeout)
 		defer cancel()
 	}
 	// A call that carries a project file takes no turn: storing it takes long, and the memory for bodies keeps such calls
 	// few.
 	if r.route.computes && !(r.called != nil && service.CarriesFile(r.called)) {
 		t := a.quotas.turn(r.account)
-		ctx, r.w.turn = context.WithValue(ctx, turnKey{}, t), t
-		defer t.end()
-		t.take(ctx)
+		ctx, r.w.turn = service.WithTurn(ctx, t), t
+		defer t.End()
+		t.Take(ctx)
 	}
 	timed := *r
 	timed.Request = hr.WithContext(ctx)
 	err := r.route.handle(a, w, &timed)
 	if err != nil && errors.Is(context.Cause(ctx), service.ErrTimeout) && errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: no answer within %v: %w", service.ErrTimeout, a.cfg.Timeout, err)
+		err = fmt.Errorf("%w: no answer within %v: %w", service.ErrTimeout, a.service.Timeout(), err)
 	}
 	return err
 }
@@ -290,6 +290,10 @@ func (a *API) fail(r *request, err error) {
 	var no *command.Rejection
 	if errors.As(err, &no) && command.Family(no.Code) == k.code {
 		p.Message, p.Args = no.Code, no.Args
+	}
+	var passed *service.IndexPassed
+	if errors.As(err, &passed) {
+		p.Index = passed.Index
 	}
 	var more interface{ extend(*wire.Problem) }
 	if errors.As(err, &more) {

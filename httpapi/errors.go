@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"scaleout/fsm"
 	"scaleout/fsm/command"
 	"scaleout/fsm/registry"
 	"scaleout/httpapi/forward"
@@ -69,7 +68,7 @@ var kinds = []struct {
 	{command.ErrBackupDamaged, kind{422, "backup_damaged", 0, false}},
 	{command.ErrBackupKey, kind{422, "backup_key", 0, false}},
 	{command.ErrNotEmpty, kind{409, "cluster_not_empty", 0, false}},
-	{fsm.ErrIndexPassed, kind{409, wire.CodeIndexPassed, 0, false}},
+	{command.ErrIndexPassed, kind{409, wire.CodeIndexPassed, 0, false}},
 	// These two come first: they wrap what each master answered.
 	{command.ErrNoBlob, kind{404, command.CodeBlobNotFound, 0, false}},
 	{command.ErrNoMajority, kind{503, "no_majority", 5, false}},
@@ -81,22 +80,13 @@ var kinds = []struct {
 	{context.Canceled, kind{499, wire.CodeCanceled, 0, false}}, // the caller is gone and will not read it
 }
 
-// LimitReached is an error that refuses what would go beyond a limit of the masters' settings; nothing was done. It is
-// answered with 429 and the code limit_reached.
-type LimitReached struct {
-	Limit  string        // name of the setting
-	Detail string        // a sentence with the number, and what to do
-	Retry  time.Duration // when another try may help; rounded up to whole seconds, one at least
-}
-
-func (e *LimitReached) Error() string { return wire.CodeLimitReached + ": " + e.Detail }
-
-func (e *LimitReached) seconds() int { return max(1, int((e.Retry+time.Second-1)/time.Second)) }
+// seconds is a time as Retry-After says it: rounded up, one at least.
+func seconds(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }
 
 // limitOf is the setting whose limit an error says is reached, "" for another error.
 func limitOf(err error) string {
 	var no *command.Rejection
-	var limit *LimitReached
+	var limit *service.LimitReached
 	switch {
 	case errors.As(err, &no):
 		return registry.Limit(no)
@@ -124,9 +114,9 @@ func explain(err error) (kind, string) {
 		}
 		return k, registry.Detail(registry.HTTP, no)
 	}
-	var limit *LimitReached
+	var limit *service.LimitReached
 	if errors.As(err, &limit) {
-		return kind{status: http.StatusTooManyRequests, code: wire.CodeLimitReached, retry: limit.seconds()}, limit.Detail
+		return kind{status: http.StatusTooManyRequests, code: wire.CodeLimitReached, retry: seconds(limit.Retry)}, limit.Detail
 	}
 	for i := range kinds {
 		if errors.Is(err, kinds[i].err) {

@@ -8,18 +8,15 @@ import (
 	"strconv"
 	"time"
 
-	"scaleout/fsm/catalog"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
 const (
-	eventBatch = 256
 	// eventPing is how often a stream without events sends a comment, so that its reader sees that the master is alive.
 	eventPing = 5 * time.Second
 	// eventStreamMost bounds a stream. A reader that connects again shows a certificate that is still valid.
 	eventStreamMost = time.Hour
-	// eventWait is how long a master that is behind may take to reach the place from which a caller goes on.
-	eventWait = 5 * time.Second
 )
 
 var eventQuery = []queryParameter{
@@ -46,13 +43,11 @@ func (a *API) events(w http.ResponseWriter, r *request) error {
 	most := time.NewTimer(eventStreamMost)
 	defer most.Stop()
 	for {
-		view := a.cfg.State.Reader()
-		changed := a.cfg.State.Changed(view.Index())
-		more, err := s.send(view)
+		changed, err := s.send()
 		if err != nil {
 			return nil // nobody reads
 		}
-		if more {
+		if changed == nil {
 			continue
 		}
 		if !follow {
@@ -78,96 +73,64 @@ func (a *API) events(w http.ResponseWriter, r *request) error {
 }
 
 type eventStream struct {
-	api *API
-	r   *request
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	at  catalog.EventID // the last one that the caller has
+	api    *API
+	r      *request
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	events *service.Events
 }
 
 // begin finds out where the caller wants to begin, and starts the answer.
 func (s *eventStream) begin() (follow bool, err error) {
-	q := s.r.URL.Query()
 	if follow, err = s.r.boolean("follow", true); err != nil {
 		return false, err
 	}
 	after := s.r.Header.Get(wire.HeaderLastEventID) // a reconnecting reader's own place is the newer one
 	if after == "" {
-		after = q.Get("after")
+		after = s.r.URL.Query().Get("after")
 	}
-	view := s.api.cfg.State.Reader()
-	s.at = view.LastEvent()
-	if after != "" {
-		if s.at, err = catalog.ParseEventID(after); err != nil {
-			return false, invalid("%v", err)
-		}
+	if s.events, err = s.api.service.Events(s.r.caller, after); err != nil {
+		return false, invalid("%v", err)
 	}
-	known := s.awaitIndex(s.at.Index)
+	reached := s.events.Reach(s.r.Context())
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
-	h.Set(wire.HeaderIndex, strconv.FormatUint(s.api.cfg.State.Reader().Index(), 10))
+	h.Set(wire.HeaderIndex, strconv.FormatUint(s.api.service.Index(), 10))
 	s.w.WriteHeader(http.StatusOK)
-	if !known {
-		// This master has not reached the id: it is of a state before a restore, or of another cluster.
-		if err := s.reset(s.api.cfg.State.Reader().LastEvent()); err != nil {
+	if !reached {
+		s.events.Restart()
+		if err := s.reset(); err != nil {
 			return false, nil // nobody reads
 		}
 	}
 	// The id comes before the first event, so that a reader that loses this master meanwhile knows where to go on.
-	return follow, s.write([]byte("id: " + s.at.String() + "\n: " + s.api.cfg.Member.Name() + "\n\n"))
+	return follow, s.write([]byte("id: " + s.events.Place() + "\n: " + s.api.cfg.Member.Name() + "\n\n"))
 }
 
-// awaitIndex waits, bounded, until this master's state has come to the index.
-func (s *eventStream) awaitIndex(index uint64) bool {
-	limit := time.NewTimer(eventWait)
-	defer limit.Stop()
-	for {
-		now := s.api.cfg.State.Reader().Index()
-		if now >= index {
-			return true
-		}
-		select {
-		case <-s.api.cfg.State.Changed(now):
-		case <-limit.C:
-			return false
-		case <-s.r.Context().Done():
-			return true
-		}
-	}
-}
-
-// send writes the next events, at most a batch of them. If more is true, there may be others.
-func (s *eventStream) send(view *catalog.Reader) (more bool, err error) {
-	events, from, gone := view.Events(s.at, eventBatch)
-	if gone {
-		return true, s.reset(from)
-	}
-	if len(events) == 0 {
-		return false, nil
+// send writes the next events, at most a batch of them. Changed is closed once there may be others; nil: there may be
+// now.
+func (s *eventStream) send() (changed <-chan struct{}, err error) {
+	batch := s.events.Next()
+	if batch.Gone {
+		return nil, s.reset()
 	}
 	var buf bytes.Buffer
-	for i := range events {
-		e := &events[i]
-		s.at = e.ID
-		if !e.VisibleTo(view, s.r.caller) {
-			continue
-		}
-		if err := encodeEvent(&buf, shown(e)); err != nil {
-			return false, err
+	for i := range batch.Events {
+		if err := encodeEvent(&buf, wire.Event(batch.Events[i])); err != nil {
+			return nil, err
 		}
 	}
 	if buf.Len() > 0 {
 		err = s.write(buf.Bytes())
 	}
-	return len(events) == eventBatch, err
+	return batch.Changed, err
 }
 
-// reset tells the reader that the events up to this one are not kept any more, and goes on from there.
-func (s *eventStream) reset(from catalog.EventID) error {
-	s.at = from
+// reset tells the reader that the events up to the place are not kept any more.
+func (s *eventStream) reset() error {
 	var buf bytes.Buffer
-	if err := encodeEvent(&buf, wire.Event{ID: from.String(), Type: wire.EventReset,
+	if err := encodeEvent(&buf, wire.Event{ID: s.events.Place(), Type: wire.EventReset,
 		Detail: "events up to this id are not kept: read the state anew"}); err != nil {
 		return err
 	}
@@ -188,32 +151,4 @@ func encodeEvent(buf *bytes.Buffer, e wire.Event) error {
 	}
 	fmt.Fprintf(buf, "id: %s\nevent: %s\ndata: %s\n\n", e.ID, e.Type, data)
 	return nil
-}
-
-// shown is an event for callers.
-func shown(e *catalog.Event) wire.Event {
-	out := wire.Event{
-		ID: e.ID.String(), Time: e.Time.Time(), Type: e.Type,
-		Execution: e.Execution, Attempt: e.Attempt, Status: int64(e.Status),
-		Worker: e.Worker, Node: e.Node, Name: e.Name, Owner: e.Owner, Detail: e.Detail,
-		Folder: e.Folder, Project: e.Project, Package: e.Package,
-	}
-	if e.Type == catalog.EventExecutionEnded {
-		out.StatusName = e.Status.String()
-	}
-	switch e.Kind().Number {
-	case "term":
-		out.Term = e.Number
-	case "level":
-		out.Level = e.Number
-	case "version":
-		out.Version = e.Number
-	case "ms":
-		out.Ms = e.Number
-	case "exit_code":
-		out.ExitCode = e.Number
-	case "voter":
-		out.Voter = e.Number == 1
-	}
-	return out
 }

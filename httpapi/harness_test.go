@@ -27,6 +27,7 @@ import (
 	"scaleout/fsm/segment"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/forward"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -78,7 +79,13 @@ var (
 
 const agent = "11111111-1111-4111-8111-111111111111"
 
-func newWorld(t testing.TB, n int, spoil ...func(*Config)) *world {
+// parts is what a node's API and its service are made of.
+type parts struct {
+	Config
+	calls service.Config
+}
+
+func newWorld(t testing.TB, n int, spoil ...func(*parts)) *world {
 	w := &world{t: t, ca: newAuthority(t, "c1"), leader: -1, term: 1, changed: make(chan struct{})}
 	w.reign = context.Background()
 	w.fsm = fsm.New(fsm.Config{Logger: slog.New(slog.DiscardHandler),
@@ -92,15 +99,15 @@ func newWorld(t testing.TB, n int, spoil ...func(*Config)) *world {
 	return w
 }
 
-func (w *world) start(i int, spoil ...func(*Config)) {
+func (w *world) start(i int, spoil ...func(*parts)) {
 	t := w.t
 	n := &node{world: w, i: i, stop: make(chan struct{}), registry: prometheus.NewRegistry()}
 	n.ready.Store(true)
 	w.nodes = append(w.nodes, n)
 	cert := w.ca.issue(t, command.Caller{Kind: "master", Name: n.Name()})
 	peers := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: w.ca.pool}}
-	cfg := Config{
-		Member: n, Proposer: n, State: w.fsm, Workers: n, Blobs: &n.blobs, Cluster: n,
+	cfg := parts{Config: Config{
+		Member: n, Cluster: n,
 		Identify: w.ca.identify,
 		Peer: func(r *http.Request) (string, bool) {
 			if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
@@ -110,6 +117,13 @@ func (w *world) start(i int, spoil ...func(*Config)) {
 			return c.Name, err == nil && c.Kind == "master"
 		},
 		PeerTransport: peers, PeerURL: func(l wire.Leader) string { return l.Address },
+		Ready: func(context.Context) []wire.Check {
+			return []wire.Check{{Name: "caught_up", OK: n.ready.Load(), Detail: "d"}}
+		},
+		Gatherer: n.registry, Registerer: n.registry, Logger: slog.New(slog.DiscardHandler),
+		Hold: 2 * time.Second, Processing: 100 * time.Millisecond,
+	}, calls: service.Config{
+		Proposer: n, State: w.fsm, Workers: n, Blobs: &n.blobs,
 		Seal: func(p []byte, aad string) (*command.Sealed, error) {
 			return &command.Sealed{KeyID: "k", Nonce: []byte(aad), Ciphertext: bytes.ToUpper(p)}, nil
 		},
@@ -122,17 +136,16 @@ func (w *world) start(i int, spoil ...func(*Config)) {
 		Settings: func() procedure.Config {
 			return procedure.Config{RetryDelay: time.Second, MaxProjectBytes: 1 << 20, Server: "S"}
 		},
-		Ready: func(context.Context) []wire.Check {
-			return []wire.Check{{Name: "caught_up", OK: n.ready.Load(), Detail: "d"}}
-		},
-		Gatherer: n.registry, Registerer: n.registry, Logger: slog.New(slog.DiscardHandler),
-		Hold: 2 * time.Second, Processing: 100 * time.Millisecond, Timeout: 5 * time.Second,
-	}
+		Logger: slog.New(slog.DiscardHandler), Timeout: 5 * time.Second,
+	}}
 	for _, f := range spoil {
 		f(&cfg)
 	}
 	var err error
-	if n.api, err = New(cfg); err != nil {
+	if cfg.Service, err = service.New(cfg.calls); err != nil {
+		t.Fatal(err)
+	}
+	if n.api, err = New(cfg.Config); err != nil {
 		t.Fatal(err)
 	}
 	n.srv = httptest.NewUnstartedServer(nil)

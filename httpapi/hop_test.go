@@ -55,7 +55,7 @@ func TestFollowerForwardsOnce(t *testing.T) {
 
 // TestTwoMastersWhichEachBelieveInTheOther: a call ends after one hop.
 func TestTwoMastersWhichEachBelieveInTheOther(t *testing.T) {
-	w := newWorld(t, 2, func(c *Config) { c.Hold = 300 * time.Millisecond })
+	w := newWorld(t, 2, func(c *parts) { c.Hold = 300 * time.Millisecond })
 	for i, n := range w.nodes {
 		n.believes.Store(&forward.Place{Leader: w.nodes[0].leaderOf(1 - i), Known: true})
 	}
@@ -75,7 +75,7 @@ func TestTwoMastersWhichEachBelieveInTheOther(t *testing.T) {
 }
 
 func TestNoLeaderIsHeldThenRefused(t *testing.T) {
-	w := newWorld(t, 2, func(c *Config) { c.Hold = 400 * time.Millisecond })
+	w := newWorld(t, 2, func(c *parts) { c.Hold = 400 * time.Millisecond })
 	w.elect(-1)
 	began := time.Now()
 	signs := 0

@@ -32,8 +32,9 @@ func (l *logText) String() string {
 // TestLogLinesQuoteWhatCallersSay: nothing that a caller sends, or that its certificate says, reaches the log as it is.
 func TestLogLinesQuoteWhatCallersSay(t *testing.T) {
 	out := &logText{}
-	w := newWorld(t, 1, func(c *Config) {
+	w := newWorld(t, 1, func(c *parts) {
 		c.Logger = slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.calls.Logger = c.Logger
 	})
 	evil := "x\x1b[2J\u009b1m\u202eexe\nlevel=ERROR"
 	caller := command.Caller{Kind: "user", Name: "u" + evil}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
-	"scaleout/fsm"
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/registry"
@@ -61,7 +60,7 @@ func TestEveryError(t *testing.T) {
 		{command.ErrLevel, 409, "feature_level"},
 		{command.ErrUnknownMember, 404, "member_not_found"},
 		{command.ErrRefused, 409, "refused"},
-		{fsm.ErrIndexPassed, 409, "index_passed"},
+		{command.ErrIndexPassed, 409, "index_passed"},
 		{command.ErrDigest, 422, "digest_mismatch"},
 		{command.ErrNoSpace, 507, "no_space"},
 		{command.ErrNoMajority, 503, "no_majority"},
@@ -94,7 +93,7 @@ func TestEveryError(t *testing.T) {
 	}
 	rows = append(rows, row{&wire.BadInput{Code: "invalid_json"}, 400, "invalid_json"},
 		row{&wire.BadInput{Code: "body_too_large"}, 413, "body_too_large"},
-		row{&LimitReached{Limit: "MaxCallsInFlight", Retry: time.Millisecond}, 429, "limit_reached"},
+		row{&service.LimitReached{Limit: "MaxCallsInFlight", Retry: time.Millisecond}, 429, "limit_reached"},
 		row{errors.New("secret of the inside"), 500, "internal_error"})
 	c := w.as(&root)
 	var current error
@@ -132,8 +131,8 @@ func TestALimitIsNamed(t *testing.T) {
 		retry string
 	}{
 		{"of this master",
-			fmt.Errorf("around: %w", &LimitReached{Limit: "MaxX", Detail: "3 are there", Retry: 1500 * time.Millisecond}), "2"},
-		{"at once", &LimitReached{Limit: "MaxX", Detail: "3 are there"}, "1"},
+			fmt.Errorf("around: %w", &service.LimitReached{Limit: "MaxX", Detail: "3 are there", Retry: 1500 * time.Millisecond}), "2"},
+		{"at once", &service.LimitReached{Limit: "MaxX", Detail: "3 are there"}, "1"},
 		{"of the state", command.Refuse(command.CodeLimitNeverEnabled, "MaxX", 3), "60"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -310,7 +309,7 @@ func TestClusterRoutes(t *testing.T) {
 }
 
 func TestOpenAPI(t *testing.T) {
-	w := newWorld(t, 1, func(c *Config) { c.Version = "1.2.3" })
+	w := newWorld(t, 1, func(c *parts) { c.Version = "1.2.3" })
 	b, err := w.client(nobody, 0).OpenAPI(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"scaleout/httpapi/service"
 )
 
 const (
@@ -19,9 +21,9 @@ type progress struct {
 	rc     *http.ResponseController
 	header http.Header
 	timer  *time.Timer
-	able   bool  // the caller speaks HTTP/1.1, which has 1xx responses
-	body   *body // nil: the request has none
-	turn   *turn // of the handler's goroutine; left when the answer begins
+	able   bool          // the caller speaks HTTP/1.1, which has 1xx responses
+	body   *body         // nil: the request has none
+	turn   *service.Turn // of the handler's goroutine; left when the answer begins
 
 	mu     sync.Mutex
 	status int // 0: no final status yet
@@ -73,7 +75,7 @@ func (p *progress) WriteHeader(code int) {
 // begin starts the answer. The lock is held.
 func (p *progress) begin(code int) {
 	p.status = code
-	p.turn.end()
+	p.turn.End()
 	p.timer.Stop()
 	h := p.w.Header()
 	for k, v := range p.header {

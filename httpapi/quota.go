@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"scaleout/fsm/command"
+	"scaleout/httpapi/service"
 )
 
 // Limits bound what one caller may use of this master, and how much memory all bodies together may use. A caller is the
@@ -88,7 +89,7 @@ type account struct {
 	bodies         int64
 	rate           *rate.Limiter
 	refusals       *rate.Limiter
-	turns          turns
+	turns          service.Turns
 }
 
 func newQuotas(l Limits) *quotas {
@@ -137,7 +138,7 @@ func (q *quotas) account(who string) *account {
 	}
 	a = &account{
 		rate:     rate.NewLimiter(rate.Limit(perSecond), 2*perSecond),
-		refusals: rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), turns: newTurns(),
+		refusals: rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), turns: service.NewTurns(),
 	}
 	q.accounts[who] = a
 	return a
@@ -146,13 +147,13 @@ func (q *quotas) account(who string) *account {
 func full(l *rate.Limiter, now time.Time) bool { return l.TokensAt(now) >= float64(l.Burst()) }
 
 // turn makes the turn of a call, which waits for nothing yet. It is nil for the masters.
-func (q *quotas) turn(who string) *turn {
+func (q *quotas) turn(who string) *service.Turn {
 	if who == "" {
 		return nil
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return &turn{places: q.account(who).turns}
+	return q.account(who).turns.Turn()
 }
 
 // refuse counts a refusal and returns for how long it is to be delayed.
@@ -182,11 +183,11 @@ func (q *quotas) call(who string) (release func(), err error) {
 	a := q.account(who)
 	switch {
 	case a.calls >= q.limits.CallsInFlight:
-		return nil, &LimitReached{Limit: "MaxCallsInFlight", Retry: limitRetry, Detail: fmt.Sprintf(
+		return nil, &service.LimitReached{Limit: "MaxCallsInFlight", Retry: limitRetry, Detail: fmt.Sprintf(
 			"%s has %d calls under way at this master, which is the most for one caller: wait until some are answered",
 			who, a.calls)}
 	case !a.rate.Allow():
-		return nil, &LimitReached{Limit: "MaxCallsPerSecond", Retry: limitRetry, Detail: fmt.Sprintf(
+		return nil, &service.LimitReached{Limit: "MaxCallsPerSecond", Retry: limitRetry, Detail: fmt.Sprintf(
 			"%s sends more than the %d calls per second that one caller may: send fewer, or more in one call",
 			who, int(a.rate.Limit()))}
 	}
@@ -207,7 +208,7 @@ func (q *quotas) stream(who string) (release func(), err error) {
 	defer q.mu.Unlock()
 	a := q.account(who)
 	if a.streams >= q.limits.EventStreams {
-		return nil, &LimitReached{Limit: "MaxEventStreams", Retry: streamRetry, Detail: fmt.Sprintf(
+		return nil, &service.LimitReached{Limit: "MaxEventStreams", Retry: streamRetry, Detail: fmt.Sprintf(
 			"%s reads %d event streams of this master, which is the most for one caller: let several readers share a stream",
 			who, a.streams)}
 	}
@@ -229,7 +230,7 @@ func (q *quotas) body(who string, n int64) (release func(), err error) {
 		most -= most / 4
 	}
 	if q.bodies+n > most {
-		return nil, &LimitReached{Limit: "MaxBodyMemoryBytes", Retry: limitRetry, Detail: fmt.Sprintf(
+		return nil, &service.LimitReached{Limit: "MaxBodyMemoryBytes", Retry: limitRetry, Detail: fmt.Sprintf(
 			"this master holds %d bytes of requests in memory and %d more would be beyond the %d that it gives to bodies "+
 				"of this size: try again", q.bodies, n, most)}
 	}
@@ -237,7 +238,7 @@ func (q *quotas) body(who string, n int64) (release func(), err error) {
 	if who != "" {
 		a = q.account(who)
 		if a.bodies+n > q.limits.CallerBodyBytes {
-			return nil, &LimitReached{Limit: "MaxBodyMemoryBytesPerCaller", Retry: limitRetry, Detail: fmt.Sprintf(
+			return nil, &service.LimitReached{Limit: "MaxBodyMemoryBytesPerCaller", Retry: limitRetry, Detail: fmt.Sprintf(
 				"%s has %d bytes of requests in this master's memory and %d more would be beyond the %d of one caller: "+
 					"wait until its other calls are answered", who, a.bodies, n, q.limits.CallerBodyBytes)}
 		}

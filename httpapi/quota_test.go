@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
 // limitOfError is the setting that an error names, and fails the test for any other error.
 func limitOfError(t *testing.T, err error) string {
 	t.Helper()
-	var limit *LimitReached
+	var limit *service.LimitReached
 	if err != nil && !errors.As(err, &limit) {
 		t.Fatal(err)
 	}
@@ -236,7 +237,7 @@ func TestPermissionComesBeforeTheBody(t *testing.T) {
 func TestBodiesShareAMemory(t *testing.T) {
 	for i, name := range []string{"leader", "follower"} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, 2, func(c *Config) { c.Limits = Limits{BodyBytes: 16 << 20, CallerBodyBytes: 12 << 20} })
+			w := newWorld(t, 2, func(c *parts) { c.Limits = Limits{BodyBytes: 16 << 20, CallerBodyBytes: 12 << 20} })
 			n := w.nodes[i]
 			url := n.srv.URL + "/v1/catalog/procedures/"
 			announced, gone := io.Pipe()
@@ -288,7 +289,7 @@ func TestBodiesShareAMemory(t *testing.T) {
 // TestCallsInFlightOfACaller: a caller's held polls take its places, at the leader also those that came by another
 // master; another caller has places of its own, and a call that ends gives its place back.
 func TestCallsInFlightOfACaller(t *testing.T) {
-	w := newWorld(t, 2, func(c *Config) { c.Limits = Limits{CallsInFlight: 2, EventStreams: 1} })
+	w := newWorld(t, 2, func(c *parts) { c.Limits = Limits{CallsInFlight: 2, EventStreams: 1} })
 	release := make(chan struct{})
 	var held atomic.Int64
 	wait := func(ctx context.Context, _ command.Poll) (command.Answer, error) {
@@ -330,7 +331,7 @@ func TestCallsInFlightOfACaller(t *testing.T) {
 }
 
 func TestEventStreamsOfACaller(t *testing.T) {
-	w := newWorld(t, 1, func(c *Config) { c.Limits = Limits{EventStreams: 1} })
+	w := newWorld(t, 1, func(c *parts) { c.Limits = Limits{EventStreams: 1} })
 	url := w.nodes[0].srv.URL + "/v1/events"
 	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
+	"scaleout/httpapi/service"
 )
 
 // TestOneCallersCallsTakeTurns: of one caller's calls only so many compute at a time, and those of others go on.
@@ -22,9 +23,9 @@ func TestOneCallersCallsTakeTurns(t *testing.T) {
 	gate := make(chan struct{})
 	open := sync.OnceFunc(func() { close(gate) })
 	defer open()
-	w := newWorld(t, 1, func(c *Config) {
-		settings := c.Settings
-		c.Settings = func() procedure.Config { // a plan computes
+	w := newWorld(t, 1, func(c *parts) {
+		settings := c.calls.Settings
+		c.calls.Settings = func() procedure.Config { // a plan computes
 			if !others.Load() {
 				computing.Add(1)
 				<-gate
@@ -34,7 +35,7 @@ func TestOneCallersCallsTakeTurns(t *testing.T) {
 	})
 	n := w.nodes[0]
 	url := n.srv.URL + "/v1/catalog/procedures/enable_scaleout"
-	places := int64(cap(newTurns()))
+	places := int64(cap(service.NewTurns()))
 	var group sync.WaitGroup
 	for range places + 5 {
 		group.Go(func() {
@@ -78,7 +79,7 @@ func TestWaitingTakesNoTurn(t *testing.T) {
 		return nil
 	}
 	n.propose.Store(&wait)
-	many := int64(3*cap(newTurns()) + 1)
+	many := int64(3*cap(service.NewTurns()) + 1)
 	var group sync.WaitGroup
 	for range many {
 		group.Go(func() {
@@ -126,7 +127,7 @@ func TestRefusalsAreHeldBack(t *testing.T) {
 				t.Fatalf("refusal %d came after %v", i, d)
 			}
 		}
-		if d := refusal("user held", &LimitReached{Limit: "MaxX"}); d != time.Second/refusalsPerSecond {
+		if d := refusal("user held", &service.LimitReached{Limit: "MaxX"}); d != time.Second/refusalsPerSecond {
 			t.Errorf("the next one came after %v", d)
 		}
 		var most atomic.Int64

@@ -237,7 +237,7 @@ func TestBlobs(t *testing.T) {
 
 // TestSlowUploadWithContinue: signs of life and net/http's own 100 Continue do not get into each other's way.
 func TestSlowUploadWithContinue(t *testing.T) {
-	w := newWorld(t, 2, func(c *Config) { c.Processing = time.Millisecond })
+	w := newWorld(t, 2, func(c *parts) { c.Processing = time.Millisecond })
 	content := strings.Repeat("x", 1000)
 	digest, _, _ := new(blobs).Store(t.Context(), strings.NewReader(content), 0)
 	for _, n := range w.nodes {
@@ -272,8 +272,8 @@ func TestSlowUploadWithContinue(t *testing.T) {
 // TestLimitsTravelWithARegistration: the state decides by the leader's settings, which the command carries.
 func TestLimitsTravelWithARegistration(t *testing.T) {
 	limits := procedure.Limits{AgentIDs: 1, NeverEnabled: 5, TaskCount: 10}
-	w := newWorld(t, 1, func(c *Config) {
-		c.Settings = func() procedure.Config { return procedure.Config{Limits: limits} }
+	w := newWorld(t, 1, func(c *parts) {
+		c.calls.Settings = func() procedure.Config { return procedure.Config{Limits: limits} }
 	})
 	in := registration()
 	in.MaxTaskCount = 5000

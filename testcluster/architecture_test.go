@@ -67,7 +67,7 @@ var mayImport = map[string][]string{
 	"cluster/recovery": {"fsm", "fsm/catalog", "fsm/command", "store", "store/hclog"},
 	"httpapi/client":   {"httpapi/wire"},
 	"httpapi/forward":  {"fsm/command", "httpapi/wire"},
-	"httpapi": {"cluster/admission", "fsm", "fsm/catalog", "fsm/command", "fsm/procedure", "fsm/registry",
+	"httpapi": {"cluster/admission", "fsm/command", "fsm/procedure", "fsm/registry",
 		"fsm/sqltype", "fsm/view", "fsm/segment", "httpapi/wire", "httpapi/forward", "httpapi/service"},
 	"httpapi/service": {"fsm/catalog", "fsm/command", "fsm/procedure", "fsm/registry", "fsm/segment", "fsm/sqltype",
 		"fsm/view"},

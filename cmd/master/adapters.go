@@ -23,6 +23,7 @@ import (
 	"scaleout/fsm/segment"
 	"scaleout/httpapi"
 	"scaleout/httpapi/forward"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 	"scaleout/store"
 )
@@ -55,12 +56,12 @@ func (s security) Holder(state tls.ConnectionState) (string, error) {
 }
 
 // reached is a limit of the port as httpapi tells it.
-func reached(r *http.Request) *httpapi.LimitReached {
+func reached(r *http.Request) *service.LimitReached {
 	limit, ok := transport.Reached(r)
 	if !ok {
 		return nil
 	}
-	return &httpapi.LimitReached{Limit: limit.Setting, Detail: limit.Error() + "; close some, or let them be used again",
+	return &service.LimitReached{Limit: limit.Setting, Detail: limit.Error() + "; close some, or let them be used again",
 		Retry: 5 * time.Second}
 }
 
@@ -231,7 +232,7 @@ func (a project) Put(ctx context.Context, by, digest string, size int64, r io.Re
 	size, err := a.Keeper.Upload(ctx, by, digest, size, r)
 	var limit *blobs.LimitError
 	if errors.As(err, &limit) {
-		return 0, &httpapi.LimitReached{Limit: "MaxUnnamedBlobBytes", Detail: limit.Error(), Retry: time.Hour}
+		return 0, &service.LimitReached{Limit: "MaxUnnamedBlobBytes", Detail: limit.Error(), Retry: time.Hour}
 	}
 	return size, err
 }

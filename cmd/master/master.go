@@ -29,6 +29,7 @@ import (
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
 	"scaleout/httpapi"
+	"scaleout/httpapi/service"
 	"scaleout/store"
 )
 
@@ -213,16 +214,22 @@ func (m *Master) machine(applied func(cluster.Applied), failed func(error)) (clu
 }
 
 func (m *Master) routes() (err error) {
-	m.api, err = httpapi.New(httpapi.Config{
-		Member: member{m}, Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
-		Cluster: operator{m}, Backups: backups{m.backups}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID,
-		PeerTransport: m.transport.PeerClient().Transport,
-		PeerURL:       peerURL, Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.seal, Open: m.open,
+	calls, err := service.New(service.Config{
+		Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
+		Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.seal, Open: m.open,
 		Settings: func() procedure.Config {
 			return procedure.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes,
-				Server: m.cfg.InstanceName,
-				Limits: m.cfg.CatalogLimits}
+				Server: m.cfg.InstanceName, Limits: m.cfg.CatalogLimits}
 		},
+		Logger: m.log,
+	})
+	if err != nil {
+		return err
+	}
+	m.api, err = httpapi.New(httpapi.Config{
+		Member: member{m}, Service: calls,
+		Cluster: operator{m}, Backups: backups{m.backups}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID,
+		PeerTransport: m.transport.PeerClient().Transport, PeerURL: peerURL,
 		Limits: m.cfg.Limits,
 		Ready:  m.health.Ready, Version: m.cfg.Version, MetricsOpen: m.cfg.MetricsOpen,
 		Reached: reached, BodyTime: m.cfg.Times.Body, UploadRate: m.cfg.Times.UploadRate,

@@ -51,6 +51,9 @@ var (
 	ErrNoMajority = errors.New("blob not stored by a majority of the voters")
 )
 
+// ErrIndexPassed: the state is past the index that was asked for.
+var ErrIndexPassed = errors.New("the state is past that index")
+
 // Outcomes of a restore.
 var (
 	// ErrBackupDamaged: the file is not a backup, or not what was written.

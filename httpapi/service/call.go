@@ -20,8 +20,8 @@ type Call struct {
 	Caller    command.Caller
 	Key       string // request key, "" for none
 	Chosen    bool   // the caller chose the key
-	// Waits is told when the call begins to wait for an execution's end; what it returns is called when the wait is over.
-	Waits func() (over func())
+	// Waits, if set, is called when the call begins to wait for an execution's end.
+	Waits func()
 }
 
 // Answer is what a call returned.
@@ -196,15 +196,16 @@ func (s *Service) kept(
 
 // waitEnd waits until an execution has ended. When this node stops leading, or stops, the outcome is unknown: whoever
 // repeats the call with its key resumes the wait.
-func (s *Service) waitEnd(ctx context.Context, execution int64, waits func() func()) error {
+func (s *Service) waitEnd(ctx context.Context, execution int64, waits func()) error {
 	if waits != nil {
-		defer waits()()
+		waits()
 	}
+	defer leaveTurn(ctx)()
 	held, cancel := s.cfg.Proposer.Hold(ctx)
 	defer cancel()
 	held, end := context.WithCancelCause(held)
 	defer end(nil)
-	defer context.AfterFunc(s.cfg.Stopping, func() { end(command.ErrStopping) })()
+	defer context.AfterFunc(s.stopping, func() { end(command.ErrStopping) })()
 	for {
 		reader := s.cfg.State.Reader()
 		e, ok := reader.Execution(execution)

@@ -1,54 +1,13 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"testing"
 
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/fsmtest"
 	"scaleout/fsm/procedure"
 )
-
-// node is a master that may have missed what others have acknowledged: a proof of leadership brings it up to date.
-type node struct {
-	world  *fsmtest.World
-	reader *catalog.Reader // nil: it reads the world as it is
-	leads  bool
-	proofs int
-	did    []command.Kind
-}
-
-func (n *node) Reader() *catalog.Reader {
-	if n.reader != nil {
-		return n.reader
-	}
-	return n.world.State.Reader()
-}
-
-func (n *node) Changed(uint64) <-chan struct{} { return make(chan struct{}) }
-
-func (n *node) Propose(_ context.Context, env command.Envelope) (command.Result, uint64, error) {
-	if !n.leads {
-		return command.Result{}, 0, command.ErrNotLeader
-	}
-	n.did = append(n.did, env.Kind)
-	return n.world.Apply(env), n.world.State.Index(), nil
-}
-
-func (n *node) Read(context.Context) error {
-	n.proofs++
-	if !n.leads {
-		return command.ErrNotLeader
-	}
-	n.reader = nil
-	return nil
-}
-
-func (n *node) Hold(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithCancel(ctx)
-}
 
 func TestCallsAndProofs(t *testing.T) {
 	create := func(key, name string) *Call {
@@ -82,10 +41,7 @@ func TestCallsAndProofs(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := fsmtest.NewWorld(t)
 			n := &node{world: w, leads: true}
-			s := New(Config{
-				Proposer: n, State: n, Blobs: w, Settings: func() procedure.Config { return w.Config }, Timeout: 1 << 40,
-				Stopping: t.Context(),
-			})
+			s := n.service(t)
 			before := w.State.Reader()
 			if _, err := s.Call(t.Context(), create("k", "F")); err != nil {
 				t.Fatal(err)

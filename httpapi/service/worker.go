@@ -61,7 +61,7 @@ func (s *Service) Exchange(ctx context.Context, p command.Poll) (Exchanged, erro
 	defer release()
 	held, end := context.WithCancelCause(held)
 	defer end(nil)
-	defer context.AfterFunc(s.cfg.Stopping, func() { end(command.ErrStopping) })()
+	defer context.AfterFunc(s.stopping, func() { end(command.ErrStopping) })()
 
 	answer, err := s.cfg.Workers.Exchange(held, p)
 	if err != nil && held.Err() != nil && !isRejection(err) {
@@ -83,7 +83,7 @@ func (s *Service) Exchange(ctx context.Context, p command.Poll) (Exchanged, erro
 		if err != nil {
 			// A grant that cannot be opened must not hold back what the worker's other attempts depend on; it stays the
 			// worker's in the state, and is delivered with each exchange until its key is there or its lease is over.
-			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "grant not delivered",
+			s.log.LogAttrs(ctx, slog.LevelError, "grant not delivered",
 				slog.Int64("execution_id", answer.Grants[i].ExecutionID), slog.Any("err", err))
 			continue
 		}

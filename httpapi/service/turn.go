@@ -1,4 +1,4 @@
-package httpapi
+package service
 
 import (
 	"context"
@@ -7,31 +7,35 @@ import (
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/segment"
-	"scaleout/httpapi/service"
 )
 
 // turnsPerProcessor is how many calls of one caller may compute at the same time, for each processor: enough to use all
 // processors, and so few that the goroutines of Raft, which have to be quick, never wait behind hundreds of a caller's.
 const turnsPerProcessor = 2
 
-// turns are the places of one caller's calls that compute. A call that finds no free place waits; MaxCallsInFlight
-// bounds how many do.
-type turns chan struct{}
+// Turns are the places of one caller's calls that compute. A call that finds no free place waits; the door bounds how
+// many do.
+type Turns chan struct{}
 
-func newTurns() turns { return make(turns, turnsPerProcessor*runtime.GOMAXPROCS(0)) }
+// NewTurns makes the places of one caller.
+func NewTurns() Turns { return make(Turns, turnsPerProcessor*runtime.GOMAXPROCS(0)) }
 
-// turn is a call's place among those of its caller that compute. The call leaves it while it waits for anything else: a
-// proof of leadership, a commit, a task for a worker, a caller who takes the answer. It belongs to the call's
-// goroutine. All methods may be called on nil, which always has a place.
-type turn struct {
-	places turns
+// Turn makes the turn of one call, which has no place yet.
+func (t Turns) Turn() *Turn { return &Turn{places: t} }
+
+// Turn is a call's place among those of its caller that compute. A door that lets only so many compute takes it and
+// gives it to the call's context (WithTurn). The service leaves it while the call waits for a proof of leadership, a
+// commit, a task for a worker, or the end of an execution; the door ends it when it waits for the caller. It belongs to
+// the call's goroutine. All methods may be called on nil, which always has a place.
+type Turn struct {
+	places Turns
 	held   bool
 	over   bool
 }
 
-// take waits for a place. When ctx ends meanwhile the call goes on without one, and sees by itself that its time is
+// Take waits for a place. When ctx ends meanwhile the call goes on without one, and sees by itself that its time is
 // over.
-func (t *turn) take(ctx context.Context) {
+func (t *Turn) Take(ctx context.Context) {
 	if t == nil || t.held || t.over {
 		return
 	}
@@ -42,7 +46,7 @@ func (t *turn) take(ctx context.Context) {
 	}
 }
 
-func (t *turn) leave() {
+func (t *Turn) leave() {
 	if t == nil || !t.held {
 		return
 	}
@@ -50,8 +54,8 @@ func (t *turn) leave() {
 	<-t.places
 }
 
-// end leaves the place for good.
-func (t *turn) end() {
+// End leaves the place for good.
+func (t *Turn) End() {
 	if t == nil {
 		return
 	}
@@ -61,11 +65,16 @@ func (t *turn) end() {
 
 type turnKey struct{}
 
+// WithTurn derives the context of a call that has a turn.
+func WithTurn(ctx context.Context, t *Turn) context.Context {
+	return context.WithValue(ctx, turnKey{}, t)
+}
+
 // leaveTurn leaves the place of the call that ctx belongs to, until back is called.
 func leaveTurn(ctx context.Context) (back func()) {
-	t, _ := ctx.Value(turnKey{}).(*turn)
+	t, _ := ctx.Value(turnKey{}).(*Turn)
 	t.leave()
-	return func() { t.take(ctx) }
+	return func() { t.Take(ctx) }
 }
 
 // waitingProposer and waitingWorkers leave the call's turn while the call waits for them.
@@ -81,7 +90,7 @@ func (p waitingProposer) Read(ctx context.Context) error {
 	return p.Proposer.Read(ctx)
 }
 
-type waitingWorkers struct{ service.Workers }
+type waitingWorkers struct{ Workers }
 
 func (w waitingWorkers) Register(
 	ctx context.Context, cmd *command.RegisterWorker, received time.Time,
