@@ -80,7 +80,7 @@ func NewMaster(m *Master) *Set {
 			{"KeyFile", m.KeyFile}, {"GossipKeyFile", m.GossipKeyFile},
 		} {
 			if f.value == "" {
-				out = append(out, s.Problem(f.key, "it must be set"))
+				out = append(out, s.missing(f.key, "it must be set"))
 			}
 		}
 		if t := strings.NewReplacer(" ", "", ":", "").Replace(m.SSLCertThumbprint); t != "" && !thumbprint(t) {

@@ -16,11 +16,18 @@ import (
 
 // Problem is one thing that is wrong with the settings.
 type Problem struct {
-	Where string // "MasterSettings.config:12", "environment SCALEOUT_MASTER_PORT_NUMBER", "flag --port-number"
+	// Where is "MasterSettings.config:12", "environment SCALEOUT_MASTER_PORT_NUMBER" or "flag --port-number"; "" for a
+	// setting that was left at its default.
+	Where string
 	Text  string
 }
 
-func (p Problem) String() string { return p.Where + ": " + p.Text }
+func (p Problem) String() string {
+	if p.Where == "" {
+		return p.Text
+	}
+	return p.Where + ": " + p.Text
+}
 
 // Problems is an error that lists every problem.
 type Problems []Problem
@@ -284,12 +291,14 @@ func (s *Set) Settings() []Setting {
 	return out
 }
 
+// missing is the problem of a setting that must be set, with the ways to set it.
+func (s *Set) missing(key, wanted string) Problem {
+	f := s.byKey[strings.ToLower(key)]
+	return s.Problem(key, "%s, in the file, by --%s or by %s", wanted, f.flag, f.env)
+}
+
 // Problem is a problem of a setting, with the place where it was set. The key must be one of the set's.
 func (s *Set) Problem(key, format string, args ...any) Problem {
 	f := s.byKey[strings.ToLower(key)]
-	where := f.where
-	if where == "" {
-		where = "default of " + f.key
-	}
-	return Problem{where, f.key + ": " + fmt.Sprintf(format, args...)}
+	return Problem{f.where, f.key + ": " + fmt.Sprintf(format, args...)}
 }

@@ -93,8 +93,9 @@ func TestWholeIsChecked(t *testing.T) {
 	if !errors.As(err, &problems) {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"GossipPort", "DataDirectory", "SSLCertThumbprint", "RetryJoin", "odd number",
-		"at least 600000"} {
+	for _, want := range []string{"GossipPort",
+		"DataDirectory: it must be set, in the file, by --data-directory or by SCALEOUT_MASTER_DATA_DIRECTORY",
+		"SSLCertThumbprint", "RetryJoin", "odd number", "at least 600000"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in:\n%v", want, err)
 		}

@@ -46,7 +46,7 @@ func NewWorker(w *Worker) *Set {
 	s.check = func() []Problem {
 		var out []Problem
 		if len(w.MasterEndpoint) == 0 {
-			out = append(out, s.Problem("MasterEndpoint", "it must name at least one master"))
+			out = append(out, s.missing("MasterEndpoint", "it must name at least one master"))
 		}
 		for _, e := range w.MasterEndpoint {
 			u, err := url.Parse(e)
@@ -58,7 +58,7 @@ func NewWorker(w *Worker) *Set {
 			{"DataDirectory", w.DataDirectory}, {"CACertFile", w.CACertFile}, {"CertFile", w.CertFile}, {"KeyFile", w.KeyFile},
 		} {
 			if f.value == "" {
-				out = append(out, s.Problem(f.key, "it must be set"))
+				out = append(out, s.missing(f.key, "it must be set"))
 			}
 		}
 		for _, t := range w.MasterHttpsCertThumbprint {
