@@ -49,10 +49,19 @@ func (a *app) client() (*client.Client, error) {
 		Files: pki.Files{CA: a.cacert, Cert: a.cert, Key: a.key}, Logger: a.logger(),
 	})
 	if err != nil {
-		return nil, err
+		return nil, &fileFlagError{err}
 	}
 	return a.clientWith(creds, splitList(a.addr))
 }
+
+// fileFlagError says of certificate files what is wrong with them, by the flags that named them in place of the
+// settings of masters and workers.
+type fileFlagError struct{ err error }
+
+var fileFlags = strings.NewReplacer("CACertFile ", "--cacert ", "CertFile ", "--cert ", "KeyFile ", "--key ")
+
+func (e *fileFlagError) Error() string { return fileFlags.Replace(e.err.Error()) }
+func (e *fileFlagError) Unwrap() error { return e.err }
 
 // clientWith connects to masters with given credentials.
 func (a *app) clientWith(creds *pki.Credentials, masters []string) (*client.Client, error) {
@@ -67,13 +76,12 @@ func (a *app) clientWith(creds *pki.Credentials, masters []string) (*client.Clie
 	})
 }
 
-// sayWaiting says that no master answers, who was tried and for how long that goes on.
+// sayWaiting says that no master answers, who was tried and for how long that goes on. Within the last second it says
+// nothing, since the error that follows has the same words.
 func (a *app) sayWaiting(err error, left time.Duration) {
-	text := unprefixed(err)
 	if left >= time.Second {
-		text += fmt.Sprintf("; trying for %v more (--connect-timeout)", left.Round(time.Second))
+		a.notices.say(fmt.Sprintf("%s; trying for %v more (--connect-timeout)", unprefixed(err), left.Round(time.Second)))
 	}
-	a.notices.say(text)
 }
 
 // notices shows lines about calls that have no answer yet, from any goroutine. A nil *notices shows nothing.

@@ -147,7 +147,25 @@ func TestConnectTimeout(t *testing.T) {
 			t.Setenv("SCALEOUT_CONNECT_TIMEOUT", test.env)
 			args := append([]string{"folder", "list"}, to[:2]...)
 			code, _, errs := execute(t, append(append(args, to[4:]...), test.flag...)...)
-			if code != test.code || !strings.Contains(errs, test.says) {
+			if code != test.code || strings.Count(errs, test.says) != 1 {
+				t.Errorf("exit %d: %s", code, errs)
+			}
+		})
+	}
+}
+
+func TestCertificateFilesAreNamedByTheirFlags(t *testing.T) {
+	t.Parallel()
+	to := nobody(t, "100ms")
+	key := to[len(to)-1]
+	for _, test := range []struct{ flag, file, want string }{
+		{"--cert", "/no/such/file", "--cert /no/such/file does not exist"},
+		{"--cacert", key, "--cacert " + key + ": no PEM block of type CERTIFICATE"},
+		{"--key", "/no/such/file", "--key /no/such/file does not exist"},
+	} {
+		t.Run(test.flag, func(t *testing.T) {
+			code, _, errs := execute(t, append(append([]string{"folder", "list"}, to...), test.flag, test.file)...)
+			if code != exitError || !strings.Contains(errs, test.want) || strings.Contains(errs, "File ") {
 				t.Errorf("exit %d: %s", code, errs)
 			}
 		})
