@@ -164,8 +164,10 @@ func look(path string) (c contents, err error) {
 	if st, err := f.Stat(); err == nil {
 		c.size = st.Size()
 	}
-	c.Contents, err = backup.Inspect(f)
-	return c, err
+	if c.Contents, err = backup.Inspect(f); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
 }
 
 func (a *app) inspect(cmd *cobra.Command, path string) error {
@@ -239,7 +241,7 @@ func (a *app) backupVerify() *cobra.Command {
 					return err
 				}
 				if _, err := archive.Unwrap(c.KeyRing, key, c.Metadata.Cluster); err != nil {
-					return err
+					return fmt.Errorf("%s: %w", args[0], err)
 				}
 				ring = ", the key ring opens"
 			case c.KeyRing != nil:

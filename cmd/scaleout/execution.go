@@ -12,6 +12,7 @@ import (
 
 	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
 )
 
@@ -189,13 +190,17 @@ func (a *app) executionStop() *cobra.Command {
 		ValidArgsFunction: a.complete(executionIDs(catalog.Running, catalog.Pending)),
 		RunE: a.onExecution(func(cmd *cobra.Command, c *client.Client, id int64) error {
 			stop := map[string]any{"operation_id": id}
-			if !wait {
-				return a.change(cmd, "stop_operation", stop, []pair{{"execution_id", id}}, "told execution %d to stop", id)
-			}
-			if _, err := c.Call(cmd.Context(), "stop_operation", stop); err != nil {
+			result, err := c.Call(cmd.Context(), "stop_operation", stop)
+			switch {
+			case code(err, command.CodeOperationNotFound):
+				return noExecution(id)
+			case err != nil:
 				return friendly(err)
+			case !wait:
+				return a.done(cmd, []pair{{"return_value", result.ReturnValue}, {"output", result.Output}, {"execution_id", id}},
+					"told execution %d to stop", id)
 			}
-			err := a.await(cmd, c, id, timeout)
+			err = a.await(cmd, c, id, timeout)
 			var e *statusError
 			if errors.As(err, &e) && e.code == exitCanceled {
 				return nil // canceled is what was asked for
@@ -296,10 +301,12 @@ func execution(ctx context.Context, c *client.Client, id int64) (client.Row, err
 		return nil, err
 	}
 	if len(page.Rows) == 0 {
-		return nil, fmt.Errorf("there is no execution %d", id)
+		return nil, noExecution(id)
 	}
 	return page.Rows[0], nil
 }
+
+func noExecution(id int64) error { return fmt.Errorf("there is no execution %d", id) }
 
 func executionID(text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)

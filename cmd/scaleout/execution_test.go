@@ -16,6 +16,7 @@ import (
 
 	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -171,6 +172,19 @@ func TestHalfAnOrderIsTakenBack(t *testing.T) {
 		}
 		if n != stops {
 			t.Errorf("key %q: %d stops, want %d", key, n, stops)
+		}
+	}
+}
+
+func TestAnExecutionThatIsNotThereCannotBeStopped(t *testing.T) {
+	for _, line := range []string{"execution stop 999", "execution stop 999 --wait"} {
+		f := &fakeMaster{call: func(fakeCall) (map[string]any, *wire.Problem) {
+			return nil, &wire.Problem{Status: http.StatusNotFound, Code: command.CodeOperationNotFound,
+				Detail: "there is no operation 999"}
+		}}
+		code, _, errs := f.on(t, show.Screen{}, strings.Fields(line)...)
+		if code != exitError || !strings.Contains(errs, "there is no execution 999") {
+			t.Errorf("%s: exit %d: %s", line, code, errs)
 		}
 	}
 }
