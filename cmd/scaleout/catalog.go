@@ -98,7 +98,10 @@ set.`,
     --columns execution_id,status`,
 		ValidArgsFunction: a.completeView,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := client.Query{Stale: stale, PageSize: min(max(limit, 1), 1000)}
+			if limit < 1 {
+				return usagef("--limit %d: want 1 or more", limit)
+			}
+			q := client.Query{Stale: stale, PageSize: min(limit, 1000)}
 			var err error
 			if q.Where, err = conditions(args[1:]); err != nil {
 				return err
@@ -194,7 +197,7 @@ begins with @ is written with @@.`,
 				sqlType := types[strings.ToLower(strings.TrimPrefix(name, "@"))]
 				name, value, from, err := read.split("argument", arg, strings.HasPrefix(sqlType, "varbinary"))
 				if from == asked && err == nil {
-					value, err = read.question(cmd.Context(), "argument "+name)
+					value, err = read.question(cmd.Context(), "argument "+name, name)
 				}
 				if err != nil {
 					return err

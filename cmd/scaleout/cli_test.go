@@ -125,10 +125,14 @@ func TestMistakesAreNamedInWordsForPeople(t *testing.T) {
 		{"too many retries of a start", "execution start 1 --retry 101", "--retry 101: want 0 to 100"},
 		{"negative timeout", "execution run a/b/c --wait --timeout=-3s", "--timeout -3s: want a time such as 30m"},
 		{"a key that a script left empty", "execution run a/b/c --request-key=", "--request-key is empty"},
-		{"a parameter twice", "execution run a/b/c --param Day=1 --param day=2", "package parameter day is given twice"},
+		{"a parameter twice", "execution run a/b/c --param Day=1 --param day=2", "--param day is given twice"},
 		{"a bound twice", "execution run a/b/c --run-timeout 3s --option RUN_TIMEOUT=4",
-			"server option RUN_TIMEOUT is given twice"},
+			"--run-timeout and --option RUN_TIMEOUT set the same option: give one of them"},
 		{"a kind of service", "service status boss", `"boss" is no kind of service: want master or worker`},
+		{"an option twice", "execution run a/b/c --option LOGGING_LEVEL=1 --option logging_level=2",
+			"--option logging_level is given twice"},
+		{"no rows wanted", "catalog view folders --limit 0", "--limit 0: want 1 or more"},
+		{"fewer than none", "catalog view folders --limit=-1", "--limit -1: want 1 or more"},
 		{"another product's word", "cluster snapshot", "did you mean backup?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

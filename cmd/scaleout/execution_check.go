@@ -134,7 +134,7 @@ func (o *order) checkValue(ctx context.Context, list []declared, v *assignment) 
 		if at >= 0 {
 			what = scope.noun + " " + list[at].String()
 		}
-		text, err := o.read.question(ctx, what)
+		text, err := o.read.question(ctx, what, scope.flag+" "+v.name)
 		if err != nil {
 			return err
 		}

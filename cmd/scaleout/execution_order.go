@@ -56,6 +56,7 @@ func (o *order) parse(path string) error {
 			o.values = append(o.values, assignment{list.objectType, name, text, from})
 		}
 	}
+	bounds := map[string]string{} // the flags that set an option, by its name
 	for _, bound := range []struct {
 		flag, option string
 		given        time.Duration
@@ -66,12 +67,16 @@ func (o *order) parse(path string) error {
 		if bound.given > 0 {
 			seconds := int64((bound.given + time.Second - 1) / time.Second) // the masters count in whole ones
 			o.values = append(o.values, assignment{catalog.ObjectExecution, bound.option, strconv.FormatInt(seconds, 10), plain})
+			bounds[bound.option] = bound.flag
 		}
 	}
 	given := map[string]bool{}
 	for _, v := range o.values {
 		if given[v.key()] {
-			return usagef("%s %s is given twice", scopes[v.objectType].noun, v.name)
+			if flag := bounds[strings.ToUpper(v.name)]; flag != "" && v.objectType == catalog.ObjectExecution {
+				return usagef("--%s and --option %s set the same option: give one of them", flag, v.name)
+			}
+			return usagef("%s %s is given twice", scopes[v.objectType].flag, v.name)
 		}
 		given[v.key()] = true
 	}

@@ -142,11 +142,11 @@ func readPassword(in io.Reader, file string) (string, error) {
 	return secret, nil
 }
 
-// question asks a person for a value.
-func (v *values) question(ctx context.Context, what string) (string, error) {
+// question asks a person for a value. given is what stands on the command line, without a value.
+func (v *values) question(ctx context.Context, what, given string) (string, error) {
 	if !v.interactive {
-		return "", fmt.Errorf("%s has no value, and without a terminal nobody can be asked: use =VALUE, =@FILE or =- for "+
-			"standard input", what)
+		return "", fmt.Errorf("%[2]s: the %[1]s has no value, and without a terminal nobody can be asked: use %[2]s=VALUE, "+
+			"%[2]s=@FILE or %[2]s=- for standard input", what, given)
 	}
 	return v.ask(ctx, what)
 }

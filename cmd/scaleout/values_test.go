@@ -65,8 +65,9 @@ func TestWhereValuesComeFrom(t *testing.T) {
 		!strings.Contains(err.Error(), "already") {
 		t.Errorf("%v, %v", first, err)
 	}
-	if _, err := v.question(t.Context(), "parameter Key"); err == nil ||
-		!strings.Contains(err.Error(), "without a terminal") {
+	if _, err := v.question(t.Context(), "package parameter Key", "--param Key"); err == nil ||
+		!strings.HasPrefix(err.Error(), "--param Key: the package parameter Key has no value, and without a terminal") ||
+		!strings.Contains(err.Error(), "use --param Key=VALUE, --param Key=@FILE or --param Key=- for") {
 		t.Errorf("%v", err)
 	}
 }
