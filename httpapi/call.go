@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"scaleout/fsm/procedure"
 	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
@@ -19,31 +18,30 @@ func (a *API) enterProcedure(r *request) error {
 	if err != nil {
 		return err
 	}
-	if r.called, err = procedure.Find(name); err != nil {
+	if r.called, err = a.service.Procedure(r.caller, name); err != nil {
 		return err
 	}
-	if !service.CarriesFile(r.called) {
+	if !r.called.CarriesFile() {
 		r.limit = callBody
 	}
-	return r.called.Authorize(r.caller)
+	return nil
 }
 
 // procedure is the route of all procedures.
 func (a *API) procedure(w http.ResponseWriter, r *request) error {
-	p := r.called
 	raw, err := r.arguments()
 	if err != nil {
 		return err
 	}
 	got, err := a.service.Call(r.Context(), &service.Call{
-		Procedure: p, Raw: raw, Caller: r.caller, Key: r.Header.Get(wire.HeaderKey),
+		Procedure: r.called, Raw: raw, Caller: r.caller, Key: r.Header.Get(wire.HeaderKey),
 		Chosen: r.Header.Get(wire.HeaderKeyOrigin) != wire.KeyOriginLibrary,
 		Waits:  func() { w.WriteHeader(http.StatusProcessing) },
 	})
 	if err != nil {
 		return err
 	}
-	b, err := encode(&got, p)
+	b, err := encode(&got, r.called)
 	if err != nil {
 		return err
 	}
@@ -52,20 +50,21 @@ func (a *API) procedure(w http.ResponseWriter, r *request) error {
 }
 
 // arguments reads a flat object of arguments; no body at all means none.
-func (r *request) arguments() (procedure.Raw, error) {
+func (r *request) arguments() (map[string]json.RawMessage, error) {
 	if len(r.body) == 0 {
-		return procedure.Raw{}, nil
+		return map[string]json.RawMessage{}, nil
 	}
 	return wire.Members(r.body)
 }
 
 // encode writes the answer in the types of the procedure's parameters.
-func encode(c *service.Answer, p *procedure.Procedure) ([]byte, error) {
+func encode(c *service.Answer, p service.Procedure) ([]byte, error) {
 	b := append([]byte(`{"return_value":`), strconv.FormatInt(c.ReturnValue, 10)...)
 	b = append(b, `,"output":{`...)
 	first := true
-	for i := range p.Parameters {
-		par := &p.Parameters[i]
+	parameters := p.Parameters()
+	for i := range parameters {
+		par := &parameters[i]
 		v, ok := c.Outputs[par.Name]
 		if !ok || !par.Output {
 			continue
@@ -78,7 +77,7 @@ func encode(c *service.Answer, p *procedure.Procedure) ([]byte, error) {
 		b = append(b, ':')
 		var err error
 		if b, err = sqltype.AppendJSON(b, par.Type, v); err != nil {
-			return nil, fmt.Errorf("output %s of %s: %w", par.Name, p.Name, err)
+			return nil, fmt.Errorf("output %s of %s: %w", par.Name, p.Name(), err)
 		}
 	}
 	b = append(b, `},"result_sets":[`...)
@@ -88,7 +87,7 @@ func encode(c *service.Answer, p *procedure.Procedure) ([]byte, error) {
 		}
 		set, err := json.Marshal(c.Sets[i])
 		if err != nil {
-			return nil, fmt.Errorf("result set %d of %s: %w", i, p.Name, err)
+			return nil, fmt.Errorf("result set %d of %s: %w", i, p.Name(), err)
 		}
 		b = append(b, set...)
 	}

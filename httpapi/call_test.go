@@ -15,7 +15,6 @@ import (
 	"scaleout/fsm/sqltype"
 	"scaleout/fsm/view"
 	"scaleout/httpapi/client"
-	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -66,61 +65,6 @@ func TestKeys(t *testing.T) {
 	if g := do(t, c, "POST", url+"create_folder", `{"folder_name":"H"}`, wire.HeaderKey, "k3", wire.HeaderKeyOrigin,
 		"mine"); g.StatusCode != 400 {
 		t.Error(g.body)
-	}
-}
-
-// TestFirstTryAppliedMeanwhile: the lookup of the key misses; then the first try is applied, and the second one either
-// proposes its command or is refused by its plan. Both get the first answer.
-func TestFirstTryAppliedMeanwhile(t *testing.T) {
-	var between func()
-	w := newWorld(t, 1, func(c *parts) {
-		settings := c.calls.Settings
-		c.calls.Settings = func() procedure.Config { // asked for after the lookup, before the plan
-			if f := between; f != nil {
-				between = nil
-				f()
-			}
-			return settings()
-		}
-	})
-	n := w.nodes[0]
-	first := func(name, body, key string, cmd command.Command) {
-		p, _ := procedure.Named(name)
-		var raw procedure.Raw
-		if err := json.Unmarshal([]byte(body), &raw); err != nil {
-			t.Error(err)
-		}
-		mac, err := service.RequestMAC(w.fsm.Reader().KeySecret(), p, raw)
-		if err != nil {
-			t.Error(err)
-		}
-		env, _ := command.Wrap(cmd)
-		env.Caller, env.Key = root, command.Key{Text: key, Chosen: true, Request: mac}
-		w.commit(env)
-	}
-	c, url := w.as(&root), n.srv.URL+"/v1/catalog/procedures/"
-	between = func() {
-		first("create_folder", `{"folder_name":"F"}`, "k1", &command.CreateFolder{Name: "F"})
-	}
-	g := do(t, c, "POST", url+"create_folder", `{"folder_name":"F"}`, wire.HeaderKey, "k1")
-	if g.StatusCode != 200 || !strings.Contains(g.body, `"folder_id":1`) {
-		t.Fatal(g.StatusCode, g.body)
-	}
-	digest := strings.Repeat("c", 64)
-	n.blobs.opening = func() error {
-		body := fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest)
-		first("deploy_project", body, "k2", &command.CreateFolder{Name: "G"}) // whatever it was: its id is the answer
-		return fmt.Errorf("%w: two of three masters are gone", command.ErrNoMajority)
-	}
-	g = do(t, c, "POST", url+"deploy_project",
-		fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k2")
-	if g.StatusCode != 200 || !strings.Contains(g.body, `"operation_id":2`) {
-		t.Fatal(g.StatusCode, g.body)
-	}
-	g = do(t, c, "POST", url+"deploy_project",
-		fmt.Sprintf(`{"folder_name":"F","project_name":"P","project_stream":{"blob":%q}}`, digest), wire.HeaderKey, "k3")
-	if g.StatusCode != 503 || g.problem.Code != "no_majority" {
-		t.Fatal(g.StatusCode, g.body)
 	}
 }
 

@@ -145,7 +145,7 @@ func (a *API) handle(r *request, w http.ResponseWriter, hr *http.Request) error 
 	}
 	// A call that carries a project file takes no turn: storing it takes long, and the memory for bodies keeps such calls
 	// few.
-	if r.route.computes && !(r.called != nil && service.CarriesFile(r.called)) {
+	if r.route.computes && !r.called.CarriesFile() {
 		t := a.quotas.turn(r.account)
 		ctx, r.w.turn = service.WithTurn(ctx, t), t
 		defer t.End()

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
-	"scaleout/fsm/procedure"
 	"scaleout/httpapi/forward"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -159,7 +159,7 @@ type request struct {
 	elapsed  time.Duration // for how long other masters had it before
 	limit    int64         // of the body: the route's, or less
 	body     []byte
-	account  string               // whose places it takes
-	called   *procedure.Procedure // of a procedure's route
+	account  string            // whose places it takes
+	called   service.Procedure // of a procedure's route
 	w        *progress
 }

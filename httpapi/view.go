@@ -8,9 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"scaleout/fsm/procedure"
 	"scaleout/fsm/sqltype"
-	"scaleout/fsm/view"
+	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
 )
 
@@ -39,30 +38,26 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	v, err := view.Find(name)
+	v, err := a.service.View(r.caller, name)
 	if err != nil {
 		return err
 	}
-	if err := v.Authorize(r.caller); err != nil {
-		return err
-	}
-	req := view.Request{Caller: r.caller}
-	local, err := readQuery(r, &req)
+	query, err := readQuery(r)
 	if err != nil {
 		return err
 	}
-	if local {
+	if query.Stale {
 		staleness := int64(-1) // no leader was ever heard
 		if place := a.cfg.Member.Place(); !place.Contact.IsZero() {
 			staleness = max(0, time.Since(place.Contact).Milliseconds())
 		}
 		w.Header().Set(wire.HeaderStale, strconv.FormatInt(staleness, 10))
 	}
-	page, at, err := a.service.Read(r.Context(), v, req, local)
+	page, err := a.service.Read(r.Context(), v, r.caller, query)
 	if err != nil {
 		return err
 	}
-	index := strconv.FormatUint(at, 10)
+	index := strconv.FormatUint(page.Index, 10)
 	b := append([]byte(`{"index":`), index...)
 	if b, err = page.AppendJSON(append(b, ',')); err != nil {
 		return err
@@ -82,35 +77,36 @@ func (a *API) view(w http.ResponseWriter, r *request) error {
 	return answerRaw(w, http.StatusOK, append(b, "}\n"...))
 }
 
-// readQuery takes what a query string says. Whatever is no word of ours is a predicate on a column, which Select
-// checks: column=value, which may stand several times, or column.operator=value.
-func readQuery(r *request, req *view.Request) (local bool, err error) {
-	query, filter := r.URL.Query(), map[string][]string{}
+// readQuery takes what a query string says. Whatever is no word of ours is a predicate on a column, which the
+// service checks: column=value, which may stand several times, or column.operator=value.
+func readQuery(r *request) (out service.Query, err error) {
+	query := r.URL.Query()
+	out.Where = map[string][]string{}
 	for name, values := range query {
 		switch name {
 		case queryColumns, queryOrder, queryPageToken, queryPageSize, queryConsistency:
 			if len(values) != 1 {
-				return false, &wire.BadInput{Code: wire.CodeInvalidArgument,
+				return out, &wire.BadInput{Code: wire.CodeInvalidArgument,
 					Detail: fmt.Sprintf("%.64q is given %d times; once was expected", name, len(values))}
 			}
 		default:
-			filter[name] = values
+			out.Where[name] = values
 		}
 	}
-	req.Columns, req.Order, req.PageToken = query.Get(queryColumns), query.Get(queryOrder), query.Get(queryPageToken)
-	if query.Has(queryColumns) && req.Columns == "" {
-		return false, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: "columns: at least one column was expected"}
+	out.Columns, out.Order, out.PageToken = query.Get(queryColumns), query.Get(queryOrder), query.Get(queryPageToken)
+	if query.Has(queryColumns) && out.Columns == "" {
+		return out, &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: "columns: at least one column was expected"}
 	}
 	if value := query.Get(queryPageSize); query.Has(queryPageSize) {
 		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 || n > view.MaxPageSize {
-			return false, &wire.BadInput{Code: wire.CodeInvalidArgument,
-				Detail: fmt.Sprintf("page_size: %.64q; a number from 1 to %d was expected", value, view.MaxPageSize)}
+		if err != nil || n < 1 || n > service.MaxPageSize {
+			return out, &wire.BadInput{Code: wire.CodeInvalidArgument,
+				Detail: fmt.Sprintf("page_size: %.64q; a number from 1 to %d was expected", value, service.MaxPageSize)}
 		}
-		req.PageSize = n
+		out.PageSize = n
 	}
-	req.Where = view.Where(filter)
-	return staleRead(query)
+	out.Stale, err = staleRead(query)
+	return out, err
 }
 
 // staleRead says whether a query asks for what this master has, whoever leads.
@@ -131,8 +127,8 @@ func staleRead(query url.Values) (bool, error) {
 
 func (a *API) listViews(w http.ResponseWriter, _ *request) error {
 	out := wire.Views{Views: []wire.View{}}
-	for _, v := range view.All() {
-		one := wire.View{Name: v.Name, Doc: v.Doc, Roles: filled(v.Permission.Roles), Columns: []wire.Column{},
+	for _, v := range a.service.Views() {
+		one := wire.View{Name: v.Name, Doc: v.Doc, Roles: filled(v.Roles), Columns: []wire.Column{},
 			Key: filled(v.Key)}
 		for _, c := range v.Columns {
 			one.Columns = append(one.Columns, wire.Column{Name: c.Name, Type: c.Type.String(), Nullable: c.Nullable, Doc: c.Doc})
@@ -144,9 +140,9 @@ func (a *API) listViews(w http.ResponseWriter, _ *request) error {
 
 func (a *API) listProcedures(w http.ResponseWriter, _ *request) error {
 	out := wire.Procedures{Procedures: []wire.Procedure{}}
-	for _, p := range procedure.All() {
+	for _, p := range a.service.Procedures() {
 		one := wire.Procedure{Schema: p.Schema, Name: p.Name, Aliases: filled(p.Aliases), Doc: p.Doc,
-			Roles:      filled(p.Permission.Roles),
+			Roles:      filled(p.Roles),
 			Parameters: []wire.ProcedureParameter{}}
 		for i := range p.Parameters {
 			par := &p.Parameters[i]

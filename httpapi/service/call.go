@@ -13,9 +13,41 @@ import (
 	"scaleout/fsm/sqltype"
 )
 
+// Procedure is a procedure that a caller may call. The zero Procedure is none.
+type Procedure struct{ procedure *procedure.Procedure }
+
+// Procedure finds a procedure by its name or alias, in any case, and asks whether the caller may call it: a door does
+// so before it reads the arguments. Errors are *command.Rejection.
+func (s *Service) Procedure(caller command.Caller, name string) (Procedure, error) {
+	p, err := procedure.Find(name)
+	if err != nil {
+		return Procedure{}, err
+	}
+	return Procedure{p}, p.Authorize(caller)
+}
+
+// Name is the procedure's name without its schema.
+func (p Procedure) Name() string { return p.procedure.Name }
+
+// Parameters are those that the procedure declares, in their order. Nobody may change them.
+func (p Procedure) Parameters() []registry.Parameter { return p.procedure.Parameters }
+
+// CarriesFile reports whether the procedure takes the bytes of a file.
+func (p Procedure) CarriesFile() bool {
+	if p.procedure == nil {
+		return false
+	}
+	for i := range p.procedure.Parameters {
+		if p.procedure.Parameters[i].Type == sqltype.VarBinaryMax {
+			return true
+		}
+	}
+	return false
+}
+
 // Call is one procedure call, whatever door it came through.
 type Call struct {
-	Procedure *procedure.Procedure
+	Procedure Procedure
 	Raw       procedure.Raw
 	Caller    command.Caller
 	Key       string // request key, "" for none
@@ -43,7 +75,7 @@ type Answer struct {
 //
 // Errors are *command.Rejection, wrap an outcome that package command declares, or wrap ErrTimeout.
 func (s *Service) Call(ctx context.Context, c *Call) (Answer, error) {
-	p := c.Procedure
+	p := c.Procedure.procedure
 	if err := p.Authorize(c.Caller); err != nil {
 		return Answer{}, err
 	}
@@ -52,7 +84,7 @@ func (s *Service) Call(ctx context.Context, c *Call) (Answer, error) {
 		return Answer{}, err
 	}
 	limit := s.cfg.Timeout
-	if CarriesFile(p) {
+	if c.Procedure.CarriesFile() {
 		limit *= 10
 	}
 	timed, cancel := context.WithTimeoutCause(ctx, limit, ErrTimeout)
@@ -122,7 +154,7 @@ func isRejection(err error) bool {
 // plan asks the procedure for a command, tries it on the state that the reader reads, and does what has to be done
 // before it is proposed.
 func (s *Service) plan(ctx context.Context, c *Call, args any, reader *catalog.Reader) (procedure.Plan, error) {
-	plan, err := c.Procedure.Plan(ctx, &procedure.Call{
+	plan, err := c.Procedure.procedure.Plan(ctx, &procedure.Call{
 		Caller: c.Caller, Reader: reader, Blobs: s.cfg.Blobs, Seal: s.cfg.Seal, Config: s.cfg.Settings(),
 	}, args)
 	if err != nil || plan.Command == nil {
@@ -152,8 +184,8 @@ func (s *Service) propose(ctx context.Context, c *Call, args any, key command.Ke
 		return Answer{}, 0, result.Rejection
 	}
 	answer := Answer{Sets: plan.Sets, Index: index}
-	answer.Outputs, answer.ReturnValue = c.Procedure.Results(result)
-	return answer, c.Procedure.Waits(s.cfg.State.Reader(), args), nil
+	answer.Outputs, answer.ReturnValue = c.Procedure.procedure.Results(result)
+	return answer, c.Procedure.procedure.Waits(s.cfg.State.Reader(), args), nil
 }
 
 // key is the request key of a call as its command carries it; the zero Key for a call without one. A state without a
@@ -168,7 +200,7 @@ func (s *Service) key(ctx context.Context, c *Call, reader **catalog.Reader) (co
 		}
 		*reader = s.cfg.State.Reader()
 	}
-	mac, err := RequestMAC((*reader).KeySecret(), c.Procedure, c.Raw)
+	mac, err := requestMAC((*reader).KeySecret(), c.Procedure.procedure, c.Raw)
 	return command.Key{Text: c.Key, Chosen: c.Chosen, Request: mac}, err
 }
 
@@ -189,9 +221,9 @@ func (s *Service) kept(
 		return Answer{}, 0, false, got.Result.Rejection
 	}
 	answer := Answer{Index: reader.Index()}
-	answer.Outputs, answer.ReturnValue = c.Procedure.Results(got.Result)
+	answer.Outputs, answer.ReturnValue = c.Procedure.procedure.Results(got.Result)
 	// The first try may be waiting still, or its leader be gone: this one takes the wait over.
-	return answer, c.Procedure.Waits(reader, args), true, nil
+	return answer, c.Procedure.procedure.Waits(reader, args), true, nil
 }
 
 // waitEnd waits until an execution has ended. When this node stops leading, or stops, the outcome is unknown: whoever
@@ -222,14 +254,4 @@ func (s *Service) waitEnd(ctx context.Context, execution int64, waits func()) er
 				command.ErrUnknownOutcome, execution, context.Cause(held))
 		}
 	}
-}
-
-// CarriesFile reports whether a procedure takes the bytes of a file.
-func CarriesFile(p *procedure.Procedure) bool {
-	for i := range p.Parameters {
-		if p.Parameters[i].Type == sqltype.VarBinaryMax {
-			return true
-		}
-	}
-	return false
 }

@@ -23,15 +23,23 @@ type node struct {
 	proofs int
 	did    []command.Kind
 	taken  []segment.Part
+	// planning is called before each plan, opening before a blob is opened.
+	planning func()
+	opening  func() error
 }
 
 // service makes the service of the node.
 func (n *node) service(t *testing.T) *Service {
 	t.Helper()
 	s, err := New(Config{
-		Proposer: n, State: n, Workers: n, Blobs: blobs{n.world}, Live: n.world.Live, Messages: n.world,
+		Proposer: n, State: n, Workers: n, Blobs: blobs{n.world, n}, Live: n.world.Live, Messages: n.world,
 		Seal: func([]byte, string) (*command.Sealed, error) { panic("nothing here is sealed") },
-		Open: n.world.Unseal, Settings: func() procedure.Config { return n.world.Config },
+		Open: n.world.Unseal, Settings: func() procedure.Config {
+			if n.planning != nil {
+				n.planning()
+			}
+			return n.world.Config
+		},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -105,7 +113,19 @@ func (n *node) Messages(_ context.Context, _ string, parts []segment.Part) ([]co
 }
 
 // blobs are the world's.
-type blobs struct{ *fsmtest.World }
+type blobs struct {
+	*fsmtest.World
+	node *node
+}
+
+func (b blobs) Open(ctx context.Context, digest string) (procedure.ReaderAtCloser, int64, error) {
+	if b.node.opening != nil {
+		if err := b.node.opening(); err != nil {
+			return nil, 0, err
+		}
+	}
+	return b.World.Open(ctx, digest)
+}
 
 func (b blobs) Put(_ context.Context, _, digest string, _ int64, r io.Reader) (int64, error) {
 	data, err := io.ReadAll(r)

@@ -21,10 +21,10 @@ import (
 // leastSecret is how long a secret for request MACs must be, in bytes.
 const leastSecret = 16
 
-// RequestMAC authenticates what a caller gave, under the state's secret: how it is spelled and in which order it stands
+// requestMAC authenticates what a caller gave, under the state's secret: how it is spelled and in which order it stands
 // does not matter, names are compared as Bind compares them, and NULL is as good as nothing. Defaults are no part of
 // it: a later version that gives the procedure another parameter computes the same for the same call.
-func RequestMAC(secret []byte, p *procedure.Procedure, raw procedure.Raw) ([]byte, error) {
+func requestMAC(secret []byte, p *procedure.Procedure, raw procedure.Raw) ([]byte, error) {
 	if len(secret) < leastSecret {
 		return nil, errors.New("the state has no secret for request keys")
 	}

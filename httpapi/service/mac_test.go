@@ -17,7 +17,7 @@ func macOf(t *testing.T, p *procedure.Procedure, body string) []byte {
 	if err := json.Unmarshal([]byte(body), &raw); err != nil {
 		t.Fatal(err)
 	}
-	mac, err := RequestMAC([]byte("0123456789abcdef"), p, raw)
+	mac, err := requestMAC([]byte("0123456789abcdef"), p, raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestRequestMACIsOfWhatTheCallerMeant(t *testing.T) {
 	if bytes.Equal(macOf(t, p, `{}`), macOf(t, &procedure.Procedure{Name: "q"}, `{}`)) {
 		t.Error("two procedures have one MAC")
 	}
-	if _, err := RequestMAC(nil, p, nil); err == nil {
+	if _, err := requestMAC(nil, p, nil); err == nil {
 		t.Error("a MAC without a secret")
 	}
 }

@@ -3,24 +3,60 @@ package service
 import (
 	"context"
 
+	"scaleout/fsm/command"
 	"scaleout/fsm/view"
 )
 
-// Read reads one page of a view: on the leader, behind a proof of leadership, or with stale from this node's state as
-// it is, without what only the leader's memory knows. The request's Reader, Live and Messages are filled in here.
-// It returns the index of the state that the page is of.
-func (s *Service) Read(ctx context.Context, v *view.View, r view.Request, stale bool) (view.Page, uint64, error) {
-	if err := v.Authorize(r.Caller); err != nil {
-		return view.Page{}, 0, err
+// View is a view that a caller may read.
+type View struct{ view *view.View }
+
+// View finds a view by its name, in any case, and asks whether the caller may read it: a door does so before it looks
+// at anything else that the caller sent. Errors are *command.Rejection.
+func (s *Service) View(caller command.Caller, name string) (View, error) {
+	v, err := view.Find(name)
+	if err != nil {
+		return View{}, err
 	}
-	r.Live, r.Messages = nil, s.cfg.Messages
-	if !stale {
+	return View{v}, v.Authorize(caller)
+}
+
+// MaxPageSize is the most rows of a page.
+const MaxPageSize = view.MaxPageSize
+
+// Query says what is to be read of a view.
+type Query struct {
+	Columns string // "column,column": what each row shows; "" is every column
+	// Where has the predicates: the values by "column" or "column.operator".
+	Where     map[string][]string
+	Order     string // "column,-column"; "" is the view's key
+	PageSize  int    // 0 is the default
+	PageToken string // of the page before; "" is the first
+	// Stale reads this node's state as it is, whoever leads, without what only the leader's memory knows.
+	Stale bool
+}
+
+// Page is a part of a view's rows, with the index of the state that it is of.
+type Page struct {
+	view.Page
+	Index uint64
+}
+
+// Read reads one page of a view: on the leader, behind a proof of leadership, or stale.
+//
+// Errors are *command.Rejection, or wrap an outcome of a proof that package command declares.
+func (s *Service) Read(ctx context.Context, v View, caller command.Caller, q Query) (Page, error) {
+	if err := v.view.Authorize(caller); err != nil {
+		return Page{}, err
+	}
+	r := view.Request{Caller: caller, Messages: s.cfg.Messages, Columns: q.Columns, Where: view.Where(q.Where),
+		Order: q.Order, PageSize: q.PageSize, PageToken: q.PageToken}
+	if !q.Stale {
 		if err := s.cfg.Proposer.Read(ctx); err != nil {
-			return view.Page{}, 0, err
+			return Page{}, err
 		}
 		r.Live = s.cfg.Live
 	}
 	r.Reader = s.cfg.State.Reader()
-	page, err := view.Select(ctx, v, r)
-	return page, r.Reader.Index(), err
+	page, err := view.Select(ctx, v.view, r)
+	return Page{Page: page, Index: r.Reader.Index()}, err
 }
