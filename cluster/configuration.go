@@ -58,6 +58,40 @@ func (n *Node) Servers() []string {
 	return ids
 }
 
+// Configuration returns the ids of the voters and of all other members of the latest configuration, and its number (see
+// Voters).
+func (n *Node) Configuration() (number uint64, voters, others []string) {
+	if !n.up() {
+		return 0, nil, nil
+	}
+	number, servers := n.configuration()
+	voters, others = split(servers)
+	return number, voters, others
+}
+
+func split(servers []raft.Server) (voters, others []string) {
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			voters = append(voters, string(s.ID))
+		} else {
+			others = append(others, string(s.ID))
+		}
+	}
+	return voters, others
+}
+
+// Addresses returns the present addresses ("host:port") of all members of the latest configuration, as far as they are
+// known.
+func (n *Node) Addresses() []string {
+	var list []string
+	for _, id := range n.Servers() {
+		if a, ok := n.Address(id); ok {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
 // Peers returns the present addresses ("host:port") of the voters.
 func (n *Node) Peers() []string {
 	_, ids := n.Voters()

@@ -191,6 +191,19 @@ func (k *Keeper) Ensure(ctx context.Context, digest string) error {
 	return nil
 }
 
+// Confirm is Ensure, and returns the size of the blob.
+func (k *Keeper) Confirm(ctx context.Context, digest string) (int64, error) {
+	if err := k.Ensure(ctx, digest); err != nil {
+		return 0, err
+	}
+	b, err := k.Open(ctx, digest)
+	if err != nil {
+		return 0, err
+	}
+	defer b.Close()
+	return b.Size(), nil
+}
+
 // spread pushes a blob to every other server at once and returns when a majority has it. The other pushes go on in the
 // background.
 func (k *Keeper) spread(ctx context.Context, digest string, voters, others []string) error {

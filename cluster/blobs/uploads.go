@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"scaleout/fsm/logkey"
 )
@@ -23,6 +24,9 @@ type LimitError struct {
 	By                string
 	Used, Asked, Most int64 // bytes
 }
+
+// RetryAfter is when a caller that met the limit may try again without having deployed anything.
+const RetryAfter = time.Hour
 
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("%s has %d bytes uploaded that no project names, and %d more would exceed the limit of %d: "+

@@ -233,6 +233,39 @@ func TestReloadKeepsThumbprint(t *testing.T) {
 
 // TestTLS has HTTP go through two rotations and a retirement without restarting
 // either side, by ClientTLS and by DialTLS.
+// Masters accept each other and nobody else, whichever of them has dialled.
+func TestVerifyPeerAndHolder(t *testing.T) {
+	a, now := newAuthority(t), time.Now()
+	master := issue(t, a, Request{Role: RoleMaster, Name: "m", Hosts: []string{"localhost"}}, now)
+	node := open(t, write(t, master, t.TempDir()))
+	foreign := newAuthority(t)
+	for _, c := range []struct {
+		name   string
+		chain  []*x509.Certificate
+		peer   error  // of VerifyPeer
+		holder string // "": an error
+	}{
+		{"master", chainOf(t, master), nil, "master m"},
+		{"worker", chainOf(t, issue(t, a, Request{Role: RoleWorker, Name: "m"}, now)), ErrNotMaster, "worker m"},
+		{"user", chainOf(t, issue(t, a, Request{Role: RoleUser, Name: "m"}, now)), ErrNotMaster, "user m"},
+		{"master of another cluster", chainOf(t, issue(t, foreign, Request{Role: RoleMaster, Name: "m"}, now)),
+			ErrUnknownCluster, ""},
+		{"nobody", nil, ErrNoCertificate, ""},
+	} {
+		for side, server := range map[string]string{"accepted": "", "dialled": "m"} {
+			t.Run(c.name+" "+side, func(t *testing.T) {
+				state := tls.ConnectionState{PeerCertificates: c.chain, ServerName: server}
+				if err := node.VerifyPeer(state); !errors.Is(err, c.peer) {
+					t.Errorf("%v, want %v", err, c.peer)
+				}
+				if holder, err := node.Holder(state); holder != c.holder || (err == nil) != (c.holder != "") {
+					t.Errorf("%q, %v; want %q", holder, err, c.holder)
+				}
+			})
+		}
+	}
+}
+
 func TestTLS(t *testing.T) {
 	a, now := newAuthority(t), time.Now()
 	serverDir, clientDir := t.TempDir(), t.TempDir()

@@ -68,6 +68,32 @@ func refusal(leaf *x509.Certificate, now time.Time, err error) error {
 		fingerprint(leaf), leaf.Issuer.CommonName)
 }
 
+// VerifyPeer accepts exactly the certificates of masters of this cluster, on both sides of a connection. The side that
+// dialled has named a server.
+func (c *Credentials) VerifyPeer(state tls.ConnectionState) error {
+	usage := x509.ExtKeyUsageClientAuth
+	if len(state.PeerCertificates) > 0 && state.ServerName != "" {
+		usage = x509.ExtKeyUsageAny
+	}
+	id, err := c.Verify(state.PeerCertificates, usage)
+	if err != nil {
+		return err
+	}
+	if id.Role != RoleMaster {
+		return fmt.Errorf("%w: it is %s", ErrNotMaster, id)
+	}
+	return nil
+}
+
+// Holder names whom a client's connection belongs to: a role and a name. Two roles may have one name.
+func (c *Credentials) Holder(state tls.ConnectionState) (string, error) {
+	id, err := c.Verify(state.PeerCertificates, x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		return "", err
+	}
+	return string(id.Role) + " " + id.Name, nil
+}
+
 func (c *Credentials) verifyServer(certs []*x509.Certificate, host string) error {
 	id, chains, err := c.verify(certs, x509.ExtKeyUsageServerAuth)
 	if err != nil {

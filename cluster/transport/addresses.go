@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,13 +58,13 @@ func (a *addresses) has(p netip.Prefix) bool {
 func (t *Transport) MasterAt(a net.Addr) bool { return t.known.has(admission.Address(a)) }
 
 // follow looks up where masters are, again and again until ctx ends: addresses behind names move.
-func (a *addresses) follow(ctx context.Context, hosts func() []string) {
-	if hosts == nil {
+func (a *addresses) follow(ctx context.Context, masters func() []string) {
+	if masters == nil {
 		return
 	}
 	for {
-		for _, host := range hosts() {
-			for _, ip := range lookup(ctx, host) {
+		for _, master := range masters() {
+			for _, ip := range lookup(ctx, hostOf(master)) {
 				a.note(admission.Address(&net.TCPAddr{IP: ip}))
 			}
 		}
@@ -71,6 +72,14 @@ func (a *addresses) follow(ctx context.Context, hosts func() []string) {
 			return
 		}
 	}
+}
+
+// hostOf returns the host of "host" or "host:port".
+func hostOf(entry string) string {
+	if host, _, err := net.SplitHostPort(entry); err == nil {
+		return host
+	}
+	return strings.Trim(entry, "[]")
 }
 
 // lookup returns the addresses of a host now, or none if they are not known in time.

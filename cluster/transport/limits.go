@@ -74,6 +74,12 @@ func (e *LimitError) Error() string {
 	}
 }
 
+// Remedy is what the callers that hold the connections can do about it.
+func (e *LimitError) Remedy() string { return "close some, or let them be used again" }
+
+// RetryAfter is when a caller whose connection had no place may try again.
+const RetryAfter = 5 * time.Second
+
 // handshakeGrace is how long a handshake is safe from newcomers of its own address. A handshake takes milliseconds if
 // nothing else needs the processor, and a rush of workers must be served in order.
 const handshakeGrace = time.Second

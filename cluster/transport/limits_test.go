@@ -214,7 +214,7 @@ func TestSilentConnectionsDoNotShutThePort(t *testing.T) {
 func TestMastersAddressesAreApart(t *testing.T) {
 	c := newCrowded(t, func(c *Config) {
 		c.Limits = Limits{Handshakes: 2, Strangers: 2}
-		c.Masters = func() []string { return []string{"127.0.0.1"} }
+		c.Masters = func() []string { return []string{"127.0.0.1:8391"} }
 		c.Handshake = time.Hour
 	})
 	eventually(t, "the address to be known", func() bool { return len(c.known.seen) == 1 })
@@ -265,5 +265,18 @@ func TestLimitErrorsNameTheirSetting(t *testing.T) {
 		if !errors.As(err, &limit) || len(err.Error()) < len(setting)+2 || err.Error()[0] != '7' {
 			t.Error(err)
 		}
+	}
+}
+
+func TestHostOf(t *testing.T) {
+	for entry, want := range map[string]string{
+		"m1": "m1", "m1:8391": "m1", "10.0.0.7": "10.0.0.7", "10.0.0.7:1": "10.0.0.7", "fe80::1": "fe80::1",
+		"[fe80::1]": "fe80::1", "[fe80::1]:1": "fe80::1", "": "",
+	} {
+		t.Run(entry, func(t *testing.T) {
+			if got := hostOf(entry); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		})
 	}
 }

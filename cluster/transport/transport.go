@@ -71,8 +71,8 @@ type Config struct {
 	// Dial opens the TCP connection; nil is a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Masters are the hosts (IP addresses or names) at which other masters are known to be; nil: none. Connections from
-	// there, and from where a master has connected, are counted apart from everybody else's.
+	// Masters are where other masters are known to be: "host" or "host:port", the host a name or an IP address; nil:
+	// none. Connections from there, and from where a master has connected, are counted apart from everybody else's.
 	Masters func() []string
 
 	Limits       Limits

@@ -2,15 +2,12 @@ package master
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"scaleout/cluster"
@@ -28,63 +25,14 @@ import (
 	"scaleout/store"
 )
 
-// security is the certificates as the port needs them.
-type security struct{ *pki.Credentials }
-
-func (s security) VerifyPeer(state tls.ConnectionState) error {
-	usage := x509.ExtKeyUsageClientAuth
-	if len(state.PeerCertificates) > 0 && state.ServerName != "" {
-		usage = x509.ExtKeyUsageAny
-	}
-	id, err := s.Verify(state.PeerCertificates, usage)
-	if err != nil {
-		return err
-	}
-	if id.Role != pki.RoleMaster {
-		return fmt.Errorf("%w: it is %s", pki.ErrNotMaster, id)
-	}
-	return nil
-}
-
-// Holder names whom a connection belongs to.
-func (s security) Holder(state tls.ConnectionState) (string, error) {
-	id, err := s.Verify(state.PeerCertificates, x509.ExtKeyUsageClientAuth)
-	if err != nil {
-		return "", err
-	}
-	return string(id.Role) + " " + id.Name, nil
-}
-
 // reached is a limit of the port as httpapi tells it.
 func reached(r *http.Request) *service.LimitReached {
 	limit, ok := transport.Reached(r)
 	if !ok {
 		return nil
 	}
-	return &service.LimitReached{Limit: limit.Setting, Detail: limit.Error() + "; close some, or let them be used again",
-		Retry: 5 * time.Second}
-}
-
-// masterHosts are the hosts at which other masters are known to be.
-func (m *Master) masterHosts() []string {
-	hosts := []string{}
-	for _, entry := range m.cfg.RetryJoin {
-		hosts = append(hosts, hostOf(entry))
-	}
-	for _, id := range m.node.Servers() {
-		if a, ok := m.node.Address(id); ok {
-			hosts = append(hosts, hostOf(a))
-		}
-	}
-	return hosts
-}
-
-// hostOf is the host of "host" or "host:port".
-func hostOf(entry string) string {
-	if host, _, err := net.SplitHostPort(entry); err == nil {
-		return host
-	}
-	return strings.Trim(entry, "[]")
+	return &service.LimitReached{Limit: limit.Setting, Detail: limit.Error() + "; " + limit.Remedy(),
+		Retry: transport.RetryAfter}
 }
 
 // identify tells httpapi who a certificate's holder is.
@@ -107,38 +55,29 @@ type member struct{ *Master }
 func (a member) Changed() <-chan struct{}  { return a.node.LeaderChanged() }
 func (a member) Stopping() <-chan struct{} { return a.stopping }
 func (a member) Place() forward.Place {
-	l, known := a.node.Leader()
-	term, ready := a.node.IsLeader()
-	p := forward.Place{Known: known, Here: ready && known && l.ID == a.ID()}
-	if known {
-		p.Leader = wire.Leader{ID: l.ID, Name: l.Name, Address: "https://" + l.Address, Term: max(l.Term, term),
-			Since: l.Since}
+	p := a.node.Place()
+	l := wire.Leader{ID: p.Leader.ID, Name: p.Leader.Name, Term: p.Leader.Term, Since: p.Leader.Since}
+	if p.Known {
+		l.Address = "https://" + p.Leader.Address
 	}
-	p.Contact = a.node.Contact()
-	return p
+	return forward.Place{Leader: l, Known: p.Known, Here: p.Here, Contact: p.Contact}
 }
 
 // peerURL is a leader's base URL for the masters' own connections: its id is the host.
 func peerURL(l wire.Leader) string { return "https://" + l.ID }
 
-// proposer is the way into the log. A command that names a blob goes in only while a majority holds it.
-type proposer struct{ m *Master }
+// proposer is the way into the log, past the keeper of blobs.
+type proposer struct {
+	*cluster.Node
+	blobs blobs.Proposer
+}
+
+func (m *Master) proposer() proposer {
+	return proposer{m.node, blobs.Proposer{Keeper: m.keeper, Log: m.node}}
+}
 
 func (a proposer) Propose(ctx context.Context, env command.Envelope) (command.Result, uint64, error) {
-	digest, err := env.Blob()
-	if err != nil {
-		return command.Result{}, 0, err
-	}
-	if digest != "" {
-		if err := a.m.keeper.Ensure(ctx, digest); err != nil {
-			return command.Result{}, 0, err
-		}
-	}
-	return a.m.node.Propose(ctx, env)
-}
-func (a proposer) Read(ctx context.Context) error { return a.m.node.Read(ctx) }
-func (a proposer) Hold(ctx context.Context) (context.Context, context.CancelFunc) {
-	return a.m.node.Hold(ctx)
+	return a.blobs.Propose(ctx, env)
 }
 
 // machine is the state machine as the node needs it.
@@ -184,23 +123,9 @@ func (d disk) Marked() map[string]blobs.Upload {
 }
 
 // membership is the latest configuration.
-type membership struct{ node *cluster.Node }
+type membership struct{ *cluster.Node }
 
-func (a membership) Self() string { return a.node.ID() }
-func (a membership) Configuration() (uint64, []string, []string) {
-	index, voters := a.node.Voters()
-	is := make(map[string]bool, len(voters))
-	for _, id := range voters {
-		is[id] = true
-	}
-	var others []string
-	for _, id := range a.node.Servers() {
-		if !is[id] {
-			others = append(others, id)
-		}
-	}
-	return index, voters, others
-}
+func (a membership) Self() string { return a.ID() }
 
 // names is what the state names.
 type names struct{ *fsm.FSM }
@@ -232,20 +157,9 @@ func (a project) Put(ctx context.Context, by, digest string, size int64, r io.Re
 	size, err := a.Keeper.Upload(ctx, by, digest, size, r)
 	var limit *blobs.LimitError
 	if errors.As(err, &limit) {
-		return 0, &service.LimitReached{Limit: "MaxUnnamedBlobBytes", Detail: limit.Error(), Retry: time.Hour}
+		return 0, &service.LimitReached{Limit: "MaxUnnamedBlobBytes", Detail: limit.Error(), Retry: blobs.RetryAfter}
 	}
 	return size, err
-}
-func (a project) Confirm(ctx context.Context, digest string) (int64, error) {
-	if err := a.Keeper.Ensure(ctx, digest); err != nil {
-		return 0, err
-	}
-	b, err := a.Keeper.Open(ctx, digest)
-	if err != nil {
-		return 0, err
-	}
-	defer b.Close()
-	return b.Size(), nil
 }
 func (a project) Open(ctx context.Context, digest string) (procedure.ReaderAtCloser, int64, error) {
 	b, err := a.Keeper.Open(ctx, digest)

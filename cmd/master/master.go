@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -127,9 +128,10 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		return err
 	}
 	if m.transport, err = transport.New(transport.Config{
-		Listener: listener, Security: security{m.creds}, NodeID: m.dir.ID(), ClusterID: clusterID, Advertise: m.advertise,
+		Listener: listener, Security: m.creds, NodeID: m.dir.ID(), ClusterID: clusterID, Advertise: m.advertise,
 		Resolve: func(id string) (string, bool) { return m.node.Address(id) }, Dial: cfg.Dial,
-		Masters: m.masterHosts, Limits: cfg.Connections, Logger: m.log, Registerer: cfg.Registry,
+		Masters: func() []string { return slices.Concat(cfg.RetryJoin, m.node.Addresses()) }, Limits: cfg.Connections,
+		Logger: m.log, Registerer: cfg.Registry,
 	}); err != nil {
 		return err
 	}
@@ -193,7 +195,7 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 		State: m.fsm, Node: m.node, Blobs: m.keeper, KeyRing: m.ring, Spool: cfg.DataDirectory, Master: cfg.Name,
 		Version: cfg.Version, Schedule: cfg.Backups, Logger: m.log, Registerer: cfg.Registry,
 	})
-	m.packer = segmenter.New(segments{m.keeper}, m.fsm, proposer{m}, m.log)
+	m.packer = segmenter.New(segments{m.keeper}, m.fsm, m.proposer(), m.log)
 	return m.routes()
 }
 
@@ -215,7 +217,7 @@ func (m *Master) machine(applied func(cluster.Applied), failed func(error)) (clu
 
 func (m *Master) routes() (err error) {
 	calls, err := service.New(service.Config{
-		Proposer: proposer{m}, State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
+		Proposer: m.proposer(), State: m.fsm, Workers: workers{m}, Blobs: project{m.keeper},
 		Live: m.dispatch, Messages: segments{m.keeper}, Seal: m.seal, Open: m.open,
 		Settings: func() procedure.Config {
 			return procedure.Config{RetryDelay: m.cfg.RetryDelay, MaxProjectBytes: m.cfg.MaxProjectBytes,

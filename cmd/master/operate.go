@@ -2,7 +2,6 @@ package master
 
 import (
 	"context"
-	"strings"
 
 	"scaleout/cluster/leader"
 	"scaleout/cluster/routine"
@@ -60,25 +59,15 @@ func (a operator) Masters() []string {
 	return out
 }
 
-// find turns a name or id into an id.
-func (a operator) find(ctx context.Context, member string) string {
-	for _, x := range a.m.node.Members(ctx) {
-		if x.ID == member || strings.EqualFold(x.Name, member) {
-			return x.ID
-		}
-	}
-	return member
-}
-
 func (a operator) Transfer(ctx context.Context, to string) error {
 	if to != "" {
-		to = a.find(ctx, to)
+		to = a.m.node.MemberID(ctx, to)
 	}
 	return a.m.node.Transfer(ctx, to)
 }
 
 func (a operator) Remove(ctx context.Context, member string, force bool) error {
-	return a.m.node.Remove(ctx, a.find(ctx, member), force)
+	return a.m.node.Remove(ctx, a.m.node.MemberID(ctx, member), force)
 }
 
 func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {
