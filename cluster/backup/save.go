@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,23 @@ type Options struct {
 	// Key encrypts the key ring, and Lock says how the key is derived. Without a key the ring is left out.
 	Key  []byte
 	Lock archive.Lock
+}
+
+// ParseOptions returns the options of a request. key is empty if the key ring is to be left out; else lock is the JSON of
+// an archive.Lock. A key and a lock that this version would not make are refused, since nothing could open the ring.
+func ParseOptions(blobs bool, key, lock []byte) (Options, error) {
+	o := Options{Blobs: blobs, Key: key}
+	if len(key) == 0 {
+		return o, nil
+	}
+	if err := json.Unmarshal(lock, &o.Lock); err != nil {
+		return Options{}, errors.New("not the expected JSON")
+	}
+	if err := o.Lock.Check(); err != nil || len(key) != archive.KeySize {
+		return Options{}, fmt.Errorf("a key of %d bytes; %d were expected, made as this version does", len(key),
+			archive.KeySize)
+	}
+	return o, nil
 }
 
 // Save writes a backup of this master's state. A blob that this master lacks is read from another one; a blob that no

@@ -56,6 +56,15 @@ type Identity struct {
 // HasRole reports whether the identity carries the given database role.
 func (id Identity) HasRole(role string) bool { return slices.Contains(id.Roles, role) }
 
+// Require returns an error unless the holder has a role.
+func (id Identity) Require(role Role) error {
+	if id.Role == role {
+		return nil
+	}
+	return fmt.Errorf("the certificate is %s; a %s needs one of role %s ('scaleout ca issue %s NAME')", id, role, role,
+		role)
+}
+
 // String is the form for log lines: role/name.
 func (id Identity) String() string { return string(id.Role) + "/" + id.Name }
 

@@ -112,6 +112,17 @@ func TestIssueAndReadBack(t *testing.T) {
 	}
 }
 
+func TestRequire(t *testing.T) {
+	id := Identity{Role: RoleUser, Name: "anna"}
+	if err := id.Require(RoleUser); err != nil {
+		t.Error(err)
+	}
+	const want = "the certificate is user/anna; a worker needs one of role worker ('scaleout ca issue worker NAME')"
+	if err := id.Require(RoleWorker); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func TestIssueRefuses(t *testing.T) {
 	a := newAuthority(t)
 	for name, tc := range map[string]struct {

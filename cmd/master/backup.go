@@ -2,11 +2,8 @@ package master
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 
-	"scaleout/cluster/archive"
 	"scaleout/cluster/backup"
 	"scaleout/httpapi"
 	"scaleout/httpapi/wire"
@@ -16,15 +13,9 @@ import (
 type backups struct{ *backup.Backups }
 
 func (a backups) Save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) error {
-	options := backup.Options{Blobs: o.Blobs, Key: o.Key}
-	if len(o.Key) > 0 {
-		if err := json.Unmarshal(o.Lock, &options.Lock); err != nil {
-			return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: wire.HeaderBackupLock + " is not the expected JSON"}
-		}
-		if err := options.Lock.Check(); err != nil || len(o.Key) != archive.KeySize {
-			return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: fmt.Sprintf(
-				"a key of %d bytes; %d were expected, made as this version does", len(o.Key), archive.KeySize)}
-		}
+	options, err := backup.ParseOptions(o.Blobs, o.Key, o.Lock)
+	if err != nil {
+		return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: wire.HeaderBackupLock + ": " + err.Error()}
 	}
 	return a.Backups.Save(ctx, w, options)
 }

@@ -83,9 +83,8 @@ func New(cfg Config) (_ *Master, err error) {
 		return nil, err
 	}
 	who := m.creds.Identity()
-	if who.Role != pki.RoleMaster {
-		return nil, fmt.Errorf("the certificate %s is %s; a master needs one of role master ('scaleout ca issue "+
-			"master NAME')", cfg.Files.Cert, who)
+	if err := who.Require(pki.RoleMaster); err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.Files.Cert, err)
 	}
 	if m.cfg.Name == "" {
 		m.cfg.Name = who.Name

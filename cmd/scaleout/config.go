@@ -179,9 +179,8 @@ func credentialProblem(set *settings.Set, key string, cfg pki.CredentialsConfig,
 	if err != nil {
 		return []settings.Problem{set.Problem(key, "%v", err)}
 	}
-	if id := creds.Identity(); id.Role != role {
-		return []settings.Problem{set.Problem(key, "the certificate is for a %s (%s), this is for a %s", id.Role, id.Name,
-			role)}
+	if err := creds.Identity().Require(role); err != nil {
+		return []settings.Problem{set.Problem(key, "%v", err)}
 	}
 	return nil
 }

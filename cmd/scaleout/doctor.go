@@ -269,9 +269,8 @@ func (p *target) version(address string, get func(string) (*http.Response, error
 
 // role checks what the certificate is for.
 func (p *target) role(want pki.Role) {
-	if id := p.creds.Identity(); id.Role != want {
-		p.say("", "role", false, "the certificate is %s; a worker needs one of role worker: 'scaleout ca issue worker NAME'",
-			id)
+	if err := p.creds.Identity().Require(want); err != nil {
+		p.say("", "role", false, "%v", err)
 	}
 }
 
