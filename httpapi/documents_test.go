@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
@@ -68,10 +69,10 @@ func who(a access) string {
 		switch {
 		case k != "user":
 			parts = append(parts, k+"s")
-		case len(a.roles) == 0:
+		case a.may == nil:
 			parts = append(parts, "any user")
 		default:
-			parts = append(parts, quoted(a.roles))
+			parts = append(parts, permitted(a.may))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -79,11 +80,11 @@ func who(a access) string {
 
 func quoted(roles []string) string { return "`" + strings.Join(roles, "`, `") + "`" }
 
-func permitted(p catalog.Permission) string {
-	if len(p.Roles) == 0 {
+func permitted(p command.Permission) string {
+	if len(catalog.Roles(p)) == 0 {
 		return "any user"
 	}
-	return quoted(p.Roles)
+	return quoted(catalog.Roles(p))
 }
 
 func TestRolesDocument(t *testing.T) {

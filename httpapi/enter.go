@@ -82,7 +82,7 @@ func (a *API) serve(r *request) error {
 		return err
 	}
 	defer done()
-	if err := rt.who.check(r.caller); err != nil {
+	if err := a.admit(rt, r.caller); err != nil {
 		return err
 	}
 	// net/url drops what it cannot read: a filter would be lost without a word.

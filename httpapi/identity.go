@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,9 +101,9 @@ func (a *API) identify(r *request) error {
 
 // access says who may use a route.
 type access struct {
-	open  bool     // no certificate needed
-	kinds []string // kinds of certificate; none: any
-	roles []string // for users: one of these roles; none: any user
+	open  bool               // no certificate needed
+	kinds []string           // kinds of certificate; none: any
+	may   command.Permission // what users must be able to do beside; none: nothing
 }
 
 var (
@@ -110,42 +112,25 @@ var (
 	users          = access{kinds: []string{"user"}}
 	workers        = access{kinds: []string{"worker"}}
 	blobReaders    = access{kinds: []string{"worker", "user", "master"}}
-	blobWriters    = access{kinds: []string{"user", "master"}, roles: []string{command.RoleAdmin}} // who may deploy
-	monitors       = access{kinds: []string{"user"}, roles: []string{command.RoleMonitor}}
-	admins         = access{kinds: []string{"user"}, roles: []string{command.RoleAdmin}}
+	blobWriters    = access{kinds: []string{"user", "master"}, may: command.MayDeploy}
+	monitors       = access{kinds: []string{"user"}, may: command.MayWatch}
+	admins         = access{kinds: []string{"user"}, may: command.MayOperate}
 )
 
-// check refuses a caller; an administrator has every role.
-func (w access) check(c command.Caller) error {
+// admit refuses a caller who may not use the route.
+func (a *API) admit(rt *route, c command.Caller) error {
+	w := rt.who
 	if w.open || len(w.kinds) == 0 {
 		return nil
 	}
-	for _, k := range w.kinds {
-		if k != c.Kind {
-			continue
-		}
-		if k != "user" || len(w.roles) == 0 || c.Is(w.roles...) {
-			return nil
-		}
-		return fmt.Errorf("%w: this takes the role %s; the certificate of %q has %s",
-			errForbidden, list(w.roles, " or "), c.Name, list(c.Roles, ", "))
+	if !slices.Contains(w.kinds, c.Kind) {
+		return fmt.Errorf("%w: this is for certificates of kind %s; that of %q is a %s's",
+			errForbidden, strings.Join(w.kinds, " or "), c.Name, c.Kind)
 	}
-	return fmt.Errorf("%w: this is for certificates of kind %s; that of %q is a %s's",
-		errForbidden, list(w.kinds, " or "), c.Name, c.Kind)
-}
-
-func list(names []string, sep string) string {
-	out := ""
-	for i, n := range names {
-		if i > 0 {
-			out += sep
-		}
-		out += n
+	if c.Kind != "user" || w.may == nil {
+		return nil
 	}
-	if out == "" {
-		return "none"
-	}
-	return out
+	return a.service.Authorize(c, w.may, rt.method+" "+rt.path)
 }
 
 // request is one request on its way through the API.

@@ -15,6 +15,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3gen"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/sqltype"
 	"scaleout/fsm/view"
@@ -215,17 +216,17 @@ func whoMay(w access) string {
 		return "Open to anybody."
 	case len(w.kinds) == 0:
 		return "For any certificate of the cluster."
-	case len(w.roles) > 0:
-		return "For users with " + strings.Join(w.roles, " or ") + "; an administrator may always."
+	case w.may != nil:
+		return rolesOf(w.may)
 	}
 	return "For certificates of kind " + strings.Join(w.kinds, ", ") + "."
 }
 
-func rolesOf(p catalog.Permission) string {
-	if len(p.Roles) == 0 {
+func rolesOf(p command.Permission) string {
+	if len(catalog.Roles(p)) == 0 {
 		return "For any user."
 	}
-	return "For users with " + strings.Join(p.Roles, " or ") + "; an administrator may always."
+	return "For users with " + strings.Join(catalog.Roles(p), " or ") + "; an administrator may always."
 }
 
 func (d *description) addView(rt *route, v *view.View) {

@@ -134,7 +134,7 @@ func TestBadInput(t *testing.T) {
 		{"a user without the role", plain, "POST", call + "create_folder", `{"folder_name":"X"}`, 403, "permission_denied",
 			""},
 		{"a user without the role at the cluster's route", plain, "POST", "/v1/cluster/transfer-leadership", "", 403,
-			"forbidden", ""},
+			"permission_denied", ""},
 		{"a worker speaking for another", mine, "POST", "/v1/workers/" + other.ID + "/exchange", exchange(""), 403,
 			"agent_id_taken", ""},
 		{"a worker's messages for another", mine, "POST", "/v1/workers/" + other.ID + "/messages",

@@ -171,9 +171,9 @@ func (e *Event) Kind() EventType {
 func (e *Event) VisibleTo(r *Reader, c command.Caller) bool {
 	switch e.Kind().group {
 	case ofExecution:
-		return Can(r, c, Read, OperationObject(e.Execution, e.Owner))
+		return Can(r, c, command.RightRead, command.OperationObject(e.Execution, e.Owner))
 	case ofCatalog:
-		return Can(r, c, Read, Object{})
+		return Can(r, c, command.RightRead, command.Object{Type: command.OnFolder})
 	}
 	return c.Kind == "user"
 }

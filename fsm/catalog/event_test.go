@@ -231,9 +231,9 @@ func TestWhoSeesWhichEvents(t *testing.T) {
 	}{
 		{Event{Type: EventLeaderElected}, plain, true},
 		{Event{Type: EventLeaderElected}, command.Caller{Kind: "worker", Name: "w"}, false},
-		{Event{Type: EventExecutionEnded, Owner: "ada"}, plain, false},
-		{Event{Type: EventExecutionEnded, Owner: "eve"}, plain, true},
-		{Event{Type: EventExecutionEnded, Owner: "ada"}, monitor, true},
+		{Event{Type: EventExecutionEnded, Execution: 7, Owner: "ada"}, plain, false},
+		{Event{Type: EventExecutionEnded, Execution: 7, Owner: "eve"}, plain, true},
+		{Event{Type: EventExecutionEnded, Execution: 7, Owner: "ada"}, monitor, true},
 		{Event{Type: EventWorkerEnabled}, plain, false},
 		{Event{Type: EventWorkerEnabled}, executor, true},
 	} {

@@ -7,89 +7,104 @@ import (
 	"scaleout/fsm/command"
 )
 
-// Right is what somebody wants to do with an object, in the product's numbers (permission_type).
-type Right int
-
-// The rights that are asked for.
-const (
-	Read   Right = 1
-	Modify Right = 2
-)
-
-// Object is what a right is about, in the product's numbers for permissions: 1 a folder, 2 a project, 3 an environment,
-// 4 an operation.
-type Object struct {
-	Type  int
-	ID    int64
-	Owner string // who created it
-}
-
-// OperationObject is an operation, or an execution, which is one.
-func OperationObject(id int64, owner string) Object { return Object{Type: 4, ID: id, Owner: owner} }
-
 // Can reports whether a principal has a right on an object: by who created it and by the roles in the certificate. The
 // reader is that of the state whose grants hold.
 //
 // An operation is seen by its creator and by those who read logs or monitor; its creator and administrators change it.
-// Folders, projects and environments are seen by whoever may run packages or read logs, and changed by administrators.
-func Can(_ *Reader, c command.Caller, right Right, o Object) bool {
-	const operation = 4
-	own := c.Kind == "user" && o.Type == operation && o.Owner == c.Name
-	switch {
-	case own, c.Is(command.RoleAdmin):
+// Folders and projects are seen by whoever may run packages or read logs, and changed by administrators. Whoever may run
+// packages may run those of every project.
+func Can(_ *Reader, c command.Caller, right command.Right, o command.Object) bool {
+	if c.Kind != "user" {
+		return false
+	}
+	if o.Type == command.OnOperation && o.ID != 0 && o.Owner == c.Name {
 		return true
-	case right == Read && o.Type == operation:
-		return c.Is(command.RoleReader, command.RoleMonitor)
-	case right == Read:
-		return c.Is(Readers.Roles...)
 	}
-	return false
+	roles, everybody := holders(right, o)
+	return everybody || c.Is(roles...)
 }
 
-// mayChange refuses who may not change an execution.
-func mayChange(r *Reader, c command.Caller, x *Execution) *command.Rejection {
-	if Can(r, c, Modify, OperationObject(x.ID, x.Caller)) {
-		return nil
-	}
-	return command.Refuse(command.CodePermissionOwner, x.ID, x.Caller, command.RoleAdmin)
-}
-
-// Permission says who may call a procedure or read a view: any of the roles (ssis_admin always may). No role means any
-// user's certificate.
-type Permission struct{ Roles []string }
-
-// Who may call procedures and read views.
 var (
-	Admin    = Permission{Roles: []string{command.RoleAdmin}}
-	Executor = Permission{Roles: []string{command.RoleExecutor}}
-	Readers  = Permission{Roles: []string{command.RoleExecutor, command.RoleReader, command.RoleMonitor}}
-	AnyUser  = Permission{}
+	executors  = []string{command.RoleExecutor}
+	monitors   = []string{command.RoleMonitor}
+	logReaders = []string{command.RoleReader, command.RoleMonitor}
+	readers    = []string{command.RoleExecutor, command.RoleReader, command.RoleMonitor}
 )
 
-// Allows reports whether the caller may: a user's certificate, and one of the roles where there are any.
-func (p Permission) Allows(c command.Caller) bool {
-	if len(p.Roles) == 0 {
-		return c.Kind == "user"
+// holders are the roles that give a right on every object of a type, beside ssis_admin, which gives all of them; and on
+// some operation, the roles of those who can have created one.
+func holders(right command.Right, o command.Object) (roles []string, everybody bool) {
+	switch {
+	case right == command.RightExecute, right == command.RightModify && o.Type == command.OnOperation && o.ID == 0:
+		return executors, false
+	case right != command.RightRead:
+		return nil, false
+	case o.Type == command.OnCatalog:
+		return nil, true
+	case o.Type == command.OnCluster:
+		return monitors, false
+	case o.Type == command.OnOperation && o.ID != 0:
+		return logReaders, false
 	}
-	return c.Is(p.Roles...)
+	return readers, false
 }
 
-// Authorize refuses a caller without the permission; what says what the caller wants to do, as in "call create_folder".
-// Its error is a *command.Rejection.
-func Authorize(what string, p Permission, c command.Caller) error {
-	if p.Allows(c) {
+// May reports whether the caller has one of a permission's rights on some object.
+func May(r *Reader, c command.Caller, p command.Permission) bool {
+	return slices.ContainsFunc(p, func(n command.Need) bool { return Can(r, c, n.Right, command.Object{Type: n.On}) })
+}
+
+// Roles are the roles, any of which gives a permission on every object or on one's own; none: any user has it.
+func Roles(p command.Permission) []string {
+	var all []string
+	for _, n := range p {
+		roles, everybody := holders(n.Right, command.Object{Type: n.On})
+		if everybody {
+			return nil
+		}
+		for _, role := range roles {
+			if !slices.Contains(all, role) {
+				all = append(all, role)
+			}
+		}
+	}
+	if all == nil {
+		return []string{command.RoleAdmin}
+	}
+	return all
+}
+
+// Authorize refuses a caller without the permission for what has the name: a procedure, a view, a route. Its error is a
+// *command.Rejection.
+func Authorize(r *Reader, c command.Caller, p command.Permission, name string) error {
+	if May(r, c, p) {
 		return nil
 	}
 	if c.Kind != "user" {
-		return command.Refuse(command.CodePermissionKind, what, c.Name, c.Kind)
+		return command.Refuse(command.CodePermissionKind, name, c.Name, c.Kind)
 	}
-	roles := p.Roles
+	roles := Roles(p)
 	if !slices.Contains(roles, command.RoleAdmin) {
-		roles = append([]string{command.RoleAdmin}, roles...)
+		roles = append(roles, command.RoleAdmin)
 	}
-	have := strings.Join(c.Roles, ", ")
-	if have == "" {
-		have = "no role"
+	if len(c.Roles) == 0 {
+		return command.Refuse(command.CodePermissionNoRole, name, c.Name, roles)
 	}
-	return command.Refuse(command.CodePermissionRole, what, strings.Join(roles, " or "), c.Name, have)
+	return command.Refuse(command.CodePermissionRole, name, c.Name, strings.Join(c.Roles, ", "), roles)
+}
+
+// may refuses a transition whose caller lacks a right on a folder or a project; name is what the object is called.
+func (e *edit) may(r *Reader, right command.Right, o command.Object, name string) *command.Rejection {
+	if Can(r, e.caller, right, o) {
+		return nil
+	}
+	return command.Refuse(command.CodePermissionObject, e.caller.Name, right, o.Type, name)
+}
+
+// mayModify refuses a transition whose caller may not change an execution.
+func (e *edit) mayModify(r *Reader, x *Execution) *command.Rejection {
+	if Can(r, e.caller, command.RightModify, command.OperationObject(x.ID, x.Caller)) {
+		return nil
+	}
+	return command.Refuse(command.CodePermissionOwner, x.ID, x.Caller, command.RoleAdmin)
 }

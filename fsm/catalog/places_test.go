@@ -35,7 +35,7 @@ func TestExecutionsNotStartedAreLimitedPerCaller(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		env.Caller = command.Caller{Kind: "user", Name: name}
+		env.Caller = command.Caller{Kind: "user", Name: name, Roles: []string{command.RoleExecutor}}
 		return w.apply(env)
 	}
 	var ids []int64

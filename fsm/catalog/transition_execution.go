@@ -16,6 +16,9 @@ func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Res
 	if missing != nil {
 		return command.Result{Rejection: missing}
 	}
+	if no := e.may(r, command.RightExecute, command.ProjectObject(project.ID), project.Name); no != nil {
+		return command.Result{Rejection: no}
+	}
 	version, ok := r.Version(project.Version)
 	if !ok {
 		return reject(command.CodeVersionGone, project.Version, project.Name)
@@ -67,7 +70,7 @@ func created(r *Reader, e *edit, id int64) (*Execution, *command.Rejection) {
 	if !ok {
 		return nil, command.Refuse(command.CodeExecutionNotFound, id)
 	}
-	if no := mayChange(r, e.caller, x); no != nil {
+	if no := e.mayModify(r, x); no != nil {
 		return nil, no
 	}
 	if x.Status != Created {
@@ -161,6 +164,9 @@ func startExecution(r *Reader, e *edit, c *command.StartExecution) command.Resul
 	if !ok || !there || project.Version != x.Version {
 		return reject(command.CodeRedeployed, x.Project, x.ID)
 	}
+	if no := e.may(r, command.RightExecute, command.ProjectObject(project.ID), project.Name); no != nil {
+		return command.Result{Rejection: no}
+	}
 	if missing := missingValues(version, x); len(missing) > 0 {
 		return reject(command.CodeValueRequired, x.ID, missing[:min(len(missing), mostKnown)])
 	}
@@ -184,7 +190,7 @@ func stopOperation(r *Reader, e *edit, c *command.StopOperation) command.Result 
 		}
 		return reject(command.CodeOperationNotFound, c.OperationID)
 	}
-	if no := mayChange(r, e.caller, x); no != nil {
+	if no := e.mayModify(r, x); no != nil {
 		return command.Result{Rejection: no}
 	}
 	by := e.caller.String()

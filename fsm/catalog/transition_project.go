@@ -96,6 +96,14 @@ func isDigest(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
+// mayDeploy refuses who may neither add a project to the folder nor change the one that is there, nil for none.
+func mayDeploy(r *Reader, e *edit, folder *Folder, project *Project) *command.Rejection {
+	if project == nil {
+		return e.may(r, command.RightCreateObjects, command.FolderObject(folder.ID), folder.Name)
+	}
+	return e.may(r, command.RightModify, command.ProjectObject(project.ID), project.Name)
+}
+
 func deployProject(r *Reader, e *edit, c *command.DeployProject) command.Result {
 	folder, project, missing := folderAndProject(r, c.Folder, c.Project)
 	switch {
@@ -103,6 +111,9 @@ func deployProject(r *Reader, e *edit, c *command.DeployProject) command.Result 
 		return command.Result{Rejection: missing}
 	case !isDigest(c.Blob):
 		return reject(command.CodeDigest, c.Blob)
+	}
+	if no := mayDeploy(r, e, folder, project); no != nil {
+		return command.Result{Rejection: no}
 	}
 	if no := checkName("project_name", c.Project); no != nil {
 		return command.Result{Rejection: no}
@@ -189,6 +200,9 @@ func deleteProject(r *Reader, e *edit, c *command.DeleteProject) command.Result 
 	folder, project, missing := folderAndProject(r, c.Folder, c.Project)
 	if missing != nil {
 		return command.Result{Rejection: missing}
+	}
+	if no := e.may(r, command.RightModify, command.ProjectObject(project.ID), project.Name); no != nil {
+		return command.Result{Rejection: no}
 	}
 	for x := range rowsBy[*Execution](r, tableLive, byProject, key(project.ID), false) {
 		if x.Status != Created {

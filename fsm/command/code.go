@@ -65,9 +65,11 @@ const (
 	CodeUnknownParameter = "unknown_parameter"
 	CodeUnknownColumn    = "unknown_column"
 
-	CodePermissionKind  = "permission_denied.kind"
-	CodePermissionRole  = "permission_denied.role"
-	CodePermissionOwner = "permission_denied.owner"
+	CodePermissionKind   = "permission_denied.kind"
+	CodePermissionRole   = "permission_denied.role"
+	CodePermissionNoRole = "permission_denied.no_role"
+	CodePermissionObject = "permission_denied.object"
+	CodePermissionOwner  = "permission_denied.owner"
 
 	CodeProcedureNotFound = "procedure_not_found"
 	CodeViewNotFound      = "view_not_found"

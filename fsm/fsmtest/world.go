@@ -144,7 +144,7 @@ func (w *World) Call(caller command.Caller, name, object string) (answer, error)
 	r := w.State.Reader()
 	plan, err := p.Plan(context.Background(), &procedure.Call{Caller: caller, Reader: r, Blobs: w, Seal: w.seal,
 		Config: w.Config}, args)
-	if no, ok := err.(*command.Rejection); ok && p.Authorize(caller) == nil && !slices.Contains(p.Checks, no.Code) {
+	if no, ok := err.(*command.Rejection); ok && p.Authorize(r, caller) == nil && !slices.Contains(p.Checks, no.Code) {
 		w.T.Errorf("the plan of %s refuses with %s, which its declaration does not name", name, no.Code)
 	}
 	if err != nil {

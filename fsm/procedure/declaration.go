@@ -18,7 +18,7 @@ type Procedure struct {
 	Aliases    []string
 	Doc        string // one line
 	Parameters []registry.Parameter
-	Permission catalog.Permission
+	Permission command.Permission
 	// Checks are the codes that the procedure itself raises: about what only it can see (the content of a file, the
 	// plaintext of a secret, a setting), and of the lookups that it needs for that. Every other refusal is the
 	// transition's. Package fsmtest holds each plan to them.
@@ -87,7 +87,7 @@ type Options struct {
 	Name       string
 	Aliases    []string
 	Doc        string
-	Permission catalog.Permission
+	Permission command.Permission
 	// Output is its output parameter: the id that the command makes.
 	Output *registry.Parameter
 	Checks []string

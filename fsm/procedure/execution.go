@@ -36,18 +36,18 @@ type stopOperation struct {
 func executionProcedures() []*Procedure {
 	return []*Procedure{
 		Declare(Options{
-			Name: "create_execution", Permission: catalog.Executor,
+			Name: "create_execution", Permission: command.MayExecuteProjects,
 			Doc:    "Makes an execution of a package of a project's current version; start_execution starts it.",
 			Output: &registry.Parameter{Name: "execution_id", Type: sqltype.BigInt, Doc: "the new execution"},
 		}, planCreateExecution),
 		Declare(Options{
-			Name: "add_execution_worker", Permission: catalog.Executor,
+			Name: "add_execution_worker", Permission: command.MayModifyOperations,
 			Doc: "Lets a worker run an execution that was created with useanyworker 0; twice the same is fine.",
 		}, Commands(func(a *addExecutionWorker) command.Command {
 			return &command.AddExecutionWorker{ExecutionID: a.Execution, Worker: a.Worker}
 		})),
 		Declare(Options{
-			Name: "set_execution_parameter_value", Permission: catalog.Executor,
+			Name: "set_execution_parameter_value", Permission: command.MayModifyOperations,
 			Doc: "Sets a parameter or a server option of an execution before its start.",
 			Checks: []string{
 				command.CodeParameterValue, command.CodeSecretParameterValue,
@@ -55,7 +55,7 @@ func executionProcedures() []*Procedure {
 			},
 		}, planSetExecutionParameter),
 		waiting(Declare(Options{
-			Name: "start_execution", Permission: catalog.Executor,
+			Name: "start_execution", Permission: command.MayModifyOperations,
 			Doc: "Queues an execution for the workers; with the option SYNCHRONIZED it answers when the execution has ended.",
 		}, func(_ context.Context, call *Call, a *startExecution) (Plan, error) {
 			return Plan{Command: &command.StartExecution{
@@ -68,7 +68,7 @@ func executionProcedures() []*Procedure {
 			return 0
 		}),
 		Declare(Options{
-			Name: "stop_operation", Permission: catalog.Executor,
+			Name: "stop_operation", Permission: command.MayModifyOperations,
 			Doc: "Stops an execution: at once while it waits, else its worker ends the package.",
 		}, Commands(func(a *stopOperation) command.Command { return &command.StopOperation{OperationID: a.Operation} })),
 	}

@@ -31,7 +31,7 @@ func TestCreateExecution(t *testing.T) {
 		refusal{"a reference", fsmtest.Bob, create(`,"reference_id":3`), command.CodeReferenceNotFound,
 			"no environment reference 3"},
 		refusal{"no role for it", fsmtest.Rita, create(``), command.FamilyPermissionDenied,
-			"ssis_admin or ssis_cluster_executor; \"rita\" has ssis_logreader"},
+			"takes a role (ssis_cluster_executor, ssis_admin); \"rita\" has ssis_logreader"},
 	)
 
 	for more, want := range map[string]command.CreateExecution{

@@ -25,16 +25,16 @@ var procedures = sync.OnceValue(func() *registry.Names[*Procedure] {
 		func(p *Procedure) []string { return append([]string{p.Name}, p.Aliases...) })
 })
 
-// Authorize refuses ("permission_denied") a caller without the permission. Plan does so too; a door that asks first
-// spares itself reading the arguments.
-func (p *Procedure) Authorize(c command.Caller) error {
-	return catalog.Authorize("call "+p.Name, p.Permission, c)
+// Authorize refuses ("permission_denied") a caller without the permission in the state that the reader reads. Plan does
+// so too; a door that asks first spares itself reading the arguments.
+func (p *Procedure) Authorize(r *catalog.Reader, c command.Caller) error {
+	return catalog.Authorize(r, c, p.Permission, p.Name)
 }
 
 // Plan turns arguments, as Bind returned them, into a command. The permission is checked here, so that no door can
 // forget it. A refusal is a *command.Rejection with one of Checks.
 func (p *Procedure) Plan(ctx context.Context, call *Call, args any) (Plan, error) {
-	if err := p.Authorize(call.Caller); err != nil {
+	if err := p.Authorize(call.Reader, call.Caller); err != nil {
 		return Plan{}, err
 	}
 	return p.plan(ctx, call, args)

@@ -164,9 +164,9 @@ func TestPermissionMatrix(t *testing.T) {
 		})
 	}
 	for _, p := range procedure.All() {
-		check(p.Name, procedures[p.Name], p.Authorize)
+		check(p.Name, procedures[p.Name], func(c command.Caller) error { return p.Authorize(nil, c) })
 		check(p.Name+" (plan)", procedures[p.Name], func(c command.Caller) error {
-			if p.Authorize(c) == nil {
+			if p.Authorize(nil, c) == nil {
 				return nil
 			}
 			_, err := p.Plan(t.Context(), &procedure.Call{Caller: c}, nil)
@@ -174,6 +174,6 @@ func TestPermissionMatrix(t *testing.T) {
 		})
 	}
 	for _, v := range view.All() {
-		check(v.Name, viewRoles[v.Name], v.Authorize)
+		check(v.Name, viewRoles[v.Name], func(c command.Caller) error { return v.Authorize(nil, c) })
 	}
 }

@@ -49,20 +49,20 @@ type deployProject struct {
 func projectProcedures() []*Procedure {
 	return []*Procedure{
 		Declare(Options{
-			Name: "create_folder", Permission: catalog.Admin,
+			Name: "create_folder", Permission: command.MayAdminister,
 			Doc:    "Makes a folder.",
 			Output: &registry.Parameter{Name: "folder_id", Type: sqltype.BigInt, Doc: "the new folder's id"},
 		}, Commands(func(a *createFolder) command.Command { return &command.CreateFolder{Name: a.Name} })),
 		Declare(Options{
-			Name: "delete_folder", Permission: catalog.Admin,
+			Name: "delete_folder", Permission: command.MayAdminister,
 			Doc: "Deletes an empty folder.",
 		}, Commands(func(a *folder) command.Command { return &command.DeleteFolder{Name: a.Name} })),
 		Declare(Options{
-			Name: "rename_folder", Permission: catalog.Admin,
+			Name: "rename_folder", Permission: command.MayAdminister,
 			Doc: "Gives a folder another name; executions keep the name that it had.",
 		}, Commands(func(a *renameFolder) command.Command { return &command.RenameFolder{Old: a.Old, New: a.New} })),
 		Declare(Options{
-			Name: "set_folder_description", Permission: catalog.Admin,
+			Name: "set_folder_description", Permission: command.MayAdminister,
 			Doc: "Describes a folder.",
 		}, Commands(func(a *setFolderDescription) command.Command {
 			c := &command.SetFolderDescription{Folder: a.Folder}
@@ -72,7 +72,7 @@ func projectProcedures() []*Procedure {
 			return c
 		})),
 		Declare(Options{
-			Name: "deploy_project", Permission: catalog.Admin,
+			Name: "deploy_project", Permission: command.MayDeploy,
 			Doc: "Makes a project of a project file, or a new version of it.",
 			Output: &registry.Parameter{Name: "operation_id", Type: sqltype.BigInt,
 				Doc: "the operation; its messages hold the warnings"},
@@ -83,7 +83,7 @@ func projectProcedures() []*Procedure {
 			},
 		}, planDeployProject),
 		Declare(Options{
-			Name: "delete_project", Permission: catalog.Admin,
+			Name: "delete_project", Permission: command.MayModifyProjects,
 			Doc: "Deletes a project; its executions stay, and its versions until cleanup.",
 		}, Commands(func(a *project) command.Command {
 			return &command.DeleteProject{Folder: a.Folder, Project: a.Project}

@@ -93,7 +93,7 @@ func TestDeployIsRefused(t *testing.T) {
 		refusal{"too large", fsmtest.Alice, deploy("ETL", "nightly", `{"blob":"`+big+`"}`),
 			command.CodeProjectTooLarge, "MaxProjectBytes, 1048576"},
 		refusal{"no role for it", fsmtest.Bob, deploy("ETL", "nightly", `"`+file+`"`),
-			command.FamilyPermissionDenied, "takes the role ssis_admin"},
+			command.FamilyPermissionDenied, "takes a role (ssis_admin); \"bob\" has ssis_cluster_executor"},
 	)
 	if len(w.Blobs) != 1 {
 		t.Fatalf("%d blobs: a refused file was stored", len(w.Blobs)-1)

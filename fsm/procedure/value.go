@@ -25,7 +25,7 @@ type setExecutionParameter struct {
 func planSetExecutionParameter(_ context.Context, call *Call, a *setExecutionParameter) (Plan, error) {
 	set := &command.SetExecutionParameter{ExecutionID: a.Execution, ObjectType: int(a.ObjectType), Name: a.Name}
 	e, ok := call.Reader.Execution(a.Execution)
-	if !ok || !catalog.Can(call.Reader, call.Caller, catalog.Modify, catalog.OperationObject(e.ID, e.Caller)) {
+	if !ok || !catalog.Can(call.Reader, call.Caller, command.RightModify, command.OperationObject(e.ID, e.Caller)) {
 		return Plan{Command: set}, nil // the transition refuses it, and says nothing of its parameters
 	}
 	typ, sensitive := "", false

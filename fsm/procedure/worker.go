@@ -1,7 +1,6 @@
 package procedure
 
 import (
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 )
 
@@ -18,25 +17,25 @@ type setWorkerProperty struct {
 func workerProcedures() []*Procedure {
 	return []*Procedure{
 		Declare(Options{
-			Name: "enable_worker_agent", Permission: catalog.Admin,
+			Name: "enable_worker_agent", Permission: command.MayAdminister,
 			Doc: "Lets a worker take tasks.",
 		}, Commands(func(a *worker) command.Command { return &command.EnableWorker{ID: a.ID, Enabled: true} })),
 		Declare(Options{
-			Name: "disable_worker_agent", Permission: catalog.Admin,
+			Name: "disable_worker_agent", Permission: command.MayAdminister,
 			Doc: "Gives a worker no more tasks; those that it runs go on to their end.",
 		}, Commands(func(a *worker) command.Command { return &command.EnableWorker{ID: a.ID} })),
 		Declare(Options{
-			Name: "set_worker_agent_property", Permission: catalog.Admin,
+			Name: "set_worker_agent_property", Permission: command.MayAdminister,
 			Doc: "Sets a worker's DisplayName, Description or Tags, or lowers its MaxTaskCount.",
 		}, Commands(func(a *setWorkerProperty) command.Command {
 			return &command.SetWorkerProperty{ID: a.ID, Name: a.Name, Value: a.Value}
 		})),
 		Declare(Options{
-			Name: "delete_worker_agent", Permission: catalog.Admin,
+			Name: "delete_worker_agent", Permission: command.MayAdminister,
 			Doc: "Forgets a worker that holds no task; should it come back, it registers as a new, disabled one.",
 		}, Commands(func(a *worker) command.Command { return &command.DeleteWorker{ID: a.ID} })),
 		Declare(Options{
-			Name: "enable_scaleout", Permission: catalog.Admin,
+			Name: "enable_scaleout", Permission: command.MayAdminister,
 			Doc: "Succeeds and changes nothing: Scale Out is the only mode there is.",
 		}, Commands(func(*struct{}) command.Command { return &command.EnableScaleout{} })),
 	}

@@ -13,7 +13,7 @@ import (
 
 func masterPropertiesView() *View {
 	return declare(declaration[setting]{
-		Name: "master_properties", Permission: catalog.AnyUser, Key: []string{"property_name"},
+		Name: "master_properties", Permission: command.MayConnect, Key: []string{"property_name"},
 		Doc: "The properties of the master that leads; master_nodes has a row for every master.",
 		Columns: []column[setting]{
 			{Name: "property_name", Type: sqltype.NVarChar(256), Doc: "name of the property",
@@ -28,7 +28,7 @@ func masterPropertiesView() *View {
 func masterNodesView() *View {
 	type master = *command.MasterBeat
 	return declare(declaration[master]{
-		Name: "master_nodes", Permission: catalog.AnyUser, Key: []string{"node_id"},
+		Name: "master_nodes", Permission: command.MayConnect, Key: []string{"node_id"},
 		Doc: "One row for every master of the cluster.",
 		Columns: []column[master]{
 			{Name: "node_id", Type: sqltype.NVarChar(64), Doc: "the node's id, made once in its data directory",
@@ -61,7 +61,7 @@ func masterNodesView() *View {
 func workerAgentsView() *View {
 	type worker = *catalog.Worker
 	return declare(declaration[worker]{
-		Name: "worker_agents", Permission: catalog.Executor, Key: []string{"WorkerAgentId"}, Source: FromLive,
+		Name: "worker_agents", Permission: command.MayRun, Key: []string{"WorkerAgentId"}, Source: FromLive,
 		Doc: "The workers that have registered.",
 		Columns: []column[worker]{
 			{Name: "WorkerAgentId", Type: sqltype.UniqueIdentifier, Doc: "AgentId in the worker's settings",
@@ -112,7 +112,7 @@ func workerAgentsView() *View {
 
 func catalogPropertiesView() *View {
 	return declare(declaration[setting]{
-		Name: "catalog_properties", Permission: catalog.Admin, Key: []string{"property_name"},
+		Name: "catalog_properties", Permission: command.MayAdminister, Key: []string{"property_name"},
 		Doc: "The catalog's own settings.",
 		Columns: []column[setting]{
 			{Name: "property_name", Type: sqltype.NVarChar(256), Doc: "name of the property",

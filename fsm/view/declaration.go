@@ -30,7 +30,7 @@ type View struct {
 	Name       string
 	Doc        string
 	Columns    []registry.Column
-	Permission catalog.Permission
+	Permission command.Permission
 	Source     Source
 	// Key names the columns that order the view when the query names none; together they are unique.
 	Key []string
@@ -43,7 +43,7 @@ type View struct {
 type declaration[T any] struct {
 	Name       string
 	Doc        string
-	Permission catalog.Permission
+	Permission command.Permission
 	Source     Source
 	Key        []string // as View.Key
 	Rising     []string // columns that never decrease as the key grows: sorting by them equals sorting by the key
@@ -99,6 +99,9 @@ const (
 func (d *declaration[T]) check() error {
 	if d.Name == "" || d.Doc == "" || len(d.Key) == 0 {
 		return errors.New("it has no name, description or key")
+	}
+	if len(d.Permission) == 0 {
+		return errors.New("it does not say who may read it")
 	}
 	for i := range d.Columns {
 		c := &d.Columns[i]

@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/fsm/sqltype"
 )
 
@@ -15,7 +16,7 @@ type execution = *catalog.Execution
 func executionsView() *View {
 	const noMachine, noReferences = "the process runs on a worker", "there are no environments yet"
 	return declare(declaration[execution]{
-		Name: "executions", Permission: catalog.Readers, Key: []string{"execution_id"}, Rising: []string{"created_time"},
+		Name: "executions", Permission: command.MayReadOperations, Key: []string{"execution_id"}, Rising: []string{"created_time"},
 		Doc: "The executions of packages.",
 		Columns: []column[execution]{
 			{Name: "execution_id", Type: sqltype.BigInt, Doc: "the execution; also its operation's id", Get: executionID},

@@ -34,7 +34,7 @@ func TestIndexesFindWhatAFullReadFinds(t *testing.T) {
 	for _, v := range view.All() {
 		t.Run(v.Name, func(t *testing.T) {
 			for _, caller := range []command.Caller{fsmtest.Alice, fsmtest.Bob} {
-				if v.Authorize(caller) != nil {
+				if v.Authorize(w.State.Reader(), caller) != nil {
 					continue
 				}
 				for _, down := range []string{"", "-"} {

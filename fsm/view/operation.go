@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/fsm/sqltype"
 )
 
@@ -15,7 +16,7 @@ type operation struct {
 
 func operationsView() *View {
 	return declare(declaration[operation]{
-		Name: "operations", Permission: catalog.Readers, Key: []string{"operation_id"}, Rising: []string{"created_time"},
+		Name: "operations", Permission: command.MayReadOperations, Key: []string{"operation_id"}, Rising: []string{"created_time"},
 		Doc: "What was done in the catalog: executions, deploys and changes of its settings.",
 		Columns: []column[operation]{
 			{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation",

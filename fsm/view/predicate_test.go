@@ -93,7 +93,7 @@ func TestQueriesReadWhatTheyNeed(t *testing.T) {
 			}
 		}
 		return declare(declaration[int64]{
-			Name: "counted", Doc: "counted", Key: []string{"id"}, Rising: []string{"tens"},
+			Permission: command.MayConnect, Name: "counted", Doc: "counted", Key: []string{"id"}, Rising: []string{"tens"},
 			Columns: []column[int64]{
 				{Name: "id", Type: sqltype.BigInt, Doc: "id", Get: func(i int64) any { return i }},
 				{Name: "tens", Type: sqltype.BigInt, Doc: "tens", Get: func(i int64) any { return i / 10 }},
@@ -172,7 +172,7 @@ func TestOnlyAskedColumnsAreComputed(t *testing.T) {
 		return func(i int64) any { computed[name] = true; return i }
 	}
 	view := declare(declaration[int64]{
-		Name: "some", Doc: "some", Key: []string{"id"},
+		Permission: command.MayConnect, Name: "some", Doc: "some", Key: []string{"id"},
 		Columns: []column[int64]{
 			{Name: "id", Type: sqltype.BigInt, Doc: "id", Get: get("id")},
 			{Name: "a", Type: sqltype.BigInt, Doc: "a", Get: get("a")},
@@ -198,6 +198,7 @@ func TestMistakesInDeclarations(t *testing.T) {
 	}{
 		{"none", func(*declaration[int64]) {}, ""},
 		{"no description", func(d *declaration[int64]) { d.Doc = "" }, "no name, description or key"},
+		{"no permission", func(d *declaration[int64]) { d.Permission = nil }, "does not say who may read"},
 		{"no getter", func(d *declaration[int64]) { d.Columns[0].Get = nil }, "exactly one of Get, Derive and Null"},
 		{"a getter for what is NULL", func(d *declaration[int64]) { d.Columns[0].Null = "why" }, "exactly one of"},
 		{"no words", func(d *declaration[int64]) { d.Columns[0].Doc = "" }, "column id: it needs a description"},
@@ -212,7 +213,7 @@ func TestMistakesInDeclarations(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := declaration[int64]{
-				Name: "v", Doc: "v", Key: []string{"id"},
+				Permission: command.MayConnect, Name: "v", Doc: "v", Key: []string{"id"},
 				Columns: []column[int64]{{Name: "id", Type: sqltype.BigInt, Doc: "id", Get: func(i int64) any { return i }}},
 				Paths:   []path[int64]{{On: "id", From: func(*Query, any) iter.Seq[int64] { return empty[int64] }}},
 			}

@@ -13,7 +13,7 @@ const noValidation = "nothing is validated"
 func foldersView() *View {
 	type folder = *catalog.Folder
 	return declare(declaration[folder]{
-		Name: "folders", Permission: catalog.Readers, Key: []string{"folder_id"},
+		Name: "folders", Permission: command.MayReadFolders, Key: []string{"folder_id"},
 		Doc: "The folders that projects lie in.",
 		Columns: []column[folder]{
 			{Name: "folder_id", Type: sqltype.BigInt, Doc: "the folder", Get: func(f folder) any { return f.ID }},
@@ -25,6 +25,9 @@ func foldersView() *View {
 				Get: func(f folder) any { return f.CreatedBy }},
 			{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when",
 				Get: func(f folder) any { return shownTime(f.Created) }},
+		},
+		Visible: func(q *Query, f folder) bool {
+			return catalog.Can(q.Reader, q.Caller, command.RightRead, command.FolderObject(f.ID))
 		},
 		Paths: []path[folder]{
 			{On: "name", Cost: oneRow, In: func(q *Query, names []any) iter.Seq[folder] {
@@ -40,7 +43,7 @@ func foldersView() *View {
 func projectsView() *View {
 	type project = *catalog.Project
 	return declare(declaration[project]{
-		Name: "projects", Permission: catalog.Readers, Key: []string{"project_id"},
+		Name: "projects", Permission: command.MayReadProjects, Key: []string{"project_id"},
 		Doc: "The projects, each with its current version.",
 		Columns: []column[project]{
 			{Name: "project_id", Type: sqltype.BigInt, Doc: "the project", Get: func(p project) any { return p.ID }},
@@ -62,6 +65,7 @@ func projectsView() *View {
 			{Name: "validation_status", Type: sqltype.Char1, Null: noValidation},
 			{Name: "last_validation_time", Type: sqltype.DateTimeOffset, Null: noValidation},
 		},
+		Visible: func(q *Query, p project) bool { return seesProject(q, p.ID) },
 		Paths: []path[project]{
 			{On: "folder_id", Cost: liveRows, In: projectsInFolders},
 			{On: "project_id", Cost: oneRow, Ordered: true, In: projectsWithIDs,
@@ -82,7 +86,7 @@ func objectVersionsView() *View {
 	type version = *catalog.Version
 	const noRestore = "a restored version is deployed anew"
 	return declare(declaration[version]{
-		Name: "object_versions", Permission: catalog.Readers, Key: []string{"object_version_lsn"},
+		Name: "object_versions", Permission: command.MayReadProjects, Key: []string{"object_version_lsn"},
 		Doc: "The versions of projects that are kept.",
 		Columns: []column[version]{
 			{Name: "object_version_lsn", Type: sqltype.BigInt, Doc: "the version",
@@ -101,6 +105,7 @@ func objectVersionsView() *View {
 			{Name: "restored_by", Type: sqltype.NVarChar(128), Null: noRestore},
 			{Name: "last_restored_time", Type: sqltype.DateTimeOffset, Null: noRestore},
 		},
+		Visible: func(q *Query, v version) bool { return seesProject(q, v.ProjectID) },
 		Paths: []path[version]{
 			{On: "object_id", Cost: liveRows, In: func(q *Query, ids []any) iter.Seq[version] {
 				return each(ids, q.Reader.Versions)
@@ -150,7 +155,7 @@ type pack struct {
 
 func packagesView() *View {
 	return declare(declaration[pack]{
-		Name: "packages", Permission: catalog.Readers, Key: []string{"package_id"},
+		Name: "packages", Permission: command.MayReadProjects, Key: []string{"package_id"},
 		Doc: "The packages of the current versions of projects.",
 		Columns: []column[pack]{
 			{Name: "package_id", Type: sqltype.BigInt, Doc: "the package; it keeps its id while its name stays in the project",
@@ -183,6 +188,7 @@ func packagesView() *View {
 			{Name: "validation_status", Type: sqltype.Char1, Null: noValidation},
 			{Name: "last_validation_time", Type: sqltype.DateTimeOffset, Null: noValidation},
 		},
+		Visible: func(q *Query, p pack) bool { return seesProject(q, p.project.ID) },
 		Paths: pathsInProject(func(in inProject) iter.Seq[pack] {
 			return func(yield func(pack) bool) {
 				for i := range in.version.Manifest.Packages {
@@ -207,7 +213,7 @@ type parameter struct {
 func objectParametersView() *View {
 	const noValues = "the values of parameters are in the project file"
 	return declare(declaration[parameter]{
-		Name: "object_parameters", Permission: catalog.Readers, Key: []string{"parameter_id"},
+		Name: "object_parameters", Permission: command.MayReadProjects, Key: []string{"parameter_id"},
 		Doc: "The parameters of the current versions of projects and of their packages.",
 		Columns: []column[parameter]{
 			{Name: "parameter_id", Type: sqltype.BigInt, Doc: "the parameter", Get: func(p parameter) any { return p.id }},
@@ -239,7 +245,8 @@ func objectParametersView() *View {
 			{Name: "validation_status", Type: sqltype.Char1, Null: noValidation},
 			{Name: "last_validation_time", Type: sqltype.DateTimeOffset, Null: noValidation},
 		},
-		Paths: pathsInProject(parametersOf),
+		Visible: func(q *Query, p parameter) bool { return seesProject(q, p.project.ID) },
+		Paths:   pathsInProject(parametersOf),
 	})
 }
 

@@ -56,7 +56,7 @@ func (p *Page) AppendJSON(dst []byte) ([]byte, error) {
 // Select reads one page of a view. Pages follow each other by the values of the order's columns, so that rows which
 // come or go in between neither repeat nor hide others. Refusals are *command.Rejection.
 func Select(ctx context.Context, view *View, r Request) (Page, error) {
-	if err := view.Authorize(r.Caller); err != nil {
+	if err := view.Authorize(r.Reader, r.Caller); err != nil {
 		return Page{}, err
 	}
 	size, err := pageSize(r.PageSize)

@@ -15,7 +15,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
@@ -80,7 +79,7 @@ func shelf(rows *[]registry.Row, walks bool) *View {
 			}}}
 	}
 	return declare(declaration[registry.Row]{
-		Name: "shelf", Doc: "a shelf", Key: []string{"id"}, Rising: []string{"born"},
+		Permission: command.MayConnect, Name: "shelf", Doc: "a shelf", Key: []string{"id"}, Rising: []string{"born"},
 		Columns: []column[registry.Row]{
 			{Name: "id", Type: sqltype.BigInt, Doc: "id", Get: get(0)},
 			{Name: "born", Type: sqltype.BigInt, Doc: "born", Get: get(1)},
@@ -345,11 +344,11 @@ func TestTokenBelongsToItsQuery(t *testing.T) {
 func TestQueryNeedsThePermission(t *testing.T) {
 	rows := []registry.Row{}
 	view := shelf(&rows, true)
-	view.Permission = catalog.Permission{Roles: []string{command.RoleExecutor}}
+	view.Permission = command.MayRun
 	_, err := Select(context.Background(), view, Request{Caller: someone})
-	if r := rejected(t, err, command.CodePermissionRole); !strings.Contains(registry.Detail(registry.HTTP, r),
+	if r := rejected(t, err, command.CodePermissionNoRole); !strings.Contains(registry.Detail(registry.HTTP, r),
 		"ssis_cluster_executor") ||
-		!strings.Contains(registry.Detail(registry.HTTP, r), `"someone" has no role`) {
+		!strings.Contains(registry.Detail(registry.HTTP, r), `"someone" has none`) {
 		t.Fatal(registry.Detail(registry.HTTP, r))
 	}
 	_, err = Select(context.Background(), view,
@@ -360,7 +359,7 @@ func TestQueryNeedsThePermission(t *testing.T) {
 // numbers is a view over the numbers up to n, each with a value.
 func numbers(n int64, value func(int64) any, typ sqltype.Type, visible func(*Query, int64) bool) *View {
 	return declare(declaration[int64]{
-		Name: "numbers", Doc: "numbers", Key: []string{"id"}, Visible: visible,
+		Permission: command.MayConnect, Name: "numbers", Doc: "numbers", Key: []string{"id"}, Visible: visible,
 		Columns: []column[int64]{
 			{Name: "id", Type: sqltype.BigInt, Doc: "id", Get: func(i int64) any { return i }},
 			{Name: "value", Type: typ, Doc: "value", Get: value},

@@ -20,7 +20,7 @@ type task struct {
 
 func tasksView() *View {
 	return declare(declaration[task]{
-		Name: "tasks", Permission: catalog.Readers, Key: []string{"task_id", "attempt"}, Source: FromLive,
+		Name: "tasks", Permission: command.MayReadOperations, Key: []string{"task_id", "attempt"}, Source: FromLive,
 		Rising: []string{"execution_id"},
 		Doc: "The attempts of executions' tasks, with the reason why one waits. An ended task stays for at least " +
 			"60 minutes.",

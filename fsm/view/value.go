@@ -25,7 +25,7 @@ type value struct {
 
 func executionParameterValuesView() *View {
 	return declare(declaration[value]{
-		Name: "execution_parameter_values", Permission: catalog.Readers, Key: []string{"execution_parameter_id"},
+		Name: "execution_parameter_values", Permission: command.MayReadOperations, Key: []string{"execution_parameter_id"},
 		Rising: []string{"execution_id"},
 		Doc:    "The values that an execution's parameters and server options have.",
 		Columns: []column[value]{

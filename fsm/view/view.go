@@ -29,9 +29,10 @@ var views = sync.OnceValue(func() *registry.Names[*View] {
 	}, func(v *View) []string { return []string{v.Name} })
 })
 
-// Authorize refuses ("permission_denied") a caller without the permission to read the view. Select does so too.
-func (v *View) Authorize(c command.Caller) error {
-	return catalog.Authorize("read "+v.Name, v.Permission, c)
+// Authorize refuses ("permission_denied") a caller without the permission to read the view, in the state that the reader
+// reads. Select does so too.
+func (v *View) Authorize(r *catalog.Reader, c command.Caller) error {
+	return catalog.Authorize(r, c, v.Permission, v.Name)
 }
 
 // Column returns the position of a column, in any case.
@@ -180,5 +181,10 @@ func guidOrNull(s string) any {
 
 // sees reports whether the query's caller may see an operation.
 func sees(q *Query, id int64, owner string) bool {
-	return catalog.Can(q.Reader, q.Caller, catalog.Read, catalog.OperationObject(id, owner))
+	return catalog.Can(q.Reader, q.Caller, command.RightRead, command.OperationObject(id, owner))
+}
+
+// seesProject reports whether the query's caller may see a project and what is inside it.
+func seesProject(q *Query, id int64) bool {
+	return catalog.Can(q.Reader, q.Caller, command.RightRead, command.ProjectObject(id))
 }

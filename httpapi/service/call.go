@@ -23,7 +23,7 @@ func (s *Service) Procedure(caller command.Caller, name string) (Procedure, erro
 	if err != nil {
 		return Procedure{}, err
 	}
-	return Procedure{p}, p.Authorize(caller)
+	return Procedure{p}, p.Authorize(s.cfg.State.Reader(), caller)
 }
 
 // Name is the procedure's name without its schema.
@@ -76,7 +76,7 @@ type Answer struct {
 // Errors are *command.Rejection, wrap an outcome that package command declares, or wrap ErrTimeout.
 func (s *Service) Call(ctx context.Context, c *Call) (Answer, error) {
 	p := c.Procedure.procedure
-	if err := p.Authorize(c.Caller); err != nil {
+	if err := p.Authorize(s.cfg.State.Reader(), c.Caller); err != nil {
 		return Answer{}, err
 	}
 	args, err := p.Bind(c.Raw)

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"scaleout/fsm/catalog"
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/registry"
 	"scaleout/fsm/view"
@@ -22,7 +23,7 @@ func (s *Service) Procedures() []ProcedureInfo {
 	all := procedure.All()
 	out := make([]ProcedureInfo, len(all))
 	for i, p := range all {
-		out[i] = ProcedureInfo{Schema: p.Schema, Name: p.Name, Aliases: p.Aliases, Doc: p.Doc, Roles: p.Permission.Roles,
+		out[i] = ProcedureInfo{Schema: p.Schema, Name: p.Name, Aliases: p.Aliases, Doc: p.Doc, Roles: catalog.Roles(p.Permission),
 			Parameters: p.Parameters}
 	}
 	return out
@@ -42,7 +43,7 @@ func (s *Service) Views() []ViewInfo {
 	all := view.All()
 	out := make([]ViewInfo, len(all))
 	for i, v := range all {
-		out[i] = ViewInfo{Name: v.Name, Doc: v.Doc, Roles: v.Permission.Roles, Columns: v.Columns, Key: v.Key}
+		out[i] = ViewInfo{Name: v.Name, Doc: v.Doc, Roles: catalog.Roles(v.Permission), Columns: v.Columns, Key: v.Key}
 	}
 	return out
 }

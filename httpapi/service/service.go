@@ -104,3 +104,8 @@ func (s *Service) Timeout() time.Duration { return s.cfg.Timeout }
 // Prove returns nil once it is proved that this node led at a moment after the call. Its errors wrap the outcomes of a
 // proof that package command declares.
 func (s *Service) Prove(ctx context.Context) error { return s.cfg.Proposer.Read(ctx) }
+
+// Authorize refuses (a *command.Rejection) a caller without a permission, by this node's state, for what has the name.
+func (s *Service) Authorize(c command.Caller, p command.Permission, name string) error {
+	return catalog.Authorize(s.cfg.State.Reader(), c, p, name)
+}

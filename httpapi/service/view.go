@@ -17,7 +17,7 @@ func (s *Service) View(caller command.Caller, name string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	return View{v}, v.Authorize(caller)
+	return View{v}, v.Authorize(s.cfg.State.Reader(), caller)
 }
 
 // MaxPageSize is the most rows of a page.
@@ -45,7 +45,7 @@ type Page struct {
 //
 // Errors are *command.Rejection, or wrap an outcome of a proof that package command declares.
 func (s *Service) Read(ctx context.Context, v View, caller command.Caller, q Query) (Page, error) {
-	if err := v.view.Authorize(caller); err != nil {
+	if err := v.view.Authorize(s.cfg.State.Reader(), caller); err != nil {
 		return Page{}, err
 	}
 	r := view.Request{Caller: caller, Messages: s.cfg.Messages, Columns: q.Columns, Where: view.Where(q.Where),
