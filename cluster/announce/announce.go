@@ -83,7 +83,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 				if err := a.propose(ctx, c); err == nil {
 					taken = nil
 				} else if ctx.Err() == nil {
-					a.log.Debug("announcement not written yet", logkey.Err, err)
+					a.log.LogAttrs(ctx, slog.LevelDebug, "announcement not written yet", slog.Any(logkey.Err, err))
 				}
 			}
 		}
@@ -148,8 +148,8 @@ func (a *Announcer) WatchDisks(ctx context.Context) error {
 	for {
 		for _, x := range a.cfg.Node.Members(ctx) {
 			if x.Disk != "" && !full[x.ID] {
-				a.log.Warn("the disk of a master is full or refuses writes", logkey.Master, x.Name, logkey.MasterID, x.ID,
-					logkey.Disk, x.Disk)
+				a.log.LogAttrs(ctx, slog.LevelWarn, "the disk of a master is full or refuses writes",
+					slog.String(logkey.Master, x.Name), slog.String(logkey.MasterID, x.ID), slog.String(logkey.Disk, x.Disk))
 				n := command.Notice{Type: catalog.EventDiskFull, Node: x.ID, Number: x.FreeBytes,
 					Detail: catalog.DiskWriteFailed}
 				if x.FreeBytes >= 0 && x.FreeBytes < cluster.RoomToLead {
@@ -185,14 +185,16 @@ func (a *Announcer) LogEvents(events []catalog.Event) {
 			if e.Node != "" {
 				continue // an orphan, which the dispatcher logs
 			}
-			a.log.Warn("report fenced: the attempt is not that worker's any more", logkey.Event, e.ID.String(),
-				logkey.TaskID, e.Execution, logkey.Attempt, e.Attempt, logkey.Worker, e.Worker, logkey.Detail, e.Detail)
+			a.log.LogAttrs(context.Background(), slog.LevelWarn, "report fenced: the attempt is not that worker's any more",
+				slog.String(logkey.Event, e.ID.String()), slog.Int64(logkey.TaskID, e.Execution),
+				slog.Int(logkey.Attempt, e.Attempt), slog.String(logkey.Worker, e.Worker), slog.String(logkey.Detail, e.Detail))
 		case catalog.EventMemberJoined, catalog.EventMemberPromoted, catalog.EventMemberMoved, catalog.EventMemberRemoved:
-			a.log.Info("membership changed", logkey.Event, e.ID.String(), logkey.Change, e.Type, logkey.Master, e.Name,
-				logkey.MasterID, e.Node, logkey.Detail, e.Detail)
+			a.log.LogAttrs(context.Background(), slog.LevelInfo, "membership changed", slog.String(logkey.Event, e.ID.String()),
+				slog.String(logkey.Change, e.Type), slog.String(logkey.Master, e.Name), slog.String(logkey.MasterID, e.Node),
+				slog.String(logkey.Detail, e.Detail))
 		case catalog.EventLeaderElected:
-			a.log.Info("leadership changed", logkey.Event, e.ID.String(), logkey.Leader, e.Name,
-				logkey.MasterID, e.Node, logkey.Term, e.Number)
+			a.log.LogAttrs(context.Background(), slog.LevelInfo, "leadership changed", slog.String(logkey.Event, e.ID.String()),
+				slog.String(logkey.Leader, e.Name), slog.String(logkey.MasterID, e.Node), slog.Int64(logkey.Term, e.Number))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,8 +50,8 @@ func (b *Backups) restore(ctx context.Context, r io.Reader, key []byte) (out Res
 		return out, fmt.Errorf("%w: another restore is running", command.ErrRefused)
 	}
 	defer b.restoring.Unlock()
-	b.removeSpooled()
-	defer b.removeSpooled()
+	b.removeSpooled(ctx)
+	defer b.removeSpooled(ctx)
 	if err := b.checkEmpty(); err != nil {
 		return out, err
 	}
@@ -95,9 +96,10 @@ func (b *Backups) restore(ctx context.Context, r io.Reader, key []byte) (out Res
 		Cluster: c.Metadata.Cluster, Index: c.Metadata.Index, NewIndex: at.Index, Blobs: c.Blobs, KeyRing: ring != nil,
 		Missing: b.missing(ctx, c.Named),
 	}
-	b.log.Warn("backup restored", logkey.FromCluster, out.Cluster, logkey.FromIndex, out.Index,
-		logkey.Created, c.Metadata.Created, logkey.Index, at.Index, logkey.Blobs, out.Blobs,
-		logkey.MissingBlobs, len(out.Missing), logkey.KeyRing, out.KeyRing)
+	b.log.LogAttrs(ctx, slog.LevelWarn, "backup restored", slog.String(logkey.FromCluster, out.Cluster),
+		slog.Uint64(logkey.FromIndex, out.Index), slog.Time(logkey.Created, c.Metadata.Created),
+		slog.Uint64(logkey.Index, at.Index), slog.Int(logkey.Blobs, out.Blobs),
+		slog.Int(logkey.MissingBlobs, len(out.Missing)), slog.Bool(logkey.KeyRing, out.KeyRing))
 	return out, nil
 }
 
@@ -124,10 +126,11 @@ func (b *Backups) spool(r io.Reader) (*os.File, error) {
 }
 
 // removeSpooled removes the files that a restore has left behind.
-func (b *Backups) removeSpooled() {
+func (b *Backups) removeSpooled(ctx context.Context) {
 	entries, err := os.ReadDir(b.cfg.Spool)
 	if err != nil {
-		b.log.Warn("files of a restore could not be looked for", logkey.Path, b.cfg.Spool, logkey.Err, err)
+		b.log.LogAttrs(ctx, slog.LevelWarn, "files of a restore could not be looked for",
+			slog.String(logkey.Path, b.cfg.Spool), slog.Any(logkey.Err, err))
 	}
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), spoolPrefix) || !strings.HasSuffix(e.Name(), spoolSuffix) {
@@ -135,7 +138,8 @@ func (b *Backups) removeSpooled() {
 		}
 		path := filepath.Join(b.cfg.Spool, e.Name())
 		if err := os.Remove(path); err != nil {
-			b.log.Warn("a file of a restore could not be removed", logkey.Path, path, logkey.Err, err)
+			b.log.LogAttrs(ctx, slog.LevelWarn, "a file of a restore could not be removed",
+				slog.String(logkey.Path, path), slog.Any(logkey.Err, err))
 		}
 	}
 }

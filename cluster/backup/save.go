@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 
 	"scaleout/cluster/archive"
@@ -78,8 +79,8 @@ func (b *Backups) Save(ctx context.Context, w io.Writer, o Options) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			b.log.Error("a blob that is named is on no master; the backup lists it as missing", logkey.Blob, digest,
-				logkey.Err, err)
+			b.log.LogAttrs(ctx, slog.LevelError, "a blob that is named is on no master; the backup lists it as missing",
+				slog.String(logkey.Blob, digest), slog.Any(logkey.Err, err))
 			missing = append(missing, digest)
 			continue
 		}

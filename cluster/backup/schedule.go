@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,7 @@ const (
 // Every master does so for itself: backups must not depend on who leads, nor be lost with one machine. The newest file
 // in the folder says when the next backup is due.
 func (b *Backups) Run(ctx context.Context) error {
-	b.removeSpooled()
+	b.removeSpooled(ctx)
 	if b.cfg.Schedule.Folder == "" {
 		return nil
 	}
@@ -41,7 +42,7 @@ func (b *Backups) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	b.removeUnfinished()
+	b.removeUnfinished(ctx)
 	for wait(ctx, b.untilDue(time.Now())) {
 		path, err := b.write(ctx)
 		if ctx.Err() != nil {
@@ -49,14 +50,15 @@ func (b *Backups) Run(ctx context.Context) error {
 		}
 		if err != nil {
 			b.failures.Inc()
-			b.log.Error("scheduled backup failed; it is tried again", logkey.Path, b.cfg.Schedule.Folder, logkey.Err, err)
+			b.log.LogAttrs(ctx, slog.LevelError, "scheduled backup failed; it is tried again",
+				slog.String(logkey.Path, b.cfg.Schedule.Folder), slog.Any(logkey.Err, err))
 			if !wait(ctx, min(b.cfg.Schedule.Interval, maxRetry)) {
 				return nil
 			}
 			continue
 		}
-		b.log.Info("scheduled backup written", logkey.Path, path)
-		b.prune()
+		b.log.LogAttrs(ctx, slog.LevelInfo, "scheduled backup written", slog.String(logkey.Path, path))
+		b.prune(ctx)
 	}
 	return nil
 }
@@ -128,7 +130,7 @@ func safeName(name string) string {
 }
 
 // removeUnfinished removes the temporary files of this master, which a killed process leaves behind.
-func (b *Backups) removeUnfinished() {
+func (b *Backups) removeUnfinished(ctx context.Context) {
 	entries, err := os.ReadDir(b.cfg.Schedule.Folder)
 	if err != nil {
 		return // the folder does not exist yet
@@ -142,17 +144,19 @@ func (b *Backups) removeUnfinished() {
 			continue
 		}
 		if err := os.Remove(filepath.Join(b.cfg.Schedule.Folder, e.Name())); err != nil {
-			b.log.Warn("an unfinished backup could not be removed", logkey.Path, e.Name(), logkey.Err, err)
+			b.log.LogAttrs(ctx, slog.LevelWarn, "an unfinished backup could not be removed",
+				slog.String(logkey.Path, e.Name()), slog.Any(logkey.Err, err))
 		}
 	}
 }
 
 // prune removes the oldest backups beyond those that are kept.
-func (b *Backups) prune() {
+func (b *Backups) prune(ctx context.Context) {
 	list := b.files()
 	for _, f := range list[:max(0, len(list)-b.cfg.Schedule.Retain)] {
 		if err := os.Remove(f.path); err != nil {
-			b.log.Warn("an old backup could not be removed", logkey.Path, f.path, logkey.Err, err)
+			b.log.LogAttrs(ctx, slog.LevelWarn, "an old backup could not be removed",
+				slog.String(logkey.Path, f.path), slog.Any(logkey.Err, err))
 		}
 	}
 }

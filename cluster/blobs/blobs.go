@@ -133,7 +133,7 @@ func New(cfg Config) *Keeper {
 		cfg.Stall = 30 * time.Second
 	}
 	return &Keeper{
-		cfg: cfg, log: cfg.Logger.With(logkey.Component, "blobs"),
+		cfg: cfg, log: cfg.Logger.With(slog.String(logkey.Component, "blobs")),
 		fresh: map[string]confirmation{}, nextScrub: make(chan struct{}, 1),
 		unnamed: map[string]time.Time{}, runCtx: context.Background(),
 		uploading: uploading{bytes: map[string]int64{}, calls: map[string]int{}},
@@ -224,8 +224,8 @@ func (k *Keeper) spread(ctx context.Context, digest string, voters, others []str
 			defer k.background.Done()
 			err := k.push(node, digest)
 			if err != nil {
-				k.log.Warn("blob not pushed; the scrub of that master fetches it", logkey.Blob, digest, logkey.MasterID, node,
-					logkey.Err, err)
+				k.log.LogAttrs(ctx, slog.LevelWarn, "blob not pushed; the scrub of that master fetches it",
+					slog.String(logkey.Blob, digest), slog.String(logkey.MasterID, node), slog.Any(logkey.Err, err))
 			}
 			if report {
 				answers <- answer{node, err}
@@ -347,7 +347,8 @@ func (k *Keeper) fetch(digest string) error {
 			return err
 		}()
 		if err == nil {
-			k.log.Info("blob fetched", logkey.Blob, digest, logkey.MasterID, node)
+			k.log.LogAttrs(context.Background(), slog.LevelInfo, "blob fetched", slog.String(logkey.Blob, digest),
+				slog.String(logkey.MasterID, node))
 			return nil
 		}
 		if k.stopped() {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -132,7 +133,8 @@ func (k *Keeper) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+path+"{digest}", func(w http.ResponseWriter, r *http.Request) {
 		if err := k.take(r); err != nil {
-			k.log.Warn("blob of a peer not stored", logkey.Blob, r.PathValue("digest"), logkey.Err, err)
+			k.log.LogAttrs(r.Context(), slog.LevelWarn, "blob of a peer not stored",
+				slog.String(logkey.Blob, r.PathValue("digest")), slog.Any(logkey.Err, err))
 			http.Error(w, err.Error(), http.StatusInsufficientStorage)
 			return
 		}
@@ -147,7 +149,8 @@ func (k *Keeper) Handler() http.Handler {
 		defer b.Close()
 		w.Header().Set("Content-Length", strconv.FormatInt(b.Size(), 10))
 		if _, err := io.Copy(w, b); err != nil && r.Context().Err() == nil {
-			k.log.Warn("blob not sent", logkey.Blob, r.PathValue("digest"), logkey.Err, err)
+			k.log.LogAttrs(r.Context(), slog.LevelWarn, "blob not sent", slog.String(logkey.Blob, r.PathValue("digest")),
+				slog.Any(logkey.Err, err))
 			panic(http.ErrAbortHandler) // the reader must see a broken transfer, not a short blob
 		}
 	})
@@ -163,7 +166,8 @@ func (k *Keeper) Handler() http.Handler {
 			// A master asks about one blob when it is about to name it. A copy that has not been read since this process
 			// began may be damaged, so it is read now, and set aside if it is. Many blobs could not all be read in time.
 			if err := k.cfg.Disk.Check(r.Context(), strings.ToLower(ask.Digests[0])); err != nil {
-				k.log.Debug("a blob that was asked for is not here", logkey.Blob, ask.Digests[0], logkey.Err, err)
+				k.log.LogAttrs(r.Context(), slog.LevelDebug, "a blob that was asked for is not here",
+					slog.String(logkey.Blob, ask.Digests[0]), slog.Any(logkey.Err, err))
 			}
 		}
 		for _, digest := range ask.Digests {
@@ -174,7 +178,7 @@ func (k *Keeper) Handler() http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode(list{lack}); err != nil {
-			k.log.Debug("answer not sent", logkey.Err, err)
+			k.log.LogAttrs(r.Context(), slog.LevelDebug, "answer not sent", slog.Any(logkey.Err, err))
 		}
 	})
 	return mux

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"sync"
 
 	"scaleout/fsm/command"
@@ -16,11 +17,13 @@ func (k *Keeper) Damaged(digest string) {
 	k.mu.Lock()
 	k.damaged++
 	k.mu.Unlock()
-	k.log.Error("blob damaged on disk; fetching it again", logkey.Blob, digest)
+	k.log.LogAttrs(context.Background(), slog.LevelError, "blob damaged on disk; fetching it again",
+		slog.String(logkey.Blob, digest))
 	fetched := k.fetches.DoChan(digest, func() (any, error) { return nil, k.fetch(digest) })
 	k.background.Go(func() {
 		if f := <-fetched; f.Err != nil {
-			k.log.Warn("damaged blob not repaired; the scrub tries again", logkey.Blob, digest, logkey.Err, f.Err)
+			k.log.LogAttrs(context.Background(), slog.LevelWarn, "damaged blob not repaired; the scrub tries again",
+				slog.String(logkey.Blob, digest), slog.Any(logkey.Err, f.Err))
 			k.notify()
 		}
 	})

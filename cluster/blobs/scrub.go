@@ -3,6 +3,7 @@ package blobs
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -80,7 +81,7 @@ func (k *Keeper) Scrub(ctx context.Context, verify bool) {
 		b, err := k.Open(ctx, digest)
 		if err != nil {
 			missing++
-			k.log.Warn("blob missing here", logkey.Blob, digest, logkey.Err, err)
+			k.log.LogAttrs(ctx, slog.LevelWarn, "blob missing here", slog.String(logkey.Blob, digest), slog.Any(logkey.Err, err))
 			continue
 		}
 		b.Close()
@@ -137,18 +138,20 @@ func (k *Keeper) Collect() (deleted int) {
 		return nil
 	})
 	if err != nil {
-		k.log.Warn("blobs not listed", logkey.Err, err)
+		k.log.LogAttrs(context.Background(), slog.LevelWarn, "blobs not listed", slog.Any(logkey.Err, err))
 		return 0
 	}
 	k.unnamed = seen
 	for _, digest := range old {
 		ok, err := k.cfg.Disk.Delete(digest, now.Add(-k.cfg.Keep))
 		if err != nil {
-			k.log.Warn("blob not deleted", logkey.Blob, digest, logkey.Err, err)
+			k.log.LogAttrs(context.Background(), slog.LevelWarn, "blob not deleted", slog.String(logkey.Blob, digest),
+				slog.Any(logkey.Err, err))
 		} else if ok {
 			deleted++
 			delete(k.unnamed, digest)
-			k.log.Info("blob deleted: nothing names it", logkey.Blob, digest)
+			k.log.LogAttrs(context.Background(), slog.LevelInfo, "blob deleted: nothing names it",
+				slog.String(logkey.Blob, digest))
 		}
 	}
 	return deleted
@@ -167,7 +170,8 @@ func (k *Keeper) Holds(ctx context.Context, node string) error {
 		for _, digest := range missing {
 			b, err := k.Open(ctx, digest) // this node may have to fetch the blob itself first
 			if err != nil && k.gone(ctx, digest) {
-				k.log.Warn("blob on no master; a new master does without it too", logkey.Blob, digest, logkey.MasterID, node)
+				k.log.LogAttrs(ctx, slog.LevelWarn, "blob on no master; a new master does without it too",
+					slog.String(logkey.Blob, digest), slog.String(logkey.MasterID, node))
 				continue
 			}
 			if err != nil {

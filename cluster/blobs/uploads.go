@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -105,7 +106,8 @@ func (k *Keeper) free(by, digest string, size int64) {
 	delete(u.calls, digest)
 	if !k.cfg.Disk.Has(digest) {
 		if err := k.cfg.Disk.Unmark(digest); err != nil {
-			k.log.Warn("the mark of an upload that failed could not be removed", logkey.Blob, digest, logkey.Err, err)
+			k.log.LogAttrs(context.Background(), slog.LevelWarn, "the mark of an upload that failed could not be removed",
+				slog.String(logkey.Blob, digest), slog.Any(logkey.Err, err))
 		}
 	}
 }
@@ -117,8 +119,9 @@ func (k *Keeper) tidy() {
 			continue
 		}
 		if err := k.cfg.Disk.Unmark(digest); err != nil {
-			k.log.Warn("the mark of who uploaded a blob could not be removed; the next scrub tries again", logkey.Blob, digest,
-				logkey.Err, err)
+			k.log.LogAttrs(context.Background(), slog.LevelWarn,
+				"the mark of who uploaded a blob could not be removed; the next scrub tries again",
+				slog.String(logkey.Blob, digest), slog.Any(logkey.Err, err))
 		}
 	}
 }

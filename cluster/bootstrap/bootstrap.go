@@ -90,8 +90,8 @@ func (b *Bootstrapper) Mount(s *peer.Server) {
 	s.Get("/peer/proposal", func(_ context.Context, c peer.Call) (any, error) {
 		return outcomeAnswer{b.promises.outcome(c.Query.Get("id"))}, nil
 	})
-	peer.Post(s, "/peer/promise", func(_ context.Context, c peer.Call, in promiseRequest) (any, error) {
-		return nil, b.promiseTo(in, c.Caller)
+	peer.Post(s, "/peer/promise", func(ctx context.Context, c peer.Call, in promiseRequest) (any, error) {
+		return nil, b.promiseTo(ctx, in, c.Caller)
 	})
 	peer.Post(s, "/peer/release", func(_ context.Context, c peer.Call, in releaseRequest) (any, error) {
 		return nil, b.promises.release(in.ID, c.Caller)
@@ -122,7 +122,7 @@ func (b *Bootstrapper) Run(ctx context.Context) bool {
 		if b.cfg.HasLog() {
 			b.setWaiting("")
 			if err := b.promises.settle(); err != nil {
-				b.log.Warn("an old promise could not be forgotten", logkey.Err, err)
+				b.log.LogAttrs(ctx, slog.LevelWarn, "an old promise could not be forgotten", slog.Any(logkey.Err, err))
 			}
 			return true
 		}
@@ -170,7 +170,7 @@ func (b *Bootstrapper) step(ctx context.Context) (pause time.Duration) {
 			if strings.HasPrefix(sentence, expectDiffers) {
 				level = slog.LevelError
 			}
-			b.log.Log(ctx, level, "no cluster yet: "+sentence)
+			b.log.LogAttrs(ctx, level, "no cluster yet", slog.String(logkey.Detail, sentence))
 		}
 		return short
 	}
@@ -230,7 +230,8 @@ func (b *Bootstrapper) join(ctx context.Context, via []gossip.Member) {
 	var errs []error
 	for _, m := range via {
 		if b.setWaiting("joining the cluster of %s", m.Name) {
-			b.log.Info("a cluster exists; this master joins it", logkey.Through, m.Name, logkey.Address, m.Address)
+			b.log.LogAttrs(ctx, slog.LevelInfo, "a cluster exists; this master joins it", slog.String(logkey.Through, m.Name),
+				slog.String(logkey.Address, m.Address))
 		}
 		err := b.cfg.Join(ctx, m.ID)
 		if err == nil {
@@ -241,7 +242,7 @@ func (b *Bootstrapper) join(ctx context.Context, via []gossip.Member) {
 	}
 	if time.Since(b.reported) > 10*time.Second && ctx.Err() == nil {
 		b.reported = time.Now()
-		b.log.Warn("this master could not join yet", logkey.Err, errors.Join(errs...))
+		b.log.LogAttrs(ctx, slog.LevelWarn, "this master could not join yet", slog.Any(logkey.Err, errors.Join(errs...)))
 	}
 }
 
@@ -256,7 +257,7 @@ func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
 	switch {
 	case err == nil && answer.Outcome == outcomeDead:
 		if err := b.promises.release(p.ID, p.Proposer); err != nil {
-			b.log.Warn("a promise could not be given back", logkey.Err, err)
+			b.log.LogAttrs(ctx, slog.LevelWarn, "a promise could not be given back", slog.Any(logkey.Err, err))
 		}
 		return
 	case err == nil && answer.Outcome == outcomeBegun:
@@ -267,7 +268,8 @@ func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
 		// It may have moved, or been removed, before it had an entry.
 		if err := b.cfg.Join(ctx, p.Proposer); err != nil && time.Since(b.reported) > promiseOpen && ctx.Err() == nil {
 			b.reported = time.Now()
-			b.log.Warn("this master is not taken in yet by the cluster that it promised to begin", logkey.Err, err)
+			b.log.LogAttrs(ctx, slog.LevelWarn, "this master is not taken in yet by the cluster that it promised to begin",
+				slog.Any(logkey.Err, err))
 		}
 		return
 	}
@@ -278,10 +280,11 @@ func (b *Bootstrapper) follow(ctx context.Context, p *proposal) {
 		if with := withState(b.cfg.Gossip.Members(), b.cfg.ID); len(with) > 0 {
 			cure = "empty the data directory of this master alone and start it again: it joins the cluster of " + with[0].Name
 		}
-		b.log.Error("a cluster that was promised does not begin: its proposer is silent, or has decided and not carried "+
-			"it out. If it never comes back, "+cure,
-			logkey.Proposer, b.cfg.NameOf(p.Proposer), logkey.MasterID, p.Proposer, logkey.Set, p.names(),
-			logkey.Since, p.Since, logkey.Err, err)
+		b.log.LogAttrs(ctx, slog.LevelError,
+			"a cluster that was promised does not begin: its proposer is silent, or has decided and not carried "+
+				"it out; the cure is for the case that it never comes back", slog.String(logkey.Cure, cure),
+			slog.String(logkey.Proposer, b.cfg.NameOf(p.Proposer)), slog.String(logkey.MasterID, p.Proposer),
+			slog.String(logkey.Set, p.names()), slog.Time(logkey.Since, p.Since), slog.Any(logkey.Err, err))
 	}
 }
 
@@ -292,11 +295,12 @@ func (b *Bootstrapper) Promised() bool { return b.promises.current().Promise != 
 func (b *Bootstrapper) propose(ctx context.Context, set []member) time.Duration {
 	p := &proposal{ID: uuid.NewString(), Proposer: b.cfg.ID, Set: set, Since: time.Now()}
 	if err := b.promises.begin(p); err != nil {
-		b.log.Warn("a cluster could not be proposed", logkey.Err, err)
+		b.log.LogAttrs(ctx, slog.LevelWarn, "a cluster could not be proposed", slog.Any(logkey.Err, err))
 		return b.jitter()
 	}
 	b.setWaiting("asking %s to begin a cluster", p.names())
-	b.log.Info("proposing to begin a cluster", logkey.Set, p.names(), logkey.Proposal, p.ID)
+	b.log.LogAttrs(ctx, slog.LevelInfo, "proposing to begin a cluster", slog.String(logkey.Set, p.names()),
+		slog.String(logkey.Proposal, p.ID))
 	if err := b.ask(ctx, p); err != nil {
 		b.abandon(ctx, err.Error())
 		return b.jitter()
@@ -348,11 +352,11 @@ func (b *Bootstrapper) ask(ctx context.Context, p *proposal) error {
 func (b *Bootstrapper) abandon(ctx context.Context, why string) {
 	p, err := b.promises.abandon()
 	if err != nil || p == nil {
-		b.log.Warn("a proposal could not be given up", logkey.Err, err)
+		b.log.LogAttrs(ctx, slog.LevelWarn, "a proposal could not be given up", slog.Any(logkey.Err, err))
 		return
 	}
-	b.log.Info("the proposal to begin a cluster is given up; it will be tried again", logkey.Proposal, p.ID,
-		logkey.Err, why)
+	b.log.LogAttrs(ctx, slog.LevelInfo, "the proposal to begin a cluster is given up; it will be tried again",
+		slog.String(logkey.Proposal, p.ID), slog.String(logkey.Err, why))
 	limit, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -370,12 +374,13 @@ func (b *Bootstrapper) carryOut(ctx context.Context, p *proposal) time.Duration 
 	defer cancel()
 	err := b.cfg.Begin(limit, p.configuration())
 	if err == nil {
-		b.log.Info("a cluster begins", logkey.Set, p.names())
+		b.log.LogAttrs(ctx, slog.LevelInfo, "a cluster begins", slog.String(logkey.Set, p.names()))
 		return 0
 	}
 	if time.Since(b.reported) > 10*time.Second && ctx.Err() == nil {
 		b.reported = time.Now()
-		b.log.Error("a decided cluster could not be begun; it will be tried again", logkey.Set, p.names(), logkey.Err, err)
+		b.log.LogAttrs(ctx, slog.LevelError, "a decided cluster could not be begun; it will be tried again",
+			slog.String(logkey.Set, p.names()), slog.Any(logkey.Err, err))
 	}
 	return time.Second
 }
@@ -397,7 +402,7 @@ type releaseRequest struct {
 }
 
 // promiseTo answers the request of another master to follow its proposal.
-func (b *Bootstrapper) promiseTo(r promiseRequest, caller string) error {
+func (b *Bootstrapper) promiseTo(ctx context.Context, r promiseRequest, caller string) error {
 	p := r.Proposal
 	switch {
 	case p.ID == "" || p.Proposer != caller:
@@ -419,6 +424,7 @@ func (b *Bootstrapper) promiseTo(r promiseRequest, caller string) error {
 	if err := b.promises.promise(&p); err != nil {
 		return err
 	}
-	b.log.Info("promised to begin a cluster", logkey.Proposer, b.cfg.NameOf(caller), logkey.Set, p.names())
+	b.log.LogAttrs(ctx, slog.LevelInfo, "promised to begin a cluster",
+		slog.String(logkey.Proposer, b.cfg.NameOf(caller)), slog.String(logkey.Set, p.names()))
 	return nil
 }

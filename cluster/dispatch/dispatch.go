@@ -57,7 +57,9 @@ func New(cfg Config) *Dispatcher {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With(logkey.Component, "dispatch"), wake: make(chan struct{}, 1)}
+	d := &Dispatcher{
+		cfg: cfg, log: cfg.Logger.With(slog.String(logkey.Component, "dispatch")), wake: make(chan struct{}, 1),
+	}
 	d.metrics = newMetrics(cfg.Registerer)
 	return d
 }
@@ -76,7 +78,8 @@ func (d *Dispatcher) Establish() {
 		q.place(e, q.now)
 	}
 	d.queue = q
-	d.log.Info("queue rebuilt", logkey.Pending, len(q.tasks), logkey.Leases, len(q.leases), logkey.Workers, len(q.workers))
+	d.log.LogAttrs(context.Background(), slog.LevelInfo, "queue rebuilt", slog.Int(logkey.Pending, len(q.tasks)),
+		slog.Int(logkey.Leases, len(q.leases)), slog.Int(logkey.Workers, len(q.workers)))
 }
 
 // Drop forgets the queue and ends every held poll with command.ErrNotLeader.

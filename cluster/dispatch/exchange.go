@@ -64,7 +64,7 @@ func (d *Dispatcher) Exchange(ctx context.Context, p command.Poll) (command.Answ
 			return command.Answer{}, err
 		}
 	}
-	return x.answer()
+	return x.answer(ctx)
 }
 
 // exchange is one call's way through the dispatcher.
@@ -397,11 +397,11 @@ func (d *Dispatcher) granted(x *exchange, err error) {
 }
 
 // answer reads the grants' content from the state.
-func (x *exchange) answer() (command.Answer, error) {
+func (x *exchange) answer(ctx context.Context) (command.Answer, error) {
 	reader := x.d.cfg.State.Reader()
 	for _, ref := range x.fenced {
 		if slices.Contains(x.poll.Running, ref) { // an attempt that ended is noted in the state
-			x.d.reportOrphan(x.queue, x.poll.Worker, ref)
+			x.d.reportOrphan(ctx, x.queue, x.poll.Worker, ref)
 		}
 	}
 	out := command.Answer{Stop: x.stop, Renewed: x.keeps, Settled: x.done, Fenced: append(x.fenced, x.alien...),

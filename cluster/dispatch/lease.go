@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"scaleout/fsm/catalog"
@@ -212,8 +213,9 @@ func (d *Dispatcher) expire(ctx context.Context, leases []*lease) error {
 	for i, item := range result.Items {
 		if item.Code == "" {
 			d.metrics.lost.Inc()
-			d.log.Warn("attempt lost", logkey.TaskID, items[i].TaskID, logkey.Attempt, items[i].Attempt,
-				logkey.Worker, items[i].Worker, logkey.SilentSince, items[i].SilentSince.Time())
+			d.log.LogAttrs(ctx, slog.LevelWarn, "attempt lost", slog.Int64(logkey.TaskID, items[i].TaskID),
+				slog.Int(logkey.Attempt, items[i].Attempt), slog.String(logkey.Worker, items[i].Worker),
+				slog.Time(logkey.SilentSince, items[i].SilentSince.Time()))
 		}
 		touched = append(touched, items[i].TaskID)
 	}

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -72,7 +73,7 @@ func (d *Dispatcher) Register(
 	w.contact = received
 	for _, ref := range reg.Fenced {
 		if slices.Contains(cmd.Running, ref) {
-			d.reportOrphanLocked(w, ref)
+			d.reportOrphanLocked(ctx, w, ref)
 		}
 	}
 	d.refresh(reader, ids, []string{cmd.ID}, time.Now())
@@ -84,17 +85,17 @@ func (d *Dispatcher) Register(
 
 // reportOrphan reports an attempt that a worker runs although it is not its own any more. Nothing is written to the
 // state for it, so only this report makes it known.
-func (d *Dispatcher) reportOrphan(q *queue, worker string, ref command.AttemptRef) {
+func (d *Dispatcher) reportOrphan(ctx context.Context, q *queue, worker string, ref command.AttemptRef) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if q == d.queue && q != nil {
-		d.reportOrphanLocked(q.worker(worker), ref)
+		d.reportOrphanLocked(ctx, q.worker(worker), ref)
 	}
 }
 
 // reportOrphanLocked is reportOrphan with the lock held. It ignores attempts that the worker never had: a worker can
 // invent any number of those.
-func (d *Dispatcher) reportOrphanLocked(w *worker, ref command.AttemptRef) {
+func (d *Dispatcher) reportOrphanLocked(ctx context.Context, w *worker, ref command.AttemptRef) {
 	if w.orphans[ref] {
 		return // the worker names it in each exchange until the package has ended
 	}
@@ -105,8 +106,9 @@ func (d *Dispatcher) reportOrphanLocked(w *worker, ref command.AttemptRef) {
 		w.orphans = map[command.AttemptRef]bool{}
 	}
 	w.orphans[ref] = true
-	d.log.Warn("fenced: a worker still runs an attempt that is not its own any more; it is told to end it",
-		logkey.TaskID, ref.TaskID, logkey.Attempt, ref.Attempt, logkey.Worker, w.id)
+	d.log.LogAttrs(ctx, slog.LevelWarn,
+		"fenced: a worker still runs an attempt that is not its own any more; it is told to end it",
+		slog.Int64(logkey.TaskID, ref.TaskID), slog.Int(logkey.Attempt, ref.Attempt), slog.String(logkey.Worker, w.id))
 	if d.cfg.Orphan != nil {
 		d.cfg.Orphan(w.id, ref)
 	}

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"scaleout/fsm/command"
@@ -34,8 +35,8 @@ func (d *Dispatcher) FailOverdue(ctx context.Context) error {
 			}
 			if err := d.failQueued(ctx, items); err != nil {
 				if ctx.Err() == nil {
-					d.log.Warn("executions that waited too long were not ended; trying again", logkey.Number, len(items),
-						logkey.Err, err)
+					d.log.LogAttrs(ctx, slog.LevelWarn, "executions that waited too long were not ended; trying again",
+						slog.Int(logkey.Number, len(items)), slog.Any(logkey.Err, err))
 				}
 				break
 			}
@@ -76,8 +77,8 @@ func (d *Dispatcher) failQueued(ctx context.Context, items []command.Overdue) er
 	}
 	for i := range result.Items {
 		if err == nil && result.Items[i].Code == "" {
-			d.log.Warn("no worker was found in time", logkey.TaskID, items[i].TaskID, logkey.Attempt, items[i].Attempt,
-				logkey.Reason, items[i].Reason)
+			d.log.LogAttrs(ctx, slog.LevelWarn, "no worker was found in time", slog.Int64(logkey.TaskID, items[i].TaskID),
+				slog.Int(logkey.Attempt, items[i].Attempt), slog.String(logkey.Reason, items[i].Reason))
 		}
 	}
 	d.mu.Lock()

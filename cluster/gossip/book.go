@@ -36,14 +36,17 @@ func (b *book) NotifyLeave(n *memberlist.Node)  { b.note(Left, n) }
 func (b *book) NotifyAlive(n *memberlist.Node) error {
 	_, err := decode(n.Name, n.Meta)
 	if err != nil {
-		b.log.Warn("gossip: a node is ignored", logkey.MasterID, n.Name, logkey.Address, n.Address(), logkey.Err, err)
+		b.log.LogAttrs(context.Background(), slog.LevelWarn, "gossip: a node is ignored",
+			slog.String(logkey.MasterID, n.Name), slog.String(logkey.Address, n.Address()), slog.Any(logkey.Err, err))
 	}
 	return err
 }
 
 func (b *book) NotifyConflict(existing, other *memberlist.Node) {
-	b.log.Error("gossip: two processes announce the same node id; was a data directory copied?",
-		logkey.MasterID, existing.Name, logkey.Address, existing.Address(), "other_address", other.Address())
+	b.log.LogAttrs(context.Background(), slog.LevelError,
+		"gossip: two processes announce the same node id; was a data directory copied?",
+		slog.String(logkey.MasterID, existing.Name), slog.String(logkey.Address, existing.Address()),
+		slog.String(logkey.OtherAddress, other.Address()))
 }
 
 func (b *book) note(kind EventKind, n *memberlist.Node) {
@@ -67,8 +70,9 @@ func (b *book) note(kind EventKind, n *memberlist.Node) {
 	if kind == Updated {
 		level = slog.LevelDebug
 	}
-	b.log.Log(context.Background(), level, "gossip: a master "+string(kind), logkey.Master, m.Name, logkey.MasterID, m.ID,
-		logkey.Address, m.Address, logkey.Version, m.Version)
+	b.log.LogAttrs(context.Background(), level, "gossip: the members have changed",
+		slog.String(logkey.Change, string(kind)), slog.String(logkey.Master, m.Name), slog.String(logkey.MasterID, m.ID),
+		slog.String(logkey.Address, m.Address), slog.String(logkey.Version, m.Version))
 	if b.onEvent != nil {
 		b.onEvent(Event{Kind: kind, Member: m})
 	}

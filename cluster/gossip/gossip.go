@@ -157,7 +157,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 
 	// After a goodbye the others accept the name at a new address at once, instead of after DeadNodeReclaimTime.
 	if err := list.Leave(2 * time.Second); err != nil {
-		g.log.Debug("gossip: the goodbye may not have reached anyone", logkey.Err, err)
+		g.log.LogAttrs(ctx, slog.LevelDebug, "gossip: the goodbye may not have reached anyone", slog.Any(logkey.Err, err))
 	}
 	if err := list.Shutdown(); err != nil {
 		return fmt.Errorf("gossip: stop: %w", err)
@@ -228,7 +228,8 @@ func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, port int
 			n, err := list.Join(missing)
 			switch {
 			case err != nil && n == 0 && !quiet:
-				g.log.Info("gossip: no listed master answers yet; trying on", "masters", missing, logkey.Err, firstLine(err))
+				g.log.LogAttrs(ctx, slog.LevelInfo, "gossip: no listed master answers yet; trying on",
+					slog.Any(logkey.Masters, missing), slog.String(logkey.Err, firstLine(err)))
 				quiet = true
 			case n > 0:
 				quiet = false
@@ -313,7 +314,8 @@ func (g *Gossip) announce(ctx context.Context, list *memberlist.Memberlist) {
 			return
 		case <-g.updates:
 			if err := list.UpdateNode(time.Second); err != nil {
-				g.log.Debug("gossip: an update of this master's announcement spreads slowly", logkey.Err, err)
+				g.log.LogAttrs(ctx, slog.LevelDebug, "gossip: an update of this master's announcement spreads slowly",
+					slog.Any(logkey.Err, err))
 			}
 		}
 	}

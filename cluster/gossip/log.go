@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scaleout/cluster/admission"
+	"scaleout/fsm/logkey"
 )
 
 // lineWriter turns memberlist's lines "[LEVEL] memberlist: text" into log records. Its warnings are everyday matters of
@@ -37,11 +38,11 @@ func (w lineWriter) Write(p []byte) (int, error) {
 	if !due {
 		return len(p), nil
 	}
-	var attrs []slog.Attr
+	attrs := []slog.Attr{slog.String(logkey.Detail, line)}
 	if silent > 0 {
-		attrs = append(attrs, slog.Int("more_since_last", silent))
+		attrs = append(attrs, slog.Int(logkey.MoreSinceLast, silent))
 	}
-	w.log.LogAttrs(context.Background(), level, "gossip: "+line, attrs...)
+	w.log.LogAttrs(context.Background(), level, "gossip: memberlist says", attrs...)
 	return len(p), nil
 }
 

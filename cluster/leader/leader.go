@@ -70,16 +70,16 @@ func (r Runner) Run(ctx context.Context, notify <-chan bool) error {
 	for {
 		select {
 		case <-ctx.Done():
-			current.end(r)
+			current.end(ctx, r)
 			return nil
 		case <-drained:
-			current.end(r)
+			current.end(ctx, r)
 			return nil
 		case <-d.changed:
 		}
 		number, leading := d.state()
 		if current != nil && (!leading || current.scope.Generation != number) {
-			current.end(r)
+			current.end(ctx, r)
 			current = nil
 		}
 		if leading && current == nil {

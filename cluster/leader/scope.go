@@ -48,7 +48,7 @@ func (s *Scope) Go(name string, f func(ctx context.Context)) {
 
 // wait returns when everything that Go started has ended. It logs what takes long, because a routine that does not end
 // keeps this node from ever leading again.
-func (s *Scope) wait() {
+func (s *Scope) wait(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -64,7 +64,8 @@ func (s *Scope) wait() {
 			s.mu.Lock()
 			names := slices.Sorted(maps.Keys(s.running))
 			s.mu.Unlock()
-			s.log.Warn("leadership ended, still waiting for its routines", logkey.Generation, s.Generation, "routines", names)
+			s.log.LogAttrs(ctx, slog.LevelWarn, "leadership ended, still waiting for its routines",
+				slog.Uint64(logkey.Generation, s.Generation), slog.Any(logkey.Routines, names))
 		}
 	}
 }
@@ -90,7 +91,7 @@ func begin(parent context.Context, r Runner, number uint64) *generation {
 }
 
 // end ends a generation: not ready, cancel, wait for every goroutine, drop memory. A nil generation has ended already.
-func (g *generation) end(r Runner) {
+func (g *generation) end(ctx context.Context, r Runner) {
 	if g == nil {
 		return
 	}
@@ -103,7 +104,8 @@ func (g *generation) end(r Runner) {
 	g.mu.Unlock()
 	g.cancel()
 	<-g.done
-	r.Logger.Info("leadership ended", logkey.Generation, g.scope.Generation, logkey.Took, time.Since(started))
+	r.Logger.LogAttrs(ctx, slog.LevelInfo, "leadership ended",
+		slog.Uint64(logkey.Generation, g.scope.Generation), slog.Duration(logkey.Took, time.Since(started)))
 }
 
 func (g *generation) run(ctx context.Context, r Runner) {
@@ -120,14 +122,15 @@ func (g *generation) run(ctx context.Context, r Runner) {
 			<-ctx.Done()
 		}
 		cancel()
-		s.wait()
+		s.wait(ctx)
 		if r.Drop != nil {
 			r.Drop()
 		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		r.Logger.Error("leadership could not be established", logkey.Generation, s.Generation, logkey.Err, err)
+		r.Logger.LogAttrs(ctx, slog.LevelError, "leadership could not be established",
+			slog.Uint64(logkey.Generation, s.Generation), slog.Any(logkey.Err, err))
 		if r.HandOver != nil {
 			r.HandOver(ctx, err)
 		}
@@ -160,7 +163,8 @@ func supervise(ctx context.Context, r Runner, d Routine) {
 		if time.Since(started) > 30*r.Retry {
 			pause = r.Retry
 		}
-		r.Logger.Error("a leader routine failed and will run again", logkey.Routine, d.Name, logkey.Err, err, "after", pause)
+		r.Logger.LogAttrs(ctx, slog.LevelError, "a leader routine failed and will run again",
+			slog.String(logkey.Routine, d.Name), slog.Any(logkey.Err, err), slog.Duration(logkey.RetryIn, pause))
 		pause = sleep(ctx, pause, 30*r.Retry)
 		if ctx.Err() != nil {
 			return

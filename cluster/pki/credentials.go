@@ -110,7 +110,7 @@ func (c *Credentials) Changed() <-chan struct{} {
 
 // Reload reads the files now. If they cannot be used the old set stays and the
 // error says why. Unchanged files are no change.
-func (c *Credentials) Reload() error {
+func (c *Credentials) Reload(ctx context.Context) error {
 	c.reload.Lock()
 	defer c.reload.Unlock()
 	set, err := loadSet(c.cfg.Files, c.cfg.Thumbprint, time.Now())
@@ -134,8 +134,9 @@ func (c *Credentials) Reload() error {
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
 	_, print := Thumbprints(set.cert.Leaf)
-	c.log.Info("certificate files reloaded", logkey.Name, set.identity.String(), "thumbprint", print,
-		"not_after", set.cert.Leaf.NotAfter, "cas", len(set.roots))
+	c.log.LogAttrs(ctx, slog.LevelInfo, "certificate files reloaded",
+		slog.String(logkey.Name, set.identity.String()), slog.String(logkey.Thumbprint, print),
+		slog.Time(logkey.NotAfter, set.cert.Leaf.NotAfter), slog.Int(logkey.CAs, len(set.roots)))
 	return nil
 }
 
@@ -147,14 +148,14 @@ func (c *Credentials) Run(ctx context.Context) error {
 	tick := time.NewTicker(c.cfg.Poll)
 	defer tick.Stop()
 	w := watcher{c: c, taken: c.set.Load().stamps}
-	w.warnOfExpiry(time.Now())
+	w.warnOfExpiry(ctx, time.Now())
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			w.look()
-			w.warnOfExpiry(now)
+			w.look(ctx)
+			w.warnOfExpiry(ctx, now)
 		}
 	}
 }
@@ -167,13 +168,13 @@ type watcher struct {
 	warned time.Time
 }
 
-func (w *watcher) look() {
+func (w *watcher) look(ctx context.Context) {
 	seen := stampsOf(w.c.cfg.Files)
 	if seen == w.taken {
 		return
 	}
 	// A set that failed is tried again each time: it may have been not valid yet.
-	err := w.c.Reload()
+	err := w.c.Reload(ctx)
 	switch {
 	case err == nil:
 		w.taken = seen
@@ -181,18 +182,21 @@ func (w *watcher) look() {
 		w.failed, w.logged = seen, false
 	case !w.logged:
 		w.logged = true
-		w.c.log.Warn("new certificate files cannot be used; the old ones stay in use", logkey.Err, err)
+		w.c.log.LogAttrs(ctx, slog.LevelWarn,
+			"new certificate files cannot be used; the old ones stay in use", slog.Any(logkey.Err, err))
 	}
 }
 
-func (w *watcher) warnOfExpiry(now time.Time) {
+func (w *watcher) warnOfExpiry(ctx context.Context, now time.Time) {
 	left := w.c.NotAfter().Sub(now)
 	if left > ExpiryWarning || (!w.warned.IsZero() && now.Sub(w.warned) < warnEvery) {
 		return
 	}
 	w.warned = now
-	w.c.log.Warn("this node's certificate expires soon; `scaleout ca renew` makes a new one",
-		logkey.Name, w.c.Identity().String(), "not_after", w.c.NotAfter(), logkey.Left, left.Round(time.Minute).String())
+	w.c.log.LogAttrs(ctx, slog.LevelWarn,
+		"this node's certificate expires soon; `scaleout ca renew` makes a new one",
+		slog.String(logkey.Name, w.c.Identity().String()), slog.Time(logkey.NotAfter, w.c.NotAfter()),
+		slog.Duration(logkey.Left, left.Round(time.Minute)))
 }
 
 // ServerTLS is a TLS 1.3 server configuration that presents the certificate of

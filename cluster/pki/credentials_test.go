@@ -186,7 +186,7 @@ func TestReloadWhileRunning(t *testing.T) {
 	if !c.Leaf().Equal(first) {
 		t.Fatal("a broken set was taken up")
 	}
-	if err := c.Reload(); !errors.Is(err, ErrBadCredentials) {
+	if err := c.Reload(t.Context()); !errors.Is(err, ErrBadCredentials) {
 		t.Errorf("Reload: %v", err)
 	}
 	if err := a.Rotate(now); err != nil {
@@ -210,7 +210,7 @@ func TestReloadWhileRunning(t *testing.T) {
 	if !c.Leaf().Equal(second) {
 		t.Fatal("another node's certificate was taken up")
 	}
-	if err := c.Reload(); err == nil || !strings.Contains(err.Error(), "master/m2") {
+	if err := c.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "master/m2") {
 		t.Errorf("Reload: %v", err)
 	}
 }
@@ -226,7 +226,7 @@ func TestReloadKeepsThumbprint(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, issue(t, a, request, now), dir)
-	if err := c.Reload(); !errors.Is(err, ErrThumbprintMismatch) || !c.Leaf().Equal(i.Leaf) {
+	if err := c.Reload(t.Context()); !errors.Is(err, ErrThumbprintMismatch) || !c.Leaf().Equal(i.Leaf) {
 		t.Errorf("%v", err)
 	}
 }
@@ -319,7 +319,7 @@ func TestTLS(t *testing.T) {
 	}
 	reload := func(c *Credentials) {
 		t.Helper()
-		if err := c.Reload(); err != nil {
+		if err := c.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -420,7 +420,7 @@ func TestExpiryWarning(t *testing.T) {
 		after time.Duration
 		want  bool
 	}{{0, false}, {11 * 24 * time.Hour, true}, {11*24*time.Hour + time.Hour, false}, {12*24*time.Hour + time.Hour, true}} {
-		w.warnOfExpiry(now.Add(tc.after))
+		w.warnOfExpiry(t.Context(), now.Add(tc.after))
 		warned := false
 		select {
 		case <-log.hit:

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,6 +83,7 @@ func (r *KeyRingFile) Merge(raw []byte) error {
 		return err
 	}
 	_, err = r.KeyRing.Merge(&next)
-	r.log.Info("new keys are in this master's key ring", logkey.Keys, next.Len())
+	r.log.LogAttrs(context.Background(), slog.LevelInfo, "new keys are in this master's key ring",
+		slog.Int(logkey.Keys, next.Len()))
 	return err
 }

@@ -42,9 +42,11 @@ func (c *Cleanup) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			c.Logger.Warn("cleanup not finished; the next round goes on", logkey.Removed, removed, logkey.Err, err)
+			c.Logger.LogAttrs(ctx, slog.LevelWarn, "cleanup not finished; the next round goes on",
+				slog.Int64(logkey.Removed, removed), slog.Any(logkey.Err, err))
 		case removed > 0:
-			c.Logger.Info("cleanup done", logkey.Removed, removed, "duration_s", time.Since(started).Seconds())
+			c.Logger.LogAttrs(ctx, slog.LevelInfo, "cleanup done", slog.Int64(logkey.Removed, removed),
+				slog.Duration(logkey.Took, time.Since(started)))
 		}
 	})
 	return nil

@@ -57,7 +57,8 @@ func (e *Expiry) Run(ctx context.Context) error {
 		}
 		now := clock()
 		if now.Sub(planned) > late {
-			e.Logger.Warn("expiry woke late; every lease gets its full duration again", "late_s", now.Sub(planned).Seconds())
+			e.Logger.LogAttrs(ctx, slog.LevelWarn, "expiry woke late; every lease gets its full duration again",
+				slog.Duration(logkey.Late, now.Sub(planned)))
 			e.Leases.ExtendAll()
 			continue
 		}
@@ -68,12 +69,13 @@ func (e *Expiry) Run(ctx context.Context) error {
 		}
 		swept = now
 		if age := now.Sub(e.Proved()); due && age > late {
-			e.Logger.Warn("no fresh proof of leadership; every lease gets its full duration again", "age_s", age.Seconds())
+			e.Logger.LogAttrs(ctx, slog.LevelWarn, "no fresh proof of leadership; every lease gets its full duration again",
+				slog.Duration(logkey.Age, age))
 			e.Leases.ExtendAll()
 			continue
 		}
 		if err := e.Leases.Sweep(ctx); err != nil && ctx.Err() == nil {
-			e.Logger.Warn("expiry not done; trying again", logkey.Err, err)
+			e.Logger.LogAttrs(ctx, slog.LevelWarn, "expiry not done; trying again", slog.Any(logkey.Err, err))
 			timer.Reset(late)
 			select {
 			case <-ctx.Done():

@@ -64,7 +64,7 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 		now := time.Now()
 		if err := h.beat(ctx, since); err != nil {
 			if ctx.Err() == nil {
-				h.Logger.Warn("heartbeat not written; the next one carries it", logkey.Err, err)
+				h.Logger.LogAttrs(ctx, slog.LevelWarn, "heartbeat not written; the next one carries it", slog.Any(logkey.Err, err))
 			}
 			return
 		}

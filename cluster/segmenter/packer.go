@@ -75,7 +75,7 @@ func (k *pack) full(more int) bool {
 
 // New makes a Packer; Run packs.
 func New(store Store, state State, propose Proposer, log *slog.Logger) *Packer {
-	return &Packer{store: store, state: state, propose: propose, log: log.With(logkey.Component, "messages"),
+	return &Packer{store: store, state: state, propose: propose, log: log.With(slog.String(logkey.Component, "messages")),
 		full: make(chan struct{}, 1)}
 }
 
@@ -186,8 +186,8 @@ func (p *Packer) commit(ctx context.Context, k *pack) {
 	case ctx.Err() != nil: // this packer is ended; the caller has not given up
 		k.err = fmt.Errorf("%w: %w", errStopped, k.err)
 	default:
-		p.log.Warn("messages not committed; the workers send them again", logkey.Parts, len(k.parts), logkey.Bytes, k.bytes,
-			logkey.Err, k.err)
+		p.log.LogAttrs(ctx, slog.LevelWarn, "messages not committed; the workers send them again",
+			slog.Int(logkey.Parts, len(k.parts)), slog.Int(logkey.Bytes, k.bytes), slog.Any(logkey.Err, k.err))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -29,7 +30,8 @@ func (t *Transport) accept(ctx context.Context) error {
 			}
 			// Out of file descriptors, most likely: it passes.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			t.log.Error("cannot accept connections", logkey.Err, err, "retry_in", pause.String())
+			t.log.LogAttrs(ctx, slog.LevelError, "cannot accept connections", slog.Any(logkey.Err, err),
+				slog.Duration(logkey.RetryIn, pause))
 			if !sleep(ctx, pause) {
 				return nil
 			}
@@ -37,15 +39,15 @@ func (t *Transport) accept(ctx context.Context) error {
 		}
 		pause = 0
 		t.busy.Store(time.Now().UnixNano())
-		if l := t.admit(raw); l != nil {
-			wg.Go(func() { t.receive(l) })
+		if l := t.admit(ctx, raw); l != nil {
+			wg.Go(func() { t.receive(ctx, l) })
 		}
 		t.busy.Store(0)
 	}
 }
 
 // receive does TLS and preamble and hands the connection to its server.
-func (t *Transport) receive(l *link) {
+func (t *Transport) receive(ctx context.Context, l *link) {
 	remote := l.RemoteAddr().String()
 	_ = l.SetDeadline(time.Now().Add(t.cfg.Handshake))
 	server := tls.Server(l, t.server)
@@ -56,29 +58,29 @@ func (t *Transport) receive(l *link) {
 	if err != nil {
 		l.endTurn(c.turns)
 		l.sever()
-		t.refused(remote, err)
+		t.refused(ctx, remote, err)
 		return
 	}
 	switch alpn := server.ConnectionState().NegotiatedProtocol; alpn {
 	case ALPNRaft:
 		l.endTurn(c.turns)
-		t.receiveMaster(server, l, protoRaft, t.raftIn)
+		t.receiveMaster(ctx, server, l, protoRaft, t.raftIn)
 	case ALPNPeer:
 		l.endTurn(c.turns)
-		t.receiveMaster(server, l, protoPeer, t.peer)
+		t.receiveMaster(ctx, server, l, protoPeer, t.peer)
 	default:
-		t.receiveHTTP(server, l, c)
+		t.receiveHTTP(ctx, server, l, c)
 	}
 }
 
 // receiveHTTP puts a connection among those of its certificate's holder, or among the strangers.
-func (t *Transport) receiveHTTP(server *tls.Conn, l *link, c *crowd) {
+func (t *Transport) receiveHTTP(ctx context.Context, server *tls.Conn, l *link, c *crowd) {
 	q := t.http
-	err := t.settle(server.ConnectionState(), l)
+	err := t.settle(ctx, server.ConnectionState(), l)
 	l.endTurn(c.turns)
 	if err != nil {
 		l.sever()
-		t.refused(l.RemoteAddr().String(), err)
+		t.refused(ctx, l.RemoteAddr().String(), err)
 		return
 	}
 	if l.stranger {
@@ -88,7 +90,7 @@ func (t *Transport) receiveHTTP(server *tls.Conn, l *link, c *crowd) {
 	q.put(server, t.cfg.Handshake)
 }
 
-func (t *Transport) receiveMaster(server *tls.Conn, l *link, p proto, q *queue) {
+func (t *Transport) receiveMaster(ctx context.Context, server *tls.Conn, l *link, p proto, q *queue) {
 	remote := l.RemoteAddr().String()
 	t.known.note(l.address)
 	pre, err := readPreamble(server)
@@ -109,14 +111,14 @@ func (t *Transport) receiveMaster(server *tls.Conn, l *link, p proto, q *queue) 
 	}
 	if _, werr := server.Write(marshalVerdict(v, reason)); werr != nil && err == nil {
 		l.sever()
-		t.refused(remote, werr)
+		t.refused(ctx, remote, werr)
 		return
 	}
 	if err != nil {
 		// Not severed: the answer must still reach the dialler.
 		_ = server.Close()
 		_ = l.Close()
-		t.refused(remote, err)
+		t.refused(ctx, remote, err)
 		return
 	}
 	_ = l.hold(nil) // masters are counted by become
@@ -150,7 +152,7 @@ func (t *Transport) judge(pre preamble, p proto) (verdict, error) {
 
 // refused counts and logs a connection that did not come up. Strangers' failed
 // handshakes are ordinary; a master that is turned away is not.
-func (t *Transport) refused(remote string, err error) {
+func (t *Transport) refused(ctx context.Context, remote string, err error) {
 	var peer *peerRefusedError
 	var limit *LimitError
 	reason, loud := "tls", false
@@ -174,12 +176,13 @@ func (t *Transport) refused(remote string, err error) {
 	}
 	t.metrics.refuse(reason)
 	if !loud {
-		t.log.Debug("connection refused", logkey.Remote, remote, logkey.Reason, reason, logkey.Err, err)
+		t.log.LogAttrs(ctx, slog.LevelDebug, "connection refused", slog.String(logkey.Remote, remote),
+			slog.String(logkey.Reason, reason), slog.Any(logkey.Err, err))
 		return
 	}
 	if silent, now := t.refusals.Due(reason, time.Now()); now {
-		t.log.Warn("connection refused", logkey.Remote, remote, logkey.Reason, reason, logkey.Err, err,
-			logkey.MoreSinceLast, silent)
+		t.log.LogAttrs(ctx, slog.LevelWarn, "connection refused", slog.String(logkey.Remote, remote),
+			slog.String(logkey.Reason, reason), slog.Any(logkey.Err, err), slog.Int(logkey.MoreSinceLast, silent))
 	}
 }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -112,14 +113,14 @@ func (t *Transport) crowdOf(address netip.Prefix) (c *crowd, exempt bool) {
 
 // admit finds a place for a new connection, without waiting. If there is none, it closes the connection and returns
 // nil.
-func (t *Transport) admit(raw net.Conn) *link {
+func (t *Transport) admit(ctx context.Context, raw net.Conn) *link {
 	l, err := t.links.add(raw, protoNone, true)
 	if err != nil {
 		return nil
 	}
 	c, exempt := t.crowdOf(l.address)
 	place, full := c.handshakes.Enter(l.address.String(), exempt,
-		func(admission.Full) { t.evict(l, LimitHandshakes, t.cfg.Limits.Handshakes) })
+		func(admission.Full) { t.evict(ctx, l, LimitHandshakes, t.cfg.Limits.Handshakes) })
 	if full == admission.Free {
 		err = l.hold(place)
 	} else {
@@ -127,20 +128,20 @@ func (t *Transport) admit(raw net.Conn) *link {
 	}
 	if err != nil {
 		l.reset()
-		t.refused(raw.RemoteAddr().String(), err)
+		t.refused(ctx, raw.RemoteAddr().String(), err)
 		return nil
 	}
 	return l
 }
 
 // evict closes a connection whose place was given to another one.
-func (t *Transport) evict(l *link, setting string, most int) {
+func (t *Transport) evict(ctx context.Context, l *link, setting string, most int) {
 	l.reset()
-	t.refused(l.RemoteAddr().String(), &LimitError{setting, most})
+	t.refused(ctx, l.RemoteAddr().String(), &LimitError{setting, most})
 }
 
 // settle gives an HTTP connection its place: under the name in its certificate, or among the strangers if it has none.
-func (t *Transport) settle(cs tls.ConnectionState, l *link) error {
+func (t *Transport) settle(ctx context.Context, cs tls.ConnectionState, l *link) error {
 	if err := t.links.become(l, protoHTTP, 0); err != nil {
 		return err
 	}
@@ -155,16 +156,16 @@ func (t *Transport) settle(cs tls.ConnectionState, l *link) error {
 		if full == admission.FullKey {
 			l.reached = &LimitError{LimitPerCertificate, limits.PerCertificate}
 		}
-		t.refused(l.RemoteAddr().String(), l.reached)
+		t.refused(ctx, l.RemoteAddr().String(), l.reached)
 	}
 	l.stranger = true
 	c, exempt := t.crowdOf(l.address)
 	place, _ := c.strangers.Enter(l.address.String(), exempt, func(full admission.Full) {
 		if full == admission.FullKey {
-			t.evict(l, LimitPerAddress, limits.PerAddress)
+			t.evict(ctx, l, LimitPerAddress, limits.PerAddress)
 			return
 		}
-		t.evict(l, LimitStrangers, limits.Strangers)
+		t.evict(ctx, l, LimitStrangers, limits.Strangers)
 	})
 	return l.hold(place)
 }

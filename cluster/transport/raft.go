@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -210,7 +211,8 @@ func (r *Raft) Close() error {
 		select {
 		case <-r.handlers.end():
 		case <-deadline.C:
-			r.t.log.Warn("raft messages are still being handled; closing anyway", logkey.Waited, closeWait.String())
+			r.t.log.LogAttrs(context.Background(), slog.LevelWarn, "raft messages are still being handled; closing anyway",
+				slog.String(logkey.Waited, closeWait.String()))
 		}
 	})
 	return nil

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -23,7 +24,7 @@ func (t *Transport) rotate(ctx context.Context) {
 		changed = t.cfg.Security.Changed()
 		t.links.nextGeneration()
 		t.peers.renew()
-		t.log.Info("certificates changed; connections between masters are being renewed")
+		t.log.LogAttrs(ctx, slog.LevelInfo, "certificates changed; connections between masters are being renewed")
 		if !t.retire(ctx, changed) {
 			return
 		}

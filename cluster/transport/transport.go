@@ -164,7 +164,7 @@ func New(cfg Config) (*Transport, error) {
 	}
 	t := &Transport{
 		cfg:       cfg,
-		log:       cfg.Logger.With(logkey.Component, "transport"),
+		log:       cfg.Logger.With(slog.String(logkey.Component, "transport")),
 		metrics:   m,
 		links:     newRegistry(m),
 		outside:   newCrowd(cfg.Limits, true),
@@ -252,7 +252,7 @@ func (t *Transport) CutRaft() {
 		return
 	}
 	t.links.refuse(protoRaft)
-	t.log.Info("raft transport cut")
+	t.log.LogAttrs(context.Background(), slog.LevelInfo, "raft transport cut")
 }
 
 // Raft is the transport for raft.NewRaft. The first call starts the library's

@@ -37,7 +37,7 @@ func (r *reloading) RoundTrip(req *http.Request) (*http.Response, error) {
 	if time.Since(r.looked) > freshCredentials {
 		r.looked = time.Now()
 		// If the files are gone or half replaced, the certificate in use stays.
-		_ = r.creds.Reload()
+		_ = r.creds.Reload(req.Context())
 	}
 	r.mu.Unlock()
 	return r.next.RoundTrip(req)

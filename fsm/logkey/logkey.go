@@ -66,8 +66,9 @@ const (
 	CAs        = "cas"       // how many
 
 	Event  = "event"  // the id of an event
-	Change = "change" // what an event says of the membership
-	Detail = "detail" // what an event or an attempt's end says for people
+	Change = "change" // of the membership
+	Detail = "detail" // a sentence for people
+	Cure   = "cure"   // what a person can do
 
 	RequestID = "request_id"
 	Caller    = "caller" // the name of who calls
