@@ -23,7 +23,7 @@ func (n *Node) bootstrapper() (*bootstrap.Bootstrapper, error) {
 // form brings an empty node into a cluster.
 func (n *Node) form(ctx context.Context) {
 	if n.boot.Run(ctx) {
-		n.announce(func(m *gossip.Meta) { m.HasState = true })
+		n.announce(ctx, func(m *gossip.Meta) { m.HasState = true })
 	}
 }
 

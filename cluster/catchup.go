@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"scaleout/cluster/gossip"
@@ -95,7 +96,7 @@ func (n *Node) markCaughtUp(ctx context.Context) {
 	limit, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if n.Barrier(limit) == nil {
-		n.announce(func(m *gossip.Meta) { m.HasState = true })
+		n.announce(ctx, func(m *gossip.Meta) { m.HasState = true })
 		close(n.caught)
 	}
 }
@@ -108,12 +109,13 @@ func (n *Node) greet(ctx context.Context, l Leader) bool {
 	if n.cfg.KeyRing != nil && l.ID != n.id {
 		var a keyRingMessage
 		if err := n.peers.Call(limit, l.ID, "/peer/keyring", nil, nil, &a); err != nil {
-			n.log.Debug("the leader's key ring could not be fetched yet", logkey.Err, err)
+			n.log.LogAttrs(ctx, slog.LevelDebug, "the leader's key ring could not be fetched yet", slog.Any(logkey.Err, err))
 			return false
 		}
 		if err := n.cfg.KeyRing.Merge(a.Ring); err != nil {
-			n.log.Error("the leader's key ring could not be taken up; secrets sealed with its keys cannot be opened here",
-				logkey.Err, err)
+			n.log.LogAttrs(ctx, slog.LevelError,
+				"the leader's key ring could not be taken up; secrets sealed with its keys cannot be opened here",
+				slog.Any(logkey.Err, err))
 			return false
 		}
 	}
@@ -126,8 +128,9 @@ func (n *Node) greet(ctx context.Context, l Leader) bool {
 			err = n.askToJoin(ctx, l.ID)
 		}
 		if err != nil {
-			n.log.Warn("this master's new address is not in the configuration yet", logkey.Address, n.cfg.AdvertiseAddress,
-				logkey.Was, string(self.Address), logkey.Err, err)
+			n.log.LogAttrs(ctx, slog.LevelWarn, "this master's new address is not in the configuration yet",
+				slog.String(logkey.Address, n.cfg.AdvertiseAddress), slog.String(logkey.Was, string(self.Address)),
+				slog.Any(logkey.Err, err))
 			return false
 		}
 	}
@@ -143,7 +146,8 @@ func (n *Node) askWhetherMember(ctx context.Context) {
 		}
 		err := n.askToJoin(ctx, m.ID)
 		if p, ok := peer.Refusal(err); ok && p.Code == peer.CodeRemoved && !n.removed.Swap(true) {
-			n.log.Error("this master was removed from its cluster while it was away", logkey.Err, p.Detail)
+			n.log.LogAttrs(ctx, slog.LevelError, "this master was removed from its cluster while it was away",
+				slog.String(logkey.Err, p.Detail))
 		}
 		if err == nil {
 			return

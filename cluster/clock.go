@@ -109,7 +109,7 @@ func (c *clocks) bad() (time.Duration, bool) {
 }
 
 // warn logs, at most once a minute, which clocks are far apart.
-func (c *clocks) warn(names func(id string) string) {
+func (c *clocks) warn(ctx context.Context, names func(id string) string) {
 	now := time.Now()
 	type far struct {
 		id string
@@ -131,8 +131,9 @@ func (c *clocks) warn(names func(id string) string) {
 		return
 	}
 	for _, f := range fars {
-		c.log.Warn("the clocks of two masters are apart; check their time synchronisation",
-			logkey.Master, names(f.id), "ahead_of_this_node", f.by.Round(time.Millisecond), logkey.Limit, clockLimit)
+		c.log.LogAttrs(ctx, slog.LevelWarn,
+			"the clocks of two masters are apart; check their time synchronisation", slog.String(logkey.Master, names(f.id)),
+			slog.Duration(logkey.Ahead, f.by.Round(time.Millisecond)), slog.Duration(logkey.Limit, clockLimit))
 	}
 }
 
@@ -187,13 +188,15 @@ func (n *Node) clockRoutine(ctx context.Context) error {
 		ids := others(servers, n.id)
 		n.clocks.keep(ids)
 		n.compareClocks(ctx, ids, len(ids)+1, n.cfg.Timing.Election)
-		n.clocks.warn(n.nameOf)
+		n.clocks.warn(ctx, n.nameOf)
 		if by, bad := n.clocks.bad(); bad {
-			n.log.Error("this master's clock is too far from the others' to lead: leadership is handed over",
-				logkey.Ahead, by.Round(time.Millisecond), logkey.Limit, clockLimit)
+			n.log.LogAttrs(ctx, slog.LevelError,
+				"this master's clock is too far from the others' to lead: leadership is handed over",
+				slog.Duration(logkey.Ahead, by.Round(time.Millisecond)), slog.Duration(logkey.Limit, clockLimit))
 			if err := n.Transfer(ctx, ""); err != nil && ctx.Err() == nil {
-				n.log.Error("leadership could not be handed over; commands are stamped within the limit of the others' clocks",
-					logkey.Err, err)
+				n.log.LogAttrs(ctx, slog.LevelError,
+					"leadership could not be handed over; commands are stamped within the limit of the others' clocks",
+					slog.Any(logkey.Err, err))
 			}
 		}
 		if !pauseFor(ctx, clockEvery) {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"scaleout/fsm/logkey"
@@ -44,15 +45,16 @@ func (n *Node) deadRoutine(ctx context.Context) error {
 			}
 			if err := n.Remove(ctx, string(s.ID), false); err != nil {
 				if _, logged := retryAt[s.ID]; !logged && ctx.Err() == nil {
-					n.log.Warn("a dead master is not removed", logkey.Master, n.nameOf(string(s.ID)), logkey.MasterID, string(s.ID),
-						logkey.SilentSince, since, logkey.Err, err)
+					n.log.LogAttrs(ctx, slog.LevelWarn, "a dead master is not removed",
+						slog.String(logkey.Master, n.nameOf(string(s.ID))), slog.String(logkey.MasterID, string(s.ID)),
+						slog.Time(logkey.SilentSince, since), slog.Any(logkey.Err, err))
 				}
 				retryAt[s.ID] = time.Now().Add(min(n.cfg.RemoveDead, time.Minute))
 				continue
 			}
-			n.log.Warn("a dead master was removed from the cluster, as RemoveDeadMastersAfterInMs says",
-				logkey.Master, n.nameOf(string(s.ID)),
-				logkey.MasterID, string(s.ID), logkey.SilentSince, since)
+			n.log.LogAttrs(ctx, slog.LevelWarn, "a dead master was removed from the cluster, as RemoveDeadMastersAfterInMs says",
+				slog.String(logkey.Master, n.nameOf(string(s.ID))), slog.String(logkey.MasterID, string(s.ID)),
+				slog.Time(logkey.SilentSince, since))
 			delete(silent, s.ID)
 			break // the configuration has changed
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -69,10 +70,11 @@ func (n *Node) diskRoutine(ctx context.Context) error {
 		if to == "" {
 			continue
 		}
-		n.log.Error("this master must not lead with its disk: leadership is handed over", logkey.Disk, trouble,
-			logkey.To, n.nameOf(to))
+		n.log.LogAttrs(ctx, slog.LevelError, "this master must not lead with its disk: leadership is handed over",
+			slog.String(logkey.Disk, trouble), slog.String(logkey.To, n.nameOf(to)))
 		if err := n.Transfer(ctx, to); err != nil && ctx.Err() == nil {
-			n.log.Warn("leadership could not be handed over; it will be tried again", logkey.Err, err)
+			n.log.LogAttrs(ctx, slog.LevelWarn, "leadership could not be handed over; it will be tried again",
+				slog.Any(logkey.Err, err))
 		}
 	}
 	return nil
@@ -114,7 +116,8 @@ func (t stableStore) retryWhileFull(write func() error) error {
 		}
 		if !logged {
 			logged = true
-			t.node.log.Error("this master takes part in no election and stores nothing until its disk has room", logkey.Err, err)
+			t.node.log.LogAttrs(context.Background(), slog.LevelError,
+				"this master takes part in no election and stores nothing until its disk has room", slog.Any(logkey.Err, err))
 		}
 		select {
 		case <-t.node.ended:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -89,8 +90,8 @@ func (n *Node) takeIn(ctx context.Context, j joinRequest) error {
 	}); err != nil {
 		return err
 	}
-	n.log.Info("a new master joins; it becomes a voter when it has caught up", logkey.Master, j.Name,
-		logkey.MasterID, j.ID, logkey.Address, j.Address)
+	n.log.LogAttrs(ctx, slog.LevelInfo, "a new master joins; it becomes a voter when it has caught up",
+		slog.String(logkey.Master, j.Name), slog.String(logkey.MasterID, j.ID), slog.String(logkey.Address, j.Address))
 	return nil
 }
 
@@ -132,8 +133,9 @@ func (n *Node) readdress(ctx context.Context, s raft.Server, address string) err
 	}); err != nil {
 		return err
 	}
-	n.log.Info("a master has a new address", logkey.Master, n.nameOf(string(s.ID)), logkey.MasterID, string(s.ID),
-		logkey.Address, address, logkey.Was, string(s.Address))
+	n.log.LogAttrs(ctx, slog.LevelInfo, "a master has a new address", slog.String(logkey.Master, n.nameOf(string(s.ID))),
+		slog.String(logkey.MasterID, string(s.ID)), slog.String(logkey.Address, address),
+		slog.String(logkey.Was, string(s.Address)))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -70,7 +71,7 @@ func (n *Node) establish(ctx context.Context, s *leader.Scope) error {
 	_, servers := n.configuration()
 	if ids := others(servers, n.id); len(ids) > 0 {
 		n.compareClocks(ctx, ids, len(voterIDs(servers))/2, n.cfg.Timing.Election)
-		n.clocks.warn(n.nameOf)
+		n.clocks.warn(ctx, n.nameOf)
 	}
 	if _, _, err := r.proposer.ProposeOwn(ctx, &command.Noop{}); err != nil {
 		return fmt.Errorf("catch up with the log: %w", err)
@@ -108,7 +109,8 @@ func (n *Node) ensureInitialised(ctx context.Context, r *leadership) error {
 		if res.Rejection != nil {
 			return fmt.Errorf("initialise the cluster: %w", res.Rejection)
 		}
-		n.log.Info("a new cluster begins", logkey.Cluster, n.cfg.ClusterID, logkey.FeatureLevel, level)
+		n.log.LogAttrs(ctx, slog.LevelInfo, "a new cluster begins", slog.String(logkey.Cluster, n.cfg.ClusterID),
+			slog.Int(logkey.FeatureLevel, level))
 		return nil
 	default:
 		return fmt.Errorf("the state belongs to cluster %s, this master's certificate to cluster %s", id, n.cfg.ClusterID)
@@ -118,8 +120,9 @@ func (n *Node) ensureInitialised(ctx context.Context, r *leadership) error {
 func (n *Node) nowReady(*leader.Scope) {
 	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(true)
-		n.log.Info("this master leads", logkey.Term, r.term, logkey.Generation, r.Generation,
-			logkey.Took, time.Since(r.Since).Round(time.Millisecond))
+		n.log.LogAttrs(context.Background(), slog.LevelInfo, "this master leads", slog.Uint64(logkey.Term, r.term),
+			slog.Uint64(logkey.Generation, r.Generation),
+			slog.Duration(logkey.Took, time.Since(r.Since).Round(time.Millisecond)))
 		n.watch.notify()
 	}
 }
@@ -127,7 +130,8 @@ func (n *Node) nowReady(*leader.Scope) {
 func (n *Node) unready(*leader.Scope) {
 	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(false)
-		n.log.Info("this master does not lead any more", logkey.Term, r.term, logkey.Generation, r.Generation)
+		n.log.LogAttrs(context.Background(), slog.LevelInfo, "this master does not lead any more",
+			slog.Uint64(logkey.Term, r.term), slog.Uint64(logkey.Generation, r.Generation))
 		n.watch.notify()
 	}
 }
@@ -148,7 +152,8 @@ func (n *Node) handOverAfterFailure(ctx context.Context, _ error) {
 		return
 	}
 	if err := n.handOver(ctx, ""); err != nil && ctx.Err() == nil {
-		n.log.Warn("leadership could not be handed over; this master tries again to establish it", logkey.Err, err)
+		n.log.LogAttrs(ctx, slog.LevelWarn, "leadership could not be handed over; this master tries again to establish it",
+			slog.Any(logkey.Err, err))
 	}
 }
 
@@ -165,7 +170,7 @@ func (n *Node) idleRoutine(ctx context.Context) error {
 		if pause <= 0 {
 			_, _, err := r.proposer.ProposeOwn(ctx, &command.Noop{})
 			if err != nil && !errors.Is(err, command.ErrBusy) && ctx.Err() == nil {
-				n.log.Debug("the idle no-op was not committed", logkey.Err, err)
+				n.log.LogAttrs(ctx, slog.LevelDebug, "the idle no-op was not committed", slog.Any(logkey.Err, err))
 			}
 			pause = every
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"scaleout/fsm/command"
@@ -25,7 +26,8 @@ func (n *Node) levelRoutine(ctx context.Context) error {
 			agreed = 0
 		case level == agreed && number == under:
 			if err := n.raiseLevel(ctx, level); err != nil && ctx.Err() == nil {
-				n.log.Warn("the feature level could not be raised", logkey.FeatureLevel, level, logkey.Err, err)
+				n.log.LogAttrs(ctx, slog.LevelWarn, "the feature level could not be raised", slog.Int(logkey.FeatureLevel, level),
+					slog.Any(logkey.Err, err))
 			}
 			agreed = 0
 		default:
@@ -63,7 +65,8 @@ func (n *Node) raiseLevel(ctx context.Context, level int) error {
 	if res.Rejection != nil {
 		return fmt.Errorf("raise the level: %w", errors.New(res.Rejection.Error()))
 	}
-	n.log.Info("the cluster's feature level rises: versions that do not know it cannot join any more",
-		logkey.FeatureLevel, level)
+	n.log.LogAttrs(ctx, slog.LevelInfo,
+		"the cluster's feature level rises: versions that do not know it cannot join any more",
+		slog.Int(logkey.FeatureLevel, level))
 	return nil
 }

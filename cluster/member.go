@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -188,23 +189,24 @@ func (n *Node) watchLeader(ctx context.Context) {
 		heard, _ := n.wire.HigherTerm()
 		address, id := n.raft.LeaderWithID()
 		if n.watch.update(string(id), string(address), max(n.raft.CurrentTerm(), heard), force) && id != "" {
-			n.log.Info("leader", logkey.Leader, n.nameOf(string(id)), logkey.MasterID, string(id),
-				logkey.Term, n.raft.CurrentTerm())
+			n.log.LogAttrs(ctx, slog.LevelInfo, "leader", slog.String(logkey.Leader, n.nameOf(string(id))),
+				slog.String(logkey.MasterID, string(id)), slog.Uint64(logkey.Term, n.raft.CurrentTerm()))
 		}
-		n.noteMembership()
+		n.noteMembership(ctx)
 	}
 }
 
 // noteMembership notices that this node was removed from the configuration, or is back in it.
-func (n *Node) noteMembership() {
+func (n *Node) noteMembership(ctx context.Context) {
 	_, servers := n.configuration()
 	_, member := findServer(servers, n.id)
 	gone := len(servers) > 0 && !member && n.raft.State() != raft.Leader
 	if gone && !n.removed.Swap(true) {
-		n.log.Error("this master is not a member of its cluster any more; to bring the machine back, start it with an " +
-			"empty data directory")
+		n.log.LogAttrs(ctx, slog.LevelError,
+			"this master is not a member of its cluster any more; to bring the machine back, start it with an "+
+				"empty data directory")
 	} else if _, leader := n.raft.LeaderWithID(); member && leader != "" && n.removed.Swap(false) {
-		n.log.Info("this master is a member of its cluster again")
+		n.log.LogAttrs(ctx, slog.LevelInfo, "this master is a member of its cluster again")
 	}
 }
 

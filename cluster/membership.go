@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"time"
 
@@ -59,7 +60,8 @@ func (n *Node) remove(ctx context.Context, id string, force, gone bool) error {
 	}); err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
-	n.log.Info("a master was removed from the cluster", logkey.Master, name, logkey.MasterID, id, "forced", force)
+	n.log.LogAttrs(ctx, slog.LevelInfo, "a master was removed from the cluster", slog.String(logkey.Master, name),
+		slog.String(logkey.MasterID, id), slog.Bool(logkey.Forced, force))
 	return nil
 }
 
@@ -92,8 +94,8 @@ func (n *Node) Leave(ctx context.Context, force bool) error {
 	if !n.up() {
 		return command.ErrNotReady
 	}
-	n.announce(func(m *gossip.Meta) { m.Stopping = true })
-	undo := func() { n.announce(func(m *gossip.Meta) { m.Stopping = n.stopping.Load() }) }
+	n.announce(ctx, func(m *gossip.Meta) { m.Stopping = true })
+	undo := func() { n.announce(ctx, func(m *gossip.Meta) { m.Stopping = n.stopping.Load() }) }
 	if _, err := n.leading(); err == nil {
 		err := n.Remove(ctx, n.id, force)
 		if !errors.Is(err, command.ErrNotLeader) {
@@ -112,7 +114,7 @@ func (n *Node) Leave(ctx context.Context, force bool) error {
 			err := n.peers.Call(ctx, l.ID, "/peer/remove", query, struct{}{}, nil)
 			if err == nil {
 				n.removed.Store(true)
-				n.log.Info("this master has left the cluster")
+				n.log.LogAttrs(ctx, slog.LevelInfo, "this master has left the cluster")
 				return nil
 			}
 			// Neither a leader that does not lead any more nor one that cannot know is a refusal.
@@ -181,8 +183,9 @@ func (n *Node) promoteRoutine(ctx context.Context) error {
 				logAt[s.ID] = time.Now().Add(usual)
 			case time.Now().After(at):
 				logAt[s.ID] = time.Now().Add(max(usual, time.Minute))
-				n.log.Warn("a new master is no voter yet", logkey.Master, n.nameOf(string(s.ID)), logkey.MasterID, string(s.ID),
-					logkey.Err, err)
+				n.log.LogAttrs(ctx, slog.LevelWarn, "a new master is no voter yet",
+					slog.String(logkey.Master, n.nameOf(string(s.ID))), slog.String(logkey.MasterID, string(s.ID)),
+					slog.Any(logkey.Err, err))
 			}
 		}
 		if !pauseFor(ctx, max(n.cfg.Timing.Election, 200*time.Millisecond)) {
@@ -212,7 +215,8 @@ func (n *Node) promote(ctx context.Context, s raft.Server) error {
 	}); err != nil {
 		return err
 	}
-	n.log.Info("a master became a voter", logkey.Master, n.nameOf(id), logkey.MasterID, id)
+	n.log.LogAttrs(ctx, slog.LevelInfo, "a master became a voter", slog.String(logkey.Master, n.nameOf(id)),
+		slog.String(logkey.MasterID, id))
 	return nil
 }
 

@@ -239,13 +239,17 @@ func (n *Node) applied(a Applied) {
 
 // machineFailed is the hook that the state machine calls for an entry that it can neither apply nor skip.
 func (n *Node) machineFailed(err error) {
-	what := "this master stops: an entry of the log cannot be applied. Nothing is lost; start a version that knows it"
-	if errors.Is(err, fsm.ErrOutOfOrder) {
-		what = "this master stops: its data directory is damaged, or this is a mistake of the program. The other masters " +
-			"have " +
-			"all that it had: move its data directory away and start it with an empty one, so that it joins as a new one"
+	attrs := []slog.Attr{
+		slog.Any(logkey.Err, err), slog.String(logkey.Version, n.cfg.Version), slog.Int(logkey.FeatureLevel, n.cfg.Level),
 	}
-	n.log.Error(what, logkey.Err, err, logkey.Version, n.cfg.Version, logkey.FeatureLevel, n.cfg.Level)
+	if errors.Is(err, fsm.ErrOutOfOrder) {
+		n.log.LogAttrs(context.Background(), slog.LevelError, "this master stops: its data directory is damaged, or this "+
+			"is a mistake of the program. The other masters have all that it had: move its data directory away and start "+
+			"it with an empty one, so that it joins as a new one", attrs...)
+	} else {
+		n.log.LogAttrs(context.Background(), slog.LevelError, "this master stops: an entry of the log cannot be applied. "+
+			"Nothing is lost; start a version that knows it", attrs...)
+	}
 	n.die(fmt.Errorf("%w: %w", ErrStateMachine, err), ExitStateMachine)
 }
 

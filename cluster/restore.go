@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -96,7 +97,8 @@ func (n *Node) Install(ctx context.Context, at LogPosition, size int64, snapshot
 		}
 	}
 	before := n.restores()
-	n.log.Warn("a restored state replaces this cluster's", logkey.Index, at.Index, logkey.Bytes, size)
+	n.log.LogAttrs(ctx, slog.LevelWarn, "a restored state replaces this cluster's", slog.Uint64(logkey.Index, at.Index),
+		slog.Int64(logkey.Bytes, size))
 	err = n.install(r, at, size, snapshot)
 	switch {
 	case err == nil:
@@ -104,19 +106,22 @@ func (n *Node) Install(ctx context.Context, at LogPosition, size int64, snapshot
 		return errors.Join(fmt.Errorf("%w: %w", command.ErrRefused, err), recovery.ClearInstalling(n.cfg.Dir))
 	case alone:
 		// Its own disk decides: the next start reads what is there.
-		n.log.Error("this master ended, or lost its leadership, while it took a restored state", logkey.Err, err)
+		n.log.LogAttrs(ctx, slog.LevelError, "this master ended, or lost its leadership, while it took a restored state",
+			slog.Any(logkey.Err, err))
 		return fmt.Errorf("%w: this master, the only one, ended before it was sure of the restored state; once it runs "+
 			"again, "+
 			"look whether the restored state is there: %w", command.ErrUnknownOutcome, err)
 	default:
-		n.log.Error("this master ends itself: it took a restored state and the others did not confirm it", logkey.Err, err)
+		n.log.LogAttrs(ctx, slog.LevelError,
+			"this master ends itself: it took a restored state and the others did not confirm it", slog.Any(logkey.Err, err))
 		n.die(fmt.Errorf("%w: %w", recovery.ErrInstalling, err), ExitStateMachine)
 		return fmt.Errorf("%w: %w", command.ErrUnknownOutcome, err)
 	}
 	if !alone {
 		if err := recovery.ClearInstalling(n.cfg.Dir); err != nil {
-			n.log.Error("the mark of the restore could not be cleared: this master will ask for an empty data directory "+
-				"at its next start", logkey.Err, err)
+			n.log.LogAttrs(ctx, slog.LevelError,
+				"the mark of the restore could not be cleared: this master will ask for an empty data directory "+
+					"at its next start", slog.Any(logkey.Err, err))
 		}
 	}
 	n.renew(ctx, r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -78,7 +79,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return errors.Join(err, n.shutdown())
 	}
 	close(n.started)
-	n.announce(func(m *gossip.Meta) { m.HasState = had })
+	n.announce(ctx, func(m *gossip.Meta) { m.HasState = had })
 
 	runCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -158,9 +159,9 @@ func (n *Node) checkState() error {
 	return nil
 }
 
-func (n *Node) announce(change func(*gossip.Meta)) {
+func (n *Node) announce(ctx context.Context, change func(*gossip.Meta)) {
 	if err := n.cfg.Gossip.Update(change); err != nil {
-		n.log.Warn("gossip could not be updated", logkey.Err, err)
+		n.log.LogAttrs(ctx, slog.LevelWarn, "gossip could not be updated", slog.Any(logkey.Err, err))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"syscall"
 	"time"
@@ -89,7 +90,7 @@ func (n *Node) replaceLeader(ctx context.Context, lost leaderless) {
 			}
 		}
 		if len(candidates) > len(voters)/2 {
-			n.pickSuccessor(candidates)
+			n.pickSuccessor(ctx, candidates)
 			return
 		}
 		if !pauseFor(ctx, successionPause) {
@@ -107,7 +108,7 @@ func connectionRefused(err error) bool {
 // pickSuccessor asks the candidate with the longest log, and among equals one with a healthy disk, to call an election.
 // No log grows while there is no leader, so every survivor computes the same order. The runner-up sends the request, so
 // exactly one node sends it and no node has to ask itself.
-func (n *Node) pickSuccessor(candidates []peer.Status) {
+func (n *Node) pickSuccessor(ctx context.Context, candidates []peer.Status) {
 	slices.SortFunc(candidates, func(a, b peer.Status) int {
 		return cmp.Or(cmp.Compare(b.LastIndex, a.LastIndex), falseFirst(a.Disk != "", b.Disk != ""), cmp.Compare(a.ID, b.ID))
 	})
@@ -116,10 +117,12 @@ func (n *Node) pickSuccessor(candidates []peer.Status) {
 	}
 	best := candidates[0]
 	if err := n.wire.RequestElection(raft.ServerID(best.ID), raft.ServerAddress(best.Address)); err != nil {
-		n.log.Info("the next leader could not be asked to call an election; the heartbeats decide", logkey.Master, best.Name,
-			logkey.Err, err)
+		n.log.LogAttrs(ctx, slog.LevelInfo,
+			"the next leader could not be asked to call an election; the heartbeats decide",
+			slog.String(logkey.Master, best.Name), slog.Any(logkey.Err, err))
 		return
 	}
-	n.log.Info("the leader's process is gone; another master was asked to call an election", logkey.Master, best.Name,
-		logkey.MasterID, best.ID)
+	n.log.LogAttrs(ctx, slog.LevelInfo,
+		"the leader's process is gone; another master was asked to call an election", slog.String(logkey.Master, best.Name),
+		slog.String(logkey.MasterID, best.ID))
 }

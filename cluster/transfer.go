@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,7 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 // It returns nil if this node does not lead, or if it is the only voter, so that no other node could take over.
 func (n *Node) StepDown(ctx context.Context) error {
 	n.stopping.Store(true)
-	n.announce(func(m *gossip.Meta) { m.Stopping = true })
+	n.announce(ctx, func(m *gossip.Meta) { m.Stopping = true })
 	if !n.up() || n.raft.State() != raft.Leader {
 		return nil
 	}
@@ -78,8 +79,9 @@ func (n *Node) handOver(ctx context.Context, id string) (err error) {
 		started := time.Now()
 		err := n.handTo(ctx, c.server)
 		if err == nil {
-			n.log.Info("leadership handed over", logkey.Master, c.name, logkey.MasterID, string(c.server.ID),
-				logkey.Took, time.Since(started).Round(time.Millisecond))
+			n.log.LogAttrs(ctx, slog.LevelInfo, "leadership handed over", slog.String(logkey.Master, c.name),
+				slog.String(logkey.MasterID, string(c.server.ID)),
+				slog.Duration(logkey.Took, time.Since(started).Round(time.Millisecond)))
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", c.name, err))

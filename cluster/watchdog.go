@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -35,9 +36,9 @@ func (n *Node) watchDisk(ctx context.Context) {
 		case <-tick.C:
 		}
 		if n.cfg.Dir.Log().Torn() {
-			n.log.Error("this master ends itself: the disk did not take the entries that replace the end of its log; started "+
-				"again, it goes on from what the disk holds",
-				logkey.Path, n.cfg.Dir.Path())
+			n.log.LogAttrs(ctx, slog.LevelError,
+				"this master ends itself: the disk did not take the entries that replace the end of its log; started "+
+					"again, it goes on from what the disk holds", slog.String(logkey.Path, n.cfg.Dir.Path()))
 			n.die(fmt.Errorf("%w: %w", ErrStalled, store.ErrTorn), ExitStalled)
 			return
 		}
@@ -49,7 +50,7 @@ func (n *Node) watchDisk(ctx context.Context) {
 			continue
 		}
 		if writing >= limit {
-			n.giveUp(writing)
+			n.giveUp(ctx, writing)
 			return
 		}
 		if waits >= limit/2 && time.Since(warned) > 30*time.Second {
@@ -58,8 +59,8 @@ func (n *Node) watchDisk(ctx context.Context) {
 			if ownDisk {
 				why = "this master's disk is slow"
 			}
-			n.log.Warn("an entry is not being committed: "+why, logkey.For, waits.Round(time.Millisecond),
-				logkey.Term, n.raft.CurrentTerm())
+			n.log.LogAttrs(ctx, slog.LevelWarn, "an entry is not being committed", slog.String(logkey.Detail, why),
+				slog.Duration(logkey.For, waits.Round(time.Millisecond)), slog.Uint64(logkey.Term, n.raft.CurrentTerm()))
 			if n.cfg.SlowCommit != nil {
 				n.cfg.SlowCommit(waits, ownDisk)
 			}
@@ -83,7 +84,7 @@ func (n *Node) overdue() time.Duration {
 
 // giveUp lets the other masters elect: this node is not ready any more, cuts its Raft connections, logs a line if the
 // disk allows it, and exits.
-func (n *Node) giveUp(writing time.Duration) {
+func (n *Node) giveUp(ctx context.Context, writing time.Duration) {
 	if r := n.leadership.Load(); r != nil {
 		r.ready.Store(false)
 	}
@@ -91,8 +92,10 @@ func (n *Node) giveUp(writing time.Duration) {
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)
-		n.log.Error("this master ends itself: a write to its disk does not end, and while it leads nobody else can",
-			logkey.For, writing.Round(time.Millisecond), logkey.Limit, n.cfg.Timing.stall(), logkey.Path, n.cfg.Dir.Path())
+		n.log.LogAttrs(ctx, slog.LevelError,
+			"this master ends itself: a write to its disk does not end, and while it leads nobody else can",
+			slog.Duration(logkey.For, writing.Round(time.Millisecond)), slog.Duration(logkey.Limit, n.cfg.Timing.stall()),
+			slog.String(logkey.Path, n.cfg.Dir.Path()))
 	}()
 	select {
 	case <-logged:
@@ -109,7 +112,7 @@ func (n *Node) watchLog(ctx context.Context) {
 	for pauseFor(ctx, 5*time.Second) {
 		size := log.Bytes()
 		base = min(base, size) // old entries were deleted
-		n.keepTrailing(size)
+		n.keepTrailing(ctx, size)
 		if size-base < snapshotBytes {
 			continue
 		}
@@ -118,17 +121,18 @@ func (n *Node) watchLog(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot):
-			n.log.Warn("a snapshot failed; it will be tried again", logkey.Err, err)
+			n.log.LogAttrs(ctx, slog.LevelWarn, "a snapshot failed; it will be tried again", slog.Any(logkey.Err, err))
 			continue
 		}
 		base = log.Bytes()
-		n.log.Info("a snapshot was taken because of the size of the log", logkey.Bytes, size, logkey.Left, base)
+		n.log.LogAttrs(ctx, slog.LevelInfo, "a snapshot was taken because of the size of the log",
+			slog.Uint64(logkey.Bytes, size), slog.Uint64(logkey.Left, base))
 	}
 }
 
 // keepTrailing makes Raft keep about trailingBytes of entries behind a snapshot, for followers that lag a little, but
 // never more entries than Config.Snapshots says.
-func (n *Node) keepTrailing(size uint64) {
+func (n *Node) keepTrailing(ctx context.Context, size uint64) {
 	first, err1 := n.cfg.Dir.Log().FirstIndex()
 	last, err2 := n.cfg.Dir.Log().LastIndex()
 	if err1 != nil || err2 != nil || last <= first {
@@ -146,6 +150,7 @@ func (n *Node) keepTrailing(size uint64) {
 	}
 	c.TrailingLogs = want
 	if err := n.raft.ReloadConfig(c); err != nil {
-		n.log.Warn("the number of log entries kept could not be set", logkey.Err, err)
+		n.log.LogAttrs(ctx, slog.LevelWarn, "the number of log entries kept could not be set",
+			slog.Any(logkey.Err, err))
 	}
 }

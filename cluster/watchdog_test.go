@@ -195,7 +195,7 @@ func TestTheLogIsSnapshottedWhenAsked(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		w.write(name)
 	}
-	l.node.keepTrailing(l.dir.Log().Bytes())
+	l.node.keepTrailing(t.Context(), l.dir.Log().Bytes())
 	must(t, l.node.await(bounded(t), l.node.raft.Snapshot()))
 	must(t, l.stop())
 	l.start()
@@ -215,11 +215,11 @@ func TestBigEntriesLeaveFewBehindASnapshot(t *testing.T) {
 	last, err := l.dir.Log().LastIndex()
 	must(t, err)
 	count := last - first + 1
-	l.node.keepTrailing(count << 20) // as if every entry had a mebibyte
+	l.node.keepTrailing(t.Context(), count<<20) // as if every entry had a mebibyte
 	if got := l.node.raft.ReloadableConfig().TrailingLogs; got != 256 {
 		t.Errorf("%d entries of 1 MiB are kept behind a snapshot; want the least, 256", got)
 	}
-	l.node.keepTrailing(count * 100)
+	l.node.keepTrailing(t.Context(), count*100)
 	if got := l.node.raft.ReloadableConfig().TrailingLogs; got != trailingEntries {
 		t.Errorf("%d small entries are kept; want %d", got, trailingEntries)
 	}
@@ -231,7 +231,7 @@ func TestNoMoreEntriesAreKeptThanTheSettingsSay(t *testing.T) {
 	w.start(1, func(c *Config) { c.Snapshots = &Snapshots{Every: time.Hour, Entries: 64, Trailing: 8} })
 	l := w.leader()
 	w.write("a")
-	l.node.keepTrailing(l.dir.Log().Bytes())
+	l.node.keepTrailing(t.Context(), l.dir.Log().Bytes())
 	if got := l.node.raft.ReloadableConfig().TrailingLogs; got != 8 {
 		t.Errorf("%d entries are kept behind a snapshot; want 8", got)
 	}
