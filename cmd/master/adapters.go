@@ -8,9 +8,11 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"runtime"
 	"time"
 
 	"scaleout/cluster"
+	"scaleout/cluster/backup"
 	"scaleout/cluster/blobs"
 	"scaleout/cluster/pki"
 	"scaleout/cluster/transport"
@@ -180,4 +182,58 @@ func (m *Master) seal(plaintext []byte, associated string) (*command.Sealed, err
 
 func (m *Master) open(s *command.Sealed, associated string) ([]byte, error) {
 	return m.ring.Open(s.KeyID, s.Nonce, s.Ciphertext, []byte(associated))
+}
+
+// operator is the cluster as an operator sees it.
+type operator struct{ m *Master }
+
+func (a operator) Peers() []string { return a.m.node.Peers() }
+
+func (a operator) Masters() []string {
+	var out []string
+	for _, p := range a.m.node.Peers() {
+		out = append(out, "https://"+p)
+	}
+	return out
+}
+
+func (a operator) Transfer(ctx context.Context, to string) error {
+	return a.m.node.Transfer(ctx, a.m.node.MemberID(ctx, to))
+}
+
+func (a operator) Remove(ctx context.Context, member string, force bool) error {
+	return a.m.node.Remove(ctx, a.m.node.MemberID(ctx, member), force)
+}
+
+func (a operator) Status(ctx context.Context) (wire.ClusterStatus, error) {
+	return a.m.status.Cluster(ctx), nil
+}
+
+// backups is what httpapi needs of backups.
+type backups struct{ *backup.Backups }
+
+func (a backups) Save(ctx context.Context, w io.Writer, o httpapi.SaveOptions) error {
+	options, err := backup.ParseOptions(o.Blobs, o.Key, o.Lock)
+	if err != nil {
+		return &wire.BadInput{Code: wire.CodeInvalidArgument, Detail: wire.HeaderBackupLock + ": " + err.Error()}
+	}
+	return a.Backups.Save(ctx, w, options)
+}
+
+func (a backups) Restore(ctx context.Context, r io.Reader, key []byte) (wire.Restored, error) {
+	out, err := a.Backups.Restore(ctx, r, key)
+	return wire.Restored{
+		Cluster: out.Cluster, Index: out.Index, NewIndex: out.NewIndex, Blobs: out.Blobs, KeyRing: out.KeyRing,
+		Missing: out.Missing,
+	}, err
+}
+
+// debug is this master for a bundle.
+func (m *Master) debug() wire.Debug {
+	c := &m.cfg
+	return wire.Debug{
+		Name: c.Name, ID: m.ID(), Version: c.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH,
+		Level: command.Level, State: string(m.node.State()), Started: m.started, Log: m.tail.Lines(),
+		Settings: c.Settings(m.advertise, m.node.Timing()),
+	}
 }

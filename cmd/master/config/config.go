@@ -161,6 +161,9 @@ func (c *Config) RaftTiming() (cluster.Timing, error) {
 	return cluster.TimingProfile(c.Timing)
 }
 
+// WideArea reports whether the masters are far apart: gossip then waits longer for answers.
+func (c *Config) WideArea() bool { return c.Timing == "wan" }
+
 // Advertised returns the "host:port" that others dial: the host of AdvertiseAddress, else this machine's name. The port
 // is that of AdvertiseAddress, else the one that is listened on.
 func (c *Config) Advertised(listener net.Addr) (string, error) {

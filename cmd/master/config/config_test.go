@@ -139,3 +139,13 @@ func TestCommonSettingsArePartOfAll(t *testing.T) {
 		t.Errorf("AdvertiseAddress %q", all["AdvertiseAddress"])
 	}
 }
+
+func TestWideArea(t *testing.T) {
+	for profile, want := range map[string]bool{"": false, "lan": false, "fast": false, "wan": true} {
+		t.Run(profile, func(t *testing.T) {
+			if got := (&Config{Timing: profile}).WideArea(); got != want {
+				t.Errorf("%v, want %v", got, want)
+			}
+		})
+	}
+}

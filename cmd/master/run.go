@@ -1,0 +1,164 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"scaleout/cmd/master/status"
+	"scaleout/httpapi"
+)
+
+// Crash ends a master within its process as a power cut would: from now on nothing reaches the disk, nothing is handed
+// over and nobody is answered. It is for tests; Run returns soon after.
+func (m *Master) Crash() {
+	m.crashed.Do(func() {
+		m.transport.CutRaft() // first: what is not kept must not be told
+		m.dir.Freeze()
+		close(m.crash)
+	})
+}
+
+// stopTime bounds each stage of an orderly stop.
+const stopTime = 10 * time.Second
+
+// Run serves until ctx ends and then stops: not ready → hand leadership over → answer held calls → finish what is in
+// flight → leave the cluster's conversation → close the log, the data directory and its lock. It returns early, with
+// the reason, when a part cannot go on.
+func (m *Master) Run(ctx context.Context) error {
+	base := context.WithoutCancel(ctx)
+	life, fail := context.WithCancelCause(base)
+	defer fail(nil)
+	var port, parts sync.WaitGroup
+	portContext, closePort := context.WithCancel(base)
+	nodeContext, leave := context.WithCancel(base)
+	part := func(group *sync.WaitGroup, name string, run func() error) {
+		group.Go(func() {
+			if err := run(); err != nil {
+				fail(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	servers := m.servers()
+	part(&port, "port", func() error { return m.transport.Run(portContext) })
+	part(&port, "certificates", func() error { return m.creds.Run(portContext) })
+	part(&port, "http", func() error { return m.api.Run(portContext) })
+	for _, s := range servers {
+		part(&port, s.name, func() error {
+			if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) && portContext.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
+	part(&parts, "blobs", func() error { return m.keeper.Run(nodeContext, m.node.CaughtUp()) })
+	part(&parts, "backups", func() error { return m.backups.Run(nodeContext) })
+	part(&parts, "cluster", func() error {
+		err := m.node.Run(nodeContext)
+		if err == nil && nodeContext.Err() == nil {
+			err = errors.New("the node ended by itself")
+		}
+		return err
+	})
+	m.log.Info("master started", "address", m.advertise, "id", m.ID(), "version", m.cfg.Version)
+
+	select {
+	case <-ctx.Done():
+		m.log.Info("master stops")
+	case <-m.crash:
+		for _, s := range servers {
+			s.server.Close()
+		}
+	case <-life.Done():
+		m.log.Error("master cannot go on", "err", context.Cause(life))
+	}
+	m.end(base, servers)
+	leave()
+	if m.fsm.Err() != nil {
+		m.fsm.Stop() // it stands still and would hold Raft for ever
+	}
+	parts.Wait()
+	closePort()
+	port.Wait()
+	err := context.Cause(life)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, m.closeDirectory())
+}
+
+// end hands over and answers what is held. After a crash there is nothing to do in good order.
+func (m *Master) end(base context.Context, servers []door) {
+	m.health.Drain()
+	select {
+	case <-m.crash:
+		close(m.stopping)
+		return
+	default:
+	}
+	bounded(base, stopTime, func(ctx context.Context) {
+		if err := m.node.StepDown(ctx); err != nil {
+			m.log.Warn("leadership not handed over; the others elect", "err", err)
+		}
+	})
+	close(m.stopping)
+	bounded(base, stopTime, func(ctx context.Context) {
+		var group sync.WaitGroup
+		for _, s := range servers {
+			group.Go(func() {
+				if err := s.server.Shutdown(ctx); err != nil {
+					m.log.Warn("calls cut off at the stop", "door", s.name, "err", err)
+					s.server.Close()
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
+// closeDirectory closes log and lock. A disk that hangs must not keep the process alive: its lock ends with it.
+func (m *Master) closeDirectory() error {
+	done := make(chan error, 1)
+	go func() { done <- m.dir.Close() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(stopTime):
+		return fmt.Errorf("data directory %s: a write does not end", m.cfg.DataDirectory)
+	}
+}
+
+func bounded(ctx context.Context, limit time.Duration, f func(context.Context)) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	f(ctx)
+}
+
+// door is one of the port's listeners with its server.
+type door struct {
+	name     string
+	listener net.Listener
+	server   *httpapi.Server
+}
+
+// servers are the doors: users and workers; those who have shown no certificate of this cluster, for whom the same
+// handler has little; and the other masters, who may also ask what only masters may.
+func (m *Master) servers() []door {
+	bounds := httpapi.Bounds{Head: m.cfg.Times.Head, Idle: m.cfg.Times.Idle}
+	public := httpapi.NewServer(m.api.Handler(), m.log, bounds)
+	strangers := httpapi.NewServer(m.api.Handler(), m.log,
+		httpapi.Bounds{Head: m.cfg.Times.Head, Idle: m.cfg.Times.IdleStranger})
+	inner := http.NewServeMux()
+	inner.Handle("/peer/blobs/", m.keeper.Handler())
+	inner.Handle("GET "+status.Path, m.status)
+	inner.Handle("/peer/", m.node.PeerHandler())
+	inner.Handle("/", m.api.Handler())
+	bounds.HeadBytes = 64 << 10 // a caller's whole head, and what a master adds to it
+	peer := httpapi.NewServer(m.transport.PeerHandler(inner), m.log, bounds)
+	return []door{{"https", m.transport.HTTP(), public}, {"strangers", m.transport.Strangers(), strangers},
+		{"peers", m.transport.Peer(), peer}}
+}
