@@ -72,8 +72,8 @@ var cures = map[string]string{
 		"tasks.",
 	"no_worker_online": "'scaleout worker list' shows when each was last heard from; start one with 'scaleout " +
 		"worker start'.",
-	"no_worker_can_run": "Install the program on a worker's machine or name it in the worker's setting Runners, " +
-		"and restart the worker.",
+	"no_worker_can_run": "Install the program on a worker's machine, which the worker sees within a minute, or name " +
+		"it in the worker's setting Runners and restart the worker.",
 	"workers_busy":             "It starts when a running one ends; more workers or a higher MaxTaskCount make room.",
 	"selected_workers_offline": "Only the selected workers may run it: bring one back, or stop it and run it with others.",
 	"selected_workers_busy":    "Only the selected workers may run it: it starts when one of their tasks ends.",
