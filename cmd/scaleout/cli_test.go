@@ -133,6 +133,7 @@ func TestMistakesAreNamedInWordsForPeople(t *testing.T) {
 			"--option logging_level is given twice"},
 		{"no rows wanted", "catalog view folders --limit 0", "--limit 0: want 1 or more"},
 		{"fewer than none", "catalog view folders --limit=-1", "--limit -1: want 1 or more"},
+		{"a place among events", "events --after noon", `--after "noon": want the id of an event, such as 1042.0, or 0`},
 		{"another product's word", "cluster snapshot", "did you mean backup?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -35,6 +35,9 @@ between are not kept any more. With -o json each event is one line.`,
 					return usagef("--type %q: there is no such event%s", t, registry.Hint(t, eventTypeNames()))
 				}
 			}
+			if _, err := catalog.ParseEventID(from.After); err != nil && from.After != "" {
+				return usagef("--after %q: want the id of an event, such as 1042.0, or 0 for the oldest", from.After)
+			}
 			if from.After == "" && !from.Follow {
 				from.After = "0"
 			}
