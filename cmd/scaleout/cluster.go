@@ -251,7 +251,7 @@ func (a *app) removeMember(cmd *cobra.Command, name string, force bool, check fu
 		return friendly(err)
 	}
 	return a.done(cmd, []pair{{"removed", m.ID}, {"name", m.Name}},
-		"%s is no member any more; its data directory is of no use to this cluster.", m.Name)
+		"%s is no member any more; to come back it must start with an empty data directory.", m.Name)
 }
 
 func (a *app) clusterTransfer() *cobra.Command {

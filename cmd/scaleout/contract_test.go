@@ -194,7 +194,8 @@ func TestResultsSayWhatWasDone(t *testing.T) {
 		{"worker enable worker-1", "enabled worker-1: it takes tasks\n"},
 		{"worker disable worker-1", "disabled worker-1: it takes nothing new, what it runs finishes\n"},
 		{"worker remove worker-1", "removed worker-1\n"},
-		{"cluster leave master-1", "master-1 is no member any more; its data directory is of no use to this cluster.\n"},
+		{"cluster leave master-1", "master-1 is no member any more; to come back it must start with an empty " +
+			"data directory.\n"},
 		{"cluster transfer-leadership master-1", "master-1 leads, term 3, at https://m1:8391\n"},
 	} {
 		t.Run(c.line, func(t *testing.T) {

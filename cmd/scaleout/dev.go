@@ -75,7 +75,10 @@ func (a *app) devCommand() *cobra.Command {
 		Long: `Run a whole cluster on this machine: masters and workers as processes of their own, with real certificates and
 real disks. Kill one by hand ('scaleout dev status' shows their pids) and see what happens; 'scaleout dev restart
 NAME' starts it again. Ctrl-C stops all, the workers first; a second Ctrl-C does not wait for what runs. The data
-directory is resumed by the next 'scaleout dev'.`,
+directory is resumed by the next 'scaleout dev'.
+
+A master that has left the cluster, or was removed, comes back with an empty directory: kill it, delete its folder
+scaleout-dev/NAME/data, and restart it.`,
 		Example: `  scaleout dev
   scaleout dev --masters 5 --workers 0 --port 9391 --data /tmp/five
   . ./scaleout-dev/env            # in another terminal

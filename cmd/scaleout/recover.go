@@ -38,7 +38,8 @@ with empty data directories. See docs/operations.md.`,
 			}
 			r, err := recovery.Inspect(path, a.logger())
 			if errors.Is(err, store.ErrLocked) {
-				return fmt.Errorf("%w: stop the master first", err)
+				held, _, _ := strings.Cut(err.Error(), "; ") // what follows is advice to a master
+				return fmt.Errorf("%s; stop the master first", held)
 			}
 			if err != nil {
 				return err
