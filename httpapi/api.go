@@ -9,7 +9,6 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"scaleout/cluster/admission"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/service"
 )
@@ -24,7 +23,6 @@ type API struct {
 	metrics  *metrics
 	who      *identities
 	quotas   *quotas
-	refusals admission.Throttle
 	openapi  []byte
 	stopping context.Context // ends when this node is about to stop
 	stop     context.CancelFunc

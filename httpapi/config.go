@@ -42,6 +42,12 @@ type Cluster interface {
 	Remove(ctx context.Context, member string, force bool) error
 }
 
+// Throttle says which log lines are written where strangers decide how often there is something to log.
+type Throttle interface {
+	// Due reports whether a line with the reason may be written now, and how many were left out since the last one.
+	Due(reason string, now time.Time) (silent int, ok bool)
+}
+
 // Config is everything that an API needs. Unless marked optional, a field is required.
 type Config struct {
 	Member  Member
@@ -59,6 +65,8 @@ type Config struct {
 	// Peer tells whether a request came over a connection that another master authenticated with its certificate, and
 	// that master's id. Only there are the forwarding headers believed.
 	Peer func(*http.Request) (node string, ok bool)
+	// Refusals is for the log lines about callers who are not of this cluster; the reasons are codes.
+	Refusals Throttle
 	// PeerTransport reaches other masters; PeerURL is a leader's base URL for it.
 	PeerTransport http.RoundTripper
 	PeerURL       func(wire.Leader) string
@@ -94,7 +102,7 @@ func (c *Config) check() error {
 		missing bool
 	}{
 		{"Member", c.Member == nil}, {"Service", c.Service == nil}, {"Cluster", c.Cluster == nil},
-		{"Identify", c.Identify == nil}, {"Peer", c.Peer == nil},
+		{"Identify", c.Identify == nil}, {"Peer", c.Peer == nil}, {"Refusals", c.Refusals == nil},
 		{"PeerTransport", c.PeerTransport == nil}, {"PeerURL", c.PeerURL == nil},
 		{"Ready", c.Ready == nil}, {"Gatherer", c.Gatherer == nil},
 	} {

@@ -351,7 +351,7 @@ func title(status int) string {
 func (a *API) refused(r *request, err error) {
 	k, _ := explain(err)
 	a.metrics.refused.WithLabelValues(k.code).Inc()
-	silent, due := a.refusals.Due(k.code, time.Now())
+	silent, due := a.cfg.Refusals.Due(k.code, time.Now())
 	if !due {
 		return
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"scaleout/cluster/admission"
 	"scaleout/fsm"
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
@@ -116,6 +117,7 @@ func (w *world) start(i int, spoil ...func(*parts)) {
 			c, err := w.ca.identify(r.TLS.PeerCertificates)
 			return c.Name, err == nil && c.Kind == "master"
 		},
+		Refusals:      &admission.Throttle{},
 		PeerTransport: peers, PeerURL: func(l wire.Leader) string { return l.Address },
 		Ready: func(context.Context) []wire.Check {
 			return []wire.Check{{Name: "caught_up", OK: n.ready.Load(), Detail: "d"}}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode"
 
 	"scaleout/fsm/command"
@@ -60,5 +61,36 @@ func TestLogLinesQuoteWhatCallersSay(t *testing.T) {
 		}) {
 			t.Errorf("%q", line)
 		}
+	}
+}
+
+// everyThird is a Throttle that leaves out two lines of each reason, then lets one through.
+type everyThird map[string]int
+
+func (e everyThird) Due(reason string, _ time.Time) (silent int, ok bool) {
+	e[reason]++
+	return 2, e[reason]%3 == 0
+}
+
+// TestStrangersDoNotFillTheLog: of the callers who are not of this cluster only those are logged that the throttle lets
+// through, each kind of refusal by itself, with how many were left out.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	out := &logText{}
+	w := newWorld(t, 1, func(c *parts) {
+		c.Logger = slog.New(slog.NewTextHandler(out, nil))
+		c.Refusals = everyThird{}
+	})
+	other := newAuthority(t, "c2")
+	url := w.nodes[0].srv.URL + "/v1/cluster"
+	for range 7 {
+		do(t, w.as(nil), "GET", url, "")
+	}
+	for range 2 {
+		do(t, w.with(other, &root), "GET", url, "")
+	}
+	text := out.String()
+	if strings.Count(text, "caller refused") != 2 ||
+		strings.Count(text, "code=certificate_required") != 2 || strings.Count(text, "more_since_last=2") != 2 {
+		t.Error(text)
 	}
 }

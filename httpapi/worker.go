@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
-	"scaleout/fsm/segment"
 	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
@@ -141,12 +140,12 @@ func (a *API) messages(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	parts := make([]segment.Part, len(in.Items))
+	parts := make([]service.Part, len(in.Items))
 	for i, item := range in.Items {
-		parts[i] = segment.Part{TaskID: item.TaskID, Attempt: item.Attempt, FirstSeq: item.FirstSeq,
-			Messages: make([]segment.Message, len(item.Messages))}
+		parts[i] = service.Part{TaskID: item.TaskID, Attempt: item.Attempt, FirstSeq: item.FirstSeq,
+			Messages: make([]service.Message, len(item.Messages))}
 		for j, m := range item.Messages {
-			parts[i].Messages[j] = segment.Message{Time: m.Time.UnixNano(), Type: m.Type, SourceType: m.SourceType, Text: m.Text}
+			parts[i].Messages[j] = service.Message{Time: m.Time.UnixNano(), Type: m.Type, SourceType: m.SourceType, Text: m.Text}
 		}
 	}
 	got, err := a.service.Messages(r.Context(), r.caller, id, parts)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scaleout/cluster"
+	"scaleout/cluster/admission"
 	"scaleout/cluster/announce"
 	"scaleout/cluster/backup"
 	"scaleout/cluster/blobs"
@@ -139,6 +140,7 @@ func (m *Master) routes() (err error) {
 	m.api, err = httpapi.New(httpapi.Config{
 		Member: member{m}, Service: calls,
 		Cluster: operator{m}, Backups: backups{m.backups}, Debug: m.debug, Identify: m.identify, Peer: transport.PeerID,
+		Refusals:      &admission.Throttle{},
 		PeerTransport: m.transport.PeerClient().Transport, PeerURL: peerURL,
 		Limits: m.cfg.Limits,
 		Ready:  m.health.Ready, Version: m.cfg.Version, MetricsOpen: m.cfg.MetricsOpen,

@@ -12,7 +12,6 @@ import (
 	"scaleout/fsm/command"
 	"scaleout/fsm/fsmtest"
 	"scaleout/fsm/procedure"
-	"scaleout/fsm/segment"
 )
 
 // node is a master that may have missed what others have acknowledged: a proof of leadership brings it up to date.
@@ -22,7 +21,7 @@ type node struct {
 	leads  bool
 	proofs int
 	did    []command.Kind
-	taken  []segment.Part
+	taken  []Part
 	// planning is called before each plan, opening before a blob is opened.
 	planning func()
 	opening  func() error
@@ -107,7 +106,7 @@ func (n *node) Exchange(ctx context.Context, _ command.Poll) (command.Answer, er
 	return command.Answer{}, ctx.Err()
 }
 
-func (n *node) Messages(_ context.Context, _ string, parts []segment.Part) ([]command.Accepted, error) {
+func (n *node) Messages(_ context.Context, _ string, parts []Part) ([]command.Accepted, error) {
 	n.taken = append(n.taken, parts...)
 	return make([]command.Accepted, len(parts)), nil
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
-	"scaleout/fsm/segment"
 )
 
 // turnsPerProcessor is how many calls of one caller may compute at the same time, for each processor: enough to use all
@@ -105,7 +104,7 @@ func (w waitingWorkers) Exchange(ctx context.Context, p command.Poll) (command.A
 }
 
 func (w waitingWorkers) Messages(
-	ctx context.Context, worker string, parts []segment.Part,
+	ctx context.Context, worker string, parts []Part,
 ) ([]command.Accepted, error) {
 	defer leaveTurn(ctx)()
 	return w.Workers.Messages(ctx, worker, parts)

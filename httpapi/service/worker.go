@@ -19,8 +19,15 @@ type Workers interface {
 	// Exchange answers one poll; it may hold it for p.Wait. It checks that p.CertName is the worker's.
 	Exchange(ctx context.Context, p command.Poll) (command.Answer, error)
 	// Messages returns once the messages are committed, one answer for each part, in order.
-	Messages(ctx context.Context, worker string, parts []segment.Part) ([]command.Accepted, error)
+	Messages(ctx context.Context, worker string, parts []Part) ([]command.Accepted, error)
 }
+
+// Part is consecutive messages of one attempt, as they are kept: a door makes them of what it was sent, and nothing
+// copies them on their way into a segment.
+type Part = segment.Part
+
+// Message is one message of a package.
+type Message = segment.Message
 
 // exchangeSlack is what an exchange may take beyond its hold: a proof, a command, and waiting for an expiry's outcome.
 const exchangeSlack = 20 * time.Second
@@ -120,7 +127,7 @@ func (s *Service) open(g *command.Grant) (Grant, error) {
 // Messages takes messages of a worker's attempts: from the certificate that the worker is bound to, behind a proof of
 // leadership. It returns once they are committed, with an answer for each part, in order.
 func (s *Service) Messages(
-	ctx context.Context, caller command.Caller, worker string, parts []segment.Part,
+	ctx context.Context, caller command.Caller, worker string, parts []Part,
 ) ([]command.Accepted, error) {
 	if err := s.cfg.Proposer.Read(ctx); err != nil {
 		return nil, err
