@@ -135,19 +135,24 @@ func TestSetExecutionParameterValue(t *testing.T) {
 			}
 		})
 	}
-	w.Refuses(fsmtest.Bob, procedure,
+	refuses(w, procedure, refusal{"no execution", fsmtest.Bob,
 		`{"execution_id":99,"object_type":20,"parameter_name":"Server","parameter_value":"x"}`,
-		command.CodeExecutionNotFound, "no execution 99")
+		command.CodeExecutionNotFound, "no execution 99"})
 	// Whoever may not change the execution learns nothing of its parameters, and has nothing sealed.
-	for _, value := range []string{
-		set(20, "Server", `"x"`), set(20, "Nope", `"x"`), set(20, "Batch", `"x"`), set(20, "Secret", `"x"`),
-		set(50, "Nope", `1`), set(40, "Server", `"x"`),
+	for name, value := range map[string]string{
+		"a value": set(20, "Server", `"x"`), "no such parameter": set(20, "Nope", `"x"`),
+		"another type": set(20, "Batch", `"x"`), "a secret": set(20, "Secret", `"x"`),
+		"no such option": set(50, "Nope", `1`), "no such object type": set(40, "Server", `"x"`),
 	} {
-		w.Refuses(fsmtest.Carol, procedure, value, command.FamilyPermissionDenied, `created by "bob"`)
+		refuses(w, procedure,
+			refusal{"of another caller: " + name, fsmtest.Carol, value, command.FamilyPermissionDenied, `created by "bob"`})
 	}
-	w.Ok(fsmtest.Alice, procedure, "%s", set(20, "Server", `"by an administrator"`))
+	w.Case("an administrator sets it for the caller", func(*testing.T) {
+		w.Ok(fsmtest.Alice, procedure, "%s", set(20, "Server", `"by an administrator"`))
+	})
 	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d}`, id)
-	w.Refuses(fsmtest.Bob, procedure, set(20, "Server", `"x"`), command.CodeAlreadyStarted, "is pending")
+	refuses(w, procedure,
+		refusal{"once it is started", fsmtest.Bob, set(20, "Server", `"x"`), command.CodeAlreadyStarted, "is pending"})
 }
 
 func TestSecretsStaySealed(t *testing.T) {
@@ -236,117 +241,228 @@ func TestSecretsStaySealed(t *testing.T) {
 	}
 }
 
-func TestStartExecution(t *testing.T) {
-	w := fsmtest.NewWorld(t)
-	w.Deploy(fsmtest.Project("nightly"))
-	w.Register(fsmtest.WorkerOne, "m1")
-	const start = "start_execution"
-	const set = `{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`
-	id := w.Create(fsmtest.Bob, "")
-	w.Refuses(fsmtest.Bob, start, `{"execution_id":77}`, command.CodeExecutionNotFound, "no execution 77")
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, id), command.CodeValueRequired, "$Project::Batch")
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", set, id)
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d,"retry_count":101}`, id), command.FamilyInvalidArgument,
-		"101 is outside 0–100")
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d,"retry_count":-1}`, id), command.FamilyInvalidArgument,
-		"outside 0–100")
-	w.Refuses(fsmtest.Carol, start, fmt.Sprintf(`{"execution_id":%d}`, id), command.FamilyPermissionDenied, "bob")
-	a := w.Ok(fsmtest.Bob, start, `{"execution_id":%d,"retry_count":100}`, id)
-	if got := *a.Command.(*command.StartExecution); got != (command.StartExecution{ExecutionID: id, RetryCount: 100,
-		RetryDelayMs: 5000}) || a.Wait != 0 {
-		t.Errorf("it starts as %+v", a)
-	}
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, id), command.CodeAlreadyStarted, "is pending")
-
-	waiting := w.Create(fsmtest.Bob, "")
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", set, waiting)
+// ready creates an execution that lacks nothing to be started.
+func ready(w *fsmtest.World, more string) int64 {
+	w.T.Helper()
+	id := w.Create(fsmtest.Bob, more)
 	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
-		`{"execution_id":%d,"object_type":50,"parameter_name":"SYNCHRONIZED","parameter_value":true}`, waiting)
-	if a := w.Ok(fsmtest.Bob, start, `{"execution_id":%d}`, waiting); a.Wait != waiting {
-		t.Errorf("a synchronized start waits for %d", a.Wait)
+		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
+	return id
+}
+
+func TestStartExecution(t *testing.T) {
+	const start = "start_execution"
+	plain := func(w *fsmtest.World) int64 { return ready(w, "") }
+	synchronized := func(w *fsmtest.World) int64 {
+		id := ready(w, "")
+		w.Ok(fsmtest.Bob, "set_execution_parameter_value",
+			`{"execution_id":%d,"object_type":50,"parameter_name":"SYNCHRONIZED","parameter_value":true}`, id)
+		return id
 	}
+	for _, c := range []struct {
+		name   string
+		make   func(*fsmtest.World) int64 // the execution
+		caller command.Caller
+		more   string // arguments
+		// What is wanted: a refusal, or how often it is tried again and whether the caller waits for the end.
+		code, says string
+		retries    int
+		waits      bool
+	}{
+		{"started", plain, fsmtest.Bob, "", "", "", 0, false},
+		{"by an administrator", plain, fsmtest.Alice, "", "", "", 0, false},
+		{"with the most retries", plain, fsmtest.Bob, `,"retry_count":100`, "", "", 100, false},
+		{"synchronized", synchronized, fsmtest.Bob, "", "", "", 0, true},
+		{"no execution", func(*fsmtest.World) int64 { return 77 }, fsmtest.Bob, "", command.CodeExecutionNotFound,
+			"no execution 77", 0, false},
+		{"a required value is missing", func(w *fsmtest.World) int64 { return w.Create(fsmtest.Bob, "") }, fsmtest.Bob, "",
+			command.CodeValueRequired, "$Project::Batch", 0, false},
+		{"too many retries", plain, fsmtest.Bob, `,"retry_count":101`, command.FamilyInvalidArgument,
+			"101 is outside 0–100", 0, false},
+		{"retries below none", plain, fsmtest.Bob, `,"retry_count":-1`, command.FamilyInvalidArgument, "outside 0–100", 0,
+			false},
+		{"of another caller", plain, fsmtest.Carol, "", command.FamilyPermissionDenied, "bob", 0, false},
+		{"twice", func(w *fsmtest.World) int64 { return w.Started(fsmtest.Bob) }, fsmtest.Bob, "",
+			command.CodeAlreadyStarted, "is pending", 0, false},
+		{"no worker was chosen", func(w *fsmtest.World) int64 { return ready(w, `,"useanyworker":0`) }, fsmtest.Bob, "",
+			command.CodeNoWorkerSelected, "none was added", 0, false},
+		{"the project was deployed again", func(w *fsmtest.World) int64 {
+			id := ready(w, "")
+			w.Deploy(fsmtest.Project("nightly"))
+			return id
+		}, fsmtest.Bob, "", command.CodeRedeployed, "deployed again", 0, false},
+		{"deployed again, and no worker was chosen", func(w *fsmtest.World) int64 {
+			id := ready(w, `,"useanyworker":0`)
+			w.Deploy(fsmtest.Project("nightly"))
+			return id
+		}, fsmtest.Bob, "", command.CodeRedeployed, "deployed again", 0, false},
+		{"the project was deleted", func(w *fsmtest.World) int64 {
+			id := ready(w, "")
+			w.Ok(fsmtest.Alice, "delete_project", `{"folder_name":"ETL","project_name":"nightly"}`)
+			return id
+		}, fsmtest.Bob, "", command.CodeRedeployed, "deleted", 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := fsmtest.NewWorld(t)
+			w.Deploy(fsmtest.Project("nightly"))
+			w.Register(fsmtest.WorkerOne, "m1")
+			id := c.make(w)
+			arguments := fmt.Sprintf(`{"execution_id":%d%s}`, id, c.more)
+			if c.code != "" {
+				w.Refuses(c.caller, start, arguments, c.code, c.says)
+				return
+			}
+			a := w.Ok(c.caller, start, "%s", arguments)
+			want := command.StartExecution{ExecutionID: id, RetryCount: c.retries, RetryDelayMs: 5000}
+			if got := *a.Command.(*command.StartExecution); got != want {
+				t.Errorf("it starts as %+v, want %+v", got, want)
+			}
+			if (a.Wait == id) != c.waits || (a.Wait == 0) == c.waits {
+				t.Errorf("the caller waits for %d", a.Wait)
+			}
+		})
+	}
+}
 
-	chosen := w.Create(fsmtest.Bob, `,"useanyworker":0`)
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", set, chosen)
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, chosen), command.CodeNoWorkerSelected,
-		"none was added")
-
-	w.Deploy(fsmtest.Project("nightly"))
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, chosen), command.CodeRedeployed, "deployed again")
-	late := w.Create(fsmtest.Bob, "")
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value", set, late)
-	_, err := w.Call(fsmtest.Alice, "delete_project", `{"folder_name":"ETL","project_name":"nightly"}`)
-	fsmtest.Rejected(t, err, command.CodeProjectInUse)
-	w.Ok(fsmtest.Bob, "stop_operation", `{"operation_id":%d}`, id)
-	w.Ok(fsmtest.Bob, "stop_operation", `{"operation_id":%d}`, waiting)
-	w.Ok(fsmtest.Alice, "delete_project", `{"folder_name":"ETL","project_name":"nightly"}`)
-	w.Refuses(fsmtest.Bob, start, fmt.Sprintf(`{"execution_id":%d}`, late), command.CodeRedeployed, "deleted")
+// A project stays while an execution of it waits or runs.
+func TestAProjectInUseStays(t *testing.T) {
+	const remove, project = "delete_project", `{"folder_name":"ETL","project_name":"nightly"}`
+	for _, c := range []struct {
+		name  string
+		use   func(*fsmtest.World)
+		inUse bool
+	}{
+		{"nothing uses it", func(*fsmtest.World) {}, false},
+		{"created", func(w *fsmtest.World) { ready(w, "") }, false},
+		{"pending", func(w *fsmtest.World) { w.Started(fsmtest.Bob) }, true},
+		{"running", func(w *fsmtest.World) { w.Grant(w.Started(fsmtest.Bob), 1, fsmtest.WorkerOne, "m1") }, true},
+		{"stopped", func(w *fsmtest.World) {
+			w.Ok(fsmtest.Bob, "stop_operation", `{"operation_id":%d}`, w.Started(fsmtest.Bob))
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := fsmtest.NewWorld(t)
+			w.Deploy(fsmtest.Project("nightly"))
+			w.Register(fsmtest.WorkerOne, "m1")
+			c.use(w)
+			_, err := w.Call(fsmtest.Alice, remove, project)
+			if !c.inUse {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			fsmtest.Rejected(t, err, command.CodeProjectInUse)
+		})
+	}
 }
 
 func TestAddExecutionWorker(t *testing.T) {
-	w := fsmtest.NewWorld(t)
-	w.Deploy(fsmtest.Project("nightly"))
-	w.Register(fsmtest.WorkerOne, "m1")
 	const add = "add_execution_worker"
-	id := w.Create(fsmtest.Bob, `,"useanyworker":0`)
-	w.Ok(fsmtest.Bob, add, `{"execution_id":%d,"workeragent_id":"{%s}"}`, id, strings.ToLower(fsmtest.WorkerOne))
-	w.Ok(fsmtest.Bob, add, `{"execution_id":%d,"WorkerAgent_Id":%q}`, id, fsmtest.WorkerOne)
-	anyone, old := w.Create(fsmtest.Bob, ""), w.Create(fsmtest.Bob, `,"runinscaleout":0`)
-	of := func(id int64, worker string) string {
-		return fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, worker)
-	}
-	refuses(w, add,
-		refusal{"no worker", fsmtest.Bob, of(id, fsmtest.WorkerTwo), command.CodeWorkerNotFound, fsmtest.WorkerTwo},
-		refusal{"no id", fsmtest.Bob, of(id, "m1"), command.FamilyInvalidArgument,
-			`"m1" is not a valid uniqueidentifier`},
-		refusal{"no execution", fsmtest.Bob, of(9, fsmtest.WorkerOne), command.CodeExecutionNotFound, "9"},
-		refusal{"of another caller", fsmtest.Carol, of(id, fsmtest.WorkerOne), command.FamilyPermissionDenied, "bob"},
-		refusal{"any worker", fsmtest.Bob, of(anyone, fsmtest.WorkerOne), command.CodeAnyWorker, "useanyworker 0"},
-		refusal{"not in Scale Out", fsmtest.Bob, of(old, fsmtest.WorkerOne), command.CodeNotScaleOut,
-			"not in Scale Out"},
-	)
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
-		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
-	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d}`, id)
-	w.Refuses(fsmtest.Bob, add, fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerOne),
-		command.CodeAlreadyStarted, "pending")
-	e, _ := w.State.Reader().Execution(id)
-	if len(e.Workers) != 1 {
-		t.Fatalf("workers %v, want one", e.Workers)
+	chosen := func(w *fsmtest.World) int64 { return ready(w, `,"useanyworker":0`) }
+	for _, c := range []struct {
+		name       string
+		make       func(*fsmtest.World) int64 // the execution
+		caller     command.Caller
+		worker     string
+		code, says string // "": the execution then has one worker
+	}{
+		{"added", chosen, fsmtest.Bob, fsmtest.WorkerOne, "", ""},
+		{"braces and small letters", chosen, fsmtest.Bob, "{" + strings.ToLower(fsmtest.WorkerOne) + "}", "", ""},
+		{"twice", func(w *fsmtest.World) int64 {
+			id := chosen(w)
+			w.Ok(fsmtest.Bob, add, `{"execution_id":%d,"WorkerAgent_Id":%q}`, id, fsmtest.WorkerOne)
+			return id
+		}, fsmtest.Bob, fsmtest.WorkerOne, "", ""},
+		{"no worker", chosen, fsmtest.Bob, fsmtest.WorkerTwo, command.CodeWorkerNotFound, fsmtest.WorkerTwo},
+		{"no id", chosen, fsmtest.Bob, "m1", command.FamilyInvalidArgument, `"m1" is not a valid uniqueidentifier`},
+		{"no execution", func(*fsmtest.World) int64 { return 9 }, fsmtest.Bob, fsmtest.WorkerOne,
+			command.CodeExecutionNotFound, "9"},
+		{"of another caller", chosen, fsmtest.Carol, fsmtest.WorkerOne, command.FamilyPermissionDenied, "bob"},
+		{"any worker", func(w *fsmtest.World) int64 { return ready(w, "") }, fsmtest.Bob, fsmtest.WorkerOne,
+			command.CodeAnyWorker, "useanyworker 0"},
+		{"not in Scale Out", func(w *fsmtest.World) int64 { return ready(w, `,"runinscaleout":0`) }, fsmtest.Bob,
+			fsmtest.WorkerOne, command.CodeNotScaleOut, "not in Scale Out"},
+		{"once it is started", func(w *fsmtest.World) int64 {
+			id := chosen(w)
+			w.Ok(fsmtest.Bob, add, `{"execution_id":%d,"workeragent_id":%q}`, id, fsmtest.WorkerOne)
+			w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d}`, id)
+			return id
+		}, fsmtest.Bob, fsmtest.WorkerOne, command.CodeAlreadyStarted, "pending"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := fsmtest.NewWorld(t)
+			w.Deploy(fsmtest.Project("nightly"))
+			w.Register(fsmtest.WorkerOne, "m1")
+			id := c.make(w)
+			arguments := fmt.Sprintf(`{"execution_id":%d,"workeragent_id":%q}`, id, c.worker)
+			if c.code != "" {
+				w.Refuses(c.caller, add, arguments, c.code, c.says)
+				return
+			}
+			w.Ok(c.caller, add, "%s", arguments)
+			if e, _ := w.State.Reader().Execution(id); len(e.Workers) != 1 {
+				t.Errorf("workers %v, want one", e.Workers)
+			}
+		})
 	}
 }
 
 func TestStopOperation(t *testing.T) {
-	w := fsmtest.NewWorld(t)
-	deployed := w.Deploy(fsmtest.Project("nightly"))
-	w.Register(fsmtest.WorkerOne, "m1")
 	const stop = "stop_operation"
-	w.Refuses(fsmtest.Bob, stop, `{"operation_id":99}`, command.CodeOperationNotFound, "no operation 99")
-	w.Refuses(fsmtest.Alice, stop, fmt.Sprintf(`{"operation_id":%d}`, deployed.Outputs["operation_id"]),
-		command.CodeAlreadyEnded, "only executions")
-	created, pending, running := w.Create(fsmtest.Bob, ""), w.Started(fsmtest.Bob), w.Started(fsmtest.Bob)
-	w.Grant(running, 1, fsmtest.WorkerOne, "m1")
-	w.Refuses(fsmtest.Carol, stop, fmt.Sprintf(`{"operation_id":%d}`, pending), command.FamilyPermissionDenied, "bob")
+	started := func(w *fsmtest.World) int64 { return w.Started(fsmtest.Bob) }
+	running := func(w *fsmtest.World) int64 {
+		id := started(w)
+		w.Grant(id, 1, fsmtest.WorkerOne, "m1")
+		return id
+	}
 	for _, c := range []struct {
-		name, says string
-		id         int64
-	}{{"created", "canceled", created}, {"pending", "canceled", pending}, {"running", "stopping", running}} {
-		w.Case(c.name, func(*testing.T) {
-			w.Ok(fsmtest.Bob, stop, `{"operation_id":%d}`, c.id)
-			w.Refuses(fsmtest.Bob, stop, fmt.Sprintf(`{"operation_id":%d}`, c.id), command.CodeAlreadyStopped,
-				"is "+c.says+`: "bob" stopped it`)
+		name       string
+		make       func(*fsmtest.World) int64 // the operation
+		caller     command.Caller
+		becomes    string // "": it is refused
+		code, says string
+	}{
+		{"created", func(w *fsmtest.World) int64 { return w.Create(fsmtest.Bob, "") }, fsmtest.Bob, "canceled", "", ""},
+		{"pending", started, fsmtest.Bob, "canceled", "", ""},
+		{"running", running, fsmtest.Bob, "stopping", "", ""},
+		{"no operation", func(*fsmtest.World) int64 { return 99 }, fsmtest.Bob, "", command.CodeOperationNotFound,
+			"no operation 99"},
+		{"a deployment", func(w *fsmtest.World) int64 {
+			return w.Deploy(fsmtest.Project("weekly")).Outputs["operation_id"].(int64)
+		}, fsmtest.Alice, "", command.CodeAlreadyEnded, "only executions"},
+		{"of another caller", started, fsmtest.Carol, "", command.FamilyPermissionDenied, "bob"},
+		{"ended", func(w *fsmtest.World) int64 {
+			id := running(w)
+			w.Report(id, 1, fsmtest.WorkerOne, "m1", command.Succeeded, 0)
+			return id
+		}, fsmtest.Alice, "", command.CodeAlreadyEnded, "it is succeeded"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := fsmtest.NewWorld(t)
+			w.Deploy(fsmtest.Project("nightly"))
+			w.Register(fsmtest.WorkerOne, "m1")
+			arguments := fmt.Sprintf(`{"operation_id":%d}`, c.make(w))
+			if c.becomes == "" {
+				w.Refuses(c.caller, stop, arguments, c.code, c.says)
+				return
+			}
+			w.Ok(c.caller, stop, "%s", arguments)
+			w.Refuses(c.caller, stop, arguments, command.CodeAlreadyStopped, "is "+c.becomes+`: "bob" stopped it`)
 		})
 	}
-	done := w.Started(fsmtest.Bob)
-	w.Grant(done, 1, fsmtest.WorkerOne, "m1")
-	w.Report(done, 1, fsmtest.WorkerOne, "m1", command.Succeeded, 0)
-	w.Refuses(fsmtest.Alice, stop, fmt.Sprintf(`{"operation_id":%d}`, done), command.CodeAlreadyEnded, "it is succeeded")
 }
 
-func TestWorkerProcedures(t *testing.T) {
+// agent is a world with one worker that is enabled.
+func agent(t *testing.T) *fsmtest.World {
 	w := fsmtest.NewWorld(t)
 	w.Deploy(fsmtest.Project("nightly"))
 	w.Register(fsmtest.WorkerOne, "m1")
+	return w
+}
+
+func TestWorkerProceduresAreRefused(t *testing.T) {
+	w := agent(t)
 	unknown := fmt.Sprintf(`{"WorkerAgentId":%q}`, fsmtest.WorkerTwo)
 	for _, p := range []string{"enable_worker_agent", "disable_worker_agent", "delete_worker_agent"} {
 		refuses(w, p,
@@ -356,41 +472,67 @@ func TestWorkerProcedures(t *testing.T) {
 			refusal{p + ": no role for it", fsmtest.Bob, unknown, command.FamilyPermissionDenied, "ssis_admin"},
 		)
 	}
-	row := func() map[string]any { return w.Query(fsmtest.Bob, "worker_agents", view.Request{})[0] }
-	w.Ok(fsmtest.Alice, "disable_worker_agent", `{"workeragentid":%q}`, fsmtest.WorkerOne)
-	if row()["IsEnabled"] != false {
-		t.Fatal("it is still enabled")
-	}
-	w.Ok(fsmtest.Alice, "enable_worker_agent", `{"WORKERAGENTID":%q}`, strings.ToLower(fsmtest.WorkerOne))
-	w.Ok(fsmtest.Alice, "enable_worker_agent", `{"WorkerAgentId":%q}`, fsmtest.WorkerOne)
-	if row()["IsEnabled"] != true {
-		t.Fatal("it is not enabled")
-	}
-	set := func(name, value string) string {
-		return fmt.Sprintf(`{"WorkerAgentId":%q,"PropertyName":%q,"PropertyValue":%q}`, fsmtest.WorkerOne, name, value)
-	}
-	for _, name := range []string{"DisplayName", "Description", "Tags"} {
-		w.Case("set "+name, func(t *testing.T) {
-			w.Ok(fsmtest.Alice, "set_worker_agent_property", "%s", set(strings.ToLower(name), "new "+name))
-			if row()[name] != "new "+name {
-				t.Errorf("it is %v", row()[name])
+	refuses(w, "set_worker_agent_property",
+		refusal{"a property that cannot be set", fsmtest.Alice, property("IsEnabled", "1"), command.FamilyInvalidArgument,
+			"DisplayName, Description, Tags, MaxTaskCount"},
+		refusal{"a long value", fsmtest.Alice, property("Description", strings.Repeat("x", 257)),
+			command.FamilyInvalidArgument, "at most 256 characters, these are 257"},
+	)
+	id := w.Started(fsmtest.Bob)
+	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
+	refuses(w, "delete_worker_agent", refusal{"a busy worker", fsmtest.Alice,
+		fmt.Sprintf(`{"WorkerAgentId":%q}`, fsmtest.WorkerOne), command.CodeWorkerBusy, fmt.Sprint("execution ", id)})
+}
+
+// property is the arguments that set a property of the worker.
+func property(name, value string) string {
+	return fmt.Sprintf(`{"WorkerAgentId":%q,"PropertyName":%q,"PropertyValue":%q}`, fsmtest.WorkerOne, name, value)
+}
+
+func TestWorkerProcedures(t *testing.T) {
+	one := func(parameter, id string) string { return fmt.Sprintf(`{%q:%q}`, parameter, id) }
+	for _, c := range []struct {
+		name, before        string // a procedure that is called first; "": none
+		procedure, argument string
+		column              string // of the worker's row; "": there is no row any more
+		want                any
+	}{
+		{"disabled", "", "disable_worker_agent", one("workeragentid", fsmtest.WorkerOne), "IsEnabled", false},
+		{"disabled twice", "disable_worker_agent", "disable_worker_agent", one("WorkerAgentId", fsmtest.WorkerOne),
+			"IsEnabled", false},
+		{"enabled", "disable_worker_agent", "enable_worker_agent",
+			one("WORKERAGENTID", strings.ToLower(fsmtest.WorkerOne)), "IsEnabled", true},
+		{"enabled twice", "", "enable_worker_agent", one("WorkerAgentId", fsmtest.WorkerOne), "IsEnabled", true},
+		{"a display name", "", "set_worker_agent_property", property("displayname", "new"), "DisplayName", "new"},
+		{"a description", "", "set_worker_agent_property", property("description", "new"), "Description", "new"},
+		{"tags", "", "set_worker_agent_property", property("tags", "new"), "Tags", "new"},
+		{"deleted", "", "delete_worker_agent", one("WorkerAgentId", fsmtest.WorkerOne), "", nil},
+		{"enable_scaleout changes nothing", "", "enable_scaleout", `{}`, "IsEnabled", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := agent(t)
+			if c.before != "" {
+				w.Ok(fsmtest.Alice, c.before, "%s", one("WorkerAgentId", fsmtest.WorkerOne))
+			}
+			if a := w.Ok(fsmtest.Alice, c.procedure, "%s", c.argument); a.Returned != 0 {
+				t.Errorf("it returns %v", a.Returned)
+			}
+			rows := w.Query(fsmtest.Bob, "worker_agents", view.Request{})
+			switch {
+			case c.column == "" && len(rows) != 0:
+				t.Errorf("%d workers are left", len(rows))
+			case c.column != "" && (len(rows) != 1 || rows[0][c.column] != c.want):
+				t.Errorf("%s is not %v in %v", c.column, c.want, rows)
 			}
 		})
 	}
-	w.Refuses(fsmtest.Alice, "set_worker_agent_property", set("IsEnabled", "1"), command.FamilyInvalidArgument,
-		"DisplayName, Description, Tags, MaxTaskCount")
-	w.Refuses(fsmtest.Alice, "set_worker_agent_property", set("Description", strings.Repeat("x", 257)),
-		command.FamilyInvalidArgument, "at most 256 characters, these are 257")
+}
+
+// A worker that was busy can be deleted as soon as it has reported.
+func TestAWorkerThatHasReportedCanBeDeleted(t *testing.T) {
+	w := agent(t)
 	id := w.Started(fsmtest.Bob)
 	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
-	w.Refuses(fsmtest.Alice, "delete_worker_agent", fmt.Sprintf(`{"WorkerAgentId":%q}`, fsmtest.WorkerOne),
-		command.CodeWorkerBusy, fmt.Sprint("execution ", id))
 	w.Report(id, 1, fsmtest.WorkerOne, "m1", command.Succeeded, 0)
 	w.Ok(fsmtest.Alice, "delete_worker_agent", `{"WorkerAgentId":%q}`, fsmtest.WorkerOne)
-	if n := len(w.Query(fsmtest.Bob, "worker_agents", view.Request{})); n != 0 {
-		t.Fatalf("%d workers are left", n)
-	}
-	if a := w.Ok(fsmtest.Alice, "enable_scaleout", `{}`); a.Returned != 0 {
-		t.Fatal(a)
-	}
 }

@@ -17,13 +17,15 @@ import (
 	"scaleout/fsm/view"
 )
 
-func TestFolders(t *testing.T) {
+func TestCreateFolder(t *testing.T) {
 	w := fsmtest.NewWorld(t)
 	a := w.Ok(fsmtest.Alice, "create_folder", `{"folder_name":"ETL"}`)
 	if id, _ := a.Outputs["folder_id"].(int64); a.Returned != 0 || id == 0 {
 		t.Fatalf("create_folder answers %+v", a)
 	}
-	w.Refuses(fsmtest.Alice, "create_folder", `{"folder_name":"etl"}`, command.CodeFolderExists, `"ETL" exists`)
+	refuses(w, "create_folder",
+		refusal{"a name in other letters", fsmtest.Alice, `{"folder_name":"etl"}`, command.CodeFolderExists,
+			`"ETL" exists`})
 	for name, says := range map[string]string{
 		"": "1–128", "@x": "begins with @", " x": "blank", "x ": "blank", `a"b`: "not allowed", "a<b": "not allowed",
 		"a|b": "not allowed",
@@ -38,14 +40,40 @@ func TestFolders(t *testing.T) {
 			w.Refuses(fsmtest.Alice, "create_folder", string(object), command.FamilyInvalidName, says)
 		})
 	}
-	w.Refuses(fsmtest.Alice, "delete_folder", `{"folder_name":"nope"}`, command.CodeFolderNotFound, `no folder "nope"`)
-	w.Deploy(fsmtest.Project("nightly"))
-	w.Refuses(fsmtest.Alice, "delete_folder", `{"folder_name":"ETL"}`, command.CodeFolderNotEmpty, `"nightly" is one`)
-	w.Refuses(fsmtest.Alice, "delete_project", `{"folder_name":"ETL","project_name":"x"}`, command.CodeProjectNotFound,
-		`no project "x"`)
-	w.Ok(fsmtest.Alice, "delete_project", `{"folder_name":"etl","project_name":"NIGHTLY"}`)
-	w.Ok(fsmtest.Alice, "delete_folder", `{"folder_name":"etl"}`)
-	w.Refuses(fsmtest.Alice, "delete_folder", `{"folder_name":"ETL"}`, command.CodeFolderNotFound, "ETL")
+}
+
+func TestDeleteFoldersAndProjects(t *testing.T) {
+	const folder, project = "delete_folder", "delete_project"
+	for _, c := range []struct {
+		name, procedure, arguments string
+		gone                       bool // the project is deleted before
+		code, says                 string
+	}{
+		{"no folder", folder, `{"folder_name":"nope"}`, false, command.CodeFolderNotFound, `no folder "nope"`},
+		{"a folder with a project", folder, `{"folder_name":"ETL"}`, false, command.CodeFolderNotEmpty, `"nightly" is one`},
+		{"an empty folder, in any case", folder, `{"folder_name":"etl"}`, true, "", ""},
+		{"no project", project, `{"folder_name":"ETL","project_name":"x"}`, false, command.CodeProjectNotFound,
+			`no project "x"`},
+		{"a project, in any case", project, `{"folder_name":"etl","project_name":"NIGHTLY"}`, false, "", ""},
+		{"a project that was deleted", project, `{"folder_name":"ETL","project_name":"nightly"}`, true,
+			command.CodeProjectNotFound, `no project "nightly"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := fsmtest.NewWorld(t)
+			w.Deploy(fsmtest.Project("nightly"))
+			if c.gone {
+				w.Ok(fsmtest.Alice, project, `{"folder_name":"ETL","project_name":"nightly"}`)
+			}
+			if c.code != "" {
+				w.Refuses(fsmtest.Alice, c.procedure, c.arguments, c.code, c.says)
+				return
+			}
+			w.Ok(fsmtest.Alice, c.procedure, "%s", c.arguments)
+			// What is deleted is not found any more.
+			w.Refuses(fsmtest.Alice, c.procedure, c.arguments, map[string]string{
+				folder: command.CodeFolderNotFound, project: command.CodeProjectNotFound}[c.procedure], "no ")
+		})
+	}
 }
 
 func TestDeploy(t *testing.T) {
