@@ -33,43 +33,56 @@ func (m memory) Reason(id int64) (string, []string, bool) {
 func (m memory) LastContact(string) (time.Time, bool)            { return m.contact, !m.contact.IsZero() }
 func (m memory) LeaseUntil(command.AttemptRef) (time.Time, bool) { return m.until, !m.until.IsZero() }
 
-func TestMasterViews(t *testing.T) {
-	w := fsmtest.NewWorld(t)
-	for _, row := range w.Query(fsmtest.Someone, "master_properties", view.Request{}) {
+func TestMasterPropertiesBeforeAnyHeartbeat(t *testing.T) {
+	for _, row := range fsmtest.NewWorld(t).Query(fsmtest.Someone, "master_properties", view.Request{}) {
 		if row["property_value"] != nil {
-			t.Errorf("before any heartbeat: %v", row)
+			t.Errorf("%v", row)
 		}
 	}
+}
+
+// Three views of what the masters are: name and value in one text, in the order of the rows.
+func TestMasterViews(t *testing.T) {
+	w := fsmtest.NewWorld(t)
 	at := command.At(time.Date(2024, 5, 1, 12, 0, 0, 123456700, time.UTC))
 	w.Must(command.Caller{Kind: "master", Name: "m1"}, &command.Beat{Masters: []command.MasterBeat{
 		{ID: "n2", Name: "master-2", Address: "https://b:8391", Port: 8391, LastOnline: at},
 		{ID: "n1", Name: "master-1", Address: "https://a:8393", Machine: "a", IP: "10.0.0.1", Port: 8393, Thumbprint: "AB12",
 			Version: "1.2", Level: 1, Instance: "PROD", Leader: true, LastOnline: at},
 	}})
-	var got []string
-	for _, row := range w.Query(fsmtest.Someone, "master_properties", view.Request{}) {
-		got = append(got, fmt.Sprint(row["property_name"], "=", row["property_value"]))
-	}
-	want := []string{"CLUSTER_LOGDB_SERVER=PROD", "LAST_ONLINE_TIME=2024-05-01T12:00:00.1234567Z", "MACHINE_IP=10.0.0.1",
-		"MACHINE_NAME=a",
-		"MASTER_ADDRESS=https://a:8393", "MASTER_SERVICE_PORT=8393", "SSLCERT_THUMBPRINT=AB12"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	nodes := w.Query(fsmtest.Someone, "master_nodes", view.Request{Order: "-name"})
-	if len(nodes) != 2 || nodes[0]["node_id"] != "n2" || nodes[0]["is_leader"] != false ||
-		nodes[1]["is_leader"] != true || nodes[0]["machine_name"] != nil {
-		t.Errorf("nodes %v", nodes)
-	}
-	properties := map[any]any{}
-	for _, row := range w.Query(fsmtest.Alice, "catalog_properties", view.Request{}) {
-		properties[row["property_name"]] = row["property_value"]
-	}
-	for name, value := range map[string]string{"DEFAULT_EXECUTION_MODE": "1", "IS_SCALEOUT_ENABLED": "True",
-		"RETENTION_WINDOW": "365", "MAX_PROJECT_VERSIONS": "10"} {
-		if properties[name] != value {
-			t.Errorf("%s is %v, want %s", name, properties[name], value)
-		}
+	for _, c := range []struct {
+		view, order string
+		caller      command.Caller
+		columns     []string
+		all         bool // else the view may have more rows
+		want        []string
+	}{
+		{"master_properties", "", fsmtest.Someone, []string{"property_name", "property_value"}, true, []string{
+			"CLUSTER_LOGDB_SERVER PROD", "LAST_ONLINE_TIME 2024-05-01T12:00:00.1234567Z", "MACHINE_IP 10.0.0.1",
+			"MACHINE_NAME a", "MASTER_ADDRESS https://a:8393", "MASTER_SERVICE_PORT 8393", "SSLCERT_THUMBPRINT AB12"}},
+		{"master_nodes", "-name", fsmtest.Someone, []string{"node_id", "is_leader", "machine_name"}, true, []string{
+			"n2 false <nil>", "n1 true a"}},
+		{"catalog_properties", "", fsmtest.Alice, []string{"property_name", "property_value"}, false, []string{
+			"DEFAULT_EXECUTION_MODE 1", "IS_SCALEOUT_ENABLED True", "RETENTION_WINDOW 365", "MAX_PROJECT_VERSIONS 10"}},
+	} {
+		t.Run(c.view, func(t *testing.T) {
+			var got []string
+			for _, row := range w.Query(c.caller, c.view, view.Request{Order: c.order}) {
+				var texts []string
+				for _, column := range c.columns {
+					texts = append(texts, fmt.Sprint(row[column]))
+				}
+				got = append(got, strings.Join(texts, " "))
+			}
+			if c.all && !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			for _, want := range c.want {
+				if !slices.Contains(got, want) {
+					t.Errorf("%q is not in %q", want, got)
+				}
+			}
+		})
 	}
 }
 
@@ -77,40 +90,47 @@ func TestWorkerAgents(t *testing.T) {
 	w := fsmtest.NewWorld(t)
 	w.Register(fsmtest.WorkerOne, "m1")
 	w.Register(fsmtest.WorkerTwo, "m2")
-	rows := w.Query(fsmtest.Bob, "worker_agents",
-		view.Request{Where: fsmtest.Where("workeragentid", strings.ToLower(fsmtest.WorkerOne))})
-	if len(rows) != 1 || rows[0]["WorkerAgentId"] != fsmtest.WorkerOne || rows[0]["MachineName"] != "m1" ||
-		rows[0]["UserAccount"] != "svc" || rows[0]["Tags"] != nil {
-		t.Fatalf("got %v", rows)
+	one := view.Request{Where: fsmtest.Where("workeragentid", strings.ToLower(fsmtest.WorkerOne))}
+	stored := w.Query(fsmtest.Bob, "worker_agents", one)[0]["LastOnlineTime"]
+	if stored == nil {
+		t.Fatal("the state does not know when the worker was online")
 	}
-	stored := rows[0]["LastOnlineTime"]
-	later := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	w.Live = memory{contact: later}
-	if rows = w.Query(fsmtest.Bob, "worker_agents", view.Request{Order: "-MachineName"}); rows[0]["MachineName"] !=
-		"m2" || rows[1]["LastOnlineTime"] != "2030-01-02T03:04:05.0000000Z" {
-		t.Fatalf("got %v, stored %v", rows, stored)
-	}
-	w.Live = memory{contact: time.Unix(1, 0)}
-	if rows = w.Query(fsmtest.Bob, "worker_agents", view.Request{}); rows[0]["LastOnlineTime"] != stored {
-		t.Fatalf("the leader's older memory wins: %v", rows)
-	}
-	for _, x := range []struct {
-		now   map[string]view.WorkerNow
-		state any
-		runs  any
+	now := func(n view.WorkerNow) memory { return memory{workers: map[string]view.WorkerNow{fsmtest.WorkerOne: n}} }
+	for _, c := range []struct {
+		name string
+		live view.Live // what the leader remembers; nil: this master does not lead
+		want map[string]any
 	}{
-		{nil, nil, nil},
-		{map[string]view.WorkerNow{fsmtest.WorkerOne: {Online: true, Running: 2}}, "online", json.Number("2")},
-		{map[string]view.WorkerNow{fsmtest.WorkerOne: {Online: true, Draining: true, Running: 1}}, "draining",
-			json.Number("1")},
-		{map[string]view.WorkerNow{fsmtest.WorkerOne: {}}, "silent", json.Number("0")},
+		{"what the state has", nil, map[string]any{"WorkerAgentId": fsmtest.WorkerOne, "MachineName": "m1",
+			"UserAccount": "svc", "Tags": nil, "MaxTaskCount": json.Number("2"), "State": nil, "RunningTasks": nil}},
+		{"the leader has heard from it since", memory{contact: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)},
+			map[string]any{"LastOnlineTime": "2030-01-02T03:04:05.0000000Z"}},
+		{"the leader's memory is older than the state", memory{contact: time.Unix(1, 0)},
+			map[string]any{"LastOnlineTime": stored}},
+		{"the leader does not know it", memory{}, map[string]any{"State": nil, "RunningTasks": nil}},
+		{"online", now(view.WorkerNow{Online: true, Running: 2}),
+			map[string]any{"State": "online", "RunningTasks": json.Number("2")}},
+		{"draining", now(view.WorkerNow{Online: true, Draining: true, Running: 1}),
+			map[string]any{"State": "draining", "RunningTasks": json.Number("1")}},
+		{"silent", now(view.WorkerNow{}), map[string]any{"State": "silent", "RunningTasks": json.Number("0")}},
 	} {
-		w.Live = memory{workers: x.now}
-		row := w.Query(fsmtest.Bob, "worker_agents",
-			view.Request{Where: fsmtest.Where("WorkerAgentId", fsmtest.WorkerOne)})[0]
-		if row["State"] != x.state || row["RunningTasks"] != x.runs || row["MaxTaskCount"] == nil {
-			t.Errorf("%v gives %v", x.now, row)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			w.Live = c.live
+			rows := w.Query(fsmtest.Bob, "worker_agents", one)
+			if len(rows) != 1 {
+				t.Fatalf("%d rows of one worker", len(rows))
+			}
+			for column, want := range c.want {
+				if rows[0][column] != want {
+					t.Errorf("%s is %v, want %v", column, rows[0][column], want)
+				}
+			}
+		})
+	}
+	w.Live = nil
+	if rows := w.Query(fsmtest.Bob, "worker_agents", view.Request{Order: "-MachineName"}); len(rows) != 2 ||
+		rows[0]["MachineName"] != "m2" {
+		t.Errorf("by machine, the last first: %v", rows)
 	}
 }
 
