@@ -31,7 +31,7 @@ func TestAnIndexThatHasTooMuch(t *testing.T) {
 		}
 	}
 	view := declare(declaration[int64]{
-		Name: "numbers", Doc: "numbers", Key: []string{"id"},
+		Permission: command.MayConnect, Name: "numbers", Doc: "numbers", Key: []string{"id"},
 		Visible: func(_ *Query, i int64) bool { return i == 3 || i == n-1 },
 		Columns: []column[int64]{
 			{Name: "id", Type: sqltype.BigInt, Doc: "id", Get: func(i int64) any { return i }},
