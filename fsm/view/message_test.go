@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 
@@ -35,40 +34,36 @@ func TestOperationMessages(t *testing.T) {
 	// 1 and 2 are there already
 	w.Output(fsmtest.WorkerOne, segment.Part{TaskID: first, Attempt: 1, FirstSeq: 2, Messages: lines(1, 4)})
 	w.Report(first, 1, fsmtest.WorkerOne, "m1", command.Failed, 3)
-	read := func(caller command.Caller, order string, filter ...string) (texts []string) {
-		for _, r := range w.Query(caller, "operation_messages",
-			view.Request{PageSize: 2, Order: order, Where: fsmtest.Where(filter...)}) {
-			texts = append(texts, r["message"].(string))
-		}
-		return texts
-	}
+	const end = `Attempt 1 on worker "m1" ("m1") failed with exit code 3.`
+	const forward = "line 0|line 1|line 2|line 3|line 4|" + end
 	of := []string{"operation_id", fmt.Sprint(first)}
-	want := []string{"line 0", "line 1", "line 2", "line 3", "line 4",
-		`Attempt 1 on worker "m1" ("m1") failed with exit code 3.`}
-	if got := read(fsmtest.Bob, "", of...); !slices.Equal(got, want) {
-		t.Errorf("got %q", got)
-	}
-	slices.Reverse(want)
-	if got := read(fsmtest.Bob, "-operation_message_id", of...); !slices.Equal(got, want) {
-		t.Errorf("backwards: %q", got)
-	}
-	if got := read(fsmtest.Bob, "message_time", of...); len(got) != 6 {
-		t.Errorf("by time: %q", got)
-	}
-	if got := read(fsmtest.Bob, ""); len(got) != 6 {
-		t.Errorf("bob sees messages of others: %q", got)
-	}
-	if got := read(fsmtest.Rita, ""); len(got) != 1+6+2 { // the deploy's note, too
-		t.Errorf("a log reader sees %q", got)
-	}
-	if got := read(fsmtest.Rita, "-operation_id,-operation_message_id",
-		"message_source_type", "20"); strings.Join(got, " ") !=
-		"line 1 line 0 line 4 line 3 line 2 line 1 line 0" {
-		t.Errorf("all output backwards: %q", got)
-	}
-	if got := read(fsmtest.Bob, "", "operation_id", fmt.Sprint(first),
-		"message_type", "120"); len(got) != 1 {
-		t.Errorf("errors: %q", got)
+	for _, c := range []struct {
+		name   string
+		caller command.Caller
+		order  string
+		where  []string
+		want   string // the texts; "6": so many
+	}{
+		{"of one operation", fsmtest.Bob, "", of, forward},
+		{"backwards", fsmtest.Bob, "-operation_message_id", of, end + "|line 4|line 3|line 2|line 1|line 0"},
+		{"by time", fsmtest.Bob, "message_time", of, "6"},
+		{"without a filter, and nobody else's", fsmtest.Bob, "", nil, forward},
+		{"another caller's", fsmtest.Carol, "", nil, "line 0|line 1"},
+		{"a log reader sees the deployment's note too", fsmtest.Rita, "", nil, "9"},
+		{"all output backwards", fsmtest.Rita, "-operation_id,-operation_message_id",
+			[]string{"message_source_type", "20"}, "line 1|line 0|line 4|line 3|line 2|line 1|line 0"},
+		{"errors", fsmtest.Bob, "", append(of, "message_type", "120"), end},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var texts []string
+			for _, r := range w.Query(c.caller, "operation_messages",
+				view.Request{PageSize: 2, Order: c.order, Where: fsmtest.Where(c.where...)}) {
+				texts = append(texts, r["message"].(string))
+			}
+			if got := strings.Join(texts, "|"); got != c.want && fmt.Sprint(len(texts)) != c.want {
+				t.Errorf("%d messages: %s", len(texts), got)
+			}
+		})
 	}
 	seen := map[any]bool{}
 	for _, r := range w.Query(fsmtest.Alice, "operation_messages", view.Request{}) {
@@ -79,7 +74,7 @@ func TestOperationMessages(t *testing.T) {
 	}
 }
 
-// A page opens the segments that it shows, no others; what cannot be read is an error, not a gap.
+// A page opens the segments that it shows, no others.
 func TestMessagesOpenFewSegments(t *testing.T) {
 	w := fsmtest.NewWorld(t)
 	w.Deploy(fsmtest.Project("nightly"))
@@ -115,15 +110,36 @@ func TestMessagesOpenFewSegments(t *testing.T) {
 	if len(texts) != 20 || texts[19] != "line 19" {
 		t.Fatalf("got %q", texts)
 	}
-	clear(w.Blobs)
-	r.PageToken = ""
-	if _, err := view.Select(context.Background(), v, r); err == nil ||
-		!strings.Contains(err.Error(), fmt.Sprint("messages of operation ", id)) {
-		t.Fatalf("a missing segment gives %v", err)
-	}
-	r.Messages = nil
-	if _, err := view.Select(context.Background(), v, r); err == nil {
-		t.Fatal("no reader of segments gives no error")
+}
+
+// What cannot be read is an error, not a gap.
+func TestMessagesThatCannotBeRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*fsmtest.World, *view.Request)
+		says  string
+	}{
+		"a missing segment":     {func(w *fsmtest.World, _ *view.Request) { clear(w.Blobs) }, "messages of operation "},
+		"no reader of segments": {func(_ *fsmtest.World, r *view.Request) { r.Messages = nil }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := fsmtest.NewWorld(t)
+			w.Deploy(fsmtest.Project("nightly"))
+			w.Register(fsmtest.WorkerOne, "m1")
+			id := w.Started(fsmtest.Bob)
+			w.Grant(id, 1, fsmtest.WorkerOne, "m1")
+			w.Output(fsmtest.WorkerOne, segment.Part{TaskID: id, Attempt: 1, FirstSeq: 1,
+				Messages: []segment.Message{{Text: "line"}}})
+			v, _ := view.Named("operation_messages")
+			r := view.Request{Reader: w.State.Reader(), Caller: fsmtest.Bob, Messages: w,
+				Where: fsmtest.Where("operation_id", fmt.Sprint(id))}
+			if _, err := view.Select(t.Context(), v, r); err != nil {
+				t.Fatal(err)
+			}
+			c.spoil(w, &r)
+			if _, err := view.Select(t.Context(), v, r); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want an error with %q", err, c.says)
+			}
+		})
 	}
 }
 

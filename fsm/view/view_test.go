@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/fsmtest"
 	"scaleout/fsm/view"
@@ -285,130 +284,30 @@ func TestExecutionViews(t *testing.T) {
 			}
 		})
 	}
-	e := query(fsmtest.Alice, "executions", "", "execution_id", "3")[0]
-	for column, want := range map[string]any{
-		"folder_name": "ETL", "project_name": "nightly", "package_name": "Load.dtsx", "executed_as_name": "carol",
-		"operation_type": json.Number("200"),
-		"object_type":    json.Number("20"), "status": json.Number("4"), "machine_name": "m1",
-		"worker_agent_id": fsmtest.WorkerOne, "executed_count": json.Number("1"),
-		"reference_id": nil, "process_id": nil, "stopped_by_name": nil, "use32bitruntime": false,
-	} {
-		if e[column] != want {
-			t.Errorf("%s is %v, want %v", column, e[column], want)
+	t.Run("columns of an execution", func(t *testing.T) {
+		e := query(fsmtest.Alice, "executions", "", "execution_id", "3")[0]
+		for column, want := range map[string]any{
+			"folder_name": "ETL", "project_name": "nightly", "package_name": "Load.dtsx", "executed_as_name": "carol",
+			"operation_type": json.Number("200"),
+			"object_type":    json.Number("20"), "status": json.Number("4"), "machine_name": "m1",
+			"worker_agent_id": fsmtest.WorkerOne, "executed_count": json.Number("1"),
+			"reference_id": nil, "process_id": nil, "stopped_by_name": nil, "use32bitruntime": false,
+		} {
+			if e[column] != want {
+				t.Errorf("%s is %v, want %v", column, e[column], want)
+			}
 		}
-	}
-	if e["start_time"] == nil || e["end_time"] == nil || e["end_time"].(string) <= e["start_time"].(string) ||
-		e["start_time"].(string) <= e["created_time"].(string) {
-		t.Errorf("times %v, %v, %v", e["created_time"], e["start_time"], e["end_time"])
-	}
-	d := query(fsmtest.Alice, "operations", "", "operation_id", "1")[0]
-	if d["object_name"] != "nightly" || d["caller_name"] != "alice" || d["status"] != json.Number("7") {
-		t.Errorf("deploy %v", d)
-	}
-}
-
-// What a bound of the execution ended says so in the view of tasks, whoever leads and after the end as well.
-func TestTasksOfBoundedExecutions(t *testing.T) {
-	w := fsmtest.NewWorld(t)
-	w.Deploy(fsmtest.Project("nightly"))
-	w.Register(fsmtest.WorkerOne, "m1")
-	id := w.Create(fsmtest.Bob, "")
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
-		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
-		`{"execution_id":%d,"object_type":50,"parameter_name":"QUEUE_TIMEOUT","parameter_value":60}`, id)
-	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
-	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
-	w.Must(fsmtest.Alice, &command.Exchange{Worker: fsmtest.WorkerOne, Incarnation: "m1-1", Ended: []command.Report{{
-		AttemptRef: command.AttemptRef{TaskID: id, Attempt: 1}, Outcome: command.Failed, ExitCode: -1, Message: "too long",
-		Code: catalog.RunTimeout}}})
-	x, _ := w.State.Reader().Execution(id)
-	w.Now = x.QueueUntil
-	w.Must(fsmtest.Alice,
-		&command.FailQueued{Items: []command.Overdue{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 2},
-			Until: x.QueueUntil, Reason: "workers_busy"}}})
-	rows := w.Query(fsmtest.Alice, "tasks", view.Request{})
-	if len(rows) != 2 {
-		t.Fatalf("%v", rows)
-	}
-	for i, want := range []struct{ reason, says string }{
-		{catalog.RunTimeout, "too long"},
-		{catalog.QueueTimeout, "no worker took it within 1m0s, the execution's QUEUE_TIMEOUT (workers_busy)"},
-	} {
-		if r := rows[i]; r["status"] != "failed" || r["reason"] != want.reason || !strings.Contains(r["message"].(string),
-			want.says) {
-			t.Errorf("attempt %d: %v", i+1, r)
+		if e["start_time"] == nil || e["end_time"] == nil || e["end_time"].(string) <= e["start_time"].(string) ||
+			e["start_time"].(string) <= e["created_time"].(string) {
+			t.Errorf("times %v, %v, %v", e["created_time"], e["start_time"], e["end_time"])
 		}
-	}
-}
-
-func TestTasksView(t *testing.T) {
-	w := fsmtest.NewWorld(t)
-	w.Deploy(fsmtest.Project("nightly"))
-	w.Register(fsmtest.WorkerOne, "m1")
-	id := w.Create(fsmtest.Bob, "")
-	w.Ok(fsmtest.Bob, "set_execution_parameter_value",
-		`{"execution_id":%d,"object_type":20,"parameter_name":"Batch","parameter_value":1}`, id)
-	w.Ok(fsmtest.Bob, "start_execution", `{"execution_id":%d,"retry_count":2}`, id)
-	w.Live = memory{reasons: map[int64]string{id: command.ReasonWorkersBusy},
-		until: time.Date(2024, 5, 1, 13, 0, 0, 0, time.UTC)}
-	see := func(order string) string {
-		var list []string
-		for _, r := range w.Query(fsmtest.Alice, "tasks", view.Request{Order: order}) {
-			list = append(list, fmt.Sprintf("%v %v %v %v %v lease=%v %v", r["attempt"], r["status"], r["machine"], r["outcome"],
-				r["exit_code"], r["lease_until"] != nil, r["reason"]))
+	})
+	t.Run("columns of a deployment", func(t *testing.T) {
+		d := query(fsmtest.Alice, "operations", "", "operation_id", "1")[0]
+		if d["object_name"] != "nightly" || d["caller_name"] != "alice" || d["status"] != json.Number("7") {
+			t.Errorf("%v", d)
 		}
-		return strings.Join(list, "; ")
-	}
-	expect := func(order, want string) {
-		t.Helper()
-		if got := see(order); got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
-		}
-	}
-	expect("", "1 pending <nil> <nil> <nil> lease=false workers_busy")
-	const why = "all workers run as much as they may: m1 (2/2), and 3 more"
-	if got := w.Query(fsmtest.Alice, "tasks", view.Request{})[0]["reason_text"]; got != why {
-		t.Errorf("reason_text %q, want %q", got, why)
-	}
-	w.Grant(id, 1, fsmtest.WorkerOne, "m1")
-	expect("", "1 running m1 <nil> <nil> lease=true workers_busy")
-	w.Report(id, 1, fsmtest.WorkerOne, "m1", command.Failed, 9)
-	expect("", "1 failed m1 failed 9 lease=false <nil>; 2 pending <nil> <nil> <nil> lease=false workers_busy")
-	expect("-task_id,-attempt",
-		"2 pending <nil> <nil> <nil> lease=false workers_busy; 1 failed m1 failed 9 lease=false <nil>")
-	w.Grant(id, 2, fsmtest.WorkerOne, "m1")
-	w.Report(id, 2, fsmtest.WorkerOne, "m1", command.Returned, 0)
-	w.Grant(id, 3, fsmtest.WorkerOne, "m1")
-	w.Must(fsmtest.Alice,
-		&command.Expire{Items: []command.Expiry{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: 3},
-			Worker: fsmtest.WorkerOne, Incarnation: "m1-1",
-			SilentSince: command.At(time.Date(2024, 5, 1, 12, 0, 1, 0, time.UTC))}}})
-	lost := w.Query(fsmtest.Alice, "tasks", view.Request{Where: fsmtest.Where("status", "lost")})
-	if len(lost) != 1 || !strings.HasPrefix(lost[0]["message"].(string),
-		`worker "m1" (m1): silent since 2024-05-01T12:00:01.0000000Z, lost at 2024-05-01T12:00:`) {
-		t.Errorf("lost: %v", lost)
-	}
-	w.Grant(id, 4, fsmtest.WorkerOne, "m1")
-	w.Ok(fsmtest.Bob, "stop_operation", `{"operation_id":%d}`, id)
-	w.Live = nil
-	expect("",
-		"1 failed m1 failed 9 lease=false <nil>; 2 returned m1 returned <nil> lease=false <nil>; 3 lost m1 lost <nil> "+
-			"lease=false <nil>; 4 stopping m1 <nil> <nil> lease=false <nil>")
-	if n := w.Query(fsmtest.Alice, "executions", view.Request{})[0]["executed_count"]; n != json.Number("3") {
-		t.Errorf("executed_count %v: an attempt that was handed back does not count", n)
-	}
-	w.Report(id, 4, fsmtest.WorkerOne, "m1", command.Canceled, 1)
-	// Cleanup takes the task; the execution stays.
-	w.Must(fsmtest.Alice, &command.Cleanup{EndedTasks: w.Now.Add(time.Hour), Limit: 100})
-	if n := len(w.Query(fsmtest.Alice, "tasks", view.Request{Where: fsmtest.Where("task_id", fmt.Sprint(id))})); n !=
-		0 {
-		t.Errorf("%d attempts after cleanup", n)
-	}
-	if n := len(w.Query(fsmtest.Alice, "executions",
-		view.Request{Where: fsmtest.Where("execution_id", fmt.Sprint(id))})); n != 1 {
-		t.Error("cleanup of tasks took the execution")
-	}
+	})
 }
 
 func TestExecutionParameterValues(t *testing.T) {
