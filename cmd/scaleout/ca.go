@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,13 +72,24 @@ func (a *app) caIssue() *cobra.Command {
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s in %s\nthumbprint %s\nvalid until %s\n",
 				issued.Identity, out, thumbprint, issued.Leaf.NotAfter.UTC().Format(time.RFC3339))
+			// What is easily forgotten shows only when somebody is refused.
+			switch issued.Identity.Role {
+			case pki.RoleMaster:
+				names := slices.Clone(issued.Leaf.DNSNames)
+				for _, ip := range issued.Leaf.IPAddresses {
+					names = append(names, ip.String())
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "reached as %s\n", strings.Join(names, ", "))
+			case pki.RoleUser:
+				fmt.Fprintf(cmd.OutOrStdout(), "roles %s\n", cmp.Or(strings.Join(issued.Identity.Roles, ", "), "none: see docs/roles.md"))
+			}
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&dir, "ca", "", "directory of the authority")
 	cmd.Flags().StringVar(&out, "out", "", "folder for cert.pem, key.pem, ca.pem and, for a master, gossip.key and "+
 		"keyring.json")
-	cmd.Flags().StringArrayVar(&hosts, "host", nil, "DNS name or IP address of a master; repeat")
+	cmd.Flags().StringArrayVar(&hosts, "host", nil, "DNS name or IP address of a master, besides its name; repeat")
 	cmd.Flags().StringArrayVar(&roles, "role", nil, "SSISDB role of a user; repeat")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is valid; default a year")
 	return cmd

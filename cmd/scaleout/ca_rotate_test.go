@@ -37,9 +37,18 @@ func TestRotateRenewRetire(t *testing.T) {
 	}
 	must("ca", "init", ca)
 	master, user := filepath.Join(certs, "m1"), filepath.Join(certs, "anna")
-	must("ca", "issue", "master", "m1", "--ca", ca, "--out", master, "--host", "m1.example", "--host", "10.0.0.7",
-		"--lifetime", "240h")
-	must("ca", "issue", "user", "anna", "--ca", ca, "--out", user, "--role", "ssis_admin", "--role", "ssis_logreader")
+	if out := must("ca", "issue", "master", "m1", "--ca", ca, "--out", master, "--host", "m1.example", "--host", "10.0.0.7",
+		"--lifetime", "240h"); !strings.Contains(out, "reached as m1.example, m1, 10.0.0.7\n") {
+		t.Error(out)
+	}
+	if out := must("ca", "issue", "user", "bob", "--ca", ca, "--out", filepath.Join(dir, "bob")); !strings.Contains(out,
+		"roles none") {
+		t.Error(out)
+	}
+	if out := must("ca", "issue", "user", "anna", "--ca", ca, "--out", user, "--role", "ssis_admin", "--role",
+		"ssis_logreader"); !strings.Contains(out, "roles ssis_admin, ssis_logreader\n") {
+		t.Error(out)
+	}
 	if err := os.WriteFile(filepath.Join(certs, "env"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
