@@ -138,31 +138,51 @@ func TestProjectViews(t *testing.T) {
 	w.Deploy(fsmtest.Project("nightly"))
 	w.Deploy(fsmtest.Project("weekly"))
 	w.Deploy(fsmtest.Project("nightly"))
-	folders := w.Query(fsmtest.Bob, "folders", view.Request{Where: fsmtest.Where("name", "etl")})
-	if len(folders) != 1 || folders[0]["name"] != "ETL" || folders[0]["created_by_name"] != "alice" ||
-		folders[0]["description"] != nil {
-		t.Fatalf("folders %v", folders)
+	folder := w.Query(fsmtest.Bob, "folders", view.Request{Where: fsmtest.Where("name", "etl")})[0]
+	project := w.Query(fsmtest.Bob, "projects", view.Request{Where: fsmtest.Where("name", "NIGHTLY")})[0]
+	if project["last_deployed_time"] == project["created_time"] {
+		t.Errorf("deployed twice, and last when it was created: %v", project)
 	}
-	projects := w.Query(fsmtest.Bob, "projects",
-		view.Request{Where: fsmtest.Where("folder_id", fmt.Sprint(folders[0]["folder_id"])), Order: "name"})
-	if len(projects) != 2 || projects[0]["name"] != "nightly" || projects[0]["description"] != "nightly" ||
-		projects[0]["last_deployed_time"] == projects[0]["created_time"] {
-		t.Fatalf("projects %v", projects)
+	id := fmt.Sprint(project["project_id"])
+	for _, c := range []struct {
+		name, view, order string
+		where             []string
+		want              []map[string]any // some columns of each row
+	}{
+		{"a folder", "folders", "", []string{"name", "etl"}, []map[string]any{
+			{"name": "ETL", "created_by_name": "alice", "description": nil}}},
+		{"projects of a folder", "projects", "name", []string{"folder_id", fmt.Sprint(folder["folder_id"])},
+			[]map[string]any{{"name": "nightly", "description": "nightly"}, {"name": "weekly"}}},
+		{"versions of a project", "object_versions", "", []string{"object_id", id}, []map[string]any{
+			{"object_type": json.Number("20")}, {"object_version_lsn": project["object_version_lsn"]}}},
+		{"packages of a project", "packages", "", []string{"project_id", id}, []map[string]any{
+			{"name": "Load.dtsx", "entry_point": true, "package_guid": "AAAAAAAA-0000-4000-8000-000000000002",
+				"version_build": json.Number("3")},
+			{"entry_point": false}}},
+		{"a filter on a sql_variant", "object_parameters", "", []string{"design_default_value", "1.5", "project_id", id},
+			[]map[string]any{{"parameter_name": "Ratio"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rows := w.Query(fsmtest.Bob, c.view, view.Request{Order: c.order, Where: fsmtest.Where(c.where...)})
+			if len(rows) != len(c.want) {
+				t.Fatalf("%d rows, want %d: %v", len(rows), len(c.want), rows)
+			}
+			for i, want := range c.want {
+				for column, value := range want {
+					if rows[i][column] != value {
+						t.Errorf("row %d: %s is %v, want %v", i, column, rows[i][column], value)
+					}
+				}
+			}
+		})
 	}
-	versions := w.Query(fsmtest.Bob, "object_versions",
-		view.Request{Where: fsmtest.Where("object_id", fmt.Sprint(projects[0]["project_id"]))})
-	if len(versions) != 2 || versions[1]["object_version_lsn"] != projects[0]["object_version_lsn"] ||
-		versions[0]["object_type"] != json.Number("20") {
-		t.Fatalf("versions %v", versions)
-	}
-	packages := w.Query(fsmtest.Bob, "packages",
-		view.Request{Where: fsmtest.Where("project_id", fmt.Sprint(projects[0]["project_id"]))})
-	if len(packages) != 2 || packages[0]["name"] != "Load.dtsx" || packages[0]["entry_point"] != true ||
-		packages[1]["entry_point"] != false ||
-		packages[0]["package_guid"] != "AAAAAAAA-0000-4000-8000-000000000002" ||
-		packages[0]["version_build"] != json.Number("3") {
-		t.Fatalf("packages %v", packages)
-	}
+}
+
+func TestObjectParameters(t *testing.T) {
+	w := fsmtest.NewWorld(t)
+	w.Deploy(fsmtest.Project("weekly"))
+	w.Deploy(fsmtest.Project("nightly"))
+	project := w.Query(fsmtest.Bob, "projects", view.Request{Where: fsmtest.Where("name", "nightly")})[0]
 	seen := map[any]bool{}
 	defaults := map[string]any{}
 	for _, row := range w.Query(fsmtest.Bob, "object_parameters", view.Request{}) {
@@ -170,7 +190,7 @@ func TestProjectViews(t *testing.T) {
 			t.Errorf("parameter_id %v stands twice", row["parameter_id"])
 		}
 		seen[row["parameter_id"]] = true
-		if row["project_id"] == projects[0]["project_id"] {
+		if row["project_id"] == project["project_id"] {
 			defaults[fmt.Sprint(row["object_type"], row["object_name"], ".", row["parameter_name"], " ",
 				row["data_type"])] = row["design_default_value"]
 		}
@@ -183,13 +203,13 @@ func TestProjectViews(t *testing.T) {
 		"30Load.dtsx.Level Byte":   nil, "30Load.dtsx.Pin Int32": nil,
 		"30Load.dtsx.Big UInt64": json.Number("18446744073709551615"),
 	}
-	if fmt.Sprint(defaults) != fmt.Sprint(want) {
-		t.Errorf("got\n %v, want\n %v", defaults, want)
+	for parameter, value := range want {
+		if got, ok := defaults[parameter]; !ok || got != value {
+			t.Errorf("%s has the default %v, want %v", parameter, got, value)
+		}
 	}
-	some := w.Query(fsmtest.Bob, "object_parameters",
-		view.Request{Where: fsmtest.Where("design_default_value", "1.5", "project_id", "1")})
-	if len(some) != 1 || some[0]["parameter_name"] != "Ratio" {
-		t.Errorf("filter on a sql_variant: %v", some)
+	if len(defaults) != len(want) {
+		t.Errorf("%d parameters, want %d: %v", len(defaults), len(want), defaults)
 	}
 }
 
