@@ -31,10 +31,10 @@ var mayImport = map[string][]string{
 	"store":                 {"fsm/command", "store/file"},
 	"store/file":            {},
 	"store/hclog":           {},
-	"httpapi/wire":          {},
+	"httpapi/wire":          {"fsm/sqltype"}, // for the characters that no name may hold
 	"cluster/admission":     {},
 	"cluster/transport":     {"cluster/admission", "fsm/logkey", "store/hclog"},
-	"cluster/pki":           {"fsm/logkey", "store/file"},
+	"cluster/pki":           {"fsm/logkey", "fsm/sqltype", "store/file"},
 	"cluster/gossip":        {"cluster/admission", "fsm/logkey"},
 	"cluster/leader":        {"fsm/logkey"},
 	"cluster/blobs":         {"fsm/command", "fsm/logkey"},
@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"cmd/worker/logger":     {},
 	"cmd/worker/spool":      {"store/file"},
 	"cmd/scaleout/settings": {},
-	"cmd/scaleout/show":     {},
+	"cmd/scaleout/show":     {"fsm/sqltype"}, // for the characters that a terminal may obey
 	"cmd/dev/process":       {},
 	"fsm/sqltype":           {"fsm/command"}, // for its time type
 	"fsm/catalog":           {"fsm/command", "fsm/sqltype"},

@@ -7,8 +7,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"scaleout/fsm/sqltype"
 )
 
 // Role is what the holder of a certificate is in the cluster.
@@ -112,10 +113,7 @@ func checkName(name string) error {
 		return fmt.Errorf("the name %q is not valid UTF-8", name)
 	case name == "." || name == "..":
 		return fmt.Errorf("the name %q is not allowed", name)
-	case strings.ContainsFunc(name, func(r rune) bool {
-		return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl,
-			unicode.Zp)
-	}):
+	case strings.ContainsFunc(name, sqltype.Hidden):
 		return fmt.Errorf("the name %q contains a control or format character", name)
 	case strings.TrimSpace(name) != name:
 		return fmt.Errorf("the name %q begins or ends with a space", name)

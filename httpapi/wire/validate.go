@@ -5,6 +5,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"scaleout/fsm/sqltype"
 )
 
 // The bounds of one request.
@@ -21,9 +23,6 @@ const (
 	maxDescription = 256 // characters of a worker's description, as in the catalog's column
 	maxExtensions  = 64  // of one worker
 )
-
-// hidden reports whether a character is invisible or changes how the text around it is displayed.
-func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
 // invalidInExtension reports whether an extension must not contain the character: extensions are listed and looked up
 // by name.
@@ -57,7 +56,7 @@ func (r *Register) Validate() error {
 		if len(f.value) > MaxNameBytes {
 			return bad(CodeInvalidArgument, "%s has %d bytes; at most %d are taken", f.name, len(f.value), MaxNameBytes)
 		}
-		if at := strings.IndexFunc(f.value, hidden); at >= 0 {
+		if at := strings.IndexFunc(f.value, sqltype.Hidden); at >= 0 {
 			r, _ := utf8.DecodeRuneInString(f.value[at:])
 			return bad(CodeInvalidArgument,
 				"%s: %.80q contains the character %q; control and format characters are not allowed in names", f.name, f.value, r)

@@ -3,9 +3,10 @@ package show
 import (
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"scaleout/fsm/sqltype"
 )
 
 // Text is s as one line in which everything can be seen: control and format characters (Cc, Cf), line and paragraph
@@ -33,16 +34,11 @@ func clean(s, keep string) bool {
 				return false
 			}
 		}
-		if hidden(r) && !strings.ContainsRune(keep, r) {
+		if sqltype.Hidden(r) && !strings.ContainsRune(keep, r) {
 			return false
 		}
 	}
 	return true
-}
-
-// hidden reports whether a terminal would act on the character instead of showing it.
-func hidden(r rune) bool {
-	return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
 }
 
 func escape(s, keep string) string {
@@ -57,7 +53,7 @@ func escape(s, keep string) string {
 			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case r == '\r' && strings.Contains(keep, "\n") && strings.HasPrefix(s[i+1:], "\n"):
 			b.WriteByte('\r') // a line end of Windows
-		case hidden(r) && !strings.ContainsRune(keep, r):
+		case sqltype.Hidden(r) && !strings.ContainsRune(keep, r):
 			b.WriteString(visible(r))
 		default:
 			b.WriteString(s[i : i+size])
