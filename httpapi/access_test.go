@@ -31,7 +31,7 @@ func TestPermissions(t *testing.T) {
 	allowed := map[string]string{
 		"list_views": anyUser, "view": anyUser, "list_procedures": anyUser, "procedure": anyUser,
 		"register": "worker", "exchange": "worker", "messages": "worker",
-		"get_blob": everyone, "put_blob": "admin master",
+		"get_blob": "admin worker master", "put_blob": "admin master",
 		"status_leader": everyone, "status_peers": everyone, "openapi": everyone, "metrics": everyone,
 		"leader": everyone + " none", "livez": everyone + " none", "readyz": everyone + " none",
 		"cluster": "monitor admin", "state_hash": "monitor admin", "transfer_leadership": "admin", "remove_member": "admin",

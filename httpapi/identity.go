@@ -111,10 +111,12 @@ var (
 	anyCertificate = access{}
 	users          = access{kinds: []string{"user"}}
 	workers        = access{kinds: []string{"worker"}}
-	blobReaders    = access{kinds: []string{"worker", "user", "master"}}
-	blobWriters    = access{kinds: []string{"user", "master"}, may: command.MayDeploy}
-	monitors       = access{kinds: []string{"user"}, may: command.MayWatch}
-	admins         = access{kinds: []string{"user"}, may: command.MayOperate}
+	// A blob holds what views show to some alone: all of a project, or messages of several executions. Its digest is no
+	// secret, since errors name it.
+	blobReaders = access{kinds: []string{"worker", "user", "master"}, may: command.MayOperate}
+	blobWriters = access{kinds: []string{"user", "master"}, may: command.MayDeploy}
+	monitors    = access{kinds: []string{"user"}, may: command.MayWatch}
+	admins      = access{kinds: []string{"user"}, may: command.MayOperate}
 )
 
 // admit refuses a caller who may not use the route.

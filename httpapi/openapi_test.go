@@ -217,7 +217,11 @@ func whoMay(w access) string {
 	case len(w.kinds) == 0:
 		return "For any certificate of the cluster."
 	case w.may != nil:
-		return rolesOf(w.may)
+		text := rolesOf(w.may)
+		if others := slices.DeleteFunc(slices.Clone(w.kinds), func(k string) bool { return k == "user" }); len(others) > 0 {
+			text += " Also for certificates of kind " + strings.Join(others, ", ") + "."
+		}
+		return text
 	}
 	return "For certificates of kind " + strings.Join(w.kinds, ", ") + "."
 }
