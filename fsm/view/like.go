@@ -2,37 +2,56 @@ package view
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/sqltype"
 )
 
-// pattern is the pattern of a LIKE in parts. It compares by the collation: without case, but blanks at the end count,
-// as in SQL Server.
-type pattern []patternPart
-
-// patternPart matches one character: of a set of ranges, or not of it. any text is the part that matches every length.
-type patternPart struct {
-	anyText bool
-	not     bool
-	ranges  [][2]rune
+// pattern is the pattern of a LIKE. It compares by the collation: without case, but blanks at the end count, as in SQL
+// Server. It belongs to one query, and one goroutine: matches writes to it.
+//
+// A place is a number of parts that are matched already. All places that a text can have reached are followed together,
+// one bit each, so that a character costs a few instructions however long and mean the pattern is.
+type pattern struct {
+	parts []patternPart
+	anyAt places // the places at which any text may stand
+	now   places
+	ascii [utf8.RuneSelf]places // masks of characters, as far as they are known
+	masks map[rune]places       // of all others
 }
 
-func parsePattern(column, text string) (pattern, error) {
-	bad := func(want string) (pattern, error) {
+// places is a set of places of a pattern.
+type places []uint64
+
+func (p places) set(i int)      { p[i/64] |= 1 << (i % 64) }
+func (p places) has(i int) bool { return p[i/64]>>(i%64)&1 != 0 }
+
+// maxMasks bounds the memory of one pattern: a text may have any number of characters.
+const maxMasks = 1024
+
+// patternPart matches one character: of a set of ranges, or not of it.
+type patternPart struct {
+	not    bool
+	ranges [][2]rune
+}
+
+func parsePattern(column, text string) (*pattern, error) {
+	bad := func(want string) (*pattern, error) {
 		return nil, command.Refuse(command.CodeColumnValue, column, text, "pattern", want)
 	}
 	runes := foldedRunes(text)
 	if len(runes) > maxPattern {
 		return bad("a shorter one was expected")
 	}
-	var p pattern
+	set := func() places { return make(places, len(runes)/64+1) }
+	p := &pattern{anyAt: set(), masks: map[rune]places{}, now: set()}
 	for i := 0; i < len(runes); i++ {
 		switch r := runes[i]; r {
 		case '%':
-			p = append(p, patternPart{anyText: true})
+			p.anyAt.set(len(p.parts))
 		case '_':
-			p = append(p, patternPart{not: true})
+			p.parts = append(p.parts, patternPart{not: true})
 		case '[':
 			end := i + 1
 			for end < len(runes) && runes[end] != ']' {
@@ -41,10 +60,10 @@ func parsePattern(column, text string) (pattern, error) {
 			if end == len(runes) {
 				return bad("a ] behind each [ was expected; [[] is a [ itself")
 			}
-			p = append(p, parseSet(runes[i+1:end]))
+			p.parts = append(p.parts, parseSet(runes[i+1:end]))
 			i = end
 		default:
-			p = append(p, patternPart{ranges: [][2]rune{{r, r}}})
+			p.parts = append(p.parts, patternPart{ranges: [][2]rune{{r, r}}})
 		}
 	}
 	return p, nil
@@ -83,27 +102,58 @@ func (p *patternPart) takes(r rune) bool {
 	return p.not
 }
 
-// matches goes back to the last % alone, so that it takes at most the product of both lengths.
-func (p pattern) matches(text string) bool {
-	runes := foldedRunes(text)
-	at, i, star, mark := 0, 0, -1, 0
-	for i < len(runes) {
-		switch {
-		case at < len(p) && p[at].anyText:
-			star, mark = at, i
-			at++
-		case at < len(p) && p[at].takes(runes[i]):
-			at++
-			i++
-		case star >= 0:
-			mark++
-			at, i = star+1, mark
-		default:
-			return false
+// mask is the places whose next part takes a character.
+func (p *pattern) mask(r rune) places {
+	if r < utf8.RuneSelf && p.ascii[r] != nil {
+		return p.ascii[r]
+	}
+	if m, ok := p.masks[r]; ok {
+		return m
+	}
+	m := make(places, len(p.now))
+	for i := range p.parts {
+		if p.parts[i].takes(r) {
+			m.set(i)
 		}
 	}
-	for at < len(p) && p[at].anyText {
-		at++
+	if r < utf8.RuneSelf {
+		p.ascii[r] = m
+		return m
 	}
-	return at == len(p)
+	if len(p.masks) == maxMasks {
+		clear(p.masks)
+	}
+	p.masks[r] = m
+	return m
+}
+
+// step goes on by one character. It reports whether the rest of the text can still make a difference.
+func (p *pattern) step(r rune) bool {
+	mask, carry, left := p.mask(r), uint64(0), uint64(0)
+	for i, now := range p.now {
+		moved := now & mask[i]
+		next := moved<<1 | carry | now&p.anyAt[i]
+		p.now[i] = next
+		carry = moved >> 63
+		left |= next
+	}
+	all := len(p.parts)
+	return left != 0 && !(p.now.has(all) && p.anyAt.has(all))
+}
+
+// matches takes a time that grows with the text alone, but for the first time that it meets a character.
+func (p *pattern) matches(text string) bool {
+	clear(p.now)
+	p.now.set(0)
+	for _, r := range sqltype.Fold(text) {
+		if !p.step(r) {
+			return p.now.has(len(p.parts))
+		}
+	}
+	for range len(text) - len(strings.TrimRight(text, " ")) {
+		if !p.step(' ') {
+			break
+		}
+	}
+	return p.now.has(len(p.parts))
 }

@@ -50,8 +50,8 @@ type Predicate struct {
 type condition struct {
 	index    int // of the column
 	operator Operator
-	values   []any   // typed as the column; nil is NULL
-	pattern  pattern // of Like
+	values   []any    // typed as the column; nil is NULL
+	pattern  *pattern // of Like
 }
 
 // parseConditions reads the predicates, in the order of the columns.
