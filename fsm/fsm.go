@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 )
 
 // Errors of this package.
@@ -83,7 +85,8 @@ func New(cfg Config) *FSM {
 	f.metrics = newMetrics(f)
 	if cfg.Registerer != nil {
 		if err := cfg.Registerer.Register(f.metrics); err != nil {
-			cfg.Logger.Warn("metrics of the state machine not registered", "err", err)
+			cfg.Logger.LogAttrs(context.Background(), slog.LevelWarn, "metrics of the state machine not registered",
+				slog.Any(logkey.Err, err))
 		}
 	}
 	return f
@@ -133,7 +136,8 @@ func (f *FSM) Apply(l *raft.Log) any {
 
 func (f *FSM) fail(err error) {
 	f.failure.Store(&err)
-	f.cfg.Logger.Error("the state machine stands still", "err", err)
+	f.cfg.Logger.LogAttrs(context.Background(), slog.LevelError, "the state machine stands still",
+		slog.Any(logkey.Err, err))
 	if f.cfg.Failed != nil {
 		f.cfg.Failed(err)
 	}
@@ -203,7 +207,8 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	f.serveHashers(func(index uint64) bool { return index <= state.Index() })
 	f.wake(func(uint64) bool { return true })
 	f.mu.Unlock()
-	f.cfg.Logger.Info("state restored from a snapshot", "index", h.Index, "level", state.Level())
+	f.cfg.Logger.LogAttrs(context.Background(), slog.LevelInfo, "state restored from a snapshot",
+		slog.Uint64(logkey.Index, h.Index), slog.Int(logkey.FeatureLevel, state.Level()))
 	if f.cfg.Restored != nil {
 		f.cfg.Restored()
 	}

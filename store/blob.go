@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"scaleout/fsm/logkey"
 	"scaleout/store/file"
 )
 
@@ -205,7 +207,8 @@ func (b *Blob) corrupt(format string, args ...any) error {
 func (b *Blob) unreadable(err error) error {
 	if !errors.Is(err, os.ErrClosed) {
 		b.blobs.setDamaged(b.digest, time.Now().Add(unreadableFor))
-		b.blobs.logger.Error("blob cannot be read; it counts as missing", "blob", b.digest, "err", err)
+		b.blobs.logger.LogAttrs(context.Background(), slog.LevelError, "blob cannot be read; it counts as missing",
+			slog.String(logkey.Blob, b.digest), slog.Any(logkey.Err, err))
 		b.blobs.reportDamage(b.digest)
 	}
 	return fmt.Errorf("blob %s: %w", b.digest, err)
@@ -315,7 +318,9 @@ func (b *Blobs) quarantine(blob *Blob) {
 		delete(b.touched, blob.digest)
 		b.mu.Unlock()
 	}
-	b.logger.Error("damaged blob set aside", "blob", blob.digest, "bytes", blob.Size(), "path", aside, "err", err)
+	b.logger.LogAttrs(context.Background(), slog.LevelError, "damaged blob set aside",
+		slog.String(logkey.Blob, blob.digest), slog.Int64(logkey.Bytes, blob.Size()), slog.String(logkey.Path, aside),
+		slog.Any(logkey.Err, err))
 	b.trimQuarantine()
 	b.reportDamage(blob.digest)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"scaleout/fsm/logkey"
 	"scaleout/store/file"
 )
 
@@ -217,7 +219,8 @@ func (d *Dir) ID() string { return d.node.ID }
 func (d *Dir) New() bool {
 	used, err := raft.HasExistingState(d.log, d.log, d.snapshots)
 	if err != nil {
-		d.logger.Error("cannot tell whether the data directory holds Raft state", "path", d.path, "err", err)
+		d.logger.LogAttrs(context.Background(), slog.LevelError, "cannot tell whether the data directory holds Raft state",
+			slog.String(logkey.Path, d.path), slog.Any(logkey.Err, err))
 		return false
 	}
 	return !used

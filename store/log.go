@@ -1,13 +1,17 @@
 package store
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/fsm/logkey"
 )
 
 // deleteStep is how many indexes one transaction deletes. The database has one writer, so a deletion
@@ -48,8 +52,10 @@ func openLog(path string, mustExist bool, g *gate, opt Options) (*Log, error) {
 		return nil, err
 	}
 	if len(disk.unverified) > 0 {
-		opt.Logger.Warn("a part of the log file cannot be verified, because this program does not know what bbolt wrote "+
-			"there; every entry was read and compared with its checksum", "path", path, "unverified", disk.unverified)
+		opt.Logger.LogAttrs(context.Background(), slog.LevelWarn,
+			"a part of the log file cannot be verified, because this program does not know what bbolt wrote "+
+				"there; every entry was read and compared with its checksum", slog.String(logkey.Path, path),
+			slog.Any(logkey.Unverified, disk.unverified))
 	}
 	l.disk, l.inner = disk, disk
 	if opt.WrapLog != nil {

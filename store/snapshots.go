@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/fsm/logkey"
 	"scaleout/store/file"
 )
 
@@ -85,8 +87,9 @@ func openSnapshots(dir string, log *Log, g *gate, opt Options) (*snapshots, erro
 		_, content, err := s.Open(n.id)
 		if err == nil {
 			if len(refused) > 0 {
-				s.logger.Error("a damaged snapshot is passed over; an older one and the log hold all that was in it",
-					"used", n.id, "err", errors.Join(refused...))
+				s.logger.LogAttrs(context.Background(), slog.LevelError,
+					"a damaged snapshot is passed over; an older one and the log hold all that was in it",
+					slog.String(logkey.Snapshot, n.id), slog.Any(logkey.Err, errors.Join(refused...)))
 			}
 			return s, content.Close()
 		}
@@ -175,7 +178,8 @@ func (s *snapshots) refuse(id string, err error) {
 	s.refused[id] = struct{}{}
 	s.mu.Unlock()
 	if !before {
-		s.logger.Error("a snapshot is refused", "snapshot", id, "err", err)
+		s.logger.LogAttrs(context.Background(), slog.LevelError, "a snapshot is refused", slog.String(logkey.Snapshot, id),
+			slog.Any(logkey.Err, err))
 	}
 }
 
@@ -271,7 +275,8 @@ func (s *snapshots) open(id string) (_ *raft.SnapshotMeta, _ io.ReadCloser, err 
 func (s *snapshots) reap() {
 	names, err := s.names()
 	if err != nil {
-		s.logger.Warn("old snapshots could not be looked for", "path", s.path, "err", err)
+		s.logger.LogAttrs(context.Background(), slog.LevelWarn, "old snapshots could not be looked for",
+			slog.String(logkey.Path, s.path), slog.Any(logkey.Err, err))
 		return
 	}
 	kept := 0
@@ -284,8 +289,9 @@ func (s *snapshots) reap() {
 			continue // damaged and newer than all usable ones: its name says how far this node was
 		}
 		if err := os.RemoveAll(filepath.Join(s.path, n.id)); err != nil {
-			s.logger.Warn("an old snapshot could not be removed; it is tried again with the next one",
-				"snapshot", n.id, "err", err)
+			s.logger.LogAttrs(context.Background(), slog.LevelWarn,
+				"an old snapshot could not be removed; it is tried again with the next one", slog.String(logkey.Snapshot, n.id),
+				slog.Any(logkey.Err, err))
 		}
 	}
 }

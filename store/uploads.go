@@ -1,14 +1,17 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"scaleout/fsm/logkey"
 	"scaleout/store/file"
 )
 
@@ -45,8 +48,9 @@ func (b *Blobs) openUploads() error {
 				b.uploads[digest] = u
 				continue
 			}
-			b.logger.Warn("the mark of who uploaded a blob cannot be read; the blob counts for nobody",
-				"blob", digest, "path", path, "err", err)
+			b.logger.LogAttrs(context.Background(), slog.LevelWarn,
+				"the mark of who uploaded a blob cannot be read; the blob counts for nobody", slog.String(logkey.Blob, digest),
+				slog.String(logkey.Path, path), slog.Any(logkey.Err, err))
 		}
 		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("blobs: %w", err)

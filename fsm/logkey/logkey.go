@@ -12,7 +12,8 @@ const (
 	Panic     = "panic"
 	Stack     = "stack"
 
-	Master       = "master"    // the name of a master
+	Node         = "node"      // the name of the master that writes the line
+	Master       = "master"    // the name of another master
 	MasterID     = "master_id" // its node id
 	Masters      = "masters"   // several
 	Leader       = "leader"    // the name of the master that leads
@@ -87,7 +88,7 @@ const (
 	Runner     = "runner" // the program that runs packages
 	Outcome    = "outcome"
 	ExitCode   = "exit_code"
-	Running    = "running" // how many attempts
+	Running    = "running" // how many attempts, or whether one does
 	Reports    = "reports" // how many
 	Messages   = "attempts_with_messages"
 

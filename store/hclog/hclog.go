@@ -1,6 +1,6 @@
 // Package hclog lets libraries that log through HashiCorp's hclog write to log/slog: Raft and its transport.
 //
-// Values that hclog formats lazily are resolved, a logger's name becomes the attribute "component", and the slog
+// Values that hclog formats lazily are resolved, a logger's name becomes the attribute logkey.Component, and the slog
 // handler alone decides which levels are shown.
 package hclog
 
@@ -12,8 +12,11 @@ import (
 	"log"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"scaleout/fsm/logkey"
 )
 
 // levelTrace is the slog level of the libraries' trace lines.
@@ -39,7 +42,9 @@ func (l *logger) Log(level hclog.Level, msg string, args ...any) {
 	if level == hclog.Off || !l.log.Enabled(context.Background(), at) {
 		return
 	}
-	l.log.Log(context.Background(), at, msg, plain(args)...)
+	r := slog.NewRecord(time.Now(), at, msg, 0) // as the library says it: neither its words nor its keys are ours
+	r.Add(plain(args)...)
+	_ = l.log.Handler().Handle(context.Background(), r) // slog's own methods drop this error too
 }
 
 func (l *logger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }
@@ -78,7 +83,7 @@ func (l *logger) ResetNamed(name string) hclog.Logger { return named(l.base, nam
 func named(base *slog.Logger, name string, implied []any) hclog.Logger {
 	out := base
 	if name != "" {
-		out = out.With("component", name)
+		out = out.With(slog.String(logkey.Component, name))
 	}
 	return &logger{base: base, log: out.With(plain(implied)...), name: name, implied: implied}
 }
