@@ -22,6 +22,7 @@ import (
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/cmd/service"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/fsm/procedure"
 	"scaleout/httpapi"
 	"scaleout/store"
@@ -71,8 +72,9 @@ the settings are wrong, the data directory is damaged or half restored, or it ho
 			if process.IsChild() {
 				ctx = process.Obey(ctx, cmd.InOrStdin(), func() { exitAfter(masterStopTimeout, exitError) })
 			}
-			log.Info("scaleout master starts", "version", version, "node", name, "pid", os.Getpid(), "data", m.DataDirectory)
-			sayWithoutEffect(log, set)
+			log.LogAttrs(ctx, slog.LevelInfo, "scaleout master starts", slog.String(logkey.Version, version),
+				slog.String(logkey.Node, name), slog.Int(logkey.PID, os.Getpid()), slog.String(logkey.Path, m.DataDirectory))
+			sayWithoutEffect(ctx, log, set)
 			cfg := masterConfig(m)
 			cfg.Logger = log
 			cfg.Exit = func(code int) {
@@ -80,13 +82,13 @@ the settings are wrong, the data directory is damaged or half restored, or it ho
 				os.Exit(code)
 			}
 			if err := runMaster(ctx, cfg); err != nil {
-				log.Error("scaleout master ends", "err", err)
+				log.LogAttrs(ctx, slog.LevelError, "scaleout master ends", slog.Any(logkey.Err, err))
 				if endsForGood(err) {
 					return &statusError{exitOperator, err}
 				}
 				return err
 			}
-			log.Info("scaleout master has stopped")
+			log.LogAttrs(ctx, slog.LevelInfo, "scaleout master has stopped")
 			return nil
 		},
 	}
@@ -188,10 +190,11 @@ func certificateName(file string) string {
 }
 
 // sayWithoutEffect logs which settings of old files have no effect.
-func sayWithoutEffect(log *slog.Logger, set *settings.Set) {
+func sayWithoutEffect(ctx context.Context, log *slog.Logger, set *settings.Set) {
 	for _, s := range set.Settings() {
 		if s.Origin != "default" && strings.HasPrefix(s.Doc, "accepted for old files") {
-			log.Info("a setting is accepted and has no effect", "setting", s.Key, "value", s.Value)
+			log.LogAttrs(ctx, slog.LevelInfo, "a setting is accepted and has no effect",
+				slog.String(logkey.Setting, s.Key), slog.String(logkey.Value, s.Value))
 		}
 	}
 }

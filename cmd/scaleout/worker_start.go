@@ -20,6 +20,7 @@ import (
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/cmd/service"
 	"scaleout/cmd/worker"
+	"scaleout/fsm/logkey"
 )
 
 // workerStopTimeout is how long a worker whose dev process is gone may take to kill its packages and leave.
@@ -75,8 +76,9 @@ func (a *app) runWorker(cmd *cobra.Command, s settings.Worker, set *settings.Set
 		return err
 	}
 	defer closer.Close()
-	log.Info("scaleout worker starts", "version", version, "name", name, "pid", os.Getpid(), "data", s.DataDirectory)
-	sayWithoutEffect(log, set)
+	log.LogAttrs(cmd.Context(), slog.LevelInfo, "scaleout worker starts", slog.String(logkey.Version, version),
+		slog.String(logkey.Name, name), slog.Int(logkey.PID, os.Getpid()), slog.String(logkey.Path, s.DataDirectory))
+	sayWithoutEffect(cmd.Context(), log, set)
 	err = func() error {
 		files := workerCredentials(s)
 		files.Logger = log
@@ -103,25 +105,25 @@ func (a *app) runWorker(cmd *cobra.Command, s settings.Worker, set *settings.Set
 		if leaveAfter >= 0 {
 			defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveAfter, w.Leave) })()
 		}
-		defer service.Announce(ctx, log, workerHeartbeat(w, s.DataDirectory, log))()
+		defer service.Announce(ctx, log, workerHeartbeat(ctx, w, s.DataDirectory, log))()
 		return serve(ctx, w, creds)
 	}()
 	if err != nil {
-		log.Error("scaleout worker ends", "err", err)
+		log.LogAttrs(cmd.Context(), slog.LevelError, "scaleout worker ends", slog.Any(logkey.Err, err))
 		return err
 	}
-	log.Info("scaleout worker has stopped")
+	log.LogAttrs(cmd.Context(), slog.LevelInfo, "scaleout worker has stopped")
 	return nil
 }
 
 // workerHeartbeat also keeps the file that 'scaleout ready --worker' reads.
-func workerHeartbeat(w *worker.Worker, dir string, log *slog.Logger) service.Heartbeat {
+func workerHeartbeat(ctx context.Context, w *worker.Worker, dir string, log *slog.Logger) service.Heartbeat {
 	return service.Heartbeat{
 		Waiting: func(context.Context) string { return w.Waiting() },
 		Alive:   w.Alive,
 		Looked: func(waiting string) {
 			if err := service.WriteHealth(dir, waiting); err != nil {
-				log.Warn("health file", "err", err)
+				log.LogAttrs(ctx, slog.LevelWarn, "the health file could not be written", slog.Any(logkey.Err, err))
 			}
 		},
 		Ended: func() { service.RemoveHealth(dir) },

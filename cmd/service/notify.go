@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"scaleout/fsm/logkey"
 )
 
 // Heartbeat is how a running service answers for itself.
@@ -35,7 +37,8 @@ const (
 func Announce(ctx context.Context, log *slog.Logger, h Heartbeat) (end func()) {
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn("watchdog", "err", err)
+		log.LogAttrs(ctx, slog.LevelWarn, "what systemd says of the watchdog cannot be read",
+			slog.Any(logkey.Err, err))
 	}
 	n := &notifier{Heartbeat: h, log: log, watchdog: watchdog, ready: h.Started, stops: ctx.Done()}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -62,7 +65,7 @@ type notifier struct {
 
 func (n *notifier) run(ctx context.Context) {
 	if n.ready {
-		n.say(daemon.SdNotifyReady)
+		n.say(ctx, daemon.SdNotifyReady)
 	}
 	for {
 		n.look(ctx)
@@ -78,7 +81,7 @@ func (n *notifier) run(ctx context.Context) {
 			return
 		case <-n.stops:
 			n.stops = nil
-			n.say(daemon.SdNotifyStopping + "\nSTATUS=stopping")
+			n.say(ctx, daemon.SdNotifyStopping+"\nSTATUS=stopping")
 		case <-time.After(pause):
 		}
 	}
@@ -99,25 +102,27 @@ func (n *notifier) look(ctx context.Context) {
 	}
 	if status != n.said && !stopping {
 		n.said = status
-		n.say("STATUS=" + status)
+		n.say(ctx, "STATUS="+status)
 	}
 	if waiting == "" && !n.ready {
 		n.ready = true
-		n.say(daemon.SdNotifyReady)
+		n.say(ctx, daemon.SdNotifyReady)
 	}
 	if n.watchdog <= 0 {
 		return
 	}
 	// A stopping service does not answer on its own port. The watchdog does not bound how long a stop may take.
 	if err := n.Alive(look); err != nil && !stopping && ctx.Err() == nil {
-		n.log.Error("the watchdog is not told that this service lives", "err", err)
+		n.log.LogAttrs(ctx, slog.LevelError, "the watchdog is not told that this service lives",
+			slog.Any(logkey.Err, err))
 		return
 	}
-	n.say(daemon.SdNotifyWatchdog)
+	n.say(ctx, daemon.SdNotifyWatchdog)
 }
 
-func (n *notifier) say(state string) {
+func (n *notifier) say(ctx context.Context, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		n.log.Warn("systemd was not told", "state", state, "err", err)
+		n.log.LogAttrs(ctx, slog.LevelWarn, "systemd was not told", slog.String(logkey.State, state),
+			slog.Any(logkey.Err, err))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/runner"
 	"scaleout/cmd/worker/spool"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/wire"
 )
 
@@ -105,7 +106,8 @@ func (w *Worker) startPackage(workerCtx context.Context, a *attempt) (exit guard
 	close(started)
 	<-listenerEnded
 	if err == nil {
-		ofAttempt(w.log, a.info).Info("started", slog.String(keyPackage, a.info.Package), slog.Int(keyPID, a.guard.PID()))
+		ofAttempt(w.log, a.info).Info("started", slog.String(logkey.Package, a.info.Package),
+			slog.Int(logkey.PID, a.guard.PID()))
 		notify(a.changed) // instructions that came during the start are still to be applied
 		return guard.Exit{}, true
 	}
@@ -373,8 +375,8 @@ func (w *Worker) finish(a *attempt, exit guard.Exit) {
 		w.projects.release(a.project)
 	}
 	w.metrics.ended(outcome)
-	log.Info("ended", slog.String(keyOutcome, outcome), slog.Int(keyExitCode, code), slog.String(keyDetail, text),
-		slog.Bool(keyFenced, want.fenced))
+	log.Info("ended", slog.String(logkey.Outcome, outcome), slog.Int(logkey.ExitCode, code),
+		slog.String(logkey.Detail, text), slog.Bool(logkey.Fenced, want.fenced))
 	w.mu.Lock()
 	delete(w.attempts, a.key)
 	if exit.Elsewhere {

@@ -15,6 +15,7 @@ import (
 	"scaleout/cmd/worker/guard"
 	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/spool"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -82,7 +83,7 @@ func (w *Worker) exchangeLoop(workerCtx context.Context) error {
 		}
 		troubled = true
 		w.log.Warn("no good answer from the masters; packages run on under their guards",
-			logger.Err(err), slog.Int(keyRunning, len(w.heldAttempts())))
+			logger.Err(err), slog.Int(logkey.Running, len(w.heldAttempts())))
 		pauseFor(workerCtx, pause/2+rand.N(pause), nil)
 		pause = min(2*pause, longestPause)
 	}
@@ -180,8 +181,8 @@ func (w *Worker) register(ctx context.Context) error {
 		return fmt.Errorf("register: %w", err)
 	}
 	from := leaseStart(before, beforeTime, sent)
-	w.log.Info("registered", slog.String(keyWorker, w.id), slog.Int(keyAdopted, len(a.Adopted)),
-		slog.String(keyOS, runtime.GOOS), slog.Any(keyExtensions, extensions))
+	w.log.Info("registered", slog.String(logkey.Worker, w.id), slog.Int(logkey.Adopted, len(a.Adopted)),
+		slog.String(logkey.OS, runtime.GOOS), slog.Any(logkey.Extensions, extensions))
 	w.noteEnabled(a.Enabled)
 	w.setMasters(a.Masters)
 	for _, ad := range a.Adopted {
@@ -223,7 +224,8 @@ func (w *Worker) noteEnabled(enabled bool) {
 	case changed && enabled:
 		w.log.Info("this worker is enabled")
 	case changed:
-		w.log.Warn("this worker is disabled and gets no tasks; `scaleout worker enable " + w.id + "` enables it")
+		w.log.Warn("this worker is disabled and gets no tasks; `scaleout worker enable` enables it",
+			slog.String(logkey.Worker, w.id))
 	}
 }
 
@@ -261,8 +263,8 @@ func (w *Worker) updateAttempts(refs []wire.AttemptRef, change func(*attempt)) {
 func (w *Worker) settle(settled, fenced []wire.AttemptRef) {
 	for _, r := range slices.Concat(settled, fenced) {
 		if err := w.spool.Settled(keyOf(r)); err != nil {
-			w.log.Error("a settled report cannot be removed from the spool", slog.Int64(keyTaskID, r.TaskID),
-				slog.Int(keyAttempt, r.Attempt), logger.Err(err))
+			w.log.Error("a settled report cannot be removed from the spool", slog.Int64(logkey.TaskID, r.TaskID),
+				slog.Int(logkey.Attempt, r.Attempt), logger.Err(err))
 		}
 	}
 	w.updateAttempts(fenced, func(a *attempt) { a.fenced = true })
@@ -274,7 +276,7 @@ func (w *Worker) takeGrant(workerCtx context.Context, g wire.Grant, from guard.I
 	log := ofAttempt(w.log, info)
 	lease := guard.Lease{From: from, For: time.Duration(g.GiveUpAfterMs) * time.Millisecond}
 	if passed := from.Since(guard.Now()); passed > w.cfg.LeaseInterval/2 || passed > lease.For/2 {
-		log.Warn("a grant came too late and is not taken; the masters deliver it again", slog.Duration(keyPassed, passed))
+		log.Warn("a grant came too late and is not taken; the masters deliver it again", slog.Duration(logkey.Waited, passed))
 		return
 	}
 	a := newAttempt(info, filepath.Join(w.cfg.TasksRootFolder, info.key().String()))

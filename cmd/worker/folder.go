@@ -17,6 +17,7 @@ import (
 	"scaleout/cmd/worker/guard"
 	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/spool"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/wire"
 )
 
@@ -109,7 +110,7 @@ func unfinishedFolders(root string, log logger.Logger) ([]taskFolder, error) {
 		info, err := readInfo(folder)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			log.Info("an empty task folder is removed", slog.String(keyPath, folder))
+			log.Info("an empty task folder is removed", slog.String(logkey.Path, folder))
 			os.RemoveAll(folder)
 		case err != nil:
 			// Nobody can tell any more which attempt this is. What still runs in the folder is ended.

@@ -9,6 +9,7 @@ import (
 
 	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/spool"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -107,7 +108,7 @@ func (w *Worker) dropUnwanted(items []wire.MessagesItem, accepted []wire.Accepte
 	var errs []error
 	drop := func(taskID int64, attempt int) {
 		w.log.Warn("no master takes the messages of this attempt; they are dropped",
-			slog.Int64(keyTaskID, taskID), slog.Int(keyAttempt, attempt))
+			slog.Int64(logkey.TaskID, taskID), slog.Int(logkey.Attempt, attempt))
 		errs = append(errs, w.spool.Drop(spool.Key{TaskID: taskID, Attempt: attempt}))
 	}
 	for _, a := range accepted {

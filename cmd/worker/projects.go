@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"scaleout/cmd/worker/logger"
+	"scaleout/fsm/logkey"
 )
 
 // projects is the cache of unpacked projects by the digest of their file. Each project is downloaded once, verified,
@@ -92,7 +93,7 @@ func openProjects(dir string, limit int64, fetch fetchFunc, log logger.Logger) (
 		path := filepath.Join(dir, e.Name())
 		if strings.HasPrefix(e.Name(), tmpPrefix) {
 			if err := removeTree(path); err != nil {
-				log.Warn("what an interrupted download left cannot be removed", slog.String(keyPath, path), logger.Err(err))
+				log.Warn("what an interrupted download left cannot be removed", slog.String(logkey.Path, path), logger.Err(err))
 			}
 			continue
 		}
@@ -199,7 +200,7 @@ func (p *projects) findOrMake(ctx context.Context, digest string) (*project, err
 		others := pr.refs - 1
 		p.mu.Unlock()
 		p.log.Warn("an unpacked project was changed, perhaps by a package that ran from it; a fresh copy is made",
-			slog.String(keyBlob, digest), logger.Err(err), slog.Int(keyRunning, others))
+			slog.String(logkey.Blob, digest), logger.Err(err), slog.Int(logkey.Running, others))
 		if changed != nil {
 			p.release(changed)
 		}

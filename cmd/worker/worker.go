@@ -18,6 +18,7 @@ import (
 	"scaleout/cmd/worker/logger"
 	"scaleout/cmd/worker/runner"
 	"scaleout/cmd/worker/spool"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/wire"
 	"scaleout/store/file"
 )
@@ -114,7 +115,7 @@ func (w *Worker) open() (err error) {
 		return err
 	}
 	for _, m := range w.runners.Missing() {
-		w.log.Warn("a configured runner is not on this machine", slog.String(keyRunner, m))
+		w.log.Warn("a configured runner is not on this machine", slog.String(logkey.Runner, m))
 	}
 	if w.spool, err = spool.Open(filepath.Join(w.cfg.DataDirectory, "spool"), spool.Limits{}); err != nil {
 		return err
@@ -190,7 +191,7 @@ func (w *Worker) run(ctx context.Context) (err error) {
 	go func() {
 		select {
 		case <-w.leaveAsked:
-			w.log.Info("leaving: running packages are left to their guards", slog.Int(keyRunning, len(w.heldAttempts())))
+			w.log.Info("leaving: running packages are left to their guards", slog.Int(logkey.Running, len(w.heldAttempts())))
 			end()
 		case <-workerCtx.Done():
 		}
@@ -243,7 +244,7 @@ func (w *Worker) adopt(unfinished []taskFolder) error {
 				w.mu.Unlock()
 			}
 			ofAttempt(w.log, a.info).Info("found an attempt of an earlier process",
-				slog.Bool(keyRunning, a.guard != nil), logger.Err(errs[i]))
+				slog.Bool(logkey.Running, a.guard != nil), logger.Err(errs[i]))
 		}()
 	}
 	wg.Wait()
@@ -279,7 +280,7 @@ func (w *Worker) drain() {
 	w.draining = true
 	n := len(w.attempts)
 	w.mu.Unlock()
-	w.log.Info("draining: nothing new is taken, running packages are waited for", slog.Int(keyRunning, n))
+	w.log.Info("draining: nothing new is taken, running packages are waited for", slog.Int(logkey.Running, n))
 	notify(w.exchangeNow)
 }
 
@@ -305,7 +306,7 @@ func (w *Worker) leaving() (leaving, now bool) {
 	}
 	if !idle && time.Now().After(w.flushUntil) {
 		w.log.Warn("no master took everything; the rest is sent after the next start",
-			slog.Int(keyReports, reports), slog.Int(keyMessages, messages))
+			slog.Int(logkey.Reports, reports), slog.Int(logkey.Messages, messages))
 		return true, true
 	}
 	return true, idle

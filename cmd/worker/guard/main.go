@@ -17,6 +17,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"scaleout/cmd/worker/logger"
+	"scaleout/fsm/logkey"
 )
 
 // IsGuard reports whether the command line, with or without the program's name, is that of a guard process. A program
@@ -200,7 +201,7 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 	var graceEnd Instant
 	var grace time.Duration
 	terminate := func(why Reason, d time.Duration) {
-		k.log.Info("ending the package", slog.String(keyReason, string(why)), slog.Duration(keyGrace, d))
+		k.log.Info("ending the package", slog.String(logkey.Reason, string(why)), slog.Duration(logkey.Grace, d))
 		reason, grace, graceEnd = why, d, k.clock()
 		t.terminate()
 	}
@@ -260,7 +261,7 @@ func (k *keeper) watch(t *tree, sigs <-chan os.Signal) Exit {
 				terminate(Stopped, k.spec.Grace)
 			}
 		case s := <-sigs:
-			k.log.Info("signal received", slog.String(keySignal, s.String()))
+			k.log.Info("signal received", slog.String(logkey.Signal, s.String()))
 			if reason == "" {
 				terminate(Stopped, k.spec.Grace)
 			}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scaleout/cmd/worker/logger"
+	"scaleout/fsm/logkey"
 )
 
 // tree is the package's processes: its own process, which leads a session and a process group, and all its descendants.
@@ -174,7 +175,7 @@ func (t *tree) kill() {
 		}
 		time.Sleep(wait)
 		if wait = min(2*wait, time.Second); wait == time.Second {
-			t.log.Warn("processes do not die", slog.Int(keyCount, len(left)), slog.Duration(keySince, time.Since(began)))
+			t.log.Warn("processes do not die", slog.Int(logkey.Number, len(left)), slog.Duration(logkey.For, time.Since(began)))
 		}
 	}
 	<-t.done

@@ -5,6 +5,9 @@ package logger
 import (
 	"context"
 	"log/slog"
+	"time"
+
+	"scaleout/fsm/logkey"
 )
 
 // Logger writes log lines. New makes one.
@@ -23,7 +26,13 @@ func (l Logger) Warn(msg string, attrs ...slog.Attr) { l.write(slog.LevelWarn, m
 func (l Logger) Error(msg string, attrs ...slog.Attr) { l.write(slog.LevelError, msg, attrs) }
 
 func (l Logger) write(level slog.Level, msg string, attrs []slog.Attr) {
-	l.log.LogAttrs(context.Background(), level, msg, attrs...)
+	ctx := context.Background()
+	if !l.log.Enabled(ctx, level) {
+		return
+	}
+	r := slog.NewRecord(time.Now(), level, msg, 0)
+	r.AddAttrs(attrs...)
+	_ = l.log.Handler().Handle(ctx, r) // slog's own methods drop this error too
 }
 
 // With returns a logger whose lines also have these attributes.
@@ -32,4 +41,4 @@ func (l Logger) With(attrs ...slog.Attr) Logger {
 }
 
 // Err is the attribute of an error.
-func Err(err error) slog.Attr { return slog.Any("err", err) }
+func Err(err error) slog.Attr { return slog.Any(logkey.Err, err) }
