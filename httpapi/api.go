@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/service"
 )
@@ -34,7 +35,7 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	a := &API{
-		cfg: cfg, log: cfg.Logger.With("component", "httpapi"),
+		cfg: cfg, log: cfg.Logger.With(slog.String(logkey.Component, "httpapi")),
 		service: cfg.Service, who: newIdentities(cfg.Identify), quotas: newQuotas(cfg.Limits),
 	}
 	stopping, stop := context.WithCancel(context.Background())

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/wire"
 )
 
@@ -55,8 +56,8 @@ func (a *API) saveBackup(w http.ResponseWriter, r *request) error {
 	if err := a.service.Prove(r.Context()); err != nil {
 		return err
 	}
-	a.log.LogAttrs(r.Context(), slog.LevelInfo, "backup asked for", slog.Bool("blobs", o.Blobs),
-		slog.Bool("key_ring", len(o.Key) > 0), slog.String("caller", r.caller.Name))
+	a.log.LogAttrs(r.Context(), slog.LevelInfo, "backup asked for", slog.Bool(logkey.Blobs, o.Blobs),
+		slog.Bool(logkey.KeyRing, len(o.Key) > 0), slog.String(logkey.Caller, r.caller.Name))
 	w.Header().Set("Content-Type", wire.ContentBackup)
 	w.Header().Set("Cache-Control", "no-store")
 	return a.cfg.Backups.Save(r.Context(), w, o)
@@ -71,7 +72,7 @@ func (a *API) restoreBackup(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	a.log.LogAttrs(r.Context(), slog.LevelWarn, "restore of a backup asked for",
-		slog.Int64("bytes", r.ContentLength), slog.String("caller", r.caller.Name))
+		slog.Int64(logkey.Bytes, r.ContentLength), slog.String(logkey.Caller, r.caller.Name))
 	// A restore goes on when its caller goes away: half a restore would be worse than none.
 	out, err := a.cfg.Backups.Restore(context.WithoutCancel(r.Context()), r.Body, key)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/wire"
 )
 
@@ -96,7 +97,7 @@ func (a *API) transfer(w http.ResponseWriter, r *request) error {
 		}
 	}
 	a.log.LogAttrs(r.Context(), slog.LevelInfo, "transfer of leadership asked for",
-		slog.String("to", in.To), slog.String("caller", r.caller.Name))
+		slog.String(logkey.To, in.To), slog.String(logkey.Caller, r.caller.Name))
 	if err := a.cfg.Cluster.Transfer(r.Context(), in.To); err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (a *API) removeMember(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	a.log.LogAttrs(r.Context(), slog.LevelWarn, "removal of a master asked for",
-		slog.String("member", id), slog.Bool("force", force), slog.String("caller", r.caller.Name))
+		slog.String(logkey.MasterID, id), slog.Bool(logkey.Forced, force), slog.String(logkey.Caller, r.caller.Name))
 	if err := a.cfg.Cluster.Remove(r.Context(), id, force); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
@@ -39,8 +40,8 @@ func (a *API) enter(rt *route) http.Handler {
 		defer func() {
 			p := recover()
 			if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the server compares it like this too
-				a.log.LogAttrs(hr.Context(), slog.LevelError, "panic", slog.String("route", rt.name),
-					slog.String("request_id", r.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+				a.log.LogAttrs(hr.Context(), slog.LevelError, "panic", slog.String(logkey.Route, rt.name),
+					slog.String(logkey.RequestID, r.id), slog.Any(logkey.Panic, p), slog.String(logkey.Stack, string(debug.Stack())))
 				if !r.w.begun() {
 					a.fail(r, fmt.Errorf("panic: %v", p))
 					p = nil
@@ -270,8 +271,8 @@ func (a *API) fail(r *request, err error) {
 		level = slog.LevelError
 	}
 	a.log.LogAttrs(r.Context(), level, "request failed",
-		slog.String("route", r.route.name), slog.String("request_id", r.id), slog.Int("status", k.status),
-		slog.String("code", k.code), slog.String("caller", r.caller.Name), slog.Any("error", err))
+		slog.String(logkey.Route, r.route.name), slog.String(logkey.RequestID, r.id), slog.Int(logkey.Status, k.status),
+		slog.String(logkey.Code, k.code), slog.String(logkey.Caller, r.caller.Name), slog.Any(logkey.Err, err))
 	if r.w.begun() {
 		panic(http.ErrAbortHandler) // the answer must look broken, not complete
 	}
@@ -359,8 +360,9 @@ func (a *API) refused(r *request, err error) {
 	if errors.Is(err, ErrCertificateRequired) {
 		level = slog.LevelInfo // browsers and scanners
 	}
-	a.log.LogAttrs(r.Context(), level, "caller refused", slog.String("code", k.code), slog.String("remote", r.RemoteAddr),
-		slog.String("request_id", r.id), slog.Any("error", err), slog.Int("more_since_last", silent))
+	a.log.LogAttrs(r.Context(), level, "caller refused", slog.String(logkey.Code, k.code),
+		slog.String(logkey.Remote, r.RemoteAddr), slog.String(logkey.RequestID, r.id), slog.Any(logkey.Err, err),
+		slog.Int(logkey.MoreSinceLast, silent))
 }
 
 // ensureKey checks a call's request key and gives one to a call without: the call may then be repeated when its

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"scaleout/fsm/logkey"
 )
 
 // Server is an http.Server whose Shutdown does not wait for connections on which nothing was ever asked. net/http gives
@@ -52,7 +54,7 @@ func NewServer(h http.Handler, log *slog.Logger, b Bounds) *Server {
 		IdleTimeout:       b.Idle,
 		MaxHeaderBytes:    b.HeadBytes,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
-		ErrorLog:          slog.NewLogLogger(log.With("component", "http").Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.With(slog.String(logkey.Component, "http")).Handler(), slog.LevelDebug),
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
@@ -53,9 +54,9 @@ func (a *API) register(w http.ResponseWriter, r *request) error {
 		out.Adopted = append(out.Adopted, wire.Adopted{TaskID: g.TaskID, Attempt: g.Attempt,
 			GiveUpAfterMs: g.GiveUpAfter.Milliseconds()})
 	}
-	a.log.LogAttrs(r.Context(), slog.LevelInfo, "worker registered", slog.String("worker", id),
-		slog.String("name", r.caller.Name),
-		slog.String("machine", in.MachineName), slog.Int("adopted", len(out.Adopted)), slog.Int("fenced", len(out.Fenced)))
+	a.log.LogAttrs(r.Context(), slog.LevelInfo, "worker registered", slog.String(logkey.Worker, id),
+		slog.String(logkey.Name, r.caller.Name), slog.String(logkey.Machine, in.MachineName),
+		slog.Int(logkey.Adopted, len(out.Adopted)), slog.Int(logkey.Fenced, len(out.Fenced)))
 	return answer(w, http.StatusOK, out)
 }
 

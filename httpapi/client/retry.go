@@ -15,6 +15,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/wire"
 )
 
@@ -80,7 +81,7 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 				pause.Reset()
 			}
 			c.log.LogAttrs(ctx, slog.LevelDebug, "call failed, trying another master",
-				slog.String(keyMaster, m), slog.String(keyPath, r.path), slog.Any(keyErr, err))
+				slog.String(logkey.Master, m), slog.String(logkey.Path, r.path), slog.Any(logkey.Err, err))
 			failed = append(failed, atMaster(m, err))
 			if at := slices.Index(masters, next); at > i+1 {
 				masters[i+1], masters[at] = masters[at], masters[i+1]
@@ -102,13 +103,6 @@ func (c *Client) do(ctx context.Context, r *request) (*answer, error) {
 		}
 	}
 }
-
-// The keys of the client's log line.
-const (
-	keyErr    = "err"
-	keyMaster = "master"
-	keyPath   = "path"
-)
 
 // limitWait returns how long to wait before a call that a limit refused is tried again, and 0 if no limit refused it.
 func limitWait(err error) time.Duration {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi/wire"
 )
 
@@ -181,8 +182,8 @@ func (a *attempt) failed(w http.ResponseWriter, r *http.Request) (Outcome, error
 	}
 	a.tries.WithLabelValues(result).Inc()
 	a.log.LogAttrs(r.Context(), slog.LevelInfo, "call not answered by the leader",
-		slog.String("leader", a.place.Leader.Name), slog.String("path", r.URL.Path), slog.String("result", result),
-		slog.Any("error", err))
+		slog.String(logkey.Leader, a.place.Leader.Name), slog.String(logkey.Path, r.URL.Path),
+		slog.String(logkey.Result, result), slog.Any(logkey.Err, err))
 	if a.reached.Load() {
 		err = fmt.Errorf("%w (%w)", errLost, err)
 	} else {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"scaleout/fsm/logkey"
 )
 
 // errSealed is the error of a read that comes after the body was sealed.
@@ -67,7 +69,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	b.idle.pause()
 	if err != nil && err != io.EOF {
 		b.log.LogAttrs(b.ctx, slog.LevelInfo, "the leader's answer broke off",
-			slog.String("path", b.target.Path), slog.Any("error", err))
+			slog.String(logkey.Path, b.target.Path), slog.Any(logkey.Err, err))
 	}
 	return n, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/view"
 )
@@ -88,7 +89,7 @@ func New(cfg Config) (*Service, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: cfg.Logger.With("component", "service")}
+	s := &Service{cfg: cfg, log: cfg.Logger.With(slog.String(logkey.Component, "service"))}
 	s.cfg.Proposer, s.cfg.Workers = waitingProposer{cfg.Proposer}, waitingWorkers{cfg.Workers}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s, nil

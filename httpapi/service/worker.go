@@ -9,6 +9,7 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/logkey"
 	"scaleout/fsm/segment"
 )
 
@@ -91,7 +92,7 @@ func (s *Service) Exchange(ctx context.Context, p command.Poll) (Exchanged, erro
 			// A grant that cannot be opened must not hold back what the worker's other attempts depend on; it stays the
 			// worker's in the state, and is delivered with each exchange until its key is there or its lease is over.
 			s.log.LogAttrs(ctx, slog.LevelError, "grant not delivered",
-				slog.Int64("execution_id", answer.Grants[i].ExecutionID), slog.Any("err", err))
+				slog.Int64(logkey.ExecutionID, answer.Grants[i].ExecutionID), slog.Any(logkey.Err, err))
 			continue
 		}
 		out.Grants = append(out.Grants, g)
