@@ -23,6 +23,7 @@ import (
 	"scaleout/cmd/master/logtail"
 	"scaleout/cmd/master/status"
 	"scaleout/fsm"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi"
 	"scaleout/store"
 )
@@ -82,7 +83,7 @@ func New(cfg Config) (_ *Master, err error) {
 	if m.cfg.Name == "" {
 		m.cfg.Name = who.Name
 	}
-	m.log = m.tail.Logger(cfg.Logger).With("node", m.cfg.Name)
+	m.log = m.tail.Logger(cfg.Logger).With(slog.String(logkey.Node, m.cfg.Name))
 	gossipKey, err := pki.LoadGossipKey(cfg.GossipKeyFile)
 	if err != nil {
 		return nil, err

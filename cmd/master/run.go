@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"scaleout/cmd/master/status"
+	"scaleout/fsm/logkey"
 	"scaleout/httpapi"
 )
 
@@ -64,17 +66,18 @@ func (m *Master) Run(ctx context.Context) error {
 		}
 		return err
 	})
-	m.log.Info("master started", "address", m.advertise, "id", m.ID(), "version", m.cfg.Version)
+	m.log.LogAttrs(ctx, slog.LevelInfo, "master started", slog.String(logkey.Address, m.advertise),
+		slog.String(logkey.MasterID, m.ID()), slog.String(logkey.Version, m.cfg.Version))
 
 	select {
 	case <-ctx.Done():
-		m.log.Info("master stops")
+		m.log.LogAttrs(ctx, slog.LevelInfo, "master stops")
 	case <-m.crash:
 		for _, s := range servers {
 			s.server.Close()
 		}
 	case <-life.Done():
-		m.log.Error("master cannot go on", "err", context.Cause(life))
+		m.log.LogAttrs(ctx, slog.LevelError, "master cannot go on", slog.Any(logkey.Err, context.Cause(life)))
 	}
 	m.end(base, servers)
 	leave()
@@ -102,7 +105,7 @@ func (m *Master) end(base context.Context, servers []door) {
 	}
 	bounded(base, stopTime, func(ctx context.Context) {
 		if err := m.node.StepDown(ctx); err != nil {
-			m.log.Warn("leadership not handed over; the others elect", "err", err)
+			m.log.LogAttrs(ctx, slog.LevelWarn, "leadership not handed over; the others elect", slog.Any(logkey.Err, err))
 		}
 	})
 	close(m.stopping)
@@ -111,7 +114,8 @@ func (m *Master) end(base context.Context, servers []door) {
 		for _, s := range servers {
 			group.Go(func() {
 				if err := s.server.Shutdown(ctx); err != nil {
-					m.log.Warn("calls cut off at the stop", "door", s.name, "err", err)
+					m.log.LogAttrs(ctx, slog.LevelWarn, "calls cut off at the stop", slog.String(logkey.Door, s.name),
+						slog.Any(logkey.Err, err))
 					s.server.Close()
 				}
 			})

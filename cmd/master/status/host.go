@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
 	"scaleout/cluster"
+	"scaleout/fsm/logkey"
 )
 
 // Path is where a master tells the others its Host, by GET.
@@ -34,10 +36,10 @@ type Host struct {
 }
 
 // ServeHTTP answers with this master's Host.
-func (r *Reporter) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+func (r *Reporter) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(r.cfg.Host()); err != nil {
-		r.cfg.Logger.Debug("answer not sent", "err", err)
+		r.cfg.Logger.LogAttrs(req.Context(), slog.LevelDebug, "answer not sent", slog.Any(logkey.Err, err))
 	}
 }
 
@@ -55,7 +57,8 @@ func (r *Reporter) hosts(ctx context.Context, members []cluster.Member) map[stri
 		group.Go(func() {
 			h, err := r.ask(ctx, x.ID)
 			if err != nil {
-				r.cfg.Logger.Debug("a master did not tell about its machine", "peer", x.Name, "err", err)
+				r.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "a master did not tell about its machine",
+					slog.String(logkey.Master, x.Name), slog.Any(logkey.Err, err))
 				return
 			}
 			mu.Lock()
