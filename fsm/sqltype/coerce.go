@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"scaleout/fsm/command"
@@ -71,6 +72,9 @@ func Coerce(t Type, raw json.RawMessage) (any, error) {
 		if err := json.Unmarshal(raw, &s); err != nil {
 			return nil, misfit(t, string(raw), "it must be a JSON string")
 		}
+		if halfCharacter(raw) {
+			return nil, misfit(t, string(raw), `an escape from \ud800 to \udfff is half a character: both halves must be there`)
+		}
 		return coerceString(t, s)
 	case len(raw) == 0 || !json.Valid(raw):
 		return nil, misfit(t, string(raw), "it must be a JSON value")
@@ -100,6 +104,35 @@ func plainText(raw []byte) ([]byte, bool) {
 		}
 	}
 	return raw, true
+}
+
+// halfCharacter reports whether a JSON string escapes one half of a UTF-16 pair alone. Package json would read U+FFFD:
+// another name, or another password, than was sent.
+func halfCharacter(raw []byte) bool {
+	unit := func(at int) rune {
+		if at+6 > len(raw) || raw[at] != '\\' || raw[at+1] != 'u' {
+			return -1
+		}
+		n, err := strconv.ParseUint(string(raw[at+2:at+6]), 16, 16)
+		if err != nil {
+			return -1
+		}
+		return rune(n)
+	}
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		if r := unit(i); utf16.IsSurrogate(r) {
+			if utf16.DecodeRune(r, unit(i+6)) == utf8.RuneError {
+				return true
+			}
+			i += 11
+			continue
+		}
+		i++ // the escaped character
+	}
+	return false
 }
 
 func coerceNumber(t Type, text string) (any, error) {

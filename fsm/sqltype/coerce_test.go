@@ -80,6 +80,12 @@ func TestCoerce(t *testing.T) {
 		{Int, ``, nil, "JSON value"},
 		{Int, `1 2`, nil, "JSON value"},
 		{NVarChar(9), "\"\xff\"", nil, "UTF-8"},
+		{NVarChar(9), `"\ud83d"`, nil, "half a character"},
+		{NVarChar(9), `"\udca9\ud83d"`, nil, "half a character"},
+		{NVarChar(9), `"\ud83d\u0041"`, nil, "half a character"},
+		{Variant, `"a\\\uDFFF"`, nil, "half a character"},
+		{NVarChar(9), `"\ud83d\uDCA9\u0041"`, "💩A", ""},
+		{NVarChar(9), `"\\ud83d\ufffd"`, `\ud83d` + "\uFFFD", ""},
 	} {
 		checkCoerce(t, c.typ, c.json, c.want, c.msg)
 	}
