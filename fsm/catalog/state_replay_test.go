@@ -13,7 +13,7 @@ import (
 
 // draws of someCommand, so that each is as likely.
 var draws = func() (list []int) {
-	for i := range 25 {
+	for i := range 29 {
 		list = append(list, i)
 	}
 	return list
@@ -139,6 +139,19 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 			}
 		}
 		return m
+	case 24:
+		return &command.RenameFolder{Old: name(), New: name()}
+	case 25:
+		return &command.SetFolderDescription{Folder: name(), Description: "d"}
+	case 26:
+		return &command.SetWorkerProperty{ID: worker(), Name: rapid.SampledFrom([]string{"Tags", "MaxTaskCount"}).Draw(rt,
+			"property"), Value: rapid.SampledFrom([]string{"1", "2"}).Draw(rt, "value")}
+	case 27:
+		return &command.Beat{
+			Masters: []command.MasterBeat{{ID: "n1", Name: "m1", Leader: rapid.Bool().Draw(rt, "leader"), LastOnline: now}},
+			Workers: []command.WorkerBeat{{ID: worker(), LastOnline: before()}},
+			Gone:    []string{rapid.SampledFrom([]string{"n1", "n2"}).Draw(rt, "gone")},
+		}
 	default:
 		return &command.Cleanup{EndedTasks: before(), Operations: before(), MaxVersions: rapid.IntRange(0, 2).Draw(rt,
 			"versions"), Limit: rapid.IntRange(1, 5).Draw(rt, "limit")}
@@ -149,7 +162,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 // state, byte for byte, with the same results.
 func TestReplayIsSnapshotAndTail(t *testing.T) {
 	manifest := packedManifest(t, "Load.dtsx", "Strict.dtsx")
-	accepted := map[command.Kind]int{}
+	tried, accepted := map[command.Kind]int{}, map[command.Kind]int{}
 	rapid.Check(t, func(rt *rapid.T) {
 		now := command.At(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 		n := rapid.IntRange(30, 250).Draw(rt, "n")
@@ -160,14 +173,16 @@ func TestReplayIsSnapshotAndTail(t *testing.T) {
 			var cmd command.Command
 			switch i { // a stage on which the rest has something to do
 			case 0:
-				cmd = &command.InitCluster{ClusterID: "c", Level: command.Level}
+				cmd = &command.InitCluster{ClusterID: "c", Level: 1}
 			case 1:
-				cmd = &command.CreateFolder{Name: "F"}
+				cmd = &command.RaiseLevel{Level: command.Level}
 			case 2:
-				cmd = &command.DeployProject{Folder: "F", Project: "P", Blob: blobA, Size: 1, Manifest: manifest}
+				cmd = &command.CreateFolder{Name: "F"}
 			case 3:
-				cmd = registration(worker1, "i1")
+				cmd = &command.DeployProject{Folder: "F", Project: "P", Blob: blobA, Size: 1, Manifest: manifest}
 			case 4:
+				cmd = registration(worker1, "i1")
+			case 5:
 				cmd = &command.EnableWorker{ID: worker1, Enabled: true}
 			default:
 				cmd = someCommand(rt, one.Reader(), manifest, now)
@@ -204,6 +219,7 @@ func TestReplayIsSnapshotAndTail(t *testing.T) {
 			if r1.Value != 0 && kinds[env.Kind].Returns == "" {
 				rt.Fatalf("%s returns %d, and its line in the table says nothing of it", env.Kind, r1.Value)
 			}
+			tried[env.Kind]++
 			if r1.Rejection == nil {
 				accepted[env.Kind]++
 			}
@@ -222,4 +238,12 @@ func TestReplayIsSnapshotAndTail(t *testing.T) {
 		soundness(rt, third)
 	})
 	t.Log(accepted)
+	if t.Failed() {
+		return
+	}
+	for _, k := range kinds[1:] {
+		if tried[k.Kind] == 0 {
+			t.Errorf("someCommand never draws a %s", k.Name)
+		}
+	}
 }
