@@ -95,9 +95,9 @@ func (m *Master) assemble(listener net.Listener, clusterID string, gossipKey []b
 	})
 	m.dir.Blobs().OnDamage(m.keeper.Damaged)
 	metrics.Register(cfg.Registry, metrics.Config{
-		Version: cfg.Version, Ready: func(ctx context.Context) bool { return m.health.Waiting(ctx) == "" }, Credentials: m.creds,
-		FreeBytes: m.dir.Free, MissingBlobs: m.keeper.Missing, DamagedBlobs: m.keeper.DamagedSinceStart, State: m.fsm,
-		CaughtUp: m.node.CaughtUp(),
+		Version: cfg.Version, Ready: func(ctx context.Context) bool { return m.health.Waiting(ctx) == "" },
+		Credentials: m.creds, FreeBytes: m.dir.Free, MissingBlobs: m.keeper.Missing, DamagedBlobs: m.keeper.DamagedSinceStart,
+		State: m.fsm, CaughtUp: m.node.CaughtUp(),
 	})
 	m.backups = backup.New(backup.Config{
 		State: m.fsm, Node: m.node, Blobs: m.keeper, KeyRing: m.ring, Spool: cfg.DataDirectory, Master: cfg.Name,

@@ -33,11 +33,11 @@ const stopTime = 10 * time.Second
 // the reason, when a part cannot go on.
 func (m *Master) Run(ctx context.Context) error {
 	base := context.WithoutCancel(ctx)
-	life, fail := context.WithCancelCause(base)
+	runCtx, fail := context.WithCancelCause(base)
 	defer fail(nil)
 	var port, parts sync.WaitGroup
-	portContext, closePort := context.WithCancel(base)
-	nodeContext, leave := context.WithCancel(base)
+	portCtx, closePort := context.WithCancel(base)
+	nodeCtx, leave := context.WithCancel(base)
 	part := func(group *sync.WaitGroup, name string, run func() error) {
 		group.Go(func() {
 			if err := run(); err != nil {
@@ -46,22 +46,22 @@ func (m *Master) Run(ctx context.Context) error {
 		})
 	}
 	servers := m.servers()
-	part(&port, "port", func() error { return m.transport.Run(portContext) })
-	part(&port, "certificates", func() error { return m.creds.Run(portContext) })
-	part(&port, "http", func() error { return m.api.Run(portContext) })
+	part(&port, "port", func() error { return m.transport.Run(portCtx) })
+	part(&port, "certificates", func() error { return m.creds.Run(portCtx) })
+	part(&port, "http", func() error { return m.api.Run(portCtx) })
 	for _, s := range servers {
 		part(&port, s.name, func() error {
-			if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) && portContext.Err() == nil {
+			if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) && portCtx.Err() == nil {
 				return err
 			}
 			return nil
 		})
 	}
-	part(&parts, "blobs", func() error { return m.keeper.Run(nodeContext, m.node.CaughtUp()) })
-	part(&parts, "backups", func() error { return m.backups.Run(nodeContext) })
+	part(&parts, "blobs", func() error { return m.keeper.Run(nodeCtx, m.node.CaughtUp()) })
+	part(&parts, "backups", func() error { return m.backups.Run(nodeCtx) })
 	part(&parts, "cluster", func() error {
-		err := m.node.Run(nodeContext)
-		if err == nil && nodeContext.Err() == nil {
+		err := m.node.Run(nodeCtx)
+		if err == nil && nodeCtx.Err() == nil {
 			err = errors.New("the node ended by itself")
 		}
 		return err
@@ -76,8 +76,8 @@ func (m *Master) Run(ctx context.Context) error {
 		for _, s := range servers {
 			s.server.Close()
 		}
-	case <-life.Done():
-		m.log.LogAttrs(ctx, slog.LevelError, "master cannot go on", slog.Any(logkey.Err, context.Cause(life)))
+	case <-runCtx.Done():
+		m.log.LogAttrs(ctx, slog.LevelError, "master cannot go on", slog.Any(logkey.Err, context.Cause(runCtx)))
 	}
 	m.end(base, servers)
 	leave()
@@ -87,7 +87,7 @@ func (m *Master) Run(ctx context.Context) error {
 	parts.Wait()
 	closePort()
 	port.Wait()
-	err := context.Cause(life)
+	err := context.Cause(runCtx)
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -95,7 +95,7 @@ func (m *Master) Run(ctx context.Context) error {
 }
 
 // end hands over and answers what is held. After a crash there is nothing to do in good order.
-func (m *Master) end(base context.Context, servers []door) {
+func (m *Master) end(base context.Context, servers []portServer) {
 	m.health.Drain()
 	select {
 	case <-m.crash:
@@ -142,16 +142,16 @@ func bounded(ctx context.Context, limit time.Duration, f func(context.Context)) 
 	f(ctx)
 }
 
-// door is one of the port's listeners with its server.
-type door struct {
+// portServer is one of the port's listeners with its server.
+type portServer struct {
 	name     string
 	listener net.Listener
 	server   *httpapi.Server
 }
 
-// servers are the doors: users and workers; those who have shown no certificate of this cluster, for whom the same
-// handler has little; and the other masters, who may also ask what only masters may.
-func (m *Master) servers() []door {
+// servers returns a server for each kind of caller: users and workers; those who have shown no certificate of this
+// cluster, for whom the same handler has little; and the other masters, who may also ask what only masters may.
+func (m *Master) servers() []portServer {
 	bounds := httpapi.Bounds{Head: m.cfg.Times.Head, Idle: m.cfg.Times.Idle}
 	public := httpapi.NewServer(m.api.Handler(), m.log, bounds)
 	strangers := httpapi.NewServer(m.api.Handler(), m.log,
@@ -163,6 +163,6 @@ func (m *Master) servers() []door {
 	inner.Handle("/", m.api.Handler())
 	bounds.HeadBytes = 64 << 10 // a caller's whole head, and what a master adds to it
 	peer := httpapi.NewServer(m.transport.PeerHandler(inner), m.log, bounds)
-	return []door{{"https", m.transport.HTTP(), public}, {"strangers", m.transport.Strangers(), strangers},
+	return []portServer{{"https", m.transport.HTTP(), public}, {"strangers", m.transport.Strangers(), strangers},
 		{"peers", m.transport.Peer(), peer}}
 }
