@@ -23,7 +23,10 @@ func (s *Service) Procedure(caller command.Caller, name string) (Procedure, erro
 	if err != nil {
 		return Procedure{}, err
 	}
-	return Procedure{p}, p.Authorize(s.cfg.State.Reader(), caller)
+	if err := p.Authorize(s.cfg.State.Reader(), caller); err != nil {
+		return Procedure{}, err
+	}
+	return Procedure{p}, nil
 }
 
 // Name is the procedure's name without its schema.

@@ -112,8 +112,9 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 				n.world.Apply(env)
 			})
 			n.planning = meanwhile // asked for after the lookup, before the plan
+			opened := 0
 			if c.opening != nil {
-				n.planning, n.opening = nil, func() error { meanwhile(); return c.opening }
+				n.planning, n.opening = nil, func() error { opened++; meanwhile(); return c.opening }
 			}
 			answer, err := s.Call(t.Context(), again)
 			var id any
@@ -123,6 +124,9 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 			if !errors.Is(err, c.err) || err == nil && id != c.id {
 				t.Errorf("answered %v %v, want %d %v", id, err, c.id, c.err)
 			}
+			if opened > 1 {
+				t.Errorf("a plan that failed was made %d times", opened)
+			}
 		})
 	}
 }
@@ -130,11 +134,17 @@ func TestFirstTryAppliedMeanwhile(t *testing.T) {
 func TestFindAndAuthorize(t *testing.T) {
 	n := &node{world: fsmtest.NewWorld(t)}
 	s := n.service(t)
-	procedure := func(c command.Caller, name string) error { _, err := s.Procedure(c, name); return err }
-	view := func(c command.Caller, name string) error { _, err := s.View(c, name); return err }
+	procedure := func(c command.Caller, name string) (bool, error) {
+		p, err := s.Procedure(c, name)
+		return p != Procedure{}, err
+	}
+	view := func(c command.Caller, name string) (bool, error) {
+		v, err := s.View(c, name)
+		return v != View{}, err
+	}
 	for _, c := range []struct {
 		name   string
-		find   func(command.Caller, string) error
+		find   func(command.Caller, string) (bool, error)
 		caller command.Caller
 		what   string
 		code   string
@@ -151,10 +161,13 @@ func TestFindAndAuthorize(t *testing.T) {
 		{"a view, for a worker", view, command.Caller{Kind: "worker", Name: "w"}, "folders", command.FamilyPermissionDenied},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := c.find(c.caller, c.what)
+			found, err := c.find(c.caller, c.what)
 			var no *command.Rejection
 			if c.code == "" && err != nil || c.code != "" && (!errors.As(err, &no) || command.Family(no.Code) != c.code) {
 				t.Errorf("answered %v, want %q", err, c.code)
+			}
+			if found != (err == nil) {
+				t.Errorf("found: %t, with %v", found, err)
 			}
 		})
 	}

@@ -17,7 +17,10 @@ func (s *Service) View(caller command.Caller, name string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	return View{v}, v.Authorize(s.cfg.State.Reader(), caller)
+	if err := v.Authorize(s.cfg.State.Reader(), caller); err != nil {
+		return View{}, err
+	}
+	return View{v}, nil
 }
 
 // MaxPageSize is the most rows of a page.

@@ -89,3 +89,33 @@ func TestListing(t *testing.T) {
 		whole(v.Name, views[i], "Roles")
 	}
 }
+
+// online is the memory of a leader that hears every worker.
+type online struct{ view.Live }
+
+func (online) Worker(string) (view.WorkerNow, bool) { return view.WorkerNow{Online: true}, true }
+
+// TestOnlyTheLeaderKnowsWhatIsLive: a stale page has no word of this node's memory, which may be that of a leadership
+// long over.
+func TestOnlyTheLeaderKnowsWhatIsLive(t *testing.T) {
+	n := &node{world: fsmtest.NewWorld(t), leads: true}
+	n.world.Live = online{}
+	n.world.Register(fsmtest.WorkerOne, "w")
+	s := n.service(t)
+	agents, err := s.View(fsmtest.Alice, "worker_agents")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		stale bool
+		want  any
+	}{{"behind a proof", false, "online"}, {"stale", true, nil}} {
+		t.Run(c.name, func(t *testing.T) {
+			page, err := s.Read(t.Context(), agents, fsmtest.Alice, Query{Columns: "State", Stale: c.stale})
+			if err != nil || len(page.Rows) != 1 || page.Rows[0][0] != c.want {
+				t.Errorf("answered %v %v, want %v", page.Rows, err, c.want)
+			}
+		})
+	}
+}
