@@ -49,10 +49,10 @@ var kinds = []struct {
 	{command.ErrUnknownOutcome, kind{503, wire.CodeUnknownOutcome, 1, false}},
 	{ErrCertificateRequired, kind{401, wire.CodeCertificateRequired, 0, false}},
 	{ErrUnknownCluster, kind{403, wire.CodeUnknownCluster, 0, false}},
-	{errInvalidCertificate, kind{403, "certificate_invalid", 0, false}},
+	{errInvalidCertificate, kind{403, wire.CodeCertificateInvalid, 0, false}},
 	{errForbidden, kind{403, wire.CodeForbidden, 0, false}},
-	{errBadHop, kind{400, "bad_forward", 0, false}},
-	{errSlow, kind{408, "request_timeout", 0, false}},
+	{errBadHop, kind{400, wire.CodeBadForward, 0, false}},
+	{errSlow, kind{408, wire.CodeRequestTimeout, 0, false}},
 	{errNotFound, kind{404, wire.CodeNotFound, 0, false}},
 	{errMethod, kind{405, wire.CodeMethodNotAllowed, 0, false}},
 	{command.ErrStopping, kind{503, wire.CodeStopping, 1, false}},
@@ -61,20 +61,20 @@ var kinds = []struct {
 	{command.ErrDoubt, kind{503, wire.CodeNotLeader, 1, false}},
 	{command.ErrNoLeader, kind{503, wire.CodeNoLeader, 1, false}},
 	{command.ErrBusy, kind{503, wire.CodeBusy, 1, false}},
-	{command.ErrTooLarge, kind{413, "command_too_large", 0, false}},
-	{command.ErrLevel, kind{409, "feature_level", 0, false}},
-	{command.ErrUnknownMember, kind{404, "member_not_found", 0, false}},
-	{command.ErrRefused, kind{409, "refused", 0, false}},
-	{command.ErrBackupDamaged, kind{422, "backup_damaged", 0, false}},
-	{command.ErrBackupKey, kind{422, "backup_key", 0, false}},
-	{command.ErrNotEmpty, kind{409, "cluster_not_empty", 0, false}},
+	{command.ErrTooLarge, kind{413, wire.CodeCommandTooLarge, 0, false}},
+	{command.ErrLevel, kind{409, wire.CodeFeatureLevel, 0, false}},
+	{command.ErrUnknownMember, kind{404, wire.CodeMemberNotFound, 0, false}},
+	{command.ErrRefused, kind{409, wire.CodeRefused, 0, false}},
+	{command.ErrBackupDamaged, kind{422, wire.CodeBackupDamaged, 0, false}},
+	{command.ErrBackupKey, kind{422, wire.CodeBackupKey, 0, false}},
+	{command.ErrNotEmpty, kind{409, wire.CodeClusterNotEmpty, 0, false}},
 	{command.ErrIndexPassed, kind{409, wire.CodeIndexPassed, 0, false}},
 	// These two come first: they wrap what each master answered.
 	{command.ErrNoBlob, kind{404, command.CodeBlobNotFound, 0, false}},
-	{command.ErrNoMajority, kind{503, "no_majority", 5, false}},
+	{command.ErrNoMajority, kind{503, wire.CodeNoMajority, 5, false}},
 	{command.ErrBlobTooLarge, kind{413, command.CodeProjectTooLarge, 0, false}},
-	{command.ErrDigest, kind{422, "digest_mismatch", 0, false}},
-	{command.ErrNoSpace, kind{507, "no_space", 0, false}},
+	{command.ErrDigest, kind{422, wire.CodeDigestMismatch, 0, false}},
+	{command.ErrNoSpace, kind{507, wire.CodeNoSpace, 0, false}},
 	{service.ErrTimeout, kind{504, wire.CodeTimeout, 1, false}},
 	{context.DeadlineExceeded, kind{504, wire.CodeTimeout, 1, false}},
 	{context.Canceled, kind{499, wire.CodeCanceled, 0, false}}, // the caller is gone and will not read it
@@ -139,8 +139,7 @@ func outcomeOf(err error) forward.Outcome {
 		return forward.Final // whoever repeats it shall do so at a master that stays
 	case errors.Is(err, command.ErrUnknownOutcome):
 		return forward.Unknown
-	case errors.Is(err, command.ErrNotLeader), errors.Is(err, command.ErrNoLeader), errors.Is(err, command.ErrNotReady),
-		errors.Is(err, command.ErrDoubt), errors.Is(err, command.ErrStopping):
+	case command.TryElsewhere(err):
 		return forward.NotApplied
 	}
 	return forward.Final

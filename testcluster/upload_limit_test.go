@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"scaleout/cmd/master"
-	"scaleout/fsm/command"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 	"scaleout/testcluster"
@@ -47,7 +46,7 @@ func TestUploadsThatNoProjectNamesAreLimited(t *testing.T) {
 			t.Errorf("%s: %v, want limit_reached of MaxUnnamedBlobBytes", when, err)
 		}
 	}
-	if err := upload(c.User("reader", "ssis_logreader"), content); client.Code(err) != command.FamilyPermissionDenied {
+	if err := upload(c.User("reader", "ssis_logreader"), content); client.Code(err) != wire.CodePermissionDenied {
 		t.Errorf("who may not deploy: %v", err)
 	}
 	admin := c.Client(c.Others(c.Leader())[0])

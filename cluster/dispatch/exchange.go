@@ -161,7 +161,7 @@ func known(reader *catalog.Reader, p *command.Poll) (*catalog.Worker, error) {
 	switch {
 	case !ok:
 		return nil, command.Refuse(command.CodeWorkerNotRegistered, p.Worker)
-	case row.CertName != p.CertName:
+	case !row.BoundTo(p.CertName):
 		return nil, command.Refuse(command.CodeAgentIDTaken, p.Worker, row.CertName, p.CertName)
 	case row.Incarnation != p.Incarnation:
 		return nil, command.Refuse(command.CodeInstanceReplaced, p.Worker)

@@ -168,7 +168,7 @@ func (d *Dispatcher) checkMachine(ctx context.Context, cmd *command.RegisterWork
 		return command.ErrNotLeader
 	}
 	row, ok := d.cfg.State.Reader().Worker(cmd.ID)
-	if !ok || row.CertName != cmd.CertName || row.MachineID == cmd.MachineID {
+	if !ok || !row.BoundTo(cmd.CertName) || row.MachineID == cmd.MachineID {
 		return nil // new, the same machine, or refused by the state itself
 	}
 	now := time.Now()

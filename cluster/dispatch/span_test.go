@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -49,6 +50,31 @@ func TestAHugeTolerance(t *testing.T) {
 					t.Fatal(err)
 				}
 				h.status(id, catalog.Running)
+			})
+		})
+	}
+}
+
+// A certificate's name is one name for the registration and for every exchange: the catalog's equality decides.
+func TestACertificateSpeaksForItsWorkerInAnyCase(t *testing.T) {
+	for _, c := range []struct {
+		name, cert string
+		may        bool
+	}{
+		{"as it was bound", "cert-1", true},
+		{"in another case", "Cert-1", true},
+		{"another one", "cert-2", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			within(t, func(h *house) {
+				h.worker(one, 1)
+				p := h.poll(one)
+				p.CertName = c.cert
+				_, err := h.d.Exchange(h.ctx, p)
+				var no *command.Rejection
+				if c.may && err != nil || !c.may && (!errors.As(err, &no) || no.Code != command.CodeAgentIDTaken) {
+					t.Error(err)
+				}
 			})
 		})
 	}

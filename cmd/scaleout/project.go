@@ -17,6 +17,7 @@ import (
 	"scaleout/fsm/ispac"
 	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
+	"scaleout/httpapi/wire"
 )
 
 func (a *app) projectCommand() *cobra.Command {
@@ -255,7 +256,7 @@ func deploy(ctx context.Context, c *client.Client, file, folder, name, password 
 	}
 	if create {
 		_, err := c.Call(ctx, "create_folder", map[string]any{"folder_name": folder})
-		if err != nil && !code(err, "folder_exists") {
+		if err != nil && !code(err, wire.CodeFolderExists) {
 			return nil, err
 		}
 	}

@@ -102,8 +102,8 @@ func TestRefusedRegistrations(t *testing.T) {
 		err          error
 		first, later bool
 	}{
-		{"lease too short", &client.Error{Code: codeLeaseTooShort}, true, true},
-		{"another worker's id", &client.Error{Code: codeIDTaken}, true, true},
+		{"lease too short", &client.Error{Code: wire.CodeLeaseTooShort}, true, true},
+		{"another worker's id", &client.Error{Code: wire.CodeAgentIDTaken}, true, true},
 		{"forbidden", &client.Error{Code: wire.CodeForbidden}, true, false},
 		{"another cluster", &client.Error{Code: wire.CodeUnknownCluster}, true, false},
 		{"an argument", fmt.Errorf("register: %w", &client.Error{Code: wire.CodeInvalidArgument}), true, false},

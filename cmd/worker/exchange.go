@@ -20,14 +20,6 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// The catalog's codes that the exchange loop acts on.
-const (
-	codeLeaseTooShort = "lease_too_short"
-	codeIDTaken       = "agent_id_taken"
-	codeNotRegistered = "worker_not_registered"
-	codeReplaced      = "instance_replaced"
-)
-
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
@@ -68,7 +60,7 @@ func (w *Worker) exchangeLoop(workerCtx context.Context) error {
 		} else {
 			err = calls.exchange(troubled, leaving)
 			switch client.Code(err) {
-			case codeNotRegistered, codeReplaced:
+			case wire.CodeWorkerNotRegistered, wire.CodeInstanceReplaced:
 				registered = false
 			}
 		}
@@ -97,7 +89,7 @@ func refused(err error, first bool) bool {
 		return false
 	}
 	switch e.Code {
-	case codeLeaseTooShort, codeIDTaken:
+	case wire.CodeLeaseTooShort, wire.CodeAgentIDTaken:
 		return true
 	case wire.CodeCertificateRequired, wire.CodeUnknownCluster, wire.CodeForbidden, wire.CodeInvalidArgument,
 		wire.CodeInvalidJSON, wire.CodeUnknownField, wire.CodeNotFound:

@@ -422,7 +422,7 @@ func TestBadProjects(t *testing.T) {
 func TestRefused(t *testing.T) {
 	m := newFakeMaster(t)
 	m.update(func() {
-		m.refusal = &wire.Problem{Status: 422, Code: codeLeaseTooShort, Detail: "LeaseInterval 6s must be more than 12s"}
+		m.refusal = &wire.Problem{Status: 422, Code: wire.CodeLeaseTooShort, Detail: "LeaseInterval 6s must be more than 12s"}
 	})
 	w := m.worker(m.config(t.TempDir()))
 	err := w.wait()

@@ -16,7 +16,7 @@ func checkName(parameter, name string) *command.Rejection {
 		return command.Refuse(command.CodeNameLong, parameter, name)
 	case name[0] == '@':
 		return command.Refuse(command.CodeNameAt, parameter, name)
-	case strings.TrimSpace(name) != name:
+	case strings.TrimFunc(name, sqltype.Blank) != name:
 		return command.Refuse(command.CodeNameBlank, parameter, name)
 	}
 	for _, r := range name {
@@ -28,11 +28,11 @@ func checkName(parameter, name string) *command.Rejection {
 	return nil
 }
 
-// checkShown refuses a name with such a character.
-func checkShown(what, name string) *command.Rejection {
+// checkShown refuses, with the code, a name with such a character. What says whose name it is, for a code that needs it.
+func checkShown(code, name string, what ...string) *command.Rejection {
 	for _, r := range name {
 		if sqltype.Hidden(r) {
-			return command.Refuse(command.CodeNameHidden, what, name, string(r))
+			return command.Refuse(code, append(what, name, string(r)))
 		}
 	}
 	return nil
@@ -42,7 +42,7 @@ func checkShown(what, name string) *command.Rejection {
 func checkManifest(m *command.Manifest) *command.Rejection {
 	parameters := func(list []command.Parameter) *command.Rejection {
 		for i := range list {
-			if no := checkShown("the name of a parameter in the project", list[i].Name); no != nil {
+			if no := checkShown(command.CodeNameParameter, list[i].Name); no != nil {
 				return no
 			}
 		}
@@ -52,7 +52,7 @@ func checkManifest(m *command.Manifest) *command.Rejection {
 		return no
 	}
 	for i := range m.Packages {
-		if no := checkShown("the name of a package in the project", m.Packages[i].Name); no != nil {
+		if no := checkShown(command.CodeNamePackage, m.Packages[i].Name); no != nil {
 			return no
 		}
 		if no := parameters(m.Packages[i].Parameters); no != nil {

@@ -89,6 +89,9 @@ type Worker struct {
 	TaskCountSet int `cbor:"49,keyasint,omitempty"`
 }
 
+// BoundTo reports whether the worker is the one that a certificate of that name may speak for.
+func (w *Worker) BoundTo(certName string) bool { return sqltype.EqualText(w.CertName, certName) }
+
 // Execution is an execution, its operation and its task in one row.
 type Execution struct {
 	ID           int64        `cbor:"1,keyasint"`

@@ -3,7 +3,7 @@ package catalog
 import (
 	"errors"
 	"fmt"
-	"strconv"
+	"strings"
 
 	"scaleout/fsm/command"
 )
@@ -18,12 +18,17 @@ func SealNamePassword(blob string) string { return "project/" + blob + "/passwor
 // SealNameDefault is the associated data of the design default of a sensitive parameter; pkg is "" for a parameter of
 // the project.
 func SealNameDefault(blob, pkg, parameter string) string {
-	return "project/" + blob + "/default/" + strconv.Quote(pkg) + "/" + strconv.Quote(parameter)
+	return "project/" + blob + "/default/" + quote(pkg) + "/" + quote(parameter)
 }
+
+// quote marks where a name ends, for ever in the same way: what is sealed by one build must open in every other.
+func quote(name string) string { return `"` + quoting.Replace(name) + `"` }
+
+var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // SealNameExecutionValue is the associated data of a value set on an execution; name is the declared one.
 func SealNameExecutionValue(executionID int64, objectType int, name string) string {
-	return fmt.Sprintf("execution/%d/%d/%s", executionID, objectType, strconv.Quote(name))
+	return fmt.Sprintf("execution/%d/%d/%s", executionID, objectType, quote(name))
 }
 
 // AssociatedOf is what a parameter of a grant may have been sealed with: as a value set on the execution, else as a

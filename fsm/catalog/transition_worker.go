@@ -47,7 +47,7 @@ func register(r *Reader, e *edit, c *command.RegisterWorker) command.Result {
 	}
 	old, known := r.Worker(c.ID)
 	if known {
-		if !sqltype.EqualText(old.CertName, c.CertName) {
+		if !old.BoundTo(c.CertName) {
 			return reject(command.CodeAgentIDTaken, old.ID, old.CertName, c.CertName)
 		}
 		if old.MachineID != c.MachineID && c.TakeOver != old.MachineID {

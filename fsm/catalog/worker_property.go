@@ -43,7 +43,7 @@ func (w *Worker) setProperty(name, value string) *command.Rejection {
 	}
 	switch property {
 	case propertyDisplayName:
-		if no := checkShown("PropertyValue", value); no != nil {
+		if no := checkShown(command.CodeNameHidden, value, "PropertyValue"); no != nil {
 			return no
 		}
 		w.DisplayName, w.NameSet = value, true
@@ -52,7 +52,7 @@ func (w *Worker) setProperty(name, value string) *command.Rejection {
 	case propertyTags:
 		w.Tags = value
 	case propertyMaxTaskCount:
-		n, err := strconv.Atoi(strings.TrimSpace(value))
+		n, err := strconv.Atoi(strings.TrimFunc(value, sqltype.Blank))
 		if err != nil || n < 0 || n > mostTasks {
 			return command.Refuse(command.CodeTaskCount, value, mostTasks)
 		}

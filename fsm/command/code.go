@@ -60,6 +60,8 @@ const (
 	CodeNameBlank     = "invalid_name.blank"
 	CodeNameCharacter = "invalid_name.character"
 	CodeNameHidden    = "invalid_name.hidden"
+	CodeNameParameter = "invalid_name.parameter"
+	CodeNamePackage   = "invalid_name.package"
 
 	CodeMissingParameter = "missing_parameter"
 	CodeUnknownParameter = "unknown_parameter"

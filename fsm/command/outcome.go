@@ -64,15 +64,23 @@ var (
 	ErrNotEmpty = errors.New("only a new, empty cluster can be restored into")
 )
 
-// certain are the outcomes of a proposal after which the command is not applied, now or later.
-var certain = []error{
-	ErrNotLeader, ErrNoLeader, ErrNotReady, ErrDoubt, ErrBusy, ErrTooLarge, ErrLevel, ErrStopping,
-}
+// After these outcomes of a proposal the command is not applied, now or later: for the state that this node is in, and
+// for what the command or the cluster is.
+var (
+	ofNode    = []error{ErrNotLeader, ErrNoLeader, ErrNotReady, ErrDoubt, ErrStopping}
+	ofCommand = []error{ErrBusy, ErrTooLarge, ErrLevel}
+)
 
 // NotApplied reports whether err says for certain that the command was not applied and never will be. If it is false
 // for an error, the outcome is unknown: that holds for an error that this package does not know, and for one that wraps
 // ErrUnknownOutcome beside a certain outcome, since the certain one may be about a later attempt.
 func NotApplied(err error) bool {
-	is := func(outcome error) bool { return errors.Is(err, outcome) }
-	return !is(ErrUnknownOutcome) && slices.ContainsFunc(certain, is)
+	return TryElsewhere(err) || !errors.Is(err, ErrUnknownOutcome) && isOne(err, ofCommand)
+}
+
+// TryElsewhere reports whether the command was not applied for a reason that another master need not have.
+func TryElsewhere(err error) bool { return !errors.Is(err, ErrUnknownOutcome) && isOne(err, ofNode) }
+
+func isOne(err error, outcomes []error) bool {
+	return slices.ContainsFunc(outcomes, func(outcome error) bool { return errors.Is(err, outcome) })
 }

@@ -85,6 +85,10 @@ var catalogMessages = []Message{
 		`control and format characters and " < > | / \ are not allowed`, ""},
 	{command.CodeNameHidden, "parameter name character", "{parameter!}: {name} contains the character {character}; " +
 		"control and format characters are not allowed in names", ""},
+	{command.CodeNameParameter, "name character", "the project's parameter {name} contains the character {character}; " +
+		"control and format characters are not allowed in names", ""},
+	{command.CodeNamePackage, "name character", "the project's package {name} contains the character {character}; " +
+		"control and format characters are not allowed in names", ""},
 	{command.CodeDescription, "have most", "folder_description: it has {have!} characters, at most {most!} fit", ""},
 	{command.CodeFolderNotFound, "folder", "there is no folder {folder}; the view folders lists them",
 		"there is no folder {folder}; folder list shows them"},

@@ -4,7 +4,13 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,5 +167,54 @@ func TestOtherSentencesMakeNoOtherState(t *testing.T) {
 	}
 	if after := hash(); after != before {
 		t.Errorf("the state has the hash %s, with other sentences %s", before, after)
+	}
+}
+
+// What a refusal or a note takes with it into the state is a value, never words of ours: where one is made, no argument
+// is a text with a blank in it.
+func TestRefusalsAreMadeOfValues(t *testing.T) {
+	makers := []string{"Refuse", "reject", "note", "Arguments", "checkShown"}
+	n := 0
+	for _, room := range []string{"../catalog", "../command"} {
+		files, err := filepath.Glob(filepath.Join(room, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, path, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(node ast.Node) bool {
+				call, ok := node.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				name := ""
+				switch f := call.Fun.(type) {
+				case *ast.Ident:
+					name = f.Name
+				case *ast.SelectorExpr:
+					name = f.Sel.Name
+				}
+				if !slices.Contains(makers, name) {
+					return true
+				}
+				n++
+				for _, arg := range call.Args {
+					if text, ok := arg.(*ast.BasicLit); ok && text.Kind == token.STRING && strings.Contains(text.Value, " ") {
+						t.Errorf("%s: %s takes the words %s", set.Position(text.Pos()), name, text.Value)
+					}
+				}
+				return true
+			})
+		}
+	}
+	if n < 50 {
+		t.Errorf("%d refusals and notes were looked at: this test does not find them any more", n)
 	}
 }

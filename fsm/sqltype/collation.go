@@ -153,6 +153,16 @@ func compareRunes(a, b string) int {
 	return cmp.Compare(len(a), len(b))
 }
 
+// Blank reports whether a character is white space (the property White_Space, frozen with the collation).
+func Blank(r rune) bool {
+	switch {
+	case r >= '\t' && r <= '\r', r == ' ', r == 0x85, r == 0xA0, r == 0x1680, r >= 0x2000 && r <= 0x200A, r == 0x2028,
+		r == 0x2029, r == 0x202F, r == 0x205F, r == 0x3000:
+		return true
+	}
+	return false
+}
+
 // Hidden reports whether a character shows as nothing, or changes how what is around it shows: control and format
 // characters and the separators of lines and paragraphs (the categories Cc, Cf, Zl and Zp, frozen with the collation).
 // A name that holds one can be taken for another, and a terminal may obey it.

@@ -24,7 +24,7 @@ func call(t *testing.T, name, object, key string) *Call {
 
 func TestCallsAndProofs(t *testing.T) {
 	create := func(key, name string) *Call { return call(t, "create_folder", `{"folder_name":"`+name+`"}`, key) }
-	remove := func(name string) *Call { return call(t, "delete_folder", `{"folder_name":"`+name+`"}`, "") }
+	remove := func(key, name string) *Call { return call(t, "delete_folder", `{"folder_name":"`+name+`"}`, key) }
 	for _, c := range []struct {
 		name   string
 		stale  bool // the node has not seen the folder F
@@ -37,13 +37,14 @@ func TestCallsAndProofs(t *testing.T) {
 	}{
 		{"a command needs no proof", false, true, create("", "G"), "", nil, 0, 1},
 		{"a refusal needs one", false, true, create("", "F"), command.CodeFolderExists, nil, 1, 0},
-		{"a refusal of a state that lags is none", true, true, remove("F"), "", nil, 1, 1},
+		{"a refusal of a state that lags is none", true, true, remove("", "F"), "", nil, 1, 1},
 		{"who does not lead refuses nothing", false, false, create("", "F"), "", command.ErrNotLeader, 1, 0},
 		{"who does not lead commits nothing", false, false, create("", "G"), "", command.ErrNotLeader, 0, 0},
 		{"a kept answer needs a proof", false, true, create("k", "F"), "", nil, 1, 0},
 		{"who does not lead gives no kept answer", false, false, create("k", "F"), "", command.ErrNotLeader, 1, 0},
 		{"a key with another request", false, true, create("k", "H"), command.CodeKeyReused, nil, 1, 0},
-		{"a kept answer behind the proof wins", true, true, create("k", "F"), "", nil, 1, 0},
+		{"a state that lags keeps no answer: the log gives it", true, true, create("k", "F"), "", nil, 0, 1},
+		{"behind the proof of a refusal the key counts", true, true, remove("k", "F"), command.CodeKeyReused, nil, 1, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := fsmtest.NewWorld(t)
@@ -55,10 +56,6 @@ func TestCallsAndProofs(t *testing.T) {
 			}
 			if c.stale {
 				n.reader = before
-			}
-			if c.stale && c.call.Key != "" { // the state that lags has the folder's name free: the command would be applied
-				c.does = 1
-				c.proofs = 0
 			}
 			n.proofs, n.did, n.leads = 0, nil, c.leads
 			_, err := s.Call(t.Context(), c.call)

@@ -137,7 +137,7 @@ func (s *Service) Messages(
 	switch {
 	case !ok:
 		return nil, command.Refuse(command.CodeWorkerNotRegistered, worker)
-	case row.CertName != caller.Name:
+	case !row.BoundTo(caller.Name):
 		return nil, command.Refuse(command.CodeAgentIDTaken, worker, row.CertName, caller.Name)
 	}
 	return s.cfg.Workers.Messages(ctx, worker, parts)
