@@ -123,14 +123,14 @@ func (x *exchange) tryBegin() (wait <-chan struct{}, err error) {
 	w := q.worker(p.Worker)
 	x.queue, x.row, x.worker = q, row, w
 	// The same sequence number again is a retransmission that took another way: it replaces the older call.
-	if p.Sequence < w.sequence && w.instance == p.Incarnation {
+	if p.Sequence < w.sequence && w.incarnation == p.Incarnation {
 		return nil, command.Refuse(command.CodeStaleSequence, int64(p.Sequence), p.Worker, int64(w.sequence))
 	}
 	w.row, w.contact, w.slots = row, p.Received, p.Slots
-	if w.instance != p.Incarnation {
+	if w.incarnation != p.Incarnation {
 		w.orphans = nil
 	}
-	w.instance, w.sequence, w.latest = p.Incarnation, p.Sequence, x
+	w.incarnation, w.sequence, w.latest = p.Incarnation, p.Sequence, x
 	if w.poll != nil {
 		w.poll.end(endReplaced)
 		w.poll = nil
@@ -170,10 +170,10 @@ func known(reader *catalog.Reader, p *command.Poll) (*catalog.Worker, error) {
 }
 
 // heldBy returns the attempts that the state gives to one process of a worker.
-func heldBy(reader *catalog.Reader, worker, instance string) []command.AttemptRef {
+func heldBy(reader *catalog.Reader, worker, incarnation string) []command.AttemptRef {
 	var refs []command.AttemptRef
 	for e := range reader.HeldBy(worker) {
-		if a := &e.Attempts[len(e.Attempts)-1]; a.Incarnation == instance {
+		if a := &e.Attempts[len(e.Attempts)-1]; a.Incarnation == incarnation {
 			refs = append(refs, command.AttemptRef{TaskID: e.ID, Attempt: a.Number})
 		}
 	}
@@ -181,13 +181,13 @@ func heldBy(reader *catalog.Reader, worker, instance string) []command.AttemptRe
 }
 
 // heldAttempt returns the attempt, and whether the state gives it to this process of the worker.
-func heldAttempt(reader *catalog.Reader, ref command.AttemptRef, instance string) (*catalog.Attempt, bool) {
+func heldAttempt(reader *catalog.Reader, ref command.AttemptRef, incarnation string) (*catalog.Attempt, bool) {
 	e, ok := reader.Execution(ref.TaskID)
 	if !ok || len(e.Attempts) == 0 {
 		return nil, false
 	}
 	a := &e.Attempts[len(e.Attempts)-1]
-	return a, a.Number == ref.Attempt && a.Held() && a.Incarnation == instance
+	return a, a.Number == ref.Attempt && a.Held() && a.Incarnation == incarnation
 }
 
 // expiring returns the mark of a lease that the caller would renew, report on or be given again, or nil. An attempt
@@ -420,8 +420,8 @@ func (x *exchange) answer(ctx context.Context) (command.Answer, error) {
 }
 
 // grant is an attempt as the worker needs it.
-func grant(reader *catalog.Reader, ref command.AttemptRef, instance string) (command.Grant, bool) {
-	a, ok := heldAttempt(reader, ref, instance)
+func grant(reader *catalog.Reader, ref command.AttemptRef, incarnation string) (command.Grant, bool) {
+	a, ok := heldAttempt(reader, ref, incarnation)
 	if !ok {
 		return command.Grant{}, false
 	}

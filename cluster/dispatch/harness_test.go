@@ -29,8 +29,8 @@ const (
 	toleranceOf = 10 * time.Minute
 )
 
-// house is a dispatcher over a real state behind a node without a network. It lives in a synctest bubble.
-type house struct {
+// harness is a dispatcher over a real state behind a node without a network. It lives in a synctest bubble.
+type harness struct {
 	*testing.T
 	d   *Dispatcher
 	ctx context.Context
@@ -44,7 +44,7 @@ type house struct {
 }
 
 // within runs a test on a clock of its own.
-func within(t *testing.T, f func(h *house)) {
+func within(t *testing.T, f func(h *harness)) {
 	// Packed and unpacked once outside: the compressor's own channels must not belong to one test's bubble.
 	manifest, err := command.PackManifest(command.Manifest{ID: "{p}", FormatVersion: 1, Packages: []command.Package{
 		{Name: "a.sh", EntryPoint: true}, {Name: "b.dtsx", EntryPoint: true},
@@ -57,7 +57,7 @@ func within(t *testing.T, f func(h *house)) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		h := &house{T: t, ctx: ctx, seq: map[string]uint64{}, state: catalog.NewState()}
+		h := &harness{T: t, ctx: ctx, seq: map[string]uint64{}, state: catalog.NewState()}
 		h.d = New(Config{
 			State: h, Node: h, Election: time.Second,
 			Logger: slog.New(slog.DiscardHandler),
@@ -75,35 +75,35 @@ func within(t *testing.T, f func(h *house)) {
 }
 
 // set changes a hook.
-func set[T any](h *house, hook *T, to T) {
+func set[T any](h *harness, hook *T, to T) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	*hook = to
 }
 
 // get is a hook as it is now.
-func get[T any](h *house, hook *T) T {
+func get[T any](h *harness, hook *T) T {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return *hook
 }
 
-func (h *house) Reader() *catalog.Reader {
+func (h *harness) Reader() *catalog.Reader {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.state.Reader()
 }
 
-func (h *house) Read(context.Context) error {
+func (h *harness) Read(context.Context) error {
 	if read := get(h, &h.read); read != nil {
 		return read()
 	}
 	return nil
 }
 
-func (h *house) Proved() time.Time { return time.Now() }
+func (h *harness) Proved() time.Time { return time.Now() }
 
-func (h *house) Propose(_ context.Context, env command.Envelope) (command.Result, uint64, error) {
+func (h *harness) Propose(_ context.Context, env command.Envelope) (command.Result, uint64, error) {
 	cmd, err := env.Command()
 	if err != nil {
 		return command.Result{}, 0, err
@@ -128,7 +128,7 @@ func (h *house) Propose(_ context.Context, env command.Envelope) (command.Result
 }
 
 // do applies a command that must be accepted.
-func (h *house) do(cmd command.Command) command.Result {
+func (h *harness) do(cmd command.Command) command.Result {
 	h.Helper()
 	env, err := command.Wrap(cmd)
 	if err != nil {
@@ -147,9 +147,9 @@ func (h *house) do(cmd command.Command) command.Result {
 	return r
 }
 
-func registration(id, instance string, slots int, extensions ...string) *command.RegisterWorker {
+func registration(id, incarnation string, slots int, extensions ...string) *command.RegisterWorker {
 	return &command.RegisterWorker{
-		ID: id, CertName: "cert-" + id[:1], Incarnation: instance, MachineID: "machine-" + id[:1],
+		ID: id, CertName: "cert-" + id[:1], Incarnation: incarnation, MachineID: "machine-" + id[:1],
 		MachineName: "HOST" + id[:1],
 		BootID:      "b", Version: "1", UserAccount: "svc", DisplayName: "worker-" + id[:1], MaxTaskCount: slots,
 		LeaseMs: leaseOf.Milliseconds(), TaskHeartbeatMs: 10_000, AgentHeartbeatMs: 60_000,
@@ -159,7 +159,7 @@ func registration(id, instance string, slots int, extensions ...string) *command
 }
 
 // worker registers and enables a worker that runs .sh packages, or the given ones.
-func (h *house) worker(id string, slots int, extensions ...string) {
+func (h *harness) worker(id string, slots int, extensions ...string) {
 	h.Helper()
 	if len(extensions) == 0 {
 		extensions = []string{".sh"}
@@ -171,7 +171,7 @@ func (h *house) worker(id string, slots int, extensions ...string) {
 }
 
 // start makes a pending execution and returns its id.
-func (h *house) start(pkg string, retries int, workers ...string) int64 {
+func (h *harness) start(pkg string, retries int, workers ...string) int64 {
 	h.Helper()
 	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: pkg,
 		AnyWorker: len(workers) == 0}).Value
@@ -183,7 +183,7 @@ func (h *house) start(pkg string, retries int, workers ...string) int64 {
 }
 
 // poll is a worker's next exchange, not held, with as many slots as it registered.
-func (h *house) poll(id string) command.Poll {
+func (h *harness) poll(id string) command.Poll {
 	h.seq[id]++
 	row, _ := h.Reader().Worker(id)
 	return command.Poll{
@@ -192,7 +192,7 @@ func (h *house) poll(id string) command.Poll {
 	}
 }
 
-func (h *house) exchange(p command.Poll) command.Answer {
+func (h *harness) exchange(p command.Poll) command.Answer {
 	h.Helper()
 	a, err := h.d.Exchange(h.ctx, p)
 	if err != nil {
@@ -202,7 +202,7 @@ func (h *house) exchange(p command.Poll) command.Answer {
 }
 
 // held makes an exchange in the background and returns once it is held, or answered.
-func (h *house) held(p command.Poll) <-chan reply {
+func (h *harness) held(p command.Poll) <-chan reply {
 	out := make(chan reply, 1)
 	go func() {
 		a, err := h.d.Exchange(h.ctx, p)
@@ -230,14 +230,14 @@ func granted(a command.Answer) []int64 {
 	return ids
 }
 
-func (h *house) gives(what string, got command.Answer, want ...int64) {
+func (h *harness) gives(what string, got command.Answer, want ...int64) {
 	h.Helper()
 	if !slices.Equal(granted(got), want) {
 		h.Errorf("%s: granted %v, want %v", what, granted(got), want)
 	}
 }
 
-func (h *house) status(id int64, want catalog.Status) {
+func (h *harness) status(id int64, want catalog.Status) {
 	h.Helper()
 	e, ok := h.Reader().Execution(id)
 	if !ok || e.Status != want {
@@ -245,7 +245,7 @@ func (h *house) status(id int64, want catalog.Status) {
 	}
 }
 
-func (h *house) reason(id int64, want string) {
+func (h *harness) reason(id int64, want string) {
 	h.Helper()
 	if code, args, _ := h.d.Reason(id); code != want {
 		h.Errorf("reason %q %q, want %q", code, args, want)

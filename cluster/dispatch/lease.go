@@ -19,14 +19,14 @@ const expireBatch = 256
 // the sending of an exchange; the leader counts from receiving it or from the grant, whichever is later, and adds 5 s
 // and one per cent.
 type lease struct {
-	ref      command.AttemptRef
-	worker   string
-	instance string
-	giveUp   time.Duration
-	renewed  time.Time
-	deadline time.Time
-	stopping bool
-	dropped  bool
+	ref         command.AttemptRef
+	worker      string
+	incarnation string
+	giveUp      time.Duration
+	renewed     time.Time
+	deadline    time.Time
+	stopping    bool
+	dropped     bool
 	// expiring is set while the attempt is being declared lost, and closed when the outcome is known. A renewal that
 	// finds it set waits: a leader that renewed the lease and declared the attempt lost at the same time would make two
 	// attempts overlap.
@@ -54,7 +54,7 @@ func (l *lease) renew(from time.Time) {
 
 func (q *queue) grantLease(ref command.AttemptRef, a *catalog.Attempt, now time.Time) {
 	l := &lease{
-		ref: ref, worker: a.Worker, instance: a.Incarnation,
+		ref: ref, worker: a.Worker, incarnation: a.Incarnation,
 		giveUp: command.Span(a.GiveUpAfterMs),
 	}
 	l.renew(now)
@@ -180,7 +180,7 @@ func (d *Dispatcher) expire(ctx context.Context, leases []*lease) error {
 	d.mu.Lock()
 	for i, l := range leases {
 		items[i] = command.Expiry{
-			AttemptRef: l.ref, Worker: l.worker, Incarnation: l.instance, SilentSince: command.At(l.renewed),
+			AttemptRef: l.ref, Worker: l.worker, Incarnation: l.incarnation, SilentSince: command.At(l.renewed),
 		}
 	}
 	d.mu.Unlock()

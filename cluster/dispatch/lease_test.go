@@ -12,7 +12,7 @@ import (
 	"scaleout/fsm/command"
 )
 
-func (h *house) until(ref command.AttemptRef, want time.Time) {
+func (h *harness) until(ref command.AttemptRef, want time.Time) {
 	h.Helper()
 	got, ok := h.d.LeaseUntil(ref)
 	if !ok || !got.Equal(want) {
@@ -22,8 +22,8 @@ func (h *house) until(ref command.AttemptRef, want time.Time) {
 
 func fullLease(d time.Duration) time.Duration { return d + 5*time.Second + d/100 }
 
-func TestTermsOfLeases(t *testing.T) {
-	within(t, func(h *house) {
+func TestLeaseDurations(t *testing.T) {
+	within(t, func(h *harness) {
 		h.worker(one, 4)
 		only, first := h.start("a.sh", 0), h.start("a.sh", 1)
 		granted := time.Now()
@@ -82,7 +82,7 @@ func TestTermsOfLeases(t *testing.T) {
 	})
 }
 
-func (h *house) sweep() {
+func (h *harness) sweep() {
 	h.Helper()
 	if err := h.d.Sweep(h.ctx); err != nil {
 		h.Fatal(err)
@@ -90,7 +90,7 @@ func (h *house) sweep() {
 }
 
 func TestAFencedReport(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 1)
 		h.exchange(h.poll(one))
@@ -129,7 +129,7 @@ func TestExpiryAgainstRenewals(t *testing.T) {
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
-			within(t, func(h *house) {
+			within(t, func(h *harness) {
 				h.worker(one, 1)
 				id := h.start("a.sh", 1)
 				h.exchange(h.poll(one))
@@ -185,7 +185,7 @@ func TestExpiryAgainstRenewals(t *testing.T) {
 
 // A sweep of more attempts than one command takes, of which none is applied, leaves no mark on any of them.
 func TestASweepThatFailsMarksNobody(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		const n = expireBatch + 10
 		h.worker(one, n)
 		var all []command.AttemptRef
@@ -217,7 +217,7 @@ func TestASweepThatFailsMarksNobody(t *testing.T) {
 
 // A deposed leader declares nobody lost, and renews nothing.
 func TestWithoutProof(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 0)
 		h.exchange(h.poll(one))
@@ -243,7 +243,7 @@ func TestWithoutProof(t *testing.T) {
 
 // What a leadership reserved is nothing to the next one, though the proposal ends under it.
 func TestReservationsEndWithTheLeadership(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		h.start("a.sh", 0)
 		set(h, &h.before, func(command.Command) error {
@@ -262,7 +262,7 @@ func TestReservationsEndWithTheLeadership(t *testing.T) {
 }
 
 func TestHeldPollsEndWithTheLeadership(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		p := h.poll(one)
 		p.Wait = 20 * time.Second
@@ -278,7 +278,7 @@ func TestHeldPollsEndWithTheLeadership(t *testing.T) {
 }
 
 func TestRegistrationAdoptsAndFences(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 3)
 		runs, done, left := h.start("a.sh", 0), h.start("a.sh", 0), h.start("a.sh", 1)
 		h.gives("three", h.exchange(h.poll(one)), runs, done, left)
@@ -320,7 +320,7 @@ func TestRegistrationAdoptsAndFences(t *testing.T) {
 // The worker counts the lease of what it adopts from the sending of its registration, so that the leader must not find
 // it expired a moment later.
 func TestRegistrationDuringExpiry(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 1)
 		h.exchange(h.poll(one))
@@ -362,7 +362,7 @@ func TestRegistrationDuringExpiry(t *testing.T) {
 }
 
 func TestTwoMachinesWithOneAgentID(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		clone := registration(one, "i9", 1, ".sh")
 		clone.MachineID, clone.MachineName = "machine-x", "HOSTX"
@@ -394,7 +394,7 @@ func TestTwoMachinesWithOneAgentID(t *testing.T) {
 }
 
 func TestALeaseThatTheMastersCannotKeep(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		for _, c := range []struct {
 			what             string
 			lease, tolerance time.Duration
@@ -416,7 +416,7 @@ func TestALeaseThatTheMastersCannotKeep(t *testing.T) {
 }
 
 func TestAStopIsToldAtOnce(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 5)
 		h.exchange(h.poll(one))
@@ -438,7 +438,7 @@ func TestAStopIsToldAtOnce(t *testing.T) {
 
 // What a worker reports and was never given costs no entry of the log; what it was given goes through it.
 func TestInventedReportsAreNotProposed(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		h.worker(two, 1)
 		id := h.start("a.sh", 0)

@@ -36,17 +36,17 @@ func newQueue(now time.Time) *queue {
 
 // worker is what the leader remembers of one worker.
 type worker struct {
-	id       string
-	row      *catalog.Worker // nil until the state has it
-	contact  time.Time       // last heard from, by this leader; zero: not yet
-	instance string          // whose exchanges sequence counts
-	sequence uint64
-	latest   *exchange // only the newest one is held
-	slots    int       // how many attempts it said that it will hold at most
-	held     int       // attempts that the state gives to it
-	promised int       // grants on their way into the log
-	poll     *poll
-	orphans  map[command.AttemptRef]bool // attempts that it runs, that are not its own, and that were reported
+	id          string
+	row         *catalog.Worker // nil until the state has it
+	contact     time.Time       // last heard from, by this leader; zero: not yet
+	incarnation string          // whose exchanges sequence counts
+	sequence    uint64
+	latest      *exchange // only the newest one is held
+	slots       int       // how many attempts it said that it will hold at most
+	held        int       // attempts that the state gives to it
+	promised    int       // grants on their way into the log
+	poll        *poll
+	orphans     map[command.AttemptRef]bool // attempts that it runs, that are not its own, and that were reported
 }
 
 func (q *queue) worker(id string) *worker {
@@ -113,8 +113,8 @@ func (q *queue) place(e *catalog.Execution, now time.Time) (affected []string) {
 				q.grantLease(ref, a, now)
 				affected = append(affected, a.Worker)
 			} else {
-				if l.instance != a.Incarnation {
-					l.instance = a.Incarnation // the worker's next process has adopted it
+				if l.incarnation != a.Incarnation {
+					l.incarnation = a.Incarnation // the worker's next process has adopted it
 				}
 				if e.Status == catalog.Stopping && !l.stopping {
 					affected = append(affected, a.Worker)

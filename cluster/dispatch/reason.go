@@ -63,7 +63,7 @@ func (q *queue) reason(t *task, now time.Time) (code string, args []string) {
 		}
 		able = append(able, w)
 		// A worker says itself how many attempts it takes; this leader may not have heard that yet.
-		if w.free() > 0 || w.instance != w.row.Incarnation && w.held < w.row.MaxTaskCount {
+		if w.free() > 0 || w.incarnation != w.row.Incarnation && w.held < w.row.MaxTaskCount {
 			free = append(free, w)
 		}
 	}
@@ -186,7 +186,7 @@ func (d *Dispatcher) Worker(id string) (view.WorkerNow, bool) {
 	}
 	now := view.WorkerNow{Online: w.online(time.Now()), Running: w.held}
 	// Only what this process of the worker said counts: a process that has just begun has said nothing yet.
-	now.Draining = now.Online && w.slots == 0 && w.latest != nil && w.instance == w.row.Incarnation
+	now.Draining = now.Online && w.slots == 0 && w.latest != nil && w.incarnation == w.row.Incarnation
 	return now, true
 }
 

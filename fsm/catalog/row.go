@@ -158,7 +158,7 @@ type Attempt struct {
 	MessageBytes  int64           `cbor:"17,keyasint,omitempty"` // of the texts of the messages that the state took
 }
 
-// Lost is the outcome of an attempt whose term ran out.
+// Lost is the outcome of an attempt whose lease ran out.
 const Lost command.Outcome = "lost"
 
 // WasGiven reports whether a worker was ever given an attempt.

@@ -26,7 +26,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 	worker := func() string {
 		return rapid.SampledFrom([]string{worker1, worker1, worker1, worker2, "nobody"}).Draw(rt, "worker")
 	}
-	instance := func() string { return rapid.SampledFrom([]string{"i1", "i1", "i1", "i2"}).Draw(rt, "instance") }
+	incarnation := func() string { return rapid.SampledFrom([]string{"i1", "i1", "i1", "i2"}).Draw(rt, "incarnation") }
 	all := idsOf(r.Executions(false))
 	id := func() int64 { // an execution, mostly
 		if len(all) == 0 {
@@ -95,7 +95,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 	case 12:
 		return &command.StopOperation{OperationID: id()}
 	case 13, 14:
-		w := registration(worker(), instance())
+		w := registration(worker(), incarnation())
 		w.MachineID = rapid.SampledFrom([]string{"m", "m", "m2"}).Draw(rt, "machine")
 		w.TakeOver = rapid.SampledFrom([]string{"", "m"}).Draw(rt, "over")
 		w.Ended = reports()
@@ -106,7 +106,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 	case 16:
 		return &command.DeleteWorker{ID: worker()}
 	case 17, 18, 19:
-		x := &command.Exchange{Worker: worker(), Incarnation: instance(), Ended: reports()}
+		x := &command.Exchange{Worker: worker(), Incarnation: incarnation(), Ended: reports()}
 		for range rapid.IntRange(0, 3).Draw(rt, "grants") {
 			x.Grants = append(x.Grants, command.GrantOrder{AttemptRef: ref(), GiveUpAfterMs: 1000})
 		}
@@ -119,7 +119,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 			}
 			return c
 		}
-		return &command.Expire{Items: []command.Expiry{{AttemptRef: ref(), Worker: worker(), Incarnation: instance()}}}
+		return &command.Expire{Items: []command.Expiry{{AttemptRef: ref(), Worker: worker(), Incarnation: incarnation()}}}
 	case 21, 22:
 		m := &command.AppendMessages{Segment: fmt.Sprintf("%064x", rapid.IntRange(0, 9).Draw(rt, "segment")), Size: 1}
 		for i := range rapid.IntRange(1, 4).Draw(rt, "parts") {

@@ -189,9 +189,9 @@ func (w *machine) worker(id string) {
 	w.ok(&command.EnableWorker{ID: id, Enabled: true})
 }
 
-func registration(id, instance string) *command.RegisterWorker {
+func registration(id, incarnation string) *command.RegisterWorker {
 	return &command.RegisterWorker{
-		ID: id, CertName: "cert-" + id[:1], Incarnation: instance, MachineID: "machine-" + id[:1], BootID: "b", Version: "1",
+		ID: id, CertName: "cert-" + id[:1], Incarnation: incarnation, MachineID: "machine-" + id[:1], BootID: "b", Version: "1",
 		MachineName: "HOST" + id[:1],
 		UserAccount: "svc", MaxTaskCount: 3, LeaseMs: 60000, TaskHeartbeatMs: 10000, AgentHeartbeatMs: 60000,
 		ToleranceMs: 600000,
@@ -216,8 +216,8 @@ func (w *machine) grant(id int64, attempt int) {
 	w.ok(grantTo(worker1, "i1", id, attempt))
 }
 
-func grantTo(worker, instance string, id int64, attempt int) *command.Exchange {
-	return &command.Exchange{Worker: worker, Incarnation: instance,
+func grantTo(worker, incarnation string, id int64, attempt int) *command.Exchange {
+	return &command.Exchange{Worker: worker, Incarnation: incarnation,
 		Grants: []command.GrantOrder{{AttemptRef: command.AttemptRef{TaskID: id, Attempt: attempt}, GiveUpAfterMs: 60000}}}
 }
 

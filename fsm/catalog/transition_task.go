@@ -243,7 +243,7 @@ func (x *Execution) afterReturn(e *edit) {
 }
 
 // grant gives the next attempt to the worker: a compare-and-set on the attempt's number.
-func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) command.ItemResult {
+func grant(r *Reader, e *edit, worker, incarnation string, g command.GrantOrder) command.ItemResult {
 	x, ok := find[Execution](r, tableLive, byID, key(g.TaskID))
 	if !ok || x.Status != Pending {
 		return refuse(command.CodeNotPending, g.TaskID)
@@ -256,7 +256,7 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	switch {
 	case !ok:
 		return refuse(command.CodeWorkerNotFound, worker)
-	case w.Incarnation != instance:
+	case w.Incarnation != incarnation:
 		return refuse(command.CodeFencedRegistered, w.ID)
 	case !w.Enabled:
 		return refuse(command.CodeDisabled, w.ID)
@@ -279,7 +279,7 @@ func grant(r *Reader, e *edit, worker, instance string, g command.GrantOrder) co
 	}
 	x.Attempts = append(x.Attempts, Attempt{
 		NextSeq: 1, // messages are numbered from 1, as attempts are
-		Number:  next, Worker: w.ID, Incarnation: instance, Machine: w.MachineName, Granted: e.Time,
+		Number:  next, Worker: w.ID, Incarnation: incarnation, Machine: w.MachineName, Granted: e.Time,
 		GiveUpAfterMs: g.GiveUpAfterMs,
 	})
 	x.Status = Running

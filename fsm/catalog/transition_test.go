@@ -427,7 +427,7 @@ func TestRegistration(t *testing.T) {
 	w.refused(command.FamilyFenced, grantTo(worker1, "i1", w.pending(0), 1))
 	w.refused(command.FamilyFenced, reportOf(kept, 1, command.Succeeded))
 
-	// The clone takes over once the leader saw the first machine's terms run out; what that one ran stays its own.
+	// The clone takes over once the leader saw the first machine's leases run out; what that one ran stays its own.
 	clone.TakeOver = "machine-1"
 	clone.Running = []command.AttemptRef{{TaskID: kept, Attempt: 1}}
 	if r := w.do(clone); r.Rejection != nil || r.Items[0].Code != command.CodeFencedMachine {

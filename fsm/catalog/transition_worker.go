@@ -8,7 +8,7 @@ import (
 )
 
 // registerWorker takes the worker's row, then its reports, then what it still runs. The rest of what the state gives to
-// the worker stays with the process that held it: only its term ends it.
+// the worker stays with the process that held it: only the end of its lease releases it.
 func registerWorker(s *State, caller command.Caller, c *command.RegisterWorker) command.Result {
 	old, known := s.working().Worker(c.ID)
 	samePlace := !known || old.MachineID == c.MachineID

@@ -98,7 +98,7 @@ type GrantOrder struct {
 	GiveUpAfterMs int64 `cbor:"3,keyasint"` // lease for an attempt that may be followed by another, else the error tolerance
 }
 
-// Expire declares attempts lost whose terms ran out: a compare-and-set on (task, attempt, instance).
+// Expire declares attempts lost whose leases ran out: a compare-and-set on (task, attempt, incarnation).
 type Expire struct {
 	Items []Expiry `cbor:"1,keyasint"`
 }

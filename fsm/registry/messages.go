@@ -203,7 +203,7 @@ var workerMessages = []Message{
 		"{count!} workers wait to be enabled for the first time, which is the most: " +
 			"enable or delete some; those that are silent expire", ""},
 	{command.CodeWorkerNotRegistered, "worker", "worker {worker!} is not registered; register it first", ""},
-	{command.CodeInstanceReplaced, "worker", "worker {worker!} is registered with another instance; register again", ""},
+	{command.CodeInstanceReplaced, "worker", "worker {worker!} is registered with another incarnation; register again", ""},
 	{command.CodeStaleSequence, "sequence worker last",
 		"exchange {sequence!} of worker {worker!} comes after exchange {last!}; sequence numbers must not fall", ""},
 	{command.CodeOutcome, "outcome", "{outcome} is no outcome: use succeeded, failed, canceled or returned", ""},

@@ -32,8 +32,8 @@ type Ended struct {
 	Code     string `json:"code,omitempty"` // run_timeout, if that ended the attempt
 }
 
-// Register is a worker's registration, which it sends when it starts. Incarnation identifies the worker's process; in
-// JSON, in logs and in the state it is called instance.
+// Register is a worker's registration, which it sends when it starts. Incarnation identifies the worker's process. Its
+// field in JSON is called instance, everything else calls it incarnation.
 type Register struct {
 	AgentID          string       `json:"agent_id"`
 	Incarnation      string       `json:"instance"`
