@@ -20,7 +20,7 @@ func (f *FSM) Capture() (*Capture, error) {
 	return &Capture{f.state.Snapshot()}, nil
 }
 
-// View reads the captured state; its Counts alone are the newest.
+// Reader returns a read transaction on the captured state. Only its Counts are those of the newest state.
 func (c *Capture) Reader() *catalog.Reader { return c.state.Reader() }
 
 // Write writes the state as a snapshot.

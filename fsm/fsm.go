@@ -41,7 +41,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Applied is what became of one entry, told once its changes are visible in View.
+// Applied is what became of one entry, told once Reader shows its changes.
 type Applied struct {
 	Index, Term     uint64
 	Proposer, First uint64           // as in the entry
@@ -62,7 +62,7 @@ type FSM struct {
 	hashers map[uint64][]chan *catalog.Snapshot
 	waiters map[uint64]chan struct{}
 
-	view     atomic.Pointer[catalog.Reader]
+	reader   atomic.Pointer[catalog.Reader]
 	restored atomic.Uint64
 	failure  atomic.Pointer[error]
 	stopped  chan struct{}
@@ -81,7 +81,7 @@ func New(cfg Config) *FSM {
 		cfg: cfg, state: catalog.NewState(), stopped: make(chan struct{}),
 		hashers: map[uint64][]chan *catalog.Snapshot{}, waiters: map[uint64]chan struct{}{},
 	}
-	f.view.Store(f.state.Reader())
+	f.reader.Store(f.state.Reader())
 	f.metrics = newMetrics(f)
 	if cfg.Registerer != nil {
 		if err := cfg.Registerer.Register(f.metrics); err != nil {
@@ -92,8 +92,8 @@ func New(cfg Config) *FSM {
 	return f
 }
 
-// View is a read transaction on the state after the last entry.
-func (f *FSM) Reader() *catalog.Reader { return f.view.Load() }
+// Reader returns a read transaction on the state after the last entry.
+func (f *FSM) Reader() *catalog.Reader { return f.reader.Load() }
 
 // Index is the index of the last entry applied. Entries of Raft's own do not count.
 func (f *FSM) Index() uint64 { return f.Reader().Index() }
@@ -176,7 +176,7 @@ func (f *FSM) apply(l *raft.Log) (done Applied, err error) {
 	done.Touched, done.Events = f.state.Touched(), f.state.Pending()
 	f.metrics.happened(done.Events)
 	f.state.Commit(l.Index)
-	f.view.Store(f.state.Reader())
+	f.reader.Store(f.state.Reader())
 	f.serveHashers(func(index uint64) bool { return index <= l.Index })
 	f.wake(func(index uint64) bool { return index < l.Index })
 	return done, nil
@@ -202,7 +202,7 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	}
 	f.mu.Lock()
 	f.state, f.floor = state, h.Index
-	f.view.Store(state.Reader())
+	f.reader.Store(state.Reader())
 	f.restored.Add(1)
 	f.serveHashers(func(index uint64) bool { return index <= state.Index() })
 	f.wake(func(uint64) bool { return true })

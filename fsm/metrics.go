@@ -66,14 +66,14 @@ func (m *metrics) Describe(c chan<- *prometheus.Desc) {
 func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	m.commands.Collect(c)
 	m.events.Collect(c)
-	view, failed := m.fsm.Reader(), 0.0
+	reader, failed := m.fsm.Reader(), 0.0
 	if m.fsm.Err() != nil {
 		failed = 1
 	}
-	c <- prometheus.MustNewConstMetric(indexDesc, prometheus.GaugeValue, float64(view.Index()))
-	c <- prometheus.MustNewConstMetric(levelDesc, prometheus.GaugeValue, float64(view.Level()))
+	c <- prometheus.MustNewConstMetric(indexDesc, prometheus.GaugeValue, float64(reader.Index()))
+	c <- prometheus.MustNewConstMetric(levelDesc, prometheus.GaugeValue, float64(reader.Level()))
 	c <- prometheus.MustNewConstMetric(failedDesc, prometheus.GaugeValue, failed)
-	for table, n := range view.Counts() {
+	for table, n := range reader.Counts() {
 		c <- prometheus.MustNewConstMetric(rowsDesc, prometheus.GaugeValue, float64(n), table)
 	}
 }

@@ -77,9 +77,9 @@ func (a *Announcer) Run(ctx context.Context) error {
 	defer tick.Stop()
 	var taken []command.Notice
 	for {
-		if view := a.cfg.State.Reader(); view.Level() >= command.LevelOf(&command.Announce{}) {
+		if reader := a.cfg.State.Reader(); reader.Level() >= command.LevelOf(&command.Announce{}) {
 			taken = append(taken, a.takeNotices(maxNotices-len(taken))...)
-			if c, due := a.announcement(view, taken); due {
+			if c, due := a.announcement(reader, taken); due {
 				if err := a.propose(ctx, c); err == nil {
 					taken = nil
 				} else if ctx.Err() == nil {
@@ -97,8 +97,8 @@ func (a *Announcer) Run(ctx context.Context) error {
 }
 
 // announcement returns what the state does not hold yet, and false if it holds everything.
-func (a *Announcer) announcement(view *catalog.Reader, notices []command.Notice) (*command.Announce, bool) {
-	leader, term, known := view.Announced()
+func (a *Announcer) announcement(reader *catalog.Reader, notices []command.Notice) (*command.Announce, bool) {
+	leader, term, known := reader.Announced()
 	c := &command.Announce{Leader: a.cfg.Node.ID(), Notices: notices}
 	if c.Term, _ = a.cfg.Node.IsLeader(); c.Term == 0 {
 		return nil, false

@@ -28,7 +28,7 @@ type fakeNode struct {
 
 	mu      sync.Mutex
 	state   *catalog.State
-	view    *catalog.Reader
+	reader  *catalog.Reader
 	term    uint64
 	roster  []cluster.RosterMember
 	members []cluster.Member
@@ -56,7 +56,7 @@ func (f *fakeNode) apply(cmd command.Command) command.Result {
 		f.t.Error(err)
 	}
 	f.state.Commit(index)
-	f.view = f.state.Reader()
+	f.reader = f.state.Reader()
 	return result
 }
 
@@ -64,7 +64,7 @@ func (f *fakeNode) ID() string { return "a" }
 func (f *fakeNode) Reader() *catalog.Reader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.view
+	return f.reader
 }
 func (f *fakeNode) IsLeader() (uint64, bool) {
 	f.mu.Lock()

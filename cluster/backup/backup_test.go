@@ -338,8 +338,8 @@ func TestInspectFindsWhatDoesNotBelongTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	view := capture.Reader()
-	right := archive.Metadata{Cluster: "c1", Level: view.Level(), Index: view.Index(), Blobs: true}
+	reader := capture.Reader()
+	right := archive.Metadata{Cluster: "c1", Level: reader.Level(), Index: reader.Index(), Blobs: true}
 	both := []string{"one", "two"}
 	for _, c := range []struct {
 		name    string

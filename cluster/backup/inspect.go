@@ -22,14 +22,14 @@ type Contents struct {
 // Inspect reads a whole backup and verifies it: the archive, the state in it, and that one belongs to the other. Errors
 // wrap archive.ErrDamaged, archive.ErrNewerFormat, fsm.ErrSnapshot or fsm.ErrTooNew, or come from r.
 func Inspect(r io.Reader) (c Contents, err error) {
-	var view *catalog.Reader
+	var reader *catalog.Reader
 	held := map[string]bool{}
 	c.Contents, err = archive.Read(r, func(e archive.Entry, content io.Reader) (err error) {
 		switch e.Name {
 		case archive.NameKeyRing:
 			c.KeyRing, err = io.ReadAll(content)
 		case archive.NameState:
-			view, err = fsm.Check(content, command.Level)
+			reader, err = fsm.Check(content, command.Level)
 		default:
 			digest, _ := e.Blob()
 			held[digest] = true
@@ -40,10 +40,10 @@ func Inspect(r io.Reader) (c Contents, err error) {
 		return c, err
 	}
 	m := c.Metadata
-	if view.Index() != m.Index || view.ClusterID() != m.Cluster || view.Level() != m.Level {
+	if reader.Index() != m.Index || reader.ClusterID() != m.Cluster || reader.Level() != m.Level {
 		return c, fmt.Errorf("%w: its metadata belong to another state than the one in it", archive.ErrDamaged)
 	}
-	c.Named = slices.Sorted(view.Blobs())
+	c.Named = slices.Sorted(reader.Blobs())
 	for _, digest := range c.Named {
 		if held[digest] {
 			continue

@@ -196,8 +196,8 @@ func (b *Backups) adopt(file io.ReadSeeker, at cluster.LogPosition) (state *os.F
 			state.Close()
 		}
 	}()
-	view := b.cfg.State.Reader()
-	id := fsm.Identity{ClusterID: view.ClusterID(), Level: view.Level(), Index: at.Index, Term: at.Term}
+	reader := b.cfg.State.Reader()
+	id := fsm.Identity{ClusterID: reader.ClusterID(), Level: reader.Level(), Index: at.Index, Term: at.Term}
 	if err := visit(file, func(e archive.Entry, content io.Reader) error {
 		if e.Name != archive.NameState {
 			return nil

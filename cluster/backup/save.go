@@ -45,10 +45,10 @@ func (b *Backups) Save(ctx context.Context, w io.Writer, o Options) error {
 	if err != nil {
 		return err
 	}
-	view := capture.Reader()
+	reader := capture.Reader()
 	file, err := archive.NewWriter(w, archive.Metadata{
-		Created: b.cfg.Node.Now().UTC(), Cluster: view.ClusterID(), Master: b.cfg.Master, Version: b.cfg.Version,
-		Level: view.Level(), Index: view.Index(), Blobs: o.Blobs, KeyRing: len(o.Key) > 0, Rows: view.Counts(),
+		Created: b.cfg.Node.Now().UTC(), Cluster: reader.ClusterID(), Master: b.cfg.Master, Version: b.cfg.Version,
+		Level: reader.Level(), Index: reader.Index(), Blobs: o.Blobs, KeyRing: len(o.Key) > 0, Rows: reader.Counts(),
 	})
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (b *Backups) Save(ctx context.Context, w io.Writer, o Options) error {
 		if err != nil {
 			return errUnencodable
 		}
-		wrapped, err := archive.Wrap(ring, o.Key, o.Lock, view.ClusterID())
+		wrapped, err := archive.Wrap(ring, o.Key, o.Lock, reader.ClusterID())
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (b *Backups) Save(ctx context.Context, w io.Writer, o Options) error {
 		return file.Close(nil)
 	}
 	var missing []string
-	for _, digest := range slices.Sorted(view.Blobs()) { // the order of an archive
+	for _, digest := range slices.Sorted(reader.Blobs()) { // the order of an archive
 		blob, err := b.cfg.Blobs.Open(ctx, digest)
 		if err != nil {
 			if ctx.Err() != nil {

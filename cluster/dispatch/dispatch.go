@@ -13,7 +13,7 @@ import (
 	"scaleout/fsm/logkey"
 )
 
-// State is the replicated state. View takes no lock that is held while Touch is called.
+// State is the replicated state. Reader takes no lock that is held while Touch is called.
 type State interface{ Reader() *catalog.Reader }
 
 // Node proposes commands and proves leadership.

@@ -12,33 +12,33 @@ import (
 // lagging is a state that changes just after the dispatcher has looked at it, wherever the dispatcher lets that happen:
 // a look under its lock cannot be overtaken by what takes the same lock.
 type lagging struct {
-	*house
+	*harness
 	skip   int    // looks that are not followed by a change
 	change func() // done after the next look, once; nil: nothing
 	slow   bool   // the change came between a look and its lock
 }
 
 func (l *lagging) Reader() *catalog.Reader {
-	view := l.house.Reader()
+	reader := l.harness.Reader()
 	if l.change == nil {
-		return view
+		return reader
 	}
 	if l.skip > 0 {
 		l.skip--
-		return view
+		return reader
 	}
-	if l.house.d.mu.TryLock() {
-		l.house.d.mu.Unlock()
+	if l.harness.d.mu.TryLock() {
+		l.harness.d.mu.Unlock()
 		change := l.change
 		l.change, l.slow = nil, true
 		change()
 	}
-	return view
+	return reader
 }
 
 // lag makes the dispatcher's looks old while f runs, and then lets the change happen if it has not.
-func (h *house) lag(skip int, change, f func()) {
-	l := &lagging{house: h, skip: skip, change: change}
+func (h *harness) lag(skip int, change, f func()) {
+	l := &lagging{harness: h, skip: skip, change: change}
 	h.d.cfg.State = l
 	f()
 	h.d.cfg.State = h
@@ -56,7 +56,7 @@ func TestALostAttemptIsNotRenewed(t *testing.T) {
 		"not named": func(*command.Poll, command.AttemptRef) {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			within(t, func(h *house) {
+			within(t, func(h *harness) {
 				h.worker(one, 1)
 				id := h.start("a.sh", 1)
 				h.exchange(h.poll(one))
@@ -92,7 +92,7 @@ func TestALostAttemptIsNotRenewed(t *testing.T) {
 
 // What a registration settles may have gone on before the registration looks at the outcome.
 func TestARegistrationLooksAtTheStateOfItsMoment(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 1)
 		h.exchange(h.poll(one))
@@ -121,7 +121,7 @@ func TestARegistrationLooksAtTheStateOfItsMoment(t *testing.T) {
 
 // An attempt that a new process goes on with, and that ended otherwise before the registration is answered, is fenced.
 func TestARegistrationAdoptsOnlyWhatIsItsOwn(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 1)
 		h.exchange(h.poll(one))
@@ -148,7 +148,7 @@ func TestARegistrationAdoptsOnlyWhatIsItsOwn(t *testing.T) {
 
 // What changes while a new leader builds its queue is in the queue.
 func TestAQueueIsBuiltOfTheStateOfItsMoment(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 0)
 		h.d.Drop()

@@ -13,7 +13,7 @@ import (
 )
 
 func TestTasksOfAKindAreGrantedInOrder(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 2)
 		var ids []int64
 		for range 5 {
@@ -31,7 +31,7 @@ func TestTasksOfAKindAreGrantedInOrder(t *testing.T) {
 }
 
 func TestAKindThatNobodyRunsHoldsUpNoOther(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 4)
 		h.worker(two, 4)
 		for range 200 {
@@ -46,7 +46,7 @@ func TestAKindThatNobodyRunsHoldsUpNoOther(t *testing.T) {
 }
 
 func TestHeldPollsShareFairly(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		workers := []string{one, two, three}
 		polls := map[string]<-chan reply{}
 		for _, w := range workers {
@@ -85,13 +85,13 @@ func TestHeldPollsShareFairly(t *testing.T) {
 	})
 }
 
-func held(h *house, worker string) []command.AttemptRef {
+func held(h *harness, worker string) []command.AttemptRef {
 	row, _ := h.Reader().Worker(worker)
 	return heldBy(h.Reader(), worker, row.Incarnation)
 }
 
 func TestAHigherSequenceEndsTheHeldPoll(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		first := h.poll(one)
 		first.Wait = 20 * time.Second
@@ -118,7 +118,7 @@ func TestAHigherSequenceEndsTheHeldPoll(t *testing.T) {
 }
 
 func TestTheSameExchangeByAnotherWayTakesThePlaceOfTheHeldOne(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		p := h.poll(one)
 		p.Wait = 20 * time.Second
@@ -136,7 +136,7 @@ func TestTheSameExchangeByAnotherWayTakesThePlaceOfTheHeldOne(t *testing.T) {
 }
 
 func TestDisabledGetsNothingNew(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 4)
 		runs := h.start("a.sh", 0)
 		h.gives("enabled", h.exchange(h.poll(one)), runs)
@@ -161,7 +161,7 @@ func TestDisabledGetsNothingNew(t *testing.T) {
 }
 
 func TestSlotsAreTheWorkersOwnWord(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 4)
 		h.start("a.sh", 0)
 		p := h.poll(one)
@@ -172,7 +172,7 @@ func TestSlotsAreTheWorkersOwnWord(t *testing.T) {
 
 // What a person sees of a worker: whether it is heard from, whether it takes anything new, how much it runs.
 func TestTheStateOfAWorker(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		is := func(when string, want view.WorkerNow) {
 			t.Helper()
 			if got, ok := h.d.Worker(one); !ok || got != want {
@@ -203,7 +203,7 @@ func TestTheStateOfAWorker(t *testing.T) {
 }
 
 func TestARetryPrefersAnotherWorker(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 2)
 		h.worker(two, 2)
 		h.exchange(h.poll(two)) // it is there, with room
@@ -236,7 +236,7 @@ func TestARetryPrefersAnotherWorker(t *testing.T) {
 }
 
 func TestARetryDoesNotWaitForAWorkerWithoutRoom(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		h.worker(two, 1)
 		other := h.start("a.sh", 0, two)
@@ -253,7 +253,7 @@ func TestARetryDoesNotWaitForAWorkerWithoutRoom(t *testing.T) {
 
 // A worker that hands everything back does so ever more slowly, uses no attempt, and not for ever.
 func TestReturnedUsesNoAttempt(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		id := h.start("a.sh", 0)
 		began := time.Now()
@@ -284,7 +284,7 @@ func TestReturnedUsesNoAttempt(t *testing.T) {
 
 // A grant whose proposal fails goes to the next poll; one whose outcome is unknown goes where the state says.
 func TestAFailedGrantIsNotForgotten(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		h.worker(two, 1)
 		id := h.start("a.sh", 0)
@@ -309,7 +309,7 @@ func TestAFailedGrantIsNotForgotten(t *testing.T) {
 }
 
 func TestReasons(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		id := h.start("a.sh", 0)
 		h.reason(id, command.ReasonNoWorkerRegistered)
 		h.worker(one, 1)
@@ -338,7 +338,7 @@ func TestReasons(t *testing.T) {
 
 // A new leader has not heard how much each worker takes; that is no reason to call them busy.
 func TestReasonsOfANewLeader(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 1)
 		h.exchange(h.poll(one))
 		h.d.Drop()
@@ -349,7 +349,7 @@ func TestReasonsOfANewLeader(t *testing.T) {
 
 // A worker that is deleted and registers again while a grant is on its way to it begins with as many places as it has.
 func TestAPromiseGoesWithTheWorkerThatItWasMadeTo(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.worker(one, 2)
 		h.start("a.sh", 0)
 		h.start("a.sh", 0)

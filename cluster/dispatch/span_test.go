@@ -27,7 +27,7 @@ func TestAHugeTolerance(t *testing.T) {
 		{math.MaxInt64, false},
 	} {
 		t.Run(fmt.Sprint(c.ms), func(t *testing.T) {
-			within(t, func(h *house) {
+			within(t, func(h *harness) {
 				reg := registration(one, "i1", 1, ".sh")
 				reg.ToleranceMs = c.ms
 				_, err := h.d.Register(h.ctx, reg, time.Now())
@@ -66,7 +66,7 @@ func TestACertificateSpeaksForItsWorkerInAnyCase(t *testing.T) {
 		{"another one", "cert-2", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			within(t, func(h *house) {
+			within(t, func(h *harness) {
 				h.worker(one, 1)
 				p := h.poll(one)
 				p.CertName = c.cert

@@ -12,7 +12,7 @@ import (
 )
 
 // bounded makes a pending execution whose attempts wait so long for a worker at most.
-func (h *house) bounded(retries int, wait time.Duration) int64 {
+func (h *harness) bounded(retries int, wait time.Duration) int64 {
 	h.Helper()
 	id := h.do(&command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh",
 		AnyWorker: true}).Value
@@ -24,14 +24,14 @@ func (h *house) bounded(retries int, wait time.Duration) int64 {
 }
 
 // watched runs the loop that ends what waited too long.
-func (h *house) watched() (stop func()) {
+func (h *harness) watched() (stop func()) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = h.d.FailOverdue(ctx) }()
 	return func() { cancel(); <-done }
 }
 
-func (h *house) waited(id int64, code string) {
+func (h *harness) waited(id int64, code string) {
 	h.Helper()
 	h.status(id, catalog.Failed)
 	if e, _ := h.Reader().Execution(id); !e.Overdue || e.Waited != code {
@@ -40,7 +40,7 @@ func (h *house) waited(id int64, code string) {
 }
 
 func TestWhatWaitsTooLongFails(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		defer h.watched()()
 		short, long, free := h.bounded(0, 10*time.Second), h.bounded(0, time.Minute), h.start("a.sh", 0)
 		<-time.After(9 * time.Second)
@@ -70,7 +70,7 @@ func TestWhatWaitsTooLongFails(t *testing.T) {
 
 // Each attempt's wait counts from when it could be given to a worker, and what a worker took is bound no more.
 func TestTheWaitOfEachAttemptIsItsOwn(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		defer h.watched()()
 		id := h.bounded(1, 20*time.Second)
 		<-time.After(15 * time.Second)
@@ -95,7 +95,7 @@ func TestTheWaitOfEachAttemptIsItsOwn(t *testing.T) {
 
 // A command whose outcome nobody knows, or that the state's clock takes as too early, is tried again.
 func TestWhatWaitsTooLongIsTriedAgain(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		h.d.cfg.Now = func() time.Time { return time.Now().Add(5 * time.Second) } // ahead of the state's
 		defer h.watched()()
 		id := h.bounded(0, 10*time.Second)
@@ -119,7 +119,7 @@ func TestWhatWaitsTooLongIsTriedAgain(t *testing.T) {
 
 // More than one command takes are ended all the same, each once, while a grant and an end of the wait race for one.
 func TestManyWaitTooLong(t *testing.T) {
-	within(t, func(h *house) {
+	within(t, func(h *harness) {
 		var ids []int64
 		for range timeoutBatch + 10 {
 			ids = append(ids, h.bounded(0, 10*time.Second))

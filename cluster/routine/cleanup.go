@@ -75,14 +75,14 @@ func (c *Cleanup) round(ctx context.Context) (removed int64, err error) {
 
 // plan turns the catalog's properties into cut-offs.
 func (c *Cleanup) plan() (*command.Cleanup, error) {
-	view := c.State.Reader()
+	reader := c.State.Reader()
 	now := c.Now()
 	cmd := &command.Cleanup{EndedTasks: command.At(now.Add(-keepTasks)), Limit: cleanupBatch}
 	if c.NeverEnabled > 0 {
 		cmd.NeverEnabled = command.At(now.Add(-c.NeverEnabled))
 	}
-	if enabled(view, "OPERATION_CLEANUP_ENABLED") {
-		days, err := number(view, "RETENTION_WINDOW")
+	if enabled(reader, "OPERATION_CLEANUP_ENABLED") {
+		days, err := number(reader, "RETENTION_WINDOW")
 		if err != nil {
 			return nil, err
 		}
@@ -90,8 +90,8 @@ func (c *Cleanup) plan() (*command.Cleanup, error) {
 			cmd.Operations = command.At(now.AddDate(0, 0, -days))
 		}
 	}
-	if enabled(view, "VERSION_CLEANUP_ENABLED") {
-		n, err := number(view, "MAX_PROJECT_VERSIONS")
+	if enabled(reader, "VERSION_CLEANUP_ENABLED") {
+		n, err := number(reader, "MAX_PROJECT_VERSIONS")
 		if err != nil {
 			return nil, err
 		}
@@ -100,12 +100,12 @@ func (c *Cleanup) plan() (*command.Cleanup, error) {
 	return cmd, nil
 }
 
-func enabled(view *catalog.Reader, property string) bool {
-	v, ok := view.Property(property)
+func enabled(reader *catalog.Reader, property string) bool {
+	v, ok := reader.Property(property)
 	return ok && strings.EqualFold(v, "true")
 }
 
-func number(view *catalog.Reader, property string) (int, error) {
-	v, _ := view.Property(property)
+func number(reader *catalog.Reader, property string) (int, error) {
+	v, _ := reader.Property(property)
 	return strconv.Atoi(v)
 }

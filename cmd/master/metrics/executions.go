@@ -47,8 +47,8 @@ func (g executions) Collect(c chan<- prometheus.Metric) {
 	}
 }
 
-func executionCounts(view *catalog.Reader) (out []prometheus.Metric) {
-	for t := range view.Tallies() {
+func executionCounts(reader *catalog.Reader) (out []prometheus.Metric) {
+	for t := range reader.Tallies() {
 		for i, n := range t.Ended {
 			labels := []string{statusLabel(i), text(t.Folder), text(t.Project), text(t.Package)}
 			out = append(out, prometheus.MustNewConstMetric(endedDesc, prometheus.CounterValue, float64(n), labels...))
@@ -57,7 +57,7 @@ func executionCounts(view *catalog.Reader) (out []prometheus.Metric) {
 			}
 		}
 	}
-	totals := view.Totals()
+	totals := reader.Totals()
 	for i := range totals.Duration {
 		out = append(out, histogram(durationDesc, &totals.Duration[i], statusLabel(i)))
 	}

@@ -61,14 +61,14 @@ func (r *Reporter) Beats(ctx context.Context) (rows []command.MasterBeat, gone [
 	member := map[string]bool{}
 	members := r.cfg.Node.Members(ctx)
 	hosts := r.hosts(ctx, members)
-	view := r.cfg.State.Reader()
+	reader := r.cfg.State.Reader()
 	for _, x := range members {
 		if x.Role == outside {
 			continue
 		}
 		member[x.ID] = true
 		h, told := hosts[x.ID]
-		old, known := view.Master(x.ID)
+		old, known := reader.Master(x.ID)
 		if (!x.Alive || !told) && known {
 			row := *old
 			row.Leader = false
@@ -84,7 +84,7 @@ func (r *Reporter) Beats(ctx context.Context) (rows []command.MasterBeat, gone [
 		}
 		rows = append(rows, row)
 	}
-	for row := range view.Masters() {
+	for row := range reader.Masters() {
 		if !member[row.ID] {
 			gone = append(gone, row.ID)
 		}
@@ -94,10 +94,10 @@ func (r *Reporter) Beats(ctx context.Context) (rows []command.MasterBeat, gone [
 
 // Cluster returns the cluster as an operator sees it.
 func (r *Reporter) Cluster(ctx context.Context) wire.ClusterStatus {
-	view := r.cfg.State.Reader()
+	reader := r.cfg.State.Reader()
 	term, _ := r.cfg.Node.IsLeader()
 	out := wire.ClusterStatus{
-		ClusterID: view.ClusterID(), Index: view.Index(), Term: term, Level: view.Level(), Members: []wire.Member{},
+		ClusterID: reader.ClusterID(), Index: reader.Index(), Term: term, Level: reader.Level(), Members: []wire.Member{},
 		Warnings: []string{}, Settings: []wire.SettingDifference{},
 	}
 	voters, healthyVoters := 0, 0
