@@ -317,7 +317,7 @@ func TestViewQueries(t *testing.T) {
 		"folders?columns=nam":                       "did you mean name?",
 		"folders?name=a&NAME=b":                     "name is filtered twice",
 		"folders?name.lt=a&name.lt=b":               "name is filtered twice",
-		"folders?name.lte=a":                        "did you mean lt?",
+		"folders?name.lte=a":                        "did you mean lt or le?",
 		"folders?folder_id.like=1":                  "like does not compare a bigint column",
 		"folders?name.like=[a":                      "a ] behind each [ was expected",
 		"folders?" + strings.Repeat("name=a&", 101): "up to 100",

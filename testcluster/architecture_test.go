@@ -42,8 +42,8 @@ var mayImport = map[string][]string{
 	"cmd/worker/guard":      {"cmd/worker/logger", "fsm/logkey", "store/file"},
 	"cmd/worker/logger":     {"fsm/logkey"},
 	"cmd/worker/spool":      {"store/file"},
-	"cmd/scaleout/settings": {},
-	"cmd/scaleout/show":     {"fsm/sqltype"}, // for the characters that a terminal may obey
+	"cmd/scaleout/settings": {"fsm/registry"}, // for its hint
+	"cmd/scaleout/show":     {"fsm/sqltype"},  // for the characters that a terminal may obey
 	"cmd/dev/process":       {},
 	"fsm/sqltype":           {"fsm/command"}, // for its time type
 	"fsm/catalog":           {"fsm/command", "fsm/sqltype"},
@@ -87,7 +87,7 @@ var mayImport = map[string][]string{
 	"cmd/master/metrics": {"cluster/pki", "fsm/catalog", "fsm/command"},
 	"cmd/master/status":  {"cluster", "cluster/pki", "fsm/catalog", "fsm/command", "fsm/logkey", "httpapi/wire"},
 	"cmd/master":         {"cmd/master/...", "cluster/...", "fsm/...", "httpapi/...", "store"},
-	"cmd/dev":            {"cluster", "cluster/pki", "cmd/dev/process", "httpapi/client", "store/file"},
+	"cmd/dev":            {"cluster", "cluster/pki", "cmd/dev/process", "fsm/registry", "httpapi/client", "store/file"},
 	"cmd/service":        {"cmd/dev/process", "cmd/scaleout/settings", "fsm/logkey"},
 	"cmd/dev/demo":       {"cmd/dev", "fsm/catalog", "httpapi/client"},
 	"cmd/scaleout":       {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/..."},

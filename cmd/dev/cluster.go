@@ -8,13 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
 
 	"scaleout/cluster/pki"
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 	"scaleout/store/file"
 )
@@ -159,7 +159,7 @@ func (c *Cluster) Kill(name string) bool {
 func (c *Cluster) restart(ctx context.Context, name string) (string, error) {
 	at := slices.Index(c.Names(), name)
 	if at < 0 {
-		return "", fmt.Errorf("there is no %q here; there are %s", name, strings.Join(c.Names(), ", "))
+		return "", fmt.Errorf("there is no %q here%s", name, registry.Hint(name, c.Names()))
 	}
 	c.changes.Lock()
 	defer c.changes.Unlock()

@@ -269,7 +269,7 @@ func TestStatusOfARunningCluster(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 	if _, err := Restart(t.Context(), c.Dir, "mastr-1"); err == nil ||
-		!strings.Contains(err.Error(), "there are master-1, worker-1") {
+		!strings.Contains(err.Error(), "did you mean master-1?") {
 		t.Error(err)
 	}
 	if err := c.Stop(); err != nil {

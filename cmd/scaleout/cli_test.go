@@ -165,7 +165,7 @@ func TestConfigCheck(t *testing.T) {
 	code, out, errs := execute(t, "config", "check",
 		writeFile(t, "MasterSettings.config", "{\n\"PortNumbr\": 1,\n\"GossipPort\": \"x\"\n}"))
 	if code != exitError || !strings.Contains(out,
-		`MasterSettings.config:2: unknown key "PortNumbr"; did you mean "PortNumber"?`) ||
+		`MasterSettings.config:2: unknown key "PortNumbr"; did you mean PortNumber?`) ||
 		!strings.Contains(out, "MasterSettings.config:3: GossipPort") ||
 		!strings.Contains(errs, "2 problems as master settings") {
 		t.Errorf("%d %s %s", code, out, errs)

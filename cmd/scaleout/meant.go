@@ -13,14 +13,6 @@ import (
 	"scaleout/httpapi/client"
 )
 
-// meant returns "; did you mean X?" for the name nearest to an unknown one, "" if none is near.
-func meant(name string, names []string) string {
-	if hint := registry.Hint(name, names); strings.HasPrefix(hint, "; did you mean") {
-		return hint
-	}
-	return ""
-}
-
 // unknownVerb is a usage error about a verb that cmd does not have.
 func unknownVerb(cmd *cobra.Command, verb string) error {
 	cmd.SuggestionsMinimumDistance = 2
@@ -71,7 +63,7 @@ func flagError(cmd *cobra.Command, err error) error {
 			names = append(names, "--"+f.Name)
 		}
 	})
-	return usagef("%w%s", err, meant("--"+unknown.GetSpecifiedName(), names))
+	return usagef("%w%s", err, registry.Meant("--"+unknown.GetSpecifiedName(), names))
 }
 
 // withHint adds to a master's refusal of a folder or a project the name that was probably meant.

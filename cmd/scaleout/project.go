@@ -171,7 +171,10 @@ func nameHint(ctx context.Context, c *client.Client, name, view string, equal ma
 		names[i] = r.Text("name")
 	}
 	const few = 20
-	if hint := registry.Hint(name, names); len(names) <= few || strings.Contains(hint, "did you mean") {
+	if len(names) <= few {
+		return registry.Hint(name, names)
+	}
+	if hint := registry.Meant(name, names); hint != "" {
 		return hint
 	}
 	return fmt.Sprintf("; there are %d", len(names))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
 )
 
@@ -148,7 +149,7 @@ func chooseWorker(rows []client.Row, nameOrID string) (string, error) {
 	for _, r := range rows {
 		names = append(names, r.Text(columnCertificate))
 	}
-	if hint := meant(nameOrID, names); hint != "" {
+	if hint := registry.Meant(nameOrID, names); hint != "" {
 		return "", fmt.Errorf("there is no worker with the certificate name %q%s", nameOrID, hint)
 	}
 	return "", fmt.Errorf("there is no worker with the certificate name or AgentId %q; 'scaleout worker list' shows all",

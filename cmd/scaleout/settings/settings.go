@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"scaleout/fsm/registry"
 )
 
 // Problem is one thing that is wrong with the settings.
@@ -245,39 +247,13 @@ func syntax(at func(int64) string, dec *json.Decoder, err error) Problem {
 	return Problem{at(dec.InputOffset()), "not valid JSON: " + err.Error()}
 }
 
-// near suggests the key that was probably meant.
+// near suggests the keys that were probably meant.
 func (s *Set) near(key string) string {
-	best, distance := "", 4
-	for _, f := range s.fields {
-		if d := edits(strings.ToLower(key), strings.ToLower(f.key)); d < distance {
-			best, distance = f.key, d
-		}
+	keys := make([]string, len(s.fields))
+	for i, f := range s.fields {
+		keys[i] = f.key
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
-}
-
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			next := min(row[j]+1, row[j-1]+1, diagonal+cost)
-			diagonal, row[j] = row[j], next
-		}
-	}
-	return row[len(b)]
+	return registry.Meant(key, keys)
 }
 
 // Settings lists every setting with its value and where it came from, by key.

@@ -61,7 +61,7 @@ func TestFileOverDefaultEnvironmentOverFileFlagOverAll(t *testing.T) {
 
 func TestEveryProblemIsNamedWithItsLine(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"{\n\"PortNumbr\": 1\n}", `:2: unknown key "PortNumbr"; did you mean "PortNumber"?`},
+		{"{\n\"PortNumbr\": 1\n}", `:2: unknown key "PortNumbr"; did you mean PortNumber?`},
 		{"{\n\n\"PortNumber\": \"x\"}", `:3: PortNumber: "x" is not a whole number`},
 		{"{\"PortNumber\": 70000}", "70000 is more than 65535"},
 		{"{\"MasterHeartbeatIntervalInMs\": 999}", "999 is less than 1000"},
