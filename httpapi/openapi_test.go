@@ -277,6 +277,9 @@ func messagesSchema() *openapi3.Schema {
 func (d *description) addProcedure(rt *route, p *procedure.Procedure) error {
 	op := d.operation(rt, p.Name, p.Doc)
 	op.Description, op.Tags = rolesOf(p.Permission), []string{"procedures"}
+	if codes := p.Codes(); len(codes) > 0 {
+		op.Description += " Its own rules refuse with " + strings.Join(codes, ", ") + "."
+	}
 	op.AddParameter(openapi3.NewHeaderParameter(wire.HeaderKey).WithSchema(openapi3.NewStringSchema().WithMaxLength(128)).
 		WithDescription("the same key of the same caller gets the first answer again, for 24 hours"))
 	args, outputs := openapi3.NewObjectSchema(), openapi3.NewObjectSchema()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/service"
 	"scaleout/httpapi/wire"
@@ -128,14 +129,19 @@ func staleRead(query url.Values) (bool, error) {
 func (a *API) listViews(w http.ResponseWriter, _ *request) error {
 	out := wire.Views{Views: []wire.View{}}
 	for _, v := range a.service.Views() {
-		one := wire.View{Name: v.Name, Doc: v.Doc, Roles: filled(v.Roles), Columns: []wire.Column{},
+		one := wire.View{Name: v.Name, Doc: v.Doc, Roles: filled(v.Roles), Columns: columnsOf(v.Columns),
 			Key: filled(v.Key)}
-		for _, c := range v.Columns {
-			one.Columns = append(one.Columns, wire.Column{Name: c.Name, Type: c.Type.String(), Nullable: c.Nullable, Doc: c.Doc})
-		}
 		out.Views = append(out.Views, one)
 	}
 	return answer(w, http.StatusOK, out)
+}
+
+func columnsOf(columns []registry.Column) []wire.Column {
+	out := make([]wire.Column, len(columns))
+	for i, c := range columns {
+		out[i] = wire.Column{Name: c.Name, Type: c.Type.String(), Nullable: c.Nullable, Doc: c.Doc}
+	}
+	return out
 }
 
 func (a *API) listProcedures(w http.ResponseWriter, _ *request) error {
@@ -143,7 +149,13 @@ func (a *API) listProcedures(w http.ResponseWriter, _ *request) error {
 	for _, p := range a.service.Procedures() {
 		one := wire.Procedure{Schema: p.Schema, Name: p.Name, Aliases: filled(p.Aliases), Doc: p.Doc,
 			Roles:      filled(p.Roles),
-			Parameters: []wire.ProcedureParameter{}}
+			Parameters: []wire.ProcedureParameter{}, ResultSets: [][]wire.Column{}, Codes: filled(p.Codes)}
+		for _, r := range p.Returns {
+			one.Returns = append(one.Returns, wire.ReturnCode(r))
+		}
+		for _, set := range p.Sets {
+			one.ResultSets = append(one.ResultSets, columnsOf(set))
+		}
 		for i := range p.Parameters {
 			par := &p.Parameters[i]
 			def, err := sqltype.Encode(par.Type, par.Default)

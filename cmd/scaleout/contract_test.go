@@ -53,7 +53,8 @@ func happyMaster() *fakeMaster {
 				Views: []wire.View{{Name: "executions", Columns: []wire.Column{{Name: "status"}}}}}),
 			"/v1/catalog/procedures": answer(wire.Procedures{
 				Procedures: []wire.Procedure{{Schema: "catalog", Name: "create_folder", Aliases: []string{},
-					Roles:      []string{"ssis_admin"},
+					Roles: []string{"ssis_admin"}, Returns: []wire.ReturnCode{{Doc: "it is done"}},
+					ResultSets: [][]wire.Column{}, Codes: []string{"folder_exists"},
 					Parameters: []wire.ProcedureParameter{{Name: "folder_name"}}}}}),
 			"/v1/events": func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")

@@ -32,7 +32,8 @@ func argumentsOf[A any]() *arguments {
 		}
 		p := registry.Parameter{Name: name, Type: typ, Doc: f.Tag.Get("doc"), Sensitive: flags == "sensitive"}
 		text, given := f.Tag.Lookup("default")
-		p.Required = !given && f.Type.Kind() != reflect.Pointer
+		p.Output = f.Type == reflect.TypeFor[Output]()
+		p.Required = !given && !p.Output && f.Type.Kind() != reflect.Pointer
 		if given {
 			if p.Default, err = sqltype.ParseText(typ, text); err != nil {
 				panic(fmt.Sprintf("procedure: default of %s of %s: %v", name, a.typ, err))
@@ -93,6 +94,8 @@ func (p *Procedure) Bind(raw Raw) (any, error) {
 		par := &p.arguments.parameters[i]
 		v, ok := values[par.Name]
 		switch {
+		case par.Output:
+			continue
 		case ok:
 		case !par.Required:
 			v = par.Default

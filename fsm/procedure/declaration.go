@@ -23,6 +23,12 @@ type Procedure struct {
 	// plaintext of a secret, a setting), and of the lookups that it needs for that. Every other refusal is the
 	// transition's. Package fsmtest holds each plan to them.
 	Checks []string
+	// Raises are the codes that the transition of its command can refuse with.
+	Raises []string
+	// Returns are the return values, as documented.
+	Returns []registry.ReturnCode
+	// Sets are the columns of its result sets.
+	Sets [][]registry.Column
 
 	arguments *arguments
 	plan      func(ctx context.Context, call *Call, args any) (Plan, error)
@@ -73,8 +79,8 @@ type Limits struct {
 
 // Plan is what a call wants done.
 type Plan struct {
-	Command command.Command // nil: nothing to propose
-	Sets    []registry.ResultSet
+	Command command.Command  // nil: nothing to propose
+	Rows    [][]registry.Row // of each of the declared result sets
 	// Before, when set, runs after the state was seen not to refuse the command, and before it is proposed.
 	Before func(ctx context.Context) error
 }
@@ -82,16 +88,25 @@ type Plan struct {
 // Raw are arguments as a door received them: JSON values by parameter name, any case.
 type Raw map[string]json.RawMessage
 
-// Options are what Declare takes beside the arguments and the function; what a procedure does not have is left out.
-type Options struct {
+// Options are all that there is to say about a procedure whose arguments are of type A; what it does not have is left
+// out.
+type Options[A any] struct {
 	Name       string
 	Aliases    []string
 	Doc        string
 	Permission command.Permission
-	// Output is its output parameter: the id that the command makes.
-	Output *registry.Parameter
-	Checks []string
+	Checks     []string
+	Raises     []string
+	Returns    []registry.ReturnCode // beside 0
+	Sets       [][]registry.Column
+	// Plan turns arguments into a command and checks what only it can see: all other rules are the transition's.
+	Plan func(ctx context.Context, call *Call, args *A) (Plan, error)
+	// Waits is the execution whose end a call waits for, 0 for none; nil: it never waits.
+	Waits func(r *catalog.Reader, args *A) int64
 }
+
+// Output is the field of an output parameter: the id that the command makes.
+type Output struct{}
 
 // Declare makes a procedure whose arguments are the fields of A, in the order of the parameters' ordinals: first the
 // documented ones, then ours. A field's tags are
@@ -101,23 +116,20 @@ type Options struct {
 //	default    the value that it has when it is left out, as text
 //	doc        one line
 //
-// A field without a default is required; a pointer is optional and NULL when it is left out. The Go type is that of the
-// SQL type (package sqltype), or a pointer to it; any takes what has several.
-//
-// The function turns arguments into a command and checks what only it can see: all other rules are the transition's.
-func Declare[A any](o Options, plan func(ctx context.Context, call *Call, args *A) (Plan, error)) *Procedure {
+// A field without a default is required; a pointer is optional and NULL when it is left out; an Output is returned. The
+// Go type is that of the SQL type (package sqltype), or a pointer to it; any takes what has several.
+func Declare[A any](o Options[A]) *Procedure {
 	p := &Procedure{
 		Schema: "catalog", Name: o.Name, Aliases: o.Aliases, Doc: o.Doc, Permission: o.Permission, Checks: o.Checks,
+		Raises: o.Raises, Sets: o.Sets, Returns: append([]registry.ReturnCode{{Value: 0, Doc: "it is done"}}, o.Returns...),
 		arguments: argumentsOf[A](),
 		plan: func(ctx context.Context, call *Call, args any) (Plan, error) {
-			return plan(ctx, call, args.(*A))
+			return o.Plan(ctx, call, args.(*A))
 		},
 	}
 	p.Parameters = p.arguments.parameters
-	if o.Output != nil {
-		out := *o.Output
-		out.Output = true
-		p.Parameters = append(p.Parameters, out)
+	if o.Waits != nil {
+		p.waits = func(r *catalog.Reader, args any) int64 { return o.Waits(r, args.(*A)) }
 	}
 	return p
 }
@@ -125,10 +137,4 @@ func Declare[A any](o Options, plan func(ctx context.Context, call *Call, args *
 // Commands is a procedure's function that needs nothing but its arguments.
 func Commands[A any](f func(args *A) command.Command) func(context.Context, *Call, *A) (Plan, error) {
 	return func(_ context.Context, _ *Call, args *A) (Plan, error) { return Plan{Command: f(args)}, nil }
-}
-
-// waiting makes a call wait for the end of the execution that f names, 0 for none.
-func waiting[A any](p *Procedure, f func(r *catalog.Reader, args *A) int64) *Procedure {
-	p.waits = func(r *catalog.Reader, args any) int64 { return f(r, args.(*A)) }
-	return p
 }

@@ -5,8 +5,6 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
-	"scaleout/fsm/registry"
-	"scaleout/fsm/sqltype"
 )
 
 type createExecution struct {
@@ -15,6 +13,7 @@ type createExecution struct {
 	Package     string `param:"package_name" type:"nvarchar(260)" doc:"the package with its extension; an entry point"`
 	Reference   *int64 `param:"reference_id" type:"bigint" doc:"an environment reference of the project"`
 	Use32Bit    bool   `param:"use32bitruntime" type:"bit" default:"0" doc:"whether the package needs a 32-bit runtime"`
+	Execution   Output `param:"execution_id" type:"bigint" doc:"the new execution"`
 	InScaleOut  *bool  `param:"runinscaleout" type:"bit" doc:"NULL or 1: Scale Out, the only mode; 0 is accepted with a warning and means any worker"`
 	UseAnyAgent bool   `param:"useanyworker" type:"bit" default:"1" doc:"0: only workers named by add_execution_worker may run it"`
 }
@@ -35,42 +34,69 @@ type stopOperation struct {
 
 func executionProcedures() []*Procedure {
 	return []*Procedure{
-		Declare(Options{
+		Declare(Options[createExecution]{
 			Name: "create_execution", Permission: command.MayExecuteProjects,
-			Doc:    "Makes an execution of a package of a project's current version; start_execution starts it.",
-			Output: &registry.Parameter{Name: "execution_id", Type: sqltype.BigInt, Doc: "the new execution"},
-		}, planCreateExecution),
-		Declare(Options{
+			Doc: "Makes an execution of a package of a project's current version; start_execution starts it.",
+			Raises: []string{
+				command.CodeFolderNotFound, command.CodeLimitNotStarted, command.CodeNotEntryPoint, command.CodePackageNotFound,
+				command.CodePermissionObject, command.CodeProjectNotFound, command.CodeReferenceNotFound, command.CodeVersionGone,
+			},
+			Plan: planCreateExecution,
+		}),
+		Declare(Options[addExecutionWorker]{
 			Name: "add_execution_worker", Permission: command.MayModifyOperations,
 			Doc: "Lets a worker run an execution that was created with useanyworker 0; twice the same is fine.",
-		}, Commands(func(a *addExecutionWorker) command.Command {
-			return &command.AddExecutionWorker{ExecutionID: a.Execution, Worker: a.Worker}
-		})),
-		Declare(Options{
+			Raises: []string{
+				command.CodeAlreadyStarted, command.CodeAnyWorker, command.CodeExecutionNotFound, command.CodeNotScaleOut,
+				command.CodePermissionOwner, command.CodeWorkerNotFound,
+			},
+			Plan: Commands(func(a *addExecutionWorker) command.Command {
+				return &command.AddExecutionWorker{ExecutionID: a.Execution, Worker: a.Worker}
+			}),
+		}),
+		Declare(Options[setExecutionParameter]{
 			Name: "set_execution_parameter_value", Permission: command.MayModifyOperations,
 			Doc: "Sets a parameter or a server option of an execution before its start.",
 			Checks: []string{
 				command.CodeParameterValue, command.CodeSecretParameterValue,
 				command.CodeOptionNotFound, command.CodeParameterNotFound, command.CodeObjectType, command.CodeVersionGone,
 			},
-		}, planSetExecutionParameter),
-		waiting(Declare(Options{
+			Raises: []string{
+				command.CodeAlreadyStarted, command.CodeExecutionNotFound, command.CodeObjectType, command.CodeOptionLevel,
+				command.CodeOptionLong, command.CodeOptionNotFound, command.CodeOptionSeconds, command.CodeParameterNotFound, command.CodeParameterSealed, command.CodeParameterType, command.CodePermissionOwner,
+				command.CodeVersionGone,
+			},
+			Plan: planSetExecutionParameter,
+		}),
+		Declare(Options[startExecution]{
 			Name: "start_execution", Permission: command.MayModifyOperations,
 			Doc: "Queues an execution for the workers; with the option SYNCHRONIZED it answers when the execution has ended.",
-		}, func(_ context.Context, call *Call, a *startExecution) (Plan, error) {
-			return Plan{Command: &command.StartExecution{
-				ExecutionID: a.Execution, RetryCount: int(a.RetryCount), RetryDelayMs: call.Config.RetryDelay.Milliseconds(),
-			}}, nil
-		}), func(r *catalog.Reader, a *startExecution) int64 {
-			if x, ok := r.Execution(a.Execution); ok && catalog.Synchronized(x) {
-				return x.ID
-			}
-			return 0
+			Raises: []string{
+				command.CodeAlreadyStarted, command.CodeExecutionNotFound, command.CodeNoWorkerSelected,
+				command.CodePermissionObject, command.CodePermissionOwner, command.CodeRedeployed, command.CodeRetryCount,
+				command.CodeRetryDelay, command.CodeValueRequired,
+			},
+			Plan: func(_ context.Context, call *Call, a *startExecution) (Plan, error) {
+				return Plan{Command: &command.StartExecution{
+					ExecutionID: a.Execution, RetryCount: int(a.RetryCount), RetryDelayMs: call.Config.RetryDelay.Milliseconds(),
+				}}, nil
+			},
+			Waits: func(r *catalog.Reader, a *startExecution) int64 {
+				if x, ok := r.Execution(a.Execution); ok && catalog.Synchronized(x) {
+					return x.ID
+				}
+				return 0
+			},
 		}),
-		Declare(Options{
+		Declare(Options[stopOperation]{
 			Name: "stop_operation", Permission: command.MayModifyOperations,
 			Doc: "Stops an execution: at once while it waits, else its worker ends the package.",
-		}, Commands(func(a *stopOperation) command.Command { return &command.StopOperation{OperationID: a.Operation} })),
+			Raises: []string{
+				command.CodeAlreadyEnded, command.CodeAlreadyStopped, command.CodeOperationEnded, command.CodeOperationNotFound,
+				command.CodePermissionOwner,
+			},
+			Plan: Commands(func(a *stopOperation) command.Command { return &command.StopOperation{OperationID: a.Operation} }),
+		}),
 	}
 }
 

@@ -2,6 +2,7 @@ package procedure
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -37,7 +38,26 @@ func (p *Procedure) Plan(ctx context.Context, call *Call, args any) (Plan, error
 	if err := p.Authorize(call.Reader, call.Caller); err != nil {
 		return Plan{}, err
 	}
-	return p.plan(ctx, call, args)
+	plan, err := p.plan(ctx, call, args)
+	if err == nil && len(plan.Rows) != len(p.Sets) {
+		return Plan{}, fmt.Errorf("%s has %d result sets, its declaration %d", p.Name, len(plan.Rows), len(p.Sets))
+	}
+	return plan, err
+}
+
+// ResultSets are the rows of a plan with the columns that the declaration has for them.
+func (p *Procedure) ResultSets(rows [][]registry.Row) []registry.ResultSet {
+	sets := make([]registry.ResultSet, len(rows))
+	for i := range rows {
+		sets[i] = registry.ResultSet{Columns: p.Sets[i], Rows: rows[i]}
+	}
+	return sets
+}
+
+// Codes are all that a call can be refused with beside what every call can: an argument that does not bind, a missing
+// permission, a request key, and the limits of the master.
+func (p *Procedure) Codes() []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(p.Checks, p.Raises))))
 }
 
 // Results are the outputs and the return value of a call whose command had the result: of the first call, and of one

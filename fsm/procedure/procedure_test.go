@@ -37,6 +37,7 @@ func valuesOf(args any) values {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("param"), ",")
 		f := v.Field(i)
 		switch {
+		case f.Type() == reflect.TypeFor[procedure.Output](): // it is no value of a call's
 		case f.Kind() == reflect.Pointer && f.IsNil():
 			list[name] = nil
 		case f.Kind() == reflect.Pointer:

@@ -12,12 +12,12 @@ import (
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/ispac"
-	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
 )
 
 type createFolder struct {
 	Name string `param:"folder_name" type:"nvarchar(128)" doc:"the new folder, unique in the catalog"`
+	ID   Output `param:"folder_id" type:"bigint" doc:"the new folder's id"`
 }
 
 type folder struct {
@@ -40,54 +40,74 @@ type project struct {
 }
 
 type deployProject struct {
-	Folder   string  `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
-	Project  string  `param:"project_name" type:"nvarchar(128)" doc:"the project; the name inside the file"`
-	Stream   any     `param:"project_stream" type:"varbinary(max)" doc:"the .ispac file: up to 8 MiB as base64, or {\"blob\":\"<sha256>\"} after an upload"`
-	Password *string `param:"project_password,sensitive" type:"nvarchar(256)" doc:"the password that the file's sensitive values are encrypted with"`
+	Folder    string  `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
+	Project   string  `param:"project_name" type:"nvarchar(128)" doc:"the project; the name inside the file"`
+	Stream    any     `param:"project_stream" type:"varbinary(max)" doc:"the .ispac file: up to 8 MiB as base64, or {\"blob\":\"<sha256>\"} after an upload"`
+	Operation Output  `param:"operation_id" type:"bigint" doc:"the operation; its messages hold the warnings"`
+	Password  *string `param:"project_password,sensitive" type:"nvarchar(256)" doc:"the password that the file's sensitive values are encrypted with"`
+}
+
+// namesRefused are what a name of a folder or a project is refused with.
+var namesRefused = []string{
+	command.CodeNameEmpty, command.CodeNameLong, command.CodeNameAt, command.CodeNameBlank, command.CodeNameCharacter,
 }
 
 func projectProcedures() []*Procedure {
 	return []*Procedure{
-		Declare(Options{
+		Declare(Options[createFolder]{
 			Name: "create_folder", Permission: command.MayAdminister,
 			Doc:    "Makes a folder.",
-			Output: &registry.Parameter{Name: "folder_id", Type: sqltype.BigInt, Doc: "the new folder's id"},
-		}, Commands(func(a *createFolder) command.Command { return &command.CreateFolder{Name: a.Name} })),
-		Declare(Options{
+			Raises: append([]string{command.CodeFolderExists}, namesRefused...),
+			Plan:   Commands(func(a *createFolder) command.Command { return &command.CreateFolder{Name: a.Name} }),
+		}),
+		Declare(Options[folder]{
 			Name: "delete_folder", Permission: command.MayAdminister,
-			Doc: "Deletes an empty folder.",
-		}, Commands(func(a *folder) command.Command { return &command.DeleteFolder{Name: a.Name} })),
-		Declare(Options{
+			Doc:    "Deletes an empty folder.",
+			Raises: []string{command.CodeFolderNotEmpty, command.CodeFolderNotFound},
+			Plan:   Commands(func(a *folder) command.Command { return &command.DeleteFolder{Name: a.Name} }),
+		}),
+		Declare(Options[renameFolder]{
 			Name: "rename_folder", Permission: command.MayAdminister,
-			Doc: "Gives a folder another name; executions keep the name that it had.",
-		}, Commands(func(a *renameFolder) command.Command { return &command.RenameFolder{Old: a.Old, New: a.New} })),
-		Declare(Options{
+			Doc:    "Gives a folder another name; executions keep the name that it had.",
+			Raises: append([]string{command.CodeFolderExists, command.CodeFolderNotFound}, namesRefused...),
+			Plan:   Commands(func(a *renameFolder) command.Command { return &command.RenameFolder{Old: a.Old, New: a.New} }),
+		}),
+		Declare(Options[setFolderDescription]{
 			Name: "set_folder_description", Permission: command.MayAdminister,
-			Doc: "Describes a folder.",
-		}, Commands(func(a *setFolderDescription) command.Command {
-			c := &command.SetFolderDescription{Folder: a.Folder}
-			if a.Description != nil {
-				c.Description = *a.Description
-			}
-			return c
-		})),
-		Declare(Options{
+			Doc:    "Describes a folder.",
+			Raises: []string{command.CodeDescription, command.CodeFolderNotFound},
+			Plan: Commands(func(a *setFolderDescription) command.Command {
+				c := &command.SetFolderDescription{Folder: a.Folder}
+				if a.Description != nil {
+					c.Description = *a.Description
+				}
+				return c
+			}),
+		}),
+		Declare(Options[deployProject]{
 			Name: "deploy_project", Permission: command.MayDeploy,
 			Doc: "Makes a project of a project file, or a new version of it.",
-			Output: &registry.Parameter{Name: "operation_id", Type: sqltype.BigInt,
-				Doc: "the operation; its messages hold the warnings"},
 			Checks: []string{
 				command.CodeNameMismatch, command.CodeInvalidProject, command.CodePasswordRequired, command.CodeWrongPassword,
 				command.CodeUserKey, command.CodeProjectTooLarge, command.CodeProjectContent, command.CodeManifestTooLarge,
 				command.CodeBlobNotFound, command.CodeFolderNotFound,
 			},
-		}, planDeployProject),
-		Declare(Options{
+			Raises: append([]string{
+				command.CodeDigest, command.CodeFolderNotFound, command.CodeInvalidManifest, command.CodeNamePackage,
+				command.CodeNameParameter, command.CodePackageTwice, command.CodePermissionObject, command.CodeProjectNotFound,
+			}, namesRefused...),
+			Plan: planDeployProject,
+		}),
+		Declare(Options[project]{
 			Name: "delete_project", Permission: command.MayModifyProjects,
 			Doc: "Deletes a project; its executions stay, and its versions until cleanup.",
-		}, Commands(func(a *project) command.Command {
-			return &command.DeleteProject{Folder: a.Folder, Project: a.Project}
-		})),
+			Raises: []string{
+				command.CodeFolderNotFound, command.CodePermissionObject, command.CodeProjectInUse, command.CodeProjectNotFound,
+			},
+			Plan: Commands(func(a *project) command.Command {
+				return &command.DeleteProject{Folder: a.Folder, Project: a.Project}
+			}),
+		}),
 	}
 }
 

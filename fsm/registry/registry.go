@@ -13,6 +13,12 @@ type Parameter struct {
 	Doc       string
 }
 
+// ReturnCode is a value that a procedure may return, and what it means.
+type ReturnCode struct {
+	Value int64
+	Doc   string
+}
+
 // Column is one column of a view or a result set.
 type Column struct {
 	Name     string // in the documented case

@@ -133,7 +133,7 @@ func (s *Service) call(ctx context.Context, c *Call, args any) (_ Answer, wait i
 		case err == nil && plan.Command != nil:
 			return s.propose(ctx, c, args, key, plan)
 		case proved:
-			return Answer{Sets: plan.Sets, Index: reader.Index()}, 0, err
+			return Answer{Sets: c.Procedure.procedure.ResultSets(plan.Rows), Index: reader.Index()}, 0, err
 		case err != nil && !isRejection(err):
 			if c.Key == "" {
 				return Answer{}, 0, err
@@ -186,7 +186,7 @@ func (s *Service) propose(ctx context.Context, c *Call, args any, key command.Ke
 	if result.Rejection != nil {
 		return Answer{}, 0, result.Rejection
 	}
-	answer := Answer{Sets: plan.Sets, Index: index}
+	answer := Answer{Sets: c.Procedure.procedure.ResultSets(plan.Rows), Index: index}
 	answer.Outputs, answer.ReturnValue = c.Procedure.procedure.Results(result)
 	return answer, c.Procedure.procedure.Waits(s.cfg.State.Reader(), args), nil
 }

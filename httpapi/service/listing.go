@@ -16,6 +16,9 @@ type ProcedureInfo struct {
 	Doc        string // one line
 	Roles      []string
 	Parameters []registry.Parameter
+	Returns    []registry.ReturnCode
+	Sets       [][]registry.Column // of each result set
+	Codes      []string            // that its own rules refuse with
 }
 
 // Procedures lists the catalog's procedures.
@@ -24,7 +27,7 @@ func (s *Service) Procedures() []ProcedureInfo {
 	out := make([]ProcedureInfo, len(all))
 	for i, p := range all {
 		out[i] = ProcedureInfo{Schema: p.Schema, Name: p.Name, Aliases: p.Aliases, Doc: p.Doc, Roles: catalog.Roles(p.Permission),
-			Parameters: p.Parameters}
+			Parameters: p.Parameters, Returns: p.Returns, Sets: p.Sets, Codes: p.Codes()}
 	}
 	return out
 }

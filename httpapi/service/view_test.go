@@ -79,7 +79,7 @@ func TestListing(t *testing.T) {
 		if procedures[i].Name != p.Name || len(procedures[i].Parameters) != len(p.Parameters) {
 			t.Errorf("%s is listed as %+v", p.Name, procedures[i])
 		}
-		whole(p.Name, procedures[i], "Aliases", "Parameters", "Roles")
+		whole(p.Name, procedures[i], "Aliases", "Parameters", "Roles", "Sets", "Codes")
 	}
 	views := s.Views()
 	for i, v := range view.All() {

@@ -79,6 +79,15 @@ type Procedure struct {
 	Doc        string               `json:"doc"`
 	Roles      []string             `json:"roles"`
 	Parameters []ProcedureParameter `json:"parameters"`
+	Returns    []ReturnCode         `json:"return_codes"`
+	ResultSets [][]Column           `json:"result_sets"` // the columns of each
+	Codes      []string             `json:"codes"`       // that the procedure's own rules refuse with
+}
+
+// ReturnCode is a value that a procedure may return, and what it means.
+type ReturnCode struct {
+	Value int64  `json:"value"`
+	Doc   string `json:"doc"`
 }
 
 // ProcedureParameter describes one parameter of a procedure. Default is null if there is no default or if it is NULL.
