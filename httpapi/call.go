@@ -49,12 +49,16 @@ func (a *API) procedure(w http.ResponseWriter, r *request) error {
 	return answerRaw(w, http.StatusOK, b)
 }
 
-// arguments reads a flat object of arguments; no body at all means none.
-func (r *request) arguments() (map[string]json.RawMessage, error) {
+// arguments reads a flat object of arguments; no body at all means none. Any of them may be secret.
+func (r *request) arguments() (raw sqltype.Secret[map[string]json.RawMessage], err error) {
 	if len(r.body) == 0 {
-		return map[string]json.RawMessage{}, nil
+		return raw, nil
 	}
-	return wire.Members(r.body)
+	members, err := wire.Members(r.body)
+	if err != nil {
+		return raw, err
+	}
+	return sqltype.NewSecret(members), nil
 }
 
 // encode writes the answer in the types of the procedure's parameters.

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -26,6 +25,7 @@ import (
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/segment"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/service"
@@ -126,14 +126,14 @@ func (w *world) start(i int, spoil ...func(*parts)) {
 		Hold: 2 * time.Second, Processing: 100 * time.Millisecond,
 	}, calls: service.Config{
 		Proposer: n, State: w.fsm, Workers: n, Blobs: &n.blobs,
-		Seal: func(p []byte, aad string) (*command.Sealed, error) {
-			return &command.Sealed{KeyID: "k", Nonce: []byte(aad), Ciphertext: bytes.ToUpper(p)}, nil
+		Seal: func(s sqltype.Secret[string], aad string) (*command.Sealed, error) {
+			return &command.Sealed{KeyID: "k", Nonce: []byte(aad), Ciphertext: []byte(strings.ToUpper(s.Reveal()))}, nil
 		},
-		Open: func(s *command.Sealed, aad string) ([]byte, error) {
+		Open: func(s *command.Sealed, aad string) (sqltype.Secret[string], error) {
 			if string(s.Nonce) != aad {
-				return nil, errors.New("not sealed for this")
+				return sqltype.Secret[string]{}, errors.New("not sealed for this")
 			}
-			return bytes.ToLower(s.Ciphertext), nil
+			return sqltype.NewSecret(strings.ToLower(string(s.Ciphertext))), nil
 		},
 		Settings: func() procedure.Config {
 			return procedure.Config{RetryDelay: time.Second, MaxProjectBytes: 1 << 20, Server: "S"}

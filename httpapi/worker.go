@@ -111,23 +111,28 @@ func (a *API) stoppedExchange(w http.ResponseWriter, r *request) error {
 	return a.exchanged(w, &got)
 }
 
+// grantOut is a grant as its worker is given it: here alone its secrets are revealed.
 func grantOut(g *service.Grant) wire.Grant {
 	out := wire.Grant{
 		TaskID: g.TaskID, Attempt: g.Attempt, ExecutionID: g.ExecutionID, Folder: g.Folder, Project: g.Project,
 		Package: g.Package, ProjectID: g.ProjectID, VersionLSN: g.VersionLSN, ProjectBlob: g.ProjectBlob,
-		Use32Bit: g.Use32Bit, ProjectPassword: g.Password, GiveUpAfterMs: g.GiveUpAfter.Milliseconds(),
+		Use32Bit: g.Use32Bit, ProjectPassword: g.Password.Reveal(), GiveUpAfterMs: g.GiveUpAfter.Milliseconds(),
 		Parameters: []wire.Parameter{}, Options: []wire.Parameter{},
 	}
-	value := func(p *command.GrantParameter, text string) wire.Parameter {
+	value := func(p *command.GrantParameter, opened sqltype.Secret[string]) wire.Parameter {
+		text := p.Value.Text
+		if p.Value.Sealed != nil {
+			text = opened.Reveal()
+		}
 		return wire.Parameter{
 			ObjectType: p.ObjectType, Name: p.Name, Type: p.Value.Type, Value: text, Sensitive: p.Sensitive,
 		}
 	}
 	for i := range g.Parameters {
-		out.Parameters = append(out.Parameters, value(&g.Parameters[i], g.Texts[i]))
+		out.Parameters = append(out.Parameters, value(&g.Parameters[i], g.Opened[i]))
 	}
 	for i := range g.Options {
-		out.Options = append(out.Options, value(&g.Options[i], g.Texts[len(g.Parameters)+i]))
+		out.Options = append(out.Options, value(&g.Options[i], g.Opened[len(g.Parameters)+i]))
 	}
 	return out
 }

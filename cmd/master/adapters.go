@@ -20,6 +20,7 @@ import (
 	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/segment"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi"
 	"scaleout/httpapi/forward"
 	"scaleout/httpapi/service"
@@ -172,16 +173,20 @@ func (a project) Open(ctx context.Context, digest string) (procedure.ReaderAtClo
 }
 
 // seal and open encrypt and decrypt secrets with this master's key ring.
-func (m *Master) seal(plaintext []byte, associated string) (*command.Sealed, error) {
-	id, nonce, ciphertext, err := m.ring.Seal(plaintext, []byte(associated))
+func (m *Master) seal(secret sqltype.Secret[string], associated string) (*command.Sealed, error) {
+	id, nonce, ciphertext, err := m.ring.Seal([]byte(secret.Reveal()), []byte(associated))
 	if err != nil {
 		return nil, err
 	}
 	return &command.Sealed{KeyID: id, Nonce: nonce, Ciphertext: ciphertext}, nil
 }
 
-func (m *Master) open(s *command.Sealed, associated string) ([]byte, error) {
-	return m.ring.Open(s.KeyID, s.Nonce, s.Ciphertext, []byte(associated))
+func (m *Master) open(s *command.Sealed, associated string) (sqltype.Secret[string], error) {
+	plaintext, err := m.ring.Open(s.KeyID, s.Nonce, s.Ciphertext, []byte(associated))
+	if err != nil {
+		return sqltype.Secret[string]{}, err
+	}
+	return sqltype.NewSecret(string(plaintext)), nil
 }
 
 // operator is the cluster as an operator sees it.

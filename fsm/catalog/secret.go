@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // The associated data of sealed values names the row and the column that they belong to. A design default and a
@@ -31,6 +32,9 @@ func SealNameExecutionValue(executionID int64, objectType int, name string) stri
 	return fmt.Sprintf("execution/%d/%d/%s", executionID, objectType, quote(name))
 }
 
+// Opener opens what was sealed with the associated data.
+type Opener func(s *command.Sealed, associated string) (sqltype.Secret[string], error)
+
 // AssociatedOf is what a parameter of a grant may have been sealed with: as a value set on the execution, else as a
 // design default. The parameter does not say which; a wrong one never opens it.
 func AssociatedOf(g *command.Grant, p *command.GrantParameter) []string {
@@ -45,30 +49,29 @@ func AssociatedOf(g *command.Grant, p *command.GrantParameter) []string {
 }
 
 // OpenParameter returns the text of a grant's parameter, opening it if it is sealed.
-func OpenParameter(g *command.Grant, p *command.GrantParameter,
-	open func(*command.Sealed, string) ([]byte, error)) (string, error) {
+func OpenParameter(g *command.Grant, p *command.GrantParameter, open Opener) (sqltype.Secret[string], error) {
 	if p.Value.Sealed == nil {
-		return p.Value.Text, nil
+		return sqltype.NewSecret(p.Value.Text), nil
 	}
 	var failed error
 	for _, associated := range AssociatedOf(g, p) {
 		text, err := open(p.Value.Sealed, associated)
 		if err == nil {
-			return string(text), nil
+			return text, nil
 		}
 		failed = errors.Join(failed, err)
 	}
-	return "", fmt.Errorf("open the value of parameter %s of execution %d: %w", p.Name, g.ExecutionID, failed)
+	return sqltype.Secret[string]{}, fmt.Errorf("open the value of parameter %s of execution %d: %w", p.Name, g.ExecutionID, failed)
 }
 
-// OpenPassword returns the project password of a grant, "" if it has none.
-func OpenPassword(g *command.Grant, open func(*command.Sealed, string) ([]byte, error)) (string, error) {
+// OpenPassword returns the project password of a grant, the zero Secret if it has none.
+func OpenPassword(g *command.Grant, open Opener) (sqltype.Secret[string], error) {
 	if g.ProjectPassword == nil {
-		return "", nil
+		return sqltype.Secret[string]{}, nil
 	}
-	text, err := open(g.ProjectPassword, SealNamePassword(g.ProjectBlob))
+	password, err := open(g.ProjectPassword, SealNamePassword(g.ProjectBlob))
 	if err != nil {
-		return "", fmt.Errorf("open the password of the project %s: %w", g.Project, err)
+		return sqltype.Secret[string]{}, fmt.Errorf("open the password of the project %s: %w", g.Project, err)
 	}
-	return string(text), nil
+	return password, nil
 }

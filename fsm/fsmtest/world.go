@@ -23,6 +23,7 @@ import (
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/registry"
 	"scaleout/fsm/segment"
+	"scaleout/fsm/sqltype"
 	"scaleout/fsm/view"
 )
 
@@ -142,7 +143,7 @@ func (w *World) Call(caller command.Caller, name, object string) (answer, error)
 		return answer{}, err
 	}
 	r := w.State.Reader()
-	plan, err := p.Plan(context.Background(), &procedure.Call{Caller: caller, Reader: r, Blobs: w, Seal: w.seal,
+	plan, err := p.Plan(context.Background(), &procedure.Call{Caller: caller, Reader: r, Blobs: w, Seal: w.Seal,
 		Config: w.Config}, args)
 	if no, ok := err.(*command.Rejection); ok && p.Authorize(r, caller) == nil && !slices.Contains(p.Checks, no.Code) {
 		w.T.Errorf("the plan of %s refuses with %s, which its declaration does not name", name, no.Code)
@@ -170,11 +171,11 @@ func (w *World) Call(caller command.Caller, name, object string) (answer, error)
 
 func Raw(t testing.TB, object string) procedure.Raw {
 	t.Helper()
-	var r procedure.Raw
+	var r map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(object), &r); err != nil {
 		t.Fatalf("%s: %v", object, err)
 	}
-	return r
+	return sqltype.NewSecret(r)
 }
 
 // ok calls a procedure that must succeed.
@@ -187,15 +188,20 @@ func (w *World) Ok(caller command.Caller, procedure, format string, args ...any)
 	return a
 }
 
-func (w *World) seal(plain []byte, associated string) (*command.Sealed, error) {
+func (w *World) Seal(secret sqltype.Secret[string], associated string) (*command.Sealed, error) {
 	w.sealed++
 	nonce := make([]byte, w.key.NonceSize())
 	nonce[0], nonce[1] = byte(w.sealed), byte(w.sealed>>8)
-	return &command.Sealed{KeyID: "k1", Nonce: nonce, Ciphertext: w.key.Seal(nil, nonce, plain, []byte(associated))}, nil
+	return &command.Sealed{KeyID: "k1", Nonce: nonce, Ciphertext: w.key.Seal(nil, nonce,
+		[]byte(secret.Reveal()), []byte(associated))}, nil
 }
 
-func (w *World) Unseal(s *command.Sealed, associated string) ([]byte, error) {
-	return w.key.Open(nil, s.Nonce, s.Ciphertext, []byte(associated))
+func (w *World) Unseal(s *command.Sealed, associated string) (sqltype.Secret[string], error) {
+	plain, err := w.key.Open(nil, s.Nonce, s.Ciphertext, []byte(associated))
+	if err != nil {
+		return sqltype.Secret[string]{}, err
+	}
+	return sqltype.NewSecret(string(plain)), nil
 }
 
 func (w *World) Store(_ context.Context, r io.Reader, limit int64) (string, int64, error) {

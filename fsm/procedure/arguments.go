@@ -19,6 +19,12 @@ type arguments struct {
 	typ        reflect.Type
 }
 
+// The Go types of sensitive arguments.
+var (
+	secretText    = reflect.TypeFor[sqltype.Secret[string]]()
+	secretVariant = reflect.TypeFor[sqltype.Secret[any]]()
+)
+
 // argumentsOf reads the tags of A. It panics over a tag that is wrong: declarations are made before anything runs, and
 // a test makes all of them.
 func argumentsOf[A any]() *arguments {
@@ -31,6 +37,15 @@ func argumentsOf[A any]() *arguments {
 			panic(fmt.Sprintf("procedure: field %s of %s: name %q: %v", f.Name, a.typ, name, err))
 		}
 		p := registry.Parameter{Name: name, Type: typ, Doc: f.Tag.Get("doc"), Sensitive: flags == "sensitive"}
+		held := f.Type
+		if held.Kind() == reflect.Pointer {
+			held = held.Elem()
+		}
+		hidden := held == secretText && typ.IsText() || held == secretVariant && typ == sqltype.Variant
+		if p.Sensitive != hidden || !hidden && (held == secretText || held == secretVariant) {
+			panic(fmt.Sprintf("procedure: field %s of %s: a %s (sensitive: %t) cannot be a %s", f.Name, a.typ, typ,
+				p.Sensitive, f.Type))
+		}
 		text, given := f.Tag.Lookup("default")
 		p.Output = f.Type == reflect.TypeFor[Output]()
 		p.Required = !given && !p.Output && f.Type.Kind() != reflect.Pointer
@@ -47,6 +62,13 @@ func argumentsOf[A any]() *arguments {
 // set puts a value, which is of the parameter's type, into the field of parameter i.
 func (a *arguments) set(into reflect.Value, i int, v any) {
 	field := into.Field(a.fields[i])
+	if a.parameters[i].Sensitive && v != nil {
+		if a.parameters[i].Type.IsText() {
+			v = sqltype.NewSecret(v.(string))
+		} else {
+			v = sqltype.NewSecret(v)
+		}
+	}
 	switch {
 	case v == nil:
 	case field.Kind() == reflect.Pointer:
@@ -60,11 +82,12 @@ func (a *arguments) set(into reflect.Value, i int, v any) {
 
 // Bind reads arguments: names in any case and without "@", every value typed by sqltype.Coerce, defaults filled in, and
 // NULL for an optional parameter meaning its default. Refusals name the parameter and what would be right; a sensitive
-// value is never shown. What it returns is for Plan and Waits.
+// value is never shown, and comes as a sqltype.Secret. What it returns is for Plan and Waits.
 func (p *Procedure) Bind(raw Raw) (any, error) {
-	given := make(map[string]string, len(raw)) // parameter → the caller's spelling
-	names := make([]string, 0, len(raw))
-	for name := range raw {
+	arguments := raw.Reveal()
+	given := make(map[string]string, len(arguments)) // parameter → the caller's spelling
+	names := make([]string, 0, len(arguments))
+	for name := range arguments {
 		names = append(names, name)
 	}
 	slices.Sort(names) // so that the same request gets the same refusal
@@ -78,7 +101,7 @@ func (p *Procedure) Bind(raw Raw) (any, error) {
 			return nil, command.Refuse(command.CodeParameterTwice, par.Name, first, name)
 		}
 		given[par.Name] = name
-		v, err := sqltype.Coerce(par.Type, raw[name])
+		v, err := sqltype.Coerce(par.Type, arguments[name])
 		switch {
 		case err != nil:
 			return nil, badArgument(par, err)

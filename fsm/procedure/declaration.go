@@ -9,6 +9,7 @@ import (
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/registry"
+	"scaleout/fsm/sqltype"
 )
 
 // Procedure is one stored procedure: everything that a door needs to offer it. Declare makes it.
@@ -57,9 +58,12 @@ type Call struct {
 	Caller command.Caller
 	Reader *catalog.Reader // of the leader, without a proof that it still leads
 	Blobs  BlobStore
-	Seal   func(plaintext []byte, associated string) (*command.Sealed, error)
+	Seal   Sealer
 	Config Config
 }
+
+// Sealer encrypts a secret together with the associated data that it belongs to.
+type Sealer func(secret sqltype.Secret[string], associated string) (*command.Sealed, error)
 
 // Config is the settings that procedures use.
 type Config struct {
@@ -85,8 +89,9 @@ type Plan struct {
 	Before func(ctx context.Context) error
 }
 
-// Raw are arguments as a door received them: JSON values by parameter name, any case.
-type Raw map[string]json.RawMessage
+// Raw are arguments as a door received them: JSON values by parameter name, any case. All of them are secret, since any
+// may be one: Bind and the code of a request key look at them.
+type Raw = sqltype.Secret[map[string]json.RawMessage]
 
 // Options are all that there is to say about a procedure whose arguments are of type A; what it does not have is left
 // out.
@@ -117,7 +122,8 @@ type Output struct{}
 //	doc        one line
 //
 // A field without a default is required; a pointer is optional and NULL when it is left out; an Output is returned. The
-// Go type is that of the SQL type (package sqltype), or a pointer to it; any takes what has several.
+// Go type is that of the SQL type (package sqltype), or a pointer to it; any takes what has several. Of a
+// sensitive parameter it is a sqltype.Secret of that, string or any.
 func Declare[A any](o Options[A]) *Procedure {
 	p := &Procedure{
 		Schema: "catalog", Name: o.Name, Aliases: o.Aliases, Doc: o.Doc, Permission: o.Permission, Checks: o.Checks,

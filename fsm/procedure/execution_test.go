@@ -189,7 +189,7 @@ func TestSecretsStaySealed(t *testing.T) {
 			if p.Sensitive != (p.Value.Sealed != nil) {
 				t.Errorf("%s: sensitive %t, %+v", p.Name, p.Sensitive, p.Value)
 			}
-			texts[fmt.Sprint(p.ObjectType, " ", p.Name, " ", p.Value.Type)] = text
+			texts[fmt.Sprint(p.ObjectType, " ", p.Name, " ", p.Value.Type)] = text.Reveal()
 		}
 		return g, texts
 	}
@@ -208,8 +208,8 @@ func TestSecretsStaySealed(t *testing.T) {
 			"false {Int32 1 <nil>}} {50 SYNCHRONIZED false {Boolean false <nil>}}]" {
 		t.Errorf("options %v", g.Options)
 	}
-	if password, err := catalog.OpenPassword(g, w.Unseal); err != nil || password != "" {
-		t.Errorf("password %q, %v", password, err)
+	if password, err := catalog.OpenPassword(g, w.Unseal); err != nil || password.Reveal() != "" {
+		t.Errorf("password %q, %v", password.Reveal(), err)
 	}
 	// The other execution gets the design default, and the value of the first does not open there.
 	o, _ := r.Execution(other)
@@ -223,7 +223,7 @@ func TestSecretsStaySealed(t *testing.T) {
 	for i := range g.Parameters {
 		if p := &g.Parameters[i]; p.Sensitive {
 			if text, err := catalog.OpenParameter(og, p, w.Unseal); err == nil {
-				t.Errorf("%s of execution %d opens for execution %d as %q", p.Name, id, other, text)
+				t.Errorf("%s of execution %d opens for execution %d as %q", p.Name, id, other, text.Reveal())
 			} else if strings.Contains(err.Error(), "hush") {
 				t.Error("an error shows a secret")
 			}

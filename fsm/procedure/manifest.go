@@ -6,6 +6,7 @@ import (
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/ispac"
+	"scaleout/fsm/sqltype"
 )
 
 // deploySealer seals the sensitive design defaults of one project file.
@@ -53,7 +54,7 @@ func (d deploySealer) parameters(pkg string, list []ispac.Parameter) ([]command.
 			}
 			k.Default = &command.Value{Type: k.Type, Text: text}
 			if p.Sensitive {
-				sealed, err := d.call.Seal([]byte(text), catalog.SealNameDefault(d.blob, pkg, p.Name))
+				sealed, err := d.call.Seal(sqltype.NewSecret(text), catalog.SealNameDefault(d.blob, pkg, p.Name))
 				if err != nil {
 					return nil, fmt.Errorf("seal the default of parameter %s: %w", p.Name, err)
 				}

@@ -40,11 +40,11 @@ type project struct {
 }
 
 type deployProject struct {
-	Folder    string  `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
-	Project   string  `param:"project_name" type:"nvarchar(128)" doc:"the project; the name inside the file"`
-	Stream    any     `param:"project_stream" type:"varbinary(max)" doc:"the .ispac file: up to 8 MiB as base64, or {\"blob\":\"<sha256>\"} after an upload"`
-	Operation Output  `param:"operation_id" type:"bigint" doc:"the operation; its messages hold the warnings"`
-	Password  *string `param:"project_password,sensitive" type:"nvarchar(256)" doc:"the password that the file's sensitive values are encrypted with"`
+	Folder    string                  `param:"folder_name" type:"nvarchar(128)" doc:"the folder"`
+	Project   string                  `param:"project_name" type:"nvarchar(128)" doc:"the project; the name inside the file"`
+	Stream    any                     `param:"project_stream" type:"varbinary(max)" doc:"the .ispac file: up to 8 MiB as base64, or {\"blob\":\"<sha256>\"} after an upload"`
+	Operation Output                  `param:"operation_id" type:"bigint" doc:"the operation; its messages hold the warnings"`
+	Password  *sqltype.Secret[string] `param:"project_password,sensitive" type:"nvarchar(256)" doc:"the password that the file's sensitive values are encrypted with"`
 }
 
 // namesRefused are what a name of a folder or a project is refused with.
@@ -122,11 +122,11 @@ func planDeployProject(ctx context.Context, call *Call, a *deployProject) (Plan,
 		return Plan{}, err
 	}
 	defer file.Close()
-	password := ""
+	var password sqltype.Secret[string]
 	if a.Password != nil {
 		password = *a.Password
 	}
-	read, err := ispac.Read(file, file.size, ispac.Options{Password: password})
+	read, err := ispac.Read(file, file.size, ispac.Options{Password: password.Reveal()})
 	if err != nil {
 		return Plan{}, projectRefusal(err)
 	}
@@ -235,8 +235,9 @@ func projectRefusal(err error) error {
 }
 
 // sealPassword keeps the password where packages need it to open their own secrets.
-func sealPassword(call *Call, deploy *command.DeployProject, level ispac.ProtectionLevel, password string) error {
-	if password == "" {
+func sealPassword(call *Call, deploy *command.DeployProject, level ispac.ProtectionLevel,
+	password sqltype.Secret[string]) error {
+	if password.Reveal() == "" {
 		return nil
 	}
 	if level != ispac.EncryptSensitiveWithPassword && level != ispac.EncryptAllWithPassword {
@@ -244,7 +245,7 @@ func sealPassword(call *Call, deploy *command.DeployProject, level ispac.Protect
 			Args: command.Arguments(level)})
 		return nil
 	}
-	sealed, err := call.Seal([]byte(password), catalog.SealNamePassword(deploy.Blob))
+	sealed, err := call.Seal(password, catalog.SealNamePassword(deploy.Blob))
 	if err != nil {
 		return fmt.Errorf("seal the project password: %w", err)
 	}

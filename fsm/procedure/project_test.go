@@ -172,7 +172,8 @@ func TestProjectPassword(t *testing.T) {
 	if cmd.Password == nil {
 		t.Fatal("the password was not kept")
 	}
-	if plain, err := w.Unseal(cmd.Password, catalog.SealNamePassword(cmd.Blob)); err != nil || string(plain) != "ssis123" {
+	plain, err := w.Unseal(cmd.Password, catalog.SealNamePassword(cmd.Blob))
+	if err != nil || plain.Reveal() != "ssis123" {
 		t.Fatalf("the password opens as %q, %v", plain, err)
 	}
 	m, err := command.UnpackManifest(cmd.Manifest)
@@ -184,8 +185,8 @@ func TestProjectPassword(t *testing.T) {
 		m.Parameters[i].Default.Text != "" {
 		t.Fatal("the encrypted parameter was not sealed")
 	}
-	plain, err := w.Unseal(m.Parameters[i].Default.Sealed, catalog.SealNameDefault(cmd.Blob, "", "SourceDBName"))
-	if err != nil || len(plain) == 0 {
+	plain, err = w.Unseal(m.Parameters[i].Default.Sealed, catalog.SealNameDefault(cmd.Blob, "", "SourceDBName"))
+	if err != nil || plain.Reveal() == "" {
 		t.Fatalf("the encrypted parameter does not open: %v", err)
 	}
 	for _, where := range []string{catalog.SealNameDefault(cmd.Blob, "", "SourceDBServer"),

@@ -17,7 +17,7 @@ type setExecutionParameter struct {
 	ObjectType int64  `param:"object_type" type:"smallint" doc:"20 a project parameter, 30 a package parameter, 50 a server option"`
 	Name       string `param:"parameter_name" type:"nvarchar(128)" doc:"the parameter; connection managers have CM. parameters"`
 	// It may be the value of a sensitive parameter; which one is known only to the plan.
-	Value any `param:"parameter_value,sensitive" type:"sql_variant" doc:"the value, of the parameter's type"`
+	Value sqltype.Secret[any] `param:"parameter_value,sensitive" type:"sql_variant" doc:"the value, of the parameter's type"`
 }
 
 // planSetExecutionParameter gives the value its declared type, and seals a sensitive one: its plaintext is seen here
@@ -42,21 +42,21 @@ func planSetExecutionParameter(_ context.Context, call *Call, a *setExecutionPar
 		}
 		set.Name, typ, sensitive = declared.Name, declared.Type, declared.Sensitive
 	}
-	value, err := TypedValue(typ, a.Value)
+	value, err := TypedValue(typ, a.Value.Reveal())
 	switch {
 	case err != nil && sensitive:
 		return Plan{}, command.Refuse(command.CodeSecretParameterValue, typ, set.Name)
 	case err != nil:
 		return Plan{}, command.Refuse(command.CodeParameterValue, set.Name, err.Error())
 	}
-	set.Value = value
 	if sensitive {
-		sealed, err := call.Seal([]byte(value.Text), catalog.SealNameExecutionValue(e.ID, set.ObjectType, set.Name))
-		if err != nil {
+		if value.Sealed, err = call.Seal(sqltype.NewSecret(value.Text),
+			catalog.SealNameExecutionValue(e.ID, set.ObjectType, set.Name)); err != nil {
 			return Plan{}, fmt.Errorf("seal the value of %s: %w", set.Name, err)
 		}
-		set.Value = command.Value{Type: value.Type, Sealed: sealed}
+		value.Text = ""
 	}
+	set.Value = value
 	return Plan{Command: set}, nil
 }
 

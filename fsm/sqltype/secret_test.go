@@ -19,13 +19,18 @@ const hidden = "hunter2"
 // holders are the ways in which a secret stands in other values.
 func holders() map[string]any {
 	s := NewSecret(hidden)
-	type open struct{ Password Secret }
-	type closed struct{ password Secret }
-	type pointer struct{ Password *Secret }
+	type open struct{ Password Secret[string] }
+	type closed struct{ password Secret[string] }
+	type pointer struct{ Password *Secret[string] }
+	variant, raw := NewSecret[any](hidden), NewSecret(json.RawMessage(hidden))
 	return map[string]any{
 		"alone": s, "pointer": &s, "field": open{s}, "pointer to a struct": &open{s}, "pointer in a field": pointer{&s},
-		"unexported field": closed{s}, "slice": []Secret{s}, "interfaces": []any{s, &s},
-		"map": map[string]Secret{"password": s}, "key": map[Secret]int{s: 1}, "error": fmt.Errorf("with %v", s),
+		"unexported field": closed{s}, "slice": []Secret[string]{s}, "interfaces": []any{s, &s},
+		"map": map[string]Secret[string]{"password": s}, "key": map[Secret[string]]int{s: 1},
+		"error":   fmt.Errorf("with %v", s),
+		"variant": variant, "unexported variant": struct{ v Secret[any] }{variant},
+		"secret map": NewSecret(map[string]json.RawMessage{"a": json.RawMessage(hidden)}),
+		"bytes":      raw, "unexported bytes": struct{ b Secret[json.RawMessage] }{raw},
 	}
 }
 
@@ -50,7 +55,8 @@ func TestSecretIsNotPrinted(t *testing.T) {
 		})
 	}
 	s := NewSecret(hidden)
-	if got := fmt.Sprintf("%v %+v %#v %s %d", s, s, s, s, Secret{}); got != strings.Repeat("[secret] ", 4)+"[secret]" {
+	got := fmt.Sprintf("%v %+v %#v %s %d", s, s, s, s, Secret[string]{})
+	if got != strings.Repeat("[secret] ", 4)+"[secret]" {
 		t.Errorf("a secret prints as %s", got)
 	}
 }
@@ -90,8 +96,14 @@ func TestSecretIsRevealedByOneMethod(t *testing.T) {
 	if got := NewSecret(hidden).Reveal(); got != hidden {
 		t.Errorf("reveals %q", got)
 	}
-	if got := (Secret{}).Reveal(); got != "" {
+	if got := (Secret[string]{}).Reveal(); got != "" {
 		t.Errorf("the zero secret reveals %q", got)
+	}
+	if got := NewSecret[any](json.Number("1")).Reveal(); got != json.Number("1") {
+		t.Errorf("a variant reveals %v", got)
+	}
+	if got := (Secret[any]{}).Reveal(); got != nil {
+		t.Errorf("the zero variant reveals %v", got)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"scaleout/fsm/command"
 	"scaleout/fsm/fsmtest"
 	"scaleout/fsm/procedure"
+	"scaleout/fsm/sqltype"
 )
 
 // node is a master that may have missed what others have acknowledged: a proof of leadership brings it up to date.
@@ -32,7 +33,7 @@ func (n *node) service(t *testing.T) *Service {
 	t.Helper()
 	s, err := New(Config{
 		Proposer: n, State: n, Workers: n, Blobs: blobs{n.world, n}, Live: n.world.Live, Messages: n.world,
-		Seal: func([]byte, string) (*command.Sealed, error) { panic("nothing here is sealed") },
+		Seal: func(sqltype.Secret[string], string) (*command.Sealed, error) { panic("nothing here is sealed") },
 		Open: n.world.Unseal, Settings: func() procedure.Config {
 			if n.planning != nil {
 				n.planning()

@@ -28,8 +28,9 @@ func requestMAC(secret []byte, p *procedure.Procedure, raw procedure.Raw) ([]byt
 	if len(secret) < leastSecret {
 		return nil, errors.New("the state has no secret for request keys")
 	}
-	given := make(map[string]any, len(raw))
-	for name, b := range raw {
+	arguments := raw.Reveal()
+	given := make(map[string]any, len(arguments))
+	for name, b := range arguments {
 		v, err := document(b)
 		if err != nil {
 			return nil, fmt.Errorf("argument %.64q: %w", name, err)

@@ -13,11 +13,11 @@ import (
 
 func macOf(t *testing.T, p *procedure.Procedure, body string) []byte {
 	t.Helper()
-	var raw procedure.Raw
+	var raw map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(body), &raw); err != nil {
 		t.Fatal(err)
 	}
-	mac, err := requestMAC([]byte("0123456789abcdef"), p, raw)
+	mac, err := requestMAC([]byte("0123456789abcdef"), p, sqltype.NewSecret(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestRequestMACIsOfWhatTheCallerMeant(t *testing.T) {
 	if bytes.Equal(macOf(t, p, `{}`), macOf(t, &procedure.Procedure{Name: "q"}, `{}`)) {
 		t.Error("two procedures have one MAC")
 	}
-	if _, err := requestMAC(nil, p, nil); err == nil {
+	if _, err := requestMAC(nil, p, procedure.Raw{}); err == nil {
 		t.Error("a MAC without a secret")
 	}
 }

@@ -45,8 +45,8 @@ type Config struct {
 	// Messages opens message segments; optional.
 	Messages view.MessageSource
 	// Seal and Open are the key ring.
-	Seal func(plaintext []byte, associated string) (*command.Sealed, error)
-	Open func(s *command.Sealed, associated string) ([]byte, error)
+	Seal procedure.Sealer
+	Open catalog.Opener
 	// Settings are those that plans use.
 	Settings func() procedure.Config
 	// Timeout is how long a call may take, waiting ones excepted; one that carries a file may take ten times as long.

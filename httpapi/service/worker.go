@@ -11,6 +11,7 @@ import (
 	"scaleout/fsm/command"
 	"scaleout/fsm/logkey"
 	"scaleout/fsm/segment"
+	"scaleout/fsm/sqltype"
 )
 
 // Workers is the leader's side of the workers. Its errors are those of Proposer or *command.Rejection.
@@ -42,16 +43,13 @@ func (s *Service) Register(
 	return s.cfg.Workers.Register(ctx, cmd, received)
 }
 
-// Grant is an attempt that a worker is given, with its secrets opened. It is never logged.
+// Grant is an attempt that a worker is given, with its secrets opened.
 type Grant struct {
 	*command.Grant
-	Password string // the project's
-	// Texts are the values of Parameters, then of Options.
-	Texts []string
+	Password sqltype.Secret[string] // the project's; the zero Secret if it has none
+	// Opened are the values of Parameters, then of Options, that were sealed; the zero Secret where none was.
+	Opened []sqltype.Secret[string]
 }
-
-// String keeps secrets out of logs and errors, whatever prints a grant.
-func (g Grant) String() string { return "grant of " + g.Package }
 
 // Exchanged is the answer to a poll. Grants are those of the answer whose secrets could be opened.
 type Exchanged struct {
@@ -113,13 +111,16 @@ func (s *Service) open(g *command.Grant) (Grant, error) {
 	if out.Password, err = catalog.OpenPassword(g, s.cfg.Open); err != nil {
 		return Grant{}, err
 	}
-	for _, list := range [][]command.GrantParameter{g.Parameters, g.Options} {
+	out.Opened = make([]sqltype.Secret[string], 0, len(g.Parameters)+len(g.Options))
+	for _, list := range [...][]command.GrantParameter{g.Parameters, g.Options} {
 		for i := range list {
-			text, err := catalog.OpenParameter(g, &list[i], s.cfg.Open)
-			if err != nil {
-				return Grant{}, err
+			var text sqltype.Secret[string]
+			if list[i].Value.Sealed != nil {
+				if text, err = catalog.OpenParameter(g, &list[i], s.cfg.Open); err != nil {
+					return Grant{}, err
+				}
 			}
-			out.Texts = append(out.Texts, text)
+			out.Opened = append(out.Opened, text)
 		}
 	}
 	return out, nil
