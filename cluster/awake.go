@@ -30,8 +30,8 @@ func (a *awakeClock) look(now time.Time) {
 	a.looked = now
 }
 
-// of returns how much of the last d, up to the last look, this process ran.
-func (a *awakeClock) of(d time.Duration) time.Duration {
+// running returns how much of the last d, up to the last look, this process ran.
+func (a *awakeClock) running(d time.Duration) time.Duration {
 	began, ran := a.looked.Add(-d), d
 	for _, p := range a.pauses {
 		if p.from.Before(began) {

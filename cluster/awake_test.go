@@ -32,7 +32,7 @@ func TestAwake(t *testing.T) {
 				now = now.Add(d)
 				a.look(now)
 			}
-			if got := a.of(tc.took); got != tc.want {
+			if got := a.running(tc.took); got != tc.want {
 				t.Errorf("%v of %v", got, tc.took)
 			}
 		})
@@ -41,9 +41,9 @@ func TestAwake(t *testing.T) {
 		a := awakeClock{interval: 100 * ms}
 		began := time.Now()
 		now := began
-		for a.look(now); a.of(now.Sub(began)) < 2*time.Second; a.look(now) {
+		for a.look(now); a.running(now.Sub(began)) < 2*time.Second; a.look(now) {
 			if now = now.Add(time.Second); now.Sub(began) > 5*time.Minute {
-				t.Fatalf("%v of %v, and the disk still counts as healthy", a.of(now.Sub(began)), now.Sub(began))
+				t.Fatalf("%v of %v, and the disk still counts as healthy", a.running(now.Sub(began)), now.Sub(began))
 			}
 		}
 		if len(a.pauses) > keptPauses {

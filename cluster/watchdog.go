@@ -45,7 +45,7 @@ func (n *Node) watchDisk(ctx context.Context) {
 		// Measured before look is called, so that the clock knows of a pause in between.
 		writing, waits := n.cfg.Dir.Log().Writing(), n.overdue()
 		clock.look(time.Now())
-		writing, waits = clock.of(writing), clock.of(waits)
+		writing, waits = clock.running(writing), clock.running(waits)
 		if n.raft.State() != raft.Leader {
 			continue
 		}

@@ -57,7 +57,7 @@ func entry(t testing.TB, index uint64, cmds ...command.Command) *raft.Log {
 func story(t testing.TB) []*raft.Log {
 	t.Helper()
 	const w = "11111111-1111-1111-1111-111111111111"
-	ref := func(id int64) command.AttemptRef { return command.AttemptRef{TaskID: id, Attempt: 1} }
+	attemptRef := func(id int64) command.AttemptRef { return command.AttemptRef{TaskID: id, Attempt: 1} }
 	create := &command.CreateExecution{Folder: "F", Project: "P", Package: "a.sh", AnyWorker: true}
 	return []*raft.Log{
 		entry(t, 3, &command.InitCluster{ClusterID: "c1", Level: 1}),
@@ -73,13 +73,13 @@ func story(t testing.TB) []*raft.Log {
 		entry(t, 8, &command.StartExecution{ExecutionID: 2}, &command.StartExecution{ExecutionID: 3, RetryCount: 1},
 			&command.StartExecution{ExecutionID: 4}),
 		entry(t, 9, &command.Exchange{Worker: w, Incarnation: "i", Grants: []command.GrantOrder{
-			{AttemptRef: ref(2), GiveUpAfterMs: 60000}, {AttemptRef: ref(3), GiveUpAfterMs: 60000},
-			{AttemptRef: ref(4), GiveUpAfterMs: 60000}}}),
+			{AttemptRef: attemptRef(2), GiveUpAfterMs: 60000}, {AttemptRef: attemptRef(3), GiveUpAfterMs: 60000},
+			{AttemptRef: attemptRef(4), GiveUpAfterMs: 60000}}}),
 		entry(t, 10, &command.AppendMessages{Segment: digest, Size: 9,
 			Parts: []command.MessagePart{{TaskID: 2, Attempt: 1, Worker: w, FirstSeq: 1, Count: 4}}}),
 		entry(t, 12, &command.Exchange{Worker: w, Incarnation: "i",
-			Ended: []command.Report{{AttemptRef: ref(2), Outcome: command.Succeeded},
-				{AttemptRef: ref(4), Outcome: command.Failed, ExitCode: 3}}},
+			Ended: []command.Report{{AttemptRef: attemptRef(2), Outcome: command.Succeeded},
+				{AttemptRef: attemptRef(4), Outcome: command.Failed, ExitCode: 3}}},
 			&command.Beat{Masters: []command.MasterBeat{{ID: "n1", Name: "m1", Leader: true, LastOnline: 5}}}),
 		entry(t, 15, &command.StopOperation{OperationID: 3}, &command.CreateFolder{Name: "f"}),
 	}

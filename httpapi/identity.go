@@ -16,7 +16,7 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// identities remembers for identityLife whose certificate a connection has, so that a worker's polls do not each verify
+// identities remembers for identityLifetime whose certificate a connection has, so that a worker's polls do not each verify
 // the same chain. A certificate that is not trusted any more is refused that much later.
 type identities struct {
 	identify func([]*x509.Certificate) (command.Caller, error)
@@ -31,15 +31,15 @@ type identity struct {
 }
 
 const (
-	identityLife = 5 * time.Second
-	identityMost = 4096
+	identityLifetime = 5 * time.Second
+	identityMost     = 4096
 )
 
 func newIdentities(f func([]*x509.Certificate) (command.Caller, error)) *identities {
 	return &identities{identify: f, known: make(map[*x509.Certificate]identity)}
 }
 
-func (s *identities) of(chain []*x509.Certificate) (command.Caller, error) {
+func (s *identities) caller(chain []*x509.Certificate) (command.Caller, error) {
 	if len(chain) == 0 {
 		return command.Caller{}, ErrCertificateRequired
 	}
@@ -63,7 +63,7 @@ func (s *identities) of(chain []*x509.Certificate) (command.Caller, error) {
 	if len(s.known) >= identityMost {
 		clear(s.known)
 	}
-	s.known[chain[0]] = identity{caller, now.Add(identityLife)}
+	s.known[chain[0]] = identity{caller, now.Add(identityLifetime)}
 	return caller, nil
 }
 
@@ -79,7 +79,7 @@ func (a *API) identify(r *request) error {
 			chain = r.TLS.PeerCertificates
 		}
 		var err error
-		r.caller, err = a.who.of(chain)
+		r.caller, err = a.who.caller(chain)
 		return err
 	}
 	r.hop = r.Header.Get(wire.HeaderHop)

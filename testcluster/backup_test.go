@@ -185,14 +185,14 @@ func TestScheduledBackups(t *testing.T) {
 		cfg.Backups = backup.Schedule{Folder: filepath.Join(folder, "files"), Interval: time.Second, Retain: 2,
 			KeyFile: keyFile}
 	}))
-	of := func(i int) (list []string) {
+	backupsOf := func(i int) (list []string) {
 		list, _ = filepath.Glob(filepath.Join(folder, "files", c.Name(i)+"-*.tar"))
 		return list
 	}
 	first := map[int]string{}
 	for i := range 3 {
-		c.Eventually("a first backup", 20*time.Second, func() bool { return len(of(i)) > 0 })
-		first[i] = of(i)[0]
+		c.Eventually("a first backup", 20*time.Second, func() bool { return len(backupsOf(i)) > 0 })
+		first[i] = backupsOf(i)[0]
 	}
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("what was not finished: %v", err)
@@ -202,8 +202,8 @@ func TestScheduledBackups(t *testing.T) {
 	}
 	for i := range 3 {
 		c.Eventually("old ones go", 20*time.Second,
-			func() bool { list := of(i); return len(list) > 0 && list[0] != first[i] })
-		if n := len(of(i)); n > 3 {
+			func() bool { list := backupsOf(i); return len(list) > 0 && list[0] != first[i] })
+		if n := len(backupsOf(i)); n > 3 {
 			t.Errorf("%s keeps %d", c.Name(i), n)
 		}
 	}
@@ -211,7 +211,7 @@ func TestScheduledBackups(t *testing.T) {
 		at := families(t, c, 1)["scaleout_backup_last_success_timestamp_seconds"].GetMetric()
 		return len(at) == 1 && time.Since(time.Unix(int64(at[0].GetGauge().GetValue()), 0)).Abs() < time.Minute
 	})
-	newest := of(0)[len(of(0))-1]
+	newest := backupsOf(0)[len(backupsOf(0))-1]
 	f, err := os.Open(newest)
 	if err != nil {
 		t.Fatal(err)

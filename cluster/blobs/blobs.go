@@ -287,7 +287,7 @@ func (k *Keeper) push(node, digest string) (err error) {
 		if err != nil {
 			return nil, err
 		}
-		return t.of(b), nil
+		return t.wrap(b), nil
 	})
 }
 
@@ -343,7 +343,7 @@ func (k *Keeper) fetch(digest string) error {
 				return err
 			}
 			defer r.Close()
-			_, err = k.cfg.Disk.Put(ctx, digest, t.of(r), 0)
+			_, err = k.cfg.Disk.Put(ctx, digest, t.wrap(r), 0)
 			return err
 		}()
 		if err == nil {

@@ -35,8 +35,8 @@ func (k *Keeper) begin() (context.Context, *transfer, func(error) error) {
 	}
 }
 
-// of returns a reader of content. Each read shows that the transfer does not stand still.
-func (t *transfer) of(r io.ReadCloser) io.ReadCloser { return &moving{r, t} }
+// wrap returns a reader of content. Each read shows that the transfer does not stand still.
+func (t *transfer) wrap(r io.ReadCloser) io.ReadCloser { return &moving{r, t} }
 
 type moving struct {
 	io.ReadCloser

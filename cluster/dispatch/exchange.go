@@ -338,7 +338,7 @@ func (x *exchange) commit(ctx context.Context) error {
 	cmd := &command.Exchange{Worker: p.Worker, Incarnation: p.Incarnation, Ended: p.Ended}
 	for _, t := range x.taken {
 		cmd.Grants = append(cmd.Grants, command.GrantOrder{
-			AttemptRef: ref(t), GiveUpAfterMs: t.giveUp(x.row).Milliseconds(),
+			AttemptRef: attemptRef(t), GiveUpAfterMs: t.giveUp(x.row).Milliseconds(),
 		})
 	}
 	env, err := command.Wrap(cmd)
@@ -381,7 +381,7 @@ func (d *Dispatcher) granted(x *exchange, err error) {
 	}
 	now := time.Now()
 	for _, t := range x.taken {
-		if slices.Contains(x.given, ref(t)) {
+		if slices.Contains(x.given, attemptRef(t)) {
 			d.metrics.latency.Observe(now.Sub(t.ready).Seconds())
 		}
 	}

@@ -135,17 +135,17 @@ func (w *worker) name() string {
 }
 
 // names lists a few workers for people.
-func names(ws []*worker) []string { return list(ws, (*worker).name) }
+func names(ws []*worker) []string { return listSome(ws, (*worker).name) }
 
 // loads lists a few workers with how many tasks they have and how many they may have.
 func loads(ws []*worker) []string {
-	return list(ws, func(w *worker) string {
+	return listSome(ws, func(w *worker) string {
 		return fmt.Sprintf("%s (%d/%d)", w.name(), w.held+w.promised, min(w.slots, w.row.MaxTaskCount))
 	})
 }
 
-// list ends with a value such as +3 if it leaves workers out.
-func list(ws []*worker, text func(*worker) string) []string {
+// listSome ends with a value such as +3 if it leaves workers out.
+func listSome(ws []*worker, text func(*worker) string) []string {
 	const most = 5
 	var out []string
 	for _, w := range ws[:min(len(ws), most)] {

@@ -306,4 +306,6 @@ func pop[T any](s *[]T) T {
 	return last
 }
 
-func ref(t *task) command.AttemptRef { return command.AttemptRef{TaskID: t.id, Attempt: t.attempt} }
+func attemptRef(t *task) command.AttemptRef {
+	return command.AttemptRef{TaskID: t.id, Attempt: t.attempt}
+}

@@ -56,7 +56,7 @@ func (d *Dispatcher) overdue() []command.Overdue {
 	var items []command.Overdue
 	for q := d.queue; len(q.bounds) > 0 && q.bounds[0].until <= now && len(items) < timeoutBatch; {
 		t := heap.Pop(&q.bounds).(*task)
-		items = append(items, command.Overdue{AttemptRef: ref(t), Until: t.until, Reason: reason(t)})
+		items = append(items, command.Overdue{AttemptRef: attemptRef(t), Until: t.until, Reason: reason(t)})
 	}
 	return items
 }

@@ -82,7 +82,7 @@ func (c *Cleanup) plan() (*command.Cleanup, error) {
 		cmd.NeverEnabled = command.At(now.Add(-c.NeverEnabled))
 	}
 	if enabled(reader, "OPERATION_CLEANUP_ENABLED") {
-		days, err := number(reader, "RETENTION_WINDOW")
+		days, err := readNumber(reader, "RETENTION_WINDOW")
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ func (c *Cleanup) plan() (*command.Cleanup, error) {
 		}
 	}
 	if enabled(reader, "VERSION_CLEANUP_ENABLED") {
-		n, err := number(reader, "MAX_PROJECT_VERSIONS")
+		n, err := readNumber(reader, "MAX_PROJECT_VERSIONS")
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +105,7 @@ func enabled(reader *catalog.Reader, property string) bool {
 	return ok && strings.EqualFold(v, "true")
 }
 
-func number(reader *catalog.Reader, property string) (int, error) {
+func readNumber(reader *catalog.Reader, property string) (int, error) {
 	v, _ := reader.Property(property)
 	return strconv.Atoi(v)
 }

@@ -78,7 +78,7 @@ func Start(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	if c.executable, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	for _, f := range []string{c.list(), c.Env(), c.controlFile()} {
+	for _, f := range []string{c.listFile(), c.Env(), c.controlFile()} {
 		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}

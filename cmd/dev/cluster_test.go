@@ -188,7 +188,7 @@ func TestPublishedFiles(t *testing.T) {
 	if err := c.publish(); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := os.ReadFile(c.list())
+	raw, err := os.ReadFile(c.listFile())
 	if err != nil {
 		t.Fatal(err)
 	}

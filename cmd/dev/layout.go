@@ -54,7 +54,7 @@ func (l Layout) Logs() string { return filepath.Join(l.Dir, "logs") }
 func (l Layout) Env() string  { return filepath.Join(l.Dir, "env") }
 
 func (l Layout) ca() string                { return filepath.Join(l.Dir, "ca") }
-func (l Layout) list() string              { return filepath.Join(l.Dir, "dev.json") }
+func (l Layout) listFile() string          { return filepath.Join(l.Dir, "dev.json") }
 func (l Layout) controlFile() string       { return filepath.Join(l.Dir, "control.json") }
 func (l Layout) home(name string) string   { return filepath.Join(l.Dir, name) }
 func (l Layout) stderr(name string) string { return filepath.Join(l.Logs(), name+".stderr") }

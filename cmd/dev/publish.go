@@ -46,7 +46,7 @@ func (c *Cluster) publish() error {
 	if err != nil {
 		return err
 	}
-	if err := file.Write(c.list(), 0o644, append(raw, '\n')); err != nil {
+	if err := file.Write(c.listFile(), 0o644, append(raw, '\n')); err != nil {
 		return err
 	}
 	files := c.userFiles()

@@ -38,7 +38,7 @@ func (m *Master) Run(ctx context.Context) error {
 	var port, parts sync.WaitGroup
 	portCtx, closePort := context.WithCancel(base)
 	nodeCtx, leave := context.WithCancel(base)
-	part := func(group *sync.WaitGroup, name string, run func() error) {
+	startPart := func(group *sync.WaitGroup, name string, run func() error) {
 		group.Go(func() {
 			if err := run(); err != nil {
 				fail(fmt.Errorf("%s: %w", name, err))
@@ -46,20 +46,20 @@ func (m *Master) Run(ctx context.Context) error {
 		})
 	}
 	servers := m.servers()
-	part(&port, "port", func() error { return m.transport.Run(portCtx) })
-	part(&port, "certificates", func() error { return m.creds.Run(portCtx) })
-	part(&port, "http", func() error { return m.api.Run(portCtx) })
+	startPart(&port, "port", func() error { return m.transport.Run(portCtx) })
+	startPart(&port, "certificates", func() error { return m.creds.Run(portCtx) })
+	startPart(&port, "http", func() error { return m.api.Run(portCtx) })
 	for _, s := range servers {
-		part(&port, s.name, func() error {
+		startPart(&port, s.name, func() error {
 			if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) && portCtx.Err() == nil {
 				return err
 			}
 			return nil
 		})
 	}
-	part(&parts, "blobs", func() error { return m.keeper.Run(nodeCtx, m.node.CaughtUp()) })
-	part(&parts, "backups", func() error { return m.backups.Run(nodeCtx) })
-	part(&parts, "cluster", func() error {
+	startPart(&parts, "blobs", func() error { return m.keeper.Run(nodeCtx, m.node.CaughtUp()) })
+	startPart(&parts, "backups", func() error { return m.backups.Run(nodeCtx) })
+	startPart(&parts, "cluster", func() error {
 		err := m.node.Run(nodeCtx)
 		if err == nil && nodeCtx.Err() == nil {
 			err = errors.New("the node ended by itself")

@@ -79,7 +79,7 @@ type fakeTask struct {
 	reports int // how many reports came
 }
 
-func (k *fakeTask) ref() wire.AttemptRef {
+func (k *fakeTask) attemptRef() wire.AttemptRef {
 	return wire.AttemptRef{TaskID: k.grant.TaskID, Attempt: k.grant.Attempt}
 }
 
@@ -221,7 +221,7 @@ func answer(rw http.ResponseWriter, v any) {
 
 func (m *fakeMaster) find(r wire.AttemptRef) *fakeTask {
 	for _, k := range m.tasks {
-		if k.ref() == r {
+		if k.attemptRef() == r {
 			return k
 		}
 	}
@@ -356,13 +356,13 @@ func (m *fakeMaster) exchange(rw http.ResponseWriter, r *http.Request) {
 func (m *fakeMaster) fill(a *wire.ExchangeAnswer, req wire.Exchange) {
 	holds := len(req.Running)
 	for _, k := range m.tasks {
-		has := slices.Contains(req.Running, k.ref())
+		has := slices.Contains(req.Running, k.attemptRef())
 		switch {
 		case k.ended != nil:
 		case has && k.fenced:
-			a.Fenced = append(a.Fenced, k.ref())
+			a.Fenced = append(a.Fenced, k.attemptRef())
 		case has && k.stop:
-			a.Stop = append(a.Stop, k.ref())
+			a.Stop = append(a.Stop, k.attemptRef())
 			k.stop = false
 		case has && m.deliverAgain:
 			m.deliverAgain = false
@@ -463,7 +463,7 @@ func (m *fakeMaster) texts(k *fakeTask) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var texts []string
-	for _, msg := range m.messages[k.ref()] {
+	for _, msg := range m.messages[k.attemptRef()] {
 		texts = append(texts, msg.Text)
 	}
 	return texts

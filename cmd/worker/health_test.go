@@ -48,7 +48,7 @@ func takenOver(t *testing.T, m *fakeMaster, data string, task *fakeTask, gate, f
 	m.mu.Lock()
 	reg := m.registers[1]
 	m.mu.Unlock()
-	if len(reg.Running) != 1 || reg.Running[0] != task.ref() || len(reg.Ended) != 0 {
+	if len(reg.Running) != 1 || reg.Running[0] != task.attemptRef() || len(reg.Ended) != 0 {
 		t.Errorf("the second registration has %+v and %+v", reg.Running, reg.Ended)
 	}
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {

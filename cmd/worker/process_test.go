@@ -74,7 +74,7 @@ func TestWorkerProcessKilled(t *testing.T) {
 	ended := m.script(2, quick)
 	cmd := m.child(dir)
 	m.until("both run", func() bool { return runs(t, file) == 1 && runs(t, quickFile) == 1 })
-	m.until("the first message", func() bool { return len(m.messages[adopted.ref()]) == 1 })
+	m.until("the first message", func() bool { return len(m.messages[adopted.attemptRef()]) == 1 })
 	cmd.Process.Kill()
 	cmd.Wait()
 	// One ends while no worker is there.
@@ -90,7 +90,7 @@ func TestWorkerProcessKilled(t *testing.T) {
 	m.mu.Lock()
 	reg := m.registers[1]
 	m.mu.Unlock()
-	if len(reg.Running) != 1 || reg.Running[0] != adopted.ref() || len(reg.Ended) != 1 || reg.Ended[0].TaskID != 2 {
+	if len(reg.Running) != 1 || reg.Running[0] != adopted.attemptRef() || len(reg.Ended) != 1 || reg.Ended[0].TaskID != 2 {
 		t.Errorf("the second registration has %+v and %+v", reg.Running, reg.Ended)
 	}
 	m.mu.Lock()
@@ -110,7 +110,7 @@ func TestWorkerProcessKilled(t *testing.T) {
 	if runs(t, file) != 1 || runs(t, quickFile) != 1 {
 		t.Errorf("runs: %d, %d", runs(t, file), runs(t, quickFile))
 	}
-	m.until("the last message", func() bool { return len(m.messages[adopted.ref()]) >= 2 })
+	m.until("the last message", func() bool { return len(m.messages[adopted.attemptRef()]) >= 2 })
 	if got := strings.Join(m.texts(adopted), "|"); got != "before|after" {
 		t.Errorf("messages %q", got)
 	}

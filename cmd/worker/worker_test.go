@@ -37,13 +37,15 @@ func TestRunsAndReports(t *testing.T) {
 	if e := m.ended(none); e.Outcome != wire.OutcomeReturned || !strings.Contains(e.Message, ".nothing") {
 		t.Errorf("%+v", e)
 	}
-	m.until("messages", func() bool { return len(m.messages[ok.ref()]) == 3 && len(m.messages[bad.ref()]) == 1 })
+	m.until("messages", func() bool {
+		return len(m.messages[ok.attemptRef()]) == 3 && len(m.messages[bad.attemptRef()]) == 1
+	})
 	got := strings.Join(m.texts(ok), "|")
 	if !strings.Contains(got, "hello world") || !strings.Contains(got, "1 1 F P p.sh") {
 		t.Errorf("messages %q", got)
 	}
 	m.mu.Lock()
-	for _, msg := range m.messages[ok.ref()] {
+	for _, msg := range m.messages[ok.attemptRef()] {
 		want := 70
 		if msg.Text == "oops" {
 			want = 120
@@ -52,7 +54,7 @@ func TestRunsAndReports(t *testing.T) {
 			t.Errorf("message %+v", msg)
 		}
 	}
-	if words := m.messages[bad.ref()][0]; words.SourceType != sourceExternal {
+	if words := m.messages[bad.attemptRef()][0]; words.SourceType != sourceExternal {
 		t.Errorf("the worker's own words look like the package's: %+v", words)
 	}
 	reg := m.registers[0]
@@ -258,7 +260,7 @@ func TestMastersAway(t *testing.T) {
 	if e := m.ended(k); e.Outcome != wire.OutcomeSucceeded {
 		t.Errorf("%+v", e)
 	}
-	m.until("messages", func() bool { return len(m.messages[k.ref()]) == 1 })
+	m.until("messages", func() bool { return len(m.messages[k.attemptRef()]) == 1 })
 }
 
 func TestEveryProjectOnce(t *testing.T) {
@@ -342,7 +344,7 @@ func TestMessagesThatNobodyTakes(t *testing.T) {
 	}
 	w := m.worker(cfg)
 	k := m.script(1, "echo hello")
-	m.until("the other messages", func() bool { return len(m.messages[k.ref()]) == 1 })
+	m.until("the other messages", func() bool { return len(m.messages[k.attemptRef()]) == 1 })
 	m.until("nothing waits any more", func() bool { idle, _, _ := w.spool.Idle(); return idle })
 }
 
@@ -370,7 +372,7 @@ func TestRunTimeoutNeedsNoMaster(t *testing.T) {
 	}
 	m.until("its messages say so", func() bool {
 		return slices.ContainsFunc(
-			m.messages[k.ref()],
+			m.messages[k.attemptRef()],
 			func(msg wire.Message) bool { return strings.Contains(msg.Text, "RUN_TIMEOUT") },
 		)
 	})
@@ -497,7 +499,7 @@ func TestLongOutputIsBoundedAndEndsWithItsEnd(t *testing.T) {
 	)
 	m.ended(k)
 	m.until("the last message", func() bool {
-		l := m.messages[k.ref()]
+		l := m.messages[k.attemptRef()]
 		return len(l) > 0 && l[len(l)-1].Text == "exit code 1"
 	})
 	got := m.texts(k)

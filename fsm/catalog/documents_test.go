@@ -25,8 +25,8 @@ func TestBoundsInDocuments(t *testing.T) {
 	}
 	for file, lines := range map[string][]string{
 		"limits.md": {
-			fmt.Sprintf("| life of a key that a caller chose | %d h |", chosenLife/time.Hour),
-			fmt.Sprintf("passes a call on | %d min |", libraryLife/time.Minute),
+			fmt.Sprintf("| life of a key that a caller chose | %d h |", chosenLifetime/time.Hour),
+			fmt.Sprintf("passes a call on | %d min |", libraryLifetime/time.Minute),
 			"| keys of callers that are kept | " + thousands(chosenLimit) + ", half of them for one caller |",
 			"| keys of libraries that are kept | " + thousands(libraryLimit) + ", half of them for one caller |",
 			"| events | the newest " + thousands(keptEvents) + " |",
@@ -40,14 +40,14 @@ func TestBoundsInDocuments(t *testing.T) {
 		},
 		"api.md": {
 			fmt.Sprintf("A key that a caller chose is kept for %d h, one with `Scaleout-Key-Origin: library` for %d min",
-				chosenLife/time.Hour, libraryLife/time.Minute),
+				chosenLifetime/time.Hour, libraryLifetime/time.Minute),
 			"Kept are " + thousands(chosenLimit) + " chosen keys and " + thousands(libraryLimit) +
 				" others; half of each for one caller",
 			"The newest " + thousands(keptEvents) + " events are kept",
 		},
 		"reliability.md": {
-			fmt.Sprintf("| %d min | %s | %s |", libraryLife/time.Minute, thousands(libraryLimit), thousands(libraryLimit/2)),
-			fmt.Sprintf("| %d h | %s | %s |", chosenLife/time.Hour, thousands(chosenLimit), thousands(chosenLimit/2)),
+			fmt.Sprintf("| %d min | %s | %s |", libraryLifetime/time.Minute, thousands(libraryLimit), thousands(libraryLimit/2)),
+			fmt.Sprintf("| %d h | %s | %s |", chosenLifetime/time.Hour, thousands(chosenLimit), thousands(chosenLimit/2)),
 		},
 	} {
 		raw, err := os.ReadFile("../../docs/" + file)

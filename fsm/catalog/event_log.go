@@ -89,9 +89,9 @@ func (l *eventLog) last() EventID {
 	return l.floor
 }
 
-// after returns up to most events that come after id. Gone: events between id and the first returned are not kept any
+// readAfter returns up to most events that come after id. Gone: events between id and the first returned are not kept any
 // more, from being the newest of them.
-func (l *eventLog) after(id EventID, most int) (events []Event, from EventID, gone bool) {
+func (l *eventLog) readAfter(id EventID, most int) (events []Event, from EventID, gone bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if id.Compare(l.floor) < 0 {
@@ -178,7 +178,7 @@ func (s *State) Pending() []Event { return s.events.pending }
 // it returns none, gone, and the newest of those: ask again with that. Unlike the rest of a Reader it shows the newest
 // state.
 func (r *Reader) Events(after EventID, most int) (events []Event, from EventID, gone bool) {
-	return r.state.events.after(after, most)
+	return r.state.events.readAfter(after, most)
 }
 
 // LastEvent is the id of the newest event.

@@ -183,12 +183,12 @@ func TestTheOldestEventsGo(t *testing.T) {
 	if want := (EventID{1 + 699/3, 699 % 3}); one.floor != want || one.n != keptEvents {
 		t.Errorf("%d are kept, from behind %s; want %s", one.n, one.floor, want)
 	}
-	if _, from, gone := one.after(EventID{5, 0}, 10); !gone || from != one.floor {
+	if _, from, gone := one.readAfter(EventID{5, 0}, 10); !gone || from != one.floor {
 		t.Errorf("behind the floor: from %s, gone %t", from, gone)
 	}
 	next, n := one.floor, int64(700)
 	for {
-		events, _, gone := one.after(next, 999)
+		events, _, gone := one.readAfter(next, 999)
 		if gone {
 			t.Fatal("gone from the floor on")
 		}

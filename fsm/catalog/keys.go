@@ -10,14 +10,14 @@ import (
 )
 
 // How long a request key lives at least, in key time, and how many are kept. A key that was chosen by its caller
-// protects a day of retries. One that a client library or a forwarding master made protects one call: its life is
+// protects a day of retries. One that a client library or a forwarding master made protects one call: its lifetime is
 // twice the 90 s for which the library begins new tries. At 5,000 calls/s, the most that one certificate may make by
 // default, 900,000 such keys are alive; the half of a ring that one caller may fill holds more than that.
 const (
-	chosenLife   = 24 * time.Hour
-	libraryLife  = 3 * time.Minute
-	chosenLimit  = 1_000_000
-	libraryLimit = 2_000_000
+	chosenLifetime  = 24 * time.Hour
+	libraryLifetime = 3 * time.Minute
+	chosenLimit     = 1_000_000
+	libraryLimit    = 2_000_000
 )
 
 // keyTick is the most by which one stamp moves key time on. An idle leader writes a command a second.
@@ -44,7 +44,7 @@ type keyStore struct {
 func newKeyStore() *keyStore { return newKeyStoreOf(libraryLimit, chosenLimit) }
 
 func newKeyStoreOf(library, chosen int) *keyStore {
-	return &keyStore{library: newRing(library, libraryLife), chosen: newRing(chosen, chosenLife)}
+	return &keyStore{library: newRing(library, libraryLifetime), chosen: newRing(chosen, chosenLifetime)}
 }
 
 func (k *keyStore) ring(chosen bool) *ring {
@@ -71,7 +71,7 @@ func idOf(c command.Caller, key string) (id keyID) {
 type keyEntry struct {
 	ID     keyID        `cbor:"1,keyasint"`
 	Caller string       `cbor:"2,keyasint"`           // kind and name
-	At     command.Time `cbor:"3,keyasint"`           // key time from which its life counts
+	At     command.Time `cbor:"3,keyasint"`           // key time from which its lifetime counts
 	Waits  int64        `cbor:"4,keyasint,omitempty"` // execution whose end its call waits for
 	Answer []byte       `cbor:"5,keyasint"`           // a KeyedAnswer
 	Index  uint64       `cbor:"-"`                    // of the log entry that made it; whoever reads an older state does not see it
@@ -111,9 +111,9 @@ func (k *keyStore) admit(r *Reader, c command.Caller, chosen bool) *command.Reje
 		var no *command.Rejection
 		switch {
 		case ring.count() >= ring.limit:
-			no = command.Refuse(command.CodeTooManyKeys, ring.count(), ring.life)
+			no = command.Refuse(command.CodeTooManyKeys, ring.count(), ring.lifetime)
 		case ring.held(caller) >= ring.share():
-			no = command.Refuse(command.CodeTooManyCallerKeys, ring.held(caller), c.Name, ring.life)
+			no = command.Refuse(command.CodeTooManyCallerKeys, ring.held(caller), c.Name, ring.lifetime)
 		}
 		// Keys that died while nobody sent any may still be there; they must not cost a call.
 		if no == nil || !ring.expire(r) {

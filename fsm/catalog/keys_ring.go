@@ -15,14 +15,14 @@ type block [blockSize]keyEntry
 
 // ring holds entries in the order in which they came, which is the order in which they die. They leave at the front.
 type ring struct {
-	limit   int
-	life    time.Duration
-	blocks  []*block
-	base    int64 // number of the first entry of blocks[0]
-	front   int64 // entries before it have left
-	next    int64
-	callers map[string]*callerKeys
-	index   map[keyID]int64 // number of the newest entry with the id
+	limit    int
+	lifetime time.Duration
+	blocks   []*block
+	base     int64 // number of the first entry of blocks[0]
+	front    int64 // entries before it have left
+	next     int64
+	callers  map[string]*callerKeys
+	index    map[keyID]int64 // number of the newest entry with the id
 }
 
 // callerKeys counts one caller's entries. They share its name.
@@ -31,8 +31,8 @@ type callerKeys struct {
 	count int
 }
 
-func newRing(limit int, life time.Duration) *ring {
-	return &ring{limit: limit, life: life, callers: map[string]*callerKeys{}, index: map[keyID]int64{}}
+func newRing(limit int, lifetime time.Duration) *ring {
+	return &ring{limit: limit, lifetime: lifetime, callers: map[string]*callerKeys{}, index: map[keyID]int64{}}
 }
 
 // share is how many entries one caller may have.
@@ -56,9 +56,9 @@ func (r *ring) find(id keyID) *keyEntry {
 	return nil
 }
 
-// dead reports whether an entry's life is over. The life of one whose call waits has not begun.
+// dead reports whether an entry's lifetime is over. The lifetime of one whose call waits has not begun.
 func (r *ring) dead(e *keyEntry, now command.Time) bool {
-	return e.Waits == 0 && e.At.Add(r.life) < now
+	return e.Waits == 0 && e.At.Add(r.lifetime) < now
 }
 
 func (r *ring) push(e keyEntry) {
@@ -99,14 +99,14 @@ func (r *ring) pop() {
 const expirePerCommand = 64
 
 // expire takes out dead entries from the front. An entry whose call waits goes to the back, so that it does not keep
-// dead ones behind it; when what it waits for has ended its life begins there. False: there was nothing to do.
+// dead ones behind it; when what it waits for has ended its lifetime begins there. False: there was nothing to do.
 func (r *ring) expire(s *Reader) (moved bool) {
 	for range expirePerCommand {
 		if r.front == r.next {
 			break
 		}
 		e := *r.at(r.front)
-		if e.At.Add(r.life) >= s.meta.KeyTime {
+		if e.At.Add(r.lifetime) >= s.meta.KeyTime {
 			break
 		}
 		r.pop()

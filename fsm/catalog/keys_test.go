@@ -63,20 +63,20 @@ func TestKeys(t *testing.T) {
 
 func TestKeysExpire(t *testing.T) {
 	for name, c := range map[string]struct {
-		chosen bool
-		life   time.Duration
-	}{"library": {false, libraryLife}, "chosen": {true, chosenLife}} {
+		chosen   bool
+		lifetime time.Duration
+	}{"library": {false, libraryLifetime}, "chosen": {true, chosenLifetime}} {
 		t.Run(name, func(t *testing.T) {
 			w := newMachine(t)
 			w.keyed(ada, "k", c.chosen, folder("A"))
-			w.pass(c.life - time.Millisecond)
+			w.pass(c.lifetime - time.Millisecond)
 			if r := w.keyed(ada, "k", c.chosen, folder("A")); code(r) != "" {
-				t.Errorf("forgotten before %v: %v", c.life, r.Rejection)
+				t.Errorf("forgotten before %v: %v", c.lifetime, r.Rejection)
 			}
 			if r := w.keyed(ada, "k", c.chosen, folder("A")); code(r) != command.CodeFolderExists {
-				t.Errorf("known after %v: %+v", c.life, r)
+				t.Errorf("known after %v: %+v", c.lifetime, r)
 			}
-			w.pass(c.life + time.Second)
+			w.pass(c.lifetime + time.Second)
 			w.keyed(ada, "other", c.chosen, folder("B"))
 			if n := w.s.keys.count(); n != 1 {
 				t.Errorf("%d keys are kept", n)
@@ -108,7 +108,7 @@ func TestJumpsOfTheClockAgeNoKey(t *testing.T) {
 			if again := w.keyed(ada, "k", false, folder("A")); code(again) != "" || again.Value != first.Value {
 				t.Errorf("the key was forgotten: %+v", again)
 			}
-			w.pass(libraryLife - time.Duration(len(steps)+1)*keyTick)
+			w.pass(libraryLifetime - time.Duration(len(steps)+1)*keyTick)
 			if again := w.keyed(ada, "k", false, folder("A")); code(again) != "" || again.Value != first.Value {
 				t.Errorf("the key was forgotten within its life: %+v", again)
 			}
@@ -129,7 +129,7 @@ func TestKeyOfAWaitingCall(t *testing.T) {
 	start := &command.StartExecution{ExecutionID: id}
 	w.keyed(ada, "k", false, start)
 	for range 10 {
-		w.pass(libraryLife + time.Second)
+		w.pass(libraryLifetime + time.Second)
 		w.keyed(ada, fmt.Sprint("other", w.now), false, &command.Noop{})
 	}
 	if r := w.keyed(ada, "k", false, start); code(r) != "" {
@@ -140,13 +140,13 @@ func TestKeyOfAWaitingCall(t *testing.T) {
 	}
 	w.grant(id, 1)
 	w.ok(reportOf(id, 1, command.Succeeded))
-	w.pass(libraryLife - 10*time.Millisecond)
+	w.pass(libraryLifetime - 10*time.Millisecond)
 	if r := w.keyed(ada, "k", false, start); code(r) != "" {
 		t.Errorf("forgotten right after its end: %v", r.Rejection)
 	}
-	// Its life begins when the ring notices, at the latest one life later.
+	// Its lifetime begins when the ring notices, at the latest one lifetime later.
 	for range 2 {
-		w.pass(libraryLife + time.Second)
+		w.pass(libraryLifetime + time.Second)
 		w.keyed(ada, fmt.Sprint("other", w.now), false, &command.Noop{})
 	}
 	if r := w.keyed(ada, "k", false, start); code(r) != command.CodeAlreadyStarted {
@@ -157,9 +157,9 @@ func TestKeyOfAWaitingCall(t *testing.T) {
 // A full ring refuses what is new and forgets nothing that lives; what it refuses has done nothing.
 func TestAFullRingForgetsNoLivingKey(t *testing.T) {
 	for name, x := range map[string]struct {
-		chosen bool
-		life   time.Duration
-	}{"library": {false, libraryLife}, "chosen": {true, chosenLife}} {
+		chosen   bool
+		lifetime time.Duration
+	}{"library": {false, libraryLifetime}, "chosen": {true, chosenLifetime}} {
 		t.Run(name, func(t *testing.T) {
 			w := newMachine(t)
 			w.s.keys = newKeyStoreOf(10, 10) // five for one caller
@@ -190,7 +190,7 @@ func TestAFullRingForgetsNoLivingKey(t *testing.T) {
 				t.Errorf("another caller pays for it: %+v", r)
 			}
 			full(command.CodeTooManyKeys, eve)
-			w.pass(x.life - time.Second)
+			w.pass(x.lifetime - time.Second)
 			full(command.CodeTooManyKeys, ada)
 			for key, c := range kept {
 				if _, ok := w.s.Reader().Answer(c, key); !ok {
@@ -209,7 +209,7 @@ func TestAFullRingForgetsNoLivingKey(t *testing.T) {
 			}
 			w.pass(2 * time.Second)
 			if r := send(ada, folder("A")); code(r) != "" {
-				t.Errorf("after %v: %+v", x.life, r)
+				t.Errorf("after %v: %+v", x.lifetime, r)
 			}
 		})
 	}
@@ -222,7 +222,7 @@ func TestDeadKeysCostNoCall(t *testing.T) {
 	for i := range 500 {
 		w.keyed(ada, fmt.Sprint("k", i), false, &command.Noop{})
 	}
-	w.pass(libraryLife)
+	w.pass(libraryLifetime)
 	w.keyed(eve, "k", false, &command.Noop{})
 	for i := range 499 {
 		if r := w.keyed(ada, fmt.Sprint("l", i), false, &command.Noop{}); code(r) != "" {

@@ -21,36 +21,37 @@ var kinds []*kind
 // their meaning.
 func init() {
 	declare(
-		whole(1, "noop", 1, nothing[command.Noop]),
-		whole(2, "init_cluster", 1, initCluster),
-		whole(3, "raise_level", 1, raiseLevel),
-		whole(4, "beat", 1, beat),
-		whole(5, "create_folder", 1, createFolder, returns("folder_id")),
-		whole(6, "delete_folder", 1, deleteFolder),
-		whole(7, "deploy_project", 1, deployProject, withManifest, returns("operation_id"),
+		declareWhole(1, "noop", 1, nothing[command.Noop]),
+		declareWhole(2, "init_cluster", 1, initCluster),
+		declareWhole(3, "raise_level", 1, raiseLevel),
+		declareWhole(4, "beat", 1, beat),
+		declareWhole(5, "create_folder", 1, createFolder, returns("folder_id")),
+		declareWhole(6, "delete_folder", 1, deleteFolder),
+		declareWhole(7, "deploy_project", 1, deployProject, withManifest, returns("operation_id"),
 			blob(func(c *command.DeployProject) string { return c.Blob })),
-		whole(8, "delete_project", 1, deleteProject),
-		whole(9, "create_execution", 1, createExecution, returns("execution_id")),
-		whole(10, "set_execution_parameter_value", 1, setExecutionParameter),
-		whole(11, "add_execution_worker", 1, addExecutionWorker),
-		whole(12, "start_execution", 1, startExecution,
+		declareWhole(8, "delete_project", 1, deleteProject),
+		declareWhole(9, "create_execution", 1, createExecution, returns("execution_id")),
+		declareWhole(10, "set_execution_parameter_value", 1, setExecutionParameter),
+		declareWhole(11, "add_execution_worker", 1, addExecutionWorker),
+		declareWhole(12, "start_execution", 1, startExecution,
 			awaits(func(c *command.StartExecution) int64 { return c.ExecutionID })),
-		whole(13, "stop_operation", 1, stopOperation),
-		list(14, "register_worker", 1, registerWorker),
-		whole(15, "enable_worker", 1, enableWorker),
-		whole(16, "set_worker_property", 1, setWorkerProperty),
-		whole(17, "delete_worker", 1, deleteWorker),
-		list(18, "exchange", 1, exchange),
-		list(19, "expire", 1, expireAll),
-		list(20, "append_messages", 1, appendMessages, blob(func(c *command.AppendMessages) string { return c.Segment })),
-		whole(21, "merge_segments", 1, mergeSegments, returns("parts_moved"),
+		declareWhole(13, "stop_operation", 1, stopOperation),
+		declareItems(14, "register_worker", 1, registerWorker),
+		declareWhole(15, "enable_worker", 1, enableWorker),
+		declareWhole(16, "set_worker_property", 1, setWorkerProperty),
+		declareWhole(17, "delete_worker", 1, deleteWorker),
+		declareItems(18, "exchange", 1, exchange),
+		declareItems(19, "expire", 1, expireAll),
+		declareItems(20, "append_messages", 1, appendMessages,
+			blob(func(c *command.AppendMessages) string { return c.Segment })),
+		declareWhole(21, "merge_segments", 1, mergeSegments, returns("parts_moved"),
 			blob(func(c *command.MergeSegments) string { return c.Segment })),
-		list(22, "cleanup", 1, cleanup, returns("rows_removed")),
-		whole(23, "enable_scaleout", 1, nothing[command.EnableScaleout]),
-		whole(24, "announce", 2, announce),
-		list(25, "fail_queued", 2, failAllQueued),
-		whole(26, "rename_folder", 3, renameFolder),
-		whole(27, "set_folder_description", 3, setFolderDescription),
+		declareItems(22, "cleanup", 1, cleanup, returns("rows_removed")),
+		declareWhole(23, "enable_scaleout", 1, nothing[command.EnableScaleout]),
+		declareWhole(24, "announce", 2, announce),
+		declareItems(25, "fail_queued", 2, failAllQueued),
+		declareWhole(26, "rename_folder", 3, renameFolder),
+		declareWhole(27, "set_folder_description", 3, setFolderDescription),
 	)
 }
 
@@ -87,7 +88,7 @@ func spec[C any](number command.Kind, name string, level int, specials []special
 	return k
 }
 
-func whole[C any](
+func declareWhole[C any](
 	number command.Kind, name string, level int, f func(*Reader, *edit, *C) command.Result, specials ...special,
 ) *kind {
 	k := spec[C](number, name, level, specials)
@@ -95,7 +96,7 @@ func whole[C any](
 	return k
 }
 
-func list[C any](
+func declareItems[C any](
 	number command.Kind, name string, level int, f func(*State, command.Caller, *C) command.Result, specials ...special,
 ) *kind {
 	k := spec[C](number, name, level, specials)

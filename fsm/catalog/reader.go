@@ -18,7 +18,7 @@ type Reader struct {
 	state *State
 }
 
-func first[T any](r *Reader, t *table, index string, k []byte) (row T) {
+func firstRow[T any](r *Reader, t *table, index string, k []byte) (row T) {
 	v, err := r.txn.First(t.name, index, k)
 	must(err)
 	if v != nil {
@@ -28,7 +28,7 @@ func first[T any](r *Reader, t *table, index string, k []byte) (row T) {
 }
 
 func find[T any](r *Reader, t *table, index string, k []byte) (*T, bool) {
-	row := first[*T](r, t, index, k)
+	row := firstRow[*T](r, t, index, k)
 	return row, row != nil
 }
 

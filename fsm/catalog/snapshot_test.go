@@ -12,7 +12,7 @@ func full(t testing.TB) *State {
 	for _, s := range []Status{Created, Pending, Running, Stopping, Canceled, Succeeded, Failed} {
 		w.reach(s, 0)
 	}
-	w.ok(&command.AppendMessages{Segment: segmentA, Size: 10, Parts: []command.MessagePart{part(4, 1, 0, 3, 0)}})
+	w.ok(&command.AppendMessages{Segment: segmentA, Size: 10, Parts: []command.MessagePart{messagePart(4, 1, 0, 3, 0)}})
 	w.keyed(ada, "chosen", true, folder("A"))
 	w.keyed(ada, "library", false, folder("B"))
 	w.ok(&command.Beat{Masters: []command.MasterBeat{{ID: "n1"}}})

@@ -121,7 +121,7 @@ func must(err error) {
 // Reader opens a read transaction on what was committed last.
 func (s *State) Reader() *Reader {
 	r := &Reader{txn: s.db.Txn(false), state: s}
-	r.meta = first[*meta](r, tableMeta, byID, []byte{0})
+	r.meta = firstRow[*meta](r, tableMeta, byID, []byte{0})
 	return r
 }
 

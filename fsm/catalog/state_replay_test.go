@@ -34,7 +34,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 		}
 		return all[rapid.IntRange(0, len(all)-1).Draw(rt, "execution")] + int64(rapid.IntRange(0, 20).Draw(rt, "miss")/20)
 	}
-	ref := func() command.AttemptRef {
+	attemptRef := func() command.AttemptRef {
 		ref := command.AttemptRef{TaskID: id(), Attempt: rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(rt, "attempt")}
 		if e, ok := r.Execution(ref.TaskID); ok && ref.Attempt == 0 {
 			ref.Attempt = len(e.Attempts)
@@ -48,7 +48,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 		for range rapid.IntRange(0, 3).Draw(rt, "reports") {
 			outcome := rapid.SampledFrom([]command.Outcome{command.Succeeded, command.Failed, command.Canceled,
 				command.Returned}).Draw(rt, "outcome")
-			list = append(list, command.Report{AttemptRef: ref(), Outcome: outcome, Message: "m"})
+			list = append(list, command.Report{AttemptRef: attemptRef(), Outcome: outcome, Message: "m"})
 		}
 		return list
 	}
@@ -99,7 +99,7 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 		w.MachineID = rapid.SampledFrom([]string{"m", "m", "m2"}).Draw(rt, "machine")
 		w.TakeOver = rapid.SampledFrom([]string{"", "m"}).Draw(rt, "over")
 		w.Ended = reports()
-		w.Running = []command.AttemptRef{ref()}
+		w.Running = []command.AttemptRef{attemptRef()}
 		return w
 	case 15:
 		return &command.EnableWorker{ID: worker(), Enabled: rapid.IntRange(0, 4).Draw(rt, "enabled") > 0}
@@ -108,22 +108,22 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 	case 17, 18, 19:
 		x := &command.Exchange{Worker: worker(), Incarnation: incarnation(), Ended: reports()}
 		for range rapid.IntRange(0, 3).Draw(rt, "grants") {
-			x.Grants = append(x.Grants, command.GrantOrder{AttemptRef: ref(), GiveUpAfterMs: 1000})
+			x.Grants = append(x.Grants, command.GrantOrder{AttemptRef: attemptRef(), GiveUpAfterMs: 1000})
 		}
 		return x
 	case 20:
 		if rapid.Bool().Draw(rt, "queue") {
-			c := &command.FailQueued{Items: []command.Overdue{{AttemptRef: ref(), Reason: "no_worker_online"}}}
+			c := &command.FailQueued{Items: []command.Overdue{{AttemptRef: attemptRef(), Reason: "no_worker_online"}}}
 			if x, ok := r.Execution(c.Items[0].TaskID); ok {
 				c.Items[0].Until = x.QueueUntil
 			}
 			return c
 		}
-		return &command.Expire{Items: []command.Expiry{{AttemptRef: ref(), Worker: worker(), Incarnation: incarnation()}}}
+		return &command.Expire{Items: []command.Expiry{{AttemptRef: attemptRef(), Worker: worker(), Incarnation: incarnation()}}}
 	case 21, 22:
 		m := &command.AppendMessages{Segment: fmt.Sprintf("%064x", rapid.IntRange(0, 9).Draw(rt, "segment")), Size: 1}
 		for i := range rapid.IntRange(1, 4).Draw(rt, "parts") {
-			r := ref()
+			r := attemptRef()
 			m.Parts = append(m.Parts, command.MessagePart{TaskID: r.TaskID, Attempt: r.Attempt, Worker: worker(),
 				FirstSeq: int64(rapid.IntRange(1, 4).Draw(rt, "first")), Count: rapid.IntRange(0, 4).Draw(rt, "count"), Part: i})
 		}

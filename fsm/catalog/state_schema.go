@@ -36,11 +36,11 @@ const (
 	byDigest  = "digest"
 )
 
-func of[T any](f func(*T) []byte) func(any) []byte {
+func rowKey[T any](f func(*T) []byte) func(any) []byte {
 	return func(row any) []byte { return f(row.(*T)) }
 }
 
-func number[T any](f func(*T) int64) func(any) []byte {
+func integerKey[T any](f func(*T) int64) func(any) []byte {
 	return func(row any) []byte { return key(f(row.(*T))) }
 }
 
@@ -49,51 +49,51 @@ func fresh[T any]() any { return new(T) }
 // Tables, in the order of their records in a snapshot and in the hash.
 var (
 	tableMeta = &table{name: "meta", record: recordMeta, empty: fresh[meta],
-		key: of(func(*meta) []byte { return []byte{0} })}
+		key: rowKey(func(*meta) []byte { return []byte{0} })}
 	tableProperties = &table{name: "properties", record: recordProperties, empty: fresh[property],
-		key: of(func(p *property) []byte { return []byte(p.Name) })}
+		key: rowKey(func(p *property) []byte { return []byte(p.Name) })}
 	tableMasters = &table{name: "masters", record: recordMasters, empty: fresh[command.MasterBeat],
-		key: of(func(m *command.MasterBeat) []byte { return []byte(m.ID) })}
+		key: rowKey(func(m *command.MasterBeat) []byte { return []byte(m.ID) })}
 	tableWorkers = &table{name: "workers", record: recordWorkers, empty: fresh[Worker],
-		key: of(func(w *Worker) []byte { return []byte(sqltype.Fold(w.ID)) })}
+		key: rowKey(func(w *Worker) []byte { return []byte(sqltype.Fold(w.ID)) })}
 	tableFolders = &table{name: "folders", record: recordFolders, empty: fresh[Folder],
-		key: number(func(f *Folder) int64 { return f.ID }),
+		key: integerKey(func(f *Folder) int64 { return f.ID }),
 		indexes: map[string]func(any) []byte{
-			byName: of(func(f *Folder) []byte { return []byte(sqltype.Fold(f.Name)) })}}
+			byName: rowKey(func(f *Folder) []byte { return []byte(sqltype.Fold(f.Name)) })}}
 	tableProjects = &table{name: "projects", record: recordProjects, empty: fresh[Project],
-		key: number(func(p *Project) int64 { return p.ID }),
+		key: integerKey(func(p *Project) int64 { return p.ID }),
 		indexes: map[string]func(any) []byte{
-			byName: of(func(p *Project) []byte { return append(key(p.FolderID), sqltype.Fold(p.Name)...) })}}
+			byName: rowKey(func(p *Project) []byte { return append(key(p.FolderID), sqltype.Fold(p.Name)...) })}}
 	tableVersions = &table{name: "versions", record: recordVersions, empty: fresh[Version],
-		key: number(func(v *Version) int64 { return v.LSN }),
+		key: integerKey(func(v *Version) int64 { return v.LSN }),
 		indexes: map[string]func(any) []byte{
-			byProject: of(func(v *Version) []byte { return key(v.ProjectID, v.LSN) }),
-			byBlob:    of(func(v *Version) []byte { return append([]byte(v.Blob+"\x00"), key(v.LSN)...) })}}
+			byProject: rowKey(func(v *Version) []byte { return key(v.ProjectID, v.LSN) }),
+			byBlob:    rowKey(func(v *Version) []byte { return append([]byte(v.Blob+"\x00"), key(v.LSN)...) })}}
 	tableOperations = &table{name: "operations", record: recordOperations, empty: fresh[Operation],
-		key: number(func(o *Operation) int64 { return o.ID })}
+		key: integerKey(func(o *Operation) int64 { return o.ID })}
 	tableLive = &table{name: "live", record: recordLive, empty: fresh[Execution],
-		key: number(func(e *Execution) int64 { return e.ID }),
+		key: integerKey(func(e *Execution) int64 { return e.ID }),
 		indexes: map[string]func(any) []byte{
-			byStatus:  of(func(e *Execution) []byte { return key(int64(e.Status), e.ID) }),
-			byProject: of(func(e *Execution) []byte { return key(e.ProjectID, e.ID) }),
-			byHolder: of(func(e *Execution) []byte {
+			byStatus:  rowKey(func(e *Execution) []byte { return key(int64(e.Status), e.ID) }),
+			byProject: rowKey(func(e *Execution) []byte { return key(e.ProjectID, e.ID) }),
+			byHolder: rowKey(func(e *Execution) []byte {
 				if a := e.current(); a != nil && a.Held() {
 					return holderKey(a.Worker, e.ID)
 				}
 				return nil
 			})}}
 	tableHistory = &table{name: "history", record: recordHistory, empty: fresh[record],
-		key: number(func(r *record) int64 { return r.ID })}
+		key: integerKey(func(r *record) int64 { return r.ID })}
 	tablePostings = &table{name: "postings", record: recordPostings, empty: fresh[posting],
-		key: of(func(p *posting) []byte { return key(p.List, p.Of, p.Low) })}
+		key: rowKey(func(p *posting) []byte { return key(p.List, p.Of, p.Low) })}
 	tableSegments = &table{name: "segments", record: recordSegments, empty: fresh[Segment],
-		key: number(func(s *Segment) int64 { return s.Num }),
+		key: integerKey(func(s *Segment) int64 { return s.Num }),
 		indexes: map[string]func(any) []byte{
-			byDigest: of(func(s *Segment) []byte { return []byte(s.Digest) })}}
+			byDigest: rowKey(func(s *Segment) []byte { return []byte(s.Digest) })}}
 	tableRuns = &table{name: "runs", record: recordRuns, empty: fresh[runs],
-		key: of(func(r *runs) []byte { return key(r.OperationID, r.First) })}
+		key: rowKey(func(r *runs) []byte { return key(r.OperationID, r.First) })}
 	tableTallies = &table{name: "tallies", record: recordTallies, empty: fresh[Tally],
-		key: of(func(t *Tally) []byte { return tallyKey(t.Folder, t.Project, t.Package) })}
+		key: rowKey(func(t *Tally) []byte { return tallyKey(t.Folder, t.Project, t.Package) })}
 )
 
 // tables is every table.

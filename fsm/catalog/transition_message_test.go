@@ -9,7 +9,7 @@ import (
 	"scaleout/fsm/command"
 )
 
-func part(id int64, attempt int, first int64, count, place int) command.MessagePart {
+func messagePart(id int64, attempt int, first int64, count, place int) command.MessagePart {
 	return command.MessagePart{TaskID: id, Attempt: attempt, Worker: worker1, FirstSeq: first + 1, Count: count,
 		Part: place}
 }
@@ -25,7 +25,7 @@ func (w *machine) runs(id int64) (list []MessageRun) {
 func TestMessagesOfAnAttemptAreBounded(t *testing.T) {
 	w := ready(t)
 	send := func(id, first int64, count int, bytes int64) command.ItemResult {
-		p := part(id, 1, first, count, 0)
+		p := messagePart(id, 1, first, count, 0)
 		p.Bytes = bytes
 		return w.do(&command.AppendMessages{Segment: fmt.Sprintf("%032x%032x", id, first), Size: 10,
 			Parts: []command.MessagePart{p}}).Items[0]
@@ -69,40 +69,40 @@ func TestMessages(t *testing.T) {
 	send := func(segment string, parts ...command.MessagePart) []command.ItemResult {
 		return w.do(&command.AppendMessages{Segment: segment, Size: 10, Parts: parts}).Items
 	}
-	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1), part(999, 1, 0, 1, 2)); r[0].Value != 4 ||
-		r[1].Value != 6 || r[2].Code != command.CodeFencedNoTask {
+	taken := send(segmentA, messagePart(id, 1, 0, 3, 0), messagePart(id, 1, 3, 2, 1), messagePart(999, 1, 0, 1, 2))
+	if r := taken; r[0].Value != 4 || r[1].Value != 6 || r[2].Code != command.CodeFencedNoTask {
 		t.Errorf("%+v", r)
 	}
-	gap := part(id, 1, 6, 1, 0)
+	gap := messagePart(id, 1, 6, 1, 0)
 	if r := send(segmentB, gap); r[0].Code != command.CodeGap || r[0].Value != 6 {
 		t.Errorf("a gap: %+v", r)
 	}
 	if _, ok := w.s.Reader().Segment(segmentB); ok || w.s.Reader().Named(segmentB) {
 		t.Error("a segment of which nothing was taken has a row")
 	}
-	foreign := part(id, 1, 5, 1, 0)
+	foreign := messagePart(id, 1, 5, 1, 0)
 	foreign.Worker = worker2
 	w.refused(command.FamilyFenced, &command.AppendMessages{Segment: segmentB, Parts: []command.MessagePart{foreign}})
 	w.refused(command.FamilyFenced, &command.AppendMessages{Segment: segmentB,
-		Parts: []command.MessagePart{part(id, 2, 0, 1, 0)}})
+		Parts: []command.MessagePart{messagePart(id, 2, 0, 1, 0)}})
 	w.refused(command.FamilyInvalidArgument, &command.AppendMessages{Segment: "x"})
 	w.refused(command.FamilyInvalidArgument, &command.AppendMessages{Segment: segmentB,
-		Parts: []command.MessagePart{part(id, 1, -1, 1, 0)}})
+		Parts: []command.MessagePart{messagePart(id, 1, -1, 1, 0)}})
 	// The same again, word for word and so in the same segment: a worker's next process does not know what was answered.
-	if r := send(segmentA, part(id, 1, 0, 3, 0), part(id, 1, 3, 2, 1)); r[0].Value != 6 || r[1].Value != 6 ||
+	if r := send(segmentA, messagePart(id, 1, 0, 3, 0), messagePart(id, 1, 3, 2, 1)); r[0].Value != 6 || r[1].Value != 6 ||
 		r[0].Code+r[1].Code != "" {
 		t.Errorf("%+v", r)
 	}
-	if r := send(segmentA, part(id, 1, 5, 1, 1)); r[0].Code != command.CodePartTaken {
+	if r := send(segmentA, messagePart(id, 1, 5, 1, 1)); r[0].Code != command.CodePartTaken {
 		t.Errorf("other messages in a place that is taken: %+v", r)
 	}
 	// Everything again, in a new segment, with two more: only the two are taken.
-	if r := send(segmentB, part(id, 1, 0, 3, 0), part(id, 1, 0, 7, 1)); r[0].Value != 6 || r[1].Value != 8 {
+	if r := send(segmentB, messagePart(id, 1, 0, 3, 0), messagePart(id, 1, 0, 7, 1)); r[0].Value != 6 || r[1].Value != 8 {
 		t.Errorf("%+v", r)
 	}
 	// Late ones, when the execution is history.
 	w.ok(reportOf(id, 1, command.Succeeded))
-	if r := send(segmentB, part(id, 1, 7, 1, 2)); r[0].Value != 9 {
+	if r := send(segmentB, messagePart(id, 1, 7, 1, 2)); r[0].Value != 9 {
 		t.Errorf("a late message: %+v", r)
 	}
 	runs := w.runs(id)
@@ -166,7 +166,7 @@ func TestManyRunsSpanRows(t *testing.T) {
 	w.grant(id, 1)
 	for i := range 200 {
 		w.ok(&command.AppendMessages{Segment: fmt.Sprintf("%064x", i),
-			Parts: []command.MessagePart{part(id, 1, int64(i), 1, i%3)}})
+			Parts: []command.MessagePart{messagePart(id, 1, int64(i), 1, i%3)}})
 	}
 	runs := w.runs(id)
 	for i, run := range runs {
@@ -279,7 +279,7 @@ func TestCleanupOfVersions(t *testing.T) {
 func TestTheEndIsToldBehindTheLines(t *testing.T) {
 	send := func(w *machine, segment string, id int64, attempt int, first int64, count int) {
 		w.ok(&command.AppendMessages{Segment: segment, Size: 10,
-			Parts: []command.MessagePart{part(id, attempt, first, count, 0)}})
+			Parts: []command.MessagePart{messagePart(id, attempt, first, count, 0)}})
 	}
 	failed := func(id int64, attempt int, messages int64) *command.Exchange {
 		r := reportOf(id, attempt, command.Failed)

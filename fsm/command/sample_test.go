@@ -24,7 +24,7 @@ func sealed() *command.Sealed {
 	return &command.Sealed{KeyID: "k1", Nonce: []byte{1, 2}, Ciphertext: []byte{3, 4, 5}}
 }
 
-func ref(task int64, attempt int) command.AttemptRef {
+func attemptRef(task int64, attempt int) command.AttemptRef {
 	return command.AttemptRef{TaskID: task, Attempt: attempt}
 }
 
@@ -65,8 +65,8 @@ func samples() []command.Command {
 			DisplayName: "d", Description: "desc", MaxTaskCount: 10, LeaseMs: 60000, TaskHeartbeatMs: 10000,
 			AgentHeartbeatMs: 60000,
 			ToleranceMs:      600000, Extensions: []string{".dtsx"}, Bitness: []int{64, 32},
-			Running: []command.AttemptRef{ref(7, 1)},
-			Ended: []command.Report{{AttemptRef: ref(8, 2), Outcome: command.Failed, ExitCode: 1, Message: "no",
+			Running: []command.AttemptRef{attemptRef(7, 1)},
+			Ended: []command.Report{{AttemptRef: attemptRef(8, 2), Outcome: command.Failed, ExitCode: 1, Message: "no",
 				Messages: 17, Code: "run_timeout"}},
 			TakeOver: "old", MostAgentIDs: 64, MostNeverEnabled: 10000, TaskCountLimit: 1000,
 		},
@@ -74,17 +74,17 @@ func samples() []command.Command {
 		&command.SetWorkerProperty{ID: "W", Name: "Tags", Value: "x"},
 		&command.DeleteWorker{ID: "W"},
 		&command.Exchange{
-			Worker: "W", Incarnation: "i1", Ended: []command.Report{{AttemptRef: ref(7, 1), Outcome: command.Succeeded}},
-			Grants: []command.GrantOrder{{AttemptRef: ref(8, 1), GiveUpAfterMs: 60000}},
+			Worker: "W", Incarnation: "i1", Ended: []command.Report{{AttemptRef: attemptRef(7, 1), Outcome: command.Succeeded}},
+			Grants: []command.GrantOrder{{AttemptRef: attemptRef(8, 1), GiveUpAfterMs: 60000}},
 		},
-		&command.Expire{Items: []command.Expiry{{AttemptRef: ref(7, 1), Worker: "W", Incarnation: "i1", SilentSince: 3}}},
+		&command.Expire{Items: []command.Expiry{{AttemptRef: attemptRef(7, 1), Worker: "W", Incarnation: "i1", SilentSince: 3}}},
 		&command.AppendMessages{Segment: digest, Size: 99,
 			Parts: []command.MessagePart{{TaskID: 7, Attempt: 1, Worker: "W", FirstSeq: 4, Count: 2, Part: 1}}},
 		&command.MergeSegments{Segment: digest, Size: 99, Sources: []string{digest},
 			Moves: []command.SegmentMove{{Source: 0, Part: 1}}},
 		&command.Cleanup{EndedTasks: 1, Operations: 2, MaxVersions: 10, Limit: 100, NeverEnabled: 4},
 		&command.EnableScaleout{},
-		&command.FailQueued{Items: []command.Overdue{{AttemptRef: ref(7, 1), Until: 1700000000000000000,
+		&command.FailQueued{Items: []command.Overdue{{AttemptRef: attemptRef(7, 1), Until: 1700000000000000000,
 			Reason: "no_worker_online"}}},
 		&command.Announce{
 			Leader: "n1", Term: 3, Members: []command.AnnouncedMember{{ID: "n1", Name: "m1", Address: "h:8391", Voter: true}},

@@ -11,7 +11,7 @@ func (p *Project) check() error {
 		return err
 	}
 	seen := map[string]bool{}
-	part := func(name, kind string) error {
+	checkName := func(name, kind string) error {
 		switch {
 		case reservedPart(name):
 			return badPart(manifestPart, fmt.Sprintf("%s cannot be a %s: the format has its own use for the name",
@@ -27,7 +27,7 @@ func (p *Project) check() error {
 	}
 	for i := range p.Packages {
 		pkg := &p.Packages[i]
-		if err := part(pkg.Name, "package"); err != nil {
+		if err := checkName(pkg.Name, "package"); err != nil {
 			return err
 		}
 		if hasExt(pkg.Name, connectionExt) {
@@ -38,7 +38,7 @@ func (p *Project) check() error {
 		}
 	}
 	for _, name := range p.ConnectionManagers {
-		if err := part(name, "connection manager"); err != nil {
+		if err := checkName(name, "connection manager"); err != nil {
 			return err
 		}
 		if !hasExt(name, connectionExt) {
@@ -46,7 +46,7 @@ func (p *Project) check() error {
 		}
 	}
 	for _, name := range p.Files {
-		if err := part(name, "file"); err != nil {
+		if err := checkName(name, "file"); err != nil {
 			return err
 		}
 		if hasExt(name, packageExt) || hasExt(name, connectionExt) {

@@ -66,8 +66,8 @@ func (l *layout) end() {
 	l.b.WriteString("</SSIS:" + name + ">")
 }
 
-// list writes an element with n children, or an empty one.
-func (l *layout) list(name string, n int, child func(i int)) {
+// writeList writes an element with n children, or an empty one.
+func (l *layout) writeList(name string, n int, child func(i int)) {
 	if n == 0 {
 		l.empty(name)
 		return
@@ -100,7 +100,7 @@ func (l *layout) propertyWith(name, value string, sensitive bool) {
 	l.b.WriteString("</SSIS:Property>")
 }
 
-func (l *layout) number(name string, n int) { l.property(name, strconv.Itoa(n)) }
+func (l *layout) writeNumber(name string, n int) { l.property(name, strconv.Itoa(n)) }
 
 func (l *layout) flag(name string, b bool) {
 	if b {
@@ -148,32 +148,32 @@ func (p *Project) manifest() ([]byte, error) {
 	l.start("Properties")
 	l.guid("ID", p.ID)
 	l.property("Name", p.Name)
-	l.number("VersionMajor", p.VersionMajor)
-	l.number("VersionMinor", p.VersionMinor)
-	l.number("VersionBuild", p.VersionBuild)
+	l.writeNumber("VersionMajor", p.VersionMajor)
+	l.writeNumber("VersionMinor", p.VersionMinor)
+	l.writeNumber("VersionBuild", p.VersionBuild)
 	l.property("VersionComments", p.VersionComments)
 	l.property("CreationDate", p.CreationDate)
 	l.property("CreatorName", p.CreatorName)
 	l.property("CreatorComputerName", p.CreatorComputerName)
 	l.property("Description", p.Description)
-	l.number("FormatVersion", p.FormatVersion)
+	l.writeNumber("FormatVersion", p.FormatVersion)
 	l.end()
 
-	l.list("Packages", len(p.Packages), func(i int) {
+	l.writeList("Packages", len(p.Packages), func(i int) {
 		entry := "0"
 		if p.Packages[i].EntryPoint {
 			entry = "1"
 		}
 		l.empty("Package", "SSIS:Name", p.Packages[i].Name, "SSIS:EntryPoint", entry)
 	})
-	l.list("ConnectionManagers", len(p.ConnectionManagers), func(i int) {
+	l.writeList("ConnectionManagers", len(p.ConnectionManagers), func(i int) {
 		l.empty("ConnectionManager", "SSIS:Name", p.ConnectionManagers[i])
 	})
 
 	l.start("DeploymentInfo")
 	_, generated := splitParameters(p.Parameters)
-	l.list("ProjectConnectionParameters", len(generated), func(i int) { l.parameter(generated[i]) })
-	l.list("PackageInfo", len(p.Packages), func(i int) { l.metadata(&p.Packages[i]) })
+	l.writeList("ProjectConnectionParameters", len(generated), func(i int) { l.parameter(generated[i]) })
+	l.writeList("PackageInfo", len(p.Packages), func(i int) { l.metadata(&p.Packages[i]) })
 	l.end()
 
 	l.end()
@@ -185,16 +185,16 @@ func (l *layout) metadata(p *Package) {
 	l.start("Properties")
 	l.guid("ID", p.ID)
 	l.property("Name", strings.TrimSuffix(p.Name, ext(p.Name)))
-	l.number("VersionMajor", p.VersionMajor)
-	l.number("VersionMinor", p.VersionMinor)
-	l.number("VersionBuild", p.VersionBuild)
+	l.writeNumber("VersionMajor", p.VersionMajor)
+	l.writeNumber("VersionMinor", p.VersionMinor)
+	l.writeNumber("VersionBuild", p.VersionBuild)
 	l.property("VersionComments", p.VersionComments)
 	l.guid("VersionGUID", p.VersionGUID)
-	l.number("PackageFormatVersion", p.FormatVersion)
+	l.writeNumber("PackageFormatVersion", p.FormatVersion)
 	l.property("Description", p.Description)
-	l.number("ProtectionLevel", int(p.ProtectionLevel))
+	l.writeNumber("ProtectionLevel", int(p.ProtectionLevel))
 	l.end()
-	l.list("Parameters", len(p.Parameters), func(i int) { l.parameter(p.Parameters[i]) })
+	l.writeList("Parameters", len(p.Parameters), func(i int) { l.parameter(p.Parameters[i]) })
 	l.end()
 }
 
@@ -217,7 +217,7 @@ func (l *layout) parameter(p Parameter) {
 	case p.Sensitive && !p.Generated():
 		l.propertyWith("Value", "", true)
 	}
-	l.number("DataType", int(p.Type))
+	l.writeNumber("DataType", int(p.Type))
 	l.end()
 	l.end()
 }

@@ -123,15 +123,15 @@ func (rd *reader) projectProperties(e element) error {
 		case "Description":
 			return e.into(&p.Description)
 		case "VersionMajor":
-			return e.number(&p.VersionMajor)
+			return e.readNumber(&p.VersionMajor)
 		case "VersionMinor":
-			return e.number(&p.VersionMinor)
+			return e.readNumber(&p.VersionMinor)
 		case "VersionBuild":
-			return e.number(&p.VersionBuild)
+			return e.readNumber(&p.VersionBuild)
 		case "VersionComments":
 			return e.into(&p.VersionComments)
 		case "FormatVersion":
-			return e.number(&p.FormatVersion)
+			return e.readNumber(&p.FormatVersion)
 		case "CreationDate":
 			return e.into(&p.CreationDate)
 		case "CreatorName":
@@ -174,16 +174,16 @@ func (p *Package) property(name string, e element) error {
 	case "VersionComments":
 		return e.into(&p.VersionComments)
 	case "VersionMajor":
-		return e.number(&p.VersionMajor)
+		return e.readNumber(&p.VersionMajor)
 	case "VersionMinor":
-		return e.number(&p.VersionMinor)
+		return e.readNumber(&p.VersionMinor)
 	case "VersionBuild":
-		return e.number(&p.VersionBuild)
+		return e.readNumber(&p.VersionBuild)
 	case "PackageFormatVersion":
-		return e.number(&p.FormatVersion)
+		return e.readNumber(&p.FormatVersion)
 	case "ProtectionLevel":
 		n := int(p.ProtectionLevel)
-		if err := e.number(&n); err != nil {
+		if err := e.readNumber(&n); err != nil {
 			return err
 		}
 		if p.ProtectionLevel = ProtectionLevel(n); n < 0 || n >= len(protectionWords) {

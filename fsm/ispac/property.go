@@ -41,7 +41,7 @@ func (e element) into(s *string) error {
 	return err
 }
 
-func (e element) number(n *int) error {
+func (e element) readNumber(n *int) error {
 	var text string
 	name, _ := e.attr("Name")
 	if err := e.into(&text); err != nil || text == "" {

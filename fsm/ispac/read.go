@@ -127,7 +127,7 @@ func (rd *reader) readContentTypes(a *archive) error {
 // matchParts holds the manifest's lists against the zip directory.
 func (rd *reader) matchParts(a *archive) error {
 	listed := map[string]bool{}
-	list := func(name, kind string) error {
+	matchPart := func(name, kind string) error {
 		if err := checkPartName(name); err != nil {
 			return badPart(manifestPart, fmt.Sprintf("the %s %s: %v", kind, clip(name), err))
 		}
@@ -142,7 +142,7 @@ func (rd *reader) matchParts(a *archive) error {
 	}
 	for i := range rd.project.Packages {
 		p := &rd.project.Packages[i]
-		if err := list(p.Name, "package"); err != nil {
+		if err := matchPart(p.Name, "package"); err != nil {
 			return err
 		}
 		meta, ok := rd.metadata[fold(p.Name)]
@@ -163,7 +163,7 @@ func (rd *reader) matchParts(a *archive) error {
 		return cmp.Or(strings.Compare(a.Code, b.Code), slices.Compare(a.Args, b.Args))
 	})
 	for _, name := range rd.project.ConnectionManagers {
-		if err := list(name, "connection manager"); err != nil {
+		if err := matchPart(name, "connection manager"); err != nil {
 			return err
 		}
 	}

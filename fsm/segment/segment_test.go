@@ -20,7 +20,7 @@ func message() *rapid.Generator[Message] {
 	})
 }
 
-func part() *rapid.Generator[Part] {
+func drawPart() *rapid.Generator[Part] {
 	return rapid.Custom(func(t *rapid.T) Part {
 		return Part{
 			TaskID:   rapid.Int64Min(1).Draw(t, "task"),
@@ -33,7 +33,7 @@ func part() *rapid.Generator[Part] {
 
 func TestWhatIsPackedReadsBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		want := rapid.SliceOfN(part(), 0, 8).Draw(t, "parts")
+		want := rapid.SliceOfN(drawPart(), 0, 8).Draw(t, "parts")
 		raw, err := Encode(want)
 		if err != nil {
 			t.Fatal(err)

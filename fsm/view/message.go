@@ -154,7 +154,7 @@ func (c *chunk) messages(open *segmentReader) ([]segment.Message, error) {
 		return []segment.Message{{Time: int64(n.Time), Type: n.Type, SourceType: n.SourceType,
 			Text: registry.Text(registry.HTTP, n.Code, n.Args)}}, nil
 	}
-	part, err := open.part(c.run.Segment, c.run.Part)
+	part, err := open.readPart(c.run.Segment, c.run.Part)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ type segmentReader struct {
 	file   *segment.File
 }
 
-func (r *segmentReader) part(digest string, part int) (segment.Part, error) {
+func (r *segmentReader) readPart(digest string, part int) (segment.Part, error) {
 	if r.file == nil || r.digest != digest {
 		if r.open == nil {
 			return segment.Part{}, errors.New("this query has no reader of message segments")

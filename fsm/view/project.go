@@ -254,7 +254,7 @@ func objectParametersView() *View {
 func parametersOf(in inProject) iter.Seq[parameter] {
 	return func(yield func(parameter) bool) {
 		id := in.version.FirstParameterID
-		list := func(objectType int64, object string, declared []command.Parameter) bool {
+		yieldAll := func(objectType int64, object string, declared []command.Parameter) bool {
 			for i := range declared {
 				if !yield(parameter{in, id, objectType, object, &declared[i]}) {
 					return false
@@ -263,11 +263,11 @@ func parametersOf(in inProject) iter.Seq[parameter] {
 			}
 			return true
 		}
-		if !list(catalog.ObjectProject, in.project.Name, in.version.Manifest.Parameters) {
+		if !yieldAll(catalog.ObjectProject, in.project.Name, in.version.Manifest.Parameters) {
 			return
 		}
 		for _, p := range in.version.Manifest.Packages {
-			if !list(catalog.ObjectPackage, p.Name, p.Parameters) {
+			if !yieldAll(catalog.ObjectPackage, p.Name, p.Parameters) {
 				return
 			}
 		}

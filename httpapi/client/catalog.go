@@ -21,7 +21,7 @@ import (
 type Row map[string]any
 
 // Int returns the value of an integer column; ok is false for NULL and for other types.
-func (r Row) Int(column string) (n int64, ok bool) { return number(r[column]) }
+func (r Row) Int(column string) (n int64, ok bool) { return readNumber(r[column]) }
 
 // Text returns the value of a text column, and "" for NULL and for other types.
 func (r Row) Text(column string) string {
@@ -41,7 +41,7 @@ func (r Row) Time(column string) (t time.Time, ok bool) {
 	return t, err == nil
 }
 
-func number(v any) (int64, bool) {
+func readNumber(v any) (int64, bool) {
 	n, ok := v.(json.Number)
 	if !ok {
 		return 0, false
@@ -62,7 +62,7 @@ type Result struct {
 }
 
 // Int returns the value of an integer output parameter; ok is false for NULL and for other types.
-func (r Result) Int(name string) (n int64, ok bool) { return number(r.Output[name]) }
+func (r Result) Int(name string) (n int64, ok bool) { return readNumber(r.Output[name]) }
 
 // ResultSet is rows with their columns.
 type ResultSet struct {

@@ -40,7 +40,7 @@ func requestMAC(secret []byte, p *procedure.Procedure, raw procedure.Raw) ([]byt
 		}
 	}
 	h := hmac.New(sha256.New, secret)
-	part(h, 'p', []byte(sqltype.Fold(p.Name)))
+	writePart(h, 'p', []byte(sqltype.Fold(p.Name)))
 	canonical(h, given)
 	return h.Sum(nil), nil
 }
@@ -63,39 +63,39 @@ func document(b json.RawMessage) (v any, err error) {
 func canonical(h hash.Hash, v any) {
 	switch v := v.(type) {
 	case nil:
-		part(h, 'n', nil)
+		writePart(h, 'n', nil)
 	case bool:
-		part(h, 'b', strconv.AppendBool(nil, v))
+		writePart(h, 'b', strconv.AppendBool(nil, v))
 	case json.Number:
-		part(h, 'd', []byte(number(string(v))))
+		writePart(h, 'd', []byte(canonicalNumber(string(v))))
 	case text:
-		part(h, 's', v)
+		writePart(h, 's', v)
 	case string:
-		part(h, 's', []byte(v))
+		writePart(h, 's', []byte(v))
 	case []any:
-		part(h, 'a', binary.AppendUvarint(nil, uint64(len(v))))
+		writePart(h, 'a', binary.AppendUvarint(nil, uint64(len(v))))
 		for _, item := range v {
 			canonical(h, item)
 		}
 	case map[string]any:
-		part(h, 'o', binary.AppendUvarint(nil, uint64(len(v))))
+		writePart(h, 'o', binary.AppendUvarint(nil, uint64(len(v))))
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			part(h, 'k', []byte(name))
+			writePart(h, 'k', []byte(name))
 			canonical(h, v[name])
 		}
 	}
 }
 
-func part(h hash.Hash, kind byte, b []byte) {
+func writePart(h hash.Hash, kind byte, b []byte) {
 	head := [9]byte{kind}
 	binary.BigEndian.PutUint64(head[1:], uint64(len(b)))
 	h.Write(head[:])
 	h.Write(b)
 }
 
-// number is the one spelling of a JSON number's value: 1, 1.0, 10e-1 are the same. It computes with the text alone,
-// since a bigint has more digits than a float and an exponent may be any number.
-func number(s string) string {
+// canonicalNumber returns the one spelling of a JSON number's value: 1, 1.0, 10e-1 are the same. It computes with the
+// text alone, since a bigint has more digits than a float and an exponent may be any number.
+func canonicalNumber(s string) string {
 	whole, exponent, _ := strings.Cut(strings.ToLower(s), "e")
 	e := 0
 	if exponent != "" {

@@ -6,7 +6,7 @@ import (
 )
 
 func TestDemoCountsWhatRan(t *testing.T) {
-	of := func(ran string) *Result {
+	readRan := func(ran string) *Result {
 		r := &Result{Started: 3, Succeeded: 3, Masters: 3, Killed: Killed{Name: "master-1"}}
 		r.count([]int64{1, 2, 3}, ran)
 		return r
@@ -23,12 +23,12 @@ func TestDemoCountsWhatRan(t *testing.T) {
 		{"two ids in a line", "1\n23\n", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if r := of(test.ran); r.Good() != test.good {
+			if r := readRan(test.ran); r.Good() != test.good {
 				t.Errorf("%+v", r)
 			}
 		})
 	}
-	r := of("1\n2\n3\n")
+	r := readRan("1\n2\n3\n")
 	if r.Killed.Name = ""; r.Good() {
 		t.Error("no leader was killed, and the result is taken as good")
 	}
