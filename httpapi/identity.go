@@ -16,8 +16,8 @@ import (
 	"scaleout/httpapi/wire"
 )
 
-// identities remembers for identityLifetime whose certificate a connection has, so that a worker's polls do not each verify
-// the same chain. A certificate that is not trusted any more is refused that much later.
+// identities remembers for identityLifetime whose certificate a connection has, so that a worker's polls do not each
+// verify the same chain. A certificate that is not trusted any more is refused that much later.
 type identities struct {
 	identify func([]*x509.Certificate) (command.Caller, error)
 

@@ -89,8 +89,8 @@ func (l *eventLog) last() EventID {
 	return l.floor
 }
 
-// readAfter returns up to most events that come after id. Gone: events between id and the first returned are not kept any
-// more, from being the newest of them.
+// readAfter returns up to most events that come after id. Gone: events between id and the first returned are not kept
+// any more, from being the newest of them.
 func (l *eventLog) readAfter(id EventID, most int) (events []Event, from EventID, gone bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
