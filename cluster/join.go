@@ -13,6 +13,7 @@ import (
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 	"scaleout/fsm/logkey"
+	"scaleout/fsm/sqltype"
 )
 
 // joinRequest is how a master asks to be taken in, or reports its new address.
@@ -157,7 +158,7 @@ func (n *Node) mayJoin(j joinRequest) error {
 			command.ErrLevel, j.Name, j.Version, j.Level, level)
 	}
 	for _, m := range n.cfg.Gossip.Members() {
-		if m.Name == j.Name && m.ID != j.ID {
+		if sqltype.EqualText(m.Name, j.Name) && m.ID != j.ID {
 			return fmt.Errorf("%w: the name %q is taken by the master at %s; give this one another NodeName",
 				command.ErrRefused, j.Name, m.Address)
 		}

@@ -2,8 +2,9 @@ package cluster
 
 import (
 	"context"
-	"strings"
 	"time"
+
+	"scaleout/fsm/sqltype"
 )
 
 // Place is where calls go, as this node believes: to the leader.
@@ -41,7 +42,12 @@ func (n *Node) MemberID(ctx context.Context, member string) string {
 
 func memberID(members []Member, member string) string {
 	for _, m := range members {
-		if m.ID == member || strings.EqualFold(m.Name, member) {
+		if m.ID == member {
+			return m.ID
+		}
+	}
+	for _, m := range members {
+		if sqltype.EqualText(m.Name, member) {
 			return m.ID
 		}
 	}

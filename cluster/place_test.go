@@ -37,9 +37,10 @@ func TestPlace(t *testing.T) {
 }
 
 func TestMemberID(t *testing.T) {
-	members := []Member{{ID: "1", Name: "alpha"}, {ID: "2", Name: "Beta"}, {ID: "3"}}
+	members := []Member{{ID: "1", Name: "alpha"}, {ID: "2", Name: "Beta"}, {ID: "3"}, {ID: "4", Name: "5"}, {ID: "5"}}
 	for member, want := range map[string]string{
 		"1": "1", "alpha": "1", "ALPHA": "1", "beta": "2", "3": "3", "gamma": "gamma",
+		"alpha  ": "1", "5": "5", "Bet\u00e1": "Bet\u00e1",
 	} {
 		t.Run(member, func(t *testing.T) {
 			if got := memberID(members, member); got != want {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/service"
 )
 
@@ -102,7 +103,7 @@ func accountOf(c command.Caller, remote string) string {
 	case c.Kind == "master":
 		return ""
 	case c.Name != "":
-		return c.Kind + " " + c.Name
+		return c.Kind + " " + sqltype.Fold(c.Name)
 	}
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

@@ -159,6 +159,7 @@ func TestAccountOf(t *testing.T) {
 	}{
 		"":                 {command.Caller{Kind: "master", Name: "m"}, "10.0.0.1:5"},
 		"worker w":         {command.Caller{Kind: "worker", Name: "w"}, "10.0.0.1:5"},
+		"user bob":         {command.Caller{Kind: "user", Name: "BOB"}, "10.0.0.1:5"},
 		"address 10.0.0.1": {command.Caller{}, "10.0.0.1:5"},
 		"address ::/64":    {command.Caller{}, "[::1]:5"},
 	} {

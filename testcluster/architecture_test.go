@@ -52,8 +52,8 @@ var mayImport = map[string][]string{
 	"fsm/procedure":         {"fsm/catalog", "fsm/command", "fsm/registry", "fsm/ispac", "fsm/sqltype"},
 	"fsm/fsmtest":           {"fsm/..."},
 	"fsm":                   {"fsm/catalog", "fsm/command", "fsm/logkey"},
-	"cluster/routine":       {"fsm/catalog", "fsm/command", "fsm/logkey"},
-	"cluster/dispatch":      {"fsm/catalog", "fsm/command", "fsm/logkey", "fsm/view"},
+	"cluster/routine":       {"fsm/catalog", "fsm/command", "fsm/logkey", "fsm/sqltype"},
+	"cluster/dispatch":      {"fsm/catalog", "fsm/command", "fsm/logkey", "fsm/sqltype", "fsm/view"},
 	"cluster/segmenter":     {"fsm/catalog", "fsm/command", "fsm/logkey", "fsm/segment"},
 	"cluster/proposer":      {"fsm/command"},
 	"cluster/prover":        {"fsm/command"},
@@ -95,7 +95,7 @@ var mayImport = map[string][]string{
 		"cmd/worker/..."},
 	"cluster": {
 		"cluster/bootstrap", "cluster/gossip", "cluster/leader", "cluster/peer", "cluster/proposer", "cluster/prover",
-		"cluster/recovery", "cluster/transport", "fsm", "fsm/command", "fsm/logkey", "store", "store/hclog",
+		"cluster/recovery", "cluster/transport", "fsm", "fsm/command", "fsm/logkey", "fsm/sqltype", "store", "store/hclog",
 	},
 }
 
@@ -239,6 +239,51 @@ func TestStateMachineIsPure(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Whether two names are equal is decided in one place, fsm/sqltype, so that no door takes a name for another one than
+// the catalog does: strings.EqualFold minds blanks at the end and follows the Unicode tables of the release of Go.
+func TestNamesAreComparedInOnePlace(t *testing.T) {
+	mayFold := map[string]int{ // how often, in files whose names are no names of the catalog
+		"httpapi/forward/attempt.go": 1, // the name of an HTTP header
+		"store/hclog/hclog.go":       1, // the tag of a log line of another library
+	}
+	found := map[string]int{}
+	root := ".."
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		inside, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		inside = filepath.ToSlash(inside)
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "EqualFold" {
+				return true
+			}
+			if found[inside]++; found[inside] > mayFold[inside] {
+				t.Errorf("%s: names are compared by sqltype.EqualText, not by EqualFold", files.Position(sel.Pos()))
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, n := range mayFold {
+		if found[path] != n {
+			t.Errorf("%s has EqualFold %d times, not %d; correct the list", path, found[path], n)
+		}
 	}
 }
 

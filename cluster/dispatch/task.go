@@ -11,6 +11,7 @@ import (
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
+	"scaleout/fsm/sqltype"
 )
 
 // preference is how long a retry waits for a worker other than the one that ran its last attempt.
@@ -57,7 +58,7 @@ func classKey(e *catalog.Execution, extension string, bits int) string {
 
 // runs reports whether the worker's machine can run the class's packages.
 func (c *class) runs(w *catalog.Worker) bool {
-	return slices.ContainsFunc(w.Extensions, func(x string) bool { return strings.EqualFold(x, c.extension) }) &&
+	return slices.ContainsFunc(w.Extensions, func(x string) bool { return sqltype.EqualText(x, c.extension) }) &&
 		(c.bits == 0 || slices.Contains(w.Bitness, c.bits))
 }
 
@@ -75,7 +76,7 @@ func (q *queue) enqueue(e *catalog.Execution, now time.Time) {
 		}
 		q.dequeue(e.ID)
 	}
-	extension := strings.ToLower(path.Ext(e.Package))
+	extension := sqltype.Fold(path.Ext(e.Package))
 	bits := 0
 	if extension == ".dtsx" {
 		bits = 64

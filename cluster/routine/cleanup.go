@@ -4,12 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
-	"strings"
 	"time"
 
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 	"scaleout/fsm/logkey"
+	"scaleout/fsm/sqltype"
 )
 
 // keepTasks is how long an ended task stays in the tasks view.
@@ -102,7 +102,7 @@ func (c *Cleanup) plan() (*command.Cleanup, error) {
 
 func enabled(reader *catalog.Reader, property string) bool {
 	v, ok := reader.Property(property)
-	return ok && strings.EqualFold(v, "true")
+	return ok && sqltype.EqualText(v, "true")
 }
 
 func readNumber(reader *catalog.Reader, property string) (int, error) {

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -152,7 +152,7 @@ func conditions(args []string) (list []client.Predicate, err error) {
 			value = nil
 		}
 		i := slices.IndexFunc(list, func(p client.Predicate) bool {
-			return strings.EqualFold(p.Column, column) && p.Operator == client.Operator(operator)
+			return sqltype.EqualText(p.Column, column) && p.Operator == client.Operator(operator)
 		})
 		if i < 0 {
 			i = len(list)
@@ -177,7 +177,7 @@ func (a *app) catalogCall() *cobra.Command {
 		Use: "call PROC [name=value]…", Short: "Call a procedure", Args: cobra.MinimumNArgs(1),
 		Long: `Call a procedure. A value need not stand on the command line: name=@FILE reads a file (as base64 where the
 procedure takes binary data), name=- standard input, name alone asks without showing what is typed. A value that
-begins with @ is written with @@.`,
+begins with @ is written with @@. null is NULL, except for a text, where it is a word like any other.`,
 		Example: `  scaleout catalog call create_folder folder_name=ETL
   scaleout catalog call deploy_project folder_name=ETL project_name=Sales project_stream=@Sales.ispac \
     project_password=@password`,
@@ -194,7 +194,7 @@ begins with @ is written with @@.`,
 			read, values := valuesOf(cmd), map[string]any{}
 			for _, arg := range args[1:] {
 				name, _, _ := strings.Cut(arg, "=")
-				sqlType := types[strings.ToLower(strings.TrimPrefix(name, "@"))]
+				sqlType := types[sqltype.Fold(strings.TrimPrefix(name, "@"))]
 				name, value, from, err := read.split("argument", arg, strings.HasPrefix(sqlType, "varbinary"))
 				if from == asked && err == nil {
 					value, err = read.question(cmd.Context(), "argument "+name, name)
@@ -202,10 +202,7 @@ begins with @ is written with @@.`,
 				if err != nil {
 					return err
 				}
-				values[name] = value
-				if from == plain || !strings.EqualFold(value, "null") {
-					values[name] = argument(sqlType, value)
-				}
+				values[name] = argument(sqlType, value)
 			}
 			var opts []client.CallOption
 			if key != "" {
@@ -242,7 +239,7 @@ begins with @ is written with @@.`,
 	return cmd
 }
 
-// parameterTypes are the SQL types of a procedure's parameters by lower-case name. An unknown procedure has none: the
+// parameterTypes are the SQL types of a procedure's parameters by the keys of their names. An unknown procedure has none: the
 // master's own refusal is the better message.
 func parameterTypes(ctx context.Context, c *client.Client, name string) (map[string]string, error) {
 	procedures, err := c.Procedures(ctx)
@@ -251,9 +248,9 @@ func parameterTypes(ctx context.Context, c *client.Client, name string) (map[str
 	}
 	types := map[string]string{}
 	for _, p := range procedures {
-		if strings.EqualFold(p.Name, name) {
+		if sqltype.EqualText(p.Name, name) {
 			for _, x := range p.Parameters {
-				types[strings.ToLower(x.Name)] = x.Type
+				types[sqltype.Fold(x.Name)] = x.Type
 			}
 		}
 	}
@@ -263,20 +260,13 @@ func parameterTypes(ctx context.Context, c *client.Client, name string) (map[str
 // argument turns text into JSON of the parameter's type. Text that does not fit the type is sent as it is, and the
 // master's refusal names the mistake.
 func argument(sqlType, text string) any {
-	if strings.EqualFold(text, "null") {
-		return nil
+	t, err := sqltype.Parse(sqlType)
+	if err != nil {
+		return text
 	}
-	switch {
-	case strings.HasSuffix(sqlType, "int"), sqlType == "bit", sqlType == "sql_variant":
-		var v any
-		dec := json.NewDecoder(strings.NewReader(text))
-		dec.UseNumber()
-		if err := dec.Decode(&v); err == nil && !dec.More() {
-			switch v.(type) {
-			case json.Number, bool:
-				return v
-			}
-		}
+	value, err := sqltype.TextToJSON(t, text)
+	if err != nil {
+		return text
 	}
-	return text
+	return value
 }

@@ -13,6 +13,7 @@ import (
 
 	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/registry"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -296,11 +297,11 @@ func member(ctx context.Context, c *client.Client, nameOrID string) (wire.Member
 		}
 		names = append(names, m.Name)
 		switch {
-		case strings.EqualFold(m.ID, nameOrID):
+		case sqltype.EqualText(m.ID, nameOrID):
 			return m, nil
-		case strings.EqualFold(m.Name, nameOrID):
+		case sqltype.EqualText(m.Name, nameOrID):
 			found = append(found, m)
-		case len(nameOrID) >= 6 && strings.HasPrefix(strings.ToLower(m.ID), strings.ToLower(nameOrID)):
+		case len(nameOrID) >= 6 && strings.HasPrefix(sqltype.Fold(m.ID), sqltype.Fold(nameOrID)):
 			begin = append(begin, m)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 )
 
@@ -225,7 +226,7 @@ func viewColumns(view, behind string) words {
 	return func(ctx context.Context, c *client.Client) (out []string, err error) {
 		views, err := c.Views(ctx)
 		for _, v := range views {
-			if strings.EqualFold(v.Name, view) {
+			if sqltype.EqualText(v.Name, view) {
 				for _, col := range v.Columns {
 					out = append(out, col.Name+behind+"\t"+col.Doc)
 				}
@@ -243,7 +244,7 @@ func (a *app) completeCall(cmd *cobra.Command, args []string, _ string) ([]strin
 	return a.ask(cmd, func(ctx context.Context, c *client.Client) (out []string, err error) {
 		procedures, err := c.Procedures(ctx)
 		for _, p := range procedures {
-			if strings.EqualFold(p.Name, args[0]) {
+			if sqltype.EqualText(p.Name, args[0]) {
 				for _, x := range p.Parameters {
 					if !x.Output {
 						out = append(out, x.Name+"=\t"+x.Type)
@@ -273,7 +274,7 @@ func (a *app) completeParameter(objectType int64) cobra.CompletionFunc {
 			rows, err := collect(ctx, c, "object_parameters",
 				client.Query{Equal: map[string]any{"project_id": id, "object_type": objectType}, PageSize: 1000}, 1000)
 			for _, r := range rows {
-				if objectType == catalog.ObjectProject || strings.EqualFold(r.Text("object_name"), pkg) {
+				if objectType == catalog.ObjectProject || sqltype.EqualText(r.Text("object_name"), pkg) {
 					about := r.Text("data_type")
 					if r.Bool("required") {
 						about += ", required"

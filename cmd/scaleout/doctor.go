@@ -21,6 +21,7 @@ import (
 	"scaleout/cluster/pki"
 	"scaleout/cmd/scaleout/settings"
 	"scaleout/cmd/worker"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -302,7 +303,7 @@ func (p *target) agent(rows []client.Row, w settings.Worker) {
 	name := p.creds.Identity().Name
 	for _, r := range rows {
 		id := r.Text("WorkerAgentId")
-		if own != "" && !strings.EqualFold(id, own) || own == "" && !strings.EqualFold(r.Text(columnCertificate), name) {
+		if own != "" && !sqltype.EqualText(id, own) || own == "" && !sqltype.EqualText(r.Text(columnCertificate), name) {
 			continue
 		}
 		if !r.Bool("IsEnabled") {

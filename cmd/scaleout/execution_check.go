@@ -10,6 +10,7 @@ import (
 	"scaleout/fsm/catalog"
 	"scaleout/fsm/procedure"
 	"scaleout/fsm/registry"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 )
 
@@ -103,7 +104,7 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 	for i, p := range packages {
 		names[i] = p.Text("name")
 	}
-	if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, o.pkg) }) {
+	if !slices.ContainsFunc(names, func(n string) bool { return sqltype.EqualText(n, o.pkg) }) {
 		return nil, fmt.Errorf("the project %s/%s has no package %s%s", o.folder, o.project, o.pkg,
 			registry.Hint(o.pkg, names))
 	}
@@ -114,7 +115,7 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 			return nil, err
 		}
 		kind, _ := r.Int("object_type")
-		if kind == catalog.ObjectProject || kind == catalog.ObjectPackage && strings.EqualFold(r.Text("object_name"), o.pkg) {
+		if kind == catalog.ObjectProject || kind == catalog.ObjectPackage && sqltype.EqualText(r.Text("object_name"), o.pkg) {
 			list = append(list, declared{int(kind), r.Text("parameter_name"), r.Text("data_type"), r.Bool("required"),
 				r.Bool("sensitive")})
 		}
@@ -178,7 +179,7 @@ func (o *order) unknown(list []declared, v assignment) error {
 			names = append(names, d.name)
 			continue
 		}
-		if strings.EqualFold(d.name, v.name) {
+		if sqltype.EqualText(d.name, v.name) {
 			return fmt.Errorf("%s %s: %s is a %s: use %s", scope.flag, v.name, d.name, scopes[d.objectType].noun,
 				scopes[d.objectType].flag)
 		}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"scaleout/fsm/sqltype"
 )
 
 // withDeclarations is withOrders for a package that asks for more.
@@ -27,7 +29,7 @@ func withDeclarations() *fakeMaster {
 // named is a view of one row that takes a filter by name.
 func named(row map[string]any) func(*http.Request) ([]map[string]any, string) {
 	return func(r *http.Request) ([]map[string]any, string) {
-		if want := r.URL.Query().Get("name"); want != "" && !strings.EqualFold(want, fmt.Sprint(row["name"])) {
+		if want := r.URL.Query().Get("name"); want != "" && !sqltype.EqualText(want, fmt.Sprint(row["name"])) {
 			return nil, ""
 		}
 		return []map[string]any{row}, ""
@@ -86,6 +88,22 @@ func TestATypoLeavesNothing(t *testing.T) {
 				t.Errorf("%s was called", f.calls[0].procedure)
 			}
 		})
+	}
+}
+
+// The masters compare names without case and without blanks at the end, and so does the check.
+func TestTheCheckComparesNamesAsTheMastersDo(t *testing.T) {
+	f := withDeclarations()
+	o := order{params: []string{"day =2026-01-31"}, projectParams: []string{"LIMIT=1"}}
+	if err := o.parse("etl/SALES/load.DTSX "); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.create(t.Context(), f.client(t)); err != nil {
+		t.Fatal(err)
+	}
+	twice := order{params: []string{"Day=2026-01-31", "day =2026-01-31"}}
+	if err := twice.parse("ETL/Sales/Load.dtsx"); err == nil || !strings.Contains(err.Error(), "is given twice") {
+		t.Error(err)
 	}
 }
 

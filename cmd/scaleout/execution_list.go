@@ -13,6 +13,7 @@ import (
 
 	"scaleout/cmd/scaleout/show"
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 )
 
@@ -103,7 +104,7 @@ func (l *listing) splitProject() error {
 	if err != nil {
 		return err
 	}
-	if l.folder != "" && !strings.EqualFold(l.folder, folder) {
+	if l.folder != "" && !sqltype.EqualText(l.folder, folder) {
 		return usagef("--folder %s and --project %s name two folders", l.folder, l.project)
 	}
 	l.folder, l.project = folder, project

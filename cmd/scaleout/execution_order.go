@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 )
 
@@ -56,7 +57,7 @@ func (o *order) parse(path string) error {
 			o.values = append(o.values, assignment{list.objectType, name, text, from})
 		}
 	}
-	bounds := map[string]string{} // the flags that set an option, by its name
+	bounds := map[string]string{} // the flags that set an option, by its key
 	for _, bound := range []struct {
 		flag, option string
 		given        time.Duration
@@ -67,13 +68,13 @@ func (o *order) parse(path string) error {
 		if bound.given > 0 {
 			seconds := int64((bound.given + time.Second - 1) / time.Second) // the masters count in whole ones
 			o.values = append(o.values, assignment{catalog.ObjectExecution, bound.option, strconv.FormatInt(seconds, 10), plain})
-			bounds[bound.option] = bound.flag
+			bounds[parameterKey(catalog.ObjectExecution, bound.option)] = bound.flag
 		}
 	}
 	given := map[string]bool{}
 	for _, v := range o.values {
 		if given[v.key()] {
-			if flag := bounds[strings.ToUpper(v.name)]; flag != "" && v.objectType == catalog.ObjectExecution {
+			if flag := bounds[v.key()]; flag != "" {
 				return usagef("--%s and --option %s set the same option: give one of them", flag, v.name)
 			}
 			return usagef("%s %s is given twice", scopes[v.objectType].flag, v.name)
@@ -174,7 +175,7 @@ func (o *order) start(ctx context.Context, c *client.Client, id int64, retry int
 func (v assignment) key() string { return parameterKey(v.objectType, v.name) }
 
 func parameterKey(objectType int, name string) string {
-	return fmt.Sprintf("%d/%s", objectType, strings.ToLower(name))
+	return fmt.Sprintf("%d/%s", objectType, sqltype.Fold(name))
 }
 
 // parameterValue is text as JSON of the declared type: what is a number or a truth value there is one here. What does

@@ -209,6 +209,27 @@ func TestCallWithFiles(t *testing.T) {
 	}
 }
 
+func TestArgumentsHaveTheParametersType(t *testing.T) {
+	for _, c := range []struct{ name, sqlType, text, want string }{
+		{"a number", "bigint", " 17 ", `17`},
+		{"a truth value", "bit", "TRUE", `true`},
+		{"no value", "bigint", "NULL", `null`},
+		{"a word", "nvarchar(128)", "null", `"null"`},
+		{"digits of a text", "nvarchar(128)", "007", `"007"`},
+		{"a value that its parameter types", "sql_variant", "007", `"007"`},
+		{"bytes", "varbinary(max)", "0x6869", `"aGk="`},
+		{"a time", "datetimeoffset(7)", "2026-01-31T02:00:00+02:00", `"2026-01-31T00:00:00.0000000Z"`},
+		{"what does not fit", "bigint", "many", `"many"`},
+		{"a parameter that is not known", "", "null", `"null"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, err := json.Marshal(argument(c.sqlType, c.text)); err != nil || string(got) != c.want {
+				t.Errorf("%s, %v, want %s", got, err, c.want)
+			}
+		})
+	}
+}
+
 // A terminal that nobody sits at is none.
 func TestInteractive(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "in"))

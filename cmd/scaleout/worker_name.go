@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"scaleout/fsm/registry"
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 )
 
@@ -126,11 +127,11 @@ func chooseWorker(rows []client.Row, nameOrID string) (string, error) {
 	var certified, called []client.Row
 	for _, r := range rows {
 		switch {
-		case strings.EqualFold(r.Text("WorkerAgentId"), strings.Trim(nameOrID, "{}")):
+		case sqltype.EqualText(r.Text("WorkerAgentId"), strings.Trim(nameOrID, "{}")):
 			return r.Text("WorkerAgentId"), nil
-		case strings.EqualFold(r.Text(columnCertificate), nameOrID):
+		case sqltype.EqualText(r.Text(columnCertificate), nameOrID):
 			certified = append(certified, r)
-		case strings.EqualFold(r.Text("DisplayName"), nameOrID), strings.EqualFold(r.Text("MachineName"), nameOrID):
+		case sqltype.EqualText(r.Text("DisplayName"), nameOrID), sqltype.EqualText(r.Text("MachineName"), nameOrID):
 			called = append(called, r)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 	"scaleout/httpapi/wire"
 )
@@ -21,7 +22,7 @@ func workersView(asked *[]string, rows ...map[string]any) *fakeMaster {
 				fits := true
 				for column := range q {
 					have, _ := row[column].(string)
-					fits = fits && strings.EqualFold(have, q.Get(column))
+					fits = fits && sqltype.EqualText(have, q.Get(column))
 				}
 				if fits {
 					found = append(found, row)
@@ -46,6 +47,7 @@ func TestWorkersAreNamedByTheirCertificates(t *testing.T) {
 	for _, test := range []struct{ name, arg, id, says string }{
 		{"certificate", "etl-1", "A1", ""},
 		{"certificate in another case", "ETL-2", "C1", ""},
+		{"certificate with blanks behind it", "etl-2  ", "C1", ""},
 		{"id", b1, b1, ""},
 		{"id in braces", "{" + strings.ToLower(b1) + "}", b1, ""},
 		{"id that is not there", "00000000-0000-0000-0000-000000000000", "", "there is no worker"},
