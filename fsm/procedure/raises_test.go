@@ -145,7 +145,7 @@ func (c *source) read(name string, body ast.Node) {
 					refers[method.Sel.Name] = true
 				}
 			}
-			if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "whole" || f.Name == "list") && len(n.Args) > 3 {
+			if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "declareWhole" || f.Name == "declareItems") && len(n.Args) > 3 {
 				if kind, ok := n.Args[1].(*ast.BasicLit); ok {
 					transition := n.Args[3]
 					if of, ok := transition.(*ast.IndexExpr); ok {
