@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/fsm/procedure"
-	"scaleout/fsm/registry"
 	"scaleout/fsm/sqltype"
 	"scaleout/httpapi/client"
 )
@@ -100,13 +100,16 @@ func (o *order) declared(ctx context.Context, c *client.Client) ([]declared, err
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(packages))
-	for i, p := range packages {
-		names[i] = p.Text("name")
+	var found bool
+	var names []string // of the packages that can be executed
+	for _, p := range packages {
+		found = found || sqltype.EqualText(p.Text("name"), o.pkg)
+		if p.Bool("entry_point") {
+			names = append(names, p.Text("name"))
+		}
 	}
-	if !slices.ContainsFunc(names, func(n string) bool { return sqltype.EqualText(n, o.pkg) }) {
-		return nil, fmt.Errorf("the project %s/%s has no package %s%s", o.folder, o.project, o.pkg,
-			registry.Hint(o.pkg, names))
+	if !found {
+		return nil, refused(command.Refuse(command.CodePackageNotFound, o.project, o.pkg, names), "")
 	}
 	var list []declared
 	for r, err := range c.Rows(ctx, "object_parameters",
@@ -143,18 +146,14 @@ func (o *order) checkValue(ctx context.Context, list []declared, v *assignment) 
 	}
 	if v.objectType == catalog.ObjectExecution {
 		if no := procedure.CheckOption(v.name, parameterValue("", v.text)); no != nil {
-			return fmt.Errorf("%s %s: %s", scope.flag, v.name, registry.Detail(registry.CLI, no))
+			return fmt.Errorf("%s: %w", scope.flag, refused(no, ""))
 		}
 		return nil
 	}
 	d := list[at]
-	stored, err := procedure.TypedValue(d.dataType, parameterValue(d.dataType, v.text))
-	if err != nil && d.sensitive {
-		return fmt.Errorf("%s %s: the value is not a valid %s; it is not shown, since the parameter is sensitive", scope.flag,
-			d.name, d.dataType)
-	}
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", scope.flag, d.name, err)
+	stored, no := procedure.ParameterValue(d.name, d.dataType, d.sensitive, parameterValue(d.dataType, v.text))
+	if no != nil {
+		return fmt.Errorf("%s: %w", scope.flag, refused(no, ""))
 	}
 	if d.sensitive && v.from == plain && v.text != "" && o.note != nil {
 		o.note("%s is sensitive, and other users of this machine can see command lines: use %s %s=@FILE, =- for standard "+
@@ -173,22 +172,24 @@ func (o *order) checkValue(ctx context.Context, list []declared, v *assignment) 
 // unknown is the error of a parameter that is not declared.
 func (o *order) unknown(list []declared, v assignment) error {
 	scope := scopes[v.objectType]
+	kind, object := "project", o.project
+	if v.objectType == catalog.ObjectPackage {
+		kind, object = "package", o.pkg
+	}
 	var names []string
+	hint := ""
 	for _, d := range list {
 		if d.objectType == v.objectType {
 			names = append(names, d.name)
-			continue
-		}
-		if sqltype.EqualText(d.name, v.name) {
-			return fmt.Errorf("%s %s: %s is a %s: use %s", scope.flag, v.name, d.name, scopes[d.objectType].noun,
-				scopes[d.objectType].flag)
+		} else if sqltype.EqualText(d.name, v.name) {
+			hint = fmt.Sprintf("; %s is a %s: use %s", d.name, scopes[d.objectType].noun, scopes[d.objectType].flag)
 		}
 	}
-	where := o.folder + "/" + o.project
-	if v.objectType == catalog.ObjectPackage {
-		where += "/" + o.pkg
+	if hint != "" {
+		names = nil // the hint stands instead of them
 	}
-	return fmt.Errorf("%s %s: %s has no such %s%s", scope.flag, v.name, where, scope.noun, registry.Hint(v.name, names))
+	no := command.Refuse(command.CodeParameterNotFound, kind, object, v.name, names)
+	return fmt.Errorf("%s: %w", scope.flag, refused(no, hint))
 }
 
 // hasOffset reports whether a time says how far from UTC it is.

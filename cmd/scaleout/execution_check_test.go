@@ -45,31 +45,31 @@ func TestATypoLeavesNothing(t *testing.T) {
 	}{
 		{"folder", "ELT/Sales/Load.dtsx", order{params: []string{good}}, []string{`no folder "ELT"; did you mean ETL?`}},
 		{"project", "ETL/Sails/Load.dtsx", order{params: []string{good}},
-			[]string{`no project "Sails" in folder "ETL"; did you mean Sales?`}},
+			[]string{`the folder "ETL" has no project "Sails"; did you mean Sales?`}},
 		{"package", "ETL/Sales/Laod.dtsx", order{params: []string{good}},
-			[]string{"no package Laod.dtsx; did you mean Load.dtsx?"}},
+			[]string{`the project "Sales" has no package "Laod.dtsx"; did you mean Load.dtsx?`}},
 		{"another package", "ETL/Sales/x", order{params: []string{good}},
-			[]string{"no package x; there are Load.dtsx, Other.dtsx"}},
+			[]string{`has no package "x"; there are Load.dtsx, Other.dtsx`}},
 		{"parameter", "ETL/Sales/Load.dtsx", order{params: []string{"Dya=2026-01-31"}},
-			[]string{"ETL/Sales/Load.dtsx has no such package parameter; did you mean Day?",
+			[]string{`--param: the package "Load.dtsx" has no parameter "Dya"; did you mean Day?`,
 				"the package parameter Day (DateTime, required) has no value: --param Day=VALUE"}},
 		{"parameter that nothing is like", "ETL/Sales/Load.dtsx", order{params: []string{good, "Colour=red"}},
 			[]string{"there are Day, Code"}},
 		{"parameter of another package", "ETL/Sales/Load.dtsx", order{params: []string{good, "Rows=1"}},
-			[]string{"--param Rows: ETL/Sales/Load.dtsx has no such"}},
+			[]string{`--param: the package "Load.dtsx" has no parameter "Rows"`}},
 		{"project parameter as one of the package", "ETL/Sales/Load.dtsx", order{params: []string{good, "limit=1"}},
-			[]string{"Limit is a project parameter: use --project-param"}},
+			[]string{`has no parameter "limit"; Limit is a project parameter: use --project-param`}},
 		{"package parameter as one of the project", "ETL/Sales/Load.dtsx", order{projectParams: []string{"Day=2026-01-31"}},
-			[]string{"Day is a package parameter: use --param"}},
+			[]string{`the project "Sales" has no parameter "Day"; Day is a package parameter: use --param`}},
 		{"type", "ETL/Sales/Load.dtsx", order{params: []string{good}, projectParams: []string{"Limit=many"}},
-			[]string{`--project-param Limit: "many" is not a valid Int32`}},
+			[]string{`--project-param: the value of Limit: "many" is not a valid Int32`}},
 		{"date", "ETL/Sales/Load.dtsx", order{params: []string{"Day=31.1.2026"}},
 			[]string{`"31.1.2026" is not a valid DateTime`, "2017-05-30T08:14:00"}},
 		{"required", "ETL/Sales/Load.dtsx", order{}, []string{"Day (DateTime, required) has no value: --param Day=VALUE"}},
 		{"option", "ETL/Sales/Load.dtsx", order{params: []string{good}, options: []string{"LOGING_LEVEL=1"}},
-			[]string{"--option LOGING_LEVEL: there is no server option", "did you mean LOGGING_LEVEL?"}},
+			[]string{`--option: there is no server option "LOGING_LEVEL"`, "did you mean LOGGING_LEVEL?"}},
 		{"option's value", "ETL/Sales/Load.dtsx", order{params: []string{good}, options: []string{"LOGGING_LEVEL=9"}},
-			[]string{"--option LOGGING_LEVEL", "3 verbose"}},
+			[]string{"--option: the option LOGGING_LEVEL", "3 verbose"}},
 		{"all at once", "ETL/Sales/Load.dtsx", order{params: []string{"Dya=1"}, projectParams: []string{"Limit=x"}},
 			[]string{"Dya", "Limit", "required"}},
 	} {
@@ -115,7 +115,7 @@ func TestASecretOfTheWrongTypeIsNotShown(t *testing.T) {
 	}
 	_, err := o.create(t.Context(), f.client(t))
 	if err == nil || strings.Contains(err.Error(), "hunter2") ||
-		!strings.Contains(err.Error(), "Password: the value is not a valid Int32") {
+		!strings.Contains(err.Error(), "--project-param: the value of the sensitive parameter Password is not a valid Int32") {
 		t.Errorf("%v", err)
 	}
 }

@@ -151,14 +151,14 @@ func (l *listing) exists(ctx context.Context, c *client.Client) error {
 	case l.folder != "" && l.project != "":
 		_, err := projectID(ctx, c, l.folder, l.project)
 		return err
-	case l.folder != "" || l.project != "":
-		view, name := "folders", l.folder
-		if l.folder == "" {
-			view, name = "projects", l.project
-		}
-		page, err := c.View(ctx, view, client.Query{Equal: map[string]any{"name": name}, PageSize: 1})
+	case l.folder != "":
+		_, err := folderID(ctx, c, l.folder)
+		return err
+	case l.project != "":
+		// In any folder: no procedure refuses that, so no code has this sentence.
+		page, err := c.View(ctx, "projects", client.Query{Equal: map[string]any{"name": l.project}, PageSize: 1})
 		if err == nil && len(page.Rows) == 0 {
-			err = fmt.Errorf("there is no %s %q%s", strings.TrimSuffix(view, "s"), name, nameHint(ctx, c, name, view, nil))
+			err = fmt.Errorf("there is no project %q%s", l.project, nameHint(ctx, c, l.project, "projects", nil))
 		}
 		return err
 	}

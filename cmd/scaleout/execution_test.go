@@ -100,7 +100,10 @@ func withOrders(refuse string) *fakeMaster {
 				}, ""
 			},
 			"packages": func(*http.Request) ([]map[string]any, string) {
-				return []map[string]any{{"name": "Load.dtsx"}, {"name": "Other.dtsx"}}, ""
+				return []map[string]any{
+					{"name": "Load.dtsx", "entry_point": true}, {"name": "Other.dtsx", "entry_point": true},
+					{"name": "Part.dtsx", "entry_point": false},
+				}, ""
 			},
 			"worker_agents": one(map[string]any{"WorkerAgentId": "AA", "CertificateName": "worker-1"}),
 			"executions":    one(map[string]any{"execution_id": 17, "status": 1}),

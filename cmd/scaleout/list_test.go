@@ -137,7 +137,7 @@ func TestExecutionListOfATypo(t *testing.T) {
 	}{
 		{"project", "--project Saless", "", `there is no project "Saless"; did you mean Sales?`, exitOK},
 		{"project of a folder", "--project ETL/Saless", "",
-			`there is no project "Saless" in folder "ETL"; did you mean Sales?`, exitOK},
+			`the folder "ETL" has no project "Saless"; did you mean Sales?`, exitOK},
 		{"folder", "--folder ELT", "", `there is no folder "ELT"; did you mean ETL?`, exitOK},
 		{"JSON", "--project Saless -o json", "[]\n", "there is no project", exitOK},
 		{"a project that is there", "--project ETL/Sales", "Id  Package", "", exitOK},

@@ -77,16 +77,32 @@ func withHint(ctx context.Context, c *client.Client, err error, folder, project 
 	case command.CodeFolderNotFound:
 		hint = nameHint(ctx, c, folder, "folders", nil)
 	case command.CodeProjectNotFound:
-		if page, err := c.View(ctx, "folders", client.Query{Equal: map[string]any{"name": folder}}); err == nil &&
-			len(page.Rows) == 1 {
-			hint = nameHint(ctx, c, project, "projects", map[string]any{"folder_id": page.Rows[0]["folder_id"]})
+		if at, err := folderID(ctx, c, folder); err == nil {
+			hint = nameHint(ctx, c, project, "projects", map[string]any{"folder_id": at})
 		}
 	}
 	if hint == "" {
 		return err
 	}
 	better := *e
-	text, _, _ := strings.Cut(said(e), "; ")
-	better.Detail, better.Problem.Message = text+hint, ""
+	better.Detail, better.Problem.Message = hinted(said(e), hint), ""
 	return &better
+}
+
+// refused is a refusal that this program has found before the masters would, in the sentence that they would give. A
+// hint, which may be "", stands instead of the sentence's own.
+func refused(no *command.Rejection, hint string) error {
+	return errors.New(hinted(registry.Detail(registry.CLI, no), hint))
+}
+
+// hinted ends a sentence with a hint instead of its own, which follows the last semicolon that is not part of a quoted
+// name.
+func hinted(sentence, hint string) string {
+	if hint == "" {
+		return sentence
+	}
+	if at := strings.LastIndex(sentence, "; "); at >= 0 && !strings.Contains(sentence[at:], `"`) {
+		sentence = sentence[:at]
+	}
+	return sentence + hint
 }

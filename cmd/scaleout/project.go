@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scaleout/fsm/catalog"
+	"scaleout/fsm/command"
 	"scaleout/fsm/ispac"
 	"scaleout/fsm/registry"
 	"scaleout/httpapi/client"
@@ -137,28 +138,36 @@ func (a *app) ofProject(cmd *cobra.Command, path, view, key string, columns ...c
 	return a.rows(cmd, rows, columns...)
 }
 
-func projectID(ctx context.Context, c *client.Client, folder, project string) (int64, error) {
+func folderID(ctx context.Context, c *client.Client, folder string) (int64, error) {
 	page, err := c.View(ctx, "folders", client.Query{Equal: map[string]any{"name": folder}})
 	if err != nil {
 		return 0, err
 	}
 	if len(page.Rows) == 0 {
-		return 0, fmt.Errorf("there is no folder %q%s", folder, nameHint(ctx, c, folder, "folders", nil))
+		return 0, refused(command.Refuse(command.CodeFolderNotFound, folder), nameHint(ctx, c, folder, "folders", nil))
 	}
-	folderID, _ := page.Rows[0].Int("folder_id")
-	page, err = c.View(ctx, "projects", client.Query{Equal: map[string]any{"folder_id": folderID, "name": project}})
+	id, _ := page.Rows[0].Int("folder_id")
+	return id, nil
+}
+
+func projectID(ctx context.Context, c *client.Client, folder, project string) (int64, error) {
+	at, err := folderID(ctx, c, folder)
+	if err != nil {
+		return 0, err
+	}
+	page, err := c.View(ctx, "projects", client.Query{Equal: map[string]any{"folder_id": at, "name": project}})
 	if err != nil {
 		return 0, err
 	}
 	if len(page.Rows) == 0 {
-		return 0, fmt.Errorf("there is no project %q in folder %q%s", project, folder,
-			nameHint(ctx, c, project, "projects", map[string]any{"folder_id": folderID}))
+		return 0, refused(command.Refuse(command.CodeProjectNotFound, folder, project),
+			nameHint(ctx, c, project, "projects", map[string]any{"folder_id": at}))
 	}
 	id, _ := page.Rows[0].Int("project_id")
 	return id, nil
 }
 
-// nameHint ends the sentence "there is no X": with the name that was probably meant, or with the names that exist. It
+// nameHint ends the sentence that there is no such name: with the name that was probably meant, or with the names that exist. It
 // is empty if they cannot be read or are too many.
 func nameHint(ctx context.Context, c *client.Client, name, view string, equal map[string]any) string {
 	const most = 1000

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"scaleout/cmd/scaleout/show"
+	"scaleout/fsm/command"
 	"scaleout/httpapi/wire"
 )
 
@@ -225,6 +226,27 @@ func TestArgumentsHaveTheParametersType(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			if got, err := json.Marshal(argument(c.sqlType, c.text)); err != nil || string(got) != c.want {
 				t.Errorf("%s, %v, want %s", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestAHintStandsInsteadOfTheSentencesOwn(t *testing.T) {
+	for _, c := range []struct {
+		name, hint, want string
+		no               *command.Rejection
+	}{
+		{"a hint", "; did you mean ETL?", `there is no folder "ELT"; did you mean ETL?`,
+			command.Refuse(command.CodeFolderNotFound, "ELT")},
+		{"none", "", `there is no folder "ELT"; folder list shows them`, command.Refuse(command.CodeFolderNotFound, "ELT")},
+		{"a semicolon in a name", "; it has none", `the folder "a; b" has no project "c; d"; it has none`,
+			command.Refuse(command.CodeProjectNotFound, "a; b", "c; d")},
+		{"a semicolon in a name, and an end", "; it has none", `there is no folder "a; b"; it has none`,
+			command.Refuse(command.CodeFolderNotFound, "a; b")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := refused(c.no, c.hint).Error(); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
 	}

@@ -42,14 +42,12 @@ func planSetExecutionParameter(_ context.Context, call *Call, a *setExecutionPar
 		}
 		set.Name, typ, sensitive = declared.Name, declared.Type, declared.Sensitive
 	}
-	value, err := TypedValue(typ, a.Value.Reveal())
-	switch {
-	case err != nil && sensitive:
-		return Plan{}, command.Refuse(command.CodeSecretParameterValue, typ, set.Name)
-	case err != nil:
-		return Plan{}, command.Refuse(command.CodeParameterValue, set.Name, err.Error())
+	value, no := ParameterValue(set.Name, typ, sensitive, a.Value.Reveal())
+	if no != nil {
+		return Plan{}, no
 	}
 	if sensitive {
+		var err error
 		if value.Sealed, err = call.Seal(sqltype.NewSecret(value.Text),
 			catalog.SealNameExecutionValue(e.ID, set.ObjectType, set.Name)); err != nil {
 			return Plan{}, fmt.Errorf("seal the value of %s: %w", set.Name, err)
@@ -66,16 +64,28 @@ func CheckOption(name string, v any) *command.Rejection {
 	if no != nil {
 		return no
 	}
-	value, err := TypedValue(option.Type, v)
-	if err != nil {
-		return command.Refuse(command.CodeParameterValue, option.Name, err.Error())
+	value, no := ParameterValue(option.Name, option.Type, false, v)
+	if no != nil {
+		return no
 	}
 	return option.Check(value)
 }
 
-// TypedValue gives a sql_variant argument the declared type: texts are read as the type's text; numbers fit number
+// ParameterValue gives a parameter's value the declared type. The refusal does not show the value of a sensitive one.
+func ParameterValue(name, typeName string, sensitive bool, v any) (command.Value, *command.Rejection) {
+	value, err := typedValue(typeName, v)
+	switch {
+	case err != nil && sensitive:
+		return command.Value{}, command.Refuse(command.CodeSecretParameterValue, typeName, name)
+	case err != nil:
+		return command.Value{}, command.Refuse(command.CodeParameterValue, name, err.Error())
+	}
+	return value, nil
+}
+
+// typedValue gives a sql_variant argument the declared type: texts are read as the type's text; numbers fit number
 // types, and 0 and 1 Boolean; true and false fit Boolean alone. The value's text is canonical. Errors quote the value.
-func TypedValue(typeName string, v any) (command.Value, error) {
+func typedValue(typeName string, v any) (command.Value, error) {
 	t, err := ispac.ParseDataType(typeName)
 	if err != nil {
 		return command.Value{}, err
