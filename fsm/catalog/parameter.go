@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"scaleout/fsm/command"
 	"scaleout/fsm/sqltype"
@@ -110,16 +111,45 @@ func PackageNamed(v *Version, name string) (*command.Package, bool) {
 	return nil, false
 }
 
-// variant is a stored value as a sql_variant column shows it; a sensitive or missing one is NULL.
+// baseTypes are the base types of the values of a data type in a sql_variant: the one that the product's documents name,
+// then one for values that do not fit into it, since unsigned numbers go further than int and bigint. Of the documented
+// types of a DateTime, datetime2 alone has all its values. The documents are silent about SByte.
+var baseTypes = map[string][]sqltype.Type{
+	"Boolean": {sqltype.Bit}, "SByte": {sqltype.SmallInt}, "Int16": {sqltype.SmallInt}, "Int32": {sqltype.Int},
+	"Int64": {sqltype.BigInt}, "UInt32": {sqltype.Int, sqltype.BigInt},
+	"UInt64": {sqltype.BigInt, sqltype.Decimal(20, 0)}, "Single": {sqltype.Real}, "Double": {sqltype.Float},
+	"DateTime": {sqltype.DateTime2},
+}
+
+// Variant is a stored value as a sql_variant column has it, with the base type of its data type; a sensitive or missing
+// one is NULL. It is shown as it is stored.
 func Variant(v *command.Value) any {
 	if v == nil || v.Sealed != nil {
 		return nil
 	}
 	switch v.Type {
-	case "Boolean":
-		return v.Text == "true"
-	case "String", "DateTime":
-		return v.Text
+	case "Byte":
+		if n, err := strconv.ParseUint(v.Text, 10, 8); err == nil {
+			return sqltype.VariantValue{Base: sqltype.Binary(1), Value: []byte{byte(n)}, Shown: json.Number(v.Text)}
+		}
+	case "Decimal":
+		if d := sqltype.VariantOf(sqltype.DecimalValue(v.Text)); d.Base != 0 {
+			return d
+		}
 	}
-	return json.Number(v.Text)
+	for _, base := range baseTypes[v.Type] {
+		value, err := sqltype.ParseText(base, v.Text)
+		if err != nil {
+			continue
+		}
+		variant := sqltype.VariantValue{Base: base, Value: value}
+		switch v.Type {
+		case "Single", "Double":
+			variant.Shown = json.Number(v.Text)
+		case "DateTime":
+			variant.Shown = v.Text
+		}
+		return variant
+	}
+	return sqltype.VariantOf(v.Text)
 }

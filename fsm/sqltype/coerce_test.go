@@ -153,9 +153,9 @@ func TestEncodeRefusesTheWrongGoType(t *testing.T) {
 	}{{BigInt, "1"}, {BigInt, 1}, {Bit, int64(1)}, {NVarChar(5), true}, {DateTimeOffset, time.Now},
 		{Variant, []byte("x")}, {VarBinary(5), Blob("x")}, {Decimal(5, 2), 1.5}, {Float, DecimalValue("1.5")},
 		{Float, math.Inf(1)}, {Real, math.NaN()}, {Date, TimeOfDay(1)}, {Time, CivilTime(1)}, {DateTime2, command.Time(1)},
-		{DateTimeOffset, CivilTime(1)}, {Int, VariantValue{Int, int64(1)}}, {Variant, VariantValue{}},
-		{Variant, VariantValue{Variant, true}}, {Variant, VariantValue{NVarCharMax, "x"}},
-		{Variant, VariantValue{Int, "x"}}} {
+		{DateTimeOffset, CivilTime(1)}, {Int, based(Int, int64(1))}, {Variant, VariantValue{}},
+		{Variant, based(Variant, true)}, {Variant, based(NVarCharMax, "x")},
+		{Variant, based(Int, "x")}} {
 		t.Run(fmt.Sprintf("%s %T", c.typ, c.v), func(t *testing.T) {
 			if got, err := Encode(c.typ, c.v); err == nil {
 				t.Errorf("gives %s", got)
@@ -312,8 +312,8 @@ func TestEqualIsForFilters(t *testing.T) {
 		{"a variant's number by its text", json.Number("3"), "3", true}, {"a variant's bit by its text", true, "True", true},
 		{"another number", json.Number("3"), "4", false}, {"bytes", []byte("a"), []byte("a"), true},
 		{"bytes and a text", []byte("a"), "a", false}, {"times", command.Time(5), command.Time(5), true},
-		{"a variant with its base type by its text", VariantValue{Decimal(3, 2), DecimalValue("1.50")}, "1.50", true},
-		{"numbers of a variant by value", json.Number("1.0"), VariantValue{BigInt, int64(1)}, true},
+		{"a variant with its base type by its text", based(Decimal(3, 2), DecimalValue("1.50")), "1.50", true},
+		{"numbers of a variant by value", json.Number("1.0"), based(BigInt, int64(1)), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := Equal(c.row, c.filter); got != c.want {

@@ -50,7 +50,8 @@ func AppendJSON(dst []byte, t Type, v any) ([]byte, error) {
 		}
 	case VariantValue:
 		if t.kind() == kindVariant && v.Base.fitsVariant() {
-			return AppendJSON(dst, v.Base, v.Value)
+			base, value := v.bare()
+			return AppendJSON(dst, base, value)
 		}
 	case []byte:
 		if t.IsBinary() {
@@ -124,7 +125,7 @@ func Text(t Type, v any) string {
 	case json.Number:
 		return v.String()
 	case VariantValue:
-		return Text(v.Base, v.Value)
+		return Text(v.bare())
 	case []byte:
 		return base64.StdEncoding.EncodeToString(v)
 	case Blob:

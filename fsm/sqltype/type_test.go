@@ -221,20 +221,20 @@ func TestVariantsAreOrderedByFamily(t *testing.T) {
 	}
 	noon := civilAt("2017-05-30 12:00:00")
 	order := [][]VariantValue{
-		{{UniqueIdentifier, "FFFFFFFF-D9CB-469F-A165-70867728950E"}},
-		{{VarBinary(9), []byte("zz")}, {Binary(2), []byte("zz")}},
-		{{NVarChar(9), "1"}, {VarChar(9), "1 "}},
-		{{NVarChar(9), "Zebra"}, {Sysname, "zebra"}},
-		{{Decimal(3, 2), DecimalValue("-1.50")}, {Money, DecimalValue("-1.5000")}},
-		{{Bit, false}, {Int, int64(0)}, {Decimal(3, 2), DecimalValue("0.00")}},
-		{{Bit, true}, {BigInt, int64(1)}, {TinyInt, int64(1)}, {Decimal(2, 1), DecimalValue("1.0")},
-			{SmallMoney, DecimalValue("1.0000")}},
-		{{Decimal(20, 0), DecimalValue("18446744073709551615")}},
-		{{Float, -1e300}},
-		{{Float, 0.5}, {Real, 0.5}},
-		{{Time, TimeOfDay(1)}, {DateTime2, date(1900, 1, 1) + 1}},
-		{{Date, date(2017, 5, 30)}},
-		{{DateTime, noon}, {DateTimeOffset, command.At(noon.Time())}, {SmallDateTime, noon}},
+		{based(UniqueIdentifier, "FFFFFFFF-D9CB-469F-A165-70867728950E")},
+		{based(VarBinary(9), []byte("zz")), based(Binary(2), []byte("zz"))},
+		{based(NVarChar(9), "1"), based(VarChar(9), "1 ")},
+		{based(NVarChar(9), "Zebra"), based(Sysname, "zebra")},
+		{based(Decimal(3, 2), DecimalValue("-1.50")), based(Money, DecimalValue("-1.5000"))},
+		{based(Bit, false), based(Int, int64(0)), based(Decimal(3, 2), DecimalValue("0.00"))},
+		{based(Bit, true), based(BigInt, int64(1)), based(TinyInt, int64(1)), based(Decimal(2, 1), DecimalValue("1.0")),
+			based(SmallMoney, DecimalValue("1.0000"))},
+		{based(Decimal(20, 0), DecimalValue("18446744073709551615"))},
+		{based(Float, -1e300)},
+		{based(Float, 0.5), based(Real, 0.5)},
+		{based(Time, TimeOfDay(1)), based(DateTime2, date(1900, 1, 1)+1)},
+		{based(Date, date(2017, 5, 30))},
+		{based(DateTime, noon), based(DateTimeOffset, command.At(noon.Time())), based(SmallDateTime, noon)},
 	}
 	for i, same := range order {
 		for _, a := range same {
@@ -258,26 +258,29 @@ func TestVariantsAreOrderedByFamily(t *testing.T) {
 	}
 }
 
+// based is a value of a sql_variant.
+func based(base Type, v any) VariantValue { return VariantValue{Base: base, Value: v} }
+
 func TestVariantOf(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		bare any
 		want VariantValue
 	}{
-		{"a bit", true, VariantValue{Bit, true}},
-		{"a small integer", json.Number("1"), VariantValue{Int, int64(1)}},
-		{"minus zero", json.Number("-0"), VariantValue{Int, int64(0)}},
-		{"an integer beyond int", json.Number("2147483648"), VariantValue{Decimal(10, 0), DecimalValue("2147483648")}},
-		{"a fraction", json.Number("1.50"), VariantValue{Decimal(3, 2), DecimalValue("1.50")}},
-		{"a fraction below one", json.Number("0.5"), VariantValue{Decimal(1, 1), DecimalValue("0.5")}},
-		{"an exponent", json.Number("1e3"), VariantValue{Float, 1000.0}},
-		{"39 digits", json.Number("1" + strings.Repeat("0", 38)), VariantValue{Float, 1e38}},
-		{"a text", "1", VariantValue{NVarChar(1), "1"}},
-		{"no text", "", VariantValue{NVarChar(1), ""}},
-		{"a text of two units", "😀", VariantValue{NVarChar(2), "😀"}},
-		{"a bigint", int64(1), VariantValue{BigInt, int64(1)}},
-		{"an instant", command.Time(1), VariantValue{DateTimeOffset, command.Time(1)}},
-		{"what has one", VariantValue{SmallInt, int64(1)}, VariantValue{SmallInt, int64(1)}},
+		{"a bit", true, based(Bit, true)},
+		{"a small integer", json.Number("1"), based(Int, int64(1))},
+		{"minus zero", json.Number("-0"), based(Int, int64(0))},
+		{"an integer beyond int", json.Number("2147483648"), based(Decimal(10, 0), DecimalValue("2147483648"))},
+		{"a fraction", json.Number("1.50"), based(Decimal(3, 2), DecimalValue("1.50"))},
+		{"a fraction below one", json.Number("0.5"), based(Decimal(1, 1), DecimalValue("0.5"))},
+		{"an exponent", json.Number("1e3"), based(Float, 1000.0)},
+		{"39 digits", json.Number("1" + strings.Repeat("0", 38)), based(Float, 1e38)},
+		{"a text", "1", based(NVarChar(1), "1")},
+		{"no text", "", based(NVarChar(1), "")},
+		{"a text of two units", "😀", based(NVarChar(2), "😀")},
+		{"a bigint", int64(1), based(BigInt, int64(1))},
+		{"an instant", command.Time(1), based(DateTimeOffset, command.Time(1))},
+		{"what has one", based(SmallInt, int64(1)), based(SmallInt, int64(1))},
 		{"NULL", nil, VariantValue{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -294,9 +297,12 @@ func TestVariantsLookLikeTheirValues(t *testing.T) {
 		value VariantValue
 		json  string
 	}{
-		{VariantValue{BigInt, int64(1)}, `1`}, {VariantValue{NVarChar(1), "1"}, `"1"`}, {VariantValue{Bit, true}, `true`},
-		{VariantValue{Decimal(2, 1), DecimalValue("1.0")}, `1.0`}, {VariantValue{Real, float64(float32(0.1))}, `0.1`},
-		{VariantValue{Date, date(2017, 5, 30)}, `"2017-05-30"`}, {VariantValue{VarBinary(2), []byte("hi")}, `"aGk="`},
+		{based(BigInt, int64(1)), `1`}, {based(NVarChar(1), "1"), `"1"`}, {based(Bit, true), `true`},
+		{based(Decimal(2, 1), DecimalValue("1.0")), `1.0`}, {based(Real, float64(float32(0.1))), `0.1`},
+		{based(Date, date(2017, 5, 30)), `"2017-05-30"`}, {based(VarBinary(2), []byte("hi")), `"aGk="`},
+		{VariantValue{Binary(1), []byte{5}, json.Number("5")}, `5`},
+		{VariantValue{DateTime2, date(2017, 5, 30), "2017-05-30T00:00:00"}, `"2017-05-30T00:00:00"`},
+		{VariantValue{Float, 1e20, json.Number("1E+20")}, `1E+20`},
 	} {
 		t.Run(c.value.Base.String(), func(t *testing.T) {
 			got, err := Encode(Variant, c.value)
@@ -323,7 +329,7 @@ func TestVariantsHaveATotalOrder(t *testing.T) {
 		for v == nil {
 			v = value(t, base)
 		}
-		return VariantValue{base, v}
+		return based(base, v)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := draw(t, "a"), draw(t, "b"), draw(t, "c")

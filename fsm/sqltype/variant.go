@@ -17,6 +17,17 @@ import (
 type VariantValue struct {
 	Base  Type
 	Value any // the Go value of Base
+	// Shown is what JSON and text have instead of Value, as a text or a json.Number, where Base writes it otherwise; nil
+	// elsewhere. Comparisons ignore it.
+	Shown any
+}
+
+// bare is the value as JSON and text have it, with its type.
+func (v VariantValue) bare() (Type, any) {
+	if v.Shown != nil {
+		return Variant, v.Shown
+	}
+	return v.Base, v.Value
 }
 
 // fitsVariant reports whether t can be the base type of a sql_variant.
@@ -32,32 +43,32 @@ func VariantOf(v any) VariantValue {
 	case VariantValue:
 		return v
 	case bool:
-		return VariantValue{Bit, v}
+		return VariantValue{Base: Bit, Value: v}
 	case int64:
-		return VariantValue{BigInt, v}
+		return VariantValue{Base: BigInt, Value: v}
 	case json.Number:
 		return variantOfNumber(string(v))
 	case DecimalValue:
 		return variantOfDecimal(string(v))
 	case float64:
-		return VariantValue{Float, v}
+		return VariantValue{Base: Float, Value: v}
 	case CivilTime:
-		return VariantValue{DateTime2, v}
+		return VariantValue{Base: DateTime2, Value: v}
 	case TimeOfDay:
-		return VariantValue{Time, v}
+		return VariantValue{Base: Time, Value: v}
 	case command.Time:
-		return VariantValue{DateTimeOffset, v}
+		return VariantValue{Base: DateTimeOffset, Value: v}
 	case string:
-		return VariantValue{NVarChar(min(max(Characters(v), 1), MaxVariant)), v}
+		return VariantValue{Base: NVarChar(min(max(Characters(v), 1), MaxVariant)), Value: v}
 	case []byte:
-		return VariantValue{VarBinary(min(max(len(v), 1), 8000)), v}
+		return VariantValue{Base: VarBinary(min(max(len(v), 1), 8000)), Value: v}
 	}
 	return VariantValue{}
 }
 
 func variantOfNumber(text string) VariantValue {
 	if n, err := strconv.ParseInt(text, 10, 32); err == nil {
-		return VariantValue{Int, n}
+		return VariantValue{Base: Int, Value: n}
 	}
 	if !strings.ContainsAny(text, "eE") {
 		if v := variantOfDecimal(text); v.Base != 0 {
@@ -65,7 +76,7 @@ func variantOfNumber(text string) VariantValue {
 		}
 	}
 	f, _ := strconv.ParseFloat(text, 64)
-	return VariantValue{Float, max(min(f, math.MaxFloat64), -math.MaxFloat64) + 0}
+	return VariantValue{Base: Float, Value: max(min(f, math.MaxFloat64), -math.MaxFloat64) + 0}
 }
 
 // variantOfDecimal has the least decimal that holds the number; none if it has too many digits.
@@ -79,7 +90,7 @@ func variantOfDecimal(text string) VariantValue {
 	if !ok {
 		return VariantValue{}
 	}
-	return VariantValue{Decimal(precision, len(fraction)), v}
+	return VariantValue{Base: Decimal(precision, len(fraction)), Value: v}
 }
 
 // family is the place of a base type's family in SQL Server's order of sql_variant values: values of two families are

@@ -30,6 +30,18 @@ func Operators() []string {
 	return []string{string(NotEqual), string(Less), string(AtMost), string(Greater), string(AtLeast), string(Like)}
 }
 
+// operatorsOf returns those of them that compare a column of a type. The values of a sql_variant are ordered by the
+// families of their base types, and a predicate's text has none: what is less than it could only be guessed.
+func operatorsOf(t sqltype.Type) []string {
+	switch {
+	case t == sqltype.Variant:
+		return []string{string(NotEqual)}
+	case t.IsText():
+		return Operators()
+	}
+	return slices.DeleteFunc(Operators(), func(o string) bool { return o == string(Like) })
+}
+
 func (o Operator) fromAbove() bool { return o == Less || o == AtMost }
 func (o Operator) fromBelow() bool { return o == Greater || o == AtLeast }
 
@@ -86,8 +98,9 @@ func parseCondition(col *registry.Column, p Predicate) (c condition, err error) 
 		return c, command.Refuse(command.CodeColumnTwice, col.Name)
 	case len(p.Values) > MaxValues:
 		return c, command.Refuse(command.CodeFilterValues, col.Name, len(p.Values), MaxValues)
-	case p.Operator == Like && !col.Type.IsText(), !several && col.Type == sqltype.Variant:
-		return c, command.Refuse(command.CodeFilterType, col.Name, col.Type, string(p.Operator))
+	case p.Operator != Equal && !slices.Contains(operatorsOf(col.Type), string(p.Operator)):
+		return c, command.Refuse(command.CodeFilterType, col.Name, col.Type, string(p.Operator),
+			append([]string{"="}, operatorsOf(col.Type)...))
 	case p.Operator == Like:
 		c.pattern, err = parsePattern(col.Name, p.Values[0])
 		return c, err

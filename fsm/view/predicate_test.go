@@ -228,3 +228,35 @@ func TestMistakesInDeclarations(t *testing.T) {
 		})
 	}
 }
+
+// A predicate on a sql_variant has no base type: it can only be equal, or not.
+func TestVariantsAreNotOrderedByPredicates(t *testing.T) {
+	columns := 0
+	for _, view := range All() {
+		for _, column := range view.Columns {
+			if column.Type != sqltype.Variant {
+				continue
+			}
+			columns++
+			for operator, says := range map[Operator]string{Equal: "", NotEqual: "", Less: "lt does not", AtMost: "le does not",
+				Greater: "gt does not", AtLeast: "ge does not", Like: "like does not"} {
+				t.Run(view.Name+"."+column.Name+"."+string(operator), func(t *testing.T) {
+					_, err := parseConditions(view, []Predicate{{column.Name, operator, []string{"1"}}})
+					if says == "" {
+						if err != nil {
+							t.Error(err)
+						}
+						return
+					}
+					want := column.Name + ": " + says + " compare a sql_variant column; =, ne do"
+					if got := registry.Detail(registry.HTTP, rejected(t, err, command.CodeFilterType)); got != want {
+						t.Errorf("says %q, want %q", got, want)
+					}
+				})
+			}
+		}
+	}
+	if columns == 0 {
+		t.Error("no view has a sql_variant")
+	}
+}
