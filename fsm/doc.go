@@ -1,8 +1,8 @@
 // Package fsm is the replicated state machine: it applies the Raft log to the catalog, entry by entry, writes and
 // reads Raft's snapshots, and hands out read transactions.
 //
-// It promises that nodes which applied the same entries hold the same state, and that Hash shows it; that a reader never
-// shows part of an entry; and that an entry which this binary does not understand ends all work: the entry is not
+// It promises that nodes which applied the same entries hold the same state, and that Hash shows it; that a reader
+// never shows part of an entry; and that an entry which this binary does not understand ends all work: the entry is not
 // applied, no later one is, no snapshot is taken, Config.Failed is told, and Apply does not return, because returning
 // would let Raft apply the next entry.
 //

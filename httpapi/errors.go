@@ -116,7 +116,8 @@ func explain(err error) (kind, string) {
 	}
 	var limit *service.LimitReached
 	if errors.As(err, &limit) {
-		return kind{status: http.StatusTooManyRequests, code: wire.CodeLimitReached, retry: seconds(limit.Retry)}, limit.Detail
+		return kind{status: http.StatusTooManyRequests, code: wire.CodeLimitReached, retry: seconds(limit.Retry)},
+			limit.Detail
 	}
 	for i := range kinds {
 		if errors.Is(err, kinds[i].err) {

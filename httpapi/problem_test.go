@@ -131,7 +131,8 @@ func TestALimitIsNamed(t *testing.T) {
 		retry string
 	}{
 		{"of this master",
-			fmt.Errorf("around: %w", &service.LimitReached{Limit: "MaxX", Detail: "3 are there", Retry: 1500 * time.Millisecond}), "2"},
+			fmt.Errorf("around: %w", &service.LimitReached{Limit: "MaxX", Detail: "3 are there",
+				Retry: 1500 * time.Millisecond}), "2"},
 		{"at once", &service.LimitReached{Limit: "MaxX", Detail: "3 are there"}, "1"},
 		{"of the state", command.Refuse(command.CodeLimitNeverEnabled, "MaxX", 3), "60"},
 	} {

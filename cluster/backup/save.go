@@ -21,8 +21,8 @@ type Options struct {
 	Lock archive.Lock
 }
 
-// ParseOptions returns the options of a request. key is empty if the key ring is to be left out; else lock is the JSON of
-// an archive.Lock. A key and a lock that this version would not make are refused, since nothing could open the ring.
+// ParseOptions returns the options of a request. key is empty if the key ring is to be left out; else lock is the JSON
+// of an archive.Lock. A key and a lock that this version would not make are refused, since nothing could open the ring.
 func ParseOptions(blobs bool, key, lock []byte) (Options, error) {
 	o := Options{Blobs: blobs, Key: key}
 	if len(key) == 0 {

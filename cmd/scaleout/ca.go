@@ -81,7 +81,8 @@ func (a *app) caIssue() *cobra.Command {
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "reached as %s\n", strings.Join(names, ", "))
 			case pki.RoleUser:
-				fmt.Fprintf(cmd.OutOrStdout(), "roles %s\n", cmp.Or(strings.Join(issued.Identity.Roles, ", "), "none: see docs/roles.md"))
+				fmt.Fprintf(cmd.OutOrStdout(), "roles %s\n", cmp.Or(strings.Join(issued.Identity.Roles, ", "),
+					"none: see docs/roles.md"))
 			}
 			return nil
 		},

@@ -37,7 +37,8 @@ func TestRotateRenewRetire(t *testing.T) {
 	}
 	must("ca", "init", ca)
 	master, user := filepath.Join(certs, "m1"), filepath.Join(certs, "anna")
-	if out := must("ca", "issue", "master", "m1", "--ca", ca, "--out", master, "--host", "m1.example", "--host", "10.0.0.7",
+	if out := must("ca", "issue", "master", "m1", "--ca", ca, "--out", master, "--host", "m1.example", "--host",
+		"10.0.0.7",
 		"--lifetime", "240h"); !strings.Contains(out, "reached as m1.example, m1, 10.0.0.7\n") {
 		t.Error(out)
 	}

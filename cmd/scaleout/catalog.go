@@ -239,8 +239,8 @@ begins with @ is written with @@. null is NULL, except for a text, where it is a
 	return cmd
 }
 
-// parameterTypes are the SQL types of a procedure's parameters by the keys of their names. An unknown procedure has none: the
-// master's own refusal is the better message.
+// parameterTypes are the SQL types of a procedure's parameters by the keys of their names. An unknown procedure has
+// none: the master's own refusal is the better message.
 func parameterTypes(ctx context.Context, c *client.Client, name string) (map[string]string, error) {
 	procedures, err := c.Procedures(ctx)
 	if err != nil {

@@ -30,7 +30,8 @@ echo "batt" >&2; echo "on stderr: $PARAM_KEY" >&2; cat "$SCALEOUT_PARAMETERS"; e
 		t.Errorf("%+v", e)
 	}
 	m.until("messages", func() bool {
-		return slices.ContainsFunc(m.messages[g.attemptRef()], func(msg wire.Message) bool { return msg.Text == "exit code 3" })
+		return slices.ContainsFunc(m.messages[g.attemptRef()],
+			func(msg wire.Message) bool { return msg.Text == "exit code 3" })
 	})
 	said := strings.Join(m.texts(g), "\n")
 	for _, want := range []string{"in a line: ***.", "in two pieces: ***.", "on stderr: ***", "plain: nothing secret",

@@ -28,7 +28,8 @@ func checkName(parameter, name string) *command.Rejection {
 	return nil
 }
 
-// checkShown refuses, with the code, a name with such a character. What says whose name it is, for a code that needs it.
+// checkShown refuses, with the code, a name with such a character. What says whose name it is, for a code that needs
+// it.
 func checkShown(code, name string, what ...string) *command.Rejection {
 	for _, r := range name {
 		if sqltype.Hidden(r) {

@@ -11,8 +11,8 @@ import (
 // reader is that of the state whose grants hold.
 //
 // An operation is seen by its creator and by those who read logs or monitor; its creator and administrators change it.
-// Folders and projects are seen by whoever may run packages or read logs, and changed by administrators. Whoever may run
-// packages may run those of every project.
+// Folders and projects are seen by whoever may run packages or read logs, and changed by administrators. Whoever may
+// run packages may run those of every project.
 func Can(_ *Reader, c command.Caller, right command.Right, o command.Object) bool {
 	if c.Kind != "user" {
 		return false

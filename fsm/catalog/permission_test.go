@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -16,20 +17,24 @@ func TestCan(t *testing.T) {
 		id    int64
 		roles []string // beside ssis_admin
 	}{
-		{command.RightRead, command.OnCatalog, some, []string{"", command.RoleExecutor, command.RoleReader, command.RoleMonitor}},
+		{command.RightRead, command.OnCatalog, some, []string{"", command.RoleExecutor, command.RoleReader,
+			command.RoleMonitor}},
 		{command.RightModify, command.OnCatalog, some, nil},
 		{command.RightExecute, command.OnCatalog, some, []string{command.RoleExecutor}},
 		{command.RightRead, command.OnCluster, some, []string{command.RoleMonitor}},
 		{command.RightModify, command.OnCluster, some, nil},
 		{command.RightRead, command.OnFolder, some, []string{command.RoleExecutor, command.RoleReader, command.RoleMonitor}},
-		{command.RightRead, command.OnFolder, others, []string{command.RoleExecutor, command.RoleReader, command.RoleMonitor}},
+		{command.RightRead, command.OnFolder, others, []string{command.RoleExecutor, command.RoleReader,
+			command.RoleMonitor}},
 		{command.RightModify, command.OnFolder, others, nil},
 		{command.RightCreateObjects, command.OnFolder, some, nil},
 		{command.RightCreateObjects, command.OnFolder, others, nil},
-		{command.RightRead, command.OnProject, others, []string{command.RoleExecutor, command.RoleReader, command.RoleMonitor}},
+		{command.RightRead, command.OnProject, others, []string{command.RoleExecutor, command.RoleReader,
+			command.RoleMonitor}},
 		{command.RightModify, command.OnProject, others, nil},
 		{command.RightExecute, command.OnProject, others, []string{command.RoleExecutor}},
-		{command.RightRead, command.OnOperation, some, []string{command.RoleExecutor, command.RoleReader, command.RoleMonitor}},
+		{command.RightRead, command.OnOperation, some, []string{command.RoleExecutor, command.RoleReader,
+			command.RoleMonitor}},
 		{command.RightRead, command.OnOperation, others, []string{command.RoleReader, command.RoleMonitor}},
 		{command.RightModify, command.OnOperation, some, []string{command.RoleExecutor}},
 		{command.RightModify, command.OnOperation, others, nil},
@@ -87,8 +92,8 @@ func TestPermissions(t *testing.T) {
 				}
 				return
 			}
-			got, ok := err.(*command.Rejection)
-			if !ok || got.Code != c.want.Code || !slices.Equal(got.Args, c.want.Args) {
+			var got *command.Rejection
+			if !errors.As(err, &got) || got.Code != c.want.Code || !slices.Equal(got.Args, c.want.Args) {
 				t.Fatalf("%v, want %v", err, c.want)
 			}
 		})

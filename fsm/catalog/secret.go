@@ -61,7 +61,8 @@ func OpenParameter(g *command.Grant, p *command.GrantParameter, open Opener) (sq
 		}
 		failed = errors.Join(failed, err)
 	}
-	return sqltype.Secret[string]{}, fmt.Errorf("open the value of parameter %s of execution %d: %w", p.Name, g.ExecutionID, failed)
+	return sqltype.Secret[string]{}, fmt.Errorf("open the value of parameter %s of execution %d: %w", p.Name,
+		g.ExecutionID, failed)
 }
 
 // OpenPassword returns the project password of a grant, the zero Secret if it has none.

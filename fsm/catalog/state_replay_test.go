@@ -119,7 +119,8 @@ func someCommand(rt *rapid.T, r *Reader, manifest []byte, now command.Time) comm
 			}
 			return c
 		}
-		return &command.Expire{Items: []command.Expiry{{AttemptRef: attemptRef(), Worker: worker(), Incarnation: incarnation()}}}
+		return &command.Expire{Items: []command.Expiry{{AttemptRef: attemptRef(), Worker: worker(),
+			Incarnation: incarnation()}}}
 	case 21, 22:
 		m := &command.AppendMessages{Segment: fmt.Sprintf("%064x", rapid.IntRange(0, 9).Draw(rt, "segment")), Size: 1}
 		for i := range rapid.IntRange(1, 4).Draw(rt, "parts") {

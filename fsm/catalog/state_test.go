@@ -191,7 +191,8 @@ func (w *machine) worker(id string) {
 
 func registration(id, incarnation string) *command.RegisterWorker {
 	return &command.RegisterWorker{
-		ID: id, CertName: "cert-" + id[:1], Incarnation: incarnation, MachineID: "machine-" + id[:1], BootID: "b", Version: "1",
+		ID: id, CertName: "cert-" + id[:1], Incarnation: incarnation, MachineID: "machine-" + id[:1], BootID: "b",
+		Version:     "1",
 		MachineName: "HOST" + id[:1],
 		UserAccount: "svc", MaxTaskCount: 3, LeaseMs: 60000, TaskHeartbeatMs: 10000, AgentHeartbeatMs: 60000,
 		ToleranceMs: 600000,

@@ -145,7 +145,8 @@ func (w *World) Call(caller command.Caller, name, object string) (answer, error)
 	r := w.State.Reader()
 	plan, err := p.Plan(context.Background(), &procedure.Call{Caller: caller, Reader: r, Blobs: w, Seal: w.Seal,
 		Config: w.Config}, args)
-	if no, ok := err.(*command.Rejection); ok && p.Authorize(r, caller) == nil && !slices.Contains(p.Checks, no.Code) {
+	var no *command.Rejection
+	if errors.As(err, &no) && p.Authorize(r, caller) == nil && !slices.Contains(p.Checks, no.Code) {
 		w.T.Errorf("the plan of %s refuses with %s, which its declaration does not name", name, no.Code)
 	}
 	if err != nil {

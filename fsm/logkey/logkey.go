@@ -1,5 +1,5 @@
-// Package logkey holds the keys of all log lines: one key for each thing, so that a search for a master, an attempt or a
-// blob finds every line about it, whoever wrote it.
+// Package logkey holds the keys of all log lines: one key for each thing, so that a search for a master, an attempt or
+// a blob finds every line about it, whoever wrote it.
 //
 // A thing that an identifier names has the suffix _id; without the suffix the key holds the name that people know. A
 // length of time is written as a duration, and a point in time as a time.

@@ -63,7 +63,8 @@ func executionProcedures() []*Procedure {
 			},
 			Raises: []string{
 				command.CodeAlreadyStarted, command.CodeExecutionNotFound, command.CodeObjectType, command.CodeOptionLevel,
-				command.CodeOptionLong, command.CodeOptionNotFound, command.CodeOptionSeconds, command.CodeParameterNotFound, command.CodeParameterSealed, command.CodeParameterType, command.CodePermissionOwner,
+				command.CodeOptionLong, command.CodeOptionNotFound, command.CodeOptionSeconds, command.CodeParameterNotFound,
+				command.CodeParameterSealed, command.CodeParameterType, command.CodePermissionOwner,
 				command.CodeVersionGone,
 			},
 			Plan: planSetExecutionParameter,

@@ -16,8 +16,9 @@ type execution = *catalog.Execution
 func executionsView() *View {
 	const noMachine, noReferences = "the process runs on a worker", "there are no environments yet"
 	return declare(declaration[execution]{
-		Name: "executions", Permission: command.MayReadOperations, Key: []string{"execution_id"}, Rising: []string{"created_time"},
-		Doc: "The executions of packages.",
+		Name: "executions", Permission: command.MayReadOperations, Key: []string{"execution_id"},
+		Rising: []string{"created_time"},
+		Doc:    "The executions of packages.",
 		Columns: []column[execution]{
 			{Name: "execution_id", Type: sqltype.BigInt, Doc: "the execution; also its operation's id", Get: executionID},
 			{Name: "folder_name", Type: sqltype.Sysname, Doc: "the folder when it was created",

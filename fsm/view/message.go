@@ -26,7 +26,8 @@ type message struct {
 
 func operationMessagesView() *View {
 	return declare(declaration[message]{
-		Name: "operation_messages", Permission: command.MayReadOperations, Key: []string{"operation_id", "operation_message_id"},
+		Name: "operation_messages", Permission: command.MayReadOperations, Key: []string{"operation_id",
+			"operation_message_id"},
 		Source: FromSegments,
 		Doc:    "The messages of operations: of the catalog itself, and the output of packages.",
 		Columns: []column[message]{

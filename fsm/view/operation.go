@@ -16,8 +16,9 @@ type operation struct {
 
 func operationsView() *View {
 	return declare(declaration[operation]{
-		Name: "operations", Permission: command.MayReadOperations, Key: []string{"operation_id"}, Rising: []string{"created_time"},
-		Doc: "What was done in the catalog: executions, deploys and changes of its settings.",
+		Name: "operations", Permission: command.MayReadOperations, Key: []string{"operation_id"},
+		Rising: []string{"created_time"},
+		Doc:    "What was done in the catalog: executions, deploys and changes of its settings.",
 		Columns: []column[operation]{
 			{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation",
 				Get: func(o operation) any { return o.id() }},

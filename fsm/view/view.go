@@ -29,8 +29,8 @@ var views = sync.OnceValue(func() *registry.Names[*View] {
 	}, func(v *View) []string { return []string{v.Name} })
 })
 
-// Authorize refuses ("permission_denied") a caller without the permission to read the view, in the state that the reader
-// reads. Select does so too.
+// Authorize refuses ("permission_denied") a caller without the permission to read the view, in the state that the
+// reader reads. Select does so too.
 func (v *View) Authorize(r *catalog.Reader, c command.Caller) error {
 	return catalog.Authorize(r, c, v.Permission, v.Name)
 }

@@ -26,7 +26,8 @@ func (s *Service) Procedures() []ProcedureInfo {
 	all := procedure.All()
 	out := make([]ProcedureInfo, len(all))
 	for i, p := range all {
-		out[i] = ProcedureInfo{Schema: p.Schema, Name: p.Name, Aliases: p.Aliases, Doc: p.Doc, Roles: catalog.Roles(p.Permission),
+		out[i] = ProcedureInfo{Schema: p.Schema, Name: p.Name, Aliases: p.Aliases, Doc: p.Doc,
+			Roles:      catalog.Roles(p.Permission),
 			Parameters: p.Parameters, Returns: p.Returns, Sets: p.Sets, Codes: p.Codes()}
 	}
 	return out

@@ -25,7 +25,8 @@ func TestReadsAndProofs(t *testing.T) {
 		code   string // of the refusal
 	}{
 		{name: "behind a proof", leads: true, caller: fsmtest.Alice, proofs: 1, rows: 1, index: 2},
-		{name: "the proof brings what is missing", lags: true, leads: true, caller: fsmtest.Alice, proofs: 1, rows: 1, index: 2},
+		{name: "the proof brings what is missing", lags: true, leads: true, caller: fsmtest.Alice, proofs: 1, rows: 1,
+			index: 2},
 		{name: "who does not lead proves nothing", caller: fsmtest.Alice, proofs: 1, err: command.ErrNotLeader},
 		{name: "stale, anywhere", caller: fsmtest.Alice, query: Query{Stale: true}, rows: 1, index: 2},
 		{name: "stale, where the state lags", lags: true, caller: fsmtest.Alice, query: Query{Stale: true}, index: 1},
@@ -46,7 +47,8 @@ func TestReadsAndProofs(t *testing.T) {
 			page, err := n.service(t).Read(t.Context(), View{folders}, c.caller, c.query)
 			var no *command.Rejection
 			switch {
-			case c.code != "" && (!errors.As(err, &no) || command.Family(no.Code) != c.code), c.code == "" && !errors.Is(err, c.err):
+			case c.code != "" && (!errors.As(err, &no) || command.Family(no.Code) != c.code), c.code == "" && !errors.Is(err,
+				c.err):
 				t.Errorf("answered %v", err)
 			case n.proofs != c.proofs:
 				t.Errorf("%d proofs, want %d", n.proofs, c.proofs)

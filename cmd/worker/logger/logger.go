@@ -1,5 +1,5 @@
-// Package logger writes the log lines of the worker and of its guards. It takes attributes only, so that every key is one
-// of the constants that a process declares.
+// Package logger writes the log lines of the worker and of its guards. It takes attributes only, so that every key is
+// one of the constants that a process declares.
 package logger
 
 import (
