@@ -115,7 +115,8 @@ func TestASecretOfTheWrongTypeIsNotShown(t *testing.T) {
 	}
 	_, err := o.create(t.Context(), f.client(t))
 	if err == nil || strings.Contains(err.Error(), "hunter2") ||
-		!strings.Contains(err.Error(), "--project-param: the value of the sensitive parameter Password is not a valid Int32") {
+		!strings.Contains(err.Error(),
+			"--project-param: the value of the sensitive parameter Password is not a valid Int32") {
 		t.Errorf("%v", err)
 	}
 }

@@ -167,8 +167,8 @@ func projectID(ctx context.Context, c *client.Client, folder, project string) (i
 	return id, nil
 }
 
-// nameHint ends the sentence that there is no such name: with the name that was probably meant, or with the names that exist. It
-// is empty if they cannot be read or are too many.
+// nameHint ends the sentence that there is no such name: with the name that was probably meant, or with the names that
+// exist. It is empty if they cannot be read or are too many.
 func nameHint(ctx context.Context, c *client.Client, name, view string, equal map[string]any) string {
 	const most = 1000
 	rows, err := collect(ctx, c, view, client.Query{Equal: equal, PageSize: most}, most)
