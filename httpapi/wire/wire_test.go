@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -175,8 +178,17 @@ func TestCallerHeader(t *testing.T) {
 
 func TestGrantKeepsItsSecrets(t *testing.T) {
 	g := Grant{Package: "p.sh", ProjectPassword: "hush", Parameters: []Parameter{{Value: "hush"}}}
-	if strings.Contains(g.String(), "hush") {
-		t.Fatal(g.String())
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("with", "grant", g, "answer", ExchangeAnswer{Grants: []Grant{g}})
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("with", "grant", g)
+	shown := map[string]string{"String": g.String(), "slog": log.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		shown[verb] = fmt.Sprintf(verb, g) + fmt.Sprintf(verb, ExchangeAnswer{Grants: []Grant{g}})
+	}
+	for how, text := range shown {
+		if strings.Contains(text, "hush") || strings.Contains(text, "68757368") {
+			t.Errorf("%s shows a secret: %s", how, text)
+		}
 	}
 }
 

@@ -1,6 +1,11 @@
 package wire
 
-import "time"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
 
 // AttemptRef names one attempt of a task.
 type AttemptRef struct {
@@ -114,6 +119,12 @@ type Grant struct {
 
 // String keeps the secrets out of logs and errors that print a grant.
 func (g Grant) String() string { return "grant of " + g.Package }
+
+// Format keeps them out of whatever verb prints a grant.
+func (g Grant) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, g.String()) }
+
+// LogValue keeps them out of logs in JSON.
+func (g Grant) LogValue() slog.Value { return slog.StringValue(g.String()) }
 
 // Parameter is one value for a package. Type is the name of the SSISDB data type, and Value the value's canonical text.
 type Parameter struct {
