@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"scaleout/fsm/command"
@@ -102,13 +103,17 @@ func missingValues(v *Version, e *Execution) []string {
 	return missing
 }
 
+// PackageNamed finds a version's package. The package must not be changed.
 func PackageNamed(v *Version, name string) (*command.Package, bool) {
-	for i := range v.Manifest.Packages {
-		if sqltype.EqualText(v.Manifest.Packages[i].Name, name) {
-			return &v.Manifest.Packages[i], true
-		}
+	if at := packageIndex(v, name); at >= 0 {
+		return &v.Manifest.Packages[at], true
 	}
 	return nil, false
+}
+
+// packageIndex is the place of a package in its version's lists, -1 if the version has none of that name.
+func packageIndex(v *Version, name string) int {
+	return slices.IndexFunc(v.Manifest.Packages, func(p command.Package) bool { return sqltype.EqualText(p.Name, name) })
 }
 
 // baseTypes are the base types of the values of a data type in a sql_variant: the one that the product's documents name,

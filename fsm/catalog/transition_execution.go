@@ -23,9 +23,7 @@ func createExecution(r *Reader, e *edit, c *command.CreateExecution) command.Res
 	if !ok {
 		return reject(command.CodeVersionGone, project.Version, project.Name)
 	}
-	at := slices.IndexFunc(version.Manifest.Packages, func(p command.Package) bool {
-		return sqltype.EqualText(p.Name, c.Package)
-	})
+	at := packageIndex(version, c.Package)
 	switch {
 	case at < 0:
 		return reject(command.CodePackageNotFound, project.Name, c.Package, entryPoints(version))

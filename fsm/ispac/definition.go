@@ -294,7 +294,8 @@ func parameters(defs []ParameterDefinition, newGUID func() string, where string)
 		case n.Kind != yaml.ScalarNode:
 			return nil, bad(n, "the default is not a single value")
 		case def.Sensitive:
-			return nil, bad(n, "it is sensitive, and a default would stand in the file for all to read; set it after deployment")
+			return nil, bad(n, "it is sensitive, and a default would stand in the file for all to read; "+
+				"give it with the execution")
 		default:
 			if p.Value, err = ParseValue(p.Type, n.Value); err != nil {
 				return nil, bad(n, "%v", err)

@@ -92,9 +92,8 @@ func (p *Project) checkWritable() error {
 				return badPart(part, fmt.Sprintf("%s: parameter %s: the data type %d is not known", where, clip(q.Name),
 					int(q.Type)))
 			case q.HasValue && q.Sensitive && p.ProtectionLevel == DontSaveSensitive:
-				return badPart(part,
-					fmt.Sprintf("%s: the sensitive parameter %s has a value, which %s does not allow; set it after deployment", where,
-						clip(q.Name), DontSaveSensitive))
+				return badPart(part, fmt.Sprintf("%s: the sensitive parameter %s has a value, which %s does not allow; "+
+					"give it with the execution", where, clip(q.Name), DontSaveSensitive))
 			case !q.HasValue:
 				continue
 			}

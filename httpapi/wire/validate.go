@@ -3,7 +3,6 @@ package wire
 import (
 	"strings"
 	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"scaleout/fsm/sqltype"
@@ -30,8 +29,6 @@ func invalidInExtension(r rune) bool {
 	return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && !strings.ContainsRune("_-+~$", r)
 }
 
-func utf16Units(s string) int { return len(utf16.Encode([]rune(s))) }
-
 // Validate checks what the types cannot express. Its errors are *BadInput.
 func (r *Register) Validate() error {
 	required := []struct{ name, value string }{
@@ -48,7 +45,7 @@ func (r *Register) Validate() error {
 	}...)
 	for _, f := range texts {
 		if f.name == "description" {
-			if n := utf16Units(f.value); n > maxDescription {
+			if n := sqltype.Characters(f.value); n > maxDescription {
 				return bad(CodeInvalidArgument, "%s has %d characters; at most %d are taken", f.name, n, maxDescription)
 			}
 			continue // a description may contain any characters
