@@ -87,7 +87,7 @@ var mayImport = map[string][]string{
 	"cmd/master/metrics": {"cluster/pki", "fsm/catalog", "fsm/command"},
 	"cmd/master/status":  {"cluster", "cluster/pki", "fsm/catalog", "fsm/command", "fsm/logkey", "httpapi/wire"},
 	"cmd/master":         {"cmd/master/...", "cluster/...", "fsm/...", "httpapi/...", "store"},
-	"cmd/dev":            {"cluster", "cluster/pki", "cmd/dev/process", "fsm/registry", "httpapi/client", "store/file"},
+	"cmd/dev":            {"cluster", "cluster/pki", "cmd/dev/process", "fsm/registry", "httpapi/client", "httpapi/wire", "store/file"},
 	"cmd/service":        {"cmd/dev/process", "cmd/scaleout/settings", "fsm/logkey"},
 	"cmd/dev/demo":       {"cmd/dev", "fsm/catalog", "httpapi/client"},
 	"cmd/scaleout":       {"cluster/...", "fsm/...", "httpapi/...", "store", "cmd/..."},

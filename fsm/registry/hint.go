@@ -57,9 +57,9 @@ func Meant(name string, names []string) string {
 const mostEdits = 3
 
 // tolerance is how many edits may lie between two names of which one was meant: in a short name, a few edits make
-// another name.
+// another name. The dashes before a flag do not count.
 func tolerance(a, b string) int {
-	switch n := min(len(a), len(b)); {
+	switch n := min(len(strings.TrimLeft(a, "-")), len(strings.TrimLeft(b, "-"))); {
 	case n < 2:
 		return 0
 	case n < 5:

@@ -22,6 +22,8 @@ func TestHint(t *testing.T) {
 		{"too many equally near", "worker-9", "worker-1 worker-2 worker-3 worker-4",
 			"; there are worker-1, worker-2, worker-3, worker-4"},
 		{"a short name is another name", "eq", "ne lt le gt ge like", "; there are ne, lt, le, gt, ge, like"},
+		{"a short flag is another flag", "--yes", "--key --limit", "; there are --key, --limit"},
+		{"a flag", "--limt", "--key --limit", "; did you mean --limit?"},
 		{"a letter is another letter", "a", "b c", "; there are b, c"},
 		{"case", "MASTER-2", "master-1 master-2", "; did you mean master-2?"},
 		{"characters, not bytes", "Übersict", "Übersicht Lager", "; did you mean Übersicht?"},

@@ -82,6 +82,9 @@ type Ready struct {
 	Checks []Check `json:"checks"`
 }
 
+// CheckMember is the name of the check that fails on a master that was removed from its cluster.
+const CheckMember = "member"
+
 // Check is one named condition of readiness.
 type Check struct {
 	Name   string `json:"name"`

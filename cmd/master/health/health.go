@@ -70,7 +70,7 @@ func (p *Probe) Ready(context.Context) []wire.Check {
 		check("leader", leader, waiting),
 		check("caught_up", caught, "the state has not reached what the cluster had committed when this master started"),
 		check("disk", disk == "", disk),
-		check("member", p.node.State() != cluster.StateRemoved, "this master was removed from the cluster"),
+		check(wire.CheckMember, p.node.State() != cluster.StateRemoved, "this master was removed from the cluster"),
 	}
 }
 
