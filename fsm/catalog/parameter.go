@@ -41,19 +41,14 @@ func DeclaredParameter(r *Reader, e *Execution, objectType int, name string) (*c
 // mostKnown bounds how many names a refusal offers instead of one that does not exist.
 const mostKnown = 20
 
-// GrantParameters is what a package gets: the design defaults of its version, overlaid with the values set on the
-// execution. params holds every project parameter (object type 20) and package parameter (30) that has a value, in
+// GrantParameters is what a package gets: the effective values of its parameters and options. params holds every project parameter (object type 20) and package parameter (30) that has a value, in
 // the order of the manifest; set every server option (50) that has one; password the project's, if it has one.
 // Secrets are still sealed: OpenParameter opens them.
 func GrantParameters(v *Version, e *Execution) (params, set []command.GrantParameter, password *command.Sealed) {
 	add := func(objectType int, declared []command.Parameter) {
 		for i := range declared {
 			p := &declared[i]
-			value, ok := ValueOf(e, objectType, p.Name)
-			if !ok {
-				value = p.Default
-			}
-			if value != nil {
+			if value, _ := EffectiveValue(e, objectType, p); value != nil {
 				params = append(params, command.GrantParameter{ObjectType: objectType, Name: p.Name, Sensitive: p.Sensitive,
 					Value: *value})
 			}
@@ -82,16 +77,23 @@ func ValueOf(e *Execution, objectType int, name string) (*command.Value, bool) {
 	return nil, false
 }
 
-// missingValues names the required parameters of an execution that have no value. As in the product, the design
-// default of a required parameter is for the designer alone: an execution must be given a value.
+// EffectiveValue returns the value that a declared parameter has in an execution, nil if it has none, and whether it was
+// set on the execution. As in the product, the design default of a required parameter is for the designer alone: an
+// execution must be given a value.
+func EffectiveValue(e *Execution, objectType int, p *command.Parameter) (value *command.Value, set bool) {
+	value, set = ValueOf(e, objectType, p.Name)
+	if !set && !p.Required {
+		value = p.Default
+	}
+	return value, set
+}
+
+// missingValues names the required parameters of an execution that have no value.
 func missingValues(v *Version, e *Execution) []string {
 	var missing []string
 	look := func(objectType int, scope string, declared []command.Parameter) {
 		for i := range declared {
-			if !declared[i].Required {
-				continue
-			}
-			if _, ok := ValueOf(e, objectType, declared[i].Name); !ok {
+			if value, _ := EffectiveValue(e, objectType, &declared[i]); declared[i].Required && value == nil {
 				missing = append(missing, scope+declared[i].Name)
 			}
 		}

@@ -48,9 +48,12 @@ type declaration[T any] struct {
 	Key        []string // as View.Key
 	Rising     []string // columns that never decrease as the key grows: sorting by them equals sorting by the key
 	Columns    []column[T]
-	// Visible reports whether the query's caller may see a row; nil means that who may read the view sees all of it. What
-	// is not visible counts as read, so an element of which nothing shows also stands for a place where a walk can go on.
+	// Visible reports whether the query's caller may see a row; nil means that who may read the view sees all of it. It
+	// alone decides. A path may ask the same function to spare the work for what it would hide.
 	Visible func(q *Query, v T) bool
+	// Gap reports whether an element is no row for anybody, but a place where a walk can go on; nil means that none is.
+	// A gap counts as read, as a row does that is not visible.
+	Gap func(v T) bool
 	// Paths are the ways to the elements. The last one can read all of them.
 	Paths []path[T]
 }

@@ -86,7 +86,7 @@ func executionsView() *View {
 			{Name: "executed_count", Type: sqltype.Int, Doc: "how often it was granted to a worker",
 				Get: func(e execution) any { return int64(e.Used()) }},
 		},
-		Visible: func(q *Query, e execution) bool { return sees(q, e.ID, e.Caller) },
+		Visible: seesExecution,
 		Paths: []path[execution]{
 			{On: "status", Cost: liveRows, Ordered: true, Takes: isLive, In: executionsInStatus},
 			{On: "status", Cost: historyRows, Takes: isUnsuccessful, In: unsuccessfulExecutions},

@@ -19,7 +19,7 @@ import (
 // message is one message of an operation. Without a text it is a gap: the place behind all messages of an operation of
 // which none is shown.
 type message struct {
-	operation int64
+	operation operation
 	id        int64
 	text      *segment.Message
 }
@@ -34,7 +34,7 @@ func operationMessagesView() *View {
 			{Name: "operation_message_id", Type: sqltype.BigInt, Doc: "the message",
 				Get: func(m message) any { return m.id }},
 			{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation; an execution's id is its operation's id",
-				Get: func(m message) any { return m.operation }},
+				Get: func(m message) any { return m.operation.id() }},
 			{Name: "message_time", Type: sqltype.DateTimeOffset, Doc: "when it was written, by its writer's clock",
 				Get: func(m message) any { return shownTime(command.Time(m.text.Time)) }},
 			{Name: "message_type", Type: sqltype.SmallInt, Doc: "50 status change, 70 information, 110 warning, 120 error, …",
@@ -46,7 +46,8 @@ func operationMessagesView() *View {
 				Get: func(m message) any { return m.text.Text }},
 			{Name: "extended_info_id", Type: sqltype.BigInt, Null: "messages carry nothing else"},
 		},
-		Visible: func(_ *Query, m message) bool { return m.text != nil },
+		Gap:     func(m message) bool { return m.text == nil },
+		Visible: func(q *Query, m message) bool { return seesOperation(q, m.operation) },
 		Paths: []path[message]{
 			{On: "operation_id", Cost: oneRow, Ordered: true,
 				In:   func(q *Query, ids []any) iter.Seq[message] { return messages(q, operationsWithIDs(q, ids)) },
@@ -55,7 +56,8 @@ func operationMessagesView() *View {
 	})
 }
 
-// messages are those of operations that the query's caller may see: no segment is opened for others.
+// messages are those of operations, and one gap for each operation of which the query's caller sees none: no segment is
+// opened for it.
 func messages(q *Query, operations iter.Seq[operation]) iter.Seq[message] {
 	return func(yield func(message) bool) {
 		afterOperation, _ := q.afterValue("operation_id").(int64)
@@ -63,10 +65,10 @@ func messages(q *Query, operations iter.Seq[operation]) iter.Seq[message] {
 		open := segmentReader{open: q.openSegment}
 		for o := range operations {
 			var chunks []chunk
-			if sees(q, o.id(), o.caller()) {
+			if seesOperation(q, o) {
 				chunks = chunksOf(q, o)
 			}
-			if len(chunks) == 0 && !yield(message{operation: o.id(), id: lastMessage(q)}) {
+			if len(chunks) == 0 && !yield(message{operation: o, id: lastMessage(q)}) {
 				return
 			}
 			for _, c := range chunks {
@@ -82,7 +84,7 @@ func messages(q *Query, operations iter.Seq[operation]) iter.Seq[message] {
 					if q.Descending {
 						i = len(texts) - 1 - i
 					}
-					if !yield(message{o.id(), c.firstID() + int64(i), &texts[i]}) {
+					if !yield(message{o, c.firstID() + int64(i), &texts[i]}) {
 						return
 					}
 				}

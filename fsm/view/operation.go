@@ -65,7 +65,7 @@ func operationsView() *View {
 			{Name: "machine_name", Type: sqltype.NVarChar(128), Nullable: true, Doc: "machine of the last attempt",
 				Get: either(lastMachine, nil)},
 		},
-		Visible: func(q *Query, o operation) bool { return sees(q, o.id(), o.caller()) },
+		Visible: seesOperation,
 		Paths: []path[operation]{
 			{On: "status", Cost: liveRows, Ordered: true, Takes: isLive, In: func(q *Query, s []any) iter.Seq[operation] {
 				return operations(q, executionsInStatus(q, s))
@@ -167,7 +167,7 @@ func completeness(q *Query) *catalog.Completeness {
 		return nil
 	}
 	switch o, ok := operationWithID(q.Reader)(id); {
-	case !ok || !sees(q, o.id(), o.caller()):
+	case !ok || !seesOperation(q, o):
 		return nil
 	case o.execution != nil:
 		return o.execution.Completeness()

@@ -44,7 +44,7 @@ func (e *elements[T]) reorder() bool {
 
 // matches reports whether an element is shown: what its caller may see, as the predicates say.
 func (e *elements[T]) matches(v T) bool {
-	if e.Visible != nil && !e.Visible(e.query, v) {
+	if e.Gap != nil && e.Gap(v) || e.Visible != nil && !e.Visible(e.query, v) {
 		return false
 	}
 	for i := range e.query.conditions {

@@ -82,7 +82,8 @@ func tasksView() *View {
 			{Name: "reason_text", Type: sqltype.NVarCharMax, Nullable: true, Doc: "the reason as a sentence",
 				Derive: func(q *Query, t task) any { _, sentence := taskReason(q, t); return sentence }},
 		},
-		Visible: func(_ *Query, t task) bool { return !t.gap },
+		Gap:     func(t task) bool { return t.gap },
+		Visible: func(q *Query, t task) bool { return seesExecution(q, t.execution) },
 		Paths: []path[task]{
 			{On: "execution_id", Cost: oneRow, Ordered: true, In: tasksWithIDs},
 			{On: "task_id", Cost: oneRow, Ordered: true, In: tasksWithIDs,
@@ -99,7 +100,7 @@ func tasksWithIDs(q *Query, ids []any) iter.Seq[task] {
 	}))
 }
 
-// tasks are the attempts of executions that the query's caller may see.
+// tasks are the attempts of executions, and one gap for each execution of which the query's caller sees none.
 func tasks(q *Query, executions iter.Seq[execution]) iter.Seq[task] {
 	return func(yield func(task) bool) {
 		for e := range executions {
@@ -107,7 +108,7 @@ func tasks(q *Query, executions iter.Seq[execution]) iter.Seq[task] {
 			if e.Status == catalog.Pending || e.Overdue {
 				n++
 			}
-			if n == 0 || !sees(q, e.ID, e.Caller) {
+			if n == 0 || !seesExecution(q, e) {
 				if !yield(task{execution: e, number: lastPlace(q), gap: true}) {
 					return
 				}

@@ -16,7 +16,8 @@ const valueBits = 16
 // value is the value of a parameter or a server option of an execution. One without a name is a gap: the place behind
 // all values of an execution that is not shown.
 type value struct {
-	id, execution             int64
+	id                        int64
+	execution                 *catalog.Execution
 	objectType                int
 	name, dataType            string
 	value                     *command.Value
@@ -32,7 +33,7 @@ func executionParameterValuesView() *View {
 			{Name: "execution_parameter_id", Type: sqltype.BigInt, Doc: "the value",
 				Get: func(v value) any { return v.id }},
 			{Name: "execution_id", Type: sqltype.BigInt, Doc: "the execution",
-				Get: func(v value) any { return v.execution }},
+				Get: func(v value) any { return v.execution.ID }},
 			{Name: "object_type", Type: sqltype.SmallInt, Doc: "20: of the project, 30: of the package, 50: a server option",
 				Get: func(v value) any { return int64(v.objectType) }},
 			{Name: "parameter_data_type", Type: sqltype.NVarChar(128), Doc: "Int32, String, …",
@@ -49,7 +50,8 @@ func executionParameterValuesView() *View {
 			{Name: "runtime_override", Type: sqltype.Bit, Doc: "whether the value was set for this execution",
 				Get: func(v value) any { return v.over }},
 		},
-		Visible: func(_ *Query, v value) bool { return v.name != "" },
+		Gap:     func(v value) bool { return v.name == "" },
+		Visible: func(q *Query, v value) bool { return seesExecution(q, v.execution) },
 		Paths: []path[value]{
 			{On: "execution_id", Cost: oneRow, Ordered: true, In: func(q *Query, ids []any) iter.Seq[value] {
 				return values(q, executionsWithIDs(q, ids))
@@ -74,12 +76,12 @@ func executionParameterValuesView() *View {
 	})
 }
 
-// values are those of executions that the query's caller may see.
+// values are those of executions, and one gap for each execution of which the query's caller sees none.
 func values(q *Query, executions iter.Seq[execution]) iter.Seq[value] {
 	return func(yield func(value) bool) {
 		for e := range executions {
-			if !sees(q, e.ID, e.Caller) {
-				gap := value{id: e.ID << valueBits, execution: e.ID}
+			if !seesExecution(q, e) {
+				gap := value{id: e.ID << valueBits, execution: e}
 				if !q.Descending {
 					gap.id |= 1<<valueBits - 1
 				}
@@ -105,20 +107,20 @@ func values(q *Query, executions iter.Seq[execution]) iter.Seq[value] {
 // version is gone, only what was set on it is known.
 func executionValues(r *catalog.Reader, e *catalog.Execution) []value {
 	var rows []value
-	add := func(objectType int, name, dataType string, v *command.Value, sensitive, required bool) {
-		_, set := catalog.ValueOf(e, objectType, name)
-		rows = append(rows, value{e.ID<<valueBits | int64(len(rows)+1), e.ID, objectType, name, dataType, v, sensitive,
+	add := func(objectType int, name, dataType string, v *command.Value, sensitive, required, set bool) {
+		rows = append(rows, value{e.ID<<valueBits | int64(len(rows)+1), e, objectType, name, dataType, v, sensitive,
 			required, set})
 	}
 	for i := range catalog.Options() {
 		o := &catalog.Options()[i]
-		add(catalog.ObjectExecution, o.Name, o.Type, o.Value(e), false, false)
+		_, set := catalog.ValueOf(e, catalog.ObjectExecution, o.Name)
+		add(catalog.ObjectExecution, o.Name, o.Type, o.Value(e), false, false, set)
 	}
 	version, ok := r.Version(e.Version)
 	if !ok {
 		for i := range e.Values {
 			if v := &e.Values[i]; v.ObjectType != catalog.ObjectExecution {
-				add(v.ObjectType, v.Name, v.Value.Type, &v.Value, v.Value.Sealed != nil, false)
+				add(v.ObjectType, v.Name, v.Value.Type, &v.Value, v.Value.Sealed != nil, false, true)
 			}
 		}
 		return rows
@@ -126,11 +128,8 @@ func executionValues(r *catalog.Reader, e *catalog.Execution) []value {
 	declared := func(objectType int, list []command.Parameter) {
 		for i := range list {
 			p := &list[i]
-			value, set := catalog.ValueOf(e, objectType, p.Name)
-			if !set && !p.Required { // the design default of a required one is never used
-				value = p.Default
-			}
-			add(objectType, p.Name, p.Type, value, p.Sensitive, p.Required)
+			value, set := catalog.EffectiveValue(e, objectType, p)
+			add(objectType, p.Name, p.Type, value, p.Sensitive, p.Required, set)
 		}
 	}
 	declared(catalog.ObjectProject, version.Manifest.Parameters)

@@ -179,10 +179,13 @@ func guidOrNull(s string) any {
 	return nil
 }
 
-// sees reports whether the query's caller may see an operation.
-func sees(q *Query, id int64, owner string) bool {
-	return catalog.Can(q.Reader, q.Caller, command.RightRead, command.OperationObject(id, owner))
+// seesOperation reports whether the query's caller may see an operation and what is inside it.
+func seesOperation(q *Query, o operation) bool {
+	return catalog.Can(q.Reader, q.Caller, command.RightRead, command.OperationObject(o.id(), o.caller()))
 }
+
+// seesExecution reports whether the query's caller may see an execution and what is inside it.
+func seesExecution(q *Query, e execution) bool { return seesOperation(q, operation{execution: e}) }
 
 // seesProject reports whether the query's caller may see a project and what is inside it.
 func seesProject(q *Query, id int64) bool {
