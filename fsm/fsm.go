@@ -21,8 +21,6 @@ import (
 
 // Errors of this package.
 var (
-	// ErrCannotApply: the log holds an entry that this version does not understand, most likely a newer version's.
-	ErrCannotApply = catalog.ErrCannotApply
 	// ErrOutOfOrder: an entry came that the state holds already.
 	ErrOutOfOrder = errors.New("the state and the log do not belong together")
 	// ErrTooNew: the log or the snapshot needs a newer version of the program.
@@ -146,7 +144,7 @@ func (f *FSM) fail(err error) {
 func (f *FSM) apply(l *raft.Log) (done Applied, err error) {
 	entry, err := command.Decode(l.Data)
 	if err != nil {
-		return done, fmt.Errorf("%w: index %d: %w", ErrCannotApply, l.Index, err)
+		return done, fmt.Errorf("%w: index %d: %w", catalog.ErrCannotApply, l.Index, err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"scaleout/fsm"
+	"scaleout/fsm/catalog"
 	"scaleout/fsm/command"
 )
 
@@ -280,7 +281,7 @@ func TestFailedApplyNeverReturns(t *testing.T) {
 				if returned || len(failed) != 1 || f.Err() == nil {
 					t.Fatalf("returned %t, told %v, err %v", returned, failed, f.Err())
 				}
-				if !errors.Is(f.Err(), fsm.ErrCannotApply) && !errors.Is(f.Err(), fsm.ErrTooNew) {
+				if !errors.Is(f.Err(), catalog.ErrCannotApply) && !errors.Is(f.Err(), fsm.ErrTooNew) {
 					t.Errorf("err %v", f.Err())
 				}
 				if _, err := f.Snapshot(); err == nil {
@@ -333,7 +334,7 @@ func TestRaftShutsDownAfterAFailure(t *testing.T) {
 	node.Apply([]byte("?"), time.Second)
 	select {
 	case err := <-failed:
-		if !errors.Is(err, fsm.ErrCannotApply) {
+		if !errors.Is(err, catalog.ErrCannotApply) {
 			t.Error(err)
 		}
 	case <-time.After(2 * time.Minute):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,15 +69,6 @@ func (l *Log) Writing() time.Duration { return l.began.oldest() }
 
 // Bytes returns the size of the entries in the log: their data, and a little for each.
 func (l *Log) Bytes() uint64 { return l.bytes.Load() }
-
-// FileBytes returns the size of the database file, free pages included, or 0 if it cannot be read.
-func (l *Log) FileBytes() int64 {
-	st, err := os.Stat(l.path)
-	if err != nil {
-		return 0
-	}
-	return st.Size()
-}
 
 // endAfter returns the last of the entries that follow index, or index itself if there are none. whole is false if one
 // of them is missing in between.

@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"store":                 {"fsm/command", "fsm/logkey", "store/file"},
 	"store/file":            {},
 	"store/hclog":           {"fsm/logkey"},
-	"httpapi/wire":          {"fsm/sqltype"}, // for the characters that no name may hold
+	"httpapi/wire":          {"fsm/command", "fsm/sqltype"}, // for bounds of the state, and the characters that no name may hold
 	"cluster/admission":     {},
 	"cluster/transport":     {"cluster/admission", "fsm/logkey", "store/hclog"},
 	"cluster/pki":           {"fsm/logkey", "fsm/sqltype", "store/file"},

@@ -54,9 +54,6 @@ type Identity struct {
 	Roles   []string // database roles, sorted; users only
 }
 
-// HasRole reports whether the identity carries the given database role.
-func (id Identity) HasRole(role string) bool { return slices.Contains(id.Roles, role) }
-
 // Require returns an error unless the holder has a role.
 func (id Identity) Require(role Role) error {
 	if id.Role == role {

@@ -240,17 +240,6 @@ func (k *KeyRing) Len() int {
 	return len(k.keys)
 }
 
-// KeyIDs are the ids of all keys, oldest first; the last one seals.
-func (k *KeyRing) KeyIDs() []string {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	ids := make([]string, len(k.keys))
-	for i, key := range k.keys {
-		ids[i] = key.ID
-	}
-	return ids
-}
-
 // Seal encrypts plaintext with the newest key under a random nonce. The same
 // associated data must be given to Open: it ties the value to its place, so that
 // a sealed value copied to another row does not open there.

@@ -7,7 +7,8 @@ import (
 	"scaleout/fsm/command"
 )
 
-// ErrCannotApply is wrapped by the errors of Apply: this binary cannot know what the command does, and must stop.
+// ErrCannotApply is wrapped by the errors of Apply: the log holds an entry that this version does not understand, most
+// likely a newer version's. This binary cannot know what the command does, and must stop.
 var ErrCannotApply = errors.New("this version cannot apply a log entry")
 
 // Apply applies one command of the entry at index. The result is a function of the state and the command alone, and

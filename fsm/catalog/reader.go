@@ -161,23 +161,6 @@ func (r *Reader) Worker(id string) (*Worker, bool) {
 	return find[Worker](r, tableWorkers, byID, []byte(sqltype.Fold(id)))
 }
 
-// WorkerByName finds the worker with that display name, else that certificate name, else that machine name, in any
-// case; of several, the one with the lowest id. It reads all workers.
-func (r *Reader) WorkerByName(name string) (*Worker, bool) {
-	for _, of := range []func(*Worker) string{
-		func(w *Worker) string { return w.DisplayName },
-		func(w *Worker) string { return w.CertName },
-		func(w *Worker) string { return w.MachineName },
-	} {
-		for w := range r.Workers() {
-			if sqltype.EqualText(of(w), name) {
-				return w, true
-			}
-		}
-	}
-	return nil, false
-}
-
 // Workers yields the workers by id.
 func (r *Reader) Workers() iter.Seq[*Worker] {
 	return rowsBy[*Worker](r, tableWorkers, byID, nil, false)

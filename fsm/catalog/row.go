@@ -7,7 +7,6 @@ import (
 
 // Object types of catalog.operations, object_parameters and execution_parameter_values.
 const (
-	ObjectFolder    = 10
 	ObjectProject   = 20
 	ObjectPackage   = 30
 	ObjectExecution = 50
@@ -15,9 +14,8 @@ const (
 
 // Operation types of catalog.operations.
 const (
-	OperationDeployProject    = 101
-	OperationExecution        = 200
-	OperationConfigureCatalog = 1000
+	OperationDeployProject = 101
+	OperationExecution     = 200
 )
 
 // Message and message source types of catalog.operation_messages that the master itself writes.
@@ -27,8 +25,7 @@ const (
 	MessageWarning      = 110
 	MessageError        = 120
 
-	SourceEntryAPI        = 10
-	SourceExternalProcess = 20
+	SourceEntryAPI = 10
 )
 
 // Folder is a row of catalog.folders.
@@ -94,18 +91,18 @@ func (w *Worker) BoundTo(certName string) bool { return sqltype.EqualText(w.Cert
 
 // Execution is an execution, its operation and its task in one row.
 type Execution struct {
-	ID           int64        `cbor:"1,keyasint"`
-	Status       Status       `cbor:"2,keyasint"`
-	Folder       string       `cbor:"3,keyasint"`
-	Project      string       `cbor:"4,keyasint"`
-	Package      string       `cbor:"5,keyasint"`
-	ProjectID    int64        `cbor:"6,keyasint"`
-	PackageID    int64        `cbor:"7,keyasint"`
-	Version      int64        `cbor:"8,keyasint"`
-	Use32Bit     bool         `cbor:"9,keyasint,omitempty"`
-	ServerMode   bool         `cbor:"10,keyasint,omitempty"`
-	AnyWorker    bool         `cbor:"11,keyasint"`
-	ReferenceID  *int64       `cbor:"12,keyasint,omitempty"`
+	ID         int64  `cbor:"1,keyasint"`
+	Status     Status `cbor:"2,keyasint"`
+	Folder     string `cbor:"3,keyasint"`
+	Project    string `cbor:"4,keyasint"`
+	Package    string `cbor:"5,keyasint"`
+	ProjectID  int64  `cbor:"6,keyasint"`
+	PackageID  int64  `cbor:"7,keyasint"`
+	Version    int64  `cbor:"8,keyasint"`
+	Use32Bit   bool   `cbor:"9,keyasint,omitempty"`
+	ServerMode bool   `cbor:"10,keyasint,omitempty"`
+	AnyWorker  bool   `cbor:"11,keyasint"`
+	// 12 is reserved for the environment reference.
 	Server       string       `cbor:"13,keyasint,omitempty"`
 	Caller       string       `cbor:"14,keyasint"`
 	Created      command.Time `cbor:"15,keyasint"`

@@ -58,7 +58,8 @@ type meta struct {
 	Totals    *Totals `cbor:"18,keyasint,omitempty"`
 }
 
-// property is a catalog property that somebody set.
+// property is a catalog property that somebody set. No command sets one yet: the table is empty, and a snapshot has a
+// record number for it.
 type property struct {
 	Name  string `cbor:"1,keyasint"`
 	Value string `cbor:"2,keyasint"`

@@ -385,7 +385,7 @@ func TestTheEndIsToldBehindTheLines(t *testing.T) {
 		w := ready(t)
 		id := w.pending(0)
 		w.grant(id, 1)
-		for _, n := range []int64{-1, mostMessages + 1} {
+		for _, n := range []int64{-1, command.MaxAttemptMessages + 1} {
 			w.refused(command.FamilyInvalidArgument, failed(id, 1, n))
 		}
 	})

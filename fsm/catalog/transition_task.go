@@ -20,9 +20,6 @@ func exchange(s *State, caller command.Caller, c *command.Exchange) command.Resu
 	return command.Result{Items: append(reports, grants...)}
 }
 
-// mostMessages bounds how many messages an attempt can be said to have.
-const mostMessages = 1 << 40
-
 // mostCode bounds a code that is kept with an execution, in bytes.
 const mostCode = 64
 
@@ -50,7 +47,7 @@ func report(r *Reader, e *edit, worker string, rep command.Report, holds func(*A
 		return refuse(command.CodeFencedProcess, rep.Attempt, rep.TaskID)
 	case len(rep.Code) > mostCode:
 		return refuse(command.CodeEndCode, rep.Attempt, rep.TaskID, len(rep.Code), mostCode)
-	case rep.Messages < 0 || rep.Messages > mostMessages:
+	case rep.Messages < 0 || rep.Messages > command.MaxAttemptMessages:
 		return refuse(command.CodeMessageCount, rep.Attempt, rep.TaskID, rep.Messages)
 	}
 	x, a = x.settled(e, rep.Outcome)

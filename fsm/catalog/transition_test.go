@@ -446,7 +446,7 @@ func TestWorkers(t *testing.T) {
 	w.ok(&command.SetWorkerProperty{ID: worker1, Name: "displayname", Value: "Ann"})
 	w.ok(&command.SetWorkerProperty{ID: worker1, Name: "Tags", Value: "x"})
 	w.ok(registration(worker1, "i1"))
-	if row, ok := w.s.Reader().WorkerByName("ann"); !ok || row.ID != worker1 || row.Tags != "x" {
+	if row, ok := w.s.Reader().Worker(worker1); !ok || row.DisplayName != "Ann" || row.Tags != "x" {
 		t.Errorf("a registration took the name back: %+v", row)
 	}
 	id := w.pending(0)

@@ -29,6 +29,9 @@ func (t Time) Add(d time.Duration) Time { return t + Time(d) }
 // of them with a time of ours, and what a leader adds to a lease, are far from an overflow.
 const MaxSpanMs = 1 << 40
 
+// MaxAttemptMessages bounds how many messages an attempt can be said to have.
+const MaxAttemptMessages = 1 << 40
+
 // Span is a number of milliseconds as a duration, within 0 and MaxSpanMs.
 func Span(ms int64) time.Duration {
 	return time.Duration(min(max(ms, 0), MaxSpanMs)) * time.Millisecond

@@ -27,13 +27,7 @@ func executionsView() *View {
 				Get: func(e execution) any { return e.Project }},
 			{Name: "package_name", Type: sqltype.NVarChar(260), Doc: "the package that it begins with",
 				Get: func(e execution) any { return e.Package }},
-			{Name: "reference_id", Type: sqltype.BigInt, Nullable: true, Doc: "its environment reference",
-				Get: func(e execution) any {
-					if e.ReferenceID == nil {
-						return nil
-					}
-					return *e.ReferenceID
-				}},
+			{Name: "reference_id", Type: sqltype.BigInt, Null: noReferences},
 			{Name: "reference_type", Type: sqltype.Char1, Null: noReferences},
 			{Name: "environment_folder_name", Type: sqltype.NVarChar(128), Null: noReferences},
 			{Name: "environment_name", Type: sqltype.NVarChar(128), Null: noReferences},

@@ -25,7 +25,7 @@ func TestOperationMessages(t *testing.T) {
 		var list []segment.Message
 		for i := range n {
 			list = append(list, segment.Message{Time: int64(w.Now) + int64(i), Type: catalog.MessageInformation,
-				SourceType: catalog.SourceExternalProcess, Text: fmt.Sprint("line ", from+i)})
+				SourceType: 20, Text: fmt.Sprint("line ", from+i)})
 		}
 		return list
 	}

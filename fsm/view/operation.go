@@ -23,7 +23,7 @@ func operationsView() *View {
 			{Name: "operation_id", Type: sqltype.BigInt, Doc: "the operation",
 				Get: func(o operation) any { return o.id() }},
 			{Name: "operation_type", Type: sqltype.SmallInt,
-				Doc: "101 deploy_project, 200 execution, 1000 configure_catalog",
+				Doc: "101 deploy_project, 200 execution",
 				Get: either(func(execution) any { return int64(catalog.OperationExecution) },
 					func(p *catalog.Operation) any { return int64(p.Type) })},
 			{Name: "created_time", Type: sqltype.DateTimeOffset, Doc: "when it was created",

@@ -159,7 +159,7 @@ type Query struct {
 type Predicate struct {
 	Column   string
 	Operator Operator
-	Values   []any // several only for In and NotIn; nil is NULL
+	Values   []any // several only for In; nil is NULL
 }
 
 // Operator is how a Predicate compares.
@@ -168,7 +168,6 @@ type Operator string
 // The operators of views.
 const (
 	In      Operator = ""     // one of the values; nil is IS NULL
-	NotIn   Operator = "ne"   // none of the values; nil alone is IS NOT NULL
 	Less    Operator = "lt"   // <
 	AtMost  Operator = "le"   // <=
 	Greater Operator = "gt"   // >

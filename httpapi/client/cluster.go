@@ -97,12 +97,3 @@ func (c *Client) Ready(ctx context.Context) (wire.Ready, error) {
 	}
 	return got, decode(a, &got)
 }
-
-// OpenAPI returns the description of the interface as JSON.
-func (c *Client) OpenAPI(ctx context.Context) (json.RawMessage, error) {
-	a, err := c.do(ctx, &request{method: http.MethodGet, path: "/v1/openapi.json", repeatable: true})
-	if err != nil {
-		return nil, err
-	}
-	return a.body, nil
-}

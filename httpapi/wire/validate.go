@@ -5,6 +5,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"scaleout/fsm/command"
 	"scaleout/fsm/sqltype"
 )
 
@@ -14,10 +15,9 @@ const (
 	MaxMessages     = 10_000 // in one messages request
 	MaxMessageItems = 1_000
 
-	MaxAttemptMessages = 1 << 40  // of one attempt, by its report
-	MaxTextBytes       = 64 << 10 // of one message or one final report
-	MaxNameBytes       = 512      // of one name in a registration
-	MaxWaitMs          = 10 * 60 * 1000
+	MaxTextBytes = 64 << 10 // of one message or one final report
+	MaxNameBytes = 512      // of one name in a registration
+	MaxWaitMs    = 10 * 60 * 1000
 
 	maxDescription = 256 // characters of a worker's description, as in the catalog's column
 	maxExtensions  = 64  // of one worker
@@ -66,7 +66,7 @@ func (r *Register) Validate() error {
 		{"max_task_count", int64(r.MaxTaskCount)}, {"lease_ms", r.LeaseMs}, {"task_heartbeat_ms", r.TaskHeartbeatMs},
 		{"agent_heartbeat_ms", r.AgentHeartbeatMs}, {"error_tolerance_ms", r.ErrorToleranceMs},
 	}
-	const limit = int64(1) << 40 // far above any sensible setting, and far below an overflow of a duration
+	const limit = int64(command.MaxSpanMs) // of the number of tasks too
 	for _, f := range numbers {
 		if f.value <= 0 || f.value > limit {
 			return bad(CodeInvalidArgument, "%s is %d; a number from 1 to %d was expected", f.name, f.value, limit)
@@ -149,9 +149,9 @@ func validateAttempts(running []AttemptRef, ended []Ended) error {
 			return bad(CodeInvalidArgument, "ended[%d]: code %.64q; %s or nothing was expected",
 				i, r.Code, EndedRunTimeout)
 		}
-		if r.Messages < 0 || r.Messages > MaxAttemptMessages {
+		if r.Messages < 0 || r.Messages > command.MaxAttemptMessages {
 			return bad(CodeInvalidArgument, "ended[%d]: %d messages; 0 to %d was expected",
-				i, r.Messages, MaxAttemptMessages)
+				i, r.Messages, int64(command.MaxAttemptMessages))
 		}
 		if len(r.Message) > MaxTextBytes {
 			return bad(CodeInvalidArgument, "ended[%d]: the message has %d bytes; at most %d are taken",

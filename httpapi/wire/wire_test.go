@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"scaleout/fsm/command"
 )
 
 func TestDecodeIsStrict(t *testing.T) {
@@ -90,7 +92,7 @@ func TestValidateRegister(t *testing.T) {
 			r.Ended = []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed, Messages: -1}}
 		},
 		"ended[0]: 1099511627777 messages": func(r *Register) {
-			r.Ended = []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed, Messages: MaxAttemptMessages + 1}}
+			r.Ended = []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed, Messages: command.MaxAttemptMessages + 1}}
 		},
 		`ended[0]: code "bored"`: func(r *Register) {
 			r.Ended = []Ended{{TaskID: 1, Attempt: 1, Outcome: OutcomeFailed, Code: "bored"}}
