@@ -8,6 +8,7 @@ FUZZTIME ?= 10s
 CHAOS    ?= 1h
 ATTACK   ?= 20s
 MEASURE  ?= 50
+RACE     ?= ./...
 
 .DEFAULT_GOAL := help
 .PHONY: man docs help build build-all demo unit test race lint fuzz damage chaos attack upgrade-test figures bench e2e clean compose-up compose-down rolling-restart docker-test systemd-verify systemd-test
@@ -37,8 +38,8 @@ unit: ## the quick tests, in half a minute
 test: ## the tests
 	go tool gotestsum --format pkgname-and-test-fails -- -timeout 20m -parallel 4 ./testcluster ./...
 
-race: ## the tests under the race detector
-	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 30m ./...
+race: ## the tests under the race detector, of RACE (all packages)
+	go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 30m $(RACE)
 
 # Tools with many modules have a go.mod of their own, so that they move nothing in the program's.
 GOLANGCI := go tool -modfile=deploy/tools/lint/go.mod golangci-lint

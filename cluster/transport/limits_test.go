@@ -217,7 +217,9 @@ func TestMastersAddressesAreApart(t *testing.T) {
 		c.Masters = func() []string { return []string{"127.0.0.1:8391"} }
 		c.Handshake = time.Hour
 	})
-	eventually(t, "the address to be known", func() bool { return len(c.known.seen) == 1 })
+	eventually(t, "the address to be known", func() bool {
+		return c.MasterAt(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	})
 	c.from = net.ParseIP("127.0.0.2")
 	for range 3 {
 		c.dial()
