@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scaleout/cluster/gossip"
 	"scaleout/cluster/peer"
 	"scaleout/fsm/command"
 	"scaleout/fsm/logkey"
@@ -157,11 +158,19 @@ func (n *Node) mayJoin(j joinRequest) error {
 			"version there",
 			command.ErrLevel, j.Name, j.Version, j.Level, level)
 	}
-	for _, m := range n.cfg.Gossip.Members() {
-		if sqltype.EqualText(m.Name, j.Name) && m.ID != j.ID {
-			return fmt.Errorf("%w: the name %q is taken by the master at %s; give this one another NodeName",
-				command.ErrRefused, j.Name, m.Address)
-		}
+	if m, taken := nameTaken(n.cfg.Gossip.Members(), j); taken {
+		return fmt.Errorf("%w: the name %q is taken by the master at %s; give this one another NodeName",
+			command.ErrRefused, j.Name, m.Address)
 	}
 	return nil
+}
+
+// nameTaken finds another master of the same name: calls that name a master by it would mean either.
+func nameTaken(members []gossip.Member, j joinRequest) (gossip.Member, bool) {
+	for _, m := range members {
+		if sqltype.EqualText(m.Name, j.Name) && m.ID != j.ID {
+			return m, true
+		}
+	}
+	return gossip.Member{}, false
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"scaleout/cluster/gossip"
 )
 
 func TestPlace(t *testing.T) {
@@ -45,6 +47,26 @@ func TestMemberID(t *testing.T) {
 		t.Run(member, func(t *testing.T) {
 			if got := memberID(members, member); got != want {
 				t.Errorf("%q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestNameTaken(t *testing.T) {
+	members := []gossip.Member{{Meta: gossip.Meta{ID: "1", Name: "alpha"}}, {Meta: gossip.Meta{ID: "2", Name: "Beta"}}}
+	for _, c := range []struct {
+		name, id, joins string
+		taken           bool
+	}{
+		{"a new name", "3", "gamma", false},
+		{"another master's", "3", "alpha", true},
+		{"another master's in another case", "3", "BETA", true},
+		{"its own", "2", "Beta", false},
+		{"its own in another case", "2", "beta", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if m, taken := nameTaken(members, joinRequest{ID: c.id, Name: c.joins}); taken != c.taken {
+				t.Errorf("taken by %q: %t", m.Name, taken)
 			}
 		})
 	}
