@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 )
 
 var (
@@ -19,17 +20,7 @@ var (
 
 // TestDocumentLinksLeadSomewhere follows every link within the repository: the file is there, and so is the heading.
 func TestDocumentLinksLeadSomewhere(t *testing.T) {
-	documents, _ := filepath.Glob("../*.md")
-	err := filepath.WalkDir("../docs", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".md") {
-			documents = append(documents, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	followed := 0
+	followed, documents := 0, allDocuments(t)
 	for _, path := range documents {
 		text := inlineCode.ReplaceAllString(prose(t, path), "")
 		for _, m := range documentLink.FindAllStringSubmatch(text, -1) {
@@ -54,6 +45,50 @@ func TestDocumentLinksLeadSomewhere(t *testing.T) {
 	if followed < 50 {
 		t.Errorf("only %d links were found in %d documents", followed, len(documents))
 	}
+}
+
+// TestNoLineStandsTwice finds what a merge has doubled: no long line of prose stands twice in one document. Tables, code
+// and the documents that are generated as a whole may repeat themselves.
+func TestNoLineStandsTwice(t *testing.T) {
+	const long = 60 // characters
+	looked := 0
+	for _, path := range allDocuments(t) {
+		text := prose(t, path)
+		if strings.HasPrefix(text, "\n<!-- Generated") {
+			continue
+		}
+		seen := map[string]bool{}
+		for line := range strings.Lines(text) {
+			line = strings.TrimSpace(line)
+			if utf8.RuneCountInString(line) <= long || strings.HasPrefix(line, "|") {
+				continue
+			}
+			looked++
+			if seen[line] {
+				t.Errorf("%s has this line twice: %s", path, line)
+			}
+			seen[line] = true
+		}
+	}
+	if looked < 1000 {
+		t.Errorf("only %d long lines were found", looked)
+	}
+}
+
+// allDocuments are the paths of the documents at the top and below docs.
+func allDocuments(t *testing.T) []string {
+	t.Helper()
+	documents, _ := filepath.Glob("../*.md")
+	err := filepath.WalkDir("../docs", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".md") {
+			documents = append(documents, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return documents
 }
 
 // prose is a document without its blocks of code.
