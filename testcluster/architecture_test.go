@@ -100,16 +100,17 @@ var mayImport = map[string][]string{
 }
 
 type pkg struct {
-	ImportPath string
-	Dir        string
-	Imports    []string
-	GoFiles    []string
+	ImportPath                string
+	Dir                       string
+	Imports                   []string
+	GoFiles                   []string
+	TestGoFiles, XTestGoFiles []string
 }
 
 // rooms lists the packages of the module for one operating system.
 func rooms(t *testing.T, goos string) []pkg {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Imports,GoFiles", module+"...")
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Imports,GoFiles,TestGoFiles,XTestGoFiles", module+"...")
 	cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
 	out, err := cmd.Output()
 	if err != nil {
@@ -291,7 +292,7 @@ func TestNamesAreComparedInOnePlace(t *testing.T) {
 func TestFilesStayReadable(t *testing.T) {
 	const most = 500
 	for _, p := range rooms(t, "linux") {
-		for _, name := range p.GoFiles {
+		for _, name := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles) {
 			path := filepath.Join(p.Dir, name)
 			if n := lines(t, path); n > most {
 				t.Errorf("%s has %d lines, more than %d", path, n, most)
