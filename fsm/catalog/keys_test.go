@@ -110,7 +110,7 @@ func TestJumpsOfTheClockAgeNoKey(t *testing.T) {
 			}
 			w.pass(libraryLifetime - time.Duration(len(steps)+1)*keyTick)
 			if again := w.keyed(ada, "k", false, folder("A")); code(again) != "" || again.Value != first.Value {
-				t.Errorf("the key was forgotten within its life: %+v", again)
+				t.Errorf("the key was forgotten within its lifetime: %+v", again)
 			}
 			w.pass(time.Duration(len(steps)+2) * keyTick)
 			if r := w.keyed(ada, "k", false, folder("A")); code(r) != command.CodeFolderExists {

@@ -47,29 +47,29 @@ func property(name, value string) string {
 }
 
 func TestWorkerProcedures(t *testing.T) {
-	one := func(parameter, id string) string { return fmt.Sprintf(`{%q:%q}`, parameter, id) }
+	jsonObject := func(parameter, id string) string { return fmt.Sprintf(`{%q:%q}`, parameter, id) }
 	for _, c := range []struct {
 		name, before        string // a procedure that is called first; "": none
 		procedure, argument string
 		column              string // of the worker's row; "": there is no row any more
 		want                any
 	}{
-		{"disabled", "", "disable_worker_agent", one("workeragentid", fsmtest.WorkerOne), "IsEnabled", false},
-		{"disabled twice", "disable_worker_agent", "disable_worker_agent", one("WorkerAgentId", fsmtest.WorkerOne),
+		{"disabled", "", "disable_worker_agent", jsonObject("workeragentid", fsmtest.WorkerOne), "IsEnabled", false},
+		{"disabled twice", "disable_worker_agent", "disable_worker_agent", jsonObject("WorkerAgentId", fsmtest.WorkerOne),
 			"IsEnabled", false},
 		{"enabled", "disable_worker_agent", "enable_worker_agent",
-			one("WORKERAGENTID", strings.ToLower(fsmtest.WorkerOne)), "IsEnabled", true},
-		{"enabled twice", "", "enable_worker_agent", one("WorkerAgentId", fsmtest.WorkerOne), "IsEnabled", true},
+			jsonObject("WORKERAGENTID", strings.ToLower(fsmtest.WorkerOne)), "IsEnabled", true},
+		{"enabled twice", "", "enable_worker_agent", jsonObject("WorkerAgentId", fsmtest.WorkerOne), "IsEnabled", true},
 		{"a display name", "", "set_worker_agent_property", property("displayname", "new"), "DisplayName", "new"},
 		{"a description", "", "set_worker_agent_property", property("description", "new"), "Description", "new"},
 		{"tags", "", "set_worker_agent_property", property("tags", "new"), "Tags", "new"},
-		{"deleted", "", "delete_worker_agent", one("WorkerAgentId", fsmtest.WorkerOne), "", nil},
+		{"deleted", "", "delete_worker_agent", jsonObject("WorkerAgentId", fsmtest.WorkerOne), "", nil},
 		{"enable_scaleout changes nothing", "", "enable_scaleout", `{}`, "IsEnabled", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := agent(t)
 			if c.before != "" {
-				w.Ok(fsmtest.Alice, c.before, "%s", one("WorkerAgentId", fsmtest.WorkerOne))
+				w.Ok(fsmtest.Alice, c.before, "%s", jsonObject("WorkerAgentId", fsmtest.WorkerOne))
 			}
 			if a := w.Ok(fsmtest.Alice, c.procedure, "%s", c.argument); a.Returned != 0 {
 				t.Errorf("it returns %v", a.Returned)
