@@ -47,8 +47,8 @@ func TestDocumentLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// TestNoLineStandsTwice finds what a merge has doubled: no long line of prose stands twice in one document. Tables, code
-// and the documents that are generated as a whole may repeat themselves.
+// TestNoLineStandsTwice finds what a merge has doubled: no long line of prose stands twice in one document. Tables,
+// code and the documents that are generated as a whole may repeat themselves.
 func TestNoLineStandsTwice(t *testing.T) {
 	const long = 60 // characters
 	looked := 0

@@ -41,9 +41,10 @@ func DeclaredParameter(r *Reader, e *Execution, objectType int, name string) (*c
 // mostKnown bounds how many names a refusal offers instead of one that does not exist.
 const mostKnown = 20
 
-// GrantParameters is what a package gets: the effective values of its parameters and options. params holds every project parameter (object type 20) and package parameter (30) that has a value, in
-// the order of the manifest; set every server option (50) that has one; password the project's, if it has one.
-// Secrets are still sealed: OpenParameter opens them.
+// GrantParameters is what a package gets: the effective values of its parameters and options. params holds every
+// project parameter (object type 20) and package parameter (30) that has a value, in the order of the manifest; set
+// every server option (50) that has one; password the project's, if it has one. Secrets are still sealed: OpenParameter
+// opens them.
 func GrantParameters(v *Version, e *Execution) (params, set []command.GrantParameter, password *command.Sealed) {
 	add := func(objectType int, declared []command.Parameter) {
 		for i := range declared {
@@ -77,8 +78,8 @@ func ValueOf(e *Execution, objectType int, name string) (*command.Value, bool) {
 	return nil, false
 }
 
-// EffectiveValue returns the value that a declared parameter has in an execution, nil if it has none, and whether it was
-// set on the execution. As in the product, the design default of a required parameter is for the designer alone: an
+// EffectiveValue returns the value that a declared parameter has in an execution, nil if it has none, and whether it
+// was set on the execution. As in the product, the design default of a required parameter is for the designer alone: an
 // execution must be given a value.
 func EffectiveValue(e *Execution, objectType int, p *command.Parameter) (value *command.Value, set bool) {
 	value, set = ValueOf(e, objectType, p.Name)
@@ -118,9 +119,9 @@ func packageIndex(v *Version, name string) int {
 	return slices.IndexFunc(v.Manifest.Packages, func(p command.Package) bool { return sqltype.EqualText(p.Name, name) })
 }
 
-// baseTypes are the base types of the values of a data type in a sql_variant: the one that the product's documents name,
-// then one for values that do not fit into it, since unsigned numbers go further than int and bigint. Of the documented
-// types of a DateTime, datetime2 alone has all its values. The documents are silent about SByte.
+// baseTypes are the base types of the values of a data type in a sql_variant: the one that the product's documents
+// name, then one for values that do not fit into it, since unsigned numbers go further than int and bigint. Of the
+// documented types of a DateTime, datetime2 alone has all its values. The documents are silent about SByte.
 var baseTypes = map[string][]sqltype.Type{
 	"Boolean": {sqltype.Bit}, "SByte": {sqltype.SmallInt}, "Int16": {sqltype.SmallInt}, "Int32": {sqltype.Int},
 	"Int64": {sqltype.BigInt}, "UInt32": {sqltype.Int, sqltype.BigInt},
