@@ -32,21 +32,33 @@ var (
 )
 
 // holders are the roles that give a right on every object of a type, beside ssis_admin, which gives all of them; and on
-// some operation, the roles of those who can have created one.
+// some operation, the roles of those who can have created one. What is not named here is for administrators.
 func holders(right command.Right, o command.Object) (roles []string, everybody bool) {
-	switch {
-	case right == command.RightExecute, right == command.RightModify && o.Type == command.OnOperation && o.ID == 0:
-		return executors, false
-	case right != command.RightRead:
-		return nil, false
-	case o.Type == command.OnCatalog:
-		return nil, true
-	case o.Type == command.OnCluster:
-		return monitors, false
-	case o.Type == command.OnOperation && o.ID != 0:
-		return logReaders, false
+	type question struct {
+		right command.Right
+		on    command.ObjectType
 	}
-	return readers, false
+	some := o.ID == 0
+	switch (question{right, o.Type}) {
+	case question{command.RightRead, command.OnCatalog}:
+		return nil, true
+	case question{command.RightExecute, command.OnCatalog}, question{command.RightExecute, command.OnProject}:
+		return executors, false
+	case question{command.RightRead, command.OnCluster}:
+		return monitors, false
+	case question{command.RightRead, command.OnFolder}, question{command.RightRead, command.OnProject}:
+		return readers, false
+	case question{command.RightRead, command.OnOperation}:
+		if some {
+			return readers, false
+		}
+		return logReaders, false
+	case question{command.RightModify, command.OnOperation}:
+		if some {
+			return executors, false
+		}
+	}
+	return nil, false
 }
 
 // May reports whether the caller has one of a permission's rights on some object.

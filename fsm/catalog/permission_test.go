@@ -38,6 +38,11 @@ func TestCan(t *testing.T) {
 		{command.RightRead, command.OnOperation, others, []string{command.RoleReader, command.RoleMonitor}},
 		{command.RightModify, command.OnOperation, some, []string{command.RoleExecutor}},
 		{command.RightModify, command.OnOperation, others, nil},
+		// What nobody has asked for so far is for administrators.
+		{command.RightExecute, command.OnCluster, some, nil},
+		{command.RightExecute, command.OnFolder, others, nil},
+		{command.RightExecute, command.OnOperation, others, nil},
+		{command.RightRead, command.ObjectType(3), others, nil},
 	} {
 		object := command.Object{Type: c.on, ID: c.id, Owner: "ada"}
 		t.Run(c.right.String()+" "+c.on.String(), func(t *testing.T) {
