@@ -7,8 +7,11 @@ import (
 	"sync"
 )
 
-// Size is how many lines a Tail holds.
-const Size = 2000
+// Size is how many lines a Tail holds, and widest how many bytes of each: a line can quote what others sent.
+const (
+	Size   = 2000
+	widest = 4 << 10
+)
 
 // Tail holds the newest lines of a log. The zero value is empty and ready.
 type Tail struct {
@@ -22,11 +25,15 @@ func (t *Tail) Logger(log *slog.Logger) *slog.Logger {
 	return slog.New(handler{log.Handler(), slog.NewTextHandler(t, nil)})
 }
 
-// Write appends one line; it is the writer of the tail's own handler and never fails.
+// Write appends one line, cut to its bound; it is the writer of the tail's own handler and never fails.
 func (t *Tail) Write(p []byte) (int, error) {
+	line := strings.TrimRight(string(p[:min(len(p), widest)]), "\n")
+	if len(p) > widest {
+		line = strings.ToValidUTF8(line, "") + "…"
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lines[t.next%Size] = strings.TrimRight(string(p), "\n")
+	t.lines[t.next%Size] = line
 	t.next++
 	return len(p), nil
 }

@@ -66,3 +66,26 @@ func TestOldLinesGiveWay(t *testing.T) {
 		})
 	}
 }
+
+func TestLongLinesAreCut(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		written string
+		want    string
+	}{
+		{"as long as may be", strings.Repeat("x", widest-1) + "\n", strings.Repeat("x", widest-1)},
+		{"longer", strings.Repeat("x", widest+1) + "\n", strings.Repeat("x", widest) + "…"},
+		{"cut within a character", strings.Repeat("x", widest-1) + "é\n", strings.Repeat("x", widest-1) + "…"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var tail Tail
+			n, err := tail.Write([]byte(c.written))
+			if err != nil || n != len(c.written) {
+				t.Errorf("it took %d bytes, %v", n, err)
+			}
+			if got := tail.Lines(); len(got) != 1 || got[0] != c.want {
+				t.Errorf("%d bytes are kept, want %d", len(got[0]), len(c.want))
+			}
+		})
+	}
+}
