@@ -191,28 +191,14 @@ func TestStateMachineIsPure(t *testing.T) {
 		"ispac/name.go",       // the identifiers of a project file, which is read once, before its command
 		"registry/message.go", // how a sentence is shown
 	}
-	root := "../fsm"
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() && d.Name() == "fsmtest" {
-			return filepath.SkipDir // what tests need: no part of the program
-		}
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		inside, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		inside = filepath.ToSlash(inside)
-		files := token.NewFileSet()
-		file, err := parser.ParseFile(files, path, nil, 0)
-		if err != nil {
-			return err
+	eachFile(t, "../fsm", func(inside string, files *token.FileSet, file *ast.File) {
+		if strings.HasPrefix(inside, "fsmtest/") {
+			return // what tests need: no part of the program
 		}
 		for _, spec := range file.Imports {
 			name, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {
-				return err
+				t.Fatal(err)
 			}
 			if slices.Contains(banned, name) || strings.HasPrefix(name, "net/") {
 				t.Errorf("%s imports %s", files.Position(spec.Pos()), name)
@@ -237,6 +223,26 @@ func TestStateMachineIsPure(t *testing.T) {
 			}
 			return true
 		})
+	})
+}
+
+// eachFile parses every Go file below root that is no test; inside is its path from there, with slashes.
+func eachFile(t *testing.T, root string, look func(inside string, files *token.FileSet, file *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		inside, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		look(filepath.ToSlash(inside), files, file)
 		return nil
 	})
 	if err != nil {
@@ -252,21 +258,7 @@ func TestNamesAreComparedInOnePlace(t *testing.T) {
 		"store/hclog/hclog.go":       1, // the tag of a log line of another library
 	}
 	found := map[string]int{}
-	root := ".."
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		inside, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		inside = filepath.ToSlash(inside)
-		files := token.NewFileSet()
-		file, err := parser.ParseFile(files, path, nil, 0)
-		if err != nil {
-			return err
-		}
+	eachFile(t, "..", func(inside string, files *token.FileSet, file *ast.File) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			sel, ok := n.(*ast.SelectorExpr)
 			if !ok || sel.Sel.Name != "EqualFold" {
@@ -277,11 +269,7 @@ func TestNamesAreComparedInOnePlace(t *testing.T) {
 			}
 			return true
 		})
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for path, n := range mayFold {
 		if found[path] != n {
 			t.Errorf("%s has EqualFold %d times, not %d; correct the list", path, found[path], n)
